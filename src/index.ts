@@ -1,0 +1,1 @@
+export { Florence2Error, UsageError } from './errors.ts';

@@ -1,0 +1,19 @@
+import * as tf from '@tensorflow/tfjs';
+import type { BackendName } from '../src/runtime/backend.ts';
+import { useBackend } from '../src/runtime/backend.ts';
+
+/**
+ * The backend under test. A test file that imports this one is run once for each backend that the runner finds
+ * (see run.ts), named by FLORENCE2_TEST_BACKEND; alone it runs on wasm.
+ */
+export const testBackend = (process.env.FLORENCE2_TEST_BACKEND ?? 'wasm') as BackendName;
+await useBackend(testBackend);
+
+/** Runs `body` and throws if it left tensors behind. Leaks are bugs. */
+export async function withoutLeaks<T>(body: () => Promise<T> | T): Promise<T> {
+  const before = tf.memory().numTensors;
+  const result = await body();
+  const leaked = tf.memory().numTensors - before;
+  if (leaked !== 0) throw new Error(`${leaked} tensors leaked`);
+  return result;
+}

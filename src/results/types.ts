@@ -1,13 +1,7 @@
+import type { BoxCoordinates, ImageSize } from '../text/locations.ts';
 import type { Task, TaskOf } from '../text/tasks.ts';
 
-/** Of the original image, in pixels. */
-export interface ImageSize {
-  width: number;
-  height: number;
-}
-
-/** Two corners in pixels, `[x1, y1, x2, y2]`, in the order the model gave them: they are not sorted. */
-export type BoxCoordinates = [x1: number, y1: number, x2: number, y2: number];
+export type { BoxCoordinates, ImageSize };
 
 /** Four corners in pixels, `[x1, y1, … x4, y4]`, in the order the model gave them (reading order, clockwise). */
 // biome-ignore format: four corners

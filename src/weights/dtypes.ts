@@ -1,0 +1,131 @@
+import type { Dtype } from './tensor_file.ts';
+
+/** Element types of checkpoints: their sizes, and their bytes (little-endian) to and from JavaScript's numbers. */
+export const dtypeBytes: Record<Dtype, number> = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
+};
+
+export const isDtype = (name: unknown): name is Dtype => typeof name === 'string' && Object.hasOwn(dtypeBytes, name);
+
+export const isFloat = (dtype: Dtype): boolean =>
+  dtype === 'F32' || dtype === 'F16' || dtype === 'BF16' || dtype === 'F64';
+
+/**
+ * Widens elements to fp32. `bytes` must begin at a multiple of the element size in its buffer and hold whole elements.
+ *
+ * @param out receives bytes.length / element size values.
+ */
+export function widenToFloat32(bytes: Uint8Array, dtype: Dtype, out: Float32Array): void {
+  if (dtype === 'F16') halfToFloat(view(Uint16Array, bytes), out);
+  else if (dtype === 'BF16') brainToFloat(view(Uint16Array, bytes), out);
+  else if (dtype === 'I64') out.set(Array.from(view(BigInt64Array, bytes), Number));
+  else out.set(numbers(bytes, dtype));
+}
+
+/**
+ * Integers and booleans as int32. Returns the index of the first value which does not fit, or -1.
+ * Booleans are 0 and 1, whatever byte stands for true.
+ */
+export function toInt32(bytes: Uint8Array, dtype: Dtype, out: Int32Array): number {
+  if (dtype === 'I64') {
+    const words = view(Int32Array, bytes); // low, high, low, high, …
+    for (let i = 0; i < out.length; i++) {
+      if (words[2 * i + 1] !== words[2 * i] >> 31) return i;
+      out[i] = words[2 * i];
+    }
+  } else if (dtype === 'BOOL') {
+    for (let i = 0; i < out.length; i++) out[i] = bytes[i] === 0 ? 0 : 1;
+  } else {
+    out.set(numbers(bytes, dtype));
+  }
+  return -1;
+}
+
+/** fp32 to the bytes of F32, F16 or BF16, rounding to nearest, ties to even. */
+export function narrowFromFloat32(values: Float32Array, dtype: 'F32' | 'F16' | 'BF16'): Uint8Array {
+  if (dtype === 'F32') return asBytes(values);
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const out = new Uint16Array(values.length);
+  const narrow = dtype === 'F16' ? halfBits : brainBits;
+  for (let i = 0; i < out.length; i++) out[i] = narrow(bits[i]);
+  return asBytes(out);
+}
+
+export const asBytes = (array: ArrayBufferView): Uint8Array =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+
+/** Elements that JavaScript has an array for. */
+function numbers(bytes: Uint8Array, dtype: Dtype): ArrayLike<number> {
+  if (dtype === 'F32') return view(Float32Array, bytes);
+  if (dtype === 'F64') return view(Float64Array, bytes);
+  if (dtype === 'I32') return view(Int32Array, bytes);
+  if (dtype === 'I16') return view(Int16Array, bytes);
+  return dtype === 'I8' ? view(Int8Array, bytes) : bytes;
+}
+
+type ArrayType<T> = { new (buffer: ArrayBufferLike, offset: number, length: number): T; BYTES_PER_ELEMENT: number };
+
+const view = <T>(type: ArrayType<T>, bytes: Uint8Array): T =>
+  new type(bytes.buffer, bytes.byteOffset, bytes.byteLength / type.BYTES_PER_ELEMENT);
+
+let halfTable: Uint32Array | undefined;
+
+/** A table of all 65,536 halves (256 KB, made on first use) is several times as fast as arithmetic per element. */
+function halfToFloat(halves: Uint16Array, out: Float32Array): void {
+  halfTable ??= Uint32Array.from({ length: 65536 }, (_, half) => floatBits(half));
+  const table = halfTable;
+  const bits = new Uint32Array(out.buffer, out.byteOffset, halves.length);
+  for (let i = 0; i < halves.length; i++) bits[i] = table[halves[i]];
+}
+
+function brainToFloat(brains: Uint16Array, out: Float32Array): void {
+  const bits = new Uint32Array(out.buffer, out.byteOffset, brains.length);
+  for (let i = 0; i < brains.length; i++) bits[i] = brains[i] << 16;
+}
+
+/** Bits of the fp32 equal to an fp16. Exponent bias 15 against 127, mantissa of 10 bits against 23. */
+function floatBits(half: number): number {
+  const sign = (half & 0x8000) << 16;
+  const exponent = (half >> 10) & 0x1f;
+  const mantissa = half & 0x3ff;
+  if (exponent === 0x1f) return (sign | 0x7f800000 | (mantissa << 13)) >>> 0;
+  if (exponent !== 0) return (sign | ((exponent + 112) << 23) | (mantissa << 13)) >>> 0;
+  if (mantissa === 0) return sign >>> 0;
+  const shift = Math.clz32(mantissa) - 21; // subnormal: 1 bit of the mantissa becomes the implicit one
+  return (sign | ((113 - shift) << 23) | (((mantissa << shift) & 0x3ff) << 13)) >>> 0;
+}
+
+/** Bits of the nearest fp16 of an fp32 given by its bits. Beyond 65,520 it is infinite; NaN stays NaN. */
+function halfBits(bits: number): number {
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7e00;
+  if (magnitude >= 0x477ff000) return sign | 0x7c00;
+  if (magnitude < 0x33000000) return sign; // below half of the smallest subnormal, 2^-24
+  // Normal numbers keep 10 of 23 mantissa bits, subnormal ones fewer: shift the implicit one in as well.
+  const exponent = magnitude >>> 23;
+  if (exponent > 112) return sign | roundShift(magnitude - (112 << 23), 13);
+  return sign | roundShift((magnitude & 0x7fffff) | 0x800000, 126 - exponent);
+}
+
+function brainBits(bits: number): number {
+  if ((bits & 0x7fffffff) > 0x7f800000) return ((bits >>> 16) & 0x8000) | 0x7fc0;
+  return ((bits >>> 31) << 15) | roundShift(bits & 0x7fffffff, 16);
+}
+
+/** value / 2^shift to the nearest integer, ties to even. A carry out of the mantissa raises the exponent, as it should. */
+function roundShift(value: number, shift: number): number {
+  const below = value & ((1 << shift) - 1);
+  const half = 1 << (shift - 1);
+  const floor = value >>> shift;
+  return below > half || (below === half && (floor & 1) === 1) ? floor + 1 : floor;
+}

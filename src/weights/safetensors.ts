@@ -1,0 +1,159 @@
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { Florence2Error } from '../errors.ts';
+import { asBytes, dtypeBytes, narrowFromFloat32 } from './dtypes.ts';
+import { fileError, openFile } from './file_source.ts';
+import { readFloat32At, readInt32At } from './read_elements.ts';
+import { headerLength, parseHeader, type StoredTensor } from './safetensors_header.ts';
+import { type ByteSource, elementCount, requireTensor, type TensorFile } from './tensor_file.ts';
+
+/**
+ * Opens a safetensors file (format: https://huggingface.co/docs/safetensors): its header is read and checked, tensors
+ * are read when asked for, at their position, so files may be larger than memory.
+ *
+ * @throws Florence2Error naming the file, and the tensor, for anything that does not follow the format.
+ */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  const source = await openFile(path);
+  try {
+    return await readSafetensors(source);
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/** The same over any source of bytes. */
+export async function readSafetensors(source: ByteSource): Promise<SafetensorsFile> {
+  const { path, size } = source;
+  if (size < 8) throw new Florence2Error(`${path}: ${size} bytes is too short for a safetensors file.`);
+  const first8 = new Uint8Array(8);
+  await source.read(first8, 0, 'the header length');
+  const header = new Uint8Array(headerLength(first8, size, path));
+  await source.read(header, 8, 'the header');
+  const { tensors, metadata } = parseHeader(header, size, path);
+  return new SafetensorsFile(source, tensors, metadata);
+}
+
+export class SafetensorsFile implements TensorFile {
+  readonly path: string;
+
+  constructor(
+    private readonly source: ByteSource,
+    readonly tensors: ReadonlyMap<string, StoredTensor>,
+    /** The file's `__metadata__`: usually `{ format: 'pt' }`. */
+    readonly metadata: Record<string, string>,
+  ) {
+    this.path = source.path;
+  }
+
+  async readFloat32(name: string, into?: Float32Array): Promise<Float32Array> {
+    const tensor = requireTensor(this.tensors, name, this.path);
+    return readFloat32At(this.source, tensor.begin, tensor, into);
+  }
+
+  async readInt32(name: string): Promise<Int32Array> {
+    const tensor = requireTensor(this.tensors, name, this.path);
+    return readInt32At(this.source, tensor.begin, tensor);
+  }
+
+  close(): Promise<void> {
+    return this.source.close();
+  }
+}
+
+type Values = Float32Array | Int32Array;
+
+export interface TensorToWrite {
+  name: string;
+  shape: readonly number[];
+  /** F32 for a Float32Array and I32 for an Int32Array, unless another is asked for. */
+  dtype?: 'F32' | 'F16' | 'BF16' | 'I64' | 'I32';
+  /** The values, or a function that makes them when their turn has come, so that one tensor is held at a time. */
+  data: Values | (() => Values | Promise<Values>);
+}
+
+/**
+ * Writes a safetensors file. fp32 is rounded to F16 and BF16 to nearest, ties to even. The file appears under its name
+ * when it is complete: a writer that stops halfway leaves what was there before.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  metadata: Record<string, string> = { format: 'pt' },
+): Promise<void> {
+  // Larger elements first, as the reference writer does: with it every tensor is aligned to its element size.
+  const list = [...tensors].map(tensor => ({ ...tensor, dtype: tensor.dtype ?? defaultDtype(tensor) }));
+  list.sort((a, b) => dtypeBytes[b.dtype] - dtypeBytes[a.dtype]);
+  const header = makeHeader(path, list, metadata);
+  const unfinished = join(dirname(path), `.${basename(path)}.${process.pid}.${Math.random().toString(36).slice(2)}`);
+  let file: FileHandle | undefined;
+  try {
+    file = await open(unfinished, 'wx');
+    await writeAll(file, header);
+    for (const tensor of list) await writeAll(file, await tensorBytes(path, tensor));
+    await file.sync();
+    await file.close();
+    file = undefined;
+    await rename(unfinished, path);
+  } catch (error) {
+    await file?.close();
+    await rm(unfinished, { force: true });
+    if (error instanceof Error && 'syscall' in error) throw writeError(path, error);
+    throw error;
+  }
+}
+
+function writeError(path: string, error: Error): Error {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return new Florence2Error(`${path} cannot be written: its folder does not exist.`);
+  if (code === 'ENOSPC') return new Florence2Error(`${path} cannot be written: the disk is full.`);
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+    return new Florence2Error(`${path} cannot be written: no permission (${code}).`);
+  }
+  return fileError(path, error);
+}
+
+/** A file handle may write less than it was given. */
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, done, Math.min(bytes.length - done, 64 << 20));
+    done += bytesWritten;
+  }
+}
+
+function defaultDtype(tensor: TensorToWrite): 'F32' | 'I32' {
+  return tensor.data instanceof Int32Array ? 'I32' : 'F32';
+}
+
+type TypedTensor = TensorToWrite & { dtype: NonNullable<TensorToWrite['dtype']> };
+
+/** Header length and header; spaces at its end bring the data to a multiple of 8. */
+function makeHeader(path: string, tensors: TypedTensor[], metadata: Record<string, string>): Uint8Array {
+  const header = new Map<string, unknown>([['__metadata__', metadata]]);
+  let offset = 0;
+  for (const { name, shape, dtype } of tensors) {
+    if (header.has(name)) throw new Florence2Error(`${path}: two tensors named ${name}.`);
+    const end = offset + elementCount(shape) * dtypeBytes[dtype];
+    header.set(name, { dtype, shape, data_offsets: [offset, end] });
+    offset = end;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
+  const bytes = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(bytes.length - 8), true);
+  bytes.set(json, 8);
+  return bytes;
+}
+
+async function tensorBytes(path: string, { name, shape, dtype, data }: TypedTensor): Promise<Uint8Array> {
+  const values = typeof data === 'function' ? await data() : data;
+  if (values.length !== elementCount(shape)) {
+    throw new Florence2Error(`${path}: tensor ${name} has ${values.length} values for the shape [${shape}].`);
+  }
+  if (values instanceof Float32Array !== (dtype[0] !== 'I')) {
+    throw new Florence2Error(`${path}: tensor ${name} cannot be written as ${dtype} from ${values.constructor.name}.`);
+  }
+  if (dtype === 'I32') return asBytes(values);
+  if (dtype === 'I64') return asBytes(BigInt64Array.from(values as Int32Array, BigInt));
+  return narrowFromFloat32(values as Float32Array, dtype);
+}

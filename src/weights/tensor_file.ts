@@ -1,0 +1,50 @@
+import { Florence2Error } from '../errors.ts';
+
+/** Element types as files name them (safetensors' spelling). */
+export type Dtype = 'F32' | 'F16' | 'BF16' | 'F64' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
+
+export interface TensorInfo {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: number[];
+}
+
+/**
+ * Named tensors in one file, or in several that count as one. Opening reads the table of contents alone; a tensor's
+ * bytes are read when it is asked for, so that a checkpoint never has to fit into memory twice.
+ */
+export interface TensorFile {
+  /** What errors call it: the file, or the index of a sharded checkpoint. */
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /**
+   * A tensor's values in row-major order, every dtype widened to fp32 (F64 and I64 are rounded).
+   *
+   * @param into where to put them: a buffer of at least the tensor's size, for callers that copy the values onward
+   *   and read many tensors. The result is then a view on its beginning. A new array by default.
+   */
+  readFloat32(name: string, into?: Float32Array): Promise<Float32Array>;
+  /** A tensor of integers or booleans. Throws when a value does not fit 32 bits. */
+  readInt32(name: string): Promise<Int32Array>;
+  close(): Promise<void>;
+}
+
+/** Bytes at a position: a file here, anything that can be read in ranges elsewhere. */
+export interface ByteSource {
+  readonly path: string;
+  readonly size: number;
+  /** Fills `target` from `position`. Throws a Florence2Error which says what was being read when the source ends early. */
+  read(target: Uint8Array, position: number, what: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Looks a tensor up, or says which names there are. */
+export function requireTensor<T extends TensorInfo>(tensors: ReadonlyMap<string, T>, name: string, path: string): T {
+  const found = tensors.get(name);
+  if (found) return found;
+  const some = [...tensors.keys()].slice(0, 3).join(', ');
+  throw new Florence2Error(`${path}: no tensor named ${name} (of ${tensors.size}${some ? `: ${some}, …` : ''}).`);
+}
+
+/** Number of elements of a shape. */
+export const elementCount = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);

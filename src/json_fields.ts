@@ -1,0 +1,120 @@
+import { Florence2Error } from './errors.ts';
+
+/** The text of a JSON file as an object, or an error that names the file. */
+export function parseJsonObject(text: string, file: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text.replace(/^\uFEFF/, ''));
+  } catch (error) {
+    throw new Florence2Error(`${file} is not JSON: ${(error as Error).message.replaceAll('\n', ' ')}`);
+  }
+  if (!isRecord(value)) throw new Florence2Error(`${file} holds ${show(value)}, expected an object.`);
+  return value;
+}
+
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A value as an error message shows it. */
+export function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
+}
+
+/**
+ * Reads the fields of an object in a JSON file, one by one, by kind. What is missing or of another kind is an error that
+ * names the file and the field. Null counts as missing: real files have it in place of what they leave out.
+ *
+ * Every reader takes a fallback; without one the field is required.
+ */
+export class Fields {
+  constructor(
+    private readonly values: Record<string, unknown>,
+    readonly file: string,
+    /** Where the object is in the file: `vision_config`. */
+    private readonly at = '',
+  ) {}
+
+  has(name: string): boolean {
+    return this.raw(name) !== undefined;
+  }
+
+  /** The field as it stands; null and an absent field are undefined. */
+  raw(name: string): unknown {
+    return (Object.hasOwn(this.values, name) ? this.values[name] : undefined) ?? undefined;
+  }
+
+  /** True when the field is there and null: for fields where that says "none". */
+  isNull(name: string): boolean {
+    return Object.hasOwn(this.values, name) && this.values[name] === null;
+  }
+
+  object(name: string): Fields {
+    return new Fields(this.read(name, isRecord, 'an object'), this.file, this.path(name));
+  }
+
+  boolean(name: string, fallback?: boolean): boolean {
+    return this.read(name, v => typeof v === 'boolean', 'true or false', fallback);
+  }
+
+  string<T extends string>(name: string, allowed: readonly T[], fallback?: T): T {
+    return this.read(name, v => allowed.includes(v as T), allowed.map(show).join(' or '), fallback);
+  }
+
+  number(name: string, fallback?: number): number {
+    return this.read(name, v => Number.isFinite(v), 'a number', fallback);
+  }
+
+  /** A share, as dropout rates are. */
+  rate(name: string, fallback?: number): number {
+    return this.read(
+      name,
+      v => Number.isFinite(v) && (v as number) >= 0 && (v as number) < 1,
+      'at least 0 and below 1',
+      fallback,
+    );
+  }
+
+  integer(name: string, least: number, fallback?: number): number {
+    return this.read(name, v => isInteger(v, least), `a whole number of at least ${least}`, fallback);
+  }
+
+  integers(name: string, least: number): number[] {
+    const expected = `a list of whole numbers of at least ${least}`;
+    return this.read(name, v => Array.isArray(v) && v.length > 0 && v.every(x => isInteger(x, least)), expected);
+  }
+
+  numbers(name: string, length: number, fallback?: number[]): number[] {
+    const allowed = (v: unknown) => Array.isArray(v) && v.length === length && v.every(x => Number.isFinite(x));
+    return this.read(name, allowed, `a list of ${length} numbers`, fallback);
+  }
+
+  booleans(name: string): boolean[] {
+    const allowed = (v: unknown) => Array.isArray(v) && v.length > 0 && v.every(x => typeof x === 'boolean');
+    return this.read(name, allowed, 'a list of true and false');
+  }
+
+  /** Throws unless the field is absent or one of the values that are supported. */
+  only(name: string, supported: readonly unknown[], why: string): void {
+    const value = this.raw(name);
+    if (value === undefined || supported.some(other => JSON.stringify(other) === JSON.stringify(value))) return;
+    this.fail(name, `is ${show(value)}; only ${supported.map(show).join(' or ')} is supported: ${why}`);
+  }
+
+  fail(name: string, problem: string): never {
+    throw new Florence2Error(`${this.file}: ${this.path(name)} ${problem}.`);
+  }
+
+  private read<T>(name: string, allowed: (value: unknown) => boolean, expected: string, fallback?: T): T {
+    const value = this.raw(name);
+    if (value === undefined) return fallback ?? this.fail(name, `is missing, expected ${expected}`);
+    if (!allowed(value)) this.fail(name, `is ${show(value)}, expected ${expected}`);
+    return value as T;
+  }
+
+  private path(name: string): string {
+    return this.at === '' ? name : `${this.at}.${name}`;
+  }
+}
+
+const isInteger = (value: unknown, least: number): boolean => Number.isSafeInteger(value) && (value as number) >= least;

@@ -1,0 +1,186 @@
+import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
+import { Florence2Error, UsageError } from '../errors.ts';
+import { ByteLevelDecoder } from './byte_level.ts';
+import { type AddedToken, readTokenizerJson, type TokenizerFiles, type TokenizerJson } from './tokenizer_json.ts';
+
+export interface EncodeOptions {
+  /** Put `<s>` before and `</s>` after. Default true. */
+  addSpecialTokens?: boolean;
+  /** Longest result; longer ones lose their last tokens, but keep `<s>` and `</s>`. Default: no limit. */
+  maxLength?: number;
+}
+
+export interface BatchOptions extends EncodeOptions {
+  /** Pad to the longest of the batch (true), to `maxLength`, or not at all (false). Default true. */
+  padding?: boolean | 'maxLength';
+  /** Pad on to a multiple of this. Default 1. */
+  padToMultipleOf?: number;
+}
+
+export interface EncodedBatch {
+  inputIds: number[][]; // [B, T], padded on the right
+  attentionMask: number[][]; // [B, T], 1 for tokens, 0 for padding
+  lengths: number[]; // [B], without padding
+}
+
+export interface DecodeOptions {
+  /** Leave out special tokens, which all location tokens are. Default false. */
+  skipSpecialTokens?: boolean;
+  /** Remove the space before punctuation, as older libraries did by default. Default false. */
+  cleanUpTokenizationSpaces?: boolean;
+}
+
+/** A token's place in the decoded text: UTF-16 units, end excluded. */
+export type Span = [start: number, end: number];
+
+/**
+ * Florence-2's tokenizer: BART's byte-level BPE with 1,024 more tokens for tasks and locations, which are added where
+ * the files lack them. Equal to the Python library on every text.
+ */
+export class Tokenizer {
+  readonly bosTokenId: number;
+  readonly eosTokenId: number;
+  readonly padTokenId: number;
+  private readonly bpe: BpeTokenizer;
+  private readonly added: ReadonlyMap<number, AddedToken>;
+
+  /** Throws a Florence2Error that names the file and what is wrong with it. */
+  static fromFiles(files: TokenizerFiles): Tokenizer {
+    return new Tokenizer(files);
+  }
+
+  private constructor(files: TokenizerFiles) {
+    const { json, names } = readTokenizerJson(files);
+    this.bpe = createBpe(json, files);
+    this.added = new Map(json.added_tokens.map(token => [token.id, token]));
+    this.bosTokenId = this.tokenToId(names.bos)!;
+    this.eosTokenId = this.tokenToId(names.eos)!;
+    this.padTokenId = this.tokenToId(names.pad)!;
+  }
+
+  /** Text to ids. Tokens that stand in the text (`<loc_5>`, `</s>`) are taken as such. */
+  encode(
+    text: string,
+    { addSpecialTokens = true, maxLength = Number.POSITIVE_INFINITY }: EncodeOptions = {},
+  ): number[] {
+    const room = maxLength - (addSpecialTokens ? 2 : 0);
+    if (room < 0) throw new UsageError(`maxLength is ${maxLength}: there is no room for <s> and </s>.`);
+    const ids = text === '' ? [] : this.bpe.encode(text, { add_special_tokens: false }).ids.slice(0, room);
+    return addSpecialTokens ? [this.bosTokenId, ...ids, this.eosTokenId] : ids;
+  }
+
+  /** Texts to ids of one length, padded on the right. */
+  encodeBatch(texts: readonly string[], options: BatchOptions = {}): EncodedBatch {
+    const { padding = true, padToMultipleOf = 1, maxLength } = options;
+    if (padding === 'maxLength' && maxLength === undefined)
+      throw new UsageError('Padding to maxLength needs a maxLength.');
+    const encoded = texts.map(text => this.encode(text, options));
+    const lengths = encoded.map(ids => ids.length);
+    const longest = padding === 'maxLength' ? maxLength! : Math.max(0, ...lengths);
+    const padded = Math.ceil(longest / padToMultipleOf) * padToMultipleOf;
+    const pad = (row: number[], value: number) =>
+      padding ? [...row, ...new Array<number>(padded - row.length).fill(value)] : row;
+    return {
+      inputIds: encoded.map(ids => pad(ids, this.padTokenId)),
+      attentionMask: encoded.map(ids =>
+        pad(
+          ids.map(() => 1),
+          0,
+        ),
+      ),
+      lengths,
+    };
+  }
+
+  /** Ids to text. Ids outside the vocabulary give nothing. */
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    const kept = options.skipSpecialTokens ? Array.from(ids).filter(id => !this.isSpecial(id)) : ids;
+    const { text } = this.decodeWithSpans(kept);
+    return options.cleanUpTokenizationSpaces ? cleanUp(text) : text;
+  }
+
+  /** Ids to text, and where in it each id's token stands. */
+  decodeWithSpans(ids: ArrayLike<number>): { text: string; spans: Span[] } {
+    const stream = this.stream();
+    const spans: Span[] = [];
+    let text = '';
+    for (const id of Array.from(ids)) {
+      const start = text.length;
+      text += stream.push(id);
+      const added = this.added.get(id);
+      // An added token stands at the end of what it completed; a part of a character stands for that character.
+      if (added) spans.push([text.length - added.content.length, text.length]);
+      else spans.push([start, Math.max(text.length, start + (this.idToToken(id) ? 1 : 0))]);
+    }
+    return { text: text + stream.end(), spans };
+  }
+
+  /** Decodes ids as they come: `push` gives the text that an id completes, `end` what is left of a cut character. */
+  stream(): { push(id: number): string; end(): string } {
+    const bytes = new ByteLevelDecoder();
+    return {
+      push: id => {
+        const added = this.added.get(id);
+        if (added) return bytes.end() + added.content;
+        const token = this.idToToken(id);
+        return token === undefined ? '' : bytes.push(token);
+      },
+      end: () => bytes.end(),
+    };
+  }
+
+  /** The text of each token by itself. Parts of a split character give U+FFFD. */
+  tokenTexts(ids: ArrayLike<number>): string[] {
+    return Array.from(ids, id => this.decode([id]));
+  }
+
+  /** The tokens as the vocabulary writes them (`Ġ` is a space). Ids outside the vocabulary are left out. */
+  tokens(ids: ArrayLike<number>): string[] {
+    return Array.from(ids, id => this.idToToken(id)).filter(token => token !== undefined);
+  }
+
+  idToToken(id: number): string | undefined {
+    return this.bpe.id_to_token(id);
+  }
+
+  tokenToId(token: string): number | undefined {
+    return this.bpe.token_to_id(token);
+  }
+
+  isSpecial(id: number): boolean {
+    return this.added.get(id)?.special ?? false;
+  }
+}
+
+/** Unicode's white space. ECMAScript's `\s` takes U+FEFF for one and U+0085 for none. */
+const SPACE = '\\p{White_Space}';
+const WORDS = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${SPACE}\\p{L}\\p{N}]+|${SPACE}+(?!\\P{White_Space})|${SPACE}+`;
+
+function createBpe(json: TokenizerJson, files: TokenizerFiles): BpeTokenizer {
+  const { type, use_regex, add_prefix_space } = (json.pre_tokenizer ?? {}) as Record<string, unknown>;
+  const plain = type === 'ByteLevel' && use_regex !== false && add_prefix_space !== true;
+  const pre_tokenizer = plain
+    ? {
+        type: 'Sequence',
+        pretokenizers: [
+          { type: 'Split', pattern: { Regex: WORDS }, behavior: 'Isolated', invert: false },
+          { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
+        ],
+      }
+    : json.pre_tokenizer;
+  try {
+    return new BpeTokenizer({ ...json, pre_tokenizer, post_processor: null, decoder: null }, {});
+  } catch (error) {
+    throw new Florence2Error(
+      `The tokenizer ${files.source ? `of ${files.source} ` : ''}cannot be built: ${(error as Error).message}`,
+    );
+  }
+}
+
+const CLEAN_UP: [from: string, to: string][] = [
+  ...['.', '?', '!', ','].map((mark): [string, string] => [` ${mark}`, mark]),
+  [" ' ", "'"],
+  ...["n't", "'m", "'s", "'ve", "'re"].map((ending): [string, string] => [` ${ending}`, ending]),
+];
+
+const cleanUp = (text: string): string => CLEAN_UP.reduce((t, [from, to]) => t.replaceAll(from, to), text);

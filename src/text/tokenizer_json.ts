@@ -1,0 +1,202 @@
+import { Florence2Error } from '../errors.ts';
+import { LOCATION_BINS } from './locations.ts';
+
+/** The contents of a checkpoint's tokenizer files: tokenizer.json, or vocab.json and merges.txt. */
+export interface TokenizerFiles {
+  tokenizerJson?: string;
+  vocabJson?: string;
+  mergesTxt?: string;
+  tokenizerConfig?: string;
+  /** Where the files are from, for error messages. */
+  source?: string;
+}
+
+export interface AddedToken {
+  id: number;
+  content: string;
+  special: boolean;
+  lstrip: boolean;
+  rstrip: boolean;
+  normalized: boolean;
+  single_word: boolean;
+}
+
+/** What is used of a tokenizer.json. Post-processor and decoder are our own. */
+export interface TokenizerJson {
+  added_tokens: AddedToken[];
+  normalizer: unknown;
+  pre_tokenizer: unknown;
+  model: { type: 'BPE'; vocab: Record<string, number>; merges: string[] | [string, string][] };
+}
+
+/** Names of the special tokens, from tokenizer_config.json where it has them. */
+export interface SpecialTokens {
+  bos: string;
+  eos: string;
+  pad: string;
+}
+
+/**
+ * The tokens that Florence-2 adds to BART's, in the order of their ids, 50265 to 51288. Microsoft's processor adds them
+ * when it starts, so the files of its checkpoints lack them. (`desciption` is spelt so.)
+ */
+export const FLORENCE2_TOKENS: readonly string[] = [
+  ...['<od>', '</od>', '<ocr>', '</ocr>'],
+  ...Array.from({ length: LOCATION_BINS }, (_, bin) => `<loc_${bin}>`),
+  ...['<cap>', '</cap>', '<ncap>', '</ncap>', '<dcap>', '</dcap>', '<grounding>', '</grounding>', '<seg>', '</seg>'],
+  ...['<sep>', '<region_cap>', '</region_cap>', '<region_to_desciption>', '</region_to_desciption>'],
+  ...['<proposal>', '</proposal>', '<poly>', '</poly>', '<and>'],
+];
+
+/** Reads the files into one object, with Florence-2's own tokens added where they are missing. */
+export function readTokenizerJson(files: TokenizerFiles): { json: TokenizerJson; names: SpecialTokens } {
+  const at: FileName = file => (files.source ? `${files.source}/${file}` : file);
+  const config = files.tokenizerConfig ? parseObject(files.tokenizerConfig, at('tokenizer_config.json')) : {};
+  const json =
+    files.tokenizerJson !== undefined
+      ? checkTokenizerJson(parseObject(files.tokenizerJson, at('tokenizer.json')), at('tokenizer.json'))
+      : fromVocabAndMerges(files, at, config.add_prefix_space === true);
+  const file = at(files.tokenizerJson !== undefined ? 'tokenizer.json' : 'vocab.json');
+  const names = {
+    bos: nameOf(config.bos_token) ?? '<s>',
+    eos: nameOf(config.eos_token) ?? '</s>',
+    pad: nameOf(config.pad_token) ?? '<pad>',
+  };
+  const known = tokenIds(json, file);
+  json.added_tokens.push(
+    ...configTokens(config, at('tokenizer_config.json')).filter(token => !known.has(token.content)),
+  );
+  const idOf = tokenIds(json, file);
+  for (const token of Object.values(names)) {
+    if (!idOf.has(token))
+      throw new Florence2Error(`${file} has no ${token} token. Is it the tokenizer of a Florence-2 checkpoint?`);
+  }
+  let next = Math.max(...idOf.values()) + 1;
+  for (const content of FLORENCE2_TOKENS) {
+    if (!idOf.has(content)) json.added_tokens.push(addedToken(next++, content));
+  }
+  return { json, names };
+}
+
+function checkTokenizerJson(json: JsonObject, file: string): TokenizerJson {
+  const { model, pre_tokenizer, normalizer = null, added_tokens = [] } = json;
+  if (!isObject(model)) throw new Florence2Error(`${file} has no model.`);
+  if (model.type !== undefined && model.type !== 'BPE') {
+    throw new Florence2Error(
+      `${file} has a model of type ${JSON.stringify(model.type)}; Florence-2's tokenizer is a byte-level BPE.`,
+    );
+  }
+  if (!JSON.stringify(pre_tokenizer ?? null).includes('"ByteLevel"')) {
+    throw new Florence2Error(`${file} has no ByteLevel pre-tokenizer; Florence-2's tokenizer is a byte-level BPE.`);
+  }
+  if (!Array.isArray(added_tokens)) throw new Florence2Error(`${file}: added_tokens is not a list.`);
+  return {
+    added_tokens: added_tokens.map((token, i) => checkAddedToken(token, `${file}: added_tokens[${i}]`)),
+    normalizer,
+    pre_tokenizer,
+    model: { ...model, type: 'BPE', vocab: checkVocab(model.vocab, file), merges: checkMerges(model.merges, file) },
+  };
+}
+
+/** tokenizer.json's content from BART's original files; the five base tokens are in the vocabulary. */
+function fromVocabAndMerges(files: TokenizerFiles, at: FileName, addPrefixSpace: boolean): TokenizerJson {
+  if (files.vocabJson === undefined || files.mergesTxt === undefined) {
+    const missing = files.vocabJson === undefined ? 'vocab.json' : 'merges.txt';
+    throw new Florence2Error(
+      `${files.source ?? 'The tokenizer'} has neither tokenizer.json nor vocab.json and merges.txt (${missing} is missing).`,
+    );
+  }
+  const vocab = checkVocab(parseObject(files.vocabJson, at('vocab.json')), at('vocab.json'));
+  const merges = files.mergesTxt.split(/\r?\n/).filter(line => line !== '' && !line.startsWith('#version'));
+  const base = ['<s>', '<pad>', '</s>', '<unk>', '<mask>'].filter(content => content in vocab);
+  const added = base.map(content => ({ ...addedToken(vocab[content], content), lstrip: content === '<mask>' }));
+  return {
+    added_tokens: added,
+    normalizer: null,
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: addPrefixSpace },
+    model: { type: 'BPE', vocab, merges: checkMerges(merges, at('merges.txt')) },
+  };
+}
+
+/** The added tokens that tokenizer_config.json lists by id. Older folders have them nowhere else. */
+function configTokens(config: JsonObject, file: string): AddedToken[] {
+  const listed = isObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {};
+  return Object.entries(listed).map(([id, token]) =>
+    checkAddedToken(isObject(token) ? { ...token, id: Number(id) } : token, `${file}: added_tokens_decoder[${id}]`),
+  );
+}
+
+/** All tokens and their ids. Two tokens with one id would make decoding ambiguous. */
+function tokenIds(json: TokenizerJson, file: string): Map<string, number> {
+  const ids = new Map(Object.entries(json.model.vocab));
+  const tokens = new Map<number, string>();
+  for (const { id, content } of json.added_tokens) ids.set(content, id);
+  for (const [content, id] of ids) {
+    const other = tokens.get(id);
+    if (other !== undefined)
+      throw new Florence2Error(
+        `${file}: tokens ${JSON.stringify(other)} and ${JSON.stringify(content)} both have id ${id}.`,
+      );
+    tokens.set(id, content);
+  }
+  return ids;
+}
+
+function checkVocab(vocab: unknown, file: string): Record<string, number> {
+  if (!isObject(vocab) || Object.keys(vocab).length === 0) throw new Florence2Error(`${file} has no vocabulary.`);
+  for (const [token, id] of Object.entries(vocab)) {
+    if (!isId(id))
+      throw new Florence2Error(
+        `${file}: token ${JSON.stringify(token)} has id ${JSON.stringify(id)}, not a whole number.`,
+      );
+  }
+  return vocab as Record<string, number>;
+}
+
+/** Merges are written `"a b"` or `["a", "b"]`, one way in a file. */
+function checkMerges(merges: unknown, file: string): string[] | [string, string][] {
+  if (!Array.isArray(merges)) throw new Florence2Error(`${file} has no merges.`);
+  const pairs = Array.isArray(merges[0]);
+  const isMerge = (merge: unknown) =>
+    pairs
+      ? Array.isArray(merge) && merge.length === 2 && merge.every(part => typeof part === 'string')
+      : typeof merge === 'string' && /^[^ ]+ [^ ]+$/.test(merge);
+  const wrong = merges.findIndex(merge => !isMerge(merge));
+  if (wrong >= 0)
+    throw new Florence2Error(`${file}: merge ${wrong} is ${JSON.stringify(merges[wrong])}, not a pair of tokens.`);
+  return merges;
+}
+
+function checkAddedToken(token: unknown, where: string): AddedToken {
+  if (!isObject(token) || typeof token.content !== 'string' || token.content === '' || !isId(token.id)) {
+    throw new Florence2Error(`${where} is not a token with an id and a content.`);
+  }
+  return { ...addedToken(token.id, token.content), ...token } as AddedToken;
+}
+
+function addedToken(id: number, content: string): AddedToken {
+  return { id, content, special: true, lstrip: false, rstrip: false, normalized: false, single_word: false };
+}
+
+type FileName = (file: string) => string;
+type JsonObject = Record<string, unknown>;
+
+function parseObject(text: string, file: string): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Florence2Error(`${file} is not valid JSON: ${(error as Error).message.replace(/\s+/g, ' ')}`);
+  }
+  if (!isObject(value)) throw new Florence2Error(`${file} does not hold a JSON object.`);
+  return value;
+}
+
+/** Special tokens are written as a string or as an object with a content. */
+const nameOf = (token: unknown): string | undefined =>
+  typeof token === 'string' ? token : isObject(token) && typeof token.content === 'string' ? token.content : undefined;
+
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const isId = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0;

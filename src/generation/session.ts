@@ -1,0 +1,127 @@
+import * as tf from '@tensorflow/tfjs';
+import type { HookRegistry } from '../internals/hooks.ts';
+import type { LayerCache } from '../language/cache.ts';
+import type { Memory } from '../language/decoder.ts';
+import type { Florence2Model } from '../model.ts';
+import type { DecodingSession } from './decoding.ts';
+
+/**
+ * Decodes over one encoded prompt with a cache for each layer. Rows are the beams of each batch item, item-major; the
+ * cross-attention keys exist once for each item.
+ */
+export class CachedSession implements DecodingSession {
+  private readonly caches: LayerCache[];
+  private memory: Memory;
+  private steps = 0;
+  rows: number;
+
+  constructor(
+    private readonly model: Florence2Model,
+    memory: Memory,
+    private readonly beams: number,
+    private readonly hooks: HookRegistry,
+  ) {
+    const h = hooks.root(0).in('language_model.decoder');
+    this.rows = memory.states.shape[0] * beams;
+    this.caches = model.languageModel.decoder.newCaches(memory.states, h);
+    this.memory = clone(memory);
+  }
+
+  step(tokens: Int32Array): tf.Tensor2D {
+    const h = this.hooks.root(this.steps++);
+    const { languageModel, lmHead } = this.model;
+    return tf.tidy(() => {
+      const embeds = languageModel.embed(tf.tensor2d(tokens, [this.rows, 1], 'int32')); // [rows, 1, D]
+      const inside = h.in('language_model.decoder');
+      const hidden = languageModel.decoder.forward(embeds, this.memory, this.caches, inside); // [rows, 1, D]
+      return tf.squeeze(lmHead.forward(hidden, h), [1]) as tf.Tensor2D; // [rows, V]
+    });
+  }
+
+  reorder(index: Int32Array): void {
+    const unmoved = index.length === this.rows && index.every((row, i) => row === i);
+    if (unmoved) return;
+    tf.tidy(() => {
+      const rows = tf.tensor1d(index, 'int32');
+      for (const cache of this.caches) cache.reorder(rows);
+      if (index.length === this.rows) return;
+      const items = tf.tensor1d(keptItems(index, this.beams), 'int32');
+      for (const cache of this.caches) cache.keepCross(items);
+      this.memory = gather(this.memory, items);
+    });
+    this.rows = index.length;
+  }
+
+  dispose(): void {
+    for (const cache of this.caches) cache.dispose();
+    free(this.memory);
+  }
+}
+
+/** The same without caches: each step runs the decoder over all tokens so far. For checking, and for research. */
+export class UncachedSession implements DecodingSession {
+  private memory: Memory;
+  private histories: number[][];
+  private steps = 0;
+
+  constructor(
+    private readonly model: Florence2Model,
+    memory: Memory,
+    private readonly beams: number,
+    private readonly hooks: HookRegistry,
+  ) {
+    this.memory = clone(memory);
+    this.histories = Array.from({ length: memory.states.shape[0] * beams }, () => []);
+  }
+
+  get rows(): number {
+    return this.histories.length;
+  }
+
+  step(tokens: Int32Array): tf.Tensor2D {
+    const h = this.hooks.root(this.steps++);
+    this.histories.forEach((history, row) => {
+      history.push(tokens[row]);
+    });
+    const T = this.histories[0].length;
+    return tf.tidy(() => {
+      const ids = tf.tensor2d(this.histories.flat(), [this.rows, T], 'int32');
+      const logits = this.model.logits(ids, this.memory, h); // [rows, T, V]
+      return tf.squeeze(tf.slice(logits, [0, T - 1, 0], [-1, 1, -1]), [1]) as tf.Tensor2D; // [rows, V]
+    });
+  }
+
+  reorder(index: Int32Array): void {
+    if (index.length < this.rows) {
+      tf.tidy(() => {
+        this.memory = gather(this.memory, tf.tensor1d(keptItems(index, this.beams), 'int32'));
+      });
+    }
+    this.histories = Array.from(index, row => [...this.histories[row]]);
+  }
+
+  dispose(): void {
+    free(this.memory);
+  }
+}
+
+function free({ states, mask }: Memory): void {
+  states.dispose();
+  mask?.dispose();
+}
+
+function clone({ states, mask }: Memory): Memory {
+  return { states: tf.clone(states), mask: mask && tf.clone(mask) };
+}
+
+/** The given items of `memory`, which is disposed. */
+function gather({ states, mask }: Memory, items: tf.Tensor1D): Memory {
+  const kept = { states: tf.keep(tf.gather(states, items)), mask: mask && tf.keep(tf.gather(mask, items)) };
+  free({ states, mask });
+  return kept;
+}
+
+/** The batch items that the rows of `index` belong to. */
+function keptItems(index: Int32Array, beams: number): number[] {
+  return Array.from({ length: index.length / beams }, (_, item) => Math.floor(index[item * beams] / beams));
+}

@@ -1,0 +1,114 @@
+import * as tf from '@tensorflow/tfjs';
+import type { TextConfig } from '../config.ts';
+import type { Hooks } from '../internals/hooks.ts';
+import { Embedding, LayerNorm, Linear } from '../nn/layers.ts';
+import { gelu } from '../nn/ops.ts';
+import type { Params } from '../nn/params.ts';
+import { Attention } from './attention.ts';
+import { LayerCache } from './cache.ts';
+import { POSITION_OFFSET } from './encoder.ts';
+import { causalMask } from './masks.ts';
+
+/** What the decoder reads: the encoder's output, and which of it is padding. */
+export interface Memory {
+  readonly states: tf.Tensor3D; // [B, S, D]
+  readonly mask: tf.Tensor4D | null; // [B, 1, 1, S], see `paddingMask`; null where nothing is padded
+}
+
+/** BART's decoder: post-norm, causal attention over the tokens, then attention over the encoder's output. */
+export class Decoder {
+  readonly embedPositions: Embedding;
+  readonly layernormEmbedding: LayerNorm;
+  readonly layers: DecoderLayer[];
+
+  constructor(p: Params, config: TextConfig) {
+    const rows = config.maxPositionEmbeddings + POSITION_OFFSET;
+    this.embedPositions = new Embedding(p.at('embed_positions'), rows, config.dModel);
+    this.layernormEmbedding = new LayerNorm(p.at('layernorm_embedding'), config.dModel);
+    this.layers = Array.from({ length: config.decoderLayers }, (_, i) => {
+      return new DecoderLayer(p.at('layers').at(i), config);
+    });
+  }
+
+  /**
+   * Empty caches for a generation over the encoder's output [B, S, D]: one for each layer, in which the keys and
+   * values of cross-attention are computed once for all steps. The caller disposes them.
+   */
+  newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[] {
+    return this.layers.map((layer, i) => {
+      const { key, value } = layer.encoderAttn.keyValue(states, h.in(`layers.${i}.encoder_attn`)); // [B, heads, S, d]
+      return new LayerCache({ key: tf.keep(key), value: tf.keep(value) });
+    });
+  }
+
+  /**
+   * Embeddings of T new tokens -> their hidden states, both [rows, T, D]. rows = B · beams: an image's keys of
+   * cross-attention serve all of its beams.
+   *
+   * @param caches the tokens before these, and what `newCaches` computed of the memory; they grow by T.
+   *   null: these are all tokens, and nothing is kept
+   */
+  forward(inputsEmbeds: tf.Tensor3D, memory: Memory, caches: LayerCache[] | null, h: Hooks): tf.Tensor3D {
+    const T = inputsEmbeds.shape[1];
+    const past = caches?.[0].length ?? 0;
+    return tf.tidy(() => {
+      const embeds = h.at('hook_embed', inputsEmbeds);
+      const positions = h.at('hook_pos_embed', this.embedPositions.rows(POSITION_OFFSET + past, T)); // [T, D]
+      const mask = T > 1 ? causalMask(T, past) : null;
+      let x = this.layernormEmbedding.forward(tf.add(embeds, positions)) as tf.Tensor3D;
+      this.layers.forEach((layer, i) => {
+        x = layer.forward(x, mask, memory, caches?.[i] ?? null, h.in(`layers.${i}`));
+      });
+      return x;
+    });
+  }
+}
+
+/** x = norm(x + self_attn(x)); x = norm(x + encoder_attn(x, memory)); x = norm(x + fc2(gelu(fc1(x)))). */
+class DecoderLayer {
+  readonly selfAttn: Attention;
+  readonly selfAttnLayerNorm: LayerNorm;
+  readonly encoderAttn: Attention;
+  readonly encoderAttnLayerNorm: LayerNorm;
+  readonly fc1: Linear;
+  readonly fc2: Linear;
+  readonly finalLayerNorm: LayerNorm;
+
+  constructor(p: Params, { dModel, decoderAttentionHeads, decoderFfnDim }: TextConfig) {
+    this.selfAttn = new Attention(p.at('self_attn'), dModel, decoderAttentionHeads);
+    this.selfAttnLayerNorm = new LayerNorm(p.at('self_attn_layer_norm'), dModel);
+    this.encoderAttn = new Attention(p.at('encoder_attn'), dModel, decoderAttentionHeads);
+    this.encoderAttnLayerNorm = new LayerNorm(p.at('encoder_attn_layer_norm'), dModel);
+    this.fc1 = new Linear(p.at('fc1'), dModel, decoderFfnDim);
+    this.fc2 = new Linear(p.at('fc2'), decoderFfnDim, dModel);
+    this.finalLayerNorm = new LayerNorm(p.at('final_layer_norm'), dModel);
+  }
+
+  /** input [rows, T, D] -> [rows, T, D] */
+  forward(
+    input: tf.Tensor3D,
+    causal: tf.Tensor4D | null,
+    memory: Memory,
+    cache: LayerCache | null,
+    h: Hooks,
+  ): tf.Tensor3D {
+    return tf.tidy(() => {
+      let x = h.at('hook_resid_pre', input);
+      const own = this.selfAttn.keyValue(x, h.in('self_attn'));
+      const keys = cache ? cache.append(own) : own; // [rows, heads, past + T, d]
+      const attended = h.at('hook_attn_out', this.selfAttn.forward(x, keys, causal, h.in('self_attn')));
+      x = h.at('hook_resid_mid', this.selfAttnLayerNorm.forward(tf.add(x, attended)));
+      const read = h.at('hook_cross_attn_out', this.readMemory(x, memory, cache, h.in('encoder_attn')));
+      x = h.at('hook_resid_mid_cross', this.encoderAttnLayerNorm.forward(tf.add(x, read)));
+      const mlp = h.at('hook_mlp_out', this.fc2.forward(gelu(this.fc1.forward(x))));
+      return h.at('hook_resid_post', this.finalLayerNorm.forward(tf.add(x, mlp)));
+    });
+  }
+
+  /** Cross-attention. Beams of one image ask as if they were more tokens of one row: x as [B, beams · T, D]. */
+  private readMemory(x: tf.Tensor3D, memory: Memory, cache: LayerCache | null, h: Hooks): tf.Tensor3D {
+    const keys = cache ? cache.cross : this.encoderAttn.keyValue(memory.states, h); // [B, heads, S, d]
+    const asking = tf.reshape(x, [keys.key.shape[0], -1, x.shape[2]]) as tf.Tensor3D;
+    return tf.reshape(this.encoderAttn.forward(asking, keys, memory.mask, h), x.shape);
+  }
+}

@@ -1,0 +1,72 @@
+import * as tf from '@tensorflow/tfjs';
+import type { TextConfig } from '../config.ts';
+import type { Hooks } from '../internals/hooks.ts';
+import { Embedding, LayerNorm, Linear } from '../nn/layers.ts';
+import { gelu } from '../nn/ops.ts';
+import type { Params } from '../nn/params.ts';
+import { Attention } from './attention.ts';
+
+/** BART counts positions from 2, a remnant of its padding index: the tables have two rows that nothing reads. */
+export const POSITION_OFFSET = 2;
+
+/**
+ * BART's encoder over image features and prompt. Post-norm: each sublayer's output is added to its input, then
+ * normalised, and there is no norm at the end. Lewis et al. 2019, https://arxiv.org/abs/1910.13461.
+ */
+export class Encoder {
+  readonly embedPositions: Embedding;
+  readonly layernormEmbedding: LayerNorm;
+  readonly layers: EncoderLayer[];
+
+  constructor(p: Params, config: TextConfig) {
+    const rows = config.maxPositionEmbeddings + POSITION_OFFSET;
+    this.embedPositions = new Embedding(p.at('embed_positions'), rows, config.dModel);
+    this.layernormEmbedding = new LayerNorm(p.at('layernorm_embedding'), config.dModel);
+    this.layers = Array.from({ length: config.encoderLayers }, (_, i) => {
+      return new EncoderLayer(p.at('layers').at(i), config);
+    });
+  }
+
+  /** inputsEmbeds [B, S, D], mask [B, 1, 1, S] (see `paddingMask`) -> [B, S, D] */
+  forward(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
+    const S = inputsEmbeds.shape[1];
+    return tf.tidy(() => {
+      const embeds = h.at('hook_embed', inputsEmbeds);
+      const positions = h.at('hook_pos_embed', this.embedPositions.rows(POSITION_OFFSET, S)); // [S, D]
+      let x = this.layernormEmbedding.forward(tf.add(embeds, positions)) as tf.Tensor3D;
+      this.layers.forEach((layer, i) => {
+        x = layer.forward(x, mask, h.in(`layers.${i}`));
+      });
+      return x;
+    });
+  }
+}
+
+/** x = norm(x + self_attn(x)); x = norm(x + fc2(gelu(fc1(x)))). The residual stream is read after each norm. */
+class EncoderLayer {
+  readonly selfAttn: Attention;
+  readonly selfAttnLayerNorm: LayerNorm;
+  readonly fc1: Linear;
+  readonly fc2: Linear;
+  readonly finalLayerNorm: LayerNorm;
+
+  constructor(p: Params, { dModel, encoderAttentionHeads, encoderFfnDim }: TextConfig) {
+    this.selfAttn = new Attention(p.at('self_attn'), dModel, encoderAttentionHeads);
+    this.selfAttnLayerNorm = new LayerNorm(p.at('self_attn_layer_norm'), dModel);
+    this.fc1 = new Linear(p.at('fc1'), dModel, encoderFfnDim);
+    this.fc2 = new Linear(p.at('fc2'), encoderFfnDim, dModel);
+    this.finalLayerNorm = new LayerNorm(p.at('final_layer_norm'), dModel);
+  }
+
+  /** input [B, S, D] -> [B, S, D] */
+  forward(input: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
+    return tf.tidy(() => {
+      let x = h.at('hook_resid_pre', input);
+      const keys = this.selfAttn.keyValue(x, h.in('self_attn'));
+      const attended = h.at('hook_attn_out', this.selfAttn.forward(x, keys, mask, h.in('self_attn')));
+      x = h.at('hook_resid_mid', this.selfAttnLayerNorm.forward(tf.add(x, attended)));
+      const mlp = h.at('hook_mlp_out', this.fc2.forward(gelu(this.fc1.forward(x))));
+      return h.at('hook_resid_post', this.finalLayerNorm.forward(tf.add(x, mlp)));
+    });
+  }
+}

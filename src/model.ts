@@ -1,0 +1,83 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Florence2Config } from './config.ts';
+import { Florence2Error } from './errors.ts';
+import type { Hooks } from './internals/hooks.ts';
+import type { Memory } from './language/decoder.ts';
+import { LmHead } from './language/head.ts';
+import { LanguageModel } from './language/language_model.ts';
+import { paddingMask } from './language/masks.ts';
+import { type Parameter, Params } from './nn/params.ts';
+import { DaViT } from './vision/davit.ts';
+import { Projector } from './vision/projector.ts';
+
+/**
+ * The network of Florence-2: pixels and token ids in, logits out; no files, no text. Its members and their parameters
+ * are named as in transformers' `Florence2ForConditionalGeneration`, without the leading `model.`.
+ * Xiao et al. 2023, https://arxiv.org/abs/2311.06242.
+ */
+export class Florence2Model {
+  readonly visionTower: DaViT;
+  readonly multiModalProjector: Projector;
+  readonly languageModel: LanguageModel;
+  readonly lmHead: LmHead;
+  /** Every parameter by canonical name, in the model's order. */
+  readonly parameters: ReadonlyMap<string, Parameter>;
+
+  constructor(readonly config: Florence2Config) {
+    const p = Params.root();
+    this.visionTower = new DaViT(p.at('vision_tower'), config.vision);
+    this.multiModalProjector = new Projector(p.at('multi_modal_projector'), config);
+    this.languageModel = new LanguageModel(p.at('language_model'), config.text);
+    this.lmHead = new LmHead(p, this.languageModel.shared, config.text.vocabSize, config.text.dModel);
+    this.parameters = p.all;
+  }
+
+  /** Normalised pixels [B, H, W, 3] -> image features [B, 1 + N, D], N = H/32 · W/32 */
+  encodeImage(pixels: tf.Tensor4D, h: Hooks): tf.Tensor3D {
+    return tf.tidy(() => {
+      const map = this.visionTower.forward(pixels, h.in('vision_tower'));
+      return this.multiModalProjector.forward(map, h.in('multi_modal_projector'));
+    });
+  }
+
+  /**
+   * Runs the encoder over image and prompt, S = 1 + N + T positions. The caller disposes the result.
+   *
+   * @param imageFeatures [B, 1 + N, D]
+   * @param promptIds [B, T], padded on the right
+   * @param promptMask [B, T], 1 = token, 0 = padding; null where nothing is padded
+   * @throws Florence2Error when S exceeds the position table
+   */
+  encodePrompt(imageFeatures: tf.Tensor3D, promptIds: tf.Tensor2D, promptMask: tf.Tensor2D | null, h: Hooks): Memory {
+    const [B, imageTokens] = imageFeatures.shape;
+    const T = promptIds.shape[1];
+    const { maxPositionEmbeddings } = this.config.text;
+    if (imageTokens + T > maxPositionEmbeddings) {
+      throw new Florence2Error(
+        `The prompt has ${T} tokens; with ${imageTokens} for the image that is more than the model's ${maxPositionEmbeddings} positions. Use a shorter text.`,
+      );
+    }
+    const mask =
+      promptMask && tf.tidy(() => paddingMask(tf.concat([tf.ones([B, imageTokens], 'int32'), promptMask], 1)));
+    const states = tf.tidy(() => {
+      const prompt = this.languageModel.embed(promptIds); // [B, T, D]
+      const inputsEmbeds = tf.concat([imageFeatures, prompt], 1) as tf.Tensor3D; // [B, S, D]
+      return this.languageModel.encoder.forward(inputsEmbeds, mask, h.in('language_model.encoder'));
+    });
+    return { states, mask };
+  }
+
+  /** Logits [B, T, V] of every position of given answers [B, T] (teacher forcing). */
+  logits(decoderInputIds: tf.Tensor2D, memory: Memory, h: Hooks): tf.Tensor3D {
+    return tf.tidy(() => {
+      const embeds = this.languageModel.embed(decoderInputIds);
+      const hidden = this.languageModel.decoder.forward(embeds, memory, null, h.in('language_model.decoder')); // [B, T, D]
+      return this.lmHead.forward(hidden, h);
+    });
+  }
+
+  dispose(): void {
+    for (const parameter of this.parameters.values()) parameter.dispose();
+    this.lmHead.dispose();
+  }
+}

@@ -1,0 +1,115 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Parameter, Params } from './params.ts';
+
+/** y = x W + b over the last axis. */
+export class Linear {
+  readonly weight: Parameter; // [in, out] in memory
+  readonly bias: Parameter | null;
+
+  constructor(
+    p: Params,
+    readonly inFeatures: number,
+    readonly outFeatures: number,
+    { bias = true } = {},
+  ) {
+    this.weight = p.parameter('weight', [outFeatures, inFeatures], 'linear');
+    this.bias = bias ? p.parameter('bias', [outFeatures]) : null;
+  }
+
+  /** x [..., in] -> [..., out] */
+  forward<T extends tf.Tensor>(x: T): T {
+    return tf.tidy(() => {
+      const rows = tf.reshape(x, [-1, this.inFeatures]); // [N, in]
+      const product = tf.matMul(rows, this.weight.value as tf.Tensor2D); // [N, out]
+      const y = this.bias ? tf.add(product, this.bias.value) : product;
+      return tf.reshape(y, [...x.shape.slice(0, -1), this.outFeatures]) as T;
+    });
+  }
+}
+
+/** Layer norm over the last axis. */
+export class LayerNorm {
+  static readonly EPS = 1e-5;
+  readonly weight: Parameter; // [C]
+  readonly bias: Parameter; // [C]
+
+  constructor(p: Params, size: number) {
+    this.weight = p.parameter('weight', [size]);
+    this.bias = p.parameter('bias', [size]);
+  }
+
+  /** x [..., C] -> same shape */
+  forward<T extends tf.Tensor>(x: T): T {
+    return tf.tidy(() => {
+      const centred = tf.sub(x, tf.mean(x, -1, true)); // [..., C]
+      const variance = tf.mean(tf.square(centred), -1, true); // [..., 1]
+      const normal = tf.mul(centred, tf.rsqrt(tf.add(variance, LayerNorm.EPS)));
+      return tf.add(tf.mul(normal, this.weight.value), this.bias.value) as T;
+    });
+  }
+}
+
+/** 2-D convolution on NHWC maps with symmetric zero padding. */
+export class Conv2d {
+  readonly weight: Parameter; // [kh, kw, in, out] in memory
+  readonly bias: Parameter; // [out]
+
+  constructor(
+    p: Params,
+    inChannels: number,
+    outChannels: number,
+    kernel: number,
+    readonly stride: number,
+    readonly padding: number,
+  ) {
+    this.weight = p.parameter('weight', [outChannels, inChannels, kernel, kernel], 'conv');
+    this.bias = p.parameter('bias', [outChannels]);
+  }
+
+  /** x [B, H, W, in] -> [B, H', W', out] */
+  forward(x: tf.Tensor4D): tf.Tensor4D {
+    return tf.tidy(() => {
+      const pad = [this.padding, this.padding] as [number, number];
+      const y = tf.conv2d(x, this.weight.value as tf.Tensor4D, this.stride, [[0, 0], pad, pad, [0, 0]]);
+      return tf.add(y, this.bias.value);
+    });
+  }
+}
+
+/** One 3×3 filter for each channel. */
+export class DepthwiseConv2d {
+  readonly weight: Parameter; // [3, 3, C, 1] in memory
+  readonly bias: Parameter; // [C]
+
+  constructor(p: Params, channels: number) {
+    this.weight = p.parameter('weight', [channels, 1, 3, 3], 'depthwise');
+    this.bias = p.parameter('bias', [channels]);
+  }
+
+  /** x [B, H, W, C] -> same shape */
+  forward(x: tf.Tensor4D): tf.Tensor4D {
+    return tf.tidy(() => {
+      const y = tf.depthwiseConv2d(x, this.weight.value as tf.Tensor4D, 1, 'same');
+      return tf.add(y, this.bias.value);
+    });
+  }
+}
+
+/** Rows of a table by index. */
+export class Embedding {
+  readonly weight: Parameter; // [V, D]
+
+  constructor(p: Params, rows: number, size: number) {
+    this.weight = p.parameter('weight', [rows, size]);
+  }
+
+  /** ids [B, T] int32 -> [B, T, D] */
+  forward(ids: tf.Tensor2D): tf.Tensor3D {
+    return tf.gather(this.weight.value, ids) as tf.Tensor3D;
+  }
+
+  /** Rows [from, from + count) -> [count, D] */
+  rows(from: number, count: number): tf.Tensor2D {
+    return tf.slice(this.weight.value as tf.Tensor2D, [from, 0], [count, -1]);
+  }
+}

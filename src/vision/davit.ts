@@ -1,0 +1,153 @@
+import * as tf from '@tensorflow/tfjs';
+import type { VisionConfig } from '../config.ts';
+import type { Hooks } from '../internals/hooks.ts';
+import { Conv2d, DepthwiseConv2d, LayerNorm, Linear } from '../nn/layers.ts';
+import { gelu } from '../nn/ops.ts';
+import type { Params } from '../nn/params.ts';
+import { ChannelAttention } from './channel_attention.ts';
+import { WindowAttention } from './window_attention.ts';
+
+/**
+ * DaViT, Florence-2's image encoder: four stages, each a strided convolution and then pairs of a spatial block
+ * (attention within windows) and a channel block (attention among channels). Ding et al. 2022,
+ * https://arxiv.org/abs/2204.03645. Parameters are named as in transformers' `Florence2VisionBackbone`.
+ */
+export class DaViT {
+  readonly convs: ConvEmbed[];
+  readonly blocks: DaViTBlock[][];
+
+  constructor(p: Params, config: VisionConfig) {
+    this.convs = config.dimEmbed.map((_, stage) => new ConvEmbed(p.at('convs').at(stage), config, stage));
+    this.blocks = config.depths.map((depth, stage) =>
+      Array.from({ length: depth }, (_, i) => new DaViTBlock(p.at('blocks').at(stage).at(i), config, stage)),
+    );
+  }
+
+  /** Normalised pixels [B, H, W, 3] -> [B, H/32, W/32, C] at Florence-2's strides, 4·2·2·2 */
+  forward(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
+    return tf.tidy(() => {
+      let x = pixels;
+      this.convs.forEach((conv, stage) => {
+        x = conv.forward(x, h.in(`convs.${stage}`));
+        this.blocks[stage].forEach((block, i) => {
+          x = block.forward(x, h.in(`blocks.${stage}.${i}`));
+        });
+      });
+      return x;
+    });
+  }
+}
+
+/** A strided convolution that opens a stage, with a layer norm after it (first stage) or before it (the others). */
+class ConvEmbed {
+  readonly conv: Conv2d;
+  readonly norm: LayerNorm;
+  readonly prenorm: boolean;
+
+  constructor(p: Params, config: VisionConfig, stage: number) {
+    const inChannels = stage === 0 ? 3 : config.dimEmbed[stage - 1];
+    const outChannels = config.dimEmbed[stage];
+    const { patchSize, patchStride, patchPadding } = config;
+    this.conv = new Conv2d(
+      p.at('conv'),
+      inChannels,
+      outChannels,
+      patchSize[stage],
+      patchStride[stage],
+      patchPadding[stage],
+    );
+    this.prenorm = config.patchPrenorm[stage];
+    this.norm = new LayerNorm(p.at('norm'), this.prenorm ? inChannels : outChannels);
+  }
+
+  /** x [B, H, W, in] -> [B, H/stride, W/stride, out] */
+  forward(x: tf.Tensor4D, h: Hooks): tf.Tensor4D {
+    return tf.tidy(() => {
+      const y = this.prenorm ? this.conv.forward(this.norm.forward(x)) : this.norm.forward(this.conv.forward(x));
+      return h.at('hook_embed', y);
+    });
+  }
+}
+
+/** A spatial block, then a channel block. */
+class DaViTBlock {
+  readonly spatialBlock: AttentionBlock;
+  readonly channelBlock: AttentionBlock;
+
+  constructor(p: Params, config: VisionConfig, stage: number) {
+    const dim = config.dimEmbed[stage];
+    const { numHeads, numGroups, windowSize, mlpRatio } = config;
+    this.spatialBlock = new AttentionBlock(p.at('spatial_block'), dim, mlpRatio, 'window_attn', path => {
+      return new WindowAttention(path, dim, numHeads[stage], windowSize);
+    });
+    this.channelBlock = new AttentionBlock(p.at('channel_block'), dim, mlpRatio, 'channel_attn', path => {
+      return new ChannelAttention(path, dim, numGroups[stage]);
+    });
+  }
+
+  /** x [B, H, W, C] -> same shape */
+  forward(x: tf.Tensor4D, h: Hooks): tf.Tensor4D {
+    return tf.tidy(() => {
+      const spatial = this.spatialBlock.forward(x, h.in('spatial_block'));
+      return this.channelBlock.forward(spatial, h.in('channel_block'));
+    });
+  }
+}
+
+/**
+ * Both halves of a DaViT block have this form, pre-norm, with a depthwise convolution before each sublayer that
+ * tells positions apart (its output is added to its input):
+ * x += conv1(x); x += attention(norm1(x)); x += conv2(x); x += ffn(norm2(x)).
+ */
+class AttentionBlock {
+  readonly conv1: DepthwiseConv2d;
+  readonly norm1: LayerNorm;
+  readonly attention: WindowAttention | ChannelAttention;
+  readonly conv2: DepthwiseConv2d;
+  readonly norm2: LayerNorm;
+  readonly ffn: Mlp;
+
+  constructor(
+    p: Params,
+    dim: number,
+    mlpRatio: number,
+    readonly attentionName: 'window_attn' | 'channel_attn',
+    attention: (p: Params) => WindowAttention | ChannelAttention,
+  ) {
+    this.conv1 = new DepthwiseConv2d(p.at('conv1'), dim);
+    this.norm1 = new LayerNorm(p.at('norm1'), dim);
+    this.attention = attention(p.at(attentionName));
+    this.conv2 = new DepthwiseConv2d(p.at('conv2'), dim);
+    this.norm2 = new LayerNorm(p.at('norm2'), dim);
+    this.ffn = new Mlp(p.at('ffn'), dim, Math.round(mlpRatio * dim));
+  }
+
+  /** input [B, H, W, C] -> same shape */
+  forward(input: tf.Tensor4D, h: Hooks): tf.Tensor4D {
+    return tf.tidy(() => {
+      let x = h.at('hook_resid_pre', input);
+      x = tf.add(x, h.at('hook_conv1', this.conv1.forward(x)));
+      const attended = this.attention.forward(this.norm1.forward(x), h.in(this.attentionName));
+      x = h.at('hook_resid_mid', tf.add(x, h.at('hook_attn_out', attended)));
+      x = tf.add(x, h.at('hook_conv2', this.conv2.forward(x)));
+      x = tf.add(x, h.at('hook_mlp_out', this.ffn.forward(this.norm2.forward(x))));
+      return h.at('hook_resid_post', x);
+    });
+  }
+}
+
+/** fc2(gelu(fc1(x))) */
+class Mlp {
+  readonly fc1: Linear;
+  readonly fc2: Linear;
+
+  constructor(p: Params, dim: number, hidden: number) {
+    this.fc1 = new Linear(p.at('fc1'), dim, hidden);
+    this.fc2 = new Linear(p.at('fc2'), hidden, dim);
+  }
+
+  /** x [..., C] -> same shape */
+  forward<T extends tf.Tensor>(x: T): T {
+    return tf.tidy(() => this.fc2.forward(gelu(this.fc1.forward(x))));
+  }
+}

@@ -8,6 +8,8 @@ import { useBackend } from '../src/runtime/backend.ts';
  */
 export const testBackend = (process.env.FLORENCE2_TEST_BACKEND ?? 'wasm') as BackendName;
 await useBackend(testBackend);
+// Small tensors would be computed on the CPU: right for speed, but here the GPU's kernels are to be tested.
+if (testBackend === 'webgpu') tf.env().set('WEBGPU_CPU_FORWARD', false);
 
 /** Runs `body` and throws if it left tensors behind. Leaks are bugs. */
 export async function withoutLeaks<T>(body: () => Promise<T> | T): Promise<T> {

@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import { isNode } from './platform.ts';
 
@@ -66,9 +65,4 @@ const isSoftware = (adapter: Adapter): boolean =>
 function describe({ info }: Adapter): string {
   const parts = [info?.description || info?.device, [info?.vendor, info?.architecture].filter(Boolean).join(' ')];
   return parts.filter(Boolean).join(', ') || 'unnamed adapter';
-}
-
-/** Small tensors computed on the CPU instead of the GPU: right for speed, wrong for tests of the GPU's kernels. */
-export function setCpuForwarding(enabled: boolean): void {
-  tf.env().set('WEBGPU_CPU_FORWARD', enabled);
 }

@@ -57,6 +57,10 @@ export class SafetensorsFile implements TensorFile {
     return readInt32At(this.source, tensor.begin, tensor);
   }
 
+  locate(name: string): { source: ByteSource; position: number } {
+    return { source: this.source, position: requireTensor(this.tensors, name, this.path).begin };
+  }
+
   close(): Promise<void> {
     return this.source.close();
   }

@@ -26,6 +26,8 @@ export interface TensorFile {
   readFloat32(name: string, into?: Float32Array): Promise<Float32Array>;
   /** A tensor of integers or booleans. Throws when a value does not fit 32 bits. */
   readInt32(name: string): Promise<Int32Array>;
+  /** Where a tensor's bytes are, when they lie in a row; undefined when they do not. */
+  locate(name: string): { source: ByteSource; position: number } | undefined;
   close(): Promise<void>;
 }
 

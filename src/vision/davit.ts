@@ -38,6 +38,15 @@ export class DaViT {
   }
 }
 
+/** Rows and columns of DaViT's last map for an image of this size. */
+export function mapSize(config: VisionConfig, height: number, width: number): [rows: number, columns: number] {
+  const afterConvs = (side: number): number =>
+    config.patchSize.reduce((size, kernel, stage) => {
+      return Math.floor((size + 2 * config.patchPadding[stage] - kernel) / config.patchStride[stage]) + 1;
+    }, side);
+  return [afterConvs(height), afterConvs(width)];
+}
+
 /** A strided convolution that opens a stage, with a layer norm after it (first stage) or before it (the others). */
 class ConvEmbed {
   readonly conv: Conv2d;

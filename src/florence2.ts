@@ -1,0 +1,280 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Florence2Config, GenerationConfig, PreprocessorConfig } from './config.ts';
+import { UsageError } from './errors.ts';
+import type { DecodingSession, GeneratedSequence } from './generation/decoding.ts';
+import { generateSequences } from './generation/generate.ts';
+import { greedySteps } from './generation/greedy.ts';
+import { type GenerationOptions, type GenerationSettings, resolveGeneration } from './generation/options.ts';
+import { CachedSession, UncachedSession } from './generation/session.ts';
+import { preprocess, toTensor } from './image/preprocess.ts';
+import type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
+import { ImageFeatures } from './image_features.ts';
+import { type HookFilter, type HookFn, HookRegistry } from './internals/hooks.ts';
+import type { Memory } from './language/decoder.ts';
+import type { Florence2Model } from './model.ts';
+import { parse } from './results/parse.ts';
+import type { ResultOf, TaskResult } from './results/types.ts';
+import type { BackendChoice, BackendName } from './runtime/backend.ts';
+import { type TaskArguments, taskText } from './text/prompt.ts';
+import { constructPrompt, findTask, type Task, taskInfo } from './text/tasks.ts';
+import type { Tokenizer } from './text/tokenizer.ts';
+
+/** How far a long step has come, in bytes. */
+export interface Progress {
+  stage: 'download' | 'load';
+  file?: string;
+  loaded: number;
+  total: number;
+}
+
+export interface LoadOptions {
+  /** Default `auto`: the first that works of tensorflow, webgpu, wasm, cpu. It becomes tfjs's backend for the process. */
+  backend?: BackendName | 'auto';
+  /** Branch, tag or commit of a hub repository. Default `main`. */
+  revision?: string;
+  /** Side in pixels to which every image is resized. Default: what preprocessor_config.json says, else 768. */
+  imageSize?: number;
+  onProgress?: (progress: Progress) => void;
+}
+
+/** What a loaded model is made of. */
+export interface Florence2Parts {
+  model: Florence2Model;
+  tokenizer: Tokenizer;
+  generation: GenerationConfig;
+  preprocessor: PreprocessorConfig;
+  backend: BackendChoice;
+}
+
+/** An image and what to ask about it. */
+export interface Request extends TaskArguments {
+  image: ImageInput | ImageFeatures;
+  /** A task token (`<OD>`), with its text behind it or in `text`; any other text is a prompt of its own. */
+  task: string;
+}
+
+export interface RunOptions extends GenerationOptions, DecodeOptions {
+  /** Stops between two tokens; its reason is thrown. */
+  signal?: AbortSignal;
+  /** Keep characters outside ASCII in labels, which Florence-2's own processor removes. Default false. */
+  keepUnicode?: boolean;
+}
+
+/** One token of a stream, and the text that it completes (a character may take several tokens). */
+export interface StreamedToken {
+  token: number;
+  text: string;
+  logProb: number;
+}
+
+/** A Florence-2 checkpoint, ready to answer. */
+export class Florence2 {
+  /** The network itself, for research: its modules, parameters and forward passes. */
+  readonly model: Florence2Model;
+  readonly tokenizer: Tokenizer;
+  readonly backend: BackendChoice;
+  readonly preprocessor: PreprocessorConfig;
+  private readonly generation: GenerationConfig;
+  private readonly hooks = new HookRegistry();
+
+  /**
+   * Loads a checkpoint from a folder, or from the Hugging Face hub by its id (`microsoft/Florence-2-base`).
+   *
+   * @throws Florence2Error when the checkpoint is missing, damaged or of another kind, or the backend cannot run
+   */
+  static async load(dirOrHubId: string, options: LoadOptions = {}): Promise<Florence2> {
+    const { loadParts } = await import('./load.ts');
+    return new Florence2(await loadParts(dirOrHubId, options));
+  }
+
+  constructor(parts: Florence2Parts) {
+    this.model = parts.model;
+    this.tokenizer = parts.tokenizer;
+    this.backend = parts.backend;
+    this.preprocessor = parts.preprocessor;
+    this.generation = parts.generation;
+  }
+
+  get config(): Florence2Config {
+    return this.model.config;
+  }
+
+  /** Runs the vision tower on one image. The caller disposes the features. */
+  async encodeImage(image: ImageInput, options: DecodeOptions = {}): Promise<ImageFeatures> {
+    const [features] = await this.encodeImages([image], options);
+    return features;
+  }
+
+  /** The same for several images, of any and different sizes, in one pass. */
+  async encodeImages(images: ImageInput[], options: DecodeOptions = {}): Promise<ImageFeatures[]> {
+    if (images.length === 0) return [];
+    const { decodeImage } = await import('./image/decode.ts');
+    const raw: RawImage[] = await Promise.all(images.map(image => decodeImage(image, options)));
+    const rows = tf.tidy(() => {
+      const pixels = toTensor(preprocess(raw, this.preprocessor)); // [B, H, W, 3]
+      return tf.split(this.model.encodeImage(pixels, this.hooks.root()), raw.length) as tf.Tensor3D[]; // B × [1, 1 + N, D]
+    });
+    return rows.map((row, i) => new ImageFeatures(row, { width: raw[i].width, height: raw[i].height }));
+  }
+
+  /**
+   * Answers one task about one image.
+   *
+   * @param task a task token (`<OD>`), or a prompt of your own
+   * @throws UsageError when the task is not given what it needs, Florence2Error when the image cannot be read or the
+   *   prompt is too long
+   */
+  run<T extends Task>(image: Request['image'], task: T, options?: RunOptions & TaskArguments): Promise<ResultOf<T>>;
+  run(image: Request['image'], task: string, options?: RunOptions & TaskArguments): Promise<TaskResult>;
+  async run(image: Request['image'], task: string, options: RunOptions & TaskArguments = {}): Promise<TaskResult> {
+    const { text, box, ...rest } = options;
+    const [result] = await this.runBatch([{ image, task, text, box }], rest);
+    return result;
+  }
+
+  /** Answers several requests together; an image that stands in several of them is encoded once. */
+  async runBatch(requests: Request[], options: RunOptions = {}): Promise<TaskResult[]> {
+    const { keepUnicode } = options;
+    return this.withFeatures(requests, options, async features => {
+      const prompts = requests.map((request, i) => promptText(request, features[i]));
+      const answers = await this.generate(
+        features,
+        prompts.map(text => constructPrompt(text)),
+        options,
+      );
+      return answers.map(([{ ids, logProbs, truncated }], i) => {
+        const task = findTask(prompts[i])?.task ?? prompts[i];
+        const answer = { ids, logProbs, tokenizer: this.tokenizer };
+        return parse(answer, task, features[i].imageSize, { keepUnicode, truncated });
+      });
+    });
+  }
+
+  /**
+   * The model's answers to plain prompts as tokens: for each prompt `numReturnSequences` of them, best first, with
+   * their scores.
+   *
+   * @param features one for each prompt
+   * @param prompts questions as the model was trained on them (see `constructPrompt`)
+   */
+  async generate(
+    features: ImageFeatures[],
+    prompts: string[],
+    options: GenerationOptions & { signal?: AbortSignal } = {},
+  ): Promise<GeneratedSequence[][]> {
+    if (prompts.length === 0) return [];
+    const { signal, settings, session } = this.startSession(features, prompts, options);
+    try {
+      return await generateSequences(session, settings, signal);
+    } finally {
+      session.dispose();
+    }
+  }
+
+  /** The answer to one request token by token, greedily, as it is generated. */
+  async *stream(
+    image: Request['image'],
+    task: string,
+    options: RunOptions & TaskArguments = {},
+  ): AsyncGenerator<StreamedToken, void> {
+    const { text, box, ...rest } = options;
+    const request = { image, task, text, box };
+    if ((rest.numBeams ?? 1) !== 1) throw new UsageError('A stream is greedy: numBeams must be 1.');
+    const own = image instanceof ImageFeatures ? null : await this.encodeImage(image, rest);
+    try {
+      const features = own ?? (image as ImageFeatures);
+      const prompt = constructPrompt(promptText(request, features));
+      const greedy = { ...rest, numBeams: 1, numReturnSequences: 1 };
+      const { signal, settings, session } = this.startSession([features], [prompt], greedy);
+      try {
+        const decoded = this.tokenizer.stream();
+        for await (const [{ token, logProb, ended }] of greedySteps(session, settings, signal)) {
+          yield { token, logProb, text: decoded.push(token) + (ended ? decoded.end() : '') };
+        }
+      } finally {
+        session.dispose();
+      }
+    } finally {
+      own?.dispose();
+    }
+  }
+
+  /**
+   * Calls `fn` with the activation at every hook point that `filter` names, in each forward pass from now on; what it
+   * returns replaces the activation. Returns the function that removes the hook.
+   */
+  addHook(filter: HookFilter, fn: HookFn): () => void {
+    return this.hooks.add(filter, fn);
+  }
+
+  /** Removes every hook. */
+  resetHooks(): void {
+    this.hooks.clear();
+  }
+
+  /** Frees the weights. */
+  dispose(): void {
+    this.model.dispose();
+  }
+
+  /** The features of every request's image; those made here are freed after `body`. */
+  private async withFeatures<T>(
+    requests: Request[],
+    options: DecodeOptions,
+    body: (features: ImageFeatures[]) => Promise<T>,
+  ): Promise<T> {
+    const images = [...new Set(requests.map(({ image }) => image))].filter(image => !(image instanceof ImageFeatures));
+    const encoded = await this.encodeImages(images as ImageInput[], options);
+    try {
+      const byImage = new Map(images.map((image, i) => [image, encoded[i]]));
+      return await body(requests.map(({ image }) => byImage.get(image) ?? (image as ImageFeatures)));
+    } finally {
+      for (const features of encoded) features.dispose();
+    }
+  }
+
+  private startSession(
+    features: ImageFeatures[],
+    prompts: string[],
+    { signal, ...options }: GenerationOptions & { signal?: AbortSignal },
+  ): { session: DecodingSession; settings: GenerationSettings; signal?: AbortSignal } {
+    signal?.throwIfAborted();
+    const settings = resolveGeneration(options, this.generation, this.config.text);
+    const memory = this.encodePrompts(features, prompts);
+    const Session = settings.useCache ? CachedSession : UncachedSession;
+    const session = new Session(this.model, memory, settings.numBeams, this.hooks);
+    tf.dispose([memory.states, memory.mask ?? []]);
+    return { session, settings, signal };
+  }
+
+  private encodePrompts(features: ImageFeatures[], prompts: string[]): Memory {
+    if (features.length !== prompts.length) {
+      throw new UsageError(`There are ${features.length} images for ${prompts.length} prompts: give one for each.`);
+    }
+    const { inputIds, attentionMask, lengths } = this.tokenizer.encodeBatch(prompts);
+    const padded = lengths.some(length => length !== lengths[0]);
+    const ids = tf.tensor2d(inputIds, undefined, 'int32');
+    const mask = padded ? tf.tensor2d(attentionMask, undefined, 'int32') : null;
+    const rows = tf.concat(features.map(({ tensor }) => tensor)) as tf.Tensor3D; // [B, 1 + N, D]
+    try {
+      return this.model.encodePrompt(rows, ids, mask, this.hooks.root());
+    } finally {
+      tf.dispose([ids, mask ?? [], rows]);
+    }
+  }
+}
+
+/** A request as one text: the task token with what it is asked about, or the caller's own prompt. */
+function promptText({ task, text, box }: Request, { imageSize }: ImageFeatures): string {
+  const named = taskInfo(task);
+  if (named) return taskText(task as Task, { text, box }, imageSize);
+  if (text !== undefined || box !== undefined) {
+    const found = findTask(task);
+    throw new UsageError(
+      found
+        ? `The prompt already holds what ${found.task} is asked: give the token alone, or no ${box ? 'box' : 'text'}.`
+        : `A prompt of its own takes no ${box ? 'box' : 'text'}: write it into the prompt.`,
+    );
+  }
+  return task;
+}

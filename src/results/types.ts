@@ -30,6 +30,8 @@ export interface PolygonInstance extends Scored {
   /** Empty for the segmentation tasks: their object is the one that was asked for. */
   label: string;
   polygons: Polygon[];
+  /** Only where the answer was parsed with `boxAtStart`. */
+  box?: BoxCoordinates;
 }
 
 export interface Quad extends Scored {

@@ -8,8 +8,11 @@ const SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\
 const LEADING = new RegExp(`^[${SPACE}]+`);
 const TRAILING = new RegExp(`[${SPACE}]+$`);
 
+/** Python's `str.lstrip()`. */
+export const stripStart = (text: string): string => text.replace(LEADING, '');
+
 /** Python's `str.strip()`. */
-export const strip = (text: string): string => text.replace(LEADING, '').replace(TRAILING, '');
+export const strip = (text: string): string => stripStart(text).replace(TRAILING, '');
 
 /** Python's `int()` of a run of decimal digits, in any script. */
 export function parseDecimal(digits: string): number {

@@ -58,20 +58,23 @@ export const TASKS = [
     prompt: 'What text is in the region {input}?' },
 ] as const satisfies readonly TaskInfo[];
 
-export type Task = (typeof TASKS)[number]['task'];
+/** A row as it stands, which ties each task to its kind of answer. */
+export type TaskRow = (typeof TASKS)[number];
+
+export type Task = TaskRow['task'];
 
 /** The tasks that answer in one way: `TaskOf<'boxes'>` is `'<OD>' | '<DENSE_REGION_CAPTION>'`. */
-export type TaskOf<A extends AnswerKind> = Extract<(typeof TASKS)[number], { answer: A }>['task'];
+export type TaskOf<A extends AnswerKind> = Extract<TaskRow, { answer: A }>['task'];
 
 /** The table's row for a task token, or undefined for any other text. */
-export function taskInfo(task: Task): TaskInfo;
-export function taskInfo(task: string): TaskInfo | undefined;
-export function taskInfo(task: string): TaskInfo | undefined {
+export function taskInfo(task: Task): TaskRow;
+export function taskInfo(task: string): TaskRow | undefined;
+export function taskInfo(task: string): TaskRow | undefined {
   return TASKS.find(row => row.task === task);
 }
 
 /** The task that a prompt names, by the first token of the table that occurs anywhere in it. */
-export function findTask(text: string): (TaskInfo & { readonly task: Task }) | undefined {
+export function findTask(text: string): TaskRow | undefined {
   return TASKS.find(row => text.includes(row.task));
 }
 

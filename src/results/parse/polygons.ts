@@ -1,0 +1,78 @@
+import { type BoxCoordinates, dequantizeBox, type ImageSize } from '../../text/locations.ts';
+import type { AnswerText } from '../answer.ts';
+import type { PolygonInstance } from '../types.ts';
+import { LOCATION, type Location, labelOf, locationsIn, scored, toPixels } from './grammar.ts';
+
+const MARKS = `(?:${LOCATION}|<sep>|<poly>|</poly>){4,}`;
+const LABELLED = new RegExp(`[^<]+${MARKS}`, 'gu');
+const UNLABELLED = new RegExp(MARKS, 'gu');
+
+/** One polygon of an instance; the last of them needs no `<sep>`. */
+const POLYGON = new RegExp(`(?:${LOCATION})+(?=<sep>|$)`, 'gu');
+
+export interface PolygonOptions {
+  /** Whether words name the instances. Without them all instances have the empty label. */
+  labels: boolean;
+  /** Whether the first four locations of each instance are its box. */
+  boxAtStart: boolean;
+}
+
+/**
+ * `label<poly>…<sep>…</poly>`: polygons of one instance are joined by `<sep>`, instances are enclosed in `<poly>`.
+ * Without these tags all that follows a label is one instance.
+ */
+export function parsePolygons(answer: AnswerText, image: ImageSize, options: PolygonOptions): PolygonInstance[] {
+  const parts = answer.text.matchAll(options.labels ? LABELLED : UNLABELLED);
+  return Array.from(parts).flatMap(({ 0: whole, index }) => {
+    // A location that was cut by the label's pattern leaves `loc_12>` behind.
+    const cut = /^loc_\p{Nd}+>/u.exec(whole)?.[0].length ?? 0;
+    const part = whole.slice(cut);
+    const words = labelOf(part);
+    if (!words) return [];
+    return instancesIn(part, index + cut)
+      .map(polygons => instance(answer, words.label, polygons, image, options))
+      .filter(found => found !== undefined);
+  });
+}
+
+/** The polygons of each instance, as locations. */
+function instancesIn(part: string, offset: number): Location[][][] {
+  const enclosed = part.includes('<poly>') && part.includes('</poly>');
+  const contents = enclosed
+    ? Array.from(part.matchAll(/<poly>([^\n]*?)<\/poly>/g), ({ 1: inner, index }) => ({
+        inner,
+        at: index + '<poly>'.length,
+      }))
+    : [{ inner: part, at: 0 }];
+  return contents.map(({ inner, at }) =>
+    Array.from(inner.matchAll(POLYGON), match => locationsIn(match[0], offset + at + match.index)),
+  );
+}
+
+function instance(
+  answer: AnswerText,
+  label: string,
+  polygons: Location[][],
+  image: ImageSize,
+  { boxAtStart }: PolygonOptions,
+): PolygonInstance | undefined {
+  if (polygons.length === 0) return undefined;
+  const spans = polygons.flat().map(({ span }) => span);
+  const [first, ...others] = polygons;
+  const box = boxAtStart ? startingBox(first, image) : {};
+  const outlines = boxAtStart && first.length > 4 ? [first.slice(4), ...others] : polygons;
+  return {
+    label,
+    ...box,
+    polygons: outlines.map(outline => toPixels(pairs(outline), image)),
+    ...scored(answer, spans),
+  };
+}
+
+function startingBox(first: Location[], image: ImageSize): { box: BoxCoordinates } {
+  const bins = first.length > 4 ? first.slice(0, 4).map(({ bin }) => bin) : [0, 0, 0, 0];
+  return { box: dequantizeBox(bins, image) };
+}
+
+/** A last location without its partner is dropped. */
+const pairs = (locations: Location[]): Location[] => locations.slice(0, locations.length - (locations.length % 2));

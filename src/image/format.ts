@@ -1,0 +1,46 @@
+import { Florence2Error } from '../errors.ts';
+
+export type ImageFormat = 'PNG' | 'JPEG' | 'GIF' | 'WebP' | 'TIFF' | 'BMP' | 'AVIF';
+
+/** What Florence-2's callers do feed in, and gets a word of advice in place of "not an image". */
+const refused: [magic: RegExp, what: string][] = [
+  [/^%PDF-/, 'a PDF document: render its pages to PNG first'],
+  [
+    /^(\uFEFF|ï»¿)?\s*(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)*(<!DOCTYPE\s+svg[^>]*>\s*)?<svg[\s>]/i,
+    'an SVG drawing: render it to PNG first',
+  ],
+  [/^(\uFEFF|ï»¿)?\s*<(!DOCTYPE html|html|head|body)/i, 'a web page: give the address of the image itself'],
+  [/^version https:\/\/git-lfs/, 'a Git LFS pointer: run `git lfs pull` to get the image'],
+  [/^....ftypavis/s, 'an animated AVIF: save one of its pictures as PNG'],
+  [/^....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)/s, 'a HEIC image, which sharp does not decode: save it as JPEG'],
+  [/^....ftyp/s, 'a video: take a frame from it first'],
+  [/^(\xFF\x0A|\0\0\0\x0CJXL )/, 'a JPEG XL image: save it as PNG or JPEG'],
+  [/^(\xFF\x4F\xFF\x51|\0\0\0\x0CjP {2})/, 'a JPEG 2000 image: save it as PNG or JPEG'],
+  [/^8BPS/, 'a Photoshop document: export it as PNG'],
+  [/^\0\0[\x01\x02]\0[^\0]/, 'a Windows icon: save it as PNG'],
+  [/^P[1-7]\s/, 'a Netpbm image: save it as PNG'],
+  [/^(PK\x03\x04|\x1F\x8B|7z\xBC\xAF|Rar!)/, 'an archive: unpack it first'],
+];
+
+const accepted: [magic: RegExp, format: ImageFormat][] = [
+  [/^\x89PNG\r\n\x1A\n/, 'PNG'],
+  [/^\xFF\xD8\xFF/, 'JPEG'],
+  [/^GIF8[79]a/, 'GIF'],
+  [/^RIFF....WEBP/s, 'WebP'],
+  [/^(II[*+]\0|MM\0[*+])/, 'TIFF'],
+  [/^BM.{12}[\x0C\x28\x34\x38\x40\x6C\x7C]\0\0\0/s, 'BMP'],
+  [/^....ftypavif/s, 'AVIF'],
+  [/^\0\0\0.ftyp(mif1|miaf|msf1).{4}(.{4})*?avif/s, 'AVIF'],
+];
+
+/**
+ * The format of an image file by its first bytes; names of files are not believed.
+ * Throws Florence2Error for everything that is not decoded here, saying what it seems to be.
+ */
+export function imageFormat(bytes: Uint8Array, name: string): ImageFormat {
+  if (bytes.length === 0) throw new Florence2Error(`${name} is empty: expected an image.`);
+  const head = String.fromCharCode(...bytes.subarray(0, 1024)); // Latin-1: one character per byte
+  for (const [magic, format] of accepted) if (magic.test(head)) return format;
+  for (const [magic, what] of refused) if (magic.test(head)) throw new Florence2Error(`${name} is ${what}.`);
+  throw new Florence2Error(`${name} is not an image: expected PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.`);
+}

@@ -1,0 +1,47 @@
+import * as tf from '@tensorflow/tfjs';
+import type { PreprocessorConfig } from '../config_preprocessor.ts';
+import { UsageError } from '../errors.ts';
+import { resizeBicubic } from './resize.ts';
+import { checkRawImage } from './source.ts';
+import type { RawImage } from './types.ts';
+
+export interface PixelValues {
+  data: Float32Array; // [B, H, W, 3]
+  shape: [B: number, H: number, W: number, channels: 3];
+}
+
+/**
+ * The model's input: every image, whatever its size and shape, is resized to the one size of the config (no cropping,
+ * no padding, no regard for the aspect ratio), rescaled to 0..1 and normalised per channel.
+ * Microsoft's processing_florence2.py does the same, with channels first.
+ */
+export function preprocess(images: RawImage | RawImage[], config: PreprocessorConfig): PixelValues {
+  const batch = Array.isArray(images) ? images : [images];
+  if (batch.length === 0) throw new UsageError('No image was given: expected at least one.');
+  const { width, height } = config;
+  const levels = normalizedLevels(config);
+  const size = height * width * 3;
+  const data = new Float32Array(batch.length * size);
+  batch.forEach((image, b) => {
+    const pixels = resizeBicubic(checkRawImage(image), width, height).data; // [H, W, 3]
+    for (let i = 0, to = b * size; i < size; i += 3, to += 3) {
+      data[to] = levels[pixels[i]!]!;
+      data[to + 1] = levels[256 + pixels[i + 1]!]!;
+      data[to + 2] = levels[512 + pixels[i + 2]!]!;
+    }
+  });
+  return { data, shape: [batch.length, height, width, 3] };
+}
+
+/** Pixel values as a tensor on the current backend, [B, H, W, 3]. The caller disposes of it. */
+export const toTensor = ({ data, shape }: PixelValues): tf.Tensor4D => tf.tensor4d(data, shape);
+
+/** What each of the 256 levels becomes, per channel: [3, 256]. */
+function normalizedLevels({ rescaleFactor, imageMean, imageStd }: PreprocessorConfig): Float32Array {
+  const levels = new Float32Array(3 * 256);
+  for (let i = 0; i < levels.length; i++) {
+    const channel = i >> 8;
+    levels[i] = ((i & 255) * rescaleFactor - imageMean[channel]!) / imageStd[channel]!;
+  }
+  return levels;
+}

@@ -1,0 +1,63 @@
+import { Florence2Error, UsageError } from '../errors.ts';
+import type { ImageInput, RawImage } from './types.ts';
+
+export interface Source {
+  bytes: Uint8Array;
+  name: string; // for messages
+}
+
+const timeoutSeconds = 60;
+
+/** The bytes behind a URL or a Blob, in Node and in browsers alike. Throws Florence2Error with the address and the reason. */
+export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<Source> {
+  if (input instanceof Uint8Array) return { bytes: input, name: 'The given data' };
+  if (input instanceof Blob) {
+    return { bytes: new Uint8Array(await input.arrayBuffer()), name: (input as File).name ?? 'The given data' };
+  }
+  if (typeof input !== 'string' && !(input instanceof URL)) {
+    throw new UsageError('An image must be a path, a URL, the bytes of an image file or { data, width, height }.');
+  }
+  const url = String(input);
+  const name = url.length > 120 ? `${url.slice(0, 60)}…` : url; // data URLs are long
+  let response: Response;
+  try {
+    response = await fetch(url, { signal: AbortSignal.timeout(timeoutSeconds * 1000) });
+    if (response.ok) return { bytes: new Uint8Array(await response.arrayBuffer()), name };
+  } catch (error) {
+    throw new Florence2Error(`${name} could not be read: ${reason(error)}.`);
+  }
+  const status = `${response.status} ${response.statusText}`.trim(); // HTTP/2 has no status text
+  throw new Florence2Error(`${name} could not be read: the server answered ${status}.`);
+}
+
+/** fetch says "fetch failed" and hides why in a chain of causes. */
+function reason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'TimeoutError') return `no answer within ${timeoutSeconds} seconds`;
+  if (error.cause instanceof AggregateError && error.cause.errors.length > 0) return reason(error.cause.errors[0]);
+  if (error.cause instanceof Error) return reason(error.cause);
+  return error.message;
+}
+
+/** Checks pixels that a caller made. Throws UsageError when their number does not fit the size. */
+export function checkRawImage(image: RawImage): RawImage {
+  const { data, width, height } = image;
+  if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
+    throw new UsageError(`A raw image must have a whole width and height of at least 1, not ${width} x ${height}.`);
+  }
+  if (!(data instanceof Uint8Array) || data.length !== width * height * 3) {
+    const given = data instanceof Uint8Array ? `${data.length} bytes` : 'no Uint8Array';
+    throw new UsageError(
+      `A raw image of ${width} x ${height} needs ${width * height * 3} bytes of RGB, but has ${given}.`,
+    );
+  }
+  return image;
+}
+
+export function checkSize(name: string, width: number, height: number, maxPixels: number): void {
+  if (width < 1 || height < 1) throw new Florence2Error(`${name} has no pixels: its size is ${width} x ${height}.`);
+  if (width * height <= maxPixels) return;
+  throw new Florence2Error(
+    `${name} has ${width} x ${height} pixels, more than the limit of ${maxPixels}: make it smaller, or raise maxPixels.`,
+  );
+}

@@ -1,0 +1,285 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import sharp from 'sharp';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { decodeImage } from '../../src/image/decode.ts';
+import type { ImageInput, RawImage } from '../../src/image/types.ts';
+import { referenceJson } from '../reference.ts';
+import { describeDifference } from './difference.ts';
+import { imageNames, imagePath, referencePixels } from './reference_images.ts';
+
+const { images } = referenceJson('processor/images.json');
+const pillow = JSON.parse(readFileSync(new URL('./pillow_cases.json', import.meta.url), 'utf8'));
+const sha256 = (data: Uint8Array) => createHash('sha256').update(data).digest('hex');
+const file = (name: string) => new Uint8Array(readFileSync(imagePath(name)));
+
+const folder = mkdtempSync(join(tmpdir(), 'florence2-decode-'));
+let server: Server;
+let site: string;
+
+test.before(async () => {
+  server = createServer((request, response) => {
+    if (request.url === '/photo')
+      response.end(file('photo.png')); // no extension, no content type
+    else if (request.url === '/moved') response.writeHead(302, { location: '/photo' }).end();
+    else if (request.url === '/page') response.end('<!DOCTYPE html><html><body>Not an image</body></html>');
+    else if (request.url === '/cut')
+      response.writeHead(200, { 'content-length': 1e5 }).write('x', () => request.destroy());
+    else response.writeHead(404).end('no');
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  site = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+
+test.after(() => {
+  server.close();
+  server.closeAllConnections();
+  rmSync(folder, { recursive: true });
+});
+
+test('the reference images as Pillow decodes them', async () => {
+  for (const name of imageNames) {
+    const ours = await decodeImage(imagePath(name));
+    const { size, lossy_decode, rgb_sha256 } = images[name];
+    assert.equal([ours.width, ours.height], size, `${name}: size`);
+    if (lossy_decode) {
+      const { data } = await referencePixels('decoded_rgb_u8', name);
+      assert.is(describeDifference(ours.data, data, 3), '', name); // decoders differ by a few levels
+    } else {
+      // gray16.png: clipped to 255 as Pillow does, not the high byte (its other reading in the reference).
+      assert.is(sha256(ours.data), rgb_sha256, name);
+    }
+  }
+});
+
+test('files of every kind as Pillow decodes them', async () => {
+  for (const [name, { file, size, sha256: expected }] of Object.entries<Record<string, never>>(pillow)) {
+    const ours = await decodeImage(Buffer.from(file!, 'base64'));
+    assert.equal([ours.width, ours.height], size, `${name}: size`);
+    assert.is(sha256(ours.data), expected, name);
+  }
+});
+
+test('AVIF, still and in a container of another brand', async () => {
+  const source = await sharp(imagePath('photo.jpg')).avif({ quality: 90, chromaSubsampling: '4:4:4' }).toBuffer();
+  const { data } = await referencePixels('decoded_rgb_u8', 'photo.jpg');
+  const otherBrand = Buffer.from(source);
+  otherBrand.write('mif1', 8, 'latin1'); // the compatible brands still name avif
+  for (const bytes of [source, otherBrand]) {
+    const ours = await decodeImage(bytes);
+    assert.equal([ours.width, ours.height], [240, 180]);
+    const mean = ours.data.reduce((sum, level, i) => sum + Math.abs(level - data[i]!), 0) / data.length;
+    assert.ok(mean < 4, `mean difference ${mean}`);
+  }
+});
+
+// Where a pixel of the upright picture (w x h) is stored, by the EXIF standard's eight orientations.
+const stored: Record<number, (x: number, y: number, w: number, h: number) => [x: number, y: number]> = {
+  1: (x, y) => [x, y],
+  2: (x, y, w) => [w - 1 - x, y],
+  3: (x, y, w, h) => [w - 1 - x, h - 1 - y],
+  4: (x, y, _, h) => [x, h - 1 - y],
+  5: (x, y) => [y, x],
+  6: (x, y, w) => [y, w - 1 - x],
+  7: (x, y, w, h) => [h - 1 - y, w - 1 - x],
+  8: (x, y, _, h) => [h - 1 - y, x],
+};
+
+test('orientation is applied when asked for', async () => {
+  const plain = await decodeImage(imagePath('photo.png')); // 123 x 77
+  for (const orientation of [1, 2, 3, 4, 5, 6, 7, 8]) {
+    const bytes = await sharp(imagePath('photo.png')).withMetadata({ orientation }).png().toBuffer();
+    assert.equal(await pixels(bytes), await pixels(plain), `orientation ${orientation} not asked for`);
+    const upright = await decodeImage(bytes, { applyOrientation: true });
+    const [width, height] = orientation > 4 ? [77, 123] : [123, 77];
+    assert.equal([upright.width, upright.height], [width, height], `size at orientation ${orientation}`);
+    for (const [x, y] of [
+      [0, 0],
+      [10, 20],
+      [width - 1, 5],
+      [3, height - 1],
+    ] as const) {
+      const [sx, sy] = stored[orientation]!(x, y, width, height);
+      assert.equal(pixel(upright, x, y), pixel(plain, sx, sy), `pixel ${x}, ${y} at orientation ${orientation}`);
+    }
+  }
+});
+
+test('from a path, bytes, URLs, a Blob and raw pixels', async () => {
+  const bytes = file('photo.png');
+  const base64 = Buffer.from(bytes).toString('base64');
+  const around = new Uint8Array(bytes.length + 20); // a view into a larger buffer
+  around.set(bytes, 10);
+  const inputs: Record<string, ImageInput> = {
+    path: imagePath('photo.png'),
+    Uint8Array: bytes,
+    Buffer: Buffer.from(bytes),
+    view: around.subarray(10, 10 + bytes.length),
+    'file URL': pathToFileURL(imagePath('photo.png')),
+    'file URL as a string': String(pathToFileURL(imagePath('photo.png'))),
+    'http URL': `${site}/photo`,
+    'URL object': new URL(`${site}/photo`),
+    redirect: `${site}/moved`,
+    'data URL': `data:image/png;base64,${base64}`,
+    'data URL with the wrong type': `data:image/jpeg;base64,${base64}`,
+    Blob: new Blob([bytes]),
+    'raw pixels': await decodeImage(bytes),
+  };
+  for (const [name, input] of Object.entries(inputs)) {
+    assert.is(sha256((await decodeImage(input)).data), images['photo.png'].rgb_sha256, name);
+  }
+});
+
+test('the name of a file is not believed', async () => {
+  const path = join(folder, 'photo.png');
+  writeFileSync(path, file('cmyk.jpg'));
+  assert.equal(await pixels(path), await pixels(imagePath('cmyk.jpg')));
+});
+
+const cut = (name: string, share: number) => file(name).subarray(0, Math.floor(file(name).length * share));
+const text = (content: string) => new TextEncoder().encode(content);
+const bmp = (edit: (view: DataView) => void) => {
+  const bytes = file('photo.bmp');
+  edit(new DataView(bytes.buffer));
+  return bytes;
+};
+const gifHead = [...text('GIF89a'), 2, 0, 2, 0, 0x80, 0, 0, 0, 0, 0, 255, 255, 255];
+
+/** The bytes of a PNG that claims another size. Decoders look at the size before anything else. */
+function png(width: number, height: number): Uint8Array {
+  const bytes = file('one_pixel.png');
+  new DataView(bytes.buffer).setUint32(16, width);
+  new DataView(bytes.buffer).setUint32(20, height);
+  return bytes;
+}
+
+const malformed: Record<string, [content: Uint8Array, message: RegExp]> = {
+  'empty.png': [text(''), /is empty/],
+  'notes.jpg': [text('Buy milk.\n'), /is not an image: expected PNG, JPEG/],
+  'zeros.png': [new Uint8Array(500), /is not an image/],
+  'signature.png': [file('photo.png').subarray(0, 8), /is a damaged PNG image/],
+  'half.png': [cut('photo.png', 0.5), /damaged PNG image, or only a part/],
+  'half16.png': [cut('gray16.png', 0.5), /damaged PNG image, or only a part/],
+  'half.jpg': [cut('photo.jpg', 0.5), /damaged JPEG image, or only a part/],
+  'half_progressive.jpg': [cut('photo_420_progressive.jpg', 0.5), /damaged JPEG image, or only a part/],
+  'almost.jpg': [cut('cmyk.jpg', 0.99), /damaged JPEG image, or only a part/],
+  'signature.jpg': [file('photo.jpg').subarray(0, 3), /damaged JPEG image/],
+  'half.webp': [cut('lossy.webp', 0.5), /damaged WebP image, or only a part/],
+  'half_lossless.webp': [cut('lossless_alpha.webp', 0.5), /damaged WebP image, or only a part/],
+  'half.gif': [cut('frame.gif', 0.5), /damaged GIF image, or only a part .*cut off/],
+  'head.gif': [Uint8Array.from(gifHead), /damaged GIF image.*ends before the first picture/],
+  'no_picture.gif': [Uint8Array.from([...gifHead, 0x3b]), /damaged GIF image.*no picture/],
+  'codes.gif': [
+    Uint8Array.from([...gifHead, 0x2c, 0, 0, 0, 0, 2, 0, 2, 0, 0, 2, 2, 0xff, 0xff, 0]),
+    /pixels are damaged/,
+  ],
+  'code_size.gif': [Uint8Array.from([...gifHead, 0x2c, 0, 0, 0, 0, 2, 0, 2, 0, 0, 40, 1, 0, 0]), /code size of 40/],
+  'no_pixels.gif': [
+    Uint8Array.from([...text('GIF89a'), 0, 0, 0, 0, 0, 0, 0, 0x2c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0]),
+    /has no pixels: its size is 0 x 0/,
+  ],
+  'half.bmp': [cut('photo.bmp', 0.5), /damaged BMP image.*pixels are cut off/],
+  'head.bmp': [file('photo.bmp').subarray(0, 30), /damaged BMP image.*header is cut off/],
+  'depth.bmp': [bmp(view => view.setUint16(28, 7, true)), /7 bits with compression 0 are not supported/],
+  'jpeg_inside.bmp': [bmp(view => view.setUint32(30, 4, true)), /24 bits with compression 4 are not supported/],
+  'negative.bmp': [bmp(view => view.setInt32(18, -5, true)), /size -5 x 67 is not possible/],
+  'huge.bmp': [bmp(view => view.setInt32(18, 2e9, true)), /2000000000 x 67 pixels, more than the limit of 178956970/],
+  'huge.png': [png(30_000, 30_000), /30000 x 30000 pixels, more than the limit of 178956970/],
+  'no_pixels.png': [png(0, 10), /is a damaged PNG image/],
+  'paper.pdf': [text('%PDF-1.7\n%âãÏÓ'), /is a PDF document: render its pages/],
+  'drawing.svg': [
+    text('<?xml version="1.0"?>\n<!-- x -->\n<svg xmlns="http://www.w3.org/2000/svg"/>'),
+    /is an SVG drawing/,
+  ],
+  'page.png': [text('<!doctype html><title>404</title>'), /is a web page/],
+  'phone.heic': [text('\0\0\0\x18ftypheic\0\0\0\0mif1heic'), /is a HEIC image/],
+  'phone.heif': [text('\0\0\0\x18ftypmif1\0\0\0\0mif1heic'), /is a HEIC image/],
+  'moving.avif': [text('\0\0\0\x18ftypavis\0\0\0\0avifavis'), /is an animated AVIF/],
+  'half.avif': [text('\0\0\0\x18ftypavif\0\0\0\0avifmif1'), /damaged AVIF image/],
+  'film.mp4': [text('\0\0\0\x18ftypisom\0\0\0\0isomavc1'), /is a video: take a frame/],
+  'pointer.png': [
+    text('version https://git-lfs.github.com/spec/v1\noid sha256:0'),
+    /Git LFS pointer: run `git lfs pull`/,
+  ],
+  'pictures.zip': [text('PK\x03\x04...'), /is an archive/],
+  'favicon.ico': [Uint8Array.of(0, 0, 1, 0, 1, 0, 16, 16), /is a Windows icon/],
+  'layers.psd': [text('8BPS\0\x01'), /Photoshop/],
+  'half.tif': [new Uint8Array(0), /damaged TIFF image/], // filled in below
+  'head.tif': [text('II*\0\x08\0\0\0'), /damaged TIFF image/],
+};
+malformed['half.tif']![0] = await (async () => {
+  const whole = await sharp(imagePath('photo.png')).tiff({ compression: 'none' }).toBuffer();
+  return whole.subarray(0, whole.length - 2000);
+})();
+
+test('malformed files are refused with their name and the reason', async () => {
+  for (const [name, [content, message]] of Object.entries(malformed)) {
+    const path = join(folder, name);
+    writeFileSync(path, content);
+    await refused(path, new RegExp(`${name} .*${message.source}`));
+  }
+});
+
+test('what cannot be read is refused with its name and the reason', async () => {
+  mkdirSync(join(folder, 'pictures.png'));
+  const port = await freePort();
+  const photo = file('photo.png');
+  const inputs: [input: unknown, message: RegExp][] = [
+    [join(folder, 'missing.png'), /missing.png does not exist/],
+    [pathToFileURL(join(folder, 'missing.png')), /missing.png does not exist/],
+    [join(folder, 'pictures.png'), /pictures.png is a folder: expected an image file/],
+    [join(folder, 'empty.png', 'photo.png'), /does not exist/],
+    [`${site}/gone.png`, /gone.png could not be read: the server answered 404 Not Found/],
+    [`${site}/page`, /page is a web page: give the address of the image itself/],
+    [`${site}/cut`, /cut could not be read: /],
+    [`http://127.0.0.1:${port}/photo.png`, /photo.png could not be read: connect ECONNREFUSED/],
+    ['http://[/photo.png', /could not be read: Invalid URL/],
+    ['data:image/png;base64,@@@', /^data:image\/png;base64,@@@ could not be read/],
+    [`data:image/png,${'x'.repeat(500)}`, /^data:image.{1,60}… is not an image/],
+    [photo.subarray(0, 100), /^The given data is a damaged PNG image/],
+    [{ data: photo, width: 2, height: 2 }, /needs 12 bytes of RGB/],
+    [42, /must be a path, a URL, the bytes of an image file/],
+    [null, /must be a path, a URL, the bytes of an image file/],
+  ];
+  for (const [input, message] of inputs) await refused(input as ImageInput, message);
+});
+
+test('the limit on pixels can be set', async () => {
+  for (const name of ['photo.png', 'photo.bmp', 'frame.gif']) {
+    const { width, height } = await decodeImage(imagePath(name));
+    await decodeImage(imagePath(name), { maxPixels: width * height });
+    await refused(imagePath(name), /pixels, more than the limit of/, { maxPixels: width * height - 1 });
+  }
+});
+
+async function refused(input: ImageInput, message: RegExp, options = {}): Promise<void> {
+  let error: Error | undefined;
+  await decodeImage(input, options).catch(e => {
+    error = e;
+  });
+  assert.ok(error, `not refused, expected ${message}`);
+  assert.match(error.name, /^(Florence2Error|UsageError)$/, error.stack);
+  assert.match(error.message, message);
+  assert.not.match(error.message, /\n/);
+}
+
+async function freePort(): Promise<number> {
+  const free = createServer();
+  await new Promise<void>(resolve => free.listen(0, '127.0.0.1', resolve));
+  const { port } = free.address() as AddressInfo;
+  await new Promise(resolve => free.close(resolve));
+  return port;
+}
+
+const pixels = async (input: ImageInput) => sha256((await decodeImage(input)).data);
+const pixel = ({ data, width }: RawImage, x: number, y: number) => [
+  ...data.subarray((y * width + x) * 3).subarray(0, 3),
+];
+
+test.run();

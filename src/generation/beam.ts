@@ -1,0 +1,171 @@
+import { type Candidate, nextCandidates, nothingLeft } from './candidates.ts';
+import type { DecodingSession, GeneratedSequence } from './decoding.ts';
+import type { GenerationSettings } from './options.ts';
+import { forcedToken, NgramBlock } from './processors.ts';
+import { turn } from './turn.ts';
+
+/** A sequence as a list from its newest token back, so that beams share what they have in common. */
+interface Path extends Candidate {
+  readonly previous: Path | undefined;
+}
+
+/** A sequence that goes on. */
+interface Beam {
+  readonly path: Path | undefined; // none yet: only the decoder start token
+  /** Sum of the log-probabilities. */
+  readonly sum: number;
+  readonly ngrams: NgramBlock;
+}
+
+/** A beam with one of its candidates. */
+interface Extension {
+  /** The beam's row within its item. */
+  readonly row: number;
+  readonly path: Path;
+  readonly sum: number;
+}
+
+/** A sequence that has ended. */
+interface Answer {
+  readonly path: Path;
+  readonly score: number;
+  readonly truncated: boolean;
+}
+
+/**
+ * Beam search over a batch, as transformers' `generate` defines it (since 4.50): the 2 × numBeams best extensions by
+ * sum of log-probabilities; those that end among the best numBeams become answers, ranked by
+ * sum / length ** lengthPenalty, and the best numBeams that do not end go on. Each item stops by itself as
+ * `earlyStopping` says, and leaves the session.
+ *
+ * @param session `numBeams` rows for each batch item
+ * @returns for each item its `numReturnSequences` best answers, best first; fewer where there are fewer ways to answer
+ *   (a limit of one token that is forced allows one)
+ * @throws the signal's reason, between two steps
+ */
+export async function beamSearch(
+  session: DecodingSession,
+  settings: GenerationSettings,
+  signal?: AbortSignal,
+): Promise<GeneratedSequence[][]> {
+  const { numBeams } = settings;
+  const searches = Array.from({ length: session.rows / numBeams }, () => new ItemSearch(settings));
+  let running = searches;
+  for (let generated = 0; running.length > 0; generated++) {
+    await turn(signal);
+    const tokens = running.flatMap(search => search.tokens());
+    const banned = running.flatMap(search => search.banned());
+    const candidates = await nextCandidates(session, settings, generated, tokens, banned, 2 * numBeams);
+    const order = running.flatMap((search, item) => {
+      const first = item * numBeams;
+      return search.advance(candidates.slice(first, first + numBeams)).map(row => first + row);
+    });
+    running = running.filter(search => !search.done);
+    const moves = order.length < session.rows || order.some((from, row) => from !== row);
+    if (running.length > 0 && moves) session.reorder(Int32Array.from(order));
+  }
+  return searches.map(search => search.best());
+}
+
+/** The beam search of one batch item. */
+class ItemSearch {
+  /** What goes on, best first. One at the start: there is only one way to begin. */
+  private beams: Beam[];
+  /** What has ended, best first, at most `numBeams`. */
+  private answers: Answer[] = [];
+  private generated = 0;
+  done = false;
+
+  constructor(private readonly settings: GenerationSettings) {
+    const { noRepeatNgramSize, decoderStartTokenId } = settings;
+    this.beams = [{ path: undefined, sum: 0, ngrams: NgramBlock.of(noRepeatNgramSize, decoderStartTokenId) }];
+  }
+
+  /** The newest token of each row. */
+  tokens(): number[] {
+    return this.rows().map(beam => this.beams[beam].path?.token ?? this.settings.decoderStartTokenId);
+  }
+
+  /** What may not come next in each row. */
+  banned(): number[][] {
+    return this.rows().map(beam => this.beams[beam].ngrams.banned());
+  }
+
+  /** One step: extends the beams by their candidates. Returns which row each row continues, nothing when it is done. */
+  advance(candidates: readonly Candidate[][]): number[] {
+    const { numBeams, eosTokenId, maxNewTokens, lengthPenalty } = this.settings;
+    const forced = forcedToken(this.settings, this.generated) !== undefined;
+    const last = ++this.generated === maxNewTokens;
+    const ends = ({ path }: Extension) => last || path.token === eosTokenId;
+
+    // A beam has one way to end, so 2 × numBeams extensions hold numBeams that go on.
+    const best = this.extensions(candidates).slice(0, 2 * numBeams);
+    if (best.length === 0 && this.answers.length === 0) throw nothingLeft(this.settings, this.generated - 1);
+
+    const ended = best.slice(0, numBeams).filter(ends); // an end behind numBeams better extensions is no answer
+    const found = ended.map(({ path, sum }) => ({
+      path,
+      score: sum / this.generated ** lengthPenalty,
+      truncated: last && (forced || path.token !== eosTokenId),
+    }));
+    this.answers = [...this.answers, ...found].sort((a, b) => b.score - a.score).slice(0, numBeams);
+
+    const going = best.filter(extension => !ends(extension)).slice(0, numBeams);
+    this.beams = this.extend(going);
+    this.done = this.isDone();
+    return this.done ? [] : this.rows().map(beam => going[beam].row);
+  }
+
+  /** The answers to return. */
+  best(): GeneratedSequence[] {
+    return this.answers.slice(0, this.settings.numReturnSequences).map(({ path, score, truncated }) => {
+      const ids: number[] = [];
+      const logProbs: number[] = [];
+      for (let at: Path | undefined = path; at; at = at.previous) {
+        ids.push(at.token);
+        logProbs.push(at.logProb);
+      }
+      return {
+        ids: [...ids, this.settings.decoderStartTokenId].reverse(),
+        logProbs: logProbs.reverse(),
+        score,
+        truncated,
+      };
+    });
+  }
+
+  /** The beam of each row of the session. Rows without one of their own repeat the first, and are not looked at. */
+  private rows(): number[] {
+    return Array.from({ length: this.settings.numBeams }, (_, row) => (row < this.beams.length ? row : 0));
+  }
+
+  /** Every beam with every candidate, best first; the earlier beam, then the lower id, first among equals. */
+  private extensions(candidates: readonly Candidate[][]): Extension[] {
+    return this.beams
+      .flatMap(({ path, sum }, row) =>
+        candidates[row].map(next => ({ row, path: { ...next, previous: path }, sum: sum + next.logProb })),
+      )
+      .sort((a, b) => b.sum - a.sum);
+  }
+
+  /** Beams from extensions. A beam's n-grams go to the last that extends it, the others take copies. */
+  private extend(extensions: readonly Extension[]): Beam[] {
+    return extensions.map(({ row, path, sum }, i) => {
+      const { ngrams } = this.beams[row];
+      const own = extensions.some((other, j) => j > i && other.row === row) ? ngrams.fork() : ngrams;
+      own.append(path.token);
+      return { path, sum, ngrams: own };
+    });
+  }
+
+  private isDone(): boolean {
+    const { numBeams, earlyStopping, lengthPenalty, maxNewTokens } = this.settings;
+    const leader = this.beams[0];
+    if (!leader) return true;
+    if (this.answers.length < numBeams) return false;
+    if (earlyStopping === true) return true;
+    // With 'never' the leader is judged by the best it could still become, at no further cost and the length it likes.
+    const length = earlyStopping === 'never' && lengthPenalty > 0 ? maxNewTokens : this.generated;
+    return leader.sum / length ** lengthPenalty <= this.answers.at(-1)!.score;
+  }
+}

@@ -1,0 +1,50 @@
+import type * as tf from '@tensorflow/tfjs';
+
+/**
+ * One generation's decoder with its caches: what turns the newest tokens into the logits of the next ones. The
+ * algorithms of this folder know the model through nothing else.
+ *
+ * Rows are sequences: `beams` rows for each batch item, items in order (item-major). An encoder's output belongs to an
+ * item, so the rows of one item share their cross-attention keys and values, and no row ever moves to another item.
+ */
+export interface DecodingSession {
+  /** Sequences in flight: batch items that still run × beams. */
+  readonly rows: number;
+
+  /**
+   * One decoder step.
+   * @param tokens [rows], the newest token of each row, the decoder start token at first
+   * @returns logits of the next position [rows, V], which the caller disposes
+   */
+  step(tokens: Int32Array): tf.Tensor2D;
+
+  /**
+   * Puts row `index[i]` in place of row `i`. Where `index` is shorter than `rows`, whole items have been dropped
+   * (always all of an item's rows): item `j` of what remains is item `floor(index[j * beams] / beams)` of what was.
+   */
+  reorder(index: Int32Array): void;
+
+  /** Frees the caches. Whoever made the session calls it, the algorithms do not. */
+  dispose(): void;
+}
+
+/** One generated answer. */
+export interface GeneratedSequence {
+  /** The decoder start token, then every generated token, `</s>` included where there is one. Never padded. */
+  ids: number[];
+  /**
+   * `logProbs[i]` is the log-probability of `ids[i + 1]`: the log-softmax of the model's own logits, taken before the
+   * n-gram block, which bans tokens and renormalises nothing. A forced token was not the model's choice and has 0.
+   */
+  logProbs: number[];
+  /** Sum of `logProbs` / (their number ** lengthPenalty). Higher is better; beams are ranked by it. */
+  score: number;
+  /** True when the answer ran into `maxNewTokens`, whether or not a `</s>` was forced there. */
+  truncated: boolean;
+}
+
+/** Ids of sequences as rows of equal length, the shorter ones filled with the pad token on the right. */
+export function padSequences(sequences: readonly GeneratedSequence[], padTokenId: number): number[][] {
+  const length = Math.max(0, ...sequences.map(sequence => sequence.ids.length));
+  return sequences.map(({ ids }) => [...ids, ...new Array<number>(length - ids.length).fill(padTokenId)]);
+}

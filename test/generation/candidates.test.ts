@@ -1,0 +1,89 @@
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { topCandidates } from '../../src/generation/candidates.ts';
+import { withoutLeaks } from '../backend.ts';
+import { logSoftmax, random } from './toy.ts';
+
+/** Full sort of a row: the candidates by definition. */
+function expected(row: number[], banned: number[], k: number): { token: number; logProb: number }[] {
+  const scores = logSoftmax(row).map((logProb, token) => ({ token, logProb }));
+  const allowed = scores.filter(({ token, logProb }) => !banned.includes(token) && logProb > -Infinity);
+  return allowed.sort((a, b) => b.logProb - a.logProb || a.token - b.token).slice(0, k);
+}
+
+async function check(logits: number[][], banned: number[][], k: number, what: string): Promise<void> {
+  const actual = await withoutLeaks(() => topCandidates(tf.tensor2d(logits), banned, k));
+  logits.forEach((row, r) => {
+    const wanted = expected(row, banned[r], k);
+    assert.equal(
+      actual[r].map(({ token }) => token),
+      wanted.map(({ token }) => token),
+      `${what}, row ${r}`,
+    );
+    actual[r].forEach(({ token, logProb }, i) => {
+      const off = Math.abs(logProb - wanted[i].logProb);
+      assert.ok(off < 2e-6 * Math.max(1, Math.abs(logProb)), `${what}, row ${r}, token ${token}: off by ${off}`);
+    });
+  });
+}
+
+test('the best tokens that are not banned, with the probability that they have with the banned ones', async () => {
+  const next = random(3);
+  for (const vocabSize of [5, 100, 1500, 51289]) {
+    const logits = [0, 1, 2].map(() => Array.from({ length: vocabSize }, () => Math.fround(12 * next() - 6)));
+    const best = logits.map(row => expected(row, [], 4).map(({ token }) => token));
+    await check(logits, [[], [], []], 1, `${vocabSize} tokens, best`);
+    await check(logits, [[], best[1].slice(0, 2), [best[2][1], 0]], 3, `${vocabSize} tokens, some banned`);
+    await check(logits, [best[0], best[1].slice(1), [1, 1, 1]], 6, `${vocabSize} tokens, as many as there are`);
+  }
+});
+
+test('among equals the lower id comes first', async () => {
+  const flat = new Array(1000).fill(0.25);
+  const steps = Array.from({ length: 1000 }, (_, token) => [3, 1, 3, 2][token % 4]);
+  await check([flat, steps], [[], []], 6, 'ties');
+  await check(
+    [flat, steps],
+    [
+      [0, 2],
+      [0, 2, 500],
+    ],
+    4,
+    'ties and bans',
+  );
+});
+
+test('impossible tokens are no candidates', async () => {
+  await check([[1, -Infinity, 0, -Infinity, 2]], [[4]], 4, 'minus infinity');
+});
+
+test('far-apart logits keep their precision', async () => {
+  await check(
+    [
+      [80, -80, 79.5, 0],
+      [-1000, -1001, -1000.5, -2000],
+    ],
+    [[], []],
+    3,
+    'large',
+  );
+});
+
+test('logits that are not numbers are an error, and leave no tensor', async () => {
+  for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
+    await withoutLeaks(async () => {
+      const error = await topCandidates(
+        tf.tensor2d([
+          [0, 1],
+          [bad, 1],
+        ]),
+        [[], []],
+        1,
+      ).catch(e => e);
+      assert.match(String(error), /Florence2Error: .*not finite/);
+    });
+  }
+});
+
+test.run();

@@ -1,0 +1,82 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type GenerationConfig, parseConfig, parseGenerationConfig, type TextConfig } from '../../src/config.ts';
+import { Florence2Error, UsageError } from '../../src/errors.ts';
+import { GENERATION_DEFAULTS, type GenerationOptions, resolveGeneration } from '../../src/generation/options.ts';
+import { referenceJson } from '../reference.ts';
+
+const text: TextConfig = parseConfig(referenceJson('model/tiny-pad/hf/config.json')).text; // 1460 tokens, 48 positions
+
+test('a checkpoint that says nothing gets the settings of Florence-2, within its positions', () => {
+  const tokens = { eosTokenId: 2, padTokenId: 1, decoderStartTokenId: 2 };
+  assert.equal(resolveGeneration({}, {}, text), { ...GENERATION_DEFAULTS, ...tokens, maxNewTokens: 48 });
+  assert.is(resolveGeneration({}, {}, { ...text, maxPositionEmbeddings: 1024 }).maxNewTokens, 1024);
+  assert.is(resolveGeneration({ maxNewTokens: 49 }, {}, text).maxNewTokens, 48);
+  assert.is(resolveGeneration({ maxNewTokens: 47 }, {}, text).maxNewTokens, 47);
+});
+
+test('the call comes before the checkpoint, the checkpoint before Florence-2', () => {
+  const json = { num_beams: 5, no_repeat_ngram_size: 0, forced_eos_token_id: null, eos_token_id: 9, length_penalty: 0 };
+  const checkpoint = parseGenerationConfig(json);
+  const settings = resolveGeneration({ lengthPenalty: -2, forcedBosTokenId: null }, checkpoint, text);
+  const expected = { numBeams: 5, noRepeatNgramSize: 0, forcedEosTokenId: null, eosTokenId: 9, padTokenId: 1 };
+  for (const [name, value] of Object.entries({ ...expected, lengthPenalty: -2, forcedBosTokenId: null })) {
+    assert.is(settings[name as keyof typeof settings], value, name);
+  }
+  assert.is(resolveGeneration({ forcedEosTokenId: 2 }, checkpoint, text).forcedEosTokenId, 2);
+  assert.is(resolveGeneration({ numBeams: undefined }, checkpoint, text).numBeams, 5, 'undefined is not said');
+});
+
+test('fewer beams than the checkpoint returns sequences return as many as there are', () => {
+  const settings = resolveGeneration({ numBeams: 2 }, { numReturnSequences: 4, numBeams: 4 }, text);
+  assert.is(settings.numReturnSequences, 2);
+});
+
+test('a wrong option is named, with what it may be', () => {
+  const cases: [options: object, message: RegExp][] = [
+    [{ numBeams: 0 }, /numBeams must be a whole number, at least 1, not 0/],
+    [{ numBeams: 2.5 }, /numBeams/],
+    [{ numBeams: '3' }, /numBeams .* not '3'/],
+    [{ numBeams: Number.NaN }, /numBeams .* not NaN/],
+    [{ maxNewTokens: 0 }, /maxNewTokens/],
+    [{ maxNewTokens: Number.POSITIVE_INFINITY }, /maxNewTokens .* not Infinity/],
+    [{ earlyStopping: 'always' }, /earlyStopping must be true, false or 'never', not 'always'/],
+    [{ lengthPenalty: Number.NaN }, /lengthPenalty must be a finite number/],
+    [{ lengthPenalty: Number.NEGATIVE_INFINITY }, /lengthPenalty/],
+    [{ noRepeatNgramSize: -1 }, /noRepeatNgramSize/],
+    [{ forcedBosTokenId: 1460 }, /forcedBosTokenId must be a token id of the vocabulary, or null, not 1460/],
+    [{ forcedEosTokenId: -1 }, /forcedEosTokenId/],
+    [{ forcedEosTokenId: false }, /forcedEosTokenId/],
+    [{ useCache: 1 }, /useCache must be true or false/],
+    [{ numReturnSequences: 0 }, /numReturnSequences/],
+    [{ numReturnSequences: 4 }, /numReturnSequences is 4, .* raise numBeams \(3\)/],
+    [{ numBeams: null }, /numBeams .* not null/],
+  ];
+  for (const [options, message] of cases) {
+    const error = caught(() => resolveGeneration(options as GenerationOptions, {}, text));
+    assert.instance(error, UsageError, String(error));
+    assert.match(error.message, message);
+    assert.not.match(error.message, /\n/);
+  }
+});
+
+test("a wrong value of the checkpoint is the checkpoint's fault", () => {
+  const checkpoints: GenerationConfig[] = [{ forcedBosTokenId: 1460 }, { eosTokenId: 70000 }, { padTokenId: 1460 }];
+  for (const checkpoint of checkpoints) {
+    const error = caught(() => resolveGeneration({}, checkpoint, text));
+    assert.instance(error, Florence2Error);
+    assert.not.instance(error, UsageError);
+    assert.match(error.message, new RegExp(`^generation_config.json: ${Object.keys(checkpoint)[0]} must be`));
+  }
+});
+
+function caught(body: () => unknown): Error {
+  try {
+    body();
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+test.run();

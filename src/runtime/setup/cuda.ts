@@ -1,0 +1,23 @@
+import { Florence2Error } from '../../errors.ts';
+import type { Wanted } from './package_index.ts';
+import { readZipText } from './unpack.ts';
+
+/**
+ * The wheels of CUDA libraries that a TensorFlow wheel names under its extra `and-cuda`, read from its metadata:
+ * lines such as `Requires-Dist: nvidia-cublas-cu12<13.0,>=12.5.3.2; extra == "and-cuda"`.
+ */
+export async function cudaRequirements(wheel: string): Promise<Wanted[]> {
+  const metadata = await readZipText(wheel, name => /^[^/]+\.dist-info\/METADATA$/.test(name));
+  const wanted = (metadata ?? '').split(/\r?\n/).flatMap(line => {
+    const match = /^Requires-Dist: *([\w.-]+?) *(?:\[[^\]]*\])? *\(?([<>=!~][^;)]*)?\)? *;(.*)$/.exec(line);
+    if (!match || !/extra *== *["']and-cuda["']/.test(match[3]!)) return [];
+    return [{ project: match[1]!, requirement: (match[2] ?? '').trim() }];
+  });
+  if (wanted.length === 0)
+    throw new Florence2Error(`${wheel} names no CUDA libraries (no extra "and-cuda" in its metadata).`);
+  return wanted;
+}
+
+/** Of a CUDA wheel: the libraries, and the programs and bitcode that TensorFlow calls to compile kernels. */
+export const cudaPlace = (name: string): string | undefined =>
+  /^nvidia\/[^/]+\/(lib|bin|nvvm)\//.test(name) && !name.endsWith('.py') ? name : undefined;

@@ -1,0 +1,153 @@
+import { createHash, type Hash } from 'node:crypto';
+import { createReadStream, existsSync, statSync } from 'node:fs';
+import { mkdir, open, rename, rm, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Florence2Error } from '../../errors.ts';
+import { causeOf, type Http, NetworkError, withoutCredentials, withRetries } from './http.ts';
+
+/** A file to get, and what its bytes must hash to. */
+export interface Artifact {
+  file: string;
+  url: string;
+  /** Absent only for a file on this machine whose hash nobody has published. */
+  hash?: { algorithm: 'sha256' | 'sha512'; digest: string };
+  size?: number;
+}
+
+export type OnBytes = (loaded: number, total: number) => void;
+
+interface Options {
+  headers?: Record<string, string>;
+  onBytes?: OnBytes;
+  /** First pause between tries, in milliseconds. */
+  retryDelay?: number;
+}
+
+/**
+ * Brings a file into `folder` and returns its path. What a cut connection has left is continued, at once and in later
+ * runs; the file gets its name only when its hash is right, so a file with that name is whole.
+ *
+ * @throws Florence2Error when the bytes are not those published, when the disk is full, when the network gives up.
+ */
+export async function download(http: Http, artifact: Artifact, folder: string, options: Options = {}): Promise<string> {
+  const { hash, url, file } = artifact;
+  if (url.startsWith('file:')) return verifyLocal(artifact, options.onBytes);
+  if (!hash) throw new Error(`No hash is known of ${file}.`);
+  await mkdir(folder, { recursive: true });
+  const path = join(folder, `${hash.digest.slice(0, 16)}-${file}`);
+  if (existsSync(path)) return path;
+  const part = `${path}.part`;
+  await withRetries(() => fill(http, artifact, part, options), options.retryDelay);
+  await rename(part, path);
+  return path;
+}
+
+/** One request for what `part` lacks, hashed on its way. */
+async function fill(http: Http, artifact: Artifact, part: string, options: Options): Promise<void> {
+  const { algorithm, digest } = artifact.hash!;
+  let digester = createHash(algorithm);
+  const had = await hashExisting(part, digester);
+  let have = had;
+  const range: Record<string, string> = have > 0 ? { range: `bytes=${have}-` } : {};
+  const response = await http.get(artifact.url, { ...options.headers, ...range, 'accept-encoding': 'identity' }, [416]);
+  const continued = response.status === 206 && response.headers.get('content-range')?.startsWith(`bytes ${have}-`);
+  if (response.status === 416) {
+    // Nothing is left to send: the part is whole, or wrong.
+    await response.body?.cancel();
+  } else {
+    if (!continued) {
+      have = 0;
+      digester = createHash(algorithm);
+    }
+    const rest = Number(response.headers.get('content-length') ?? 0);
+    await ensureSpace(part, rest);
+    await append(response.body, part, have, digester, loaded => options.onBytes?.(loaded, have + rest || loaded));
+    const size = statSync(part).size;
+    if (rest > 0 && size < have + rest) throw new NetworkError(`${artifact.file} broke off at ${size} bytes.`, true);
+  }
+  const found = digester.digest('hex');
+  if (found === digest) return;
+  await rm(part, { force: true });
+  if (had > 0) throw new NetworkError(`What an earlier run had left of ${artifact.file} was damaged.`, true);
+  throw new Florence2Error(
+    `${artifact.file} from ${withoutCredentials(artifact.url)} is not what was published: its ${algorithm} is ${found}, not ${digest}.`,
+  );
+}
+
+/** Feeds what is there already to the hash and returns its length. */
+async function hashExisting(path: string, digester: Hash): Promise<number> {
+  if (!existsSync(path)) return 0;
+  let length = 0;
+  for await (const chunk of createReadStream(path)) {
+    digester.update(chunk);
+    length += chunk.length;
+  }
+  return length;
+}
+
+async function append(
+  body: AsyncIterable<Uint8Array> | null,
+  path: string,
+  position: number,
+  digester: Hash,
+  onLoaded: (loaded: number) => void,
+): Promise<void> {
+  const handle = await open(path, position > 0 ? 'r+' : 'w');
+  try {
+    let at = position;
+    for await (const chunk of guardNetwork(body ?? [], path)) {
+      await handle.write(chunk, 0, chunk.length, at).catch(error => {
+        throw error.code === 'ENOSPC'
+          ? new Florence2Error(`The disk is full: ${path} cannot grow. Free some space, run again.`)
+          : error;
+      });
+      digester.update(chunk);
+      at += chunk.length;
+      onLoaded(at);
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The chunks; a connection that breaks between them becomes an error that may be tried again. */
+async function* guardNetwork(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, path: string) {
+  try {
+    yield* body;
+  } catch (error) {
+    throw new NetworkError(`The download of ${path} broke off: ${causeOf(error)}.`, true);
+  }
+}
+
+async function verifyLocal({ url, file, hash }: Artifact, onBytes?: OnBytes): Promise<string> {
+  const path = fileURLToPath(url);
+  if (hash) {
+    const digester = createHash(hash.algorithm);
+    await hashExisting(path, digester);
+    const found = digester.digest('hex');
+    if (found !== hash.digest) {
+      throw new Florence2Error(
+        `${file} (${path}) is not what was published: its hash is ${found}, not ${hash.digest}.`,
+      );
+    }
+  }
+  const { size } = statSync(path);
+  onBytes?.(size, size);
+  return path;
+}
+
+/** @throws Florence2Error when the file system of `path` (or of the nearest folder above it) has fewer bytes free. */
+export async function ensureSpace(path: string, bytes: number): Promise<void> {
+  let folder = path;
+  while (!existsSync(folder)) folder = join(folder, '..');
+  const { bavail, bsize } = await statfs(folder);
+  const free = bavail * bsize;
+  if (bytes <= free) return;
+  const gigabytes = (count: number) => `${(count / 1e9).toFixed(1)} GB`;
+  throw new Florence2Error(
+    `Not enough room on the disk of ${folder}: ${gigabytes(bytes)} are needed, ${gigabytes(free)} are free. ` +
+      'FLORENCE2_CACHE can name a folder on another disk.',
+  );
+}

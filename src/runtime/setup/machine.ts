@@ -1,0 +1,53 @@
+import { release } from 'node:os';
+import { Florence2Error } from '../../errors.ts';
+import type { Variant } from './layout.ts';
+import type { Machine } from './wheel.ts';
+
+/** The machine this process runs on. */
+export function thisMachine(): Machine {
+  const { platform, arch } = process;
+  if (platform === 'linux') {
+    const glibc = glibcVersion();
+    return { platform, arch, ...(glibc !== undefined && { glibc }) };
+  }
+  // Darwin 20 is macOS 11, 24 is macOS 15, 25 is macOS 26.
+  const darwin = Number(release().split('.')[0]);
+  return platform === 'darwin'
+    ? { platform, arch, macos: `${darwin < 25 ? darwin - 9 : darwin + 1}.0` }
+    : { platform, arch };
+}
+
+function glibcVersion(): string | undefined {
+  const report = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean };
+  report.excludeNetwork = true; // else it looks up names of network interfaces, which can take seconds
+  const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
+  return header?.glibcVersionRuntime;
+}
+
+/**
+ * The project on the package index that holds TensorFlow for a machine.
+ * @throws Florence2Error where TensorFlow has no wheel that the binding can be linked to, with what would run instead.
+ */
+export function tensorflowProject(machine: Machine, variant: Variant): 'tensorflow' | 'tensorflow-cpu' {
+  const { platform, arch, glibc } = machine;
+  const here = `${platform} ${arch}`;
+  const instead = 'The backends webgpu and wasm need no setup.';
+  if (platform === 'linux' && glibc === undefined) {
+    throw new Florence2Error(
+      `TensorFlow is built for the GNU C library, which this ${here} system (musl?) lacks. ${instead}`,
+    );
+  }
+  const supported =
+    variant === 'gpu'
+      ? platform === 'linux' && arch === 'x64'
+      : (platform === 'linux' && (arch === 'x64' || arch === 'arm64')) || (platform === 'darwin' && arch === 'arm64');
+  if (!supported && variant === 'gpu') {
+    throw new Florence2Error(`TensorFlow with CUDA is built for linux x64 only, and this is ${here}. ${instead}`);
+  }
+  if (!supported) {
+    throw new Florence2Error(
+      `TensorFlow has no libraries to link to for ${here}, only for linux x64, linux arm64 and darwin arm64. ${instead}`,
+    );
+  }
+  return variant === 'cpu' && platform === 'linux' && arch === 'x64' ? 'tensorflow-cpu' : 'tensorflow';
+}

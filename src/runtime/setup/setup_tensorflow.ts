@@ -1,0 +1,223 @@
+import { readdirSync } from 'node:fs';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { Florence2Error } from '../../errors.ts';
+import { cacheRoot, downloadRoot } from '../cache.ts';
+import { type Probe, probeBackend } from '../probe.ts';
+import { type Command, compileAddon, findCompiler, findNodeHeaders } from './compiler.ts';
+import { cudaPlace, cudaRequirements } from './cuda.ts';
+import { type Artifact, download } from './download.ts';
+import { Http } from './http.ts';
+import {
+  bindingPath,
+  buildFolder,
+  layoutVersion,
+  readBuild,
+  stderrPath,
+  type TensorflowBuild,
+  tfjsNodeVersion,
+  type Variant,
+} from './layout.ts';
+import { withLock } from './lock.ts';
+import { tensorflowProject, thisMachine } from './machine.ts';
+import { readNpmConfig } from './npm_config.ts';
+import { nodeHeaders, type PinnedPackage, placePackage, protobuf, tfjsNode } from './npm_packages.ts';
+import { findWheel, type Wanted } from './package_index.ts';
+import { readPipConfig } from './pip_config.ts';
+import { stderrAddon } from './stderr_addon.ts';
+import { unzip } from './unpack.ts';
+import { type Machine, parseWheelName } from './wheel.ts';
+
+/** The TensorFlow that this package is tested with. */
+export const defaultTensorflow = '2.21.0';
+
+export interface SetupProgress {
+  stage: 'download' | 'unpack' | 'compile' | 'check';
+  file: string;
+  loaded: number;
+  total: number;
+}
+
+export interface SetupOptions {
+  /** With CUDA or without. Default cpu. */
+  variant?: Variant;
+  /** Default 2.21.0. */
+  tensorflow?: string;
+  /** Make it again although it is there. Default false. */
+  force?: boolean;
+  onProgress?: (progress: SetupProgress) => void;
+}
+
+export interface SetupResult {
+  folder: string;
+  /** True when everything was there already. */
+  reused: boolean;
+  /** What runs now, e.g. "TensorFlow 2.21.0 (CPU)". */
+  description: string;
+}
+
+/**
+ * Makes the tensorflow backend run on a current TensorFlow: the libraries of the wheel that the package index has for
+ * this machine, and @tensorflow/tfjs-node's binding compiled against them. All of it goes to the user's cache, which
+ * `npm ci` spares, in one step at the end: what is interrupted leaves nothing but downloads to be continued.
+ *
+ * @throws Florence2Error that says what is missing: platform, compiler, network, disk space.
+ */
+export async function setupTensorflow(options: SetupOptions = {}): Promise<SetupResult> {
+  const { variant = 'cpu', tensorflow = defaultTensorflow, force = false, onProgress = () => {} } = options;
+  if (!/^\d+(\.\d+)+$/.test(tensorflow)) throw new Florence2Error(`"${tensorflow}" is no TensorFlow release.`);
+  const folder = buildFolder(tensorflow, variant);
+  if (!force && readBuild(folder)) {
+    const probe = await start(cacheRoot(), variant, onProgress);
+    // One that does not run any more (after an update of the system, say) is made again.
+    if (probe.works) return { folder, reused: true, description: probe.description };
+  }
+  const machine = thisMachine();
+  const project = tensorflowProject(machine, variant);
+  const compiler = await findCompiler();
+  return withLock(join(cacheRoot(), 'setup.lock'), async () => {
+    const staging = join(cacheRoot(), `staging-${process.pid}`);
+    await removeStaging();
+    const setup = new Setup(join(staging, 'tensorflow', basename(folder)), machine, compiler, onProgress);
+    try {
+      await setup.run({ project, requirement: `==${tensorflow}` }, variant);
+      const { works, description } = await start(staging, variant, onProgress);
+      if (!works) throw new Florence2Error(`TensorFlow is in place but does not run: ${description}`);
+      await rm(folder, { recursive: true, force: true });
+      await mkdir(dirname(folder), { recursive: true });
+      await rename(setup.folder, folder);
+      await rm(downloadRoot(), { recursive: true, force: true });
+      return { folder, reused: false, description };
+    } finally {
+      await setup.close();
+      await removeStaging();
+    }
+  });
+}
+
+/** Builds of processes that were killed. The lock is ours, so no other is at work. */
+async function removeStaging(): Promise<void> {
+  for (const name of readdirSync(cacheRoot())) {
+    if (name.startsWith('staging-')) await rm(join(cacheRoot(), name), { recursive: true, force: true });
+  }
+}
+
+/** Tries a build in a child process: a library that does not load, or crashes, shows here and not in the user's hands. */
+async function start(cache: string, variant: Variant, onProgress: (progress: SetupProgress) => void): Promise<Probe> {
+  const step = { stage: 'check', file: 'a small matrix product', total: 1 } as const;
+  onProgress({ ...step, loaded: 0 });
+  const probe = await probeBackend('tensorflow', { FLORENCE2_CACHE: cache, FLORENCE2_TENSORFLOW: variant });
+  onProgress({ ...step, loaded: 1 });
+  return probe;
+}
+
+/** One build on its way: everything is written below `folder`. */
+class Setup {
+  private readonly pip = readPipConfig();
+  private readonly npm = readNpmConfig();
+  private readonly index = new Http(this.pip);
+  private readonly registry = new Http(this.npm);
+  private readonly sources: TensorflowBuild['sources'] = [];
+  private readonly cuda: TensorflowBuild['cuda'] = {};
+
+  constructor(
+    readonly folder: string,
+    private readonly machine: Machine,
+    private readonly compiler: Command,
+    private readonly onProgress: (progress: SetupProgress) => void,
+  ) {}
+
+  async run(wanted: Wanted, variant: Variant): Promise<void> {
+    const headers = join(this.folder, 'headers');
+    const wheel = await this.wheel(wanted);
+    await this.unpack(wheel.path, wheel.artifact, this.folder, tensorflowPlace);
+    await this.package(tfjsNode, join(this.folder, 'node_modules', tfjsNode.name));
+    await this.package(protobuf, join(this.folder, 'node_modules', protobuf.name));
+    await this.compile(headers);
+    if (variant === 'gpu') {
+      for (const library of await cudaRequirements(wheel.path)) {
+        const { path, artifact } = await this.wheel(library);
+        await this.unpack(path, artifact, join(this.folder, 'site'), cudaPlace);
+        this.cuda[library.project] = parseWheelName(artifact.file)!.version;
+      }
+    }
+    await this.writeStandIns();
+    await rm(headers, { recursive: true, force: true });
+    const build: TensorflowBuild = {
+      layout: layoutVersion,
+      tensorflow: parseWheelName(wheel.artifact.file)!.version,
+      variant,
+      tfjsNode: tfjsNodeVersion,
+      platform: this.machine.platform,
+      arch: this.machine.arch,
+      sources: this.sources,
+      cuda: this.cuda,
+    };
+    await writeFile(join(this.folder, 'manifest.json'), `${JSON.stringify(build, null, 2)}\n`);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.index.close(), this.registry.close()]);
+  }
+
+  private async wheel(wanted: Wanted): Promise<{ path: string; artifact: Artifact }> {
+    const artifact = await findWheel(this.index, this.pip, wanted, this.machine);
+    const onBytes = this.report('download', artifact.file);
+    const path = await download(this.index, artifact, downloadRoot(), { onBytes });
+    this.sources.push({ file: artifact.file, hash: artifact.hash ? `sha256:${artifact.hash.digest}` : 'local file' });
+    return { path, artifact };
+  }
+
+  private async unpack(path: string, artifact: Artifact, folder: string, place: (name: string) => string | undefined) {
+    const count = await unzip(path, folder, place, this.report('unpack', artifact.file));
+    if (count === 0) throw new Florence2Error(`${artifact.file} holds none of the files that are needed from it.`);
+  }
+
+  private async package(pinned: PinnedPackage, folder: string): Promise<void> {
+    await placePackage(this.registry, this.npm, pinned, folder, downloadRoot());
+    this.sources.push({ file: `${pinned.name}@${pinned.version}`, hash: pinned.integrity });
+  }
+
+  private async compile(headers: string): Promise<void> {
+    const names = readdirSync(join(this.folder, 'site/tensorflow')).filter(name => /^libtensorflow_/.test(name));
+    const own = findNodeHeaders();
+    if (!own) await placePackage(this.registry, this.npm, nodeHeaders, join(headers, 'node'), downloadRoot());
+    const node = own ?? join(headers, 'node/include');
+    const binding = join(this.folder, 'node_modules', tfjsNode.name, 'binding');
+    const log = join(cacheRoot(), 'compile.log');
+    this.report('compile', 'tfjs_binding.node')(0, 1);
+    await mkdir(headers, { recursive: true });
+    await writeFile(join(headers, 'stderr.cc'), stderrAddon);
+    const stderr = { sources: [join(headers, 'stderr.cc')], output: stderrPath(this.folder), includes: [node] };
+    await compileAddon(this.compiler, stderr, log);
+    const tfjs = {
+      sources: ['tfjs_backend.cc', 'tfjs_binding.cc'].map(name => join(binding, name)),
+      output: bindingPath(this.folder),
+      includes: [node, join(headers, 'tensorflow/include')],
+      libraries: { folder: join(this.folder, 'site/tensorflow'), names },
+    };
+    await compileAddon(this.compiler, tfjs, log);
+    await rm(log, { force: true });
+    this.report('compile', 'tfjs_binding.node')(1, 1);
+  }
+
+  /** What `require('@tensorflow/tfjs')` finds from here: the copy that ../tensorflow.ts has put up for it. */
+  private async writeStandIns(): Promise<void> {
+    for (const name of ['tfjs', 'tfjs-core']) {
+      const folder = join(this.folder, 'node_modules/@tensorflow', name);
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, 'index.js'), "module.exports = globalThis[Symbol.for('florence2-tfjs.tfjs')];\n");
+    }
+  }
+
+  private report(stage: SetupProgress['stage'], file: string) {
+    return (loaded: number, total: number) => this.onProgress({ stage, file, loaded, total });
+  }
+}
+
+/** Of TensorFlow's wheel: the two libraries, and the headers of its C interface with what those include. */
+function tensorflowPlace(name: string): string | undefined {
+  if (/^tensorflow\/libtensorflow_(cc|framework)\.(so\.2|2\.dylib)$/.test(name)) return `site/${name}`;
+  const header = /^tensorflow\/include\/(tensorflow\/c|tensorflow\/core\/platform|tsl\/platform|xla\/tsl\/c)\/.*\.h$/;
+  return header.test(name) ? `headers/${name}` : undefined;
+}

@@ -34,16 +34,11 @@ export async function openCheckpoint(folder: string): Promise<TensorFile> {
 /** Opens every file that an index (`{ weight_map: { tensor: file } }`) names, as one. */
 async function openShards(indexPath: string, open: (path: string) => Promise<TensorFile>): Promise<TensorFile> {
   const weightMap = await readIndex(indexPath);
-  const folder = join(indexPath, '..');
+  const [missing] = await missingShards(indexPath);
+  if (missing) throw new Florence2Error(`${indexPath}: the shard ${missing} does not exist.`);
   const shards = new Map<string, TensorFile>();
   try {
-    for (const shard of new Set(weightMap.values())) {
-      const path = join(folder, shard);
-      if (!(await stat(path).catch(() => undefined))) {
-        throw new Florence2Error(`${indexPath}: the shard ${shard} does not exist.`);
-      }
-      shards.set(shard, await open(path));
-    }
+    for (const shard of new Set(weightMap.values())) shards.set(shard, await open(join(indexPath, '..', shard)));
     checkShards(indexPath, weightMap, shards);
     return new ShardedFile(indexPath, new Map([...weightMap].map(([name, shard]) => [name, shards.get(shard)!])));
   } catch (error) {
@@ -68,6 +63,13 @@ async function readIndex(path: string): Promise<Map<string, string>> {
     }
   }
   return new Map(Object.entries(weightMap as Record<string, string>));
+}
+
+/** The files that an index names and that its folder does not have. Throws when the index itself is damaged. */
+export async function missingShards(indexPath: string): Promise<string[]> {
+  const shards = new Set((await readIndex(indexPath)).values());
+  const there = await Promise.all([...shards].map(shard => stat(join(indexPath, '..', shard)).catch(() => undefined)));
+  return [...shards].filter((_, i) => !there[i]);
 }
 
 /** The index and the shards must name the same tensors in the same places. */

@@ -2,7 +2,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 import { asBytes, dtypeBytes, narrowFromFloat32 } from './dtypes.ts';
-import { fileError, openFile } from './file_source.ts';
+import { openFile, writeAll, writeError } from './file_source.ts';
 import { readFloat32At, readInt32At } from './read_elements.ts';
 import { headerLength, parseHeader, type StoredTensor } from './safetensors_header.ts';
 import { type ByteSource, elementCount, requireTensor, type TensorFile } from './tensor_file.ts';
@@ -94,8 +94,13 @@ export async function writeSafetensors(
   let file: FileHandle | undefined;
   try {
     file = await open(unfinished, 'wx');
-    await writeAll(file, header);
-    for (const tensor of list) await writeAll(file, await tensorBytes(path, tensor));
+    await writeAll(file, header, 0);
+    let position = header.length;
+    for (const tensor of list) {
+      const bytes = await tensorBytes(path, tensor);
+      await writeAll(file, bytes, position);
+      position += bytes.length;
+    }
     await file.sync();
     await file.close();
     file = undefined;
@@ -103,26 +108,7 @@ export async function writeSafetensors(
   } catch (error) {
     await file?.close();
     await rm(unfinished, { force: true });
-    if (error instanceof Error && 'syscall' in error) throw writeError(path, error);
-    throw error;
-  }
-}
-
-function writeError(path: string, error: Error): Error {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return new Florence2Error(`${path} cannot be written: its folder does not exist.`);
-  if (code === 'ENOSPC') return new Florence2Error(`${path} cannot be written: the disk is full.`);
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-    return new Florence2Error(`${path} cannot be written: no permission (${code}).`);
-  }
-  return fileError(path, error);
-}
-
-/** A file handle may write less than it was given. */
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, Math.min(bytes.length - done, 64 << 20));
-    done += bytesWritten;
+    throw writeError(path, error);
   }
 }
 

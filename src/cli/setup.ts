@@ -55,7 +55,7 @@ class Display {
   private step = '';
 
   show({ stage, file, loaded, total }: SetupProgress): void {
-    const step = `${verbs[stage]} ${file}`;
+    const step = `${verbs[stage]} ${file.replace(/(-[^-]+){3}\.whl$/, '')}`; // a wheel's project and version
     const measured = stage === 'download' || stage === 'unpack';
     if (step !== this.step) {
       this.stop();
@@ -76,8 +76,8 @@ class Display {
 function startBar(step: string, total: number): SingleBar {
   const bar = new SingleBar({
     format: `${step}  {bar} {percentage}%  {value} of {total} MB`,
-    formatValue: value => value.toFixed(0),
-    barsize: 24,
+    formatValue: value => String(Math.round(value)),
+    barsize: 20,
     stream: process.stderr,
     hideCursor: true,
   });

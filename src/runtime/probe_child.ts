@@ -1,10 +1,11 @@
 /** The child process of probe.ts: starts the backend named by its argument and answers with one line. */
 import { writeSync } from 'node:fs';
 import { type BackendName, useBackend } from './backend.ts';
-import { answerMark } from './probe.ts';
+import { type Answer, answerMark } from './probe.ts';
 
-const answer = await useBackend(process.argv[2] as BackendName).then(
-  ({ description }) => ({ works: true, description }),
+const asked = process.argv[2] as BackendName | 'auto';
+const answer: Answer = await useBackend(asked).then(
+  ({ name, description }) => ({ works: true, description, ...(asked === 'auto' && { chosen: name }) }),
   (error: unknown) => ({
     works: false,
     description: (error instanceof Error ? error.message : String(error)).replace(/^Backend \w+ cannot run here: /, ''),

@@ -1,0 +1,19 @@
+import { checkParity } from '../internals/parity.ts';
+import type { ParityFlags } from './parity.ts';
+import { checkpointLines, parityLines } from './parity_table.ts';
+
+/** Checks and prints, checkpoint by checkpoint. The exit code is 1 when anything is out. */
+export async function runParity(dir: string, { backend, json }: ParityFlags): Promise<void> {
+  const print = (lines: string[]): void => void process.stdout.write(`${lines.join('\n')}\n`);
+  const report = await checkParity(dir, {
+    backend,
+    ...(!json && { onCheckpoint: checkpoint => print(checkpointLines(checkpoint)) }),
+  });
+  print(json ? [JSON.stringify(report, finiteNumbers, 1)] : parityLines(report));
+  if (!report.equal) process.exitCode = 1;
+}
+
+/** JSON has no word for infinity; null would pass for "none". */
+function finiteNumbers(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+}

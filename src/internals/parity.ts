@@ -1,0 +1,26 @@
+import type { BackendName } from '../runtime/backend.ts';
+import type { HookRegistry } from './hooks.ts';
+import type { CheckpointReport, ParityReport } from './parity/report.ts';
+
+export type * from './parity/report.ts';
+
+export interface ParityOptions {
+  /** Default `auto`. */
+  backend?: BackendName | 'auto';
+  /** Hooks that run along: what they put in an activation's place is what is compared. */
+  hooks?: HookRegistry;
+  /** Called after each checkpoint. */
+  onCheckpoint?: (report: CheckpointReport) => void;
+}
+
+/**
+ * Compares the network with PyTorch: every activation, logits and losses, caches and generated sequences of a reference
+ * folder (manifest.json names what it holds), for each checkpoint in it.
+ *
+ * @param path a reference folder, or a folder of such folders
+ * @throws Florence2Error where a folder, a file or a checkpoint cannot be read. Differences are no errors: see `equal`
+ */
+export async function checkParity(path: string, options: ParityOptions = {}): Promise<ParityReport> {
+  const { checkFolders } = await import('./parity/check.ts'); // it reads files, and browsers have none
+  return checkFolders(path, options);
+}

@@ -1,0 +1,76 @@
+/** How an activation lies in a dump, from how it lies here. */
+export type DumpLayout =
+  | 'same' // element for element; [B, H, W, C] here may be [B, H·W, C] there
+  | 'channels first'; // [B, H, W, C] here, [B, C, H, W] there; a table [H, W, C] is the same for each of the batch
+
+export interface DumpPoint {
+  /** Name of the hook point. */
+  readonly point: string;
+  readonly layout: DumpLayout;
+}
+
+/** PyTorch's dumps have short names: each with our hook point. N stands for a number. */
+const TABLE: [dumped: string, point: string, layout: DumpLayout][] = [
+  ['vision.stageN.conv_embed', 'vision_tower.convs.N.hook_embed', 'channels first'],
+  ...visionBlock('spatial'),
+  ...visionBlock('channel'),
+  ['projector.pos_embed', 'multi_modal_projector.hook_pos_embed', 'channels first'],
+  ...['temporal_embed', 'pooled', 'projected', 'image_features'].map(
+    leaf => [`projector.${leaf}`, `multi_modal_projector.hook_${leaf}`, 'same'] as [string, string, DumpLayout],
+  ),
+  ...stack('encoder'),
+  ...stack('decoder'),
+  ['encoder.inputs_embeds', 'language_model.encoder.hook_embed', 'same'],
+  ['logits', 'hook_logits', 'same'],
+];
+
+function visionBlock(kind: 'spatial' | 'channel'): [string, string, DumpLayout][] {
+  const leaves: [string, string, DumpLayout][] = [
+    ['conv1', 'hook_conv1', 'channels first'],
+    ['attn', 'hook_attn_out', 'same'],
+    ['conv2', 'hook_conv2', 'channels first'],
+    ['ffn', 'hook_mlp_out', 'same'],
+    ['out', 'hook_resid_post', 'channels first'],
+  ];
+  return leaves.map(([leaf, hook, layout]) => {
+    return [`vision.stageN.blockN.${kind}.${leaf}`, `vision_tower.blocks.N.N.${kind}_block.${hook}`, layout];
+  });
+}
+
+function stack(side: 'encoder' | 'decoder'): [string, string, DumpLayout][] {
+  const leaves = [
+    ['self_attn', 'hook_attn_out'],
+    ['self_attn_weights', 'self_attn.hook_pattern'],
+    ['self_attn_norm', 'hook_resid_mid'],
+    ...(side === 'encoder'
+      ? []
+      : [
+          ['cross_attn', 'hook_cross_attn_out'],
+          ['cross_attn_weights', 'encoder_attn.hook_pattern'],
+          ['cross_attn_norm', 'hook_resid_mid_cross'],
+        ]),
+    ['ffn', 'hook_mlp_out'],
+    ['out', 'hook_resid_post'],
+  ];
+  // What goes into the first layer is what comes out of layernorm_embedding.
+  return [['embed', 'hook_resid_pre', '0'], ...leaves.map(([dumped, point]) => [`layerN.${dumped}`, point, 'N'])].map(
+    ([dumped, point, layer]) => [`${side}.${dumped}`, `language_model.${side}.layers.${layer}.${point}`, 'same'],
+  );
+}
+
+const patterns = TABLE.map(([dumped, point, layout]) => ({
+  pattern: new RegExp(`^${dumped.replaceAll('.', '\\.').replaceAll('N', '(\\d+)')}$`),
+  point,
+  layout,
+}));
+
+/** The hook point of a tensor in a dump, or undefined where it has none. */
+export function dumpPoint(dumped: string): DumpPoint | undefined {
+  for (const { pattern, point, layout } of patterns) {
+    const found = pattern.exec(dumped);
+    if (!found) continue;
+    const numbers = found.slice(1);
+    return { point: point.replace(/\bN\b/g, () => numbers.shift()!), layout };
+  }
+  return undefined;
+}

@@ -1,0 +1,102 @@
+import type { BackendChoice } from '../../runtime/backend.ts';
+
+/** One tensor against the dump's. */
+export interface TensorRow {
+  /** File of the dump. */
+  readonly file: string;
+  readonly name: string;
+  /** The hook point at which the network was read; absent for what is computed from its outputs. */
+  readonly point?: string;
+  readonly shape: number[];
+  /** Largest |ours - PyTorch's|, which `tolerance` bounds. */
+  readonly maxAbs: number;
+  /** ‖ours - PyTorch's‖ / ‖PyTorch's‖ */
+  readonly relative: number;
+  readonly tolerance: number;
+  readonly equal: boolean;
+  /** The first tensor of its checkpoint, in execution order, that is not equal: the mistake lies just before it. */
+  readonly firstDeparture: boolean;
+  /** What is wrong, apart from a difference beyond the tolerance. */
+  readonly problem?: string;
+}
+
+/** One generated sequence against PyTorch's. */
+export interface SequenceRow {
+  readonly case: string;
+  readonly index: number;
+  /** Every id is the same, and the score within its tolerance. */
+  readonly equal: boolean;
+  /** Index of the first token that differs. */
+  readonly firstDifference?: number;
+  readonly expected: number[];
+  readonly got: number[];
+  /** |score - PyTorch's|, where the case has scores. */
+  readonly scoreError?: number;
+  readonly scoreTolerance?: number;
+}
+
+/** Parts of a dump. */
+export interface NotCompared {
+  readonly file: string;
+  readonly names: string[];
+  readonly reason: string;
+}
+
+/** What one checkpoint of a folder computes. */
+export interface CheckpointReport {
+  readonly variant: string;
+  /** The weights, from the reference folder. */
+  readonly checkpoint: string;
+  readonly tensors: TensorRow[];
+  readonly sequences: SequenceRow[];
+  /** Parts of the dump that this checkpoint cannot make. */
+  readonly skipped: NotCompared[];
+}
+
+/** One reference folder. */
+export interface VariantReport {
+  readonly variant: string;
+  readonly folder: string;
+  readonly checkpoints: CheckpointReport[];
+  /** What no checkpoint was compared with, though inference should make it. Anything here means not equal. */
+  readonly notCompared: NotCompared[];
+  /** Files of the manifest about training, which inference does not cover. */
+  readonly training: string[];
+}
+
+export interface Count {
+  readonly equal: number;
+  readonly total: number;
+}
+
+export interface ParityReport {
+  readonly backend: BackendChoice;
+  readonly variants: VariantReport[];
+  readonly tensors: Count;
+  readonly sequences: Count;
+  /** Everything was compared, and is equal. */
+  readonly equal: boolean;
+}
+
+/** Where the cases of generation are. */
+export const GENERATION_FILE = 'generation.json';
+
+/** Adds up. What was not compared counts as not equal. */
+export function summarise(backend: BackendChoice, variants: VariantReport[]): ParityReport {
+  const checkpoints = variants.flatMap(variant => variant.checkpoints);
+  const missed = variants.flatMap(variant => variant.notCompared);
+  const count = (rows: { equal: boolean }[], lost: NotCompared[]): Count => ({
+    equal: rows.filter(({ equal }) => equal).length,
+    total: lost.reduce((n, { names }) => n + names.length, rows.length),
+  });
+  const tensors = count(
+    checkpoints.flatMap(report => report.tensors),
+    missed.filter(({ file }) => file !== GENERATION_FILE),
+  );
+  const sequences = count(
+    checkpoints.flatMap(report => report.sequences),
+    missed.filter(({ file }) => file === GENERATION_FILE),
+  );
+  const equal = tensors.total > 0 && tensors.equal === tensors.total && sequences.equal === sequences.total;
+  return { backend, variants, tensors, sequences, equal };
+}

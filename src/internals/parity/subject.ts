@@ -1,0 +1,87 @@
+import { dirname, resolve } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import type { GenerationConfig } from '../../config.ts';
+import { Florence2Error } from '../../errors.ts';
+import type { Memory } from '../../language/decoder.ts';
+import { Florence2Model } from '../../model.ts';
+import { canonicalCheckpoint } from '../../weights/canonical.ts';
+import { openCheckpoint } from '../../weights/checkpoint.ts';
+import { loadConfig } from '../../weights/load_config.ts';
+import { loadParameters } from '../../weights/load_parameters.ts';
+import { openPytorchBin } from '../../weights/pytorch_bin.ts';
+import { openSafetensors } from '../../weights/safetensors.ts';
+import { requireTensor, type TensorFile } from '../../weights/tensor_file.ts';
+import type { HookRegistry } from '../hooks.ts';
+import type { DumpedCheckpoint, Manifest } from './manifest.ts';
+
+/** A checkpoint under test: the network with its weights, what it is run on, and the hooks it is run with. */
+export interface Subject {
+  readonly manifest: Manifest;
+  readonly model: Florence2Model;
+  readonly generation: GenerationConfig;
+  readonly inputs: TensorFile;
+  readonly hooks: HookRegistry;
+}
+
+/** Loads one checkpoint of a reference folder. Both readers of weights are judged, so the manifest names the file. */
+export async function loadCheckpoint(
+  folder: string,
+  { file }: DumpedCheckpoint,
+): Promise<{ model: Florence2Model; generation: GenerationConfig }> {
+  const path = resolve(folder, file);
+  const { config, generation } = await loadConfig(dirname(path));
+  const weights = await openWeights(path);
+  const model = new Florence2Model(config);
+  try {
+    await loadParameters(model.parameters, await canonicalCheckpoint(weights));
+    return { model, generation };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  } finally {
+    await weights.close();
+  }
+}
+
+function openWeights(path: string): Promise<TensorFile> {
+  if (path.endsWith('.index.json')) return openCheckpoint(dirname(path));
+  return path.endsWith('.bin') ? openPytorchBin(path) : openSafetensors(path);
+}
+
+/** The images of a file, [B, 3, H, W] there -> [B, H, W, 3] */
+export async function readPixels(file: TensorFile): Promise<tf.Tensor4D> {
+  const { shape } = requireTensor(file.tensors, 'pixel_values', file.path);
+  if (shape.length !== 4) throw new Florence2Error(`${file.path}: pixel_values has shape [${shape}], expected 4 axes.`);
+  const values = await file.readFloat32('pixel_values');
+  return tf.tidy(() => tf.transpose(tf.tensor4d(values, shape as [number, number, number, number]), [0, 2, 3, 1]));
+}
+
+/** Ids, labels or a mask, [B, T] */
+export async function readIds(file: TensorFile, name: string): Promise<tf.Tensor2D> {
+  const { shape } = requireTensor(file.tensors, name, file.path);
+  if (shape.length !== 2) throw new Florence2Error(`${file.path}: ${name} has shape [${shape}], expected 2 axes.`);
+  return tf.tensor2d(await file.readInt32(name), shape as [number, number], 'int32');
+}
+
+/** Images and prompts of the inputs -> the encoder's output. `masked` false: padding is attended like any token. */
+export async function encodeInputs({ model, inputs, hooks }: Subject, masked: boolean): Promise<Memory> {
+  const pixels = await readPixels(inputs);
+  const ids = await readIds(inputs, 'text_input_ids');
+  const mask = masked ? await readIds(inputs, 'text_attention_mask') : null;
+  const features = tf.tidy(() => model.encodeImage(pixels, hooks.root()));
+  try {
+    return model.encodePrompt(features, ids, mask, hooks.root());
+  } finally {
+    tf.dispose([pixels, ids, mask ?? [], features]);
+  }
+}
+
+/** The inputs' answers under teacher forcing -> logits [B, T, V]. Disposes `memory`. */
+export async function forcedLogits({ model, inputs, hooks }: Subject, memory: Memory): Promise<tf.Tensor3D> {
+  const ids = await readIds(inputs, 'decoder_input_ids');
+  try {
+    return model.logits(ids, memory, hooks.root());
+  } finally {
+    tf.dispose([ids, memory.states, memory.mask ?? []]);
+  }
+}

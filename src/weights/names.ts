@@ -11,7 +11,7 @@ export type CanonicalName =
   /** `transposed`: the file has the matrix as [in, out], the canonical tensor is [out, in]. */
   | { name: string; transposed: boolean; dropped?: undefined }
   /** A tensor that is left out on purpose, and the canonical tensor that it must be equal to. */
-  | { dropped: string; copyOf: string; name?: undefined };
+  | { dropped: string; copyOf: string; name?: undefined; transposed?: undefined };
 
 /** The table of token embeddings; it is the output layer's weight too, unless a checkpoint has a head of its own. */
 export const sharedName = 'language_model.shared.weight';

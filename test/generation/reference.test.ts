@@ -1,0 +1,143 @@
+/**
+ * Every case of generation.json, as PyTorch and transformers generated it from the same weights: ids exact, scores
+ * within the tolerance of the reference's README.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type GeneratedSequence, padSequences } from '../../src/generation/decoding.ts';
+import type { GenerationOptions } from '../../src/generation/options.ts';
+import { withoutLeaks } from '../backend.ts';
+import { hasReference, referenceJson } from '../reference.ts';
+import { type GenerateOptions, ReferenceModel } from './reference_model.ts';
+
+const SCORE_TOLERANCE = 1.5e-4;
+
+interface Case {
+  args: Record<string, unknown>;
+  encoder_mask: 'attention_mask' | 'all ones';
+  row?: number;
+  sequences: number[][];
+  sequences_scores?: number[];
+  ends_by_eos_before_limit: boolean[];
+}
+
+/** transformers' names of the settings. What a case does not name is off in it. */
+const names: Record<string, keyof GenerationOptions> = {
+  num_beams: 'numBeams',
+  max_new_tokens: 'maxNewTokens',
+  early_stopping: 'earlyStopping',
+  length_penalty: 'lengthPenalty',
+  no_repeat_ngram_size: 'noRepeatNgramSize',
+  forced_bos_token_id: 'forcedBosTokenId',
+  forced_eos_token_id: 'forcedEosTokenId',
+  num_return_sequences: 'numReturnSequences',
+};
+const off: GenerationOptions = { noRepeatNgramSize: 0, forcedBosTokenId: null, forcedEosTokenId: null };
+
+function optionsOf({ args, encoder_mask, row }: Case): GenerateOptions {
+  const given = Object.entries(args).map(([name, value]) => {
+    assert.ok(name in names, `unknown setting ${name}`);
+    return [names[name], value];
+  });
+  const rows = row === undefined ? undefined : [row];
+  return { ...off, ...Object.fromEntries(given), rows, masked: encoder_mask === 'attention_mask' };
+}
+
+function compare(answers: GeneratedSequence[][], expected: Case, what: string): void {
+  const flat = answers.flat();
+  assert.equal(padSequences(flat, 1), expected.sequences, what);
+  expected.sequences_scores?.forEach((score, i) => {
+    const difference = Math.abs(flat[i].score - score);
+    assert.ok(difference <= SCORE_TOLERANCE, `${what}, sequence ${i}: score ${flat[i].score} is off by ${difference}`);
+  });
+  flat.forEach(({ ids, truncated }, i) => {
+    const endsFreely = expected.ends_by_eos_before_limit[i] || (!expected.args.forced_eos_token_id && ids.at(-1) === 2);
+    assert.is(truncated, !endsFreely, `${what}, sequence ${i}: truncated`);
+  });
+}
+
+// The microsoft checkpoint of tiny-large has a smaller vocabulary than the one that the cases were made with.
+const checkpoints = [
+  ['tiny', 'microsoft'],
+  ['tiny', 'hf'],
+  ['tiny-pad', 'microsoft'],
+  ['tiny-pad', 'hf'],
+  ['tiny-large', 'hf'],
+].filter(([variant]) => hasReference(`model/${variant}/generation.json`));
+/** Cases that stand for the others where all would take long. */
+const few = ['greedy_florence', 'beam3_return2', 'beam5_plain'];
+
+for (const [variant, layout] of checkpoints) {
+  const cases = Object.entries<Case>(referenceJson(`model/${variant}/generation.json`).cases);
+  const checks = cases.flatMap(([name, expected]) =>
+    [true, false]
+      .filter(useCache => few.includes(name) || (useCache && layout === 'hf'))
+      .map(useCache => ({ name, expected, useCache })),
+  );
+
+  test(`${variant}/${layout}: ${checks.length} generations`, async () => {
+    assert.ok(checks.length >= 2 * few.length);
+    const model = await ReferenceModel.open(variant, layout);
+    for (const { name, expected, useCache } of checks) {
+      const answers = await withoutLeaks(() => model.generate({ ...optionsOf(expected), useCache }));
+      compare(answers, expected, `${variant}/${layout} ${name}, useCache ${useCache}`);
+    }
+    model.dispose();
+  });
+}
+
+const [variant, layout] = checkpoints.at(-1)!;
+
+test('a batch of four prompts gives what the four give alone', async () => {
+  const model = await ReferenceModel.open(variant, layout);
+  const rows = [0, 1, model.batch - 1, 0];
+  for (const numBeams of [1, 3]) {
+    const options = { numBeams, numReturnSequences: numBeams, maxNewTokens: 24 };
+    const batch = await withoutLeaks(() => model.generate({ ...options, rows }));
+    for (const [i, row] of rows.entries()) {
+      const [alone] = await withoutLeaks(() => model.generate({ ...options, rows: [row] }));
+      alone.forEach(({ ids, score, logProbs }, rank) => {
+        const what = `${numBeams} beams, prompt ${i}, rank ${rank}`;
+        assert.equal(batch[i][rank].ids, ids, what);
+        assert.ok(Math.abs(batch[i][rank].score - score) <= SCORE_TOLERANCE, `${what}: score`);
+        logProbs.forEach((logProb, t) => {
+          const difference = Math.abs(batch[i][rank].logProbs[t] - logProb);
+          assert.ok(difference <= SCORE_TOLERANCE, `${what}, token ${t}: log-probability is off by ${difference}`);
+        });
+      });
+    }
+  }
+  model.dispose();
+});
+
+test('a generation ends where the positions end', async () => {
+  const model = await ReferenceModel.open(variant, layout);
+  for (const useCache of [true, false]) {
+    const options = { ...off, numBeams: 1, maxNewTokens: 5000, useCache, rows: [0], eosTokenId: 3 };
+    const [[answer]] = await withoutLeaks(() => model.generate(options));
+    assert.is(answer.ids.length, 1 + model.maxPositions);
+    assert.is(answer.truncated, true);
+  }
+  model.dispose();
+});
+
+test('an abort in the middle leaves no tensors behind', async () => {
+  const model = await ReferenceModel.open(variant, layout);
+  for (const numBeams of [1, 3]) {
+    for (const useCache of [true, false]) {
+      let steps = 0;
+      const controller = new AbortController();
+      const onStep = (step: number) => {
+        steps = step;
+        if (step === 4) controller.abort(new Error('enough'));
+      };
+      const options = { ...off, numBeams, maxNewTokens: 24, useCache, signal: controller.signal, onStep };
+      const error = await withoutLeaks(() => model.generate(options).catch(e => e));
+      assert.is(error.message, 'enough');
+      assert.is(steps, 4);
+    }
+  }
+  model.dispose();
+});
+
+test.run();

@@ -1,0 +1,118 @@
+import * as tf from '@tensorflow/tfjs';
+import type { DecodingSession, GeneratedSequence } from '../../src/generation/decoding.ts';
+import { generateSequences } from '../../src/generation/generate.ts';
+import { type GenerationOptions, resolveGeneration } from '../../src/generation/options.ts';
+import { CachedSession, UncachedSession } from '../../src/generation/session.ts';
+import { HookRegistry, noHooks } from '../../src/internals/hooks.ts';
+import { Florence2Model } from '../../src/model.ts';
+import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
+import { openCheckpoint } from '../../src/weights/checkpoint.ts';
+import { loadConfig } from '../../src/weights/load_config.ts';
+import { loadParameters } from '../../src/weights/load_parameters.ts';
+import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { reference } from '../reference.ts';
+
+/** Which rows of the inputs to generate for, and how. */
+export interface GenerateOptions extends GenerationOptions {
+  /** Default: all rows. */
+  rows?: number[];
+  /** False: the encoder attends to the padding as well. Default true; padding beyond the longest prompt is cut. */
+  masked?: boolean;
+  /** Another end than the checkpoint's. */
+  eosTokenId?: number;
+  signal?: AbortSignal;
+  /** Called before each step with the number of steps so far. */
+  onStep?: (steps: number) => void;
+}
+
+/** A reference checkpoint with its variant's inputs, the images encoded. */
+export class ReferenceModel {
+  private constructor(
+    private readonly model: Florence2Model,
+    private readonly features: tf.Tensor3D, // [B, 1 + N, D]
+    private readonly prompts: number[][],
+    private readonly mask: number[][],
+  ) {}
+
+  static async open(variant: string, layout: string): Promise<ReferenceModel> {
+    const folder = reference(`model/${variant}/${layout}`);
+    const model = new Florence2Model((await loadConfig(folder)).config);
+    const checkpoint = await openCheckpoint(folder);
+    await loadParameters(model.parameters, await canonicalCheckpoint(checkpoint));
+    await checkpoint.close();
+    const inputs = await openSafetensors(reference(`model/${variant}/inputs.safetensors`));
+    const shape = (name: string) => inputs.tensors.get(name)!.shape;
+    const table = async (name: string): Promise<number[][]> => {
+      const [rows, columns] = shape(name);
+      const flat = await inputs.readInt32(name);
+      return Array.from({ length: rows }, (_, row) => [...flat.subarray(row * columns, (row + 1) * columns)]);
+    };
+    const [prompts, mask] = [await table('text_input_ids'), await table('text_attention_mask')];
+    const pixels = await inputs.readFloat32('pixel_values');
+    const features = tf.tidy(() => {
+      const images = tf.tensor4d(pixels, shape('pixel_values') as [number, number, number, number]); // [B, 3, H, W]
+      return model.encodeImage(tf.transpose(images, [0, 2, 3, 1]), noHooks);
+    });
+    await inputs.close();
+    const opened = new ReferenceModel(model, features, prompts, mask);
+    await opened.generate({ rows: [0], maxNewTokens: 2 }); // what is derived from weights on first use is no leak
+    return opened;
+  }
+
+  get batch(): number {
+    return this.prompts.length;
+  }
+
+  get maxPositions(): number {
+    return this.model.config.text.maxPositionEmbeddings;
+  }
+
+  async generate(options: GenerateOptions): Promise<GeneratedSequence[][]> {
+    const { rows = [...this.prompts.keys()], masked = true, eosTokenId = 2, signal, onStep, ...generation } = options;
+    const settings = resolveGeneration(generation, { eosTokenId }, this.model.config.text);
+    const length = masked ? Math.max(...rows.map(row => this.mask[row].lastIndexOf(1) + 1)) : this.mask[0].length;
+    const cut = (table: number[][]) => {
+      return tf
+        .tensor2d(
+          table.map(row => row.slice(0, length)),
+          undefined,
+          'int32',
+        )
+        .gather(tf.tensor1d(rows, 'int32'));
+    };
+    const [ids, mask, features] = tf.tidy(() => [
+      cut(this.prompts),
+      cut(this.mask),
+      tf.gather(this.features, tf.tensor1d(rows, 'int32')),
+    ]) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor3D];
+    const memory = this.model.encodePrompt(features, ids, masked ? mask : null, noHooks);
+    const Session = settings.useCache ? CachedSession : UncachedSession;
+    const session = new Session(this.model, memory, settings.numBeams, new HookRegistry());
+    tf.dispose([ids, mask, features, memory.states, memory.mask ?? []]);
+    try {
+      return await generateSequences(onStep ? watched(session, onStep) : session, settings, signal);
+    } finally {
+      session.dispose();
+    }
+  }
+
+  dispose(): void {
+    this.features.dispose();
+    this.model.dispose();
+  }
+}
+
+function watched(session: DecodingSession, onStep: (steps: number) => void): DecodingSession {
+  let steps = 0;
+  return {
+    get rows() {
+      return session.rows;
+    },
+    step(tokens) {
+      onStep(steps++);
+      return session.step(tokens);
+    },
+    reorder: index => session.reorder(index),
+    dispose: () => session.dispose(),
+  };
+}

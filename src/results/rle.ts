@@ -1,0 +1,76 @@
+import { Florence2Error } from '../errors.ts';
+import type { Mask } from './masks.ts';
+
+/** COCO's run-length encoding of a mask: column after column, runs of 0 and 1 by turns, beginning with zeros. */
+export interface RunLengths {
+  size: [height: number, width: number];
+  counts: number[];
+}
+
+export function encodeRle({ data, width, height }: Mask): RunLengths {
+  const counts: number[] = [];
+  let value = 0;
+  let run = 0;
+  for (let x = 0; x < width; x++) {
+    for (let i = x; i < data.length; i += width) {
+      if (data[i] === value) run++;
+      else {
+        counts.push(run);
+        value = data[i];
+        run = 1;
+      }
+    }
+  }
+  return { size: [height, width], counts: [...counts, run] };
+}
+
+export function decodeRle({ size: [height, width], counts }: RunLengths): Mask {
+  const total = counts.reduce((sum, run) => sum + run, 0);
+  if (total !== width * height) {
+    throw new Florence2Error(`Run lengths of ${total} pixels do not make a mask of ${width}x${height}.`);
+  }
+  const data = new Uint8Array(total);
+  let position = 0; // column by column
+  for (const [i, run] of counts.entries()) {
+    for (const end = position + run; position < end; position++) {
+      if (i % 2) data[(position % height) * width + Math.floor(position / height)] = 1;
+    }
+  }
+  return { width, height, data };
+}
+
+/**
+ * Run lengths as the string that COCO's files hold. From the fourth on each is written as its difference to the one two
+ * before; numbers are split into groups of 5 bits, lowest first, bit 6 says that more follow, and 48 makes it text.
+ */
+export function compressCounts(counts: readonly number[]): string {
+  let text = '';
+  for (const [i, run] of counts.entries()) {
+    let rest = i > 2 ? run - counts[i - 2] : run;
+    for (let more = true; more; ) {
+      const group = rest & 31;
+      rest >>= 5;
+      more = rest !== (group & 16 ? -1 : 0); // the last group's high bit is the sign
+      text += String.fromCharCode(48 + group + (more ? 32 : 0));
+    }
+  }
+  return text;
+}
+
+/** The inverse of `compressCounts`. */
+export function decompressCounts(text: string): number[] {
+  const counts: number[] = [];
+  for (let at = 0; at < text.length; ) {
+    let value = 0;
+    let shift = 0;
+    for (let more = true; more; shift += 5) {
+      const code = text.charCodeAt(at++) - 48;
+      if (!(code >= 0 && code < 64)) throw new Florence2Error(`${JSON.stringify(text)} is no string of run lengths.`);
+      value |= (code & 31) << shift;
+      more = code >= 32;
+      if (!more && code & 16) value |= -1 << (shift + 5);
+    }
+    counts.push(counts.length > 2 ? value + counts[counts.length - 2] : value);
+  }
+  return counts;
+}

@@ -14,17 +14,17 @@ export interface PipConfig {
 }
 
 /** Read in this order, each over the one before. See "Configuration" in pip's documentation. */
-function configFiles(env: NodeJS.ProcessEnv): string[] {
+function configFiles(env: NodeJS.ProcessEnv, etc: string): string[] {
   if (env.PIP_CONFIG_FILE === '/dev/null') return []; // pip's own way to switch its files off
   const home = env.HOME ?? homedir();
   const config = env.XDG_CONFIG_HOME || join(home, '.config');
-  const shared = (env.XDG_CONFIG_DIRS || '/etc/xdg').split(':').reverse();
+  const shared = (env.XDG_CONFIG_DIRS || join(etc, 'xdg')).split(':').reverse();
   const mac = process.platform === 'darwin';
   const support = join(home, 'Library/Application Support/pip');
   return [
     ...(mac ? ['/Library/Application Support/pip/pip.conf'] : []),
     ...shared.map(folder => join(folder, 'pip/pip.conf')),
-    '/etc/pip.conf',
+    join(etc, 'pip.conf'),
     join(home, '.pip/pip.conf'),
     join(mac && existsSync(support) ? support : join(config, 'pip'), 'pip.conf'),
     ...(env.VIRTUAL_ENV ? [join(env.VIRTUAL_ENV, 'pip.conf')] : []),
@@ -33,9 +33,9 @@ function configFiles(env: NodeJS.ProcessEnv): string[] {
 }
 
 /** The settings that `pip install` would use here: its files, then its environment variables. */
-export function readPipConfig(env: NodeJS.ProcessEnv = process.env): PipConfig {
+export function readPipConfig(env: NodeJS.ProcessEnv = process.env, etc = '/etc'): PipConfig {
   const settings = new Map<string, string>();
-  for (const file of configFiles(env)) {
+  for (const file of configFiles(env, etc)) {
     if (!existsSync(file)) continue;
     const sections = parseIni(readFileSync(file, 'utf8'));
     for (const section of ['global', 'install']) {

@@ -9,7 +9,7 @@ export interface WheelName {
 }
 
 export function parseWheelName(file: string): WheelName | undefined {
-  const match = /^([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl$/.exec(file);
+  const match = /^([^-/\\]+)-([^-/\\]+)(?:-\d[^-/\\]*)?-([^-/\\]+)-([^-/\\]+)-([^-/\\]+)\.whl$/.exec(file);
   if (!match) return undefined;
   const [, project, version, python, , platforms] = match;
   return { project: normalise(project!), version: version!, python: python!, platforms: platforms!.split('.') };

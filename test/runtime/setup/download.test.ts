@@ -1,0 +1,134 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Artifact, download } from '../../../src/runtime/setup/download.ts';
+import { Http } from '../../../src/runtime/setup/http.ts';
+import { hashOf, LocalIndex } from './local_index.ts';
+import { temporaryFolder } from './temporary.ts';
+
+const http = new Http();
+const body = Buffer.from(Uint32Array.from({ length: 50_000 }, (_, i) => (i * 2654435761) >>> 0).buffer);
+
+let index: LocalIndex;
+let folder: string;
+test.before.each(async () => {
+  index = await LocalIndex.start();
+  folder = temporaryFolder();
+});
+test.after.each(() => index.stop());
+test.after(() => http.close());
+
+const artifact = (digest = hashOf(body)): Artifact => ({
+  file: 'x.whl',
+  url: `${index.url}/x.whl`,
+  hash: { algorithm: 'sha256', digest },
+});
+const get = (what = artifact()) => download(http, what, folder, { retryDelay: 1 });
+const fails = async (promise: Promise<unknown>, pattern: RegExp) => {
+  const error = await promise.then(
+    () => assert.unreachable('it should have failed') as never,
+    (error: Error) => error,
+  );
+  assert.match(error.message, pattern);
+};
+
+test('the bytes arrive, and progress reaches the end', async () => {
+  index.file('/x.whl', body);
+  let last = [0, 0];
+  const path = await download(http, artifact(), folder, { onBytes: (...counts) => (last = counts) });
+  assert.ok(readFileSync(path).equals(body));
+  assert.equal(last, [body.length, body.length]);
+  assert.equal(readdirSync(folder).length, 1);
+});
+
+test('what is there is not fetched again', async () => {
+  index.file('/x.whl', body);
+  const first = await get();
+  assert.is(await get(), first);
+  assert.is(index.requests.length, 1);
+});
+
+test('a connection that is cut twice is continued where it broke', async () => {
+  index.file('/x.whl', body, 2);
+  assert.ok(readFileSync(await get()).equals(body));
+  assert.is(index.requests.length, 3);
+  assert.match(index.requests[1]!, /bytes=\d+-/);
+  assert.match(index.requests[2]!, /bytes=\d+-/);
+});
+
+test('a server that cannot continue sends all of it again', async () => {
+  let first = true;
+  index.on('/x.whl', (_, response) => {
+    response.writeHead(200, { 'content-length': body.length });
+    if (!first) return response.end(body);
+    first = false;
+    return response.write(body.subarray(0, 1000), () => setTimeout(() => response.destroy(), 20));
+  });
+  assert.ok(readFileSync(await get()).equals(body));
+});
+
+test('a run that gives up leaves a part, which the next run continues', async () => {
+  index.file('/x.whl', body, 5);
+  await fails(get(), /broke off/);
+  const [part] = readdirSync(folder);
+  assert.ok(part!.endsWith('.part'));
+  index.requests.length = 0;
+  assert.ok(readFileSync(await get()).equals(body));
+  assert.match(index.requests[0]!, /bytes=\d+-/);
+});
+
+test('a part that was damaged is thrown away', async () => {
+  index.file('/x.whl', body, 5);
+  await fails(get(), /broke off/);
+  const part = join(folder, readdirSync(folder)[0]!);
+  writeFileSync(part, Buffer.alloc(readFileSync(part).length));
+  assert.ok(readFileSync(await get()).equals(body));
+});
+
+test('a part longer than the file is thrown away', async () => {
+  index.file('/x.whl', body, 5);
+  await fails(get(), /broke off/);
+  writeFileSync(join(folder, readdirSync(folder)[0]!), Buffer.alloc(body.length + 5));
+  assert.ok(readFileSync(await get()).equals(body));
+});
+
+test('other bytes than those published are refused and leave nothing', async () => {
+  index.file('/x.whl', body);
+  const digest = hashOf(Buffer.from('something else'));
+  await fails(get(artifact(digest)), new RegExp(`sha256 is ${hashOf(body)}, not ${digest}`));
+  assert.equal(readdirSync(folder), []);
+  assert.is(index.requests.length, 1, 'a wrong file is not asked for again');
+});
+
+test('a file that is not there', async () => {
+  await fails(get(), /answered 404/);
+  assert.is(index.requests.length, 1);
+});
+
+test('no server', async () => {
+  const gone = artifact();
+  await index.stop();
+  await fails(get(gone), /Cannot reach .*ECONNREFUSED/);
+  index = await LocalIndex.start();
+});
+
+test('a file larger than the disk is refused before it fills it', async () => {
+  index.on('/x.whl', (_, response) => {
+    response.writeHead(200, { 'content-length': 1e17 });
+    response.write('x');
+  });
+  await fails(get(), /Not enough room on the disk of .* 100000000\.0 GB are needed.*FLORENCE2_CACHE/);
+});
+
+test('a file of this machine is verified and used where it is', async () => {
+  const path = join(folder, 'local.whl');
+  writeFileSync(path, body);
+  const local = { ...artifact(), url: pathToFileURL(path).href };
+  assert.is(await get(local), path);
+  await fails(get({ ...local, hash: { algorithm: 'sha256', digest: '00' } }), /not what was published/);
+  assert.ok(existsSync(path));
+});
+
+test.run();

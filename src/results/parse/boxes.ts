@@ -2,10 +2,10 @@ import type { BoxCoordinates, ImageSize } from '../../text/locations.ts';
 import type { AnswerText } from '../answer.ts';
 import type { Box, Phrase } from '../types.ts';
 import { BANNED_PHRASES } from './banned_phrases.ts';
-import { asciiOnly, LOCATION, labelOf, locationsIn, scored, toPixels } from './grammar.ts';
+import { asciiOnly, LOCATION, labelOf, locationsIn, scored, toPixels, WORDS_BEGIN } from './grammar.ts';
 
 /** `label<loc><loc><loc><loc>…`: words without `<`, then the four locations of one or more boxes. */
-const LABELLED = new RegExp(`[^<]+(?:${LOCATION}){4,}`, 'gu');
+const LABELLED = new RegExp(`${WORDS_BEGIN}[^<]+(?:${LOCATION}){4,}`, 'gu');
 const UNLABELLED = new RegExp(`(?:${LOCATION}){4,}`, 'gu');
 
 /** Objects and dense captions: every box with its label; boxes that share a label repeat it. */

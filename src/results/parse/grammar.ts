@@ -9,6 +9,12 @@ import type { AnswerText } from '../answer.ts';
  */
 export const LOCATION = '<loc_\\p{Nd}+>';
 
+/**
+ * Where words can begin: at the start, after a tag, a cut tag's `<` or a newline. The patterns would find no more from
+ * elsewhere, but would look at all the rest of the answer from each of its characters.
+ */
+export const WORDS_BEGIN = '(?<=^|[<>\\n])';
+
 /** What ends a label. The tags other than `<loc_` and `<poly>` are of earlier models. */
 const END_OF_LABEL = /<\/?od>|<\/?box>|<\/?bbox>|<loc_|<poly>/;
 

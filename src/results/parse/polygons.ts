@@ -1,10 +1,10 @@
 import { type BoxCoordinates, dequantizeBox, type ImageSize } from '../../text/locations.ts';
 import type { AnswerText } from '../answer.ts';
 import type { PolygonInstance } from '../types.ts';
-import { LOCATION, type Location, labelOf, locationsIn, scored, toPixels } from './grammar.ts';
+import { LOCATION, type Location, labelOf, locationsIn, scored, toPixels, WORDS_BEGIN } from './grammar.ts';
 
 const MARKS = `(?:${LOCATION}|<sep>|<poly>|</poly>){4,}`;
-const LABELLED = new RegExp(`[^<]+${MARKS}`, 'gu');
+const LABELLED = new RegExp(`${WORDS_BEGIN}[^<]+${MARKS}`, 'gu');
 const UNLABELLED = new RegExp(MARKS, 'gu');
 
 /** One polygon of an instance; the last of them needs no `<sep>`. */

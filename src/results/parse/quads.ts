@@ -2,10 +2,10 @@ import type { ImageSize } from '../../text/locations.ts';
 import { strip } from '../../text/python_strings.ts';
 import type { AnswerText } from '../answer.ts';
 import type { Quad, QuadCoordinates } from '../types.ts';
-import { LOCATION, locationsIn, scored, toPixels } from './grammar.ts';
+import { LOCATION, locationsIn, scored, toPixels, WORDS_BEGIN } from './grammar.ts';
 
 /** Any text of one line, then the eight locations of four corners. */
-const QUAD = new RegExp(`([^\\n]+?)((?:${LOCATION}){8})`, 'gu');
+const QUAD = new RegExp(`${WORDS_BEGIN}([^\\n]+?)((?:${LOCATION}){8})`, 'gu');
 
 /** Lines of text in their quadrilaterals. Those of less than `areaThreshold` of the image are dropped. */
 export function parseQuads(answer: AnswerText, image: ImageSize, areaThreshold: number): Quad[] {

@@ -18,7 +18,7 @@ export interface Shape {
 export const shapes = {
   tiny: {
     ...{ dimEmbed: [32, 48, 80, 112], heads: [2, 3, 5, 7], depths: [1, 1, 1, 1], window: 4 },
-    ...{ dModel: 80, layers: 2, textHeads: 4, ffn: 320, maxPositions: 1024, imageSize: 128, endBoost: 8 },
+    ...{ dModel: 80, layers: 2, textHeads: 4, ffn: 320, maxPositions: 1024, imageSize: 128, endBoost: 6 },
   },
   base: {
     ...{ dimEmbed: [128, 256, 512, 1024], heads: [4, 8, 16, 32], depths: [1, 1, 9, 1], window: 12 },

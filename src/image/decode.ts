@@ -43,8 +43,9 @@ const isPath = (input: unknown): input is string | URL =>
   input instanceof URL ? input.protocol === 'file:' : typeof input === 'string' && !/^(https?|data|blob):/i.test(input);
 
 async function readImageFile(input: string | URL): Promise<Source> {
-  const name = /^file:/i.test(String(input)) ? fileURLToPath(input) : String(input);
+  let name = String(input);
   try {
+    if (/^file:/i.test(name)) name = fileURLToPath(input);
     return { bytes: await readFile(name), name };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;

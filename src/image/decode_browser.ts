@@ -8,8 +8,8 @@ import { type DecodeOptions, defaultMaxPixels, type ImageInput, isRawImage, type
 
 /**
  * Decodes an image to RGB in a browser, with the signature of decode.ts; strings are URLs there. Opaque 8-bit images
- * have the pixels that Node gives. A canvas multiplies colours with alpha and scales 16-bit grey, so those differ
- * from the reference: give RGB pixels where that matters. No browser but Safari reads TIFF.
+ * have the pixels that Node gives. A canvas multiplies colours with alpha, scales 16-bit grey and has its own rounding
+ * for CMYK, so those differ from the reference: give RGB pixels where that matters. No browser but Safari reads TIFF.
  */
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<RawImage> {
   if (isRawImage(input)) return checkRawImage(input);

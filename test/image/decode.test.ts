@@ -233,6 +233,8 @@ test('what cannot be read is refused with its name and the reason', async () => 
   const inputs: [input: unknown, message: RegExp][] = [
     [join(folder, 'missing.png'), /missing.png does not exist/],
     [pathToFileURL(join(folder, 'missing.png')), /missing.png does not exist/],
+    ['file://elsewhere/photo.png', /^file:\/\/elsewhere\/photo.png could not be read: File URL host must be/],
+    ['photo\0.png', /could not be read: .*null bytes/],
     [join(folder, 'pictures.png'), /pictures.png is a folder: expected an image file/],
     [join(folder, 'empty.png', 'photo.png'), /does not exist/],
     [`${site}/gone.png`, /gone.png could not be read: the server answered 404 Not Found/],

@@ -162,7 +162,7 @@ export class Florence2 {
     prompts: string[],
     options: GenerationOptions & { signal?: AbortSignal } = {},
   ): Promise<GeneratedSequence[][]> {
-    if (prompts.length === 0) return [];
+    if (features.length + prompts.length === 0) return [];
     const { signal, settings, session } = this.startSession(features, prompts, options);
     try {
       return await generateSequences(session, settings, signal);

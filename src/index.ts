@@ -1,1 +1,53 @@
+export type { Florence2Config, GenerationConfig, PreprocessorConfig, TextConfig, VisionConfig } from './config.ts';
 export { Florence2Error, UsageError } from './errors.ts';
+export {
+  Florence2,
+  type Florence2Parts,
+  type LoadOptions,
+  type Progress,
+  type Request,
+  type RunOptions,
+  type StreamedToken,
+} from './florence2.ts';
+export type { GeneratedSequence } from './generation/decoding.ts';
+export type { GenerationOptions } from './generation/options.ts';
+export { type PixelValues, preprocess, toTensor } from './image/preprocess.ts';
+export { resizeBicubic } from './image/resize.ts';
+export type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
+export { ImageFeatures } from './image_features.ts';
+export { type HookFilter, type HookFn, type HookPoint, HookRegistry, type Hooks, noHooks } from './internals/hooks.ts';
+export { LayerCache } from './language/cache.ts';
+export type { Memory } from './language/decoder.ts';
+export { Florence2Model } from './model.ts';
+export type { Answer, AnswerTokens } from './results/answer.ts';
+export { type DrawOptions, draw } from './results/draw.ts';
+export { filterByScore } from './results/filter.ts';
+export { boxIou, maskIou } from './results/iou.ts';
+export { encodeMask } from './results/mask_png.ts';
+export { type Mask, maskArea, maskBounds, polygonsToMask } from './results/masks.ts';
+export { type ParseOptions, parse } from './results/parse.ts';
+export { compressCounts, decodeRle, decompressCounts, encodeRle, type RunLengths } from './results/rle.ts';
+export type * from './results/types.ts';
+export { type BackendChoice, type BackendName, useBackend } from './runtime/backend.ts';
+export {
+  binsToTokens,
+  boxesToText,
+  boxToTokens,
+  dequantizeBox,
+  dequantizePoints,
+  pointsToTokens,
+  quantizeBox,
+  quantizePoints,
+} from './text/locations.ts';
+export { type TaskArguments, taskText } from './text/prompt.ts';
+export {
+  constructPrompt,
+  findTask,
+  resolveTask,
+  suggestTask,
+  TASKS,
+  type Task,
+  type TaskInfo,
+  taskInfo,
+} from './text/tasks.ts';
+export { Tokenizer } from './text/tokenizer.ts';

@@ -32,6 +32,7 @@ export async function loadParts(dirOrHubId: string, options: LoadOptions): Promi
     await loadParameters(model.parameters, checkpoint, (loaded, total) => {
       onProgress?.({ stage: 'load', file: file.path, loaded, total });
     });
+    model.lmHead.prepare();
     return { model, tokenizer, generation, preprocessor: resized, backend };
   } catch (error) {
     model.dispose();

@@ -34,19 +34,34 @@ export class LmHead {
     });
   }
 
+  /** Where a derived copy of the weight makes products faster, makes it now rather than in the first answer. */
+  prepare(): void {
+    if (tf.getBackend() === 'wasm') this.transposedWeight();
+  }
+
   dispose(): void {
     this.transposed?.weight.dispose();
     this.transposed = undefined;
   }
 
   private product(hidden: tf.Tensor2D): tf.Tensor2D {
-    const weight = (this.weight.loaded ? this.weight : this.shared.weight).value as tf.Tensor2D; // [V, D]
-    if (tf.getBackend() !== 'wasm') return tf.matMul(hidden, weight, false, true);
-    // Reading the transposed table at each step would take wasm ten times as long: it keeps a copy, [D, V].
-    if (this.transposed?.of !== weight) {
+    // Reading the table across its rows at each step would take wasm ten times as long.
+    if (tf.getBackend() === 'wasm') return tf.matMul(hidden, this.transposedWeight());
+    return tf.matMul(hidden, this.table(), false, true);
+  }
+
+  /** [V, D] */
+  private table(): tf.Tensor2D {
+    return (this.weight.loaded ? this.weight : this.shared.weight).value as tf.Tensor2D;
+  }
+
+  /** [D, V], made anew when the weight is another tensor than it was. */
+  private transposedWeight(): tf.Tensor2D {
+    const of = this.table();
+    if (this.transposed?.of !== of) {
       this.dispose();
-      this.transposed = { of: weight, weight: tf.keep(tf.transpose(weight)) };
+      this.transposed = { of, weight: tf.keep(tf.transpose(of)) };
     }
-    return tf.matMul(hidden, this.transposed.weight);
+    return this.transposed!.weight;
   }
 }

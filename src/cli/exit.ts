@@ -1,0 +1,60 @@
+import { type Command, CommanderError } from 'commander';
+import { Florence2Error, UsageError } from '../errors.ts';
+
+/** Codes of the system's errors that a user can do something about, and what they mean. */
+const SYSTEM_ERRORS: Record<string, string> = {
+  ENOSPC: 'there is no space left on the disk',
+  EACCES: 'permission denied',
+  EPERM: 'operation not permitted',
+  EROFS: 'the file system is read-only',
+  ENOENT: 'no such file or folder',
+  ENOTDIR: 'a part of the path is not a folder',
+  EISDIR: 'it is a folder',
+  EEXIST: 'it exists already',
+  EMFILE: 'too many files are open',
+};
+
+/**
+ * Runs the command line. Errors for people are one line on stderr: exit code 2 where the call was wrong, else 1.
+ * Anything else is a bug and shows its stack.
+ */
+export async function exitOnError(run: () => Promise<unknown>): Promise<void> {
+  // A reader that has seen enough (`florence2 … | head`) closes the pipe; that is no error.
+  process.stdout.on('error', error => process.exit((error as NodeJS.ErrnoException).code === 'EPIPE' ? 0 : 1));
+  try {
+    await run();
+  } catch (error) {
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+    else process.exitCode = report(error);
+  }
+}
+
+/** Makes a command and those below it throw, rather than end the process with the code that commander likes. */
+export function throwing(command: Command): Command {
+  command.exitOverride();
+  command.commands.forEach(throwing);
+  return command;
+}
+
+/** Prints an error; returns the exit code. */
+export function report(error: unknown): number {
+  process.stderr.write(`florence2: ${describe(error)}\n`);
+  return error instanceof UsageError ? 2 : 1;
+}
+
+/** One line for an error that a user can act on, the stack of any other. */
+export function describe(error: unknown): string {
+  if (error instanceof Florence2Error) return error.message;
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'AbortError') return 'Interrupted.';
+  const { code, path } = error as NodeJS.ErrnoException;
+  if (code !== undefined && code in SYSTEM_ERRORS) return `${path ?? 'A file'}: ${SYSTEM_ERRORS[code]} (${code}).`;
+  return `This is a bug, please report it.\n${error.stack}`;
+}
+
+/** Aborts at the first Ctrl-C, so that work in progress can end cleanly; the second one ends the process at once. */
+export function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  process.once('SIGINT', () => controller.abort());
+  return controller.signal;
+}

@@ -1,0 +1,15 @@
+import type { TaskResult } from './types.ts';
+
+/** The result without what scored lower. What has no score (text) stays; a phrase goes with its last box. */
+export function filterByScore(result: TaskResult, minScore: number): TaskResult {
+  const keep = ({ score }: { score?: number }): boolean => score === undefined || score >= minScore;
+  const filtered = { ...result };
+  if ('boxes' in filtered) filtered.boxes = filtered.boxes.filter(keep);
+  if ('instances' in filtered) filtered.instances = filtered.instances.filter(keep);
+  if ('quads' in filtered) filtered.quads = filtered.quads.filter(keep);
+  if ('phrases' in filtered) {
+    const phrases = filtered.phrases.map(phrase => ({ ...phrase, boxes: phrase.boxes.filter(keep) }));
+    filtered.phrases = phrases.filter(({ boxes }) => boxes.length > 0);
+  }
+  return filtered;
+}

@@ -1,0 +1,198 @@
+import { fileURLToPath } from 'node:url';
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Florence2, type ImageFeatures, TASKS, type TaskResult, UsageError } from '../src/index.ts';
+import { testBackend, withoutLeaks } from './backend.ts';
+
+const demo = fileURLToPath(new URL('../weights/demo', import.meta.url));
+const picture = (name: string) => fileURLToPath(new URL(`../docs/pictures/${name}.jpg`, import.meta.url));
+const street = picture('street');
+const tiny = { data: new Uint8Array(7 * 3 * 3).map((_, i) => i * 4), width: 7, height: 3 };
+
+const model = await Florence2.load(demo, { backend: testBackend });
+const short = { maxNewTokens: 8 };
+
+/** What each input is given for a task of that kind. */
+const given = { none: {}, text: { text: 'a green car' }, region: { box: [10, 20, 300, 200] } };
+
+/** The fields that a result has beside the common ones, for each way to answer. */
+const fields = {
+  text: ['text'],
+  boxes: ['boxes'],
+  proposals: ['boxes'],
+  phrases: ['phrases'],
+  polygons: ['instances'],
+  'boxes or polygons': ['boxes', 'instances'],
+  quads: ['quads'],
+};
+const common = ['answer', 'imageSize', 'task', 'truncated'];
+
+for (const { task, input, answer } of TASKS) {
+  test(`${task} answers in ${answer}`, async () => {
+    const result = await withoutLeaks(() => model.run(street, task, { ...short, ...given[input] }));
+    assert.equal(Object.keys(result).sort(), [...common, ...fields[answer]].sort());
+    assert.is(result.task, task);
+    assert.equal(result.imageSize, { width: 768, height: 512 });
+  });
+}
+
+test('a prompt of its own is passed on as it is', async () => {
+  const result = await withoutLeaks(() => model.run(street, 'How many wheels?', short));
+  assert.is(result.task, 'prompt');
+  const features = await model.encodeImage(street);
+  const [[sequence]] = await model.generate([features], ['How many wheels?'], short);
+  features.dispose();
+  assert.is(
+    result.answer,
+    model.tokenizer.decode(sequence.ids, { skipSpecialTokens: false }).replace(/<s>|<\/s>/g, ''),
+  );
+});
+
+test('a batch answers as each request alone, whatever the sizes of images and prompts', async () => {
+  const requests = [
+    { image: street, task: '<CAPTION>' },
+    { image: tiny, task: '<CAPTION_TO_PHRASE_GROUNDING>', text: 'a long sentence about a car, a house and a tree' },
+    { image: street, task: '<OD>' },
+    { image: picture('sign'), task: '<REGION_TO_OCR>', box: [10, 10, 400, 300] },
+  ];
+  const alone: TaskResult[] = [];
+  for (const { image, task, ...input } of requests) alone.push(await model.run(image, task, { ...short, ...input }));
+  const together = await withoutLeaks(() => model.runBatch(requests, short));
+  together.forEach((result, i) => {
+    assert.is(result.answer, alone[i].answer, `request ${i}`);
+    assert.equal(result.imageSize, alone[i].imageSize);
+  });
+});
+
+test('one encoding serves every task', async () => {
+  const seen: string[] = [];
+  const remove = model.addHook('multi_modal_projector.hook_pooled', (_, { name }) => void seen.push(name));
+  await withoutLeaks(async () => {
+    const features = await model.encodeImage(street);
+    const own = await model.run(features, '<CAPTION>', short);
+    await model.run(features, '<OD>', short);
+    assert.is(seen.length, 1);
+    assert.is(own.answer, (await model.run(street, '<CAPTION>', short)).answer);
+    await model.runBatch([{ image: street, task: '<OD>' }, { image: street, task: '<OCR>' }], short); // biome-ignore format: one line
+    assert.is(seen.length, 3);
+    features.dispose();
+  });
+  remove();
+});
+
+test('a stream gives the tokens and the text of the greedy answer', async () => {
+  await withoutLeaks(async () => {
+    const features = await model.encodeImage(street);
+    const greedy = { ...short, numBeams: 1 };
+    const [[whole]] = await model.generate([features], ['What does the image describe?'], greedy);
+    const tokens: number[] = [];
+    const logProbs: number[] = [];
+    let text = '';
+    for await (const step of model.stream(features, '<CAPTION>', short)) {
+      tokens.push(step.token);
+      logProbs.push(step.logProb);
+      text += step.text;
+    }
+    assert.equal(tokens, whole.ids.slice(1));
+    assert.equal(logProbs, whole.logProbs);
+    assert.is(text, model.tokenizer.decode(tokens));
+    features.dispose();
+  });
+});
+
+test('a stream that is left early frees everything', async () => {
+  await withoutLeaks(async () => {
+    for await (const _ of model.stream(street, '<CAPTION>', short)) break;
+  });
+});
+
+test('an AbortSignal stops a run with its reason', async () => {
+  for (const after of [0, 2]) {
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    let steps = 0;
+    const remove = model.addHook('hook_logits', () => {
+      if (steps++ === after) controller.abort(reason);
+    });
+    if (after === 0) controller.abort(reason);
+    await withoutLeaks(async () => {
+      const run = model.run(street, '<CAPTION>', { maxNewTokens: 30, signal: controller.signal });
+      assert.is(await run.catch(error => error), reason);
+    });
+    remove();
+    assert.ok(steps <= after + 1, `stopped after ${steps} steps`);
+  }
+});
+
+test('a hook sees every step of a generation, and what it returns is used', async () => {
+  const steps: (number | undefined)[] = [];
+  const remove = model.addHook(/decoder\.layers\.0\.hook_resid_pre$/, (x, { step }) => {
+    steps.push(step);
+    return tf.zerosLike(x);
+  });
+  const options = { maxNewTokens: 5, numBeams: 1, forcedBosTokenId: null };
+  const changed = await withoutLeaks(() => model.run(street, '<CAPTION>', options));
+  remove();
+  const plain = await model.run(street, '<CAPTION>', options);
+  assert.equal(steps, [...steps.keys()]);
+  assert.is.not(changed.answer, plain.answer);
+});
+
+const refused: [what: string, call: (features: ImageFeatures) => Promise<unknown>, message: RegExp][] = [
+  ['a region task without a box', f => model.run(f, '<REGION_TO_OCR>'), /<REGION_TO_OCR> .*needs a region/],
+  ['a text task without a text', f => model.run(f, '<CAPTION_TO_PHRASE_GROUNDING>'), /needs a text/],
+  ['a text for a task that takes none', f => model.run(f, '<OD>', { text: 'car' }), /takes no text/],
+  ['a text beside a prompt', f => model.run(f, 'What is this?', { text: 'car' }), /takes no text/],
+  ['a text beside a task that has one', f => model.run(f, '<OPEN_VOCABULARY_DETECTION>car', { text: 'x' }), /already/],
+  ['input behind a task that takes none', f => model.run(f, '<OD> car'), /<OD> takes no input/],
+  ['too long a prompt', f => model.run(f, 'word '.repeat(3000)), /The prompt has \d+ tokens; with 17 for the image/],
+  ['no beams', f => model.run(f, '<OD>', { numBeams: 0 }), /numBeams must be/],
+  ['beams in a stream', f => model.stream(f, '<OD>', { numBeams: 3 }).next(), /stream is greedy/],
+  ['fewer prompts than images', f => model.generate([f], []), /There are 1 images for 0 prompts/],
+  ['an image that is not there', () => model.run('nowhere.png', '<OD>'), /nowhere\.png/],
+];
+for (const [what, call, message] of refused) {
+  test(`refused: ${what}`, async () => {
+    const features = await model.encodeImage(tiny);
+    await withoutLeaks(async () => {
+      const error = await call(features).then(
+        () => assert.unreachable('no error'),
+        error => error,
+      );
+      assert.match(error.message, message);
+      assert.not.match(error.message, /\n/);
+    });
+    features.dispose();
+  });
+}
+
+const badLoads: [what: string, options: object, message: RegExp][] = [
+  ['an image size that makes more positions than there are', { imageSize: 4096 }, /position embeddings for \d+ a side/],
+  ['an image size that is no number of pixels', { imageSize: 1.5 }, /imageSize must be a whole number/],
+];
+for (const [what, options, message] of badLoads) {
+  test(`refused: ${what}`, async () => {
+    const error = await withoutLeaks(() =>
+      Florence2.load(demo, { backend: testBackend, ...options }).then(
+        () => assert.unreachable('no error'),
+        error => error,
+      ),
+    );
+    assert.instance(error, UsageError);
+    assert.match(error.message, message);
+  });
+}
+
+test('another image size gives other features of the right number', async () => {
+  await withoutLeaks(async () => {
+    const larger = await Florence2.load(demo, { backend: testBackend, imageSize: 160 });
+    const features = await larger.encodeImage(street);
+    assert.equal(features.tensor.shape[1], 1 + 25);
+    features.dispose();
+    larger.dispose();
+  });
+});
+
+test.after(() => model.dispose());
+test.run();

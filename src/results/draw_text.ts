@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 
 /** sharp sets text with the system's fonts, and without any it draws empty boxes: so letters come with the package. */
-const fontFile = fileURLToPath(new URL('../../assets/label-font.ttf', import.meta.url));
+const fontFile = fileURLToPath(new URL('../../src/results/font/label-font.ttf', import.meta.url));
 const family = 'Florence2 Labels';
 
 export interface RenderedText {

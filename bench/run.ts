@@ -1,0 +1,136 @@
+/**
+ * Times one shape of Florence-2 on one backend, from file to text, with random weights:
+ *
+ *     npm run bench -- [--shape base|large|tiny] [--backend NAME] [--rounds N] [--tokens 50,200] [--batch 1,4]
+ *
+ * Prints each figure as it comes and writes all of them to bench/results/SHAPE-BACKEND.json. Times are medians of the
+ * rounds after one that is not counted. Answers of random weights do not end, so every answer has the full length.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cpus, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import * as tf from '@tensorflow/tfjs';
+import { Florence2, type RunOptions } from '../src/index.ts';
+import { noHooks } from '../src/internals/hooks.ts';
+import { type BackendName, useBackend } from '../src/runtime/backend.ts';
+import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+
+const { values } = parseArgs({
+  options: {
+    shape: { type: 'string', default: 'base' },
+    backend: { type: 'string', default: 'auto' },
+    rounds: { type: 'string', default: '3' },
+    tokens: { type: 'string', default: '50,200' },
+    batch: { type: 'string', default: '1,4' },
+  },
+});
+const rounds = Number(values.rounds);
+const lengths = values.tokens.split(',').map(Number);
+const batches = values.batch.split(',').map(Number);
+const picture = fileURLToPath(new URL('../docs/pictures/street.jpg', import.meta.url));
+const figures: Record<string, number> = {};
+
+function record(name: string, value: number): void {
+  figures[name] = Number(value.toPrecision(4));
+  process.stdout.write(`${name.padEnd(44)} ${figures[name]}\n`);
+}
+
+/** Median milliseconds of `body`. */
+async function time(body: () => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  for (let round = 0; round <= rounds; round++) {
+    const start = performance.now();
+    await body();
+    if (round > 0) times.push(performance.now() - start);
+  }
+  return times.sort((a, b) => a - b)[times.length >> 1];
+}
+
+/** Milliseconds for each of `tokens` new tokens. */
+async function timeTokens(model: Florence2, tokens: number, batch: number, options: RunOptions): Promise<number> {
+  const image = await model.encodeImage(picture);
+  const features = Array.from({ length: batch }, () => image);
+  const prompts = features.map(() => 'What does the image describe?');
+  const decode = (maxNewTokens: number) => () => model.generate(features, prompts, { maxNewTokens, ...options });
+  try {
+    const prefill = await time(decode(1));
+    return ((await time(decode(tokens))) - prefill) / (tokens - 1);
+  } finally {
+    image.dispose();
+  }
+}
+
+async function benchVisionAndEncoder(model: Florence2, batch: number): Promise<void> {
+  const { width, height } = model.preprocessor;
+  const pixels = tf.randomNormal([batch, height, width, 3]) as tf.Tensor4D;
+  const ids = tf.fill([batch, 10], 100, 'int32') as tf.Tensor2D;
+  const vision = async () => {
+    const features = model.model.encodeImage(pixels, noHooks);
+    await tf.tidy(() => tf.sum(features)).data();
+    return features;
+  };
+  record(`vision ms, batch ${batch}`, await time(async () => (await vision()).dispose()));
+  const features = await vision();
+  record(
+    `encoder ms, batch ${batch}`,
+    await time(async () => {
+      const { states } = model.model.encodePrompt(features, ids, null, noHooks);
+      await tf.tidy(() => tf.sum(states)).data();
+      states.dispose();
+    }),
+  );
+  tf.dispose([pixels, ids, features]);
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
+try {
+  await writeRandomCheckpoint(folder, { shape: values.shape as 'base', seed: 1 });
+  const backend = await useBackend(values.backend as BackendName);
+  const started = process.memoryUsage.rss();
+  const start = performance.now();
+  const model = await Florence2.load(folder, { backend: backend.name });
+  record('load s', (performance.now() - start) / 1000);
+  const weights = [...model.model.parameters.values()].filter(p => p.loaded);
+  const bytes = weights.reduce((sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b, 1), 0);
+  record('fp32 weights MB', bytes / 1e6);
+  record('load peak RSS over a started backend, of weights', (process.resourceUsage().maxRSS * 1024 - started) / bytes);
+
+  for (const batch of batches) {
+    await benchVisionAndEncoder(model, batch);
+    for (const tokens of lengths) {
+      const greedy = { numBeams: 1, noRepeatNgramSize: 0 };
+      record(`greedy ms/token, ${tokens} tokens, batch ${batch}`, await timeTokens(model, tokens, batch, greedy));
+      if (batch > 1) continue;
+      const uncached = await timeTokens(model, tokens, batch, { ...greedy, useCache: false });
+      record(`greedy ms/token, ${tokens} tokens, no cache`, uncached);
+    }
+    record(`beam 3 ms/step, 50 tokens, batch ${batch}`, await timeTokens(model, 50, batch, { numBeams: 3 }));
+    const requests = Array.from({ length: batch }, () => ({ image: picture, task: '<CAPTION>' }));
+    const toText = () => model.runBatch(requests, { numBeams: 1, maxNewTokens: 50, noRepeatNgramSize: 0 });
+    record(`file to 50 tokens s, batch ${batch}`, (await time(toText)) / 1000);
+  }
+  record('peak RSS MB', process.resourceUsage().maxRSS / 1000);
+  model.dispose();
+
+  const results = fileURLToPath(new URL('./results/', import.meta.url));
+  const machine = {
+    cpu: cpus()[0].model,
+    cores: cpus().length,
+    memoryGB: Math.round(totalmem() / 1e9),
+    node: process.version,
+  };
+  await mkdir(results, { recursive: true });
+  const report = {
+    date: new Date().toISOString().slice(0, 10),
+    shape: values.shape,
+    backend,
+    rounds,
+    machine,
+    figures,
+  };
+  await writeFile(join(results, `${values.shape}-${backend.name}.json`), `${JSON.stringify(report, null, 2)}\n`);
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}

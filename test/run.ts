@@ -1,11 +1,11 @@
 /**
  * Runs the tests, each file in a process of its own, two at a time:
  *
- *     npx tsx test/run.ts [--slow] [--backend NAME] [--jobs N] [FILTER…]
+ *     npx tsx test/run.ts [--slow] [--backend NAME] [--jobs N] [--minutes N] [--folder DIR] [FILTER…]
  *
  * Files that import test/backend.ts run once for each backend found: cpu and wasm, tensorflow where it is set up, and
  * with --slow webgpu over SwiftShader where that is installed. --slow adds the files named *.slow.test.ts. --backend runs
- * only those files, on that backend. A filter is a part of the file's path.
+ * only those files, on that backend. --minutes ends a file that takes longer. --folder looks for files elsewhere. A filter is a part of the file's path.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -41,6 +41,8 @@ const { values: options, positionals: filters } = parseArgs({
     slow: { type: 'boolean', default: false },
     backend: { type: 'string' },
     jobs: { type: 'string', default: '2' },
+    folder: { type: 'string', default: testFolder },
+    minutes: { type: 'string' },
   },
 });
 
@@ -62,10 +64,10 @@ function findBackends(): { found: Map<BackendName, Record<string, string>>; miss
 
 function findFiles(): string[] {
   const suffix = options.slow ? /\.test\.ts$/ : /(?<!\.slow)\.test\.ts$/;
-  return readdirSync(testFolder, { recursive: true, encoding: 'utf8' })
+  return readdirSync(options.folder, { recursive: true, encoding: 'utf8' })
     .filter(file => suffix.test(file))
-    .map(file => join(testFolder, file))
-    .filter(file => filters.length === 0 || filters.some(filter => relative(root, file).includes(filter)))
+    .map(file => join(options.folder, file))
+    .filter(file => filters.length === 0 || filters.some(filter => file.includes(filter)))
     .sort();
 }
 
@@ -78,7 +80,8 @@ const running = new Set<() => void>();
 
 function run(job: Job, env: Record<string, string>): Promise<Outcome> {
   const started = performance.now();
-  const limit = (job.file.endsWith('.slow.test.ts') || job.backend === 'webgpu' ? 20 : 4) * minutes;
+  const usual = job.file.endsWith('.slow.test.ts') || job.backend === 'webgpu' ? 20 : 4;
+  const limit = Number(options.minutes ?? usual) * minutes;
   const child = spawn(process.execPath, ['--import', 'tsx', job.file], {
     cwd: root,
     detached: true, // a group of its own, so that whatever a test starts ends with it
@@ -137,7 +140,7 @@ function report(outcome: Outcome): void {
   const { file, backend, passed, failed, skipped, seconds, problem, output } = outcome;
   const bad = problem !== undefined || failed > 0;
   const counts = [`${passed} passed`, failed && `${failed} failed`, skipped && `${skipped} skipped`, problem];
-  const name = relative(testFolder, file) + (backend ? ` [${backend}]` : '');
+  const name = relative(options.folder, file) + (backend ? ` [${backend}]` : '');
   console.log(`${bad ? '✗' : '✓'} ${name.padEnd(56)} ${counts.filter(Boolean).join(', ')}  (${seconds.toFixed(1)} s)`);
   if (bad) console.log(`\n${output.trim().replace(/^/gm, '    ')}\n`);
 }

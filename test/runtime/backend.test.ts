@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -10,6 +11,19 @@ test('the backend asked for is the one that runs', async () => {
   assert.is(tf.getBackend(), testBackend);
   assert.ok(choice.description.length > 0);
   assert.equal(choice.passedOver, []);
+});
+
+test('a process that uses it prints nothing and ends by itself', () => {
+  const module = new URL('../../src/runtime/backend.ts', import.meta.url).href;
+  const tfjs = import.meta.resolve('@tensorflow/tfjs');
+  const script = `const { useBackend } = await import('${module}');
+    await useBackend('${testBackend}');
+    const tf = await import('${tfjs}');
+    await tf.add(tf.randomUniform([300, 300]), 1).data();`;
+  const { TF_CPP_MIN_LOG_LEVEL: _, ...env } = process.env;
+  const options = { env, encoding: 'utf8', timeout: 60_000 } as const;
+  const child = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], options);
+  assert.equal([child.stdout, child.stderr, child.status], ['', '', 0]);
 });
 
 test('choosing a backend leaves no tensors', () => withoutLeaks(async () => void (await useBackend(testBackend))));

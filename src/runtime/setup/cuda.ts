@@ -19,5 +19,7 @@ export async function cudaRequirements(wheel: string): Promise<Wanted[]> {
 }
 
 /** Of a CUDA wheel: the libraries, and the programs and bitcode that TensorFlow calls to compile kernels. */
-export const cudaPlace = (name: string): string | undefined =>
-  /^nvidia\/[^/]+\/(lib|bin|nvvm)\//.test(name) && !name.endsWith('.py') ? name : undefined;
+export function cudaPlace(name: string): string | undefined {
+  const needed = /^nvidia\/[^/]+\/(lib|bin|nvvm)\//.test(name) && !/\.(py|a|h)$/.test(name);
+  return needed ? name : undefined;
+}

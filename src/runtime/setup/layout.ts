@@ -42,14 +42,16 @@ export const stderrPath = (folder: string) => join(folder, 'site', 'tensorflow',
 export const buildFolder = (tensorflow: string, variant: Variant) =>
   join(tensorflowRoot(), `${tensorflow}-${variant}-tfjs${tfjsNodeVersion}-${process.platform}-${process.arch}`);
 
-/** The builds kept for this machine's platform, newest TensorFlow first, with CUDA before without. */
+/** The builds kept for this machine's platform: those for its GPU or its lack of one first, then newest TensorFlow first. */
 export function findBuilds(): (TensorflowBuild & { folder: string })[] {
   const root = tensorflowRoot();
   if (!existsSync(root)) return [];
+  const nvidia = existsSync('/dev/nvidiactl') || existsSync('/dev/dxg'); // the second is WSL's
+  const rank = ({ variant }: TensorflowBuild) => Number((variant === 'gpu') !== nvidia);
   return readdirSync(root)
     .map(name => join(root, name))
     .flatMap(folder => readBuild(folder) ?? [])
-    .sort((a, b) => b.variant.localeCompare(a.variant) || compareVersions(b.tensorflow, a.tensorflow));
+    .sort((a, b) => rank(a) - rank(b) || compareVersions(b.tensorflow, a.tensorflow));
 }
 
 /** The build in a folder, or undefined when there is none that this release and this machine can use. */

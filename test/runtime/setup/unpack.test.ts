@@ -124,6 +124,8 @@ test('of a CUDA wheel, what runs is kept and what compiles programs is not', () 
     'nvidia/cublas/include/cublas.h',
     'nvidia/__init__.py',
     'nvidia/cublas/lib/__init__.py',
+    'nvidia/cuda_runtime/lib/libcudart_static.a',
+    'nvidia/cuda_nvcc/nvvm/include/nvvm.h',
     'x.dist-info/RECORD',
   ]) {
     assert.is(cudaPlace(left), undefined);

@@ -50,4 +50,4 @@ await sharp({ create: { width: size.width * drawings.length, height: size.height
   .composite(drawings.map((input, i) => ({ input: Buffer.from(input), left: i * size.width, top: 0 })))
   .png()
   .toBuffer()
-  .then(whole => sharp(whole).resize(1536).png({ palette: true, quality: 90 }).toFile(picture('drawing.png')));
+  .then(whole => sharp(whole).resize(1536).png({ palette: true, quality: 90 }).toFile(picture('../drawing.png')));

@@ -1,4 +1,4 @@
-import { type Command, CommanderError } from 'commander';
+import { CommanderError } from 'commander';
 import { Florence2Error, UsageError } from '../errors.ts';
 
 /** Codes of the system's errors that a user can do something about, and what they mean. */
@@ -27,13 +27,6 @@ export async function exitOnError(run: () => Promise<unknown>): Promise<void> {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
     else process.exitCode = report(error);
   }
-}
-
-/** Makes a command and those below it throw, rather than end the process with the code that commander likes. */
-export function throwing(command: Command): Command {
-  command.exitOverride();
-  command.commands.forEach(throwing);
-  return command;
 }
 
 /** Prints an error; returns the exit code. */

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { Florence2Error } from '../errors.ts';
 
@@ -24,7 +24,7 @@ async function expand(arg: string): Promise<string[]> {
     throw new Florence2Error(`The folder ${arg} has no images (${EXTENSIONS.join(', ')}).`);
   }
   if (!entry && isDynamicPattern(arg)) {
-    const matches = await glob(arg, { expandDirectories: false });
+    const matches = await glob(arg, { expandDirectories: false, absolute: isAbsolute(arg) });
     if (matches.length > 0) return matches.sort();
     throw new Florence2Error(`No file matches ${arg}.`);
   }

@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+import { exitOnError } from './exit.ts';
+import { createProgram } from './program.ts';
+
+await exitOnError(() => createProgram().parseAsync());

@@ -1,0 +1,26 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { doctorCommand } from './doctor.ts';
+import { parityCommand } from './parity.ts';
+import { runCommand } from './run.ts';
+import { setupCommand } from './setup.ts';
+import { verifyCommand } from './verify.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+
+/** The command line `florence2`. Its parse functions throw instead of ending the process. */
+export function createProgram(): Command {
+  const program = new Command('florence2')
+    .description('Florence-2 on TensorFlow.js: captions, boxes, polygons and text from images, and a look inside.')
+    .version(version, '--version');
+  for (const command of [runCommand(), setupCommand(), doctorCommand(), parityCommand(), verifyCommand()]) {
+    program.addCommand(command);
+  }
+  return throwing(program);
+}
+
+function throwing(command: Command): Command {
+  command.exitOverride();
+  command.commands.forEach(throwing);
+  return command;
+}

@@ -1,0 +1,40 @@
+/** A thousand answers must not make the process larger: tensors are counted elsewhere, here it is the memory itself. */
+
+import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Florence2 } from '../src/index.ts';
+import { testBackend, withoutLeaks } from './backend.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage: () => void = runInNewContext('gc');
+
+// SwiftShader needs seconds for what a GPU does in milliseconds.
+const runs = testBackend === 'webgpu' ? 100 : 1000;
+
+test(`${runs} runs leave the process as large as it was`, async () => {
+  const model = await Florence2.load(fileURLToPath(new URL('../weights/demo', import.meta.url)), {
+    backend: testBackend,
+  });
+  const image = { data: new Uint8Array(20 * 10 * 3).fill(90), width: 20, height: 10 };
+  const options = { numBeams: 2, maxNewTokens: 3 };
+  const answer = () => model.run(image, '<OD>', options);
+  const settled = runs / 4;
+  await withoutLeaks(async () => {
+    let [before, after] = [0, 0];
+    for (let run = 1; run <= runs; run++) {
+      await answer();
+      if (run === settled || run === runs) {
+        collectGarbage();
+        [before, after] = [after, process.memoryUsage.rss()];
+      }
+    }
+    const growth = (after - before) / 1e6;
+    assert.ok(growth < 0.05 * (before / 1e6), `RSS grew by ${growth.toFixed(1)} MB over ${before / 1e6} MB`);
+  });
+  model.dispose();
+});
+
+test.run();

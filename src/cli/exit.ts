@@ -20,13 +20,17 @@ const SYSTEM_ERRORS: Record<string, string> = {
  */
 export async function exitOnError(run: () => Promise<unknown>): Promise<void> {
   // A reader that has seen enough (`florence2 … | head`) closes the pipe; that is no error.
-  process.stdout.on('error', error => process.exit((error as NodeJS.ErrnoException).code === 'EPIPE' ? 0 : 1));
+  if (process.stdout.listenerCount('error') === 0) process.stdout.on('error', endWithReader);
   try {
     await run();
   } catch (error) {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
     else process.exitCode = report(error);
   }
+}
+
+function endWithReader(error: NodeJS.ErrnoException): never {
+  process.exit(error.code === 'EPIPE' ? 0 : 1);
 }
 
 /** Prints an error; returns the exit code. */

@@ -89,6 +89,9 @@ export function parseConfig(json: unknown, file = 'config.json'): Florence2Confi
   return { vision, text, projectionDim, imageTokenId, dialect };
 }
 
+/** Far beyond any model, and few enough to be built before the tensors show that there are not so many. */
+const mostLayers = 1000;
+
 function parseVision(f: Fields, dialect: Florence2Config['dialect']): VisionConfig {
   const dims = dialect === 'microsoft' ? 'dim_embed' : 'embed_dim';
   f.only('in_channels', [3], 'images are RGB');
@@ -117,6 +120,9 @@ function parseVision(f: Fields, dialect: Florence2Config['dialect']): VisionConf
   })) {
     if (list.length !== stages) f.fail(name, `has ${list.length} entries, ${dims} has ${stages}`);
   }
+  depths.forEach((depth, stage) => {
+    if (depth > mostLayers) f.fail(`depths[${stage}]`, `is ${depth}, expected at most ${mostLayers}`);
+  });
   config.dimEmbed.forEach((dim, stage) => {
     const parts = { num_heads: numHeads[stage], num_groups: numGroups[stage] };
     for (const [name, n] of Object.entries(parts)) {
@@ -162,13 +168,17 @@ function parseText(root: Fields, f: Fields): TextConfig {
     if (dModel % n !== 0) f.fail(name, `is ${n}, which does not divide d_model = ${dModel}`);
     return n;
   };
+  const layers = (name: string): number => {
+    const n = f.integer(name, 1);
+    return n <= mostLayers ? n : f.fail(name, `is ${n}, expected at most ${mostLayers}`);
+  };
   return {
     vocabSize,
     dModel,
-    encoderLayers: f.integer('encoder_layers', 1),
+    encoderLayers: layers('encoder_layers'),
     encoderAttentionHeads: heads('encoder_attention_heads'),
     encoderFfnDim: f.integer('encoder_ffn_dim', 1),
-    decoderLayers: f.integer('decoder_layers', 1),
+    decoderLayers: layers('decoder_layers'),
     decoderAttentionHeads: heads('decoder_attention_heads'),
     decoderFfnDim: f.integer('decoder_ffn_dim', 1),
     maxPositionEmbeddings: f.integer('max_position_embeddings', 1),

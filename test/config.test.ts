@@ -184,6 +184,14 @@ const refusedConfigs: [json: Json, problem: string][] = [
   ],
   [change(microsoft(), 'text_config.decoder_attention_heads', 0), 'text_config.decoder_attention_heads is 0, expected'],
   [change(microsoft(), 'text_config.decoder_layers', -1), 'text_config.decoder_layers is -1, expected'],
+  [
+    change(microsoft(), 'text_config.encoder_layers', 1e9),
+    'text_config.encoder_layers is 1000000000, expected at most 1000.',
+  ],
+  [
+    change(native(), 'vision_config.depths', [1, 1, 1e9, 1]),
+    'vision_config.depths[2] is 1000000000, expected at most 1000.',
+  ],
   [change(microsoft(), 'text_config.vocab_size', 2 ** 53), 'text_config.vocab_size is 9007199254740992, expected'],
   [change(microsoft(), 'text_config.dropout', -0.1), 'text_config.dropout is -0.1, expected at least 0 and below 1.'],
   [

@@ -8,8 +8,8 @@ export interface HubFile {
   readonly size: number;
   /** Names the content: what the cache calls the blob. */
   readonly etag: string;
-  /** Of the content; for files in git itself of the content with git's header before it. */
-  readonly hash: { algorithm: 'sha256' | 'git-sha1'; hex: string };
+  /** Of files in Git LFS, which weights are. */
+  readonly sha256?: string;
 }
 
 /** What went wrong between us and the hub. `passing`: another try may help; `unreachable`: no answer at all. */
@@ -75,10 +75,10 @@ export class HubClient {
         if (entry.type !== 'file') continue;
         const { path, size, lfs, oid, xetHash } = entry;
         const etag = lfs?.oid ?? xetHash ?? oid;
-        const hex = lfs?.oid ?? oid;
-        if (!etag || !hex || !/^[\w.-]+$/.test(etag))
+        if (!etag || !/^[\w.-]+$/.test(etag)) {
           throw new HubError(`${this.access.endpoint} lists ${path} without its hash.`);
-        files.push({ path, size: lfs?.size ?? size, etag, hash: { algorithm: lfs ? 'sha256' : 'git-sha1', hex } });
+        }
+        files.push({ path, size: lfs?.size ?? size, etag, sha256: lfs?.oid });
       }
       return files;
     });

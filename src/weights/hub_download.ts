@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { writeAll, writeError } from './file_source.ts';
 import { type HubClient, HubError, type HubFile } from './hub_client.ts';
@@ -10,7 +10,7 @@ const fruitlessTries = 5;
 
 /**
  * Downloads a file of a repository. A cut connection is taken up again where it ended, or from the beginning where the
- * server cannot do that. The file appears under its name when its size and hash are right; otherwise nothing is left.
+ * server cannot do that. The file appears under its name when its size is right, and its hash where the hub tells one; otherwise nothing is left.
  *
  * @param onBytes how much of the file is there
  */
@@ -25,6 +25,7 @@ export async function downloadFile(
   let part: Part | undefined;
   try {
     await mkdir(dirname(path), { recursive: true });
+    await removeAbandoned(path);
     part = new Part(await open(unfinished, 'w'), file);
     await fetchWhole(client, commit, part, onBytes);
     await part.check(client.id);
@@ -34,6 +35,23 @@ export async function downloadFile(
     await part?.handle.close();
     await rm(unfinished, { force: true });
     throw writeError(path, error);
+  }
+}
+
+/** What processes that were killed have left of the same file. */
+async function removeAbandoned(path: string): Promise<void> {
+  for (const name of await readdir(dirname(path))) {
+    if (!name.startsWith(`${basename(path)}.`)) continue;
+    const pid = name.match(/\.(\d+)-\w+\.incomplete$/)?.[1];
+    if (pid && !isRunning(Number(pid))) await rm(join(dirname(path), name), { force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0); // signal 0 only asks
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
@@ -67,14 +85,12 @@ async function fetchWhole(client: HubClient, commit: string, part: Part, onBytes
 /** A file in the making, and the hash of what it has. */
 class Part {
   loaded = 0;
-  private hash: Hash;
+  private hash: Hash = createHash('sha256');
 
   constructor(
     readonly handle: FileHandle,
     readonly file: HubFile,
-  ) {
-    this.hash = this.newHash();
-  }
+  ) {}
 
   async append(chunk: Uint8Array): Promise<void> {
     await writeAll(this.handle, chunk, this.loaded);
@@ -85,22 +101,18 @@ class Part {
   async restart(): Promise<void> {
     await this.handle.truncate(0);
     this.loaded = 0;
-    this.hash = this.newHash();
+    this.hash = createHash('sha256');
   }
 
   async check(id: string): Promise<void> {
-    const { path, size, hash } = this.file;
+    const { path, size, sha256 } = this.file;
+    if (this.loaded !== size) {
+      throw new HubError(`${path} of ${id} arrived damaged: ${this.loaded} bytes, expected ${size}.`);
+    }
     const hex = this.hash.digest('hex');
-    if (this.loaded !== size || hex !== hash.hex) {
-      throw new HubError(
-        `${path} of ${id} arrived damaged: ${this.loaded} bytes with ${hash.algorithm} ${hex}, expected ${size} with ${hash.hex}.`,
-      );
+    if (sha256 && hex !== sha256) {
+      throw new HubError(`${path} of ${id} arrived damaged: its SHA-256 is ${hex}, expected ${sha256}.`);
     }
     await this.handle.sync();
-  }
-
-  private newHash(): Hash {
-    const { hash, size } = this.file;
-    return hash.algorithm === 'sha256' ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
   }
 }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -156,13 +157,30 @@ for (const ranges of [true, false]) {
 }
 
 test('a damaged download is refused and removed', async context => {
-  context.hub.damaged = 'model.safetensors';
-  assert.match(await refusal(context.hub.repo), /model\.safetensors of owner\/florence-tiny arrived damaged: .*sha256/);
+  const { hub } = context;
+  hub.damaged = bytes => bytes.map(byte => byte ^ 1);
+  hub.damagedPath = 'model.safetensors';
+  assert.match(await refusal(hub.repo), /model\.safetensors of owner\/florence-tiny arrived damaged: its SHA-256 is /);
   checkBlobs(context, 3);
-  context.hub.damaged = 'config.json';
   rmSync(join(context.cache, 'hub'), { recursive: true });
-  assert.match(await refusal(context.hub.repo), /config\.json of owner\/florence-tiny arrived damaged: .*git-sha1/);
+  hub.damaged = bytes => new Uint8Array([...bytes, 32]);
+  hub.damagedPath = 'config.json';
+  assert.match(
+    await refusal(hub.repo),
+    /config\.json of owner\/florence-tiny arrived damaged: \d+ bytes, expected \d+/,
+  );
   checkBlobs(context, 0);
+});
+
+test('what a killed download has left is removed, that of a running one is not', async ({ hub, cache }) => {
+  const blobs = join(cache, 'hub', 'models--owner--florence-tiny', 'blobs');
+  mkdirSync(blobs, { recursive: true });
+  const dead = spawnSync(process.execPath, ['-e', '']).pid;
+  const [left, running] = [dead, process.pid].map(pid => `${sha256(model)}.${pid}-abc.incomplete`);
+  for (const name of [left, running, `unrelated.${dead}-abc.incomplete`]) writeFileSync(join(blobs, name), 'part');
+  await load(hub.repo);
+  const incomplete = readdirSync(blobs).filter(name => name.endsWith('.incomplete'));
+  assert.equal(incomplete.sort(), [running, `unrelated.${dead}-abc.incomplete`].sort());
 });
 
 test('a busy hub is asked again', async ({ hub }) => {

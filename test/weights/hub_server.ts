@@ -23,8 +23,9 @@ export class HubServer {
   ranges = true;
   /** Answers with this status instead, so many times. */
   busy = { status: 503, times: 0 };
-  /** Served in place of the listed content. */
-  damaged?: string;
+  /** What becomes of the file `damagedPath` on its way. */
+  damaged = (bytes: Uint8Array): Uint8Array => bytes;
+  damagedPath?: string;
   /** Files that are listed but not there. */
   lost?: string;
   private server?: Server;
@@ -85,7 +86,7 @@ export class HubServer {
   }
 
   private send(path: string, request: IncomingMessage, response: ServerResponse): ServerResponse {
-    const all = path === this.damaged ? this.files[path].map(byte => byte ^ 1) : this.files[path];
+    const all = path === this.damagedPath ? this.damaged(this.files[path]) : this.files[path];
     const start = this.ranges ? Number(request.headers.range?.match(/^bytes=(\d+)-/)?.[1] ?? 0) : 0;
     const body = all.subarray(start);
     const range = start > 0 ? { 'content-range': `bytes ${start}-${all.length - 1}/${all.length}` } : {};

@@ -41,13 +41,14 @@ export interface Manifest {
  */
 export async function findVariants(path: string): Promise<string[]> {
   if (await isFile(join(path, 'manifest.json'))) return [path];
-  const entries = await readdir(path, { withFileTypes: true }).catch(error => {
+  const names = await readdir(path).catch(error => {
     throw (error as NodeJS.ErrnoException).code === 'ENOTDIR'
       ? new Florence2Error(`${path} is a file: name the folder that holds manifest.json.`)
       : fileError(path, error);
   });
-  const folders = entries.filter(entry => entry.isDirectory() && !entry.name.startsWith('.'));
-  const variants = folders.map(({ name }) => join(path, name)).sort();
+  const entries = names.filter(name => !name.startsWith('.')).map(name => join(path, name));
+  const isFolder = await Promise.all(entries.map(async entry => (await stat(entry)).isDirectory()));
+  const variants = entries.filter((_, i) => isFolder[i]).sort();
   const found = await Promise.all(variants.map(folder => isFile(join(folder, 'manifest.json'))));
   if (!found.includes(true)) {
     throw new Florence2Error(`${path} has no manifest.json, nor has any folder in it: it is no reference folder.`);

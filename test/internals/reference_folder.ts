@@ -1,0 +1,69 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { reference, referenceJson } from '../reference.ts';
+import { temporaryFolder } from '../weights/temporary.ts';
+
+const temporary = temporaryFolder();
+
+interface Entry {
+  name: string;
+  shape: number[];
+  [measure: string]: unknown;
+}
+export interface ManifestJson {
+  checkpoints: Record<string, { dtype: string }>;
+  files: Record<string, Entry[]>;
+  [field: string]: unknown;
+}
+
+/**
+ * A reference folder with one checkpoint of tiny-pad and no generation, as `edit` changes its manifest. Files are links;
+ * those in `own` are left out, for the caller to write.
+ */
+export function referenceFolder(edit: (manifest: ManifestJson) => void = () => {}, own: string[] = []): string {
+  const source = reference('model/tiny-pad');
+  const folder = mkdtempSync(join(temporary, 'variant-'));
+  const manifest: ManifestJson = referenceJson('model/tiny-pad/manifest.json');
+  manifest.checkpoints = { 'hf/model.safetensors': manifest.checkpoints['hf/model.safetensors'] };
+  delete manifest.ms_greedy_nocache;
+  edit(manifest);
+  writeFileSync(join(folder, 'manifest.json'), JSON.stringify(manifest));
+  mkdirSync(join(folder, 'hf'));
+  const files = readdirSync(source).filter(name => name.endsWith('.safetensors'));
+  for (const name of [...files, ...readdirSync(join(source, 'hf')).map(name => `hf/${name}`)]) {
+    if (!own.includes(name)) symlinkSync(join(source, name), join(folder, name));
+  }
+  return folder;
+}
+
+/** The same with a change in one tensor of one file. */
+export async function folderWithChange(
+  file: string,
+  tensor: string,
+  change: (values: Float32Array) => void,
+): Promise<string> {
+  const folder = referenceFolder(() => {}, [file]);
+  const original = await openSafetensors(join(reference('model/tiny-pad'), file));
+  const tensors = [];
+  for (const { name, shape } of original.tensors.values()) {
+    const data = await original.readFloat32(name);
+    if (name === tensor) change(data);
+    tensors.push({ name, shape, data });
+  }
+  await original.close();
+  await writeSafetensors(join(folder, file), tensors);
+  return folder;
+}
+
+/** A folder that holds copies of the small files named, and nothing else. */
+export function folderOf(files: Record<string, string>): string {
+  const folder = mkdtempSync(join(temporary, 'folder-'));
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(join(folder, name, '..'), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  return folder;
+}
+
+export const manifestText = (): string => readFileSync(reference('model/tiny-pad/manifest.json'), 'utf8');

@@ -8,7 +8,7 @@ import { isNode } from './platform.ts';
 export async function registerWasm(path?: string): Promise<string> {
   const listeners = isNode ? processListeners() : undefined;
   const wasm = await import('@tensorflow/tfjs-backend-wasm');
-  if (path !== undefined && tf.findBackend('wasm') === null) wasm.setWasmPaths(path);
+  if (path !== undefined && !('wasm' in tf.engine().registry)) wasm.setWasmPaths(path); // refused once it has started
   const [simd, threads] = await Promise.all([
     tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'),
     tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'),

@@ -1,4 +1,5 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -170,6 +171,17 @@ flow('a build that does not run any more is made again', async () => {
   writeFileSync(bindingPath(folder), 'not a library');
   assert.match(await failure(), 'No wheel of');
   assert.ok(existsSync(folder), 'until a new one is ready the old one stays');
+});
+
+test('a package that is installed is copied, not downloaded', async () => {
+  const { version } = createRequire(import.meta.url)('yauzl/package.json');
+  const http = new Http();
+  const config = { registry: () => `${index.url}/npm/`, headers: () => ({}) };
+  const folder = join(cache, 'node_modules/yauzl');
+  await placePackage(http, config, { name: 'yauzl', version, integrity: 'sha512-' }, folder, join(cache, 'downloads'));
+  await http.close();
+  assert.equal(index.requests, []);
+  assert.ok(existsSync(join(folder, 'package.json')));
 });
 
 const unsupported: [Parameters<typeof tensorflowProject>, RegExp][] = [

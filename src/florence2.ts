@@ -242,9 +242,11 @@ export class Florence2 {
     const settings = resolveGeneration(options, this.generation, this.config.text);
     const memory = this.encodePrompts(features, prompts);
     const Session = settings.useCache ? CachedSession : UncachedSession;
-    const session = new Session(this.model, memory, settings.numBeams, this.hooks);
-    tf.dispose([memory.states, memory.mask ?? []]);
-    return { session, settings, signal };
+    try {
+      return { session: new Session(this.model, memory, settings.numBeams, this.hooks), settings, signal };
+    } finally {
+      tf.dispose([memory.states, memory.mask ?? []]);
+    }
   }
 
   private encodePrompts(features: ImageFeatures[], prompts: string[]): Memory {

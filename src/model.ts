@@ -59,12 +59,17 @@ export class Florence2Model {
     }
     const mask =
       promptMask && tf.tidy(() => paddingMask(tf.concat([tf.ones([B, imageTokens], 'int32'), promptMask], 1)));
-    const states = tf.tidy(() => {
-      const prompt = this.languageModel.embed(promptIds); // [B, T, D]
-      const inputsEmbeds = tf.concat([imageFeatures, prompt], 1) as tf.Tensor3D; // [B, S, D]
-      return this.languageModel.encoder.forward(inputsEmbeds, mask, h.in('language_model.encoder'));
-    });
-    return { states, mask };
+    try {
+      const states = tf.tidy(() => {
+        const prompt = this.languageModel.embed(promptIds); // [B, T, D]
+        const inputsEmbeds = tf.concat([imageFeatures, prompt], 1) as tf.Tensor3D; // [B, S, D]
+        return this.languageModel.encoder.forward(inputsEmbeds, mask, h.in('language_model.encoder'));
+      });
+      return { states, mask };
+    } catch (error) {
+      mask?.dispose(); // a hook may throw
+      throw error;
+    }
   }
 
   /** Logits [B, T, V] of every position of given answers [B, T] (teacher forcing). */

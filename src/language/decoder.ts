@@ -35,10 +35,13 @@ export class Decoder {
    * values of cross-attention are computed once for all steps. The caller disposes them.
    */
   newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[] {
-    return this.layers.map((layer, i) => {
-      const { key, value } = layer.encoderAttn.keyValue(states, h.in(`layers.${i}.encoder_attn`)); // [B, heads, S, d]
-      return new LayerCache({ key: tf.keep(key), value: tf.keep(value) });
-    });
+    const computed = tf.tidy(() =>
+      this.layers.map(({ encoderAttn }, i) => {
+        const { key, value } = encoderAttn.keyValue(states, h.in(`layers.${i}.encoder_attn`));
+        return [key, value] as [tf.Tensor4D, tf.Tensor4D]; // [B, heads, S, d] each
+      }),
+    );
+    return computed.map(([key, value]) => new LayerCache({ key: tf.keep(key), value: tf.keep(value) }));
   }
 
   /**

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import type { LayerCache } from '../../language/cache.ts';
 import type { SafetensorsFile } from '../../weights/safetensors.ts';
 import { Capture, download } from './capture.ts';
 import { type Activation, toDumpLayout } from './compare.ts';
@@ -78,9 +79,10 @@ async function cachePass(subject: Subject, _dump: SafetensorsFile, wanted: Dumpe
   const steps = Math.max(0, ...wanted.map(({ name }) => 1 + Number(/^step(\d+)\./.exec(name)?.[1] ?? -1)));
   const ids = await readIds(inputs, 'decoder_input_ids'); // [B, T]
   const memory = await encodeInputs(subject, true);
-  const caches = decoder.newCaches(memory.states, hooks.root(0).in('language_model.decoder'));
+  let caches: LayerCache[] = [];
   const put = async (name: string, tensor: tf.Tensor) => made.set(name, await download(tensor));
   try {
+    caches = decoder.newCaches(memory.states, hooks.root(0).in('language_model.decoder'));
     for (let step = 0; step < steps; step++) {
       const h = hooks.root(step);
       const logits = tf.tidy(() => {

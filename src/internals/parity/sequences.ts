@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../../errors.ts';
-import type { GeneratedSequence } from '../../generation/decoding.ts';
+import type { DecodingSession, GeneratedSequence } from '../../generation/decoding.ts';
 import { generateSequences } from '../../generation/generate.ts';
 import { type GenerationOptions, resolveGeneration } from '../../generation/options.ts';
 import { CachedSession, UncachedSession } from '../../generation/session.ts';
@@ -137,8 +137,12 @@ async function checkCase(subject: Subject, testCase: GenerationCase): Promise<Se
   const settings = resolveGeneration(testCase.options, generation, model.config.text);
   const memory = await encodeRows(subject, testCase);
   const Session = settings.useCache ? CachedSession : UncachedSession;
-  const session = new Session(model, memory, settings.numBeams, hooks);
-  tf.dispose([memory.states, memory.mask ?? []]);
+  let session: DecodingSession;
+  try {
+    session = new Session(model, memory, settings.numBeams, hooks);
+  } finally {
+    tf.dispose([memory.states, memory.mask ?? []]);
+  }
   const answers = await generateSequences(session, settings).finally(() => session.dispose());
   const got = answers.flat();
   const count = Math.max(got.length, testCase.sequences.length);
@@ -183,10 +187,11 @@ async function encodeRows({ model, hooks, inputs }: Subject, { masked, row, name
   const images = tf.slice(pixels, [from, 0, 0, 0], [rows, -1, -1, -1]);
   const prompts = tf.slice(ids, [from, 0], [rows, length]);
   const promptMask = tf.slice(mask, [from, 0], [rows, length]);
-  const features = model.encodeImage(images, hooks.root());
+  let features: tf.Tensor3D | undefined;
   try {
+    features = model.encodeImage(images, hooks.root());
     return model.encodePrompt(features, prompts, masked ? promptMask : null, hooks.root());
   } finally {
-    tf.dispose([pixels, ids, mask, images, prompts, promptMask, features]);
+    tf.dispose([pixels, ids, mask, images, prompts, promptMask, features ?? []]);
   }
 }

@@ -68,11 +68,12 @@ export async function encodeInputs({ model, inputs, hooks }: Subject, masked: bo
   const pixels = await readPixels(inputs);
   const ids = await readIds(inputs, 'text_input_ids');
   const mask = masked ? await readIds(inputs, 'text_attention_mask') : null;
-  const features = tf.tidy(() => model.encodeImage(pixels, hooks.root()));
+  let features: tf.Tensor3D | undefined;
   try {
+    features = model.encodeImage(pixels, hooks.root());
     return model.encodePrompt(features, ids, mask, hooks.root());
   } finally {
-    tf.dispose([pixels, ids, mask ?? [], features]);
+    tf.dispose([pixels, ids, mask ?? [], features ?? []]);
   }
 }
 

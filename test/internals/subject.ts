@@ -1,0 +1,15 @@
+import { dirname } from 'node:path';
+import { HookRegistry } from '../../src/internals/hooks.ts';
+import { readManifest } from '../../src/internals/parity/manifest.ts';
+import { loadCheckpoint, type Subject } from '../../src/internals/parity/subject.ts';
+import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { reference } from '../reference.ts';
+
+/** A reference checkpoint, loaded, with its inputs and a registry of hooks. */
+export async function openSubject(variant = 'tiny-pad', file = 'hf/model.safetensors'): Promise<Subject> {
+  const inputs = await openSafetensors(reference(`model/${variant}/inputs.safetensors`));
+  const folder = dirname(inputs.path);
+  const loaded = await loadCheckpoint(folder, { file, dtype: 'float32' });
+  loaded.model.lmHead.prepare(); // what is derived from weights is no leak
+  return { ...loaded, manifest: await readManifest(folder), inputs, hooks: new HookRegistry() };
+}

@@ -1,0 +1,189 @@
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { CachedSession, UncachedSession } from '../../src/generation/session.ts';
+import { HookRegistry, noHooks } from '../../src/internals/hooks.ts';
+import { download } from '../../src/internals/parity/capture.ts';
+import { difference } from '../../src/internals/parity/compare.ts';
+import { encodeInputs, forcedLogits } from '../../src/internals/parity/subject.ts';
+import { type KeyValue, LayerCache } from '../../src/language/cache.ts';
+import { withoutLeaks } from '../backend.ts';
+import { openSubject } from '../internals/subject.ts';
+
+const subject = await openSubject();
+const { model, inputs } = subject;
+const LOGITS = 8e-5; // two fp32 computations of the same logits
+
+/** Keys and values of `rows` rows and T tokens, in which each number says its row and token: 10 · row + token. */
+function tokens(rows: number[], from: number, T: number): KeyValue {
+  const of = (sign: number) => {
+    const values = rows.flatMap(row => Array.from({ length: T }, (_, t) => sign * (10 * row + from + t)));
+    return tf.tensor4d(values, [rows.length, 1, T, 1]);
+  };
+  return { key: of(1), value: of(-1) };
+}
+
+/** What a cache holds, a list for each row. */
+async function contents({ key, value }: KeyValue): Promise<number[][]> {
+  const [keys, values] = [await key.data(), await value.data()];
+  const [rows, , T] = key.shape;
+  return Array.from({ length: rows }, (_, row) =>
+    Array.from({ length: T }, (_, t) => {
+      assert.is(values[row * T + t], -keys[row * T + t] || 0, 'the value goes with its key');
+      return keys[row * T + t];
+    }),
+  );
+}
+
+test('a cache grows, moves its rows and drops items', async () => {
+  await withoutLeaks(async () => {
+    const cache = new LayerCache(tokens([0, 1], 1, 2));
+    assert.is(cache.length, 0);
+    assert.is(cache.self, null);
+    const append = (rows: number[], from: number, T: number) => {
+      const added = tokens(rows, from, T);
+      const all = cache.append(added);
+      tf.dispose([added.key, added.value]); // the cache keeps its own
+      return all;
+    };
+    const move = (...rows: number[]) => {
+      const index = tf.tensor1d(rows, 'int32');
+      cache.reorder(index);
+      index.dispose();
+    };
+    append([0, 1, 2, 3], 1, 2);
+    assert.equal(await contents(append([0, 1, 2, 3], 3, 1)), [[1, 2, 3], [11, 12, 13], [21, 22, 23], [31, 32, 33]]); // biome-ignore format: one line
+    assert.is(cache.length, 3);
+
+    move(1, 1, 3, 2); // row 0 becomes what row 1 was, …
+    assert.equal(await contents(cache.self!), [[11, 12, 13], [11, 12, 13], [31, 32, 33], [21, 22, 23]]); // biome-ignore format: one line
+    move(2, 3); // the first item, two rows, has ended
+    const items = tf.tensor1d([1], 'int32');
+    cache.keepCross(items);
+    items.dispose();
+    assert.equal(await contents(cache.self!), [[31, 32, 33], [21, 22, 23]]); // biome-ignore format: one line
+    assert.equal(await contents(cache.cross), [[11, 12]]);
+    assert.equal(await contents(append([8, 9], 4, 1)), [[31, 32, 33, 84], [21, 22, 23, 94]]); // biome-ignore format: one line
+    cache.dispose();
+  });
+});
+
+test('a cache survives the tidy in which it grew', async () => {
+  await withoutLeaks(async () => {
+    const cache = new LayerCache(tokens([0], 1, 1));
+    tf.tidy(() => void cache.append(tokens([0], 1, 2)));
+    tf.tidy(() => cache.reorder(tf.tensor1d([0, 0], 'int32')));
+    assert.equal(await contents(cache.self!), [[1, 2], [1, 2]]); // biome-ignore format: one line
+    cache.dispose();
+  });
+});
+
+test('the decoder gives the same logits token by token, in pieces and at once', async () => {
+  const at = await download(await forcedLogits(subject, await encodeInputs(subject, true))); // [B, 9, V]
+  const [B, T, V] = at.shape;
+  const ids = await inputs.readInt32('decoder_input_ids');
+  for (const pieces of [[1, 1, 1, 1, 1, 1, 1, 1, 1], [9], [4, 1, 3, 1]]) {
+    await withoutLeaks(async () => {
+      const memory = await encodeInputs(subject, true);
+      const caches = model.languageModel.decoder.newCaches(memory.states, noHooks);
+      let from = 0;
+      for (const count of pieces) {
+        const logits = await download(
+          tf.tidy(() => {
+            const piece = tf.slice(tf.tensor2d(ids, [B, T], 'int32'), [0, from], [B, count]);
+            const hidden = model.languageModel.decoder.forward(
+              model.languageModel.embed(piece),
+              memory,
+              caches,
+              noHooks,
+            );
+            return model.lmHead.forward(hidden, noHooks);
+          }),
+        );
+        for (let b = 0; b < B; b++) {
+          const want = at.values.subarray((b * T + from) * V, (b * T + from + count) * V);
+          const { maxAbs } = difference(logits.values.subarray(b * count * V, (b + 1) * count * V), want);
+          assert.ok(maxAbs <= LOGITS, `pieces of ${pieces}: tokens from ${from} of row ${b} differ by ${maxAbs}`);
+        }
+        from += count;
+      }
+      for (const cache of caches) cache.dispose();
+      tf.dispose([memory.states, memory.mask ?? []]);
+    });
+  }
+});
+
+/** A beam search's moves: at each step the tokens that are fed, then where the rows go. */
+const moves: [tokens: number[], next: number[]][] = [
+  [
+    [2, 2, 2, 2, 2, 2],
+    [0, 0, 0, 3, 3, 3],
+  ],
+  [
+    [5, 9, 100, 7, 8, 200],
+    [1, 0, 2, 5, 4, 3],
+  ],
+  [
+    [11, 12, 13, 14, 15, 16],
+    [2, 2, 0, 4, 3, 4],
+  ],
+  [
+    [21, 22, 23, 24, 25, 26],
+    [4, 3, 5],
+  ], // the first item has ended
+  [
+    [31, 32, 33],
+    [0, 0, 1],
+  ],
+  [
+    [41, 42, 43],
+    [2, 1, 0],
+  ],
+];
+
+test('a session with caches follows its beams as one that computes everything again', async () => {
+  await withoutLeaks(async () => {
+    const memory = await encodeInputs(subject, true); // 2 items
+    const hooks = new HookRegistry();
+    const cached = new CachedSession(model, memory, 3, hooks);
+    const plain = new UncachedSession(model, memory, 3, hooks);
+    tf.dispose([memory.states, memory.mask ?? []]); // sessions have their own
+    for (const [step, [fed, next]] of moves.entries()) {
+      const [a, b] = [cached, plain].map(session => session.step(Int32Array.from(fed)));
+      assert.equal(a.shape, [fed.length, model.config.text.vocabSize]);
+      const { maxAbs } = difference((await download(a)).values, (await download(b)).values);
+      assert.ok(maxAbs <= LOGITS, `step ${step}: logits differ by ${maxAbs}`);
+      for (const session of [cached, plain]) session.reorder(Int32Array.from(next));
+      assert.equal([cached.rows, plain.rows], [next.length, next.length]);
+    }
+    cached.dispose();
+    plain.dispose();
+  });
+});
+
+test('beams of one image are independent', async () => {
+  await withoutLeaks(async () => {
+    const memory = await encodeInputs(subject, true);
+    const hooks = new HookRegistry();
+    const session = new CachedSession(model, memory, 2, hooks);
+    const alone = new CachedSession(model, memory, 1, hooks);
+    tf.dispose([memory.states, memory.mask ?? []]);
+    session.step(Int32Array.of(2, 2, 2, 2)).dispose();
+    alone.step(Int32Array.of(2, 2)).dispose();
+    const both = await download(session.step(Int32Array.of(5, 700, 9, 800)));
+    const one = await download(alone.step(Int32Array.of(700, 9)));
+    const V = model.config.text.vocabSize;
+    for (const [row, same] of [
+      [0, 1],
+      [1, 2],
+    ]) {
+      // biome-ignore format: one line
+      const { maxAbs } = difference(both.values.subarray(same * V, (same + 1) * V), one.values.subarray(row * V, (row + 1) * V)); // biome-ignore format: one line
+      assert.ok(maxAbs <= LOGITS, `row ${same} differs by ${maxAbs}`);
+    }
+    session.dispose();
+    alone.dispose();
+  });
+});
+
+test.run();

@@ -1,0 +1,85 @@
+/** The definitions, in double precision and loops: what the layers are compared with. Arrays are row-major. */
+
+/** Numbers that look random, the same ones for the same seed, of the given standard deviation about 0. */
+export function numbers(count: number, seed: number, scale = 1): Float32Array {
+  let state = seed * 2654435761 + 1;
+  return Float32Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state / 2 ** 31 - 1) * Math.sqrt(3) * scale;
+  });
+}
+
+/** x [rows, in] · weight [out, in]ᵀ + bias [out] -> [rows, out] */
+export function linear(
+  x: ArrayLike<number>,
+  weight: ArrayLike<number>,
+  bias: ArrayLike<number>,
+  inner: number,
+): number[] {
+  // biome-ignore format: one line
+  const out = weight.length / inner;
+  return Array.from({ length: (x.length / inner) * out }, (_, i) => {
+    const [row, o] = [Math.floor(i / out), i % out];
+    let sum = bias[o] ?? 0;
+    for (let k = 0; k < inner; k++) sum += x[row * inner + k] * weight[o * inner + k];
+    return sum;
+  });
+}
+
+/** (x - mean) / sqrt(variance + 1e-5) · weight + bias, over rows of C */
+export function layerNorm(x: ArrayLike<number>, weight: ArrayLike<number>, bias: ArrayLike<number>): number[] {
+  const C = weight.length;
+  const result: number[] = [];
+  for (let at = 0; at < x.length; at += C) {
+    const row = Array.from({ length: C }, (_, c) => x[at + c]);
+    const mean = row.reduce((sum, value) => sum + value, 0) / C;
+    const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / C;
+    result.push(...row.map((value, c) => ((value - mean) / Math.sqrt(variance + 1e-5)) * weight[c] + bias[c]));
+  }
+  return result;
+}
+
+interface ConvShape {
+  height: number;
+  width: number;
+  inChannels: number;
+  outChannels: number;
+  kernel: number;
+  stride: number;
+  padding: number;
+  /** As in PyTorch: 1, or `inChannels` for one filter for each channel. */
+  groups: number;
+}
+
+/** x [H, W, in], weight [out, in / groups, kh, kw] as PyTorch keeps it -> [H', W', out]; zeros around the map */
+export function conv2d(
+  x: ArrayLike<number>,
+  weight: ArrayLike<number>,
+  bias: ArrayLike<number>,
+  s: ConvShape,
+): number[] {
+  // biome-ignore format: one line
+  const side = (size: number) => Math.floor((size + 2 * s.padding - s.kernel) / s.stride) + 1;
+  const perGroup = s.inChannels / s.groups;
+  const result: number[] = [];
+  for (let row = 0; row < side(s.height); row++) {
+    for (let column = 0; column < side(s.width); column++) {
+      for (let o = 0; o < s.outChannels; o++) {
+        const firstChannel = Math.floor((o * s.groups) / s.outChannels) * perGroup;
+        let sum = bias[o];
+        for (let i = 0; i < perGroup; i++) {
+          for (let ky = 0; ky < s.kernel; ky++) {
+            for (let kx = 0; kx < s.kernel; kx++) {
+              const [y, z] = [row * s.stride + ky - s.padding, column * s.stride + kx - s.padding];
+              if (y < 0 || z < 0 || y >= s.height || z >= s.width) continue;
+              const value = x[(y * s.width + z) * s.inChannels + firstChannel + i];
+              sum += value * weight[((o * perGroup + i) * s.kernel + ky) * s.kernel + kx];
+            }
+          }
+        }
+        result.push(sum);
+      }
+    }
+  }
+  return result;
+}

@@ -16,7 +16,16 @@ export { resizeBicubic } from './image/resize.ts';
 export type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
 export { ImageFeatures } from './image_features.ts';
 export { type HookFilter, type HookFn, type HookPoint, HookRegistry, type Hooks, noHooks } from './internals/hooks.ts';
-export { checkParity, type ParityOptions } from './internals/parity.ts';
+export {
+  type CheckpointReport,
+  checkParity,
+  type NotCompared,
+  type ParityOptions,
+  type ParityReport,
+  type SequenceRow,
+  type TensorRow,
+  type VariantReport,
+} from './internals/parity.ts';
 export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';
 export { Florence2Model } from './model.ts';

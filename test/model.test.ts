@@ -68,6 +68,18 @@ test('a prompt fits up to the last position, and one token more is an error that
   });
 });
 
+test('an answer of more tokens than there are positions is an error that says so', async () => {
+  await withoutLeaks(async () => {
+    const memory = await encodeInputs(subject, true);
+    const ids = (length: number) => tf.ones([2, length], 'int32') as tf.Tensor2D;
+    const fits = tf.tidy(() => model.logits(ids(maxPositionEmbeddings), memory, noHooks));
+    assert.equal(fits.shape, [2, maxPositionEmbeddings, V]);
+    const more = () => tf.tidy(() => model.logits(ids(maxPositionEmbeddings + 1), memory, noHooks));
+    assert.throws(more, /An answer of 49 tokens is longer than the model's 48 positions/);
+    tf.dispose([fits, memory.states, memory.mask ?? []]);
+  });
+});
+
 test('an image of more positions than there are embeddings is an error that says so', async () => {
   const side = 32 * (model.config.vision.imagePositionEmbeddings + 1);
   const pixels = zeros(1, 32, side, 3) as tf.Tensor4D;

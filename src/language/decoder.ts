@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TextConfig } from '../config.ts';
+import { Florence2Error } from '../errors.ts';
 import type { Hooks } from '../internals/hooks.ts';
 import { Embedding, LayerNorm, Linear } from '../nn/layers.ts';
 import { gelu } from '../nn/ops.ts';
@@ -50,10 +51,15 @@ export class Decoder {
    *
    * @param caches the tokens before these, and what `newCaches` computed of the memory; they grow by T.
    *   null: these are all tokens, and nothing is kept
+   * @throws Florence2Error when there are more tokens than positions
    */
   forward(inputsEmbeds: tf.Tensor3D, memory: Memory, caches: LayerCache[] | null, h: Hooks): tf.Tensor3D {
     const T = inputsEmbeds.shape[1];
     const past = caches?.[0].length ?? 0;
+    const longest = this.embedPositions.weight.shape[0] - POSITION_OFFSET;
+    if (past + T > longest) {
+      throw new Florence2Error(`An answer of ${past + T} tokens is longer than the model's ${longest} positions.`);
+    }
     return tf.tidy(() => {
       const embeds = h.at('hook_embed', inputsEmbeds);
       const positions = h.at('hook_pos_embed', this.embedPositions.rows(POSITION_OFFSET + past, T)); // [T, D]

@@ -7,13 +7,13 @@ import { Florence2Error } from '../src/errors.ts';
 import { noHooks } from '../src/internals/hooks.ts';
 import { download } from '../src/internals/parity/capture.ts';
 import { type Activation, difference } from '../src/internals/parity/compare.ts';
-import { encodeInputs, forcedLogits, readIds, readPixels } from '../src/internals/parity/subject.ts';
+import { forcedLogits, readIds, readPixels } from '../src/internals/parity/subject.ts';
 import { Florence2Model } from '../src/model.ts';
 import { canonicalCheckpoint } from '../src/weights/canonical.ts';
 import { loadParameters } from '../src/weights/load_parameters.ts';
 import { openSafetensors, writeSafetensors } from '../src/weights/safetensors.ts';
 import { withoutLeaks } from './backend.ts';
-import { openSubject } from './internals/subject.ts';
+import { encodeInputs, openSubject } from './internals/subject.ts';
 import { reference, referenceJson } from './reference.ts';
 import { temporaryFolder } from './weights/temporary.ts';
 

@@ -7,9 +7,9 @@ import { generateSequences } from '../../src/generation/generate.ts';
 import { resolveGeneration } from '../../src/generation/options.ts';
 import { CachedSession, UncachedSession } from '../../src/generation/session.ts';
 import { type HookFilter, HookRegistry, noHooks } from '../../src/internals/hooks.ts';
-import { encodeInputs, forcedLogits, readPixels } from '../../src/internals/parity/subject.ts';
+import { forcedLogits, readPixels } from '../../src/internals/parity/subject.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openSubject } from './subject.ts';
+import { encodeInputs, openSubject } from './subject.ts';
 
 const subject = await openSubject();
 const { model, generation } = subject;

@@ -1,12 +1,21 @@
 import { dirname } from 'node:path';
 import { HookRegistry } from '../../src/internals/hooks.ts';
 import { readManifest } from '../../src/internals/parity/manifest.ts';
-import { loadCheckpoint, type Subject } from '../../src/internals/parity/subject.ts';
+import { encodeImages, encodePrompts, loadCheckpoint, type Subject } from '../../src/internals/parity/subject.ts';
+import type { Memory } from '../../src/language/decoder.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { reference } from '../reference.ts';
 
+type Loaded = Omit<Subject, 'features'>;
+
+/** The inputs' images and prompts -> the encoder's output. */
+export async function encodeInputs(loaded: Loaded, masked: boolean): Promise<Memory> {
+  const features = await encodeImages(loaded);
+  return encodePrompts({ ...loaded, features }, masked).finally(() => features.dispose());
+}
+
 /** A reference checkpoint, loaded, with its inputs and a registry of hooks. */
-export async function openSubject(variant = 'tiny-pad', file = 'hf/model.safetensors'): Promise<Subject> {
+export async function openSubject(variant = 'tiny-pad', file = 'hf/model.safetensors'): Promise<Loaded> {
   const inputs = await openSafetensors(reference(`model/${variant}/inputs.safetensors`));
   const folder = dirname(inputs.path);
   const loaded = await loadCheckpoint(folder, { file, dtype: 'float32' });

@@ -5,10 +5,10 @@ import { CachedSession, UncachedSession } from '../../src/generation/session.ts'
 import { HookRegistry, noHooks } from '../../src/internals/hooks.ts';
 import { download } from '../../src/internals/parity/capture.ts';
 import { difference } from '../../src/internals/parity/compare.ts';
-import { encodeInputs, forcedLogits } from '../../src/internals/parity/subject.ts';
+import { forcedLogits } from '../../src/internals/parity/subject.ts';
 import { type KeyValue, LayerCache } from '../../src/language/cache.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openSubject } from '../internals/subject.ts';
+import { encodeInputs, openSubject } from '../internals/subject.ts';
 
 const subject = await openSubject();
 const { model, inputs } = subject;

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type * as tf from '@tensorflow/tfjs';
 import { useBackend } from '../../runtime/backend.ts';
 import { openSafetensors } from '../../weights/safetensors.ts';
 import { HookRegistry } from '../hooks.ts';
@@ -14,7 +15,7 @@ import {
   type VariantReport,
 } from './report.ts';
 import { checkCases, type GenerationCase, readCases } from './sequences.ts';
-import { loadCheckpoint } from './subject.ts';
+import { encodeImages, loadCheckpoint } from './subject.ts';
 import { checkTensors } from './tensors.ts';
 
 /** Ids, pixels, masks and labels: what the network is given. */
@@ -55,19 +56,22 @@ async function checkCheckpoint(
   const inputs = await openSafetensors(join(folder, INPUT_FILE));
   try {
     const { model, generation } = await loadCheckpoint(folder, checkpoint);
-    const subject = { manifest, model, generation, inputs, hooks };
+    let features: tf.Tensor3D | undefined;
     try {
+      const loaded = { manifest, model, generation, inputs, hooks };
+      features = await encodeImages(loaded);
+      const subject = { ...loaded, features };
       const { tensors, skipped } = await checkTensors(subject, rounded);
       const generated = await checkCases(subject, rounded ? [] : cases);
-      const { sequences } = generated;
       return {
         variant,
         checkpoint: checkpoint.file,
         tensors,
-        sequences,
+        sequences: generated.sequences,
         skipped: [...skipped, ...generated.skipped],
       };
     } finally {
+      features?.dispose();
       model.dispose();
     }
   } finally {

@@ -6,7 +6,7 @@ import { type Activation, toDumpLayout } from './compare.ts';
 import { IGNORED_LABEL, meanCrossEntropy } from './cross_entropy.ts';
 import type { DumpedTensor } from './manifest.ts';
 import { dumpPoint } from './points.ts';
-import { encodeInputs, forcedLogits, readIds, readPixels, type Subject } from './subject.ts';
+import { encodePrompts, forcedLogits, readIds, readPixels, type Subject } from './subject.ts';
 
 /** A tensor as the network makes it, in the dump's layout; or why this checkpoint does not make it. */
 export type Made = Activation | { readonly skipped: string };
@@ -46,13 +46,13 @@ async function textPass(subject: Subject, _dump: SafetensorsFile, wanted: Dumped
   let made: Map<string, Made>;
   let masked: Activation;
   try {
-    const logits = await forcedLogits(subject, await encodeInputs(subject, true)); // [B, T, V]
+    const logits = await forcedLogits(subject, await encodePrompts(subject, true)); // [B, T, V]
     made = await takeAll(capture, wanted);
     masked = await download(logits);
   } finally {
     capture.dispose();
   }
-  const attended = await download(await forcedLogits(subject, await encodeInputs(subject, false))); // [B, T, V]
+  const attended = await download(await forcedLogits(subject, await encodePrompts(subject, false))); // [B, T, V]
   made.set('logits_nomask', attended);
 
   const labels = await inputs.readInt32('labels');
@@ -78,7 +78,7 @@ async function cachePass(subject: Subject, _dump: SafetensorsFile, wanted: Dumpe
   const made = new Map<string, Made>();
   const steps = Math.max(0, ...wanted.map(({ name }) => 1 + Number(/^step(\d+)\./.exec(name)?.[1] ?? -1)));
   const ids = await readIds(inputs, 'decoder_input_ids'); // [B, T]
-  const memory = await encodeInputs(subject, true);
+  const memory = await encodePrompts(subject, true);
   let caches: LayerCache[] = [];
   const put = async (name: string, tensor: tf.Tensor) => made.set(name, await download(tensor));
   try {
@@ -117,7 +117,7 @@ async function extraPass(subject: Subject, dump: SafetensorsFile, _wanted: Dumpe
   const own = (await finalLogitsBias.value.data()) as Float32Array;
   finalLogitsBias.load(await dump.readFloat32('final_logits_bias'));
   try {
-    const logits = await forcedLogits(subject, await encodeInputs(subject, true));
+    const logits = await forcedLogits(subject, await encodePrompts(subject, true));
     return made.set('logits_with_bias', await download(logits));
   } finally {
     finalLogitsBias.load(own);
@@ -128,7 +128,7 @@ const ROUNDED_LOGITS = 'logits_fp16_weights';
 
 /** What is known of a checkpoint that holds the same weights rounded to fp16: its logits. */
 export async function roundedPass(subject: Subject): Promise<Map<string, Made>> {
-  const logits = await forcedLogits(subject, await encodeInputs(subject, true));
+  const logits = await forcedLogits(subject, await encodePrompts(subject, true));
   return new Map([[ROUNDED_LOGITS, await download(logits)]]);
 }
 

@@ -12,7 +12,7 @@ import { fileError } from '../../weights/file_source.ts';
 import { requireTensor } from '../../weights/tensor_file.ts';
 import { isIds, type Manifest } from './manifest.ts';
 import { GENERATION_FILE, type NotCompared, type SequenceRow } from './report.ts';
-import { readIds, readPixels, type Subject } from './subject.ts';
+import { encodePrompts, type Subject } from './subject.ts';
 import { scoreTolerance } from './tolerance.ts';
 
 /** A generation, and what PyTorch answered. */
@@ -172,26 +172,22 @@ function untilEnd(ids: number[], eosTokenId: number): number[] {
   return end < 0 ? ids : ids.slice(0, end + 1);
 }
 
-/** The inputs, or one row of them without its padding, through vision tower and encoder. */
-async function encodeRows({ model, hooks, inputs }: Subject, { masked, row, name }: GenerationCase): Promise<Memory> {
+/** The inputs' prompts, or one of them without its padding, through the encoder. */
+async function encodeRows(subject: Subject, { masked, row, name }: GenerationCase): Promise<Memory> {
+  if (row === undefined) return encodePrompts(subject, masked);
+  const { model, hooks, inputs, features } = subject;
   const [B, T] = requireTensor(inputs.tensors, 'text_input_ids', inputs.path).shape;
-  if (row !== undefined && !(row >= 0 && row < B)) {
+  if (!(row >= 0 && row < B)) {
     throw new Florence2Error(`${GENERATION_FILE}: ${name} is about row ${row}, but the inputs have ${B}.`);
   }
-  const seen = await inputs.readInt32('text_attention_mask');
-  const length = row === undefined ? T : seen.subarray(row * T, (row + 1) * T).reduce((n, m) => n + m, 0);
-  const pixels = await readPixels(inputs); // [B, H, W, 3]
-  const ids = await readIds(inputs, 'text_input_ids'); // [B, T]
-  const mask = await readIds(inputs, 'text_attention_mask'); // [B, T]
-  const [from, rows] = row === undefined ? [0, B] : [row, 1];
-  const images = tf.slice(pixels, [from, 0, 0, 0], [rows, -1, -1, -1]);
-  const prompts = tf.slice(ids, [from, 0], [rows, length]);
-  const promptMask = tf.slice(mask, [from, 0], [rows, length]);
-  let features: tf.Tensor3D | undefined;
+  const seen = (await inputs.readInt32('text_attention_mask')).subarray(row * T, (row + 1) * T);
+  const length = seen.reduce((n, m) => n + m, 0);
+  const ids = (await inputs.readInt32('text_input_ids')).subarray(row * T, row * T + length);
+  const image = tf.slice(features, [row, 0, 0], [1, -1, -1]); // [1, 1 + N, D]
+  const prompt = tf.tensor2d(ids, [1, length], 'int32');
   try {
-    features = model.encodeImage(images, hooks.root());
-    return model.encodePrompt(features, prompts, masked ? promptMask : null, hooks.root());
+    return model.encodePrompt(image, prompt, null, hooks.root());
   } finally {
-    tf.dispose([pixels, ids, mask, images, prompts, promptMask, features ?? []]);
+    tf.dispose([image, prompt]);
   }
 }

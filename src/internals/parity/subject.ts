@@ -21,6 +21,8 @@ export interface Subject {
   readonly generation: GenerationConfig;
   readonly inputs: TensorFile;
   readonly hooks: HookRegistry;
+  /** Of the inputs' images, [B, 1 + N, D]. Every prompt is asked of them: the vision tower is most of the work. */
+  readonly features: tf.Tensor3D;
 }
 
 /** Loads one checkpoint of a reference folder. Both readers of weights are judged, so the manifest names the file. */
@@ -63,22 +65,32 @@ export async function readIds(file: TensorFile, name: string): Promise<tf.Tensor
   return tf.tensor2d(await file.readInt32(name), shape as [number, number], 'int32');
 }
 
-/** Images and prompts of the inputs -> the encoder's output. `masked` false: padding is attended like any token. */
-export async function encodeInputs({ model, inputs, hooks }: Subject, masked: boolean): Promise<Memory> {
+/** The inputs' images -> their features, see `Subject` */
+export async function encodeImages({ model, inputs, hooks }: Omit<Subject, 'features'>): Promise<tf.Tensor3D> {
   const pixels = await readPixels(inputs);
+  try {
+    return model.encodeImage(pixels, hooks.root());
+  } finally {
+    pixels.dispose();
+  }
+}
+
+/** The inputs' prompts -> the encoder's output. `masked` false: padding is attended like any token. */
+export async function encodePrompts({ model, inputs, hooks, features }: Subject, masked: boolean): Promise<Memory> {
   const ids = await readIds(inputs, 'text_input_ids');
   const mask = masked ? await readIds(inputs, 'text_attention_mask') : null;
-  let features: tf.Tensor3D | undefined;
   try {
-    features = model.encodeImage(pixels, hooks.root());
     return model.encodePrompt(features, ids, mask, hooks.root());
   } finally {
-    tf.dispose([pixels, ids, mask ?? [], features ?? []]);
+    tf.dispose([ids, mask ?? []]);
   }
 }
 
 /** The inputs' answers under teacher forcing -> logits [B, T, V]. Disposes `memory`. */
-export async function forcedLogits({ model, inputs, hooks }: Subject, memory: Memory): Promise<tf.Tensor3D> {
+export async function forcedLogits(
+  { model, inputs, hooks }: Omit<Subject, 'features'>,
+  memory: Memory,
+): Promise<tf.Tensor3D> {
   const ids = await readIds(inputs, 'decoder_input_ids');
   try {
     return model.logits(ids, memory, hooks.root());

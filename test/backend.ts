@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import type { BackendName } from '../src/runtime/backend.ts';
-import { useBackend } from '../src/runtime/backend.ts';
+import { type BackendName, useBackend } from '../src/runtime/backend.ts';
+
+export { withoutLeaks } from './leaks.ts';
 
 /**
  * The backend under test. A test file that imports this one is run once for each backend that the runner finds
@@ -10,12 +11,3 @@ export const testBackend = (process.env.FLORENCE2_TEST_BACKEND ?? 'wasm') as Bac
 await useBackend(testBackend);
 // Small tensors would be computed on the CPU: right for speed, but here the GPU's kernels are to be tested.
 if (testBackend === 'webgpu') tf.env().set('WEBGPU_CPU_FORWARD', false);
-
-/** Runs `body` and throws if it left tensors behind. Leaks are bugs. */
-export async function withoutLeaks<T>(body: () => Promise<T> | T): Promise<T> {
-  const before = tf.memory().numTensors;
-  const result = await body();
-  const leaked = tf.memory().numTensors - before;
-  if (leaked !== 0) throw new Error(`${leaked} tensors leaked`);
-  return result;
-}

@@ -1,5 +1,5 @@
 /** That the network is equal to PyTorch's, and that the tool which says so notices when it is not. */
-import { cpSync, symlinkSync } from 'node:fs';
+import { cpSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
@@ -225,7 +225,27 @@ const damaged: [what: string, folder: () => string, file: string, problem: RegEx
   ['a dump that is not there', () => referenceFolder(() => {}, ['vision.safetensors']), 'vision.safetensors', /does not exist/], // biome-ignore format: one line
   ['inputs that are not there', () => referenceFolder(() => {}, ['inputs.safetensors']), 'inputs.safetensors', /does not exist/], // biome-ignore format: one line
   ['a dump of another shape', () => referenceFolder(({ files }) => files['vision.safetensors'][0].shape.push(1)), 'vision.safetensors', /has shape \[2,12,24,24\], but manifest\.json says \[2,12,24,24,1\]/], // biome-ignore format: one line
+  ['generations that are not there', () => referenceFolder(manifest => Object.assign(manifest, { generation: { greedy_plain: {} } })), 'generation.json', /does not exist/], // biome-ignore format: one line
+  ['a generation that is not there', () => withGenerations(cases => delete cases.beam3_lp0, 'beam3_lp0'), 'generation.json', /lacks the case beam3_lp0/], // biome-ignore format: one line
+  ['a generation with an unknown argument', () => withGenerations(cases => Object.assign(cases.greedy_plain.args, { top_k: 3 })), 'generation.json', /greedy_plain\.args\.top_k is 3/], // biome-ignore format: one line
+  ['a generation with an unknown mask', () => withGenerations(cases => Object.assign(cases.greedy_plain, { encoder_mask: 'none' })), 'generation.json', /greedy_plain\.encoder_mask is "none"/], // biome-ignore format: one line
+  ['a generation of a row that is not there', () => withGenerations(cases => Object.assign(cases.beam3_single, { row: 2 })), 'generation.json', /beam3_single is about row 2, but the inputs have 2/], // biome-ignore format: one line
+  ['scores for other sequences', () => withGenerations(cases => Object.assign(cases.beam3_lp0, { sequences_scores: [1] })), 'generation.json', /beam3_lp0\.sequences_scores is \[1\]/], // biome-ignore format: one line
 ];
+
+/** A folder with changed generations, of which the manifest names some. */
+function withGenerations(edit: (cases: Record<string, Record<string, object>>) => unknown, ...named: string[]): string {
+  const folder = referenceFolder(manifest => {
+    manifest.generation = Object.fromEntries(named.map(name => [name, {}]));
+    visionOnly(manifest);
+  });
+  const generation = referenceJson('model/tiny-pad/generation.json');
+  edit(generation.cases);
+  const { greedy_plain, beam3_lp0, beam3_single } = generation.cases;
+  writeFileSync(join(folder, 'generation.json'), JSON.stringify({ cases: { greedy_plain, beam3_lp0, beam3_single } }));
+  return folder;
+}
+
 for (const [what, folder, file, problem] of damaged) {
   tool(`refuses ${what} in one line`, () => withoutLeaks(() => refuses(what, () => check(folder()), file, problem)));
 }

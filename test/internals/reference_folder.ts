@@ -27,6 +27,7 @@ export function referenceFolder(edit: (manifest: ManifestJson) => void = () => {
   const manifest: ManifestJson = referenceJson('model/tiny-pad/manifest.json');
   manifest.checkpoints = { 'hf/model.safetensors': manifest.checkpoints['hf/model.safetensors'] };
   delete manifest.ms_greedy_nocache;
+  delete manifest.generation;
   edit(manifest);
   writeFileSync(join(folder, 'manifest.json'), JSON.stringify(manifest));
   mkdirSync(join(folder, 'hf'));

@@ -4,6 +4,7 @@ import { useBackend } from '../../runtime/backend.ts';
 import { openSafetensors } from '../../weights/safetensors.ts';
 import { HookRegistry } from '../hooks.ts';
 import type { ParityOptions } from '../parity.ts';
+import { type GenerationCase, readCases } from './generation_cases.ts';
 import { type DumpedCheckpoint, findVariants, type Manifest, readManifest } from './manifest.ts';
 import { INPUTS } from './passes.ts';
 import {
@@ -14,7 +15,7 @@ import {
   summarise,
   type VariantReport,
 } from './report.ts';
-import { checkCases, type GenerationCase, readCases } from './sequences.ts';
+import { checkCases } from './sequences.ts';
 import { encodeImages, loadCheckpoint } from './subject.ts';
 import { checkTensors } from './tensors.ts';
 

@@ -30,6 +30,8 @@ export interface Manifest {
   readonly checkpoints: DumpedCheckpoint[];
   /** Tensors of each safetensors file, in execution order. */
   readonly files: ReadonlyMap<string, DumpedTensor[]>;
+  /** Names of the cases that generation.json must have. */
+  readonly generations: string[];
   /** Greedy ids of Microsoft's own code without a cache, every position attended. */
   readonly microsoftGreedy?: number[][];
 }
@@ -65,7 +67,7 @@ export async function readManifest(folder: string): Promise<Manifest> {
     throw fileError(path, error);
   });
   const json = parseJsonObject(text, path);
-  const { checkpoints, files, ms_vocab: vocab, ms_greedy_nocache: greedy } = json;
+  const { checkpoints, files, generation, ms_vocab: vocab, ms_greedy_nocache: greedy } = json;
   if (!isRecord(checkpoints) || Object.keys(checkpoints).length === 0)
     fail(path, 'checkpoints', checkpoints, 'weights');
   if (!isRecord(files) || Object.keys(files).length === 0) fail(path, 'files', files, 'dumps of tensors');
@@ -86,6 +88,7 @@ export async function readManifest(folder: string): Promise<Manifest> {
         return [file, list.map((entry, i) => readTensor(path, `files["${file}"][${i}]`, entry))];
       }),
     ),
+    generations: isRecord(generation) ? Object.keys(generation) : [],
     ...(greedy !== undefined && { microsoftGreedy: greedy }),
   };
 }
@@ -104,7 +107,9 @@ const isMagnitude = (value: unknown): value is number => Number.isFinite(value) 
 
 /** Lists of token ids, one for each sequence. */
 export const isIds = (value: unknown): value is number[][] =>
-  Array.isArray(value) && value.every(ids => Array.isArray(ids) && ids.length > 0 && ids.every(isSize));
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every(ids => Array.isArray(ids) && ids.length > 0 && ids.every(isSize));
 
 const isFile = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined))?.isFile() ?? false;
 

@@ -7,7 +7,7 @@
  * rounds after one that is not counted. Answers of random weights do not end, so every answer has the full length.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, tmpdir, totalmem } from 'node:os';
+import { cpus, loadavg, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -30,6 +30,7 @@ const rounds = Number(values.rounds);
 const lengths = values.tokens.split(',').map(Number);
 const batches = values.batch.split(',').map(Number);
 const picture = fileURLToPath(new URL('../docs/pictures/street.jpg', import.meta.url));
+const loadBefore = Number(loadavg()[0].toFixed(1));
 const figures: Record<string, number> = {};
 
 function record(name: string, value: number): void {
@@ -120,6 +121,7 @@ try {
     cores: cpus().length,
     memoryGB: Math.round(totalmem() / 1e9),
     node: process.version,
+    loadBefore, // other work on the machine: above 1 for each core, the times are too long
   };
   await mkdir(results, { recursive: true });
   const report = {

@@ -80,7 +80,7 @@ const running = new Set<() => void>();
 
 function run(job: Job, env: Record<string, string>): Promise<Outcome> {
   const started = performance.now();
-  const usual = job.file.endsWith('.slow.test.ts') || job.backend === 'webgpu' ? 20 : 4;
+  const usual = job.file.endsWith('.slow.test.ts') || job.backend === 'webgpu' ? 40 : 4;
   const limit = Number(options.minutes ?? usual) * minutes;
   const child = spawn(process.execPath, ['--import', 'tsx', job.file], {
     cwd: root,

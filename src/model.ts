@@ -6,7 +6,7 @@ import type { Memory } from './language/decoder.ts';
 import { LmHead } from './language/head.ts';
 import { LanguageModel } from './language/language_model.ts';
 import { paddingMask } from './language/masks.ts';
-import { type Parameter, Params } from './nn/params.ts';
+import { type Adaptable, type Parameter, Params } from './nn/params.ts';
 import { DaViT } from './vision/davit.ts';
 import { Projector } from './vision/projector.ts';
 
@@ -22,6 +22,8 @@ export class Florence2Model {
   readonly lmHead: LmHead;
   /** Every parameter by canonical name, in the model's order. */
   readonly parameters: ReadonlyMap<string, Parameter>;
+  /** Every layer that adapters may be added to, by canonical name. */
+  readonly adaptable: ReadonlyMap<string, Adaptable>;
 
   constructor(readonly config: Florence2Config) {
     const p = Params.root();
@@ -30,6 +32,7 @@ export class Florence2Model {
     this.languageModel = new LanguageModel(p.at('language_model'), config.text);
     this.lmHead = new LmHead(p, this.languageModel.shared, config.text.vocabSize, config.text.dModel);
     this.parameters = p.all;
+    this.adaptable = p.adaptables;
   }
 
   /** Normalised pixels [B, H, W, 3] -> image features [B, 1 + N, D], N = H/32 · W/32 */

@@ -1,10 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Parameter, Params } from './params.ts';
+import { addLowRank } from './low_rank.ts';
+import type { Adaptable, LowRank, Parameter, Params } from './params.ts';
 
-/** y = x W + b over the last axis. */
-export class Linear {
+/** y = x W + b over the last axis, and what adapters add to it. */
+export class Linear implements Adaptable {
   readonly weight: Parameter; // [in, out] in memory
   readonly bias: Parameter | null;
+  adapters: readonly LowRank[] | null = null;
 
   constructor(
     p: Params,
@@ -14,6 +16,7 @@ export class Linear {
   ) {
     this.weight = p.parameter('weight', [outFeatures, inFeatures], 'linear');
     this.bias = bias ? p.parameter('bias', [outFeatures]) : null;
+    p.adaptable(this);
   }
 
   /** x [..., in] -> [..., out] */
@@ -21,7 +24,8 @@ export class Linear {
     return tf.tidy(() => {
       const rows = tf.reshape(x, [-1, this.inFeatures]); // [N, in]
       const product = tf.matMul(rows, this.weight.value as tf.Tensor2D); // [N, out]
-      const y = this.bias ? tf.add(product, this.bias.value) : product;
+      const plain = this.bias ? tf.add(product, this.bias.value) : product;
+      const y = this.adapters ? addLowRank(plain, rows, this.adapters, (x, a) => tf.matMul(x, a)) : plain;
       return tf.reshape(y, [...x.shape.slice(0, -1), this.outFeatures]) as T;
     });
   }
@@ -49,10 +53,11 @@ export class LayerNorm {
   }
 }
 
-/** 2-D convolution on NHWC maps with symmetric zero padding. */
-export class Conv2d {
+/** 2-D convolution on NHWC maps with symmetric zero padding, and what adapters add to it. */
+export class Conv2d implements Adaptable {
   readonly weight: Parameter; // [kh, kw, in, out] in memory
   readonly bias: Parameter; // [out]
+  adapters: readonly LowRank[] | null = null;
 
   constructor(
     p: Params,
@@ -64,15 +69,21 @@ export class Conv2d {
   ) {
     this.weight = p.parameter('weight', [outChannels, inChannels, kernel, kernel], 'conv');
     this.bias = p.parameter('bias', [outChannels]);
+    p.adaptable(this);
   }
 
   /** x [B, H, W, in] -> [B, H', W', out] */
   forward(x: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => {
-      const pad = [this.padding, this.padding] as [number, number];
-      const y = tf.conv2d(x, this.weight.value as tf.Tensor4D, this.stride, [[0, 0], pad, pad, [0, 0]]);
-      return tf.add(y, this.bias.value);
+      const y = tf.add(this.convolve(x, this.weight.value as tf.Tensor4D), this.bias.value) as tf.Tensor4D;
+      return this.adapters ? addLowRank(y, x, this.adapters, (x, a: tf.Tensor4D) => this.convolve(x, a)) : y;
     });
+  }
+
+  private convolve(x: tf.Tensor4D, filter: tf.Tensor4D): tf.Tensor4D {
+    const pad: [number, number] = [this.padding, this.padding];
+    const padded = tf.pad(x, [[0, 0], pad, pad, [0, 0]]); // apart, since tfjs-node has no gradient with explicit padding
+    return tf.conv2d(padded, filter, this.stride, 'valid');
   }
 }
 

@@ -16,26 +16,33 @@ const TO_MEMORY: Record<Exclude<Layout, 'plain'>, number[]> = {
 
 /** One tensor of the model, under its canonical name. Empty until a checkpoint fills it. */
 export class Parameter {
+  /** Stands in for this parameter as long as it is set: an adapter's own values, or merged ones. */
+  override: Parameter | null = null;
   private tensor?: tf.Tensor;
 
   /**
    * @param shape as in the checkpoint
    * @param optional a checkpoint may lack it: ask `loaded` before `value`
+   * @param tiedTo whose value this one has while it has none of its own
    */
   constructor(
     readonly name: string,
     readonly shape: number[],
     readonly layout: Layout = 'plain',
     readonly optional = false,
+    readonly tiedTo: Parameter | null = null,
   ) {}
 
+  /** Whether there are values of its own, not those that it is tied to. */
   get loaded(): boolean {
-    return this.tensor !== undefined;
+    return this.override !== null || this.tensor !== undefined;
   }
 
   get value(): tf.Tensor {
-    if (!this.tensor) throw new Florence2Error(`The parameter ${this.name} has not been loaded.`);
-    return this.tensor;
+    if (this.override) return this.override.value;
+    if (this.tensor) return this.tensor;
+    if (this.tiedTo) return this.tiedTo.value;
+    throw new Florence2Error(`The parameter ${this.name} has not been loaded.`);
   }
 
   /** Takes the values, in the checkpoint's order. */
@@ -47,10 +54,33 @@ export class Parameter {
     });
   }
 
+  /** Takes new values in the order of memory, of the shape of `value`. The tensor belongs to the parameter from now on. */
+  replace(tensor: tf.Tensor): void {
+    this.dispose();
+    this.tensor = tf.keep(tensor);
+  }
+
   dispose(): void {
     this.tensor?.dispose();
     this.tensor = undefined;
   }
+}
+
+/** What an adapter adds to the output of one layer: s · (drop(x) A) B. Hu et al. 2021, https://arxiv.org/abs/2106.09685. */
+export interface LowRank {
+  readonly a: Parameter; // [in, r], of a convolution [kh, kw, in, r] in memory
+  readonly b: Parameter; // [r, out], of a convolution [1, 1, r, out] in memory
+  /** s */
+  readonly scale: number;
+  /** Dropout of the layer's input while the adapter is trained, otherwise the input itself. */
+  drop<T extends tf.Tensor>(x: T): T;
+}
+
+/** A layer with a slot for adapters. */
+export interface Adaptable {
+  readonly weight: Parameter;
+  /** Null when there is none, so that an empty slot costs one comparison. */
+  adapters: readonly LowRank[] | null;
 }
 
 /**
@@ -61,27 +91,38 @@ export class Params {
   private constructor(
     readonly path: string,
     private readonly declared: Map<string, Parameter>,
+    private readonly layers: Map<string, Adaptable>,
   ) {}
 
   static root(): Params {
-    return new Params('', new Map());
+    return new Params('', new Map(), new Map());
   }
 
   at(module: string | number): Params {
-    return new Params(this.join(String(module)), this.declared);
+    return new Params(this.join(String(module)), this.declared, this.layers);
   }
 
   parameter(leaf: string, shape: number[], layout: Layout = 'plain'): Parameter {
     return this.declare(new Parameter(this.join(leaf), shape, layout));
   }
 
-  optional(leaf: string, shape: number[]): Parameter {
-    return this.declare(new Parameter(this.join(leaf), shape, 'plain', true));
+  optional(leaf: string, shape: number[], tiedTo: Parameter | null = null): Parameter {
+    return this.declare(new Parameter(this.join(leaf), shape, 'plain', true, tiedTo));
+  }
+
+  /** Makes the layer at this path known to adapters. */
+  adaptable(layer: Adaptable): void {
+    this.layers.set(this.path, layer);
   }
 
   /** Every parameter declared so far, in the model's order. */
   get all(): ReadonlyMap<string, Parameter> {
     return this.declared;
+  }
+
+  /** Every layer declared so far that adapters may be added to, by path. */
+  get adaptables(): ReadonlyMap<string, Adaptable> {
+    return this.layers;
   }
 
   private declare(parameter: Parameter): Parameter {

@@ -1,0 +1,50 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Layout, LowRank, Parameter } from './params.ts';
+
+/**
+ * y + Σ s · (drop(x) A) B over the adapters of a layer.
+ *
+ * @param y the layer's own output [..., out]
+ * @param x the layer's input
+ * @param down how the layer multiplies its input with a weight, here A: a matrix product or a convolution to r channels
+ */
+export function addLowRank<Y extends tf.Tensor, X extends tf.Tensor, A extends tf.Tensor>(
+  y: Y,
+  x: X,
+  adapters: readonly LowRank[],
+  down: (x: X, a: A) => tf.Tensor,
+): Y {
+  return tf.tidy(() =>
+    adapters.reduce((sum, adapter) => {
+      const hidden = down(adapter.drop(x), adapter.a.value as A); // [..., r]
+      const r = hidden.shape.at(-1)!;
+      const scaled = tf.mul(tf.reshape(hidden, [-1, r]), adapter.scale);
+      const up = tf.matMul(scaled as tf.Tensor2D, tf.reshape(adapter.b.value, [r, -1]) as tf.Tensor2D); // [N, out]
+      return tf.add(sum, tf.reshape(up, y.shape));
+    }, y),
+  );
+}
+
+/** What the adapters of a layer add to its weight, Σ s · A B, in the weight's shape in memory. */
+export function lowRankDelta(weight: Parameter, adapters: readonly LowRank[]): tf.Tensor {
+  return tf.tidy(() => {
+    const products = adapters.map(({ a, b, scale }) => {
+      const r = a.shape[0];
+      const left = tf.reshape(a.value, [-1, r]) as tf.Tensor2D; // [kh · kw · in, r]
+      const right = tf.mul(tf.reshape(b.value, [r, -1]), scale) as tf.Tensor2D; // [r, out]
+      // The output layer's weight is the table of embeddings, which lies as [out, in].
+      return weight.layout === 'plain' ? tf.matMul(right, left, true, true) : tf.matMul(left, right);
+    });
+    return tf.reshape(tf.addN(products), weight.value.shape);
+  });
+}
+
+/** The shapes of A and B, as files have them, for a layer with this weight, and how they lie in memory. */
+export function lowRankShapes({ shape }: Parameter, r: number): { a: number[]; b: number[]; layout: Layout } {
+  const [out, inner, ...kernel] = shape;
+  return {
+    a: [r, inner, ...kernel],
+    b: [out, r, ...kernel.map(() => 1)],
+    layout: kernel.length > 0 ? 'conv' : 'linear',
+  };
+}

@@ -4,6 +4,8 @@ export interface Shape {
   heads: number[];
   depths: number[];
   window: number;
+  /** Of the convolutions that open the stages. Default 4, 2, 2, 2, as in Florence-2. */
+  strides?: number[];
   dModel: number;
   layers: number;
   textHeads: number;
@@ -11,6 +13,8 @@ export interface Shape {
   maxPositions: number;
   /** Side to which images are resized. */
   imageSize: number;
+  /** Rate of dropout, and of drop path in DaViT. Default 0.1. */
+  dropout?: number;
   /** How much more likely than other tokens `</s>` is, as a logit; 0: answers of random weights run on to the limit. */
   endBoost: number;
 }
@@ -35,17 +39,18 @@ export type Layout = 'microsoft' | 'native';
 
 /** config.json of a checkpoint with a tokenizer of `tokens` tokens, in the dialect that goes with the layout. */
 export function configJson(shape: Shape, layout: Layout, tokens: number, dtype: 'float32' | 'float16'): object {
+  const { strides = [4, 2, 2, 2], dropout = 0.1 } = shape;
   const ids = { bos_token_id: 0, pad_token_id: 1, eos_token_id: 2 };
   const vision = {
-    ...{ patch_size: [7, 3, 3, 3], patch_stride: [4, 2, 2, 2], patch_padding: [3, 1, 1, 1] },
+    ...{ patch_size: [7, 3, 3, 3], patch_stride: strides, patch_padding: [3, 1, 1, 1] },
     ...{ patch_prenorm: [false, true, true, true], num_heads: shape.heads, num_groups: shape.heads },
-    ...{ depths: shape.depths, window_size: shape.window, drop_path_rate: 0.1, projection_dim: shape.dModel },
+    ...{ depths: shape.depths, window_size: shape.window, drop_path_rate: dropout, projection_dim: shape.dModel },
   };
   const text = {
     ...{ d_model: shape.dModel, encoder_layers: shape.layers, decoder_layers: shape.layers },
     ...{ encoder_attention_heads: shape.textHeads, decoder_attention_heads: shape.textHeads },
     ...{ encoder_ffn_dim: shape.ffn, decoder_ffn_dim: shape.ffn, max_position_embeddings: shape.maxPositions },
-    ...{ activation_function: 'gelu', dropout: 0.1, attention_dropout: 0.1, activation_dropout: 0.1 },
+    ...{ activation_function: 'gelu', dropout, attention_dropout: dropout, activation_dropout: dropout },
     ...{ scale_embedding: false, is_encoder_decoder: true, decoder_start_token_id: 2, ...ids },
   };
   const common = {

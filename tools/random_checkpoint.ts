@@ -61,10 +61,19 @@ export async function writeRandomCheckpoint(folder: string, options: Partial<Ran
   await writeJson(folder, 'preprocessor_config.json', preprocessorJson(shape));
   const weights = new RandomWeights({ seed, decoderLayers: shape.layers, endBoost: shape.endBoost });
   const { parameters } = new Florence2Model(parseConfig(config));
-  const tensors = [...parameters.values()]
+  await writeWeights(folder, tensorsToWrite(parameters, layout, dtype, weights), shards);
+}
+
+/** All tensors of a checkpoint whose head is tied, with values by canonical name and shape. */
+export function tensorsToWrite(
+  parameters: Florence2Model['parameters'],
+  layout: Layout,
+  dtype: 'F32' | 'F16',
+  weights: { tensor(name: string, shape: readonly number[]): Float32Array },
+): TensorToWrite[] {
+  return [...parameters.values()]
     .filter(({ name }) => name !== headName && (name !== logitsBiasName || layout === 'microsoft'))
     .map(({ name, shape }) => stored(name, shape, layout, dtype, () => weights.tensor(name, shape)));
-  await writeWeights(folder, tensors, shards);
 }
 
 /** The tensor as the layout spells and turns it. */
@@ -122,7 +131,7 @@ async function copyTokenizer(from: string, folder: string): Promise<number> {
   return tokenizer.tokenToId('<and>')! + 1; // the last one
 }
 
-const writeJson = (folder: string, name: string, value: object, indent = 2): Promise<void> =>
+export const writeJson = (folder: string, name: string, value: object, indent = 2): Promise<void> =>
   writeFile(join(folder, name), `${JSON.stringify(value, null, indent)}\n`);
 
 async function main(): Promise<void> {

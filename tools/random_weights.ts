@@ -67,7 +67,7 @@ function gain(name: string): number {
 }
 
 /** The table of sines and cosines that stands for frames in Florence-2 (Vaswani et al. 2017, interleaved). */
-function sinusoids([frames, width]: readonly number[]): Float32Array {
+export function sinusoids([frames, width]: readonly number[]): Float32Array {
   return Float32Array.from({ length: frames * width }, (_, at) => {
     const [frame, channel] = [Math.floor(at / width), at % width];
     const angle = frame * Math.exp((-Math.log(10000) * (channel - (channel % 2))) / width);

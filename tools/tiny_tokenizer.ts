@@ -2,14 +2,43 @@ import { tokenBytes } from '../src/text/byte_level.ts';
 import { TASKS } from '../src/text/tasks.ts';
 import { FLORENCE2_TOKENS } from '../src/text/tokenizer_json.ts';
 
+export interface TokenizerFiles {
+  /** tokenizer.json */
+  json: object;
+  /** tokenizer_config.json */
+  config: object;
+  /** Number of tokens. */
+  size: number;
+}
+
 /**
  * A small tokenizer of Florence-2's kind, for tiny checkpoints: byte-level BPE with `merges` merges learnt from the
  * task prompts and the words below, and Florence-2's own 1,024 tokens after them.
- *
- * @returns tokenizer.json and tokenizer_config.json as objects, and the number of tokens
  */
-export function tinyTokenizer(merges: number): { json: object; config: object; size: number } {
+export function tinyTokenizer(merges: number): TokenizerFiles {
   const { pairs, tokens } = learnMerges(merges);
+  return tokenizerFiles(tokens, { merges: pairs });
+}
+
+/**
+ * A tokenizer that has exactly the words of some texts, one token each, in the forms in which they stand there (with
+ * the space before them, or without). Every other word is spelt in bytes, as are words in capitals, so that reading
+ * them is spelling.
+ */
+export function wordTokenizer(texts: Iterable<string>): TokenizerFiles {
+  const found = new Set<string>();
+  for (const text of texts) {
+    for (const word of wordsOf(text)) if (!/^ ?\p{Lu}{2,}$/u.test(word)) found.add(byteLevel(word).join(''));
+  }
+  const tokens = new Set([...byteCharacters, ...[...found].sort()]); // marks of one byte are there already
+  return tokenizerFiles([...tokens], { merges: [], ignore_merges: true });
+}
+
+/** The files of a byte-level BPE with Florence-2's special tokens. */
+function tokenizerFiles(
+  tokens: string[],
+  bpe: { merges: [string, string][]; ignore_merges?: boolean },
+): TokenizerFiles {
   const base = ['<s>', '<pad>', '</s>', '<unk>', ...tokens, '<mask>'];
   const ids = [...base, ...FLORENCE2_TOKENS];
   const special = [...base.slice(0, 4), '<mask>', ...FLORENCE2_TOKENS];
@@ -26,7 +55,7 @@ export function tinyTokenizer(merges: number): { json: object; config: object; s
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true },
     model: {
       ...{ type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: '', end_of_word_suffix: '' },
-      ...{ fuse_unk: false, vocab: Object.fromEntries(base.map((token, id) => [token, id])), merges: pairs },
+      ...{ fuse_unk: false, vocab: Object.fromEntries(base.map((token, id) => [token, id])), ...bpe },
     },
   };
   const config = {
@@ -52,17 +81,26 @@ child dog cat bird horse car bus truck bicycle boat train plane house building w
 tree grass sky water road street sign text word letter number book bottle cup ball hat shirt hand face eye head field
 standing sitting holding wearing looking riding walking playing filled empty striped long short old young new`;
 
-/** Byte-pair encoding (Sennrich et al. 2016): the most frequent pair of tokens becomes a token, again and again. */
-function learnMerges(count: number): { pairs: [string, string][]; tokens: string[] } {
-  const characters: string[] = []; // of each byte
+/** The character that stands for each byte. */
+const byteCharacters: readonly string[] = (() => {
+  const characters: string[] = [];
   for (let code = 0x21; code < 0x144; code++) {
     const bytes = tokenBytes(String.fromCharCode(code));
     if (bytes.length === 1) characters[bytes[0]] = String.fromCharCode(code);
   }
+  return characters;
+})();
+
+const byteLevel = (text: string): string[] => Array.from(new TextEncoder().encode(text), byte => byteCharacters[byte]);
+
+/** A text cut where the tokenizer cuts it before merging. */
+const wordsOf = (text: string): string[] => text.match(/ ?\p{L}+| ?[^\s\p{L}]+/gu) ?? [];
+
+/** Byte-pair encoding (Sennrich et al. 2016): the most frequent pair of tokens becomes a token, again and again. */
+function learnMerges(count: number): { pairs: [string, string][]; tokens: string[] } {
   const prompts = TASKS.map(({ prompt }) => prompt.replace('{input}', ''));
   const corpus = [...prompts, ...words.split(/\s+/).flatMap(word => [` ${word}`, ` ${word}`, word])];
-  const pieces = corpus.flatMap(text => text.match(/ ?\p{L}+| ?[^\s\p{L}]+/gu) ?? []);
-  const split = pieces.map(piece => Array.from(new TextEncoder().encode(piece), byte => characters[byte]));
+  const split = corpus.flatMap(wordsOf).map(byteLevel);
   const pairs: [string, string][] = [];
   while (pairs.length < count) {
     const best = mostFrequentPair(split);
@@ -70,7 +108,7 @@ function learnMerges(count: number): { pairs: [string, string][]; tokens: string
     pairs.push(best);
     for (const tokens of split) merge(tokens, best);
   }
-  return { pairs, tokens: [...characters, ...pairs.map(pair => pair.join(''))] };
+  return { pairs, tokens: [...byteCharacters, ...pairs.map(pair => pair.join(''))] };
 }
 
 function mostFrequentPair(split: string[][]): [string, string] | undefined {

@@ -1,0 +1,71 @@
+import type { Dataset, Target, TrainingExample } from '../../src/training/example.ts';
+import { randomStream } from '../../src/training/random.ts';
+import { SCENE_SIDE, type SceneOptions } from './layout.ts';
+import { drawScene } from './scene.ts';
+
+export interface SceneDatasetOptions extends SceneOptions {
+  /** How many targets of each scene are taken, by chance and of different tasks. Default: all that it has. */
+  targets?: number;
+}
+
+/** How often a task is drawn, beside the others that a scene has targets for. */
+const taskWeights: Record<string, number> = {
+  '<CAPTION>': 1.5,
+  '<DETAILED_CAPTION>': 1,
+  '<MORE_DETAILED_CAPTION>': 1,
+  '<OD>': 2,
+  '<DENSE_REGION_CAPTION>': 1,
+  '<REGION_PROPOSAL>': 1,
+  '<CAPTION_TO_PHRASE_GROUNDING>': 1,
+  '<REFERRING_EXPRESSION_SEGMENTATION>': 2,
+  '<REGION_TO_SEGMENTATION>': 1,
+  '<OPEN_VOCABULARY_DETECTION>': 1.5,
+  '<REGION_TO_CATEGORY>': 1.5,
+  '<REGION_TO_DESCRIPTION>': 1,
+  '<OCR>': 2,
+  '<OCR_WITH_REGION>': 2,
+  '<REGION_TO_OCR>': 1.5,
+};
+
+/** Where there is no text, to say so is easily learnt. */
+const nothingToRead = 0.1;
+
+/** `length` scenes of a seed with what is to be learnt about them. */
+export function sceneDataset(seed: number, length: number, options: SceneDatasetOptions = {}): Dataset {
+  const { targets, ...scene } = options;
+  return {
+    name: `scenes of seed ${seed}`,
+    length,
+    example(index): TrainingExample {
+      const { image, sign, targets: all } = drawScene(seed, index, scene);
+      const chosen =
+        targets === undefined ? all : drawTargets(all, targets, sign !== null, randomStream(seed, 'targets', index));
+      const imageSize = { width: SCENE_SIDE, height: SCENE_SIDE };
+      return { image, imageSize, targets: chosen, source: `scene ${index} of seed ${seed}` };
+    },
+  };
+}
+
+/** `count` targets of different tasks: the task by its weight, then one of its targets, all equally likely. */
+function drawTargets(all: Target[], count: number, hasText: boolean, random: () => number): Target[] {
+  const byTask = new Map<string, Target[]>();
+  for (const target of all) byTask.set(target.task, [...(byTask.get(target.task) ?? []), target]);
+  const weightOf = (task: string) => taskWeights[task] * (!hasText && task.includes('OCR') ? nothingToRead : 1);
+  const chosen: Target[] = [];
+  while (chosen.length < count && byTask.size > 0) {
+    const task = drawWeighted([...byTask.keys()], weightOf, random);
+    const targets = byTask.get(task)!;
+    byTask.delete(task);
+    chosen.push(targets[Math.floor(random() * targets.length)]);
+  }
+  return chosen;
+}
+
+function drawWeighted<T>(list: T[], weightOf: (item: T) => number, random: () => number): T {
+  let at = random() * list.reduce((sum, item) => sum + weightOf(item), 0);
+  for (const item of list) {
+    at -= weightOf(item);
+    if (at < 0) return item;
+  }
+  return list[list.length - 1];
+}

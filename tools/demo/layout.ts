@@ -1,0 +1,172 @@
+import type { BoxCoordinates } from '../../src/text/locations.ts';
+import { randomStream } from '../../src/training/random.ts';
+import { printedWords } from './printed_words.ts';
+import type { ShapeName } from './shapes.ts';
+import {
+  BACKGROUNDS,
+  COLORS,
+  type ColorName,
+  PRINTED_WORDS,
+  type Rgb,
+  SIZES,
+  type SizeName,
+  TONES,
+  type ToneName,
+  TRAINED_SHAPES,
+} from './vocabulary.ts';
+
+/** Scenes are square. In pixels. */
+export const SCENE_SIDE = 128;
+
+export interface SceneObject {
+  color: ColorName;
+  shape: ShapeName;
+  size: SizeName;
+  box: BoxCoordinates;
+  /** The shade of its colour that it is painted in. */
+  rgb: Rgb;
+}
+
+/** A plate with a printed word. Its edges are between pixels. */
+export interface Sign {
+  word: string;
+  /** The plate. */
+  box: BoxCoordinates;
+  /** The ink of the word. */
+  textBox: BoxCoordinates;
+  plate: 'white' | 'black';
+}
+
+export interface Background {
+  kind: (typeof BACKGROUNDS)[number];
+  tone: ToneName;
+  colors: [Rgb, Rgb];
+  /** Of gradients and stripes, in radians. */
+  angle: number;
+  /** From one stripe to the next but one, in pixels. */
+  period: number;
+}
+
+/** What is where in a scene. */
+export interface Layout {
+  /** From left to right by their middles; no two are of one colour and shape. */
+  objects: SceneObject[];
+  sign: Sign | null;
+  background: Background;
+}
+
+export interface SceneOptions {
+  /** How many objects. Default: one to three by chance, one or two where there is a sign. */
+  objects?: number;
+  /** Default: the shapes that the demo checkpoint learns. */
+  shapes?: readonly ShapeName[];
+}
+
+const signShare = 1 / 3;
+const border = 3; // pixels between everything and the image's edges
+const gap = 3; // and between any two things
+const apart = 10; // between the middles of two objects in x, so that their order is plain
+
+/** Decides what is where. Equal arguments give equal scenes. */
+export function layOut(seed: number, index: number, options: SceneOptions = {}): Layout {
+  const random = new Draws(randomStream(seed, 'scene', index));
+  const background = chooseBackground(random);
+  const hasSign = random.unit() < signShare;
+  const count = options.objects ?? random.integer(1, hasSign ? 2 : 3);
+  const shapes = options.shapes ?? TRAINED_SHAPES;
+  for (let attempt = 0; attempt < 1000; attempt++) {
+    const sign = hasSign ? placeSign(random) : null;
+    const objects = placeObjects(count, shapes, sign, random);
+    if (objects) return { objects, sign, background };
+  }
+  throw new RangeError(`There is no room for ${count} objects in a scene.`);
+}
+
+/** Choices from a stream of random numbers. */
+class Draws {
+  constructor(readonly unit: () => number) {}
+
+  between([low, high]: readonly [number, number]): number {
+    return low + (high - low) * this.unit();
+  }
+
+  /** Both ends included. */
+  integer(low: number, high: number): number {
+    return Math.floor(this.between([low, high + 1]));
+  }
+
+  of<T>(list: readonly T[]): T {
+    return list[this.integer(0, list.length - 1)];
+  }
+}
+
+const keys = <K extends string>(record: Record<K, unknown>): K[] => Object.keys(record) as K[];
+
+function chooseBackground(random: Draws): Background {
+  const tone = random.of(keys(TONES));
+  const level = random.between(TONES[tone]);
+  const muted = (from: number) => [0, 0, 0].map(() => from + random.between([-12, 12])) as unknown as Rgb;
+  const second = level + (random.unit() < 0.5 ? -1 : 1) * random.between([18, 30]);
+  return {
+    kind: random.of(BACKGROUNDS),
+    tone,
+    colors: [muted(level), muted(second)],
+    angle: random.between([0, Math.PI]),
+    period: random.between([8, 24]),
+  };
+}
+
+function placeSign(random: Draws): Sign {
+  const word = random.of(PRINTED_WORDS);
+  const { width, height } = printedWords.get(word)!;
+  const [across, along] = [random.integer(4, 6), random.integer(5, 9)]; // from the ink to the plate's edges
+  const left = random.integer(border, SCENE_SIDE - border - width - 2 * along);
+  const top = random.integer(border, SCENE_SIDE - border - height - 2 * across);
+  return {
+    word,
+    box: [left, top, left + width + 2 * along, top + height + 2 * across],
+    textBox: [left + along, top + across, left + along + width, top + across + height],
+    plate: random.unit() < 0.5 ? 'white' : 'black',
+  };
+}
+
+/** Undefined where chance left no room for one of them. */
+function placeObjects(
+  count: number,
+  shapes: readonly ShapeName[],
+  sign: Sign | null,
+  random: Draws,
+): SceneObject[] | undefined {
+  const objects: SceneObject[] = [];
+  while (objects.length < count) {
+    const [color, shape] = [random.of(keys(COLORS)), random.of(shapes)];
+    if (objects.some(other => other.color === color && other.shape === shape)) continue;
+    const size = random.of(keys(SIZES));
+    const taken = [...objects.map(({ box }) => box), ...(sign ? [sign.box] : [])];
+    const box = placeBox(random.between(SIZES[size]), taken, objects, random);
+    if (!box) return undefined;
+    const rgb = COLORS[color].map(level => level + random.between([-10, 10])) as unknown as Rgb;
+    objects.push({ color, shape, size, box, rgb });
+  }
+  return objects.sort((a, b) => middle(a.box) - middle(b.box));
+}
+
+function placeBox(
+  side: number,
+  taken: BoxCoordinates[],
+  objects: SceneObject[],
+  random: Draws,
+): BoxCoordinates | undefined {
+  for (let attempt = 0; attempt < 30; attempt++) {
+    const left = random.between([border, SCENE_SIDE - border - side]);
+    const top = random.between([border, SCENE_SIDE - border - side]);
+    const box: BoxCoordinates = [left, top, left + side, top + side];
+    const free = taken.every(
+      other => box[0] > other[2] + gap || box[2] + gap < other[0] || box[1] > other[3] + gap || box[3] + gap < other[1],
+    );
+    if (free && objects.every(other => Math.abs(middle(other.box) - middle(box)) >= apart)) return box;
+  }
+  return undefined;
+}
+
+const middle = ([left, , right]: BoxCoordinates): number => (left + right) / 2;

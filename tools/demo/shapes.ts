@@ -1,0 +1,57 @@
+/** Outlines in the unit square, which every shape fills from edge to edge: `[x1, y1, x2, y2, …]`, y downwards. */
+export type Outline = readonly number[];
+
+export interface Shape {
+  /** What is painted. */
+  outline: Outline;
+  /** What stands for it in answers: few points, clockwise, the first at the top (of several there, the left one). */
+  polygon: Outline;
+}
+
+/** Points on a circle of the given radius around the middle, clockwise from an angle (0 is up). */
+function ring(count: number, radius: (i: number) => number, from = 0): number[] {
+  return Array.from({ length: count }, (_, i) => from + (2 * Math.PI * i) / count).flatMap((angle, i) => [
+    radius(i) * Math.sin(angle),
+    -radius(i) * Math.cos(angle),
+  ]);
+}
+
+/** Stretches points to fill the unit square. */
+function fit(points: number[]): Outline {
+  const axis = (at: number) => points.filter((_, i) => i % 2 === at);
+  const low = [0, 1].map(at => Math.min(...axis(at)));
+  const high = [0, 1].map(at => Math.max(...axis(at)));
+  return points.map((value, i) => (value - low[i % 2]) / (high[i % 2] - low[i % 2]));
+}
+
+const same = (outline: Outline): Shape => ({ outline, polygon: outline });
+
+/** A heart's curve at `count` values of its parameter, clockwise from the notch. */
+const heart = (count: number): Outline =>
+  fit(
+    Array.from({ length: count }, (_, i) => (2 * Math.PI * i) / count).flatMap(t => [
+      16 * Math.sin(t) ** 3,
+      -13 * Math.cos(t) + 5 * Math.cos(2 * t) + 2 * Math.cos(3 * t) + Math.cos(4 * t),
+    ]),
+  );
+
+/** Twelve corners of the circle's own area, with an edge in the middle of each side. */
+const dodecagon = ring(12, () => 0.5 * Math.sqrt(Math.PI / 3), -Math.PI / 12).map(value => value + 0.5);
+
+const shapes = {
+  circle: { outline: fit(ring(64, () => 1)), polygon: dodecagon },
+  square: same([0, 0, 1, 0, 1, 1, 0, 1]),
+  triangle: same([0.5, 0, 1, 1, 0, 1]),
+  diamond: same([0.5, 0, 1, 0.5, 0.5, 1, 0, 0.5]),
+  star: same(fit(ring(10, i => (i % 2 ? 0.45 : 1)))),
+  heart: { outline: heart(64), polygon: heart(16) },
+} satisfies Record<string, Shape>;
+
+export type ShapeName = keyof typeof shapes;
+
+export const SHAPES: Readonly<Record<ShapeName, Shape>> = shapes;
+
+/** An outline scaled into a box, in pixels. */
+export function inBox(outline: Outline, [x1, y1, x2, y2]: readonly number[]): number[] {
+  return outline.map((value, i) => (i % 2 ? y1 + value * (y2 - y1) : x1 + value * (x2 - x1)));
+}

@@ -1,0 +1,40 @@
+import type { ShapeName } from './shapes.ts';
+
+/** What the scenes are made of, in the words of their captions. */
+
+export type Rgb = readonly [red: number, green: number, blue: number];
+
+export const COLORS = {
+  red: [214, 40, 40],
+  orange: [245, 140, 20],
+  yellow: [245, 222, 50],
+  green: [40, 160, 70],
+  blue: [40, 90, 225],
+  purple: [150, 50, 190],
+} as const satisfies Record<string, Rgb>;
+
+export type ColorName = keyof typeof COLORS;
+
+/** The shapes that the demo checkpoint learns. SHAPES has one more, which is there to be taught by fine-tuning. */
+export const TRAINED_SHAPES: readonly ShapeName[] = ['circle', 'square', 'triangle', 'diamond', 'star'];
+
+/** Sides of an object's box in pixels: well apart, so that every object is plainly one or the other. */
+export const SIZES = { small: [28, 36], large: [46, 58] } as const;
+
+export type SizeName = keyof typeof SIZES;
+
+export const BACKGROUNDS = ['plain', 'shaded', 'striped', 'grainy'] as const;
+
+/** Grey levels around which a background's muted colours lie. */
+export const TONES = { light: [170, 220], dark: [45, 90] } as const;
+
+export type ToneName = keyof typeof TONES;
+
+/** Printed on the signs. Every letter of the alphabet occurs. */
+// biome-ignore format: a list of words
+export const PRINTED_WORDS = [
+  'BANK', 'BIKE', 'BOAT', 'BOOK', 'BUS', 'CAFE', 'CAKE', 'CITY', 'CLUB', 'DOG', 'EXIT', 'FARM', 'FISH', 'FOOD', 'FREE',
+  'GIFT', 'GOLF', 'HELP', 'HOME', 'ICE', 'JAZZ', 'JUNE', 'KEY', 'KING', 'LAMP', 'LION', 'MENU', 'MILK', 'NEWS', 'ONE',
+  'OPEN', 'PARK', 'QUIZ', 'RAIN', 'ROAD', 'SALE', 'SHOP', 'SNOW', 'SOUP', 'STOP', 'SUN', 'TAXI', 'TEA', 'TOYS', 'VASE',
+  'WALK', 'WEST', 'YARD', 'ZERO', 'ZOO',
+] as const;

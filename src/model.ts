@@ -39,7 +39,7 @@ export class Florence2Model {
   encodeImage(pixels: tf.Tensor4D, h: Hooks): tf.Tensor3D {
     return tf.tidy(() => {
       const map = this.visionTower.forward(pixels, h.in('vision_tower'));
-      return this.multiModalProjector.forward(map, h.in('multi_modal_projector'));
+      return h.block('multi_modal_projector', (h, map) => this.multiModalProjector.forward(map, h), map);
     });
   }
 
@@ -64,8 +64,9 @@ export class Florence2Model {
       promptMask && tf.tidy(() => paddingMask(tf.concat([tf.ones([B, imageTokens], 'int32'), promptMask], 1)));
     try {
       const states = tf.tidy(() => {
-        const prompt = this.languageModel.embed(promptIds); // [B, T, D]
-        const inputsEmbeds = tf.concat([imageFeatures, prompt], 1) as tf.Tensor3D; // [B, S, D]
+        const join = (_: Hooks, features: tf.Tensor3D, ids: tf.Tensor2D) =>
+          tf.concat([features, this.languageModel.embed(ids)], 1) as tf.Tensor3D;
+        const inputsEmbeds = h.block('language_model.shared', join, imageFeatures, promptIds); // [B, S, D]
         return this.languageModel.encoder.forward(inputsEmbeds, mask, h.in('language_model.encoder'));
       });
       return { states, mask };
@@ -78,9 +79,10 @@ export class Florence2Model {
   /** Logits [B, T, V] of every position of given answers [B, T] (teacher forcing). */
   logits(decoderInputIds: tf.Tensor2D, memory: Memory, h: Hooks): tf.Tensor3D {
     return tf.tidy(() => {
-      const embeds = this.languageModel.embed(decoderInputIds);
+      const embed = (_: Hooks, ids: tf.Tensor2D) => this.languageModel.embed(ids);
+      const embeds = h.block('language_model.shared', embed, decoderInputIds); // [B, T, D]
       const hidden = this.languageModel.decoder.forward(embeds, memory, null, h.in('language_model.decoder')); // [B, T, D]
-      return this.lmHead.forward(hidden, h);
+      return h.block('', (h, hidden) => this.lmHead.forward(hidden, h), hidden);
     });
   }
 

@@ -21,14 +21,34 @@ export type HookFilter = string | RegExp | ((name: string) => boolean);
 export interface Hooks {
   /** The activation itself, or what a hook at this point puts in its place. */
   at<T extends tf.Tensor>(leaf: string, activation: T): T;
-  /** The hooks of a child module. */
+  /** The hooks of a child module; of this one for ''. */
   in(module: string): Hooks;
+  /**
+   * Runs a block of the network, with the hooks of the module `in(module)` that it belongs to. Blocks are what gradient
+   * checkpointing computes a second time, so `inputs` are all tensors that `forward` uses beside its parameters, and
+   * whatever has a gradient lies in some block.
+   */
+  block<X extends BlockInputs, Y extends tf.Tensor>(
+    module: string,
+    forward: (h: Hooks, ...inputs: X) => Y,
+    ...inputs: X
+  ): Y;
 }
+
+export type BlockInputs = (tf.Tensor | null)[];
+
+/** Runs a block in another way than at once: see training/checkpointing.ts. */
+export type BlockRunner = (
+  path: string,
+  forward: (...inputs: BlockInputs) => tf.Tensor,
+  inputs: BlockInputs,
+) => tf.Tensor;
 
 /** No hook anywhere: costs one call for each point. */
 export const noHooks: Hooks = {
   at: (_leaf, activation) => activation,
   in: () => noHooks,
+  block: (_module, forward, ...inputs) => forward(noHooks, ...inputs),
 };
 
 interface Entry {
@@ -52,8 +72,8 @@ export class HookRegistry {
   }
 
   /** The hooks of the whole model, for one forward pass. */
-  root(step?: number): Hooks {
-    return this.entries.size === 0 ? noHooks : new ScopedHooks('', this.entries, step);
+  root(step?: number, runBlock?: BlockRunner): Hooks {
+    return this.entries.size === 0 && !runBlock ? noHooks : new ScopedHooks('', this.entries, step, runBlock);
   }
 }
 
@@ -62,10 +82,22 @@ class ScopedHooks implements Hooks {
     private readonly path: string,
     private readonly entries: ReadonlySet<Entry>,
     private readonly step: number | undefined,
+    private readonly runBlock: BlockRunner | undefined,
   ) {}
 
-  in(module: string): Hooks {
-    return new ScopedHooks(this.join(module), this.entries, this.step);
+  in(module: string): ScopedHooks {
+    if (module === '') return this;
+    return new ScopedHooks(this.join(module), this.entries, this.step, this.runBlock);
+  }
+
+  block<X extends BlockInputs, Y extends tf.Tensor>(
+    module: string,
+    forward: (h: Hooks, ...inputs: X) => Y,
+    ...inputs: X
+  ): Y {
+    const h = this.in(module);
+    if (!this.runBlock) return forward(h, ...inputs);
+    return this.runBlock(h.path, (...again) => forward(h, ...(again as X)), inputs) as Y;
   }
 
   at<T extends tf.Tensor>(leaf: string, activation: T): T {

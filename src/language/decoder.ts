@@ -61,15 +61,22 @@ export class Decoder {
       throw new Florence2Error(`An answer of ${past + T} tokens is longer than the model's ${longest} positions.`);
     }
     return tf.tidy(() => {
-      const embeds = h.at('hook_embed', inputsEmbeds);
-      const positions = h.at('hook_pos_embed', this.embedPositions.rows(POSITION_OFFSET + past, T)); // [T, D]
-      const mask = T > 1 ? causalMask(T, past) : null;
-      let x = this.layernormEmbedding.forward(tf.add(embeds, positions)) as tf.Tensor3D;
+      const causal = T > 1 ? causalMask(T, past) : null;
+      let x = h.block('', (h, embeds) => this.addPositions(embeds, past, h), inputsEmbeds);
       this.layers.forEach((layer, i) => {
-        x = layer.forward(x, mask, memory, caches?.[i] ?? null, h.in(`layers.${i}`));
+        const run = (h: Hooks, x: tf.Tensor3D, causal: tf.Tensor4D | null, states: tf.Tensor3D, mask: Memory['mask']) =>
+          layer.forward(x, causal, { states, mask }, caches?.[i] ?? null, h);
+        x = h.block(`layers.${i}`, run, x, causal, memory.states, memory.mask);
       });
       return x;
     });
+  }
+
+  private addPositions(inputsEmbeds: tf.Tensor3D, past: number, h: Hooks): tf.Tensor3D {
+    const T = inputsEmbeds.shape[1];
+    const embeds = h.at('hook_embed', inputsEmbeds);
+    const positions = h.at('hook_pos_embed', this.embedPositions.rows(POSITION_OFFSET + past, T)); // [T, D]
+    return this.layernormEmbedding.forward(tf.add(embeds, positions) as tf.Tensor3D);
   }
 }
 
@@ -109,7 +116,7 @@ class DecoderLayer {
       x = h.at('hook_resid_mid', this.selfAttnLayerNorm.forward(tf.add(x, attended)));
       const read = h.at('hook_cross_attn_out', this.readMemory(x, memory, cache, h.in('encoder_attn')));
       x = h.at('hook_resid_mid_cross', this.encoderAttnLayerNorm.forward(tf.add(x, read)));
-      const mlp = h.at('hook_mlp_out', this.fc2.forward(gelu(this.fc1.forward(x))));
+      const mlp = h.at('hook_mlp_out', this.fc2.forward(h.at('hook_post', gelu(this.fc1.forward(x)))));
       return h.at('hook_resid_post', this.finalLayerNorm.forward(tf.add(x, mlp)));
     });
   }

@@ -29,16 +29,20 @@ export class Encoder {
 
   /** inputsEmbeds [B, S, D], mask [B, 1, 1, S] (see `paddingMask`) -> [B, S, D] */
   forward(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
-    const S = inputsEmbeds.shape[1];
     return tf.tidy(() => {
-      const embeds = h.at('hook_embed', inputsEmbeds);
-      const positions = h.at('hook_pos_embed', this.embedPositions.rows(POSITION_OFFSET, S)); // [S, D]
-      let x = this.layernormEmbedding.forward(tf.add(embeds, positions)) as tf.Tensor3D;
+      let x = h.block('', (h, embeds) => this.addPositions(embeds, h), inputsEmbeds);
       this.layers.forEach((layer, i) => {
-        x = layer.forward(x, mask, h.in(`layers.${i}`));
+        x = h.block(`layers.${i}`, (h, x, mask) => layer.forward(x, mask, h), x, mask);
       });
       return x;
     });
+  }
+
+  private addPositions(inputsEmbeds: tf.Tensor3D, h: Hooks): tf.Tensor3D {
+    const S = inputsEmbeds.shape[1];
+    const embeds = h.at('hook_embed', inputsEmbeds);
+    const positions = h.at('hook_pos_embed', this.embedPositions.rows(POSITION_OFFSET, S)); // [S, D]
+    return this.layernormEmbedding.forward(tf.add(embeds, positions) as tf.Tensor3D);
   }
 }
 
@@ -65,7 +69,7 @@ class EncoderLayer {
       const keys = this.selfAttn.keyValue(x, h.in('self_attn'));
       const attended = h.at('hook_attn_out', this.selfAttn.forward(x, keys, mask, h.in('self_attn')));
       x = h.at('hook_resid_mid', this.selfAttnLayerNorm.forward(tf.add(x, attended)));
-      const mlp = h.at('hook_mlp_out', this.fc2.forward(gelu(this.fc1.forward(x))));
+      const mlp = h.at('hook_mlp_out', this.fc2.forward(h.at('hook_post', gelu(this.fc1.forward(x)))));
       return h.at('hook_resid_post', this.finalLayerNorm.forward(tf.add(x, mlp)));
     });
   }

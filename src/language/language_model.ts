@@ -13,7 +13,7 @@ export class LanguageModel {
   private readonly embedScale: number;
 
   constructor(p: Params, config: TextConfig) {
-    this.shared = new Embedding(p.at('shared'), config.vocabSize, config.dModel);
+    this.shared = new Embedding(p.at('shared'), config.vocabSize, config.dModel, config.padTokenId);
     this.encoder = new Encoder(p.at('encoder'), config);
     this.decoder = new Decoder(p.at('decoder'), config);
     this.embedScale = config.scaleEmbedding ? Math.sqrt(config.dModel) : 1;

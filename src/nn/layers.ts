@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { addLowRank } from './low_rank.ts';
+import { lookUp } from './ops.ts';
 import type { Adaptable, LowRank, Parameter, Params } from './params.ts';
 
 /** y = x W + b over the last axis, and what adapters add to it. */
@@ -110,13 +111,19 @@ export class DepthwiseConv2d {
 export class Embedding {
   readonly weight: Parameter; // [V, D]
 
-  constructor(p: Params, rows: number, size: number) {
+  /** @param paddingId the row of this id learns nothing from being looked up, as in `torch.nn.Embedding` */
+  constructor(
+    p: Params,
+    rows: number,
+    size: number,
+    private readonly paddingId: number | null = null,
+  ) {
     this.weight = p.parameter('weight', [rows, size]);
   }
 
   /** ids [B, T] int32 -> [B, T, D] */
   forward(ids: tf.Tensor2D): tf.Tensor3D {
-    return tf.gather(this.weight.value, ids) as tf.Tensor3D;
+    return lookUp(this.weight.value as tf.Tensor2D, ids, this.paddingId);
   }
 
   /** Rows [from, from + count) -> [count, D] */

@@ -13,6 +13,11 @@ const TO_MEMORY: Record<Exclude<Layout, 'plain'>, number[]> = {
   conv: [2, 3, 1, 0],
   depthwise: [2, 3, 0, 1],
 };
+const TO_CHECKPOINT: typeof TO_MEMORY = {
+  linear: [1, 0],
+  conv: [3, 2, 0, 1],
+  depthwise: [2, 3, 0, 1],
+};
 
 /** One tensor of the model, under its canonical name. Empty until a checkpoint fills it. */
 export class Parameter {
@@ -52,6 +57,14 @@ export class Parameter {
       const tensor = tf.tensor(data, this.shape, 'float32');
       return tf.keep(this.layout === 'plain' ? tensor : tf.transpose(tensor, TO_MEMORY[this.layout]));
     });
+  }
+
+  /**
+   * A tensor that lies in memory as this parameter does, its value or its gradient, in the checkpoint's order. The
+   * caller disposes it.
+   */
+  inCheckpointOrder(tensor: tf.Tensor): tf.Tensor {
+    return this.layout === 'plain' ? tensor.clone() : tf.transpose(tensor, TO_CHECKPOINT[this.layout]);
   }
 
   /** Takes new values in the order of memory, of the shape of `value`. The tensor belongs to the parameter from now on. */

@@ -28,9 +28,9 @@ export class DaViT {
     return tf.tidy(() => {
       let x = pixels;
       this.convs.forEach((conv, stage) => {
-        x = conv.forward(x, h.in(`convs.${stage}`));
+        x = h.block(`convs.${stage}`, (h, x) => conv.forward(x, h), x);
         this.blocks[stage].forEach((block, i) => {
-          x = block.forward(x, h.in(`blocks.${stage}.${i}`));
+          x = h.block(`blocks.${stage}.${i}`, (h, x) => block.forward(x, h), x);
         });
       });
       return x;
@@ -139,7 +139,7 @@ class AttentionBlock {
       const attended = this.attention.forward(this.norm1.forward(x), h.in(this.attentionName));
       x = h.at('hook_resid_mid', tf.add(x, h.at('hook_attn_out', attended)));
       x = tf.add(x, h.at('hook_conv2', this.conv2.forward(x)));
-      x = tf.add(x, h.at('hook_mlp_out', this.ffn.forward(this.norm2.forward(x))));
+      x = tf.add(x, h.at('hook_mlp_out', this.ffn.forward(this.norm2.forward(x), h)));
       return h.at('hook_resid_post', x);
     });
   }
@@ -156,7 +156,7 @@ class Mlp {
   }
 
   /** x [..., C] -> same shape */
-  forward<T extends tf.Tensor>(x: T): T {
-    return tf.tidy(() => this.fc2.forward(gelu(this.fc1.forward(x))));
+  forward<T extends tf.Tensor>(x: T, h: Hooks): T {
+    return tf.tidy(() => this.fc2.forward(h.at('hook_post', gelu(this.fc1.forward(x)))));
   }
 }

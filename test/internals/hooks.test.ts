@@ -38,6 +38,7 @@ function documentedPoints(): Map<string, string> {
         for (const leaf of ['resid_pre', 'conv1', 'attn_out', 'resid_mid', 'conv2', 'mlp_out', 'resid_post']) {
           put(`${at}.hook_${leaf}`, B, H, H, C);
         }
+        put(`${at}.hook_post`, B, H, H, vision.mlpRatio * C);
       }
       const [heads, groups] = [vision.numHeads[stage], vision.numGroups[stage]];
       const spatial = `vision_tower.blocks.${stage}.${block}.spatial_block.window_attn`;
@@ -70,6 +71,7 @@ function documentedPoints(): Map<string, string> {
       const leaves = ['resid_pre', 'attn_out', 'resid_mid', 'mlp_out', 'resid_post'];
       if (side === 'decoder') leaves.push('cross_attn_out', 'resid_mid_cross');
       for (const leaf of leaves) put(`${at}.hook_${leaf}`, B, length, D);
+      put(`${at}.hook_post`, B, length, side === 'encoder' ? text.encoderFfnDim : text.decoderFfnDim);
       for (const [attn, keys] of side === 'decoder'
         ? ([
             ['self_attn', L],

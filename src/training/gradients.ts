@@ -1,0 +1,67 @@
+import * as tf from '@tensorflow/tfjs';
+import type { HookRegistry, Hooks } from '../internals/hooks.ts';
+import type { Parameter } from '../nn/params.ts';
+import { BlockTape, vectorJacobian } from './checkpointing.ts';
+
+/** A forward pass that ends in one loss for each answer, [R]. */
+export type LossPass = (h: Hooks) => tf.Tensor1D;
+
+export interface LossAndGradients {
+  /** [R] */
+  losses: tf.Tensor1D;
+  /** Of Σ losses · scale; a parameter that the losses do not depend on is not in it. */
+  gradients: Map<Parameter, tf.Tensor>;
+}
+
+/**
+ * Runs a pass forward and backward. The caller disposes what it returns.
+ *
+ * @param scale of the losses: 1 / number of tokens makes the gradients those of the mean over tokens
+ * @param checkpoint compute the insides of each block a second time instead of keeping them (see `BlockTape`)
+ */
+export function lossAndGradients(
+  pass: LossPass,
+  trainable: readonly Parameter[],
+  scale: number,
+  hooks: HookRegistry,
+  checkpoint: boolean,
+): LossAndGradients {
+  return checkpoint ? inBlocks(pass, trainable, scale, hooks) : atOnce(pass, trainable, scale, hooks);
+}
+
+function atOnce(pass: LossPass, trainable: readonly Parameter[], scale: number, hooks: HookRegistry): LossAndGradients {
+  let losses: tf.Tensor1D | undefined;
+  const total = (): tf.Scalar => {
+    const computed = pass(hooks.root());
+    losses = tf.keep(computed.clone());
+    return tf.mul(tf.sum(computed), scale) as tf.Scalar;
+  };
+  const one = tf.scalar(1);
+  const values = trainable.map(({ value }) => value);
+  try {
+    const found = vectorJacobian(total, values, one);
+    const pairs = trainable.map((parameter, i) => [parameter, found[i]] as const);
+    const gradients = pairs.filter((pair): pair is [Parameter, tf.Tensor] => pair[1] !== null);
+    return { losses: losses!, gradients: new Map(gradients) };
+  } finally {
+    one.dispose();
+  }
+}
+
+function inBlocks(
+  pass: LossPass,
+  trainable: readonly Parameter[],
+  scale: number,
+  hooks: HookRegistry,
+): LossAndGradients {
+  const tape = new BlockTape(trainable);
+  try {
+    const losses = tf.tidy(() => pass(hooks.root(undefined, tape.run))); // kept by the tape, like all it ran
+    const dy = tf.fill(losses.shape, scale);
+    const gradients = tape.backward(losses, dy);
+    dy.dispose();
+    return { losses: losses.clone(), gradients };
+  } finally {
+    tape.dispose();
+  }
+}

@@ -1,0 +1,83 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Parameter } from '../nn/params.ts';
+
+export interface AdamWOptions {
+  /** Default [0.9, 0.999]. */
+  betas?: [number, number];
+  /** Default 1e-8. */
+  epsilon?: number;
+  /** Share of a parameter that a step at learning rate 1 would remove. Default 0.01. */
+  weightDecay?: number;
+  /** Which parameters decay. Default: all but biases and norms. */
+  decays?: (parameter: Parameter) => boolean;
+}
+
+/** All but biases and norms, which are vectors. */
+export const decaysByDefault = ({ shape }: Parameter): boolean => shape.length > 1;
+
+/** Running means of a parameter's gradient and of its square. */
+export interface Moments {
+  first: tf.Tensor;
+  second: tf.Tensor;
+}
+
+/** Adam with decoupled weight decay. Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101, algorithm 2. */
+export class AdamW {
+  /** Steps taken. */
+  steps = 0;
+  private readonly state = new Map<string, Moments>();
+  private readonly options: Required<AdamWOptions>;
+
+  constructor(options: AdamWOptions = {}) {
+    const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01, decays = decaysByDefault } = options;
+    this.options = { betas, epsilon, weightDecay, decays };
+  }
+
+  /** Moves each parameter against its gradient, which is not disposed. */
+  step(gradients: ReadonlyMap<Parameter, tf.Tensor>, learningRate: number): void {
+    this.steps++;
+    const { betas, epsilon, weightDecay, decays } = this.options;
+    const [beta1, beta2] = betas;
+    const correction = Math.sqrt(1 - beta2 ** this.steps);
+    const rate = (learningRate * correction) / (1 - beta1 ** this.steps);
+    for (const [parameter, gradient] of gradients) {
+      const before = this.state.get(parameter.name);
+      const { value } = parameter;
+      const [first, second, moved] = tf.tidy(() => {
+        const squared = tf.square(gradient);
+        const first = before ? ema(before.first, gradient, beta1) : tf.mul(gradient, 1 - beta1);
+        const second = before ? ema(before.second, squared, beta2) : tf.mul(squared, 1 - beta2);
+        const update = tf.div(tf.mul(first, rate), tf.add(tf.sqrt(second), epsilon * correction));
+        const kept = decays(parameter) ? tf.mul(value, 1 - learningRate * weightDecay) : value;
+        return [first, second, tf.sub(kept, update)];
+      });
+      if (before) tf.dispose([before.first, before.second]);
+      this.state.set(parameter.name, { first: tf.keep(first), second: tf.keep(second) });
+      parameter.replace(moved);
+    }
+  }
+
+  /** The means by parameter name, for a checkpoint. */
+  get moments(): ReadonlyMap<string, Moments> {
+    return this.state;
+  }
+
+  /** Goes on from a checkpoint. The tensors belong to the optimizer from now on. */
+  restore(steps: number, moments: Iterable<[name: string, Moments]>): void {
+    this.dispose();
+    this.steps = steps;
+    for (const [name, { first, second }] of moments) {
+      this.state.set(name, { first: tf.keep(first), second: tf.keep(second) });
+    }
+  }
+
+  dispose(): void {
+    for (const { first, second } of this.state.values()) tf.dispose([first, second]);
+    this.state.clear();
+  }
+}
+
+/** An exponential mean that moves by 1 − beta towards the new value. */
+function ema(mean: tf.Tensor, value: tf.Tensor, beta: number): tf.Tensor {
+  return tf.add(tf.mul(mean, beta), tf.mul(value, 1 - beta));
+}

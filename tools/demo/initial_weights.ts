@@ -5,7 +5,7 @@ import { sinusoids } from '../random_weights.ts';
 
 /**
  * Weights to start training from: matrices and filters normal with variance 1 / fan-in, norms at 1 and 0, biases 0.
- * Embeddings of neighbouring locations are near each other, so that a place that is almost right is almost rewarded.
+ * Embeddings of neighbouring places are near each other, so that an answer that is almost right is almost rewarded.
  */
 export class InitialWeights {
   constructor(
@@ -20,29 +20,47 @@ export class InitialWeights {
     if (/norm\w*\.weight$/.test(name)) return new Float32Array(elementCount(shape)).fill(1);
     const values = new Float32Array(elementCount(shape));
     if (shape.length === 1 || name === 'final_logits_bias') return values;
+    if (name.includes('image_position_embed')) {
+      waves(values, shape[1], { from: 0.75, to: 12, deviation: 1 }); // no weaker than what is seen there
+      return values;
+    }
     const normal = normalStream(this.seed, name);
     const deviation = deviationOf(name, shape);
     for (let i = 0; i < values.length; i++) values[i] = deviation * normal();
-    if (name === 'language_model.shared.weight') this.placeLocations(values, shape[1], deviation);
+    if (name === 'language_model.shared.weight') {
+      const locations = values.subarray(this.firstLocation * shape[1], (this.firstLocation + LOCATION_BINS) * shape[1]);
+      waves(locations, shape[1], { from: 0.25, to: 64, deviation });
+    }
+    // Channel attention sums over positions: with whole queries and keys it would be sure of itself from the start.
+    if (name.endsWith('channel_attn.qkv.weight')) {
+      for (let i = 0; i < (2 / 3) * values.length; i++) values[i] *= 0.3;
+    }
     return values;
   }
+}
 
-  /** Sines and cosines over the image's width, from a quarter of a wave to 64 waves: each row is one location. */
-  private placeLocations(table: Float32Array, width: number, deviation: number): void {
-    const pairs = Math.floor(width / 2);
-    for (let bin = 0; bin < LOCATION_BINS; bin++) {
-      for (let pair = 0; pair < pairs; pair++) {
-        const waves = 0.25 * 256 ** (pair / (pairs - 1));
-        const angle = (2 * Math.PI * waves * (bin + 0.5)) / LOCATION_BINS;
-        const at = (this.firstLocation + bin) * width + 2 * pair;
-        table[at] = deviation * Math.SQRT2 * Math.sin(angle);
-        table[at + 1] = deviation * Math.SQRT2 * Math.cos(angle);
-      }
+interface Waves {
+  /** Waves over the whole table, of the first channels and of the last. */
+  from: number;
+  to: number;
+  deviation: number;
+}
+
+/** Fills the rows of a table with sines and cosines of ever shorter waves. */
+function waves(table: Float32Array, width: number, { from, to, deviation }: Waves): void {
+  const [rows, pairs] = [table.length / width, width / 2];
+  for (let row = 0; row < rows; row++) {
+    for (let pair = 0; pair < pairs; pair++) {
+      const count = from * (to / from) ** (pair / (pairs - 1));
+      const angle = (2 * Math.PI * count * (row + 0.5)) / rows;
+      table[row * width + 2 * pair] = deviation * Math.SQRT2 * Math.sin(angle);
+      table[row * width + 2 * pair + 1] = deviation * Math.SQRT2 * Math.cos(angle);
     }
   }
 }
 
 function deviationOf(name: string, shape: readonly number[]): number {
-  if (/embed|shared/.test(name)) return name.includes('image_position_embed') ? 0.5 : 1 / Math.sqrt(shape[1]);
-  return 1 / Math.sqrt(elementCount(shape.slice(1)));
+  if (/embed|shared/.test(name)) return 1 / Math.sqrt(shape[1]);
+  const gain = /\.conv[12]\.weight$/.test(name) ? 0.3 : 1; // their output is added to their input, four times a block
+  return gain / Math.sqrt(elementCount(shape.slice(1)));
 }

@@ -1,0 +1,50 @@
+import { UsageError } from '../../errors.ts';
+import { show } from '../../json_fields.ts';
+import { taskText } from '../../text/prompt.ts';
+import { strip } from '../../text/python_strings.ts';
+import { findTask, resolveTask, suggestTask, taskInfo } from '../../text/tasks.ts';
+import { checkBox } from '../answer_fields.ts';
+import { checkLocations } from '../answer_text.ts';
+import { checkAnswer } from '../answers.ts';
+import type { Target } from '../example.ts';
+
+/** Throws a UsageError where a task is not asked as it must be, or not answered, naming the field. */
+export function checkTarget(target: Target): void {
+  checkQuestion(target);
+  checkAnswer(target.task, target.answer);
+}
+
+/** A prompt as the task that it names and what the task is asked about; without a task it is a prompt of its own. */
+export function splitPrompt(prompt: string): { task: string; text?: string } {
+  const row = findTask(prompt);
+  if (!row) return { task: prompt };
+  const text = strip(prompt.replaceAll(row.task, ''));
+  return text === '' ? { task: row.task } : { task: row.task, text };
+}
+
+/** In place of the image's size, where only the form of a region is looked at. */
+const ANY_SIZE = { width: 1, height: 1 };
+
+function checkQuestion({ task, text, box }: Target): void {
+  if (typeof task !== 'string') throw new UsageError(`task is ${show(task)}, expected a task token or a prompt.`);
+  if (text !== undefined && typeof text !== 'string') throw new UsageError(`text is ${show(text)}, expected words.`);
+  if (box !== undefined) checkBox(box, 'box');
+  checkLocations(text ?? task, 'The prompt');
+  const row = taskInfo(task);
+  if (row) {
+    taskText(row.task, { text, box }, ANY_SIZE);
+    return;
+  }
+  const inside = findTask(task);
+  if (inside) {
+    throw new UsageError(
+      `The prompt ${show(task)} holds ${inside.task}: give the token alone as the task, and the rest as its text.`,
+    );
+  }
+  if (strip(task) === '') throw new UsageError('The prompt is empty: give a task token, or a prompt of your own.');
+  const meant = suggestTask(/^<[^<>]*>/.exec(task)?.[0] ?? task);
+  if (meant) throw new UsageError(`${show(task)} is no task token. Did you mean ${resolveTask(meant)}?`);
+  if (text !== undefined || box !== undefined) {
+    throw new UsageError(`${show(task)} names no task, and a prompt of your own takes no ${box ? 'box' : 'text'}.`);
+  }
+}

@@ -18,6 +18,8 @@ import type { BackendChoice, BackendName } from './runtime/backend.ts';
 import { type TaskArguments, taskText } from './text/prompt.ts';
 import { constructPrompt, findTask, type Task, taskInfo } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
+import { Adapters, type LoadAdapterOptions } from './training/adapters.ts';
+import type { Lora } from './training/lora.ts';
 
 /** How far a long step has come, in bytes. */
 export interface Progress {
@@ -39,6 +41,8 @@ export interface LoadOptions {
 
 /** What a loaded model is made of. */
 export interface Florence2Parts {
+  /** Where the checkpoint's files are. */
+  folder: string;
   model: Florence2Model;
   tokenizer: Tokenizer;
   generation: GenerationConfig;
@@ -69,11 +73,15 @@ export interface StreamedToken {
 
 /** A Florence-2 checkpoint, ready to answer. */
 export class Florence2 {
+  /** Of the checkpoint's files. */
+  readonly folder: string;
   /** The network itself, for research: its modules, parameters and forward passes. */
   readonly model: Florence2Model;
   readonly tokenizer: Tokenizer;
   readonly backend: BackendChoice;
   readonly preprocessor: PreprocessorConfig;
+  /** LoRA adapters: switched, scaled, merged. */
+  readonly adapters: Adapters;
   private readonly generation: GenerationConfig;
   private readonly hooks = new HookRegistry();
 
@@ -88,11 +96,13 @@ export class Florence2 {
   }
 
   constructor(parts: Florence2Parts) {
+    this.folder = parts.folder;
     this.model = parts.model;
     this.tokenizer = parts.tokenizer;
     this.backend = parts.backend;
     this.preprocessor = parts.preprocessor;
     this.generation = parts.generation;
+    this.adapters = new Adapters(parts.model);
   }
 
   get config(): Florence2Config {
@@ -200,6 +210,16 @@ export class Florence2 {
   }
 
   /**
+   * Loads a LoRA adapter from a folder as PEFT saves it, and makes it the active one. See `adapters` for what can be
+   * done with it.
+   *
+   * @throws Florence2Error when it is damaged, does not fit the model or is more than LoRA
+   */
+  loadAdapter(folder: string, options: LoadAdapterOptions = {}): Promise<Lora> {
+    return this.adapters.load(folder, options);
+  }
+
+  /**
    * Calls `fn` with the activation at every hook point that `filter` names, in each forward pass from now on; what it
    * returns replaces the activation. Returns the function that removes the hook.
    */
@@ -212,8 +232,9 @@ export class Florence2 {
     this.hooks.clear();
   }
 
-  /** Frees the weights. */
+  /** Frees the weights, those of adapters too. */
   dispose(): void {
+    this.adapters.dispose();
     this.model.dispose();
   }
 

@@ -35,7 +35,7 @@ export function runCommand(): Command {
     .option('--box <x1,y1,x2,y2>', 'the region of a task that takes one, in pixels', parseBox)
     .option('-m, --model <dir|id>', 'a folder, or an id on the Hugging Face hub', 'microsoft/Florence-2-base')
     .option('--revision <name>', 'branch, tag or commit on the hub')
-    .option('--adapter <dir>', 'a LoRA adapter')
+    .option('--adapter <dir>', 'a LoRA adapter, a folder as PEFT saves it')
     .addOption(new Option('-b, --backend <name>', 'where it runs').choices(['auto', ...backendNames]).default('auto'))
     .option('--beams <n>', 'beams of the beam search, 1 for greedy', parseCount)
     .option('--max-new-tokens <n>', 'longest answer', parseCount)

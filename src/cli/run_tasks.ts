@@ -10,6 +10,7 @@ import { polygonsToMask } from '../results/masks.ts';
 import type { TaskResult } from '../results/types.ts';
 import { type TaskArguments, taskText } from '../text/prompt.ts';
 import { resolveTask, TASKS, type TaskInput, taskInfo } from '../text/tasks.ts';
+import { readAdapterConfig } from '../training/read_adapter.ts';
 import { describe, interruptSignal } from './exit.ts';
 import { expandImages } from './images.ts';
 import { drawingPaths, type ImageNames, nameImages, writeWhole } from './outputs.ts';
@@ -34,13 +35,11 @@ interface Answered {
 
 /** Asks all questions of all images. An image that cannot be read is reported, and the others go on. */
 export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
-  if (flags.adapter !== undefined) {
-    throw new UsageError('--adapter: this version cannot load adapters; merge it into a checkpoint and use --model.');
-  }
   const questions = readQuestions(flags);
   const images = await expandImages(args);
   const names = nameImages(images);
   const writers = [printer(flags, images.length > 1), ...pictureWriters(flags, names, questions)];
+  if (flags.adapter !== undefined) await readAdapterConfig(flags.adapter); // complains before the model is loaded
   const signal = interruptSignal();
   const bars = new ProgressBars();
   const { model: source, revision, backend, imageSize } = flags;
@@ -49,6 +48,10 @@ export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
   );
   process.stderr.write(`${backendLine(model)}\n`);
   try {
+    if (flags.adapter !== undefined) {
+      await model.loadAdapter(flags.adapter);
+      model.adapters.mergeAndUnload(); // one adapter for all images: it costs nothing in the weights
+    }
     for (let first = 0; first < images.length; first += flags.batch) {
       signal.throwIfAborted();
       if (images.length > 1) bars.show('Images', first, images.length, 'images');

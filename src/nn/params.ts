@@ -44,10 +44,12 @@ export class Parameter {
   }
 
   get value(): tf.Tensor {
-    if (this.override) return this.override.value;
-    if (this.tensor) return this.tensor;
-    if (this.tiedTo) return this.tiedTo.value;
-    throw new Florence2Error(`The parameter ${this.name} has not been loaded.`);
+    return this.override?.value ?? this.tensor ?? this.tiedTo?.value ?? this.missing();
+  }
+
+  /** The value under what stands in for it. */
+  get original(): tf.Tensor {
+    return this.tensor ?? this.tiedTo?.original ?? this.missing();
   }
 
   /** Takes the values, in the checkpoint's order. */
@@ -76,6 +78,10 @@ export class Parameter {
   dispose(): void {
     this.tensor?.dispose();
     this.tensor = undefined;
+  }
+
+  private missing(): never {
+    throw new Florence2Error(`The parameter ${this.name} has not been loaded.`);
   }
 }
 

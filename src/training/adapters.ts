@@ -4,6 +4,14 @@ import type { Florence2Model } from '../model.ts';
 import { lowRankDelta } from '../nn/low_rank.ts';
 import { Parameter } from '../nn/params.ts';
 import { createLora, type Lora, type LoraOptions } from './lora.ts';
+import type { SaveAdapterOptions } from './write_adapter.ts';
+
+export interface LoadAdapterOptions {
+  /** Default `default`. */
+  name?: string;
+  /** How much of it counts. Default 1, as trained. */
+  scale?: number;
+}
 
 /**
  * The adapters of one model: any number of them by name, of which none, one or several are active. Image features that
@@ -38,6 +46,34 @@ export class Adapters {
     throw new UsageError(`There is no adapter named ${name}; ${others}.`);
   }
 
+  /**
+   * Loads an adapter from a folder as PEFT saves it (adapter_config.json and adapter_model.safetensors or .bin), with
+   * module names of transformers or of Microsoft's code, and makes it the active one. For Node.
+   *
+   * @throws Florence2Error when it is damaged, does not fit the model or is more than LoRA
+   */
+  async load(folder: string, { name = 'default', scale = 1 }: LoadAdapterOptions = {}): Promise<Lora> {
+    this.requireNew(name);
+    requireScale(scale);
+    const { readAdapter } = await import('./read_adapter.ts');
+    const lora = await readAdapter(this.model, folder);
+    try {
+      lora.scale = scale;
+      this.add(name, lora);
+      return lora;
+    } catch (error) {
+      lora.dispose();
+      throw error;
+    }
+  }
+
+  /** Writes an adapter as a folder that PEFT, and `load`, can read. For Node. */
+  async save(name: string, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
+    const lora = this.get(name);
+    const { writeAdapter } = await import('./write_adapter.ts');
+    await writeAdapter(lora, folder, options);
+  }
+
   /** Builds a new adapter, which becomes the active one. It has no effect before it is trained. */
   create(name: string, options: LoraOptions = {}): Lora {
     this.requireNew(name);
@@ -68,7 +104,7 @@ export class Adapters {
   /** How much of an adapter counts: 1 as trained, 0 nothing, more and negative are possible. Not for replaced values. */
   setScale(name: string, scale: number): void {
     this.requireUnmerged();
-    if (!Number.isFinite(scale)) throw new UsageError(`The scale of an adapter must be a number, not ${scale}.`);
+    requireScale(scale);
     this.get(name).scale = scale;
   }
 
@@ -80,14 +116,11 @@ export class Adapters {
   merge(): void {
     this.requireUnmerged();
     this.merged = [];
-    for (const layer of this.model.adaptable.values()) {
-      const { weight, adapters } = layer;
-      if (!adapters) continue;
-      const sum = new Parameter(weight.name, weight.shape, weight.layout);
-      sum.replace(tf.tidy(() => tf.add(weight.value, lowRankDelta(weight, adapters))));
-      this.merged.push(sum);
-      weight.override = sum;
-      layer.adapters = null;
+    for (const { weight, sum } of this.foldAll()) {
+      const merged = new Parameter(weight.name, weight.shape, weight.layout);
+      merged.replace(sum);
+      this.merged.push(merged);
+      weight.override = merged;
     }
   }
 
@@ -100,7 +133,10 @@ export class Adapters {
 
   /** Merges the active adapters for good: the original weights and all adapters are freed. */
   mergeAndUnload(): void {
-    if (!this.merged) this.merge();
+    for (const { weight, sum } of this.foldAll()) {
+      weight.override = null;
+      weight.replace(sum);
+    }
     for (const parameter of this.model.parameters.values()) {
       if (!parameter.override) continue;
       const value = tf.clone(parameter.value);
@@ -126,6 +162,17 @@ export class Adapters {
     this.fillSlots();
     for (const lora of this.loaded.values()) lora.dispose();
     this.loaded.clear();
+  }
+
+  /** Empties the slots of the layers one by one, and gives each layer's weight with what was in its slot. */
+  private *foldAll(): Generator<{ weight: Parameter; sum: tf.Tensor }> {
+    for (const layer of this.model.adaptable.values()) {
+      const { weight, adapters } = layer;
+      if (!adapters) continue;
+      const sum = tf.tidy(() => tf.add(weight.value, lowRankDelta(weight, adapters)));
+      layer.adapters = null;
+      yield { weight, sum };
+    }
   }
 
   /** Brings the model's slots in line with the active adapters. */
@@ -169,4 +216,8 @@ export class Adapters {
   private requireUnmerged(): void {
     if (this.merged) throw new UsageError('The adapters are merged into the weights: unmerge them first.');
   }
+}
+
+function requireScale(scale: number): void {
+  if (!Number.isFinite(scale)) throw new UsageError(`The scale of an adapter must be a number, not ${scale}.`);
 }

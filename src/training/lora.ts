@@ -35,19 +35,16 @@ export interface LoraOptions extends TargetOptions {
 export type LoraInit = 'kaiming' | 'gaussian';
 export type LoraBias = 'none' | 'lora_only' | 'all';
 
-/** Options of an adapter with nothing left open, apart from the layers, which are in its `layers`. */
-export type LoraSettings = Required<Omit<LoraOptions, keyof TargetOptions | 'seed'>>;
+/** What an adapter is built by and keeps: its layers, with ranks and alphas of their own, are in `layers`. */
+export type LoraSettings = Required<Pick<LoraOptions, 'r' | 'alpha' | 'dropout' | 'rsLora' | 'init' | 'bias'>>;
 
 export const loraDefaults: LoraSettings = {
   r: 8,
   alpha: 8,
   dropout: 0,
   rsLora: false,
-  rankPattern: {},
-  alphaPattern: {},
   init: 'kaiming',
   bias: 'none',
-  modulesToSave: [],
 };
 
 /**
@@ -130,25 +127,25 @@ export class LoraLayer implements LowRank {
  * @throws UsageError for a target, pattern or module to save that names nothing in the model, and for numbers out of range
  */
 export function createLora(model: Florence2Model, options: LoraOptions): Lora {
-  const { targets, exclude, seed = 0, ...given } = options;
+  const { targets, exclude, rankPattern = {}, alphaPattern = {}, modulesToSave = [], seed = 0, ...given } = options;
   const settings: LoraSettings = { ...loraDefaults, ...defined(given) };
-  checkSettings(settings);
+  checkSettings(settings, rankPattern, alphaPattern);
   const modules = matchTargets(model, { targets, exclude }).filter(
-    name => !settings.modulesToSave.some(saved => isWithin(name, saved)),
+    name => !modulesToSave.some(saved => isWithin(name, saved)),
   );
-  checkPatterns(settings, modules);
+  checkPatterns({ ...rankPattern, ...alphaPattern }, modules);
   const lora = new Lora(settings);
   for (const module of modules) {
-    const r = patternValue(settings.rankPattern, module) ?? settings.r;
-    const alpha = patternValue(settings.alphaPattern, module) ?? settings.alpha;
+    const r = patternValue(rankPattern, module) ?? settings.r;
+    const alpha = patternValue(alphaPattern, module) ?? settings.alpha;
     const { a, b } = lora.adapt(module, model.adaptable.get(module)!.weight, r, alpha);
     a.load(initialValues(a, settings.init, seed));
     b.load(new Float32Array(elementCount(b.shape)));
   }
-  for (const name of [...matchModules(model, settings.modulesToSave), ...trainedBiases(model, lora)]) {
+  for (const name of [...matchModules(model, modulesToSave), ...trainedBiases(model, lora)]) {
     if (lora.own.has(name)) continue;
     const parameter = model.parameters.get(name)!;
-    lora.replace(parameter).replace(tf.clone(parameter.value));
+    lora.replace(parameter).replace(tf.clone(parameter.original));
   }
   return lora;
 }
@@ -172,8 +169,11 @@ function trainedBiases(model: Florence2Model, { settings, layers }: Lora): strin
   return settings.bias === 'all' ? biases : biases.filter(name => layers.has(name.slice(0, -'.bias'.length)));
 }
 
-function checkSettings(settings: LoraSettings): void {
-  const { r, alpha, dropout, rankPattern, alphaPattern, init, bias } = settings;
+function checkSettings(
+  { r, alpha, dropout, init, bias }: LoraSettings,
+  rankPattern: Record<string, number>,
+  alphaPattern: Record<string, number>,
+): void {
   const require = (valid: boolean, name: string, value: unknown, expected: string): void => {
     if (!valid) throw new UsageError(`LoRA: ${name} must be ${expected}, not ${JSON.stringify(value)}.`);
   };
@@ -188,8 +188,8 @@ function checkSettings(settings: LoraSettings): void {
   require(['none', 'lora_only', 'all'].includes(bias), 'bias', bias, 'none, lora_only or all');
 }
 
-function checkPatterns({ rankPattern, alphaPattern }: LoraSettings, modules: string[]): void {
-  for (const pattern of [...Object.keys(rankPattern), ...Object.keys(alphaPattern)]) {
+function checkPatterns(patterns: Record<string, number>, modules: string[]): void {
+  for (const pattern of Object.keys(patterns)) {
     if (modules.some(module => endsWithPattern(pattern, module))) continue;
     throw new UsageError(`LoRA: the rank or alpha pattern ${pattern} matches none of the adapted layers.`);
   }

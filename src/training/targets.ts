@@ -1,6 +1,7 @@
 import { distance } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model.ts';
+import { isBuffer } from '../weights/names.ts';
 
 /** The projections of the language model. Their bare names, as a list, would hit the vision tower's fc1 and fc2 too. */
 export const defaultTargets = '^language_model\\..*\\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)$';
@@ -42,7 +43,7 @@ export function matchTargets(model: Florence2Model, { targets = defaultTargets, 
  * @throws UsageError for a name that no module with parameters has
  */
 export function matchModules(model: Florence2Model, modules: string[]): string[] {
-  const names = [...model.parameters.values()].filter(({ loaded, tiedTo }) => loaded || tiedTo).map(({ name }) => name);
+  const names = [...model.parameters.keys()].filter(name => !isBuffer(name));
   const found = new Set<string>();
   for (const module of modules) {
     const matches = names.filter(name => isWithin(parentOf(name), module));

@@ -18,6 +18,9 @@ export const sharedName = 'language_model.shared.weight';
 export const headName = 'lm_head.weight';
 export const logitsBiasName = 'final_logits_bias';
 
+/** Tables that are in checkpoints and that nothing trains: PyTorch registers them as buffers, not as parameters. */
+export const isBuffer = (name: string): boolean => name === logitsBiasName || name.endsWith('.pos_idx_to_embed');
+
 /** Microsoft has this one as a bare, transposed parameter, where the native model has a Linear module. */
 const projection = { canonical: 'multi_modal_projector.image_projection', microsoft: 'image_projection' };
 

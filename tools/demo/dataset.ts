@@ -24,7 +24,7 @@ const taskWeights: Record<string, number> = {
   '<REGION_TO_DESCRIPTION>': 1,
   '<OCR>': 2,
   '<OCR_WITH_REGION>': 2,
-  '<REGION_TO_OCR>': 1.5,
+  '<REGION_TO_OCR>': 2,
 };
 
 /** Where there is no text, to say so is easily learnt. */

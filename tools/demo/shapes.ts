@@ -44,7 +44,7 @@ const shapes = {
   triangle: same([0.5, 0, 1, 1, 0, 1]),
   diamond: same([0.5, 0, 1, 0.5, 0.5, 1, 0, 0.5]),
   star: same(fit(ring(10, i => (i % 2 ? 0.45 : 1)))),
-  heart: { outline: heart(64), polygon: heart(16) },
+  heart: { outline: heart(64), polygon: heart(20) },
 } satisfies Record<string, Shape>;
 
 export type ShapeName = keyof typeof shapes;

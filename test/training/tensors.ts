@@ -1,0 +1,21 @@
+import { download } from '../../src/internals/parity/capture.ts';
+import { forcedLogits, type Subject } from '../../src/internals/parity/subject.ts';
+import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { encodeInputs } from '../internals/subject.ts';
+
+/** All tensors of a safetensors file, by name. */
+export async function readTensors(path: string): Promise<Map<string, Float32Array>> {
+  const file = await openSafetensors(path);
+  try {
+    const tensors = new Map<string, Float32Array>();
+    for (const name of file.tensors.keys()) tensors.set(name, await file.readFloat32(name));
+    return tensors;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Logits of the inputs' answers under teacher forcing. */
+export async function logitsOf(subject: Omit<Subject, 'features'>): Promise<Float32Array> {
+  return (await download(await forcedLogits(subject, await encodeInputs(subject, true)))).values;
+}

@@ -69,7 +69,7 @@ test('boxes and outlines are where the pixels are', () => {
       const both = drawn.filter((inside, at) => inside && outlined[at]).length;
       const either = drawn.filter((inside, at) => inside || outlined[at]).length;
       assert.ok(both / either >= 0.95, `${name}: IoU of outline and pixels ${both / either}`);
-      for (const [side, edge] of bounds(pixelsOf(object, layout, index, 0.1)).entries()) {
+      for (const [side, edge] of bounds(pixelsOf(object, layout, index, 0.05)).entries()) {
         const off = edge - object.box[side];
         assert.ok(Math.abs(off) <= 1, `${name}: side ${side} is off by ${off} pixels`);
       }

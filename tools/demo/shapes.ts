@@ -26,14 +26,16 @@ function fit(points: number[]): Outline {
 
 const same = (outline: Outline): Shape => ({ outline, polygon: outline });
 
-/** A heart's curve at `count` values of its parameter, clockwise from the notch. */
-const heart = (count: number): Outline =>
-  fit(
-    Array.from({ length: count }, (_, i) => (2 * Math.PI * i) / count).flatMap(t => [
-      16 * Math.sin(t) ** 3,
-      -13 * Math.cos(t) + 5 * Math.cos(2 * t) + 2 * Math.cos(3 * t) + Math.cos(4 * t),
-    ]),
-  );
+/** A heart's curve by degrees of its parameter, clockwise from the notch. */
+const heart = fit(
+  Array.from({ length: 360 }, (_, degree) => (2 * Math.PI * degree) / 360).flatMap(t => [
+    16 * Math.sin(t) ** 3,
+    -13 * Math.cos(t) + 5 * Math.cos(2 * t) + 2 * Math.cos(3 * t) + Math.cos(4 * t),
+  ]),
+);
+
+/** Where its outline bends. */
+const heartCorners = [0, 25, 40, 55, 70, 85, 100, 118, 145, 180, 215, 242, 260, 275, 290, 305, 320, 335];
 
 /** Twelve corners of the circle's own area, with an edge in the middle of each side. */
 const dodecagon = ring(12, () => 0.5 * Math.sqrt(Math.PI / 3), -Math.PI / 12).map(value => value + 0.5);
@@ -44,7 +46,7 @@ const shapes = {
   triangle: same([0.5, 0, 1, 1, 0, 1]),
   diamond: same([0.5, 0, 1, 0.5, 0.5, 1, 0, 0.5]),
   star: same(fit(ring(10, i => (i % 2 ? 0.45 : 1)))),
-  heart: { outline: heart(64), polygon: heart(20) },
+  heart: { outline: heart, polygon: heartCorners.flatMap(degree => heart.slice(2 * degree, 2 * degree + 2)) },
 } satisfies Record<string, Shape>;
 
 export type ShapeName = keyof typeof shapes;

@@ -1,0 +1,91 @@
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { download } from '../../src/internals/parity/capture.ts';
+import { difference } from '../../src/internals/parity/compare.ts';
+import { Conv2d, Linear } from '../../src/nn/layers.ts';
+import { lowRankDelta, lowRankShapes } from '../../src/nn/low_rank.ts';
+import { type LowRank, Parameter, Params } from '../../src/nn/params.ts';
+import { withoutLeaks } from '../backend.ts';
+import { conv2d, linear, numbers } from './naive.ts';
+
+const count = (shape: number[]): number => shape.reduce((n, d) => n * d, 1);
+
+function fill(parameter: Parameter, seed: number): Float32Array {
+  const values = numbers(count(parameter.shape), seed, 0.3);
+  parameter.load(values.slice());
+  return values;
+}
+
+/** An adapter with numbers in it, and its A and B as PyTorch has them. */
+function adapter(weight: Parameter, r: number, scale: number, seed: number) {
+  const shapes = lowRankShapes(weight, r);
+  const [a, b] = [new Parameter('a', shapes.a, shapes.layout), new Parameter('b', shapes.b, shapes.layout)];
+  const lowRank: LowRank = { a, b, scale, drop: x => x };
+  return { lowRank, a: fill(a, seed), b: fill(b, seed + 1), r, scale };
+}
+
+async function expects(output: () => tf.Tensor, want: ArrayLike<number>): Promise<void> {
+  const { values } = await withoutLeaks(() => download(tf.tidy(output)));
+  const { maxAbs } = difference(values, want);
+  assert.is(values.length, want.length);
+  assert.ok(maxAbs <= 5e-6, `differs by ${maxAbs}`);
+}
+
+test('Linear: the sum of two adapters of different ranks and scales, and the weight with them in it', async () => {
+  const layer = new Linear(Params.root(), 7, 5);
+  const [weight, bias] = [fill(layer.weight, 1), fill(layer.bias!, 2)];
+  const x = numbers(2 * 3 * 7, 3);
+  const adapters = [adapter(layer.weight, 2, 1.5, 4), adapter(layer.weight, 3, -0.5, 6)];
+  const want = linear(x, weight, bias, 7);
+  for (const { a, b, r, scale } of adapters) {
+    const up = linear(linear(x, a, [], 7), b, [], r);
+    for (const i of want.keys()) want[i] += scale * up[i];
+  }
+  const slot = adapters.map(({ lowRank }) => lowRank);
+  layer.adapters = slot;
+  await expects(() => layer.forward(tf.tensor(x, [2, 3, 7])), want);
+  layer.adapters = null;
+  const merged = tf.tidy(() => tf.add(layer.weight.value, lowRankDelta(layer.weight, slot)));
+  await expects(() => tf.add(tf.matMul(tf.tensor2d(x, [6, 7]), merged as tf.Tensor2D), layer.bias!.value), want);
+});
+
+test('Conv2d: A is a convolution like its own, B one of 1×1', async () => {
+  const [height, width, kernel, stride, padding] = [9, 7, 3, 2, 1];
+  const layer = new Conv2d(Params.root(), 3, 4, kernel, stride, padding);
+  const [weight, bias] = [fill(layer.weight, 7), fill(layer.bias, 8)];
+  const x = numbers(height * width * 3, 9);
+  const shape = { height, width, inChannels: 3, kernel, stride, padding, groups: 1 };
+  const { lowRank, a, b, r, scale } = adapter(layer.weight, 2, 1.25, 10);
+  const up = linear(conv2d(x, a, [0, 0], { ...shape, outChannels: r }), b, [], r);
+  const want = conv2d(x, weight, bias, { ...shape, outChannels: 4 }).map((y, i) => y + scale * up[i]);
+  const input = () => tf.tensor4d(x, [1, height, width, 3]);
+  layer.adapters = [lowRank];
+  await expects(() => layer.forward(input()), want);
+  layer.adapters = null;
+  layer.weight.replace(tf.tidy(() => tf.add(layer.weight.value, lowRankDelta(layer.weight, [lowRank]))));
+  await expects(() => layer.forward(input()), want);
+});
+
+test('a table of embeddings as output layer: the weight lies the other way round', async () => {
+  const table = new Parameter('head', [6, 4]);
+  fill(table, 12);
+  const { lowRank, a, b, r, scale } = adapter(table, 2, 0.75, 13);
+  // B A, [6, 4]: row v of it is Σ b[v, k] · a[k, :].
+  const want = Array.from({ length: 24 }, (_, i) => {
+    const [v, d] = [Math.floor(i / 4), i % 4];
+    return scale * (b[v * r] * a[d] + b[v * r + 1] * a[4 + d]);
+  });
+  await expects(() => lowRankDelta(table, [lowRank]), want);
+});
+
+test('dropout acts on what the adapter sees, not on what the layer sees', async () => {
+  const layer = new Linear(Params.root(), 4, 3);
+  const [weight, bias] = [fill(layer.weight, 15), fill(layer.bias!, 16)];
+  const x = numbers(2 * 4, 17);
+  const { lowRank } = adapter(layer.weight, 2, 1, 18);
+  layer.adapters = [{ ...lowRank, drop: x => tf.zerosLike(x) }];
+  await expects(() => layer.forward(tf.tensor2d(x, [2, 4])), linear(x, weight, bias, 4));
+});
+
+test.run();

@@ -134,6 +134,7 @@ export function createLora(model: Florence2Model, options: LoraOptions): Lora {
     name => !modulesToSave.some(saved => isWithin(name, saved)),
   );
   checkPatterns({ ...rankPattern, ...alphaPattern }, modules);
+  const saved = matchModules(model, modulesToSave);
   const lora = new Lora(settings);
   for (const module of modules) {
     const r = patternValue(rankPattern, module) ?? settings.r;
@@ -142,8 +143,7 @@ export function createLora(model: Florence2Model, options: LoraOptions): Lora {
     a.load(initialValues(a, settings.init, seed));
     b.load(new Float32Array(elementCount(b.shape)));
   }
-  for (const name of [...matchModules(model, modulesToSave), ...trainedBiases(model, lora)]) {
-    if (lora.own.has(name)) continue;
+  for (const name of new Set([...saved, ...trainedBiases(model, lora)])) {
     const parameter = model.parameters.get(name)!;
     lora.replace(parameter).replace(tf.clone(parameter.original));
   }
@@ -177,11 +177,15 @@ function checkSettings(
   const require = (valid: boolean, name: string, value: unknown, expected: string): void => {
     if (!valid) throw new UsageError(`LoRA: ${name} must be ${expected}, not ${JSON.stringify(value)}.`);
   };
-  for (const [name, value] of [['r', r], ...Object.entries(rankPattern)] as [string, number][]) {
-    require(Number.isSafeInteger(value) && value >= 1, `the rank ${name}`, value, 'a whole number from 1');
+  const withPattern = (name: string, common: number, pattern: Record<string, number>): [string, number][] => [
+    [name, common],
+    ...Object.entries(pattern).map(([key, value]): [string, number] => [`${name} of ${key}`, value]),
+  ];
+  for (const [name, value] of withPattern('r', r, rankPattern)) {
+    require(Number.isSafeInteger(value) && value >= 1, name, value, 'a whole number from 1');
   }
-  for (const [name, value] of [['alpha', alpha], ...Object.entries(alphaPattern)] as [string, number][]) {
-    require(Number.isFinite(value) && value > 0, `the alpha ${name}`, value, 'a number above 0');
+  for (const [name, value] of withPattern('alpha', alpha, alphaPattern)) {
+    require(Number.isFinite(value) && value > 0, name, value, 'a number above 0');
   }
   require(dropout >= 0 && dropout < 1, 'dropout', dropout, 'at least 0 and below 1');
   require(['kaiming', 'gaussian'].includes(init), 'init', init, 'kaiming or gaussian');

@@ -17,8 +17,10 @@ const demoShape: Shape = {
   ...{ dropout: 0, endBoost: 0 },
 };
 
-/** Greedy: lists of boxes and outlines repeat themselves, so no run of tokens is forbidden. */
-const demoGeneration = { ...generationJson, num_beams: 1, early_stopping: false, no_repeat_ngram_size: 0 };
+/** Greedy. Lists of boxes and outlines repeat themselves, so no run of tokens is forbidden; no answer is half as long. */
+const demoGeneration = {
+  ...{ ...generationJson, num_beams: 1, early_stopping: false, no_repeat_ngram_size: 0, max_new_tokens: 128 },
+};
 
 /** Writes the demo checkpoint as it is before training: Microsoft's layout, fp32. */
 export async function writeUntrainedDemo(folder: string, seed: number): Promise<void> {

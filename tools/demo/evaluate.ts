@@ -1,0 +1,111 @@
+import type { Florence2 } from '../../src/florence2.ts';
+import type { TaskResult } from '../../src/results/types.ts';
+import type { Target } from '../../src/training/example.ts';
+import { Evaluator } from '../../src/training/metrics/evaluator.ts';
+import { exactMatch } from '../../src/training/metrics/text.ts';
+import { SCENE_SIDE, type SceneOptions } from './layout.ts';
+import { drawScene } from './scene.ts';
+import { wordsRight } from './words_right.ts';
+
+export interface EvaluationOptions extends SceneOptions {
+  /** Of the scenes: one that training has not used. */
+  seed: number;
+  scenes: number;
+  onProgress?: (scenesDone: number) => void;
+}
+
+export interface DemoFigures {
+  seed: number;
+  scenes: number;
+  /** What the checkpoint is held to, shares from 0 to 1. */
+  figures: Record<FigureName, number>;
+  /** All metrics by task, see `Evaluator`; captions also have `wordsRight`. */
+  tasks: Record<string, Record<string, number>>;
+}
+
+/** The figures that the demo checkpoint is held to: the least that it must reach, and what it should. */
+export const FIGURES = {
+  detection: { says: 'mAP50 of <OD>', floor: 0.5, aim: 0.85 },
+  captions: { says: 'colour and shape words right in <CAPTION>', floor: 0.85, aim: 0.97 },
+  printedWords: { says: 'printed words read exactly by <OCR>', floor: 0.5, aim: 0.9 },
+  regions: { says: 'regions named right by <REGION_TO_CATEGORY>', floor: 0.85, aim: 0.97 },
+  segmentation: { says: 'mean IoU of <REFERRING_EXPRESSION_SEGMENTATION>', floor: 0.5, aim: 0.75 },
+} as const;
+
+export type FigureName = keyof typeof FIGURES;
+
+const scenesAtOnce = 32;
+const answersAtOnce = 64;
+
+/** Asks a checkpoint everything about scenes that it has not seen, and judges its answers, which are greedy. */
+export async function evaluate(florence: Florence2, options: EvaluationOptions): Promise<DemoFigures> {
+  const { seed, scenes, onProgress, ...sceneOptions } = options;
+  const evaluator = new Evaluator();
+  const captions = new Map<string, Share>(); // by task
+  const printed = new Share();
+  for (let first = 0; first < scenes; first += scenesAtOnce) {
+    const count = Math.min(scenesAtOnce, scenes - first);
+    const drawn = Array.from({ length: count }, (_, i) => drawScene(seed, first + i, sceneOptions));
+    for (const { target, result } of await answers(florence, drawn)) {
+      evaluator.add(target, { width: SCENE_SIDE, height: SCENE_SIDE }, result);
+      if (!('text' in result) || typeof target.answer === 'string' || !('text' in target.answer)) continue;
+      const [truth, said] = [target.answer.text, result.text];
+      if (target.task.endsWith('CAPTION>')) {
+        const share = captions.get(target.task) ?? new Share();
+        captions.set(target.task, share);
+        const { right, total } = wordsRight(truth, said);
+        share.add(right, total);
+      }
+      if (target.task === '<OCR>' && truth !== '') printed.add(exactMatch(truth, said), 1);
+    }
+    onProgress?.(first + count);
+  }
+  const tasks = evaluator.metrics();
+  for (const [task, share] of captions) tasks[task].wordsRight = share.value;
+  const figures = {
+    detection: tasks['<OD>'].mAP50,
+    captions: tasks['<CAPTION>'].wordsRight,
+    printedWords: printed.value,
+    regions: tasks['<REGION_TO_CATEGORY>'].exactMatch,
+    segmentation: tasks['<REFERRING_EXPRESSION_SEGMENTATION>'].meanIoU,
+  };
+  return { seed, scenes, figures, tasks };
+}
+
+/** The answers to every target of some scenes, task by task: these are of about one length. */
+async function answers(
+  florence: Florence2,
+  scenes: ReturnType<typeof drawScene>[],
+): Promise<{ target: Target; result: TaskResult }[]> {
+  const features = await florence.encodeImages(scenes.map(({ image }) => image));
+  try {
+    const asked = scenes.flatMap(({ targets }, i) => targets.map(target => ({ target, image: features[i] })));
+    asked.sort((a, b) => (a.target.task < b.target.task ? -1 : a.target.task > b.target.task ? 1 : 0));
+    const answered: { target: Target; result: TaskResult }[] = [];
+    for (let i = 0; i < asked.length; i += answersAtOnce) {
+      const batch = asked.slice(i, i + answersAtOnce);
+      const requests = batch.map(({ target: { task, text, box }, image }) => ({ image, task, text, box }));
+      const results = await florence.runBatch(requests, { numBeams: 1 });
+      answered.push(...batch.map(({ target }, j) => ({ target, result: results[j] })));
+    }
+    return answered;
+  } finally {
+    for (const image of features) image.dispose();
+  }
+}
+
+/** A part of a whole that both grow. */
+class Share {
+  private part = 0;
+  private whole = 0;
+
+  add(part: number, whole: number): void {
+    this.part += part;
+    this.whole += whole;
+  }
+
+  /** 0 to 1; NaN of nothing. */
+  get value(): number {
+    return this.part / this.whole;
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Measures the demo checkpoint on scenes that its training never saw, task by task:
+ *
+ *     npm run demo:eval -- [--seed N] [--scenes M] [--json] [--model DIR] [--backend NAME]
+ */
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { exitOnError } from '../src/cli/exit.ts';
+import { ProgressBars } from '../src/cli/progress.ts';
+import { UsageError } from '../src/errors.ts';
+import { Florence2 } from '../src/index.ts';
+import type { BackendName } from '../src/runtime/backend.ts';
+import { type DemoFigures, evaluate, FIGURES, type FigureName } from './demo/evaluate.ts';
+import { HELD_OUT_SEED, TRAINING_SEED } from './demo/seeds.ts';
+
+const folder = fileURLToPath(new URL('../weights/demo', import.meta.url));
+
+async function main(): Promise<void> {
+  const text = { type: 'string' } as const;
+  const { values } = parseArgs({
+    options: { seed: text, scenes: text, model: text, backend: text, json: { type: 'boolean', default: false } },
+  });
+  const seed = wholeNumber('seed', values.seed ?? String(HELD_OUT_SEED), 0);
+  const scenes = wholeNumber('scenes', values.scenes ?? '500', 1);
+  const model = values.model ?? folder;
+  const florence = await Florence2.load(model, { backend: (values.backend ?? 'auto') as BackendName | 'auto' });
+  if (seed === TRAINING_SEED) process.stderr.write(`Seed ${seed} is that of the training scenes.\n`);
+  const bars = new ProgressBars();
+  const onProgress = (done: number) => bars.show('Evaluating', done, scenes, 'scenes');
+  const measured = await evaluate(florence, { seed, scenes, onProgress });
+  bars.stop();
+  florence.dispose();
+  if (values.json) console.log(JSON.stringify({ model, ...measured }, null, 2));
+  else print(model, measured);
+}
+
+function wholeNumber(name: string, value: string, least: number): number {
+  if (/^\d+$/.test(value) && Number(value) >= least) return Number(value);
+  throw new UsageError(`--${name} must be a whole number of at least ${least}, not ${value}.`);
+}
+
+function print(model: string, { seed, scenes, figures, tasks }: DemoFigures): void {
+  console.log(`${model} on ${scenes} scenes of seed ${seed}, greedy\n`);
+  for (const [name, { says, floor, aim }] of Object.entries(FIGURES)) {
+    const value = figures[name as FigureName];
+    if (Number.isNaN(value)) continue; // no scene has what it is about
+    const verdict = value >= aim ? 'reaches the aim' : value >= floor ? 'above the floor' : 'BELOW THE FLOOR';
+    console.log(`${says.padEnd(52)} ${value.toFixed(3)}  ${verdict} (floor ${floor}, aim ${aim})`);
+  }
+  console.log();
+  for (const task of Object.keys(tasks).sort()) {
+    const shown = Object.entries(tasks[task]).filter(([name]) => !name.startsWith('AP/') && name !== 'count');
+    const metrics = shown.map(([name, value]) => `${name} ${value.toFixed(3)}`).join('  ');
+    console.log(`${task.padEnd(37)} ${String(tasks[task].count).padStart(5)}  ${metrics}`);
+  }
+}
+
+await exitOnError(main);

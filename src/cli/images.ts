@@ -2,9 +2,7 @@ import { stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { Florence2Error } from '../errors.ts';
-
-/** What a folder is searched for. */
-const EXTENSIONS = ['png', 'jpg', 'jpeg', 'webp', 'bmp', 'gif', 'tif', 'tiff', 'avif'];
+import { IMAGE_EXTENSIONS } from '../image/format.ts';
 
 /**
  * The images that the arguments name, in their order, each once: files, URLs, folders (with the folders in them) and
@@ -19,9 +17,9 @@ async function expand(arg: string): Promise<string[]> {
   if (/^(https?|data|file):/i.test(arg)) return [arg];
   const entry = await stat(arg).catch(() => undefined);
   if (entry?.isDirectory()) {
-    const inside = await glob(`**/*.{${EXTENSIONS.join(',')}}`, { cwd: arg, caseSensitiveMatch: false });
+    const inside = await glob(`**/*.{${IMAGE_EXTENSIONS.join(',')}}`, { cwd: arg, caseSensitiveMatch: false });
     if (inside.length > 0) return inside.sort().map(path => join(arg, path));
-    throw new Florence2Error(`The folder ${arg} has no images (${EXTENSIONS.join(', ')}).`);
+    throw new Florence2Error(`The folder ${arg} has no images (${IMAGE_EXTENSIONS.join(', ')}).`);
   }
   if (!entry && isDynamicPattern(arg)) {
     const matches = await glob(arg, { expandDirectories: false, absolute: isAbsolute(arg) });

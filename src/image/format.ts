@@ -2,6 +2,9 @@ import { Florence2Error } from '../errors.ts';
 
 export type ImageFormat = 'PNG' | 'JPEG' | 'GIF' | 'WebP' | 'TIFF' | 'BMP' | 'AVIF';
 
+/** By which files are taken for images where a folder is searched. What they are is read from their first bytes. */
+export const IMAGE_EXTENSIONS = ['png', 'jpg', 'jpeg', 'webp', 'bmp', 'gif', 'tif', 'tiff', 'avif'];
+
 /** What Florence-2's callers do feed in, and gets a word of advice in place of "not an image". */
 const refused: [magic: RegExp, what: string][] = [
   [/^%PDF-/, 'a PDF document: render its pages to PNG first'],

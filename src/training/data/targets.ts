@@ -48,3 +48,8 @@ function checkQuestion({ task, text, box }: Target): void {
     throw new UsageError(`${show(task)} names no task, and a prompt of your own takes no ${box ? 'box' : 'text'}.`);
   }
 }
+
+/** Throws a UsageError for the name of a class that no answer can hold. */
+export function checkLabelName(name: unknown): asserts name is string {
+  checkAnswer('<OD>', { boxes: [{ label: name as string, box: [0, 0, 1, 1] }] });
+}

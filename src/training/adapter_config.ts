@@ -139,6 +139,7 @@ function numbersByPattern(fields: Fields, name: string, allowed: (value: number)
   const value = fields.raw(name) ?? {};
   if (!isRecord(value)) fields.fail(name, `is ${show(value)}, expected numbers by module name`);
   for (const [pattern, number] of Object.entries(value as Record<string, unknown>)) {
+    if (!isExpression(pattern)) fields.fail(name, `has ${show(pattern)}, which is no regular expression here`);
     if (!allowed(number as number)) fields.fail(name, `has ${show(number)} for ${pattern}`);
   }
   return value as Record<string, number>;
@@ -148,4 +149,13 @@ function names(fields: Fields, name: string): string[] {
   const value = fields.raw(name) ?? [];
   const valid = Array.isArray(value) && value.every(entry => typeof entry === 'string');
   return valid ? (value as string[]) : fields.fail(name, `is ${show(value)}, expected a list of names`);
+}
+
+function isExpression(pattern: string): boolean {
+  try {
+    RegExp(pattern);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UsageError } from '../errors.ts';
 import type { Parameter } from '../nn/params.ts';
@@ -44,15 +44,15 @@ export async function writeAdapter(lora: Lora, folder: string, options: SaveAdap
     await writeFile(join(unfinished, 'adapter_config.json'), config);
     await moveInto(target, unfinished);
   } catch (error) {
+    await rm(unfinished, { recursive: true, force: true }).catch(() => undefined); // the first error says more
     throw writeError(folder, error);
-  } finally {
-    await rm(unfinished, { recursive: true, force: true });
   }
 }
 
 async function moveInto(target: string, finished: string): Promise<void> {
   if (!(await stat(target).catch(() => undefined))) return rename(finished, target);
   for (const name of await readdir(finished)) await rename(join(finished, name), join(target, name));
+  await rmdir(finished);
 }
 
 function toWrite(parameter: Parameter, { layers }: Lora, spell: (name: string) => string): TensorToWrite {

@@ -33,7 +33,7 @@ export async function loadParts(dirOrHubId: string, options: LoadOptions): Promi
       onProgress?.({ stage: 'load', file: file.path, loaded, total });
     });
     model.lmHead.prepare();
-    return { model, tokenizer, generation, preprocessor: resized, backend };
+    return { folder, model, tokenizer, generation, preprocessor: resized, backend };
   } catch (error) {
     model.dispose();
     throw error;

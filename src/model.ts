@@ -38,9 +38,13 @@ export class Florence2Model {
   /** Normalised pixels [B, H, W, 3] -> image features [B, 1 + N, D], N = H/32 · W/32 */
   encodeImage(pixels: tf.Tensor4D, h: Hooks): tf.Tensor3D {
     return tf.tidy(() => {
-      const map = this.visionTower.forward(pixels, h.in('vision_tower'));
-      return h.block('multi_modal_projector', (h, map) => this.multiModalProjector.forward(map, h), map);
+      return this.projectMap(this.visionTower.forward(pixels, h.in('vision_tower')), h);
     });
+  }
+
+  /** The vision tower's last map [B, H/32, W/32, C] -> image features [B, 1 + N, D]: the second half of `encodeImage`. */
+  projectMap(map: tf.Tensor4D, h: Hooks): tf.Tensor3D {
+    return h.block('multi_modal_projector', (h, map) => this.multiModalProjector.forward(map, h), map);
   }
 
   /**

@@ -6,9 +6,10 @@ import { parseConfig } from '../src/config.ts';
 import { Florence2Error, UsageError } from '../src/errors.ts';
 import { Florence2Model } from '../src/model.ts';
 import { loadTokenizer } from '../src/text/tokenizer_files.ts';
-import { canonicalName, headName, logitsBiasName, toMicrosoft, toNative } from '../src/weights/names.ts';
+import { headName, logitsBiasName } from '../src/weights/names.ts';
 import { type TensorToWrite, writeSafetensors } from '../src/weights/safetensors.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
+import { storedTensor } from '../src/weights/write_checkpoint.ts';
 import {
   configJson,
   generationJson,
@@ -73,25 +74,7 @@ export function tensorsToWrite(
 ): TensorToWrite[] {
   return [...parameters.values()]
     .filter(({ name }) => name !== headName && (name !== logitsBiasName || layout === 'microsoft'))
-    .map(({ name, shape }) => stored(name, shape, layout, dtype, () => weights.tensor(name, shape)));
-}
-
-/** The tensor as the layout spells and turns it. */
-function stored(
-  name: string,
-  shape: number[],
-  layout: Layout,
-  dtype: 'F32' | 'F16',
-  data: () => Float32Array,
-): TensorToWrite {
-  const fileName = layout === 'microsoft' ? toMicrosoft(name) : toNative(name);
-  const found = canonicalName(fileName);
-  if (!found?.transposed) return { name: fileName, shape, dtype, data };
-  return { name: fileName, shape: shape.toReversed(), dtype, data: () => transpose(data(), shape) };
-}
-
-function transpose(values: Float32Array, [rows, columns]: number[]): Float32Array {
-  return values.map((_, at) => values[(at % rows) * columns + Math.floor(at / rows)]);
+    .map(({ name, shape }) => storedTensor(name, shape, layout, dtype, () => weights.tensor(name, shape)));
 }
 
 /** One file, or about equal shards and their index. */

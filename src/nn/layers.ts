@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { addLowRank } from './low_rank.ts';
-import { lookUp } from './ops.ts';
+import { layerNorm, lookUp } from './ops.ts';
 import type { Adaptable, LowRank, Parameter, Params } from './params.ts';
 
 /** y = x W + b over the last axis, and what adapters add to it. */
@@ -45,12 +45,7 @@ export class LayerNorm {
 
   /** x [..., C] -> same shape */
   forward<T extends tf.Tensor>(x: T): T {
-    return tf.tidy(() => {
-      const centred = tf.sub(x, tf.mean(x, -1, true)); // [..., C]
-      const variance = tf.mean(tf.square(centred), -1, true); // [..., 1]
-      const normal = tf.mul(centred, tf.rsqrt(tf.add(variance, LayerNorm.EPS)));
-      return tf.add(tf.mul(normal, this.weight.value), this.bias.value) as T;
-    });
+    return layerNorm(x, this.weight.value as tf.Tensor1D, this.bias.value as tf.Tensor1D, LayerNorm.EPS);
   }
 }
 

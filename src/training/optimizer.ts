@@ -33,17 +33,22 @@ export class AdamW {
     this.options = { betas, epsilon, weightDecay, decays };
   }
 
-  /** Moves each parameter against its gradient, which is not disposed. */
-  step(gradients: ReadonlyMap<Parameter, tf.Tensor>, learningRate: number): void {
+  /**
+   * Moves each parameter against its gradient, which is not disposed.
+   *
+   * @param factor that the gradients are multiplied by first
+   */
+  step(gradients: ReadonlyMap<Parameter, tf.Tensor>, learningRate: number, factor = 1): void {
     this.steps++;
     const { betas, epsilon, weightDecay, decays } = this.options;
     const [beta1, beta2] = betas;
     const correction = Math.sqrt(1 - beta2 ** this.steps);
     const rate = (learningRate * correction) / (1 - beta1 ** this.steps);
-    for (const [parameter, gradient] of gradients) {
+    for (const [parameter, unscaled] of gradients) {
       const before = this.state.get(parameter.name);
       const { value } = parameter;
       const [first, second, moved] = tf.tidy(() => {
+        const gradient = factor === 1 ? unscaled : tf.mul(unscaled, factor);
         const squared = tf.square(gradient);
         const first = before ? ema(before.first, gradient, beta1) : tf.mul(gradient, 1 - beta1);
         const second = before ? ema(before.second, squared, beta2) : tf.mul(squared, 1 - beta2);

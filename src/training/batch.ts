@@ -1,0 +1,111 @@
+import * as tf from '@tensorflow/tfjs';
+import type { TextConfig } from '../config.ts';
+import { Florence2Error } from '../errors.ts';
+import { type ImageSize, LOCATION_BINS } from '../text/locations.ts';
+import { taskText } from '../text/prompt.ts';
+import { constructPrompt, type Task, taskInfo } from '../text/tasks.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import { formatAnswer } from './answers.ts';
+import type { Target } from './example.ts';
+import { metricsKey } from './metrics/evaluator.ts';
+
+/** A target as token ids, both lists with `<s>` and `</s>`. */
+export interface TokenizedTarget {
+  /** What its losses go by, see `metricsKey`. */
+  task: string;
+  promptIds: number[];
+  answerIds: number[];
+}
+
+/**
+ * Writes a target as the model reads and answers it.
+ *
+ * @param image size in pixels that the target's coordinates count in
+ * @throws UsageError for a target that its task cannot have, Florence2Error for an answer of more tokens than the
+ *   model has positions
+ */
+export function tokenizeTarget(
+  target: Target,
+  image: ImageSize,
+  tokenizer: Tokenizer,
+  { maxPositionEmbeddings }: TextConfig,
+): TokenizedTarget {
+  const { task, text, box, answer } = target;
+  const named = taskInfo(task);
+  const prompt = constructPrompt(named ? taskText(task as Task, { text, box }, image) : task);
+  const answerIds = tokenizer.encode(formatAnswer(task, answer, image));
+  if (answerIds.length > maxPositionEmbeddings) {
+    throw new Florence2Error(
+      `The answer to ${named ? task : JSON.stringify(task)} has ${answerIds.length} tokens; the model has ${maxPositionEmbeddings} positions.`,
+    );
+  }
+  return { task: metricsKey(task), promptIds: tokenizer.encode(prompt), answerIds };
+}
+
+/** Targets of some images as tensors, R rows, padded on the right. */
+export interface Batch {
+  /** Which image each target is about, [R] int32 */
+  imageIndex: tf.Tensor1D;
+  promptIds: tf.Tensor2D; // [R, T] int32
+  /** Null where nothing is padded. */
+  promptMask: tf.Tensor2D | null; // [R, T] int32
+  decoderInputIds: tf.Tensor2D; // [R, L] int32
+  labels: tf.Tensor2D; // [R, L] int32
+  /** What each label counts for: 0 for padding. */
+  weights: tf.Tensor2D; // [R, L]
+}
+
+export interface LabelWeights {
+  /** What a location token counts for, beside 1 for all others. */
+  locationWeight: number;
+  tokenizer: Tokenizer;
+}
+
+/** The weights of each answer's tokens. */
+export function labelWeights(targets: TokenizedTarget[], { locationWeight, tokenizer }: LabelWeights): number[][] {
+  const first = tokenizer.tokenToId('<loc_0>') ?? Number.POSITIVE_INFINITY;
+  const isLocation = (id: number): boolean => id >= first && id < first + LOCATION_BINS;
+  return targets.map(({ answerIds }) => answerIds.map(id => (isLocation(id) ? locationWeight : 1)));
+}
+
+/**
+ * Puts targets into tensors. Padding counts for nothing: it is masked in prompts, and weighs 0 in answers. The decoder
+ * is given each answer moved right by one, behind its start token.
+ *
+ * @param imageIndex of each target
+ * @param weights see `labelWeights`
+ */
+export function collate(
+  targets: TokenizedTarget[],
+  imageIndex: number[],
+  weights: number[][],
+  { padTokenId, decoderStartTokenId }: TextConfig,
+): Batch {
+  const prompts = targets.map(({ promptIds }) => promptIds);
+  const answers = targets.map(({ answerIds }) => answerIds);
+  const padded = prompts.some(({ length }) => length !== prompts[0].length);
+  const ones = prompts.map(ids => ids.map(() => 1));
+  return {
+    imageIndex: tf.tensor1d(imageIndex, 'int32'),
+    promptIds: table(prompts, padTokenId, 'int32'),
+    promptMask: padded ? table(ones, 0, 'int32') : null,
+    decoderInputIds: table(
+      answers.map(ids => [decoderStartTokenId, ...ids.slice(0, -1)]),
+      padTokenId,
+      'int32',
+    ),
+    labels: table(answers, padTokenId, 'int32'),
+    weights: table(weights, 0, 'float32'),
+  };
+}
+
+export function disposeBatch({ imageIndex, promptIds, promptMask, decoderInputIds, labels, weights }: Batch): void {
+  tf.dispose([imageIndex, promptIds, promptMask ?? [], decoderInputIds, labels, weights]);
+}
+
+/** Rows of different lengths, filled up on the right. */
+function table(rows: number[][], filler: number, dtype: 'int32' | 'float32'): tf.Tensor2D {
+  const longest = Math.max(...rows.map(({ length }) => length));
+  const filled = rows.map(row => [...row, ...new Array<number>(longest - row.length).fill(filler)]);
+  return tf.tensor2d(filled, [rows.length, longest], dtype);
+}

@@ -1,0 +1,120 @@
+import { UsageError } from '../errors.ts';
+import type { AugmentOptions } from './data/augment.ts';
+import type { WeightedDataset } from './data/mixture.ts';
+import type { Dataset } from './example.ts';
+import type { FeatureStore } from './feature_cache.ts';
+import type { StepRecord, ValidationRecord } from './log/records.ts';
+import type { LoraOptions } from './lora.ts';
+import type { ScheduleName } from './schedule.ts';
+
+export interface TrainerOptions {
+  /** Folder of the run: `latest/`, `best/`, metrics.jsonl and curves.svg. */
+  output: string;
+  train: Dataset | WeightedDataset[];
+  valid?: Dataset;
+  /** Passes over the training data. Default 1. */
+  epochs?: number;
+  /** Ends the run sooner. */
+  maxSteps?: number;
+  /** Images that are run together. Default 1. */
+  batchSize?: number;
+  /** Batches whose gradients make one step. Default 1. */
+  accumulate?: number;
+  /** Most targets of an image in one step, drawn by chance in each epoch. Default: all that it has. */
+  targetsPerImage?: number;
+  /** The highest rate. Default 1e-4 for LoRA, else 1e-5. */
+  learningRate?: number;
+  /** Default `linear`: down to 0 at the end. */
+  schedule?: ScheduleName;
+  /** Steps in which the rate rises from 0. Default 0. */
+  warmupSteps?: number;
+  /** Default 0.01. */
+  weightDecay?: number;
+  /** What decays: every parameter, or all but biases and norms. Default `matrices`. */
+  decay?: 'all' | 'matrices';
+  /** Of AdamW. Default [0.9, 0.999]. */
+  betas?: [number, number];
+  /** Of AdamW. Default 1e-8. */
+  epsilon?: number;
+  /** The norm of all gradients is clipped to this. Default 1. */
+  maxGradNorm?: number;
+  /** Share of the probability that targets spread over the vocabulary. Default 0. */
+  labelSmoothing?: number;
+  /** What a location token counts for in the loss, beside 1 for all others. Default 1. */
+  locationWeight?: number;
+  /** Dropout and drop path at the rates of config.json. Default true. */
+  dropout?: boolean;
+  /** Of everything that is random. Default 0. */
+  seed?: number;
+  /** Parameters of these names are not trained. Default: the vision tower. LoRA freezes everything but itself. */
+  freeze?: (string | RegExp)[];
+  /** Train a LoRA adapter. Default: the model's own parameters. */
+  lora?: LoraOptions;
+  /** Compute the insides of blocks twice instead of keeping them. Default: when the vision tower is trained. */
+  gradientCheckpointing?: boolean;
+  /** Where image features are kept while the vision tower is frozen and nothing is augmented. Default `memory`. */
+  featureCache?: FeatureStore;
+  /** Most bytes of features that are kept. Default 2 GiB. */
+  featureCacheBytes?: number;
+  /** Steps between validations. Default: each epoch. */
+  validateEvery?: number;
+  /** Most examples of a validation. Default: all. */
+  validateExamples?: number;
+  /** Steps between saves. Default: each epoch. */
+  saveEvery?: number;
+  /** Go on from `latest` where the output folder has one. Default false. */
+  resume?: boolean;
+  augment?: AugmentOptions;
+  onStep?: (record: StepRecord) => void;
+  onValidation?: (record: ValidationRecord) => void;
+}
+
+const DEFAULTS = {
+  epochs: 1,
+  batchSize: 1,
+  accumulate: 1,
+  schedule: 'linear',
+  warmupSteps: 0,
+  weightDecay: 0.01,
+  decay: 'matrices',
+  betas: [0.9, 0.999],
+  epsilon: 1e-8,
+  maxGradNorm: 1,
+  labelSmoothing: 0,
+  locationWeight: 1,
+  dropout: true,
+  seed: 0,
+  freeze: [/^vision_tower\./],
+  featureCache: 'memory',
+  featureCacheBytes: 2 * 2 ** 30,
+  resume: false,
+} satisfies Partial<TrainerOptions>;
+
+export type TrainerSettings = TrainerOptions & Required<Pick<TrainerOptions, keyof typeof DEFAULTS | 'learningRate'>>;
+
+/** Fills in the defaults. @throws UsageError naming an option that is out of its range */
+export function resolveOptions(options: TrainerOptions): TrainerSettings {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const settings = {
+    learningRate: options.lora ? 1e-4 : 1e-5,
+    ...DEFAULTS,
+    ...given,
+  } as TrainerSettings;
+  const require = (valid: boolean, name: keyof TrainerOptions, expected: string): void => {
+    if (!valid) throw new UsageError(`${name} must be ${expected}, not ${JSON.stringify(settings[name])}.`);
+  };
+  const counts = ['epochs', 'maxSteps', 'batchSize', 'accumulate', 'targetsPerImage', 'validateEvery'] as const;
+  for (const name of [...counts, 'validateExamples', 'saveEvery'] as const) {
+    const value = settings[name];
+    require(value === undefined || (Number.isSafeInteger(value) && value >= 1), name, 'a whole number from 1');
+  }
+  for (const name of ['learningRate', 'maxGradNorm', 'epsilon'] as const) {
+    require(settings[name] > 0 && Number.isFinite(settings[name]), name, 'a number above 0');
+  }
+  for (const name of ['weightDecay', 'locationWeight', 'featureCacheBytes', 'warmupSteps'] as const) {
+    require(settings[name] >= 0 && Number.isFinite(settings[name]), name, 'a number of at least 0');
+  }
+  require(settings.labelSmoothing >= 0 && settings.labelSmoothing < 1, 'labelSmoothing', 'at least 0 and below 1');
+  require(Number.isSafeInteger(settings.seed), 'seed', 'a whole number');
+  return settings;
+}

@@ -1,0 +1,62 @@
+import type { Draw } from './data/mixture.ts';
+import { epochOrder } from './data/mixture.ts';
+
+/** An optimizer step: the images that it learns from. */
+export interface PlannedStep {
+  step: number; // counted from 0
+  epoch: number; // counted from 0
+  draws: Draw[];
+}
+
+/** All steps of a run, which follow from its seed: a run that goes on from any of them sees what it would have seen. */
+export class Plan {
+  readonly totalSteps: number;
+  private readonly firstSteps: number[] = []; // of each epoch, and the end
+  private cached?: { epoch: number; order: Draw[] };
+
+  /** @param imagesPerStep the last step of an epoch may have fewer */
+  constructor(
+    private readonly parts: readonly { length: number; weight: number }[],
+    private readonly seed: number,
+    private readonly imagesPerStep: number,
+    epochs: number,
+    maxSteps = Number.POSITIVE_INFINITY,
+  ) {
+    let steps = 0;
+    for (let epoch = 0; epoch < epochs; epoch++) {
+      this.firstSteps.push(steps);
+      const drawn = parts.reduce((sum, { length, weight }) => {
+        return sum + Math.round((epoch + 1) * weight * length) - Math.round(epoch * weight * length);
+      }, 0);
+      steps += Math.ceil(drawn / imagesPerStep);
+    }
+    this.firstSteps.push(steps);
+    this.totalSteps = Math.min(steps, maxSteps);
+  }
+
+  step(step: number): PlannedStep {
+    const epoch = this.firstSteps.findLastIndex(first => first <= step);
+    const from = (step - this.firstSteps[epoch]) * this.imagesPerStep;
+    return { step, epoch, draws: this.order(epoch).slice(from, from + this.imagesPerStep) };
+  }
+
+  /** Whether this is the last step of its epoch. */
+  endsEpoch(step: number): boolean {
+    return this.firstSteps.includes(step + 1) || step + 1 === this.totalSteps;
+  }
+
+  /** Passes over the data after so many steps, as a fraction. */
+  epochsAt(steps: number): number {
+    const epoch = Math.max(
+      0,
+      this.firstSteps.findLastIndex(first => first < steps),
+    );
+    const [first, end] = this.firstSteps.slice(epoch, epoch + 2);
+    return epoch + (steps - first) / (end - first);
+  }
+
+  private order(epoch: number): Draw[] {
+    if (this.cached?.epoch !== epoch) this.cached = { epoch, order: epochOrder(this.parts, this.seed, epoch) };
+    return this.cached.order;
+  }
+}

@@ -1,0 +1,30 @@
+import { closest } from 'fastest-levenshtein';
+import { UsageError } from '../errors.ts';
+import type { Florence2Model } from '../model.ts';
+import type { Parameter } from '../nn/params.ts';
+
+/** Tables that PyTorch keeps as buffers: no gradient changes them. */
+const BUFFERS = /(^|\.)(pos_idx_to_embed|final_logits_bias)$/;
+
+/**
+ * The model's parameters that are trained: all but those that are frozen.
+ *
+ * @param freeze names, what names begin with before a dot, or regular expressions
+ * @throws UsageError for a pattern that freezes nothing, and where nothing is left to train
+ */
+export function trainableParameters(model: Florence2Model, freeze: readonly (string | RegExp)[]): Parameter[] {
+  const all = [...model.parameters.values()].filter(({ name, loaded }) => loaded && !BUFFERS.test(name));
+  for (const pattern of freeze) {
+    if (all.some(({ name }) => matches(pattern, name))) continue;
+    const near = closest(String(pattern), [...new Set(all.map(({ name }) => name.replace(/\.[^.]+$/, '')))]);
+    throw new UsageError(`freeze: ${pattern} is the name of no parameter. The nearest is ${near}.`);
+  }
+  const trainable = all.filter(({ name }) => !freeze.some(pattern => matches(pattern, name)));
+  if (trainable.length === 0) throw new UsageError('freeze: every parameter is frozen, so there is nothing to train.');
+  return trainable;
+}
+
+function matches(pattern: string | RegExp, name: string): boolean {
+  if (typeof pattern !== 'string') return name.search(pattern) >= 0;
+  return name === pattern || name.startsWith(`${pattern}.`);
+}

@@ -122,7 +122,7 @@ async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config
     const r = patternValue(config.rankPattern, path) ?? config.settings.r;
     const alpha = patternValue(config.alphaPattern, path) ?? config.settings.alpha;
     const layer = lora.adapt(module, weight, r, alpha);
-    if (a.shape[0] !== r) {
+    if (a.shape.length === layer.a.shape.length && a.shape[0] !== r) {
       throw new Florence2Error(
         `${file.path}: ${a.name} has rank ${a.shape[0]}, but adapter_config.json makes it ${r}.`,
       );

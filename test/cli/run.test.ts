@@ -1,10 +1,15 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Florence2 } from '../../src/florence2.ts';
+import { Florence2Model } from '../../src/model.ts';
+import { createLora } from '../../src/training/lora.ts';
+import { writeAdapter } from '../../src/training/write_adapter.ts';
+import { loadConfig } from '../../src/weights/load_config.ts';
 import { withoutLeaks } from '../leaks.ts';
 import { florence2 } from './florence2.ts';
 
@@ -46,6 +51,42 @@ test('takes folders and patterns, in batches as one by one', async () => {
   const two = jsonLines((await run(join(pictures, '*.jpg'), ...asked, '--batch', '2')).stdout);
   assert.is(one.length, 3);
   assert.equal(two, one);
+});
+
+/** An adapter for the demo checkpoint with so much to say that answers change. */
+async function loudAdapter(path: string): Promise<string> {
+  const { config } = await loadConfig(demo);
+  const lora = createLora(new Florence2Model(config), { r: 1 });
+  for (const { b } of lora.layers.values()) b.load(Float32Array.from({ length: b.shape[0] }, (_, i) => Math.sin(i)));
+  await writeAdapter(lora, path);
+  lora.dispose();
+  return path;
+}
+
+test('--adapter: answers as a program that has loaded the adapter', async () => {
+  const adapter = await loudAdapter(join(folder, 'lora'));
+  const asked = [street, '-t', 'caption', '--beams', '1'];
+  const { code, stdout } = await run(...asked, '--adapter', adapter);
+  assert.is(code, 0);
+  assert.is.not((await run(...asked)).stdout, stdout);
+  await withoutLeaks(async () => {
+    const model = await Florence2.load(demo, { backend: 'wasm' });
+    await model.loadAdapter(adapter);
+    model.adapters.mergeAndUnload(); // as the command does, so that no rounding is between them
+    const { text } = await model.run(street, '<CAPTION>', { numBeams: 1, maxNewTokens: 12 });
+    assert.is(stdout.split('\n')[0], text);
+    model.dispose();
+  });
+});
+
+test('--adapter: one that does not fit the model is an error', async () => {
+  const adapter = await loudAdapter(join(folder, 'other'));
+  const config = join(adapter, 'adapter_config.json');
+  await writeFile(config, (await readFile(config, 'utf8')).replace('"r": 1,', '"r": 2,'));
+  const { code, stderr } = await run(street, '-t', 'caption', '--adapter', adapter);
+  assert.is(code, 1);
+  assert.match(stderr, /florence2: .*lora_A\.weight has rank 1, but adapter_config\.json makes it 2/);
+  assert.not.match(stderr, /\n +at /, 'a stack');
 });
 
 test('goes on after an image that cannot be read, and exits with 1', async () => {

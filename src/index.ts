@@ -61,3 +61,15 @@ export {
   taskInfo,
 } from './text/tasks.ts';
 export { Tokenizer } from './text/tokenizer.ts';
+export { Adapters, type LoadAdapterOptions } from './training/adapters.ts';
+export {
+  createLora,
+  Lora,
+  type LoraBias,
+  type LoraInit,
+  LoraLayer,
+  type LoraOptions,
+  type LoraSettings,
+} from './training/lora.ts';
+export { defaultTargets, type TargetOptions } from './training/targets.ts';
+export type { SaveAdapterOptions } from './training/write_adapter.ts';

@@ -1,9 +1,11 @@
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Florence2, type ImageFeatures, TASKS, type TaskResult, UsageError } from '../src/index.ts';
 import { testBackend, withoutLeaks } from './backend.ts';
+import { temporaryFolder } from './weights/temporary.ts';
 
 const demo = fileURLToPath(new URL('../weights/demo', import.meta.url));
 const picture = (name: string) => fileURLToPath(new URL(`../docs/pictures/${name}.jpg`, import.meta.url));
@@ -137,6 +139,30 @@ test('a hook sees every step of a generation, and what it returns is used', asyn
   const plain = await model.run(street, '<CAPTION>', options);
   assert.equal(steps, [...steps.keys()]);
   assert.is.not(changed.answer, plain.answer);
+});
+
+test('an adapter: saved, loaded under another name, switched, and freed with the model', async () => {
+  const folder = join(temporaryFolder(), 'lora');
+  const features = await model.encodeImage(street); // the adapter is in the language model alone
+  const answer = async (of: Florence2) => (await of.run(features, '<CAPTION>', { ...short, numBeams: 1 })).answer;
+  const plain = await answer(model);
+  await withoutLeaks(async () => {
+    const other = await Florence2.load(demo, { backend: testBackend });
+    const { layers } = other.adapters.create('made', { r: 1, seed: 3 });
+    for (const { b } of layers.values()) b.load(Float32Array.from({ length: b.shape[0] }, (_, i) => Math.sin(i)));
+    await other.adapters.save('made', folder);
+    const changed = await answer(other);
+    assert.is.not(changed, plain);
+    await other.loadAdapter(folder, { name: 'loaded', scale: 0 });
+    assert.equal(other.adapters.active, ['loaded']);
+    assert.is(await answer(other), plain, 'at scale 0');
+    other.adapters.setScale('loaded', 1);
+    assert.is(await answer(other), changed, 'as it was saved');
+    other.adapters.activate();
+    assert.is(await answer(other), plain, 'switched off');
+    other.dispose();
+  });
+  features.dispose();
 });
 
 const refused: [what: string, call: (features: ImageFeatures) => Promise<unknown>, message: RegExp][] = [

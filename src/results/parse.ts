@@ -41,7 +41,7 @@ export function parse(answer: Answer, task: string, image: ImageSize, options: P
     case 'proposals':
       return { task: row.task, boxes: parseProposals(read, image), ...common };
     case 'phrases':
-      return { task: row.task, phrases: parsePhrases(read, image, keepUnicode), ...common };
+      return { task: row.task, phrases: parsePhrases(read, image, { keepUnicode }), ...common };
     case 'quads':
       return { task: row.task, quads: parseQuads(read, image, areaThreshold), ...common };
     case 'polygons':

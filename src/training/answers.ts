@@ -1,3 +1,5 @@
+import { readAnswer } from '../results/answer.ts';
+import { parsePhrases } from '../results/parse/boxes.ts';
 import { parse } from '../results/parse.ts';
 import { boxToTokens, type ImageSize, pointsToTokens } from '../text/locations.ts';
 import { strip } from '../text/python_strings.ts';
@@ -47,8 +49,11 @@ export function formatAnswer(task: string, answer: TypedAnswer | string, image: 
 }
 
 /** The inverse of `formatAnswer`: a text with location tokens as a typed answer, in pixels of an image of this size. */
-export const parseAnswer = (task: string, text: string, image: ImageSize): TypedAnswer =>
-  parse(text, task, image, { keepUnicode: true });
+export function parseAnswer(task: string, text: string, image: ImageSize): TypedAnswer {
+  if (taskInfo(task)?.answer !== 'phrases') return parse(text, task, image, { keepUnicode: true });
+  // Results leave out phrases that name nothing ("it"); as answers they are to be learnt.
+  return { phrases: parsePhrases(readAnswer(text), image, { keepUnicode: true, banned: new Set() }) };
+}
 
 /** Throws a UsageError where an answer is none for this task, naming the field. */
 export function checkAnswer(task: string, answer: TypedAnswer | string): void {

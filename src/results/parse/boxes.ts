@@ -23,9 +23,13 @@ export function parseProposals(answer: AnswerText, image: ImageSize): Box[] {
 }
 
 /** Phrases of a caption with their boxes; those that name nothing (`it`, `the image`) are left out. */
-export function parsePhrases(answer: AnswerText, image: ImageSize, keepUnicode: boolean): Phrase[] {
+export function parsePhrases(
+  answer: AnswerText,
+  image: ImageSize,
+  { keepUnicode, banned = BANNED_PHRASES }: { keepUnicode: boolean; banned?: ReadonlySet<string> },
+): Phrase[] {
   return labelledParts(answer, image)
-    .filter(({ label }) => !BANNED_PHRASES.has(label))
+    .filter(({ label }) => !banned.has(label))
     .map(({ label, start, length, boxes }) => ({
       phrase: asciiOnly(label, keepUnicode),
       ...scored(answer, [[start, start + length]]),

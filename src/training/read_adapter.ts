@@ -102,6 +102,7 @@ function sortTensors(file: TensorFile): { layers: Map<string, Pair>; others: Own
     pair[matrix === 'A' ? 'a' : 'b'] = tensor;
     layers.set(canonical, pair);
   }
+  // The table of embeddings first: a head is compared with it.
   others.sort((a, b) => Number(b.canonical === sharedName) - Number(a.canonical === sharedName));
   return { layers, others };
 }

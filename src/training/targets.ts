@@ -21,19 +21,22 @@ export interface TargetOptions {
  * The layers that targets name, in the model's order. Matches as PEFT does, where a name in a list counts only when it
  * is complete or follows a dot.
  *
- * @throws UsageError for a target, each entry of a list by itself, that names no layer
+ * @throws UsageError for a target or exclusion, each entry of a list by itself, that names no layer
  */
 export function matchTargets(model: Florence2Model, { targets = defaultTargets, exclude }: TargetOptions): string[] {
   const names = [...model.adaptable.keys()];
-  const found = new Set<string>();
-  for (const target of entries(targets)) {
-    const matches = names.filter(matcher(target, model));
-    if (matches.length === 0) throw noMatch(target, names, 'Adapters go on Linear and Conv2d layers');
-    for (const name of matches) found.add(name);
-  }
-  const excluded = entries(exclude ?? []).map(entry => matcher(entry, model));
-  const kept = names.filter(name => found.has(name) && !excluded.some(matches => matches(name)));
-  if (kept.length === 0) throw new UsageError('Every layer that the targets name is excluded.');
+  const matched = (spec: string | string[]): Set<string> =>
+    new Set(
+      entries(spec).flatMap(entry => {
+        const matches = names.filter(matcher(entry, model));
+        if (matches.length === 0) throw noMatch(entry, names, 'Adapters go on Linear and Conv2d layers');
+        return matches;
+      }),
+    );
+  const found = matched(targets);
+  const excluded = matched(exclude ?? []);
+  const kept = names.filter(name => found.has(name) && !excluded.has(name));
+  if (kept.length === 0) throw new UsageError('No layer is left to adapt: there are no targets, or all are excluded.');
   return kept;
 }
 

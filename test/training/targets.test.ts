@@ -70,7 +70,9 @@ const refused: [what: string, options: TargetOptions, message: RegExp][] = [
   ['a layer norm', { targets: ['norm1'] }, /Linear and Conv2d/],
   ['a depthwise convolution', { targets: ['conv1'] }, /Linear and Conv2d/],
   ['no regular expression', { targets: '(q_proj' }, /"\(q_proj" is no regular expression/],
-  ['everything excluded', { targets: ['fc1'], exclude: ['fc1'] }, /Every layer that the targets name is excluded/],
+  ['everything excluded', { targets: ['fc1'], exclude: ['fc1'] }, /No layer is left to adapt/],
+  ['no targets', { targets: [] }, /No layer is left to adapt/],
+  ['a misspelt exclusion', { exclude: ['fc_1'] }, /nothing is named fc_1\. .*fc1/],
 ];
 for (const [what, options, message] of refused) {
   test(`refused: ${what}`, () => {

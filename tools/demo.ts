@@ -1,58 +1,51 @@
 /**
- * Runs all 15 tasks with the checkpoint in weights/demo on the pictures in docs/pictures, prints the answers and draws
- * them into out/demo:
+ * Asks all 15 tasks, prints the answers and draws them into out/demo:
  *
  *     npm run demo [-- --model DIR|ID] [--backend NAME]
+ *
+ * The checkpoint in weights/demo is asked about drawn scenes that its training never saw, and the true answers stand
+ * beside its own; any other one is asked about the pictures in docs/pictures.
  */
-import { basename, join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { exitOnError } from '../src/cli/exit.ts';
 import { writeWhole } from '../src/cli/outputs.ts';
 import { reportLines } from '../src/cli/report.ts';
-import { decodeImage } from '../src/image/decode.ts';
-import { draw, Florence2, TASKS, type TaskArguments } from '../src/index.ts';
+import { draw, Florence2, type RawImage, taskInfo } from '../src/index.ts';
+import { pictureQuestions, type Question, sceneQuestions } from './demo/questions.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-
-/** The picture of each task, and what is asked about it. */
-const questions: Record<string, TaskArguments & { picture: string }> = {
-  '<OCR>': { picture: 'sign.jpg' },
-  '<OCR_WITH_REGION>': { picture: 'sign.jpg' },
-  '<REGION_TO_OCR>': { picture: 'sign.jpg', box: [168, 82, 600, 378] },
-  '<CAPTION_TO_PHRASE_GROUNDING>': { picture: 'street.jpg', text: 'A green car in front of a yellow house.' },
-  '<REFERRING_EXPRESSION_SEGMENTATION>': { picture: 'street.jpg', text: 'a green car' },
-  '<OPEN_VOCABULARY_DETECTION>': { picture: 'shapes.jpg', text: 'a red ball' },
-  '<REGION_TO_SEGMENTATION>': { picture: 'shapes.jpg', box: [94, 244, 278, 428] },
-  '<REGION_TO_CATEGORY>': { picture: 'shapes.jpg', box: [94, 244, 278, 428] },
-  '<REGION_TO_DESCRIPTION>': { picture: 'shapes.jpg', box: [94, 244, 278, 428] },
-};
-const otherwise = { picture: 'street.jpg' };
+const ours = join(root, 'weights/demo');
 
 async function demo(): Promise<void> {
   const { values } = parseArgs({
-    options: {
-      model: { type: 'string', default: join(root, 'weights/demo') },
-      backend: { type: 'string', default: 'auto' },
-    },
+    options: { model: { type: 'string', default: ours }, backend: { type: 'string', default: 'auto' } },
   });
   const model = await Florence2.load(values.model, { backend: values.backend as 'auto' });
   console.log(`${values.model} on ${model.backend.name}`);
-  const asked = TASKS.map(({ task, name }) => ({ task, name, ...(questions[task] ?? otherwise) }));
-  const pictures = [...new Set(asked.map(({ picture }) => picture))];
-  for (const picture of pictures) {
-    const image = await decodeImage(join(root, 'docs/pictures', picture));
-    const features = await model.encodeImage(image); // once, for all tasks on this picture
-    for (const { task, name, text, box } of asked.filter(question => question.picture === picture)) {
-      const result = await model.run(features, task, { text, box });
-      const drawing = join('out/demo', `${basename(picture, '.jpg')}.${name}.png`);
-      await writeWhole(join(root, drawing), await draw(image, result));
-      console.log(`\n${task} ${text ?? box?.toString() ?? ''} -> ${drawing}`);
-      for (const line of reportLines(result)) console.log(`  ${line}`);
-    }
-    features.dispose();
+  const questions = resolve(values.model) === resolve(ours) ? sceneQuestions() : await pictureQuestions();
+  for (const image of new Set(questions.map(question => question.image))) {
+    await askAbout(
+      model,
+      image,
+      questions.filter(question => question.image === image),
+    );
   }
   model.dispose();
+}
+
+async function askAbout(model: Florence2, image: RawImage, questions: Question[]): Promise<void> {
+  const features = await model.encodeImage(image); // once, for all tasks on this picture
+  for (const { task, name, text, box, truth } of questions) {
+    const result = await model.run(features, task, { text, box });
+    const drawing = join('out/demo', `${name}.${taskInfo(task).name}.png`);
+    await writeWhole(join(root, drawing), await draw(image, result));
+    console.log(`\n${task} ${text ?? Array.from(box ?? [], Math.round).join(',')} -> ${drawing}`);
+    for (const line of reportLines(result)) console.log(`  ${line}`);
+    for (const line of truth ? reportLines(truth) : []) console.log(`  (true: ${line})`);
+  }
+  features.dispose();
 }
 
 await exitOnError(demo);

@@ -28,7 +28,7 @@ function signThing({ word, box }: Sign): Thing {
   return { name: 'sign', description: `sign that says "${word}"`, box, polygon };
 }
 
-export const caption = (layout: Layout): string => list(thingsOf(layout).map(({ name }) => `a ${name}`));
+export const caption = (layout: Layout): string => list(thingsOf(layout).map(({ name }) => withArticle(name)));
 
 function detailedCaption(layout: Layout): string {
   const things = thingsOf(layout).map(({ description }) => `a ${description}`);
@@ -44,6 +44,8 @@ function moreDetailedCaption(layout: Layout): string {
   const word = sign ? ` The sign says "${sign.word}".` : '';
   return `The image shows ${list(things)}.${word} The background is ${background.tone} and ${background.kind}.`;
 }
+
+const withArticle = (name: string): string => `${/^[aeiou]/.test(name) ? 'an' : 'a'} ${name}`;
 
 /** `a`, `a and b`, `a, b and c` */
 const list = (parts: string[]): string =>
@@ -76,7 +78,7 @@ export function targetsOf(layout: Layout): Target[] {
     {
       task: '<CAPTION_TO_PHRASE_GROUNDING>',
       text: caption(layout),
-      answer: { phrases: things.map(({ name, box }) => ({ phrase: `a ${name}`, boxes: [{ box }] })) },
+      answer: { phrases: things.map(({ name, box }) => ({ phrase: withArticle(name), boxes: [{ box }] })) },
     },
     ...things.flatMap(thingTargets),
     { task: '<OCR>', answer: { text: sign?.word ?? '' } },
@@ -92,7 +94,7 @@ export function targetsOf(layout: Layout): Target[] {
 function thingTargets({ name, description, box, polygon }: Thing): Target[] {
   const mask = { instances: [{ label: '', polygons: [polygon] }] };
   return [
-    { task: '<REFERRING_EXPRESSION_SEGMENTATION>', text: `a ${name}`, answer: mask },
+    { task: '<REFERRING_EXPRESSION_SEGMENTATION>', text: withArticle(name), answer: mask },
     { task: '<REGION_TO_SEGMENTATION>', box, answer: mask },
     { task: '<OPEN_VOCABULARY_DETECTION>', text: name, answer: { boxes: [{ label: name, box }] } },
     { task: '<REGION_TO_CATEGORY>', box, answer: { text: name } },

@@ -1,0 +1,68 @@
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { decodeImage } from '../../src/image/decode.ts';
+import type { RawImage } from '../../src/image/types.ts';
+import { parse } from '../../src/results/parse.ts';
+import type { TaskResult } from '../../src/results/types.ts';
+import type { TaskArguments } from '../../src/text/prompt.ts';
+import { TASKS, type Task } from '../../src/text/tasks.ts';
+import { formatAnswer } from '../../src/training/answers.ts';
+import { SCENE_SIDE } from './layout.ts';
+import { drawScene, type Scene } from './scene.ts';
+import { HELD_OUT_SEED } from './seeds.ts';
+
+/** One thing to ask in the demo. */
+export interface Question extends TaskArguments {
+  task: Task;
+  /** What the image is called. */
+  name: string;
+  image: RawImage;
+  /** The true answer, where it is known. */
+  truth?: TaskResult;
+}
+
+/** Every task once, on scenes that training never saw. */
+export function sceneQuestions(): Question[] {
+  const crowded: NamedScene[] = [];
+  const signed: NamedScene[] = [];
+  for (let index = 0; crowded.length < 4 || signed.length < 3; index++) {
+    const scene = { ...drawScene(HELD_OUT_SEED, index), name: `scene-${index}` };
+    if (scene.sign && scene.objects.length === 2) signed.push(scene);
+    if (scene.objects.length === 3) crowded.push(scene);
+  }
+  return TASKS.map(({ task }, i) => {
+    const { name, image, targets } = task.includes('OCR') ? signed[i % 3] : crowded[i % 4];
+    const { text, box, answer } = targets.find(target => target.task === task)!;
+    const size = { width: SCENE_SIDE, height: SCENE_SIDE };
+    return { task, text, box, name, image, truth: parse(formatAnswer(task, answer, size), task, size) };
+  });
+}
+
+type NamedScene = Scene & { name: string };
+
+/** What is asked about the pictures in docs/pictures. */
+const pictureTasks: Record<string, TaskArguments & { picture: string }> = {
+  '<OCR>': { picture: 'sign.jpg' },
+  '<OCR_WITH_REGION>': { picture: 'sign.jpg' },
+  '<REGION_TO_OCR>': { picture: 'sign.jpg', box: [168, 82, 600, 378] },
+  '<CAPTION_TO_PHRASE_GROUNDING>': { picture: 'street.jpg', text: 'A green car in front of a yellow house.' },
+  '<REFERRING_EXPRESSION_SEGMENTATION>': { picture: 'street.jpg', text: 'a green car' },
+  '<OPEN_VOCABULARY_DETECTION>': { picture: 'shapes.jpg', text: 'a red ball' },
+  '<REGION_TO_SEGMENTATION>': { picture: 'shapes.jpg', box: [94, 244, 278, 428] },
+  '<REGION_TO_CATEGORY>': { picture: 'shapes.jpg', box: [94, 244, 278, 428] },
+  '<REGION_TO_DESCRIPTION>': { picture: 'shapes.jpg', box: [94, 244, 278, 428] },
+};
+const otherwise = { picture: 'street.jpg' };
+
+/** Every task once, on the pictures in docs/pictures. */
+export async function pictureQuestions(): Promise<Question[]> {
+  const folder = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
+  const images = new Map<string, RawImage>();
+  const questions: Question[] = [];
+  for (const { task } of TASKS) {
+    const { picture, text, box } = { text: undefined, box: undefined, ...(pictureTasks[task] ?? otherwise) };
+    if (!images.has(picture)) images.set(picture, await decodeImage(join(folder, picture)));
+    questions.push({ task, text, box, name: basename(picture, '.jpg'), image: images.get(picture)! });
+  }
+  return questions;
+}

@@ -111,11 +111,11 @@ function moved(targets: readonly Target[], { width, height }: RawImage, changes:
     .filter(target => target !== undefined);
 }
 
-function refusePlaces({ targets, source }: DecodedExample): void {
+function refusePlaces({ targets }: DecodedExample): void {
   const target = targets.find(holdsPlace);
   if (!target) return;
   throw new UsageError(
-    `${source}: the prompt ${JSON.stringify(target.task)} is one of your own and has location tokens, which a flip, crop or scale cannot move. Change colours alone.`,
+    `The prompt ${JSON.stringify(target.task)} is one of your own and has location tokens, which a flip, crop or scale cannot move. Change colours alone.`,
   );
 }
 

@@ -333,8 +333,8 @@ test('options out of range, and places that nobody can move, are refused', () =>
     [{ flip: 1.5 }, own, /^The augmentation flip is 1\.5, expected a number from 0 to 1/],
     [{ brightness: Number.NaN }, own, /^The augmentation brightness is NaN/],
     [{ crop: 0 }, own, /^The augmentation crop is 0, which would leave nothing/],
-    [{ flip: 0.1 }, own, /^here: the prompt "Where is the dog\?" is one of your own and has location tokens/],
-    [{ scale: 0.5 }, { task: 'What is at <loc_5>?', answer: 'a dog' }, /^here: the prompt "What is at/],
+    [{ flip: 0.1 }, own, /^The prompt "Where is the dog\?" is one of your own and has location tokens/],
+    [{ scale: 0.5 }, { task: 'What is at <loc_5>?', answer: 'a dog' }, /^The prompt "What is at/],
   ];
   for (const [options, target, message] of cases) {
     assert.throws(

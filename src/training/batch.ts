@@ -99,6 +99,24 @@ export function collate(
   };
 }
 
+/**
+ * Splits targets into at most two groups by the length of their answers, where that saves a quarter of the padding's
+ * and answers' positions or more: the decoder runs each group at its own length.
+ *
+ * @returns the numbers of the targets in each group
+ */
+export function lengthGroups(targets: readonly TokenizedTarget[]): number[][] {
+  const length = (i: number): number => targets[i].answerIds.length;
+  const sorted = targets.map((_, i) => i).sort((a, b) => length(a) - length(b));
+  const longest = length(sorted.at(-1)!);
+  const positions = (split: number): number =>
+    (split === 0 ? 0 : split * length(sorted[split - 1])) + (sorted.length - split) * longest;
+  const splits = sorted.map((_, split) => split);
+  const best = splits.reduce((best, split) => (positions(split) < positions(best) ? split : best), 0);
+  if (positions(best) > 0.75 * positions(0)) return [sorted];
+  return [sorted.slice(0, best), sorted.slice(best)];
+}
+
 export function disposeBatch({ imageIndex, promptIds, promptMask, decoderInputIds, labels, weights }: Batch): void {
   tf.dispose([imageIndex, promptIds, promptMask ?? [], decoderInputIds, labels, weights]);
 }

@@ -22,8 +22,9 @@ export function answerLosses(
   const [R, T, V] = logits.shape;
   return tf.tidy(() => {
     const logProbs = tf.logSoftmax(tf.reshape(logits, [R * T, V])); // [R · T, V]
-    const target = tf.oneHot(tf.reshape(labels, [-1]), V, 1 - smoothing + smoothing / V, smoothing / V); // [R · T, V]
-    const losses = tf.neg(tf.sum(tf.mul(tf.cast(target, 'float32'), logProbs), 1)); // [R · T]
+    const [on, off] = [1 - smoothing + smoothing / V, smoothing / V];
+    const target = tf.oneHot(tf.reshape(labels, [-1]), V, on, off, 'float32'); // [R · T, V]
+    const losses = tf.neg(tf.sum(tf.mul(target, logProbs), 1)); // [R · T]
     return tf.sum(tf.mul(tf.reshape(losses, [R, T]), weights), 1) as tf.Tensor1D;
   });
 }

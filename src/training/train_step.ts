@@ -3,7 +3,7 @@ import { Florence2Error } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { HookRegistry, Hooks } from '../internals/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
-import { type Batch, collate, disposeBatch, labelWeights } from './batch.ts';
+import { collate, disposeBatch, labelWeights, lengthGroups } from './batch.ts';
 import { clipFactor, globalNorm } from './clip.ts';
 import type { FeatureCache } from './feature_cache.ts';
 import { batchLosses } from './forward.ts';
@@ -81,11 +81,16 @@ async function addBatch(
   if (targets.length === 0) return;
   const weights = labelWeights(targets, labelOptions(context));
   const imageIndex = images.flatMap((image, i) => image.targets.map(() => i));
-  const batch = collate(targets, imageIndex, weights, model.config.text);
+  const groups = lengthGroups(targets);
+  const batches = groups.map(group => {
+    const pick = <T>(list: T[]): T[] => group.map(i => list[i]);
+    return collate(pick(targets), pick(imageIndex), pick(weights), model.config.text);
+  });
   const input = visionLearns ? pixelBatch(images, preprocessor) : await frozenMaps(model, images, preprocessor, cache);
   const pass = (h: Hooks): tf.Tensor1D => {
     const features = visionLearns ? model.encodeImage(input, h) : model.projectMap(input, h); // [I, 1 + N, D]
-    return batchLosses(model, features, batch, settings.labelSmoothing, h);
+    const losses = batches.map(batch => batchLosses(model, features, batch, settings.labelSmoothing, h));
+    return h.block('', (_, ...losses) => tf.concat(losses) as tf.Tensor1D, ...losses); // [R], group by group
   };
   const checkpoint = settings.gradientCheckpointing ?? visionLearns;
   let made: ReturnType<typeof lossAndGradients>;
@@ -93,7 +98,7 @@ async function addBatch(
     made = lossAndGradients(pass, trainable, scale, hooks, checkpoint);
   } finally {
     input.dispose();
-    disposeBatch(batch as Batch);
+    batches.forEach(disposeBatch);
   }
   for (const [parameter, gradient] of made.gradients) {
     const before = gradients.get(parameter);
@@ -102,8 +107,8 @@ async function addBatch(
   }
   const values = await made.losses.data();
   made.losses.dispose();
-  targets.forEach(({ task }, i) => {
-    losses.add(task, values[i], sum(weights[i]));
+  groups.flat().forEach((target, i) => {
+    losses.add(targets[target].task, values[i], sum(weights[target]));
   });
 }
 

@@ -26,6 +26,8 @@ import { Validation } from './validation.ts';
 import { frozenMaps } from './vision_maps.ts';
 import { writeAdapter } from './write_adapter.ts';
 
+export type { TrainerOptions };
+
 /** How a run ended. */
 export interface TrainingSummary {
   /** Steps done, those before a resumption too. */
@@ -41,8 +43,8 @@ export interface TrainingSummary {
 /** Name of the adapter that a run trains. */
 const ADAPTER = 'training';
 
-/** What wasm has no gradient kernels for: convolutions, and rows of a table. */
-const NOT_ON_WASM = /^(vision_tower|multi_modal_projector)\.|^language_model\.shared\./;
+/** What has no gradients on wasm: convolutions, rows of a table, and the head, which reads a copy that lies otherwise. */
+const NOT_ON_WASM = /^(vision_tower|multi_modal_projector)\.|^language_model\.shared\.|^lm_head\.weight$/;
 
 function checkBackend(trainable: readonly Parameter[], backend: string): void {
   const wrong = backend === 'wasm' ? trainable.find(({ name }) => NOT_ON_WASM.test(name)) : undefined;

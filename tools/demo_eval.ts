@@ -11,7 +11,7 @@ import { UsageError } from '../src/errors.ts';
 import { Florence2 } from '../src/index.ts';
 import type { BackendName } from '../src/runtime/backend.ts';
 import { type DemoFigures, evaluate, FIGURES, type FigureName } from './demo/evaluate.ts';
-import { HELD_OUT_SEED, TRAINING_SEED } from './demo/seeds.ts';
+import { HELD_OUT_SEED, TRAINING_SEEDS } from './demo/seeds.ts';
 
 const folder = fileURLToPath(new URL('../weights/demo', import.meta.url));
 
@@ -24,7 +24,7 @@ async function main(): Promise<void> {
   const scenes = wholeNumber('scenes', values.scenes ?? '500', 1);
   const model = values.model ?? folder;
   const florence = await Florence2.load(model, { backend: (values.backend ?? 'auto') as BackendName | 'auto' });
-  if (seed === TRAINING_SEED) process.stderr.write(`Seed ${seed} is that of the training scenes.\n`);
+  if ((TRAINING_SEEDS as readonly number[]).includes(seed)) console.error(`Seed ${seed} is that of training scenes.`);
   const bars = new ProgressBars();
   const onProgress = (done: number) => bars.show('Evaluating', done, scenes, 'scenes');
   const measured = await evaluate(florence, { seed, scenes, onProgress });

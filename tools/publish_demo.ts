@@ -1,0 +1,89 @@
+/**
+ * Makes weights/demo of a finished training: fp16 weights, measured, with a card that says what was found.
+ *
+ *     npx tsx tools/publish_demo.ts DIR [--scenes N] [--backend NAME]
+ *
+ * DIR is the output folder of `npm run train:demo`.
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { exitOnError } from '../src/cli/exit.ts';
+import { UsageError } from '../src/errors.ts';
+import { Florence2 } from '../src/index.ts';
+import type { BackendName } from '../src/runtime/backend.ts';
+import type { StepRecord, ValidationRecord } from '../src/training/log/records.ts';
+import { elementCount } from '../src/weights/tensor_file.ts';
+import { writeCheckpoint } from '../src/weights/write_checkpoint.ts';
+import { evaluate } from './demo/evaluate.ts';
+import { modelCard, type StageFacts } from './demo/model_card.ts';
+import { HELD_OUT_SEED } from './demo/seeds.ts';
+import { imagesPerStep, stages, targetsPerImage } from './demo/stages.ts';
+import { writeJson } from './random_checkpoint.ts';
+
+const stageNames = stages(0).map(({ name }) => name);
+const targetsPerStep = imagesPerStep * targetsPerImage;
+const published = fileURLToPath(new URL('../weights/demo', import.meta.url));
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      scenes: { type: 'string', default: '500' },
+      backend: { type: 'string', default: 'auto' },
+      output: { type: 'string', default: published },
+    },
+  });
+  const [run] = positionals;
+  if (positionals.length !== 1) throw new UsageError('Give the output folder of the training.');
+  const backend = values.backend as BackendName | 'auto';
+  const facts = await Promise.all(stageNames.map(name => readStage(run, name)));
+  await halve(join(run, stageNames.at(-1)!, 'latest'), values.output, backend);
+  const florence = await Florence2.load(values.output, { backend }); // what is published is what is measured
+  const measured = await evaluate(florence, { seed: HELD_OUT_SEED, scenes: Number(values.scenes) });
+  const loaded = [...florence.model.parameters.values()].filter(parameter => parameter.loaded);
+  const card = modelCard({
+    measured,
+    training: {
+      stages: facts,
+      backend: florence.backend.name,
+      machine: `${cpus().length} cores (${cpus()[0].model.trim()})`,
+    },
+    parameters: loaded.reduce((sum, { shape }) => sum + elementCount(shape), 0),
+    tokens: florence.config.text.vocabSize,
+  });
+  florence.dispose();
+  await writeFile(join(values.output, 'README.md'), card);
+  console.log(card);
+}
+
+/** Writes the checkpoint with its weights in fp16. */
+async function halve(from: string, to: string, backend: BackendName | 'auto'): Promise<void> {
+  const florence = await Florence2.load(from, { backend });
+  await rm(to, { recursive: true, force: true });
+  await mkdir(to, { recursive: true });
+  await writeCheckpoint(florence.model, from, to, 'F16');
+  const config = JSON.parse(await readFile(join(to, 'config.json'), 'utf8'));
+  await writeJson(to, 'config.json', { ...config, torch_dtype: 'float16' });
+  // What a run is resumed from is no part of a checkpoint.
+  await rm(join(to, 'training_state.json'), { force: true });
+  florence.dispose();
+}
+
+async function readStage(run: string, name: string): Promise<StageFacts> {
+  const file = join(run, name, 'metrics.jsonl');
+  if (!existsSync(file)) throw new UsageError(`${run} has no ${name}/metrics.jsonl: is the training finished?`);
+  const lines = (await readFile(file, 'utf8')).trim().split('\n');
+  const records = lines.map(line => JSON.parse(line) as StepRecord | ValidationRecord);
+  const steps = records.filter((record): record is StepRecord => 'gradNorm' in record);
+  const curve = records.filter((record): record is ValidationRecord => 'metrics' in record);
+  return {
+    ...{ name, curve, steps: steps.length, targets: steps.length * targetsPerStep },
+    hours: steps.reduce((seconds, { samplesPerSecond }) => seconds + targetsPerStep / samplesPerSecond, 0) / 3600,
+  };
+}
+
+await exitOnError(main);

@@ -1,0 +1,90 @@
+/**
+ * Trains the demo checkpoint from scratch on drawn scenes. It takes hours, can be stopped at any time (Ctrl-C), and
+ * goes on from where it was when it is started again:
+ *
+ *     npm run train:demo -- [--output DIR] [--backend NAME] [--steps N]
+ *
+ * `--steps` are those of the stage that sees whole scenes; with fewer than it has done it ends there and cools down.
+ * The result is in DIR/cool-down/latest: `npx tsx tools/publish_demo.ts DIR` makes weights/demo of it.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { exitOnError, interruptSignal } from '../src/cli/exit.ts';
+import { UsageError } from '../src/errors.ts';
+import { Florence2 } from '../src/index.ts';
+import type { BackendName } from '../src/runtime/backend.ts';
+import type { StepRecord, ValidationRecord } from '../src/training/log/records.ts';
+import { Trainer, type TrainerOptions } from '../src/training/trainer.ts';
+import { writeUntrainedDemo } from './demo/checkpoint.ts';
+import { sceneDataset } from './demo/dataset.ts';
+import { VALIDATION_SEED } from './demo/seeds.ts';
+import { imagesPerStep, type Stage, stages, targetsPerImage } from './demo/stages.ts';
+
+/** More than are drawn: their order does not depend on how long a stage is. */
+const trainingScenes = 2 ** 20;
+const validationScenes = 60;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      output: { type: 'string', default: fileURLToPath(new URL('../out/train-demo', import.meta.url)) },
+      backend: { type: 'string', default: 'auto' },
+      steps: { type: 'string', default: '20000' },
+    },
+  });
+  if (!/^[1-9]\d*$/.test(values.steps)) throw new UsageError(`--steps must be a whole number, not ${values.steps}.`);
+  const signal = interruptSignal();
+  let start = join(values.output, 'untrained');
+  if (!existsSync(join(start, 'model.safetensors'))) await writeUntrainedDemo(start, 0);
+  for (const stage of stages(Number(values.steps))) {
+    const florence = await Florence2.load(start, { backend: values.backend as BackendName | 'auto' });
+    const output = join(values.output, stage.name);
+    const { stopped } = await new Trainer(florence, options(stage, output)).run({ signal });
+    florence.dispose();
+    if (stopped) return console.log('Stopped. Start it again to go on.');
+    start = join(output, 'latest');
+  }
+  console.log(`Trained: ${start}`);
+}
+
+function options({ name, seed, scenes, steps, ...rates }: Stage, output: string): TrainerOptions {
+  return {
+    ...rates,
+    output,
+    train: sceneDataset(seed, trainingScenes, { ...scenes, targets: targetsPerImage }),
+    valid: sceneDataset(VALIDATION_SEED, validationScenes, scenes),
+    maxSteps: steps,
+    batchSize: imagesPerStep,
+    freeze: [],
+    gradientCheckpointing: false,
+    dropout: false, // scenes never come twice
+    locationWeight: 0.3, // or outlines, which are long, would drown the words
+    validateEvery: 1000,
+    saveEvery: 250,
+    resume: true,
+    onStep: record => printStep(name, steps, record),
+    onValidation: printValidation,
+  };
+}
+
+function printStep(stage: string, steps: number, record: StepRecord): void {
+  const { step, loss, learningRate, gradNorm, samplesPerSecond, secondsLeft } = record;
+  if (step % 50 !== 0) return;
+  const left = `${Math.floor(secondsLeft / 3600)} h ${Math.round((secondsLeft % 3600) / 60)} min left`;
+  const rates = `rate ${learningRate.toExponential(1)}, gradient ${gradNorm.toFixed(2)}`;
+  console.log(
+    `${stage} ${step}/${steps}  loss ${loss.toFixed(3)}  ${rates}, ${samplesPerSecond.toFixed(1)} scenes/s, ${left}`,
+  );
+}
+
+function printValidation({ step, loss, metrics }: ValidationRecord): void {
+  console.log(`after ${step} steps: validation loss ${loss.toFixed(3)}`);
+  for (const [task, values] of Object.entries(metrics)) {
+    const shown = Object.entries(values).filter(([name]) => !/^AP\/|^count$/.test(name));
+    console.log(`  ${task.padEnd(36)} ${shown.map(([name, value]) => `${name} ${value.toFixed(3)}`).join('  ')}`);
+  }
+}
+
+await exitOnError(main);

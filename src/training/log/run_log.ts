@@ -1,29 +1,107 @@
-import { appendFile, readFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeWhole } from '../../cli/outputs.ts';
+import { isRecord } from '../../json_fields.ts';
+import { taskInfo } from '../../text/tasks.ts';
+import { drawCurves } from './curves.ts';
 import type { StepRecord, ValidationRecord } from './records.ts';
+import { EventFile } from './tensorboard.ts';
 
-/** The records of a run, a line each in metrics.jsonl of its folder. */
+/** A line of metrics.jsonl. */
+export type LogLine = ({ kind: 'step' } & StepRecord) | ({ kind: 'validation' } & ValidationRecord);
+
+/** The longest time that curves.svg stays as it is while steps go on. */
+const REDRAW_SECONDS = 60;
+
+/**
+ * What a run says about itself, in its folder: metrics.jsonl with a line for each step and validation, TensorBoard
+ * events of the same, and curves.svg. Each line is written at once, so that a process which is killed loses none.
+ */
 export class RunLog {
-  private constructor(private readonly file: string) {}
+  private drawn = performance.now();
 
-  /** @param resumeFromStep lines of later steps are dropped, and a last line that was cut off */
+  private constructor(
+    private readonly folder: string,
+    private readonly steps: StepRecord[],
+    private readonly validations: ValidationRecord[],
+    private readonly lines: FileHandle,
+    private readonly events: EventFile,
+  ) {}
+
+  /**
+   * Opens the log of a run whose folder exists.
+   *
+   * @param resumeFromStep steps that the run has done: what was logged of later ones, before it was cut off, is dropped,
+   *   and so are broken lines. Default 0: a new run
+   */
   static async open(folder: string, { resumeFromStep = 0 }: { resumeFromStep?: number } = {}): Promise<RunLog> {
     const file = join(folder, 'metrics.jsonl');
-    const text = await readFile(file, 'utf8').catch(() => '');
-    const lines = text.split('\n').slice(0, -1);
-    const kept = lines.filter(line => JSON.parse(line).step <= resumeFromStep);
-    await writeWhole(file, new TextEncoder().encode(kept.map(line => `${line}\n`).join('')));
-    return new RunLog(file);
+    const kept = (await readLog(file)).filter(({ step }) => step <= resumeFromStep);
+    await writeWhole(file, Buffer.from(kept.map(line => `${JSON.stringify(line)}\n`).join('')));
+    const steps = kept.filter(line => line.kind === 'step');
+    const validations = kept.filter(line => line.kind === 'validation');
+    const lines = await open(file, 'a');
+    return new RunLog(folder, steps, validations, lines, await EventFile.create(folder, resumeFromStep + 1));
   }
 
-  step(record: StepRecord): Promise<void> {
-    return appendFile(this.file, `${JSON.stringify(record)}\n`);
+  async step(record: StepRecord): Promise<void> {
+    this.steps.push(record);
+    await this.write({ kind: 'step', ...record });
+    const { step, loss, learningRate, gradNorm, samplesPerSecond, taskLosses } = record;
+    const values = { loss, learningRate, gradNorm, samplesPerSecond, ...lossesByTask(taskLosses) };
+    await this.events.scalars(step, grouped('train', values));
+    if (performance.now() - this.drawn > 1000 * REDRAW_SECONDS) await this.draw();
   }
 
-  validation(record: ValidationRecord): Promise<void> {
-    return appendFile(this.file, `${JSON.stringify(record)}\n`);
+  async validation(record: ValidationRecord): Promise<void> {
+    this.validations.push(record);
+    await this.write({ kind: 'validation', ...record });
+    const { step, loss, metrics, taskLosses } = record;
+    const byTask = Object.entries(metrics).map(([task, values]) => grouped(nameOf(task), values));
+    await this.events.scalars(step, grouped('valid', Object.assign({ loss, ...lossesByTask(taskLosses) }, ...byTask)));
+    await this.draw();
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    await this.draw();
+    await this.lines.close();
+    await this.events.close();
+  }
+
+  private async write(line: LogLine): Promise<void> {
+    await this.lines.appendFile(`${JSON.stringify(line)}\n`);
+  }
+
+  private async draw(): Promise<void> {
+    await writeWhole(join(this.folder, 'curves.svg'), Buffer.from(drawCurves(this.steps, this.validations)));
+    this.drawn = performance.now();
+  }
 }
+
+/** The lines of metrics.jsonl; none where there is no such file. What was not written to its end is passed over. */
+export async function readLog(file: string): Promise<LogLine[]> {
+  const text = await readFile(file, 'utf8').catch(error => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  });
+  return text.split('\n').flatMap(line => parseLine(line) ?? []);
+}
+
+function parseLine(line: string): LogLine | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return isRecord(value) && Number.isInteger(value.step) && 'kind' in value
+      ? (value as unknown as LogLine)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const nameOf = (task: string): string => taskInfo(task)?.name ?? task;
+
+const lossesByTask = (losses: Record<string, number>): Record<string, number> =>
+  Object.fromEntries(Object.entries(losses).map(([task, loss]) => [`${nameOf(task)}/loss`, loss]));
+
+const grouped = (group: string, values: Record<string, number>): Record<string, number> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [`${group}/${name}`, value]));

@@ -1,0 +1,110 @@
+import { escapeXml } from '../../results/draw_text.ts';
+import { brief, linearTicks, logTicks } from './ticks.ts';
+
+export type Point = readonly [x: number, y: number];
+
+export interface Series {
+  /** In the legend; a series without a name is not listed. */
+  name?: string;
+  /** Behind the name, before the last value: what the values are. */
+  unit?: string;
+  points: readonly Point[];
+  color: string;
+  /** Of the line, in pixels. Default 1.75. */
+  width?: number;
+  /** Default 1. */
+  opacity?: number;
+  /** Default false. */
+  dashed?: boolean;
+  /** A dot at each point. Default false. */
+  dots?: boolean;
+}
+
+/** An interval of an axis. */
+export type Range = readonly [low: number, high: number];
+
+export interface Chart {
+  title: string;
+  series: readonly Series[];
+  /** Steps. */
+  x: Range;
+  y: Range;
+  /** Of the y axis. Default linear. */
+  scale?: 'linear' | 'log';
+}
+
+/** Pixels. */
+export const CHART_WIDTH = 1080;
+const plot = { left: 64, right: 764, top: 44 };
+const legend = { left: 790, right: CHART_WIDTH - 24, line: 18 };
+const least = 180; // height of a plot
+const below = 46; // the tick labels, and room to the next chart
+
+/** As high as its legend needs. */
+const plotHeight = ({ series }: Chart): number => Math.max(least, series.filter(listed).length * legend.line);
+
+export const chartHeight = (chart: Chart): number => plot.top + plotHeight(chart) + below;
+
+/** One chart over steps as an SVG group that begins at `top`: grid, lines, and a legend with each line's last value. */
+export function chartSvg(chart: Chart, top: number): string {
+  const { title, series, x, y, scale = 'linear' } = chart;
+  const bottom = plot.top + plotHeight(chart);
+  const toX = linear(x, [plot.left, plot.right]);
+  const bend = scale === 'log' ? Math.log10 : (value: number) => value;
+  const bent = linear([bend(y[0]), bend(y[1])], [bottom, plot.top]);
+  const toY = (value: number) => bent(bend(value));
+  const levels = scale === 'log' ? logTicks(y[0], y[1], 9) : linearTicks(y[0], y[1], 5);
+  const clip = `plot-${top}`;
+  const inner = `x="${plot.left - 4}" y="${plot.top - 4}" width="${plot.right - plot.left + 8}" height="${bottom - plot.top + 8}"`;
+  return [
+    `<g transform="translate(0 ${top})">`,
+    `<text class="title" x="${plot.left}" y="26">${escapeXml(title)}</text>`,
+    `<text class="tick" x="${plot.left - 14}" y="${bottom + 19}" text-anchor="end">step</text>`,
+    ...levels.map(level => levelSvg(round(toY(level)), brief(level))),
+    ...linearTicks(x[0], x[1], 8).map(tick => tickSvg(round(toX(tick)), bottom, brief(tick))),
+    `<path class="axis" d="M${plot.left} ${bottom}H${plot.right}"/>`,
+    `<clipPath id="${clip}"><rect ${inner}/></clipPath>`,
+    `<g clip-path="url(#${clip})">`,
+    ...series.map(one => lineSvg(one, toX, toY)),
+    '</g>',
+    ...series.filter(listed).map(legendSvg),
+    '</g>',
+  ].join('\n');
+}
+
+const listed = ({ name }: Series): boolean => name !== undefined;
+
+function lineSvg({ points, color, width = 1.75, opacity = 1, dashed, dots }: Series, toX: Scale, toY: Scale): string {
+  const places = points.map(([x, y]) => `${round(toX(x))} ${round(toY(y))}`);
+  const stroke = `class="line${dashed ? ' dashed' : ''}" stroke="${color}"`;
+  const line = `<path ${stroke} stroke-width="${width}" stroke-opacity="${opacity}" d="M${places.join('L')}"/>`;
+  // A line of no length is a dot, for its ends are round.
+  const marks = dots || places.length === 1 ? places.map(place => `M${place}h0`).join('') : '';
+  const dotted = `<path class="line" stroke="${color}" stroke-width="${width * 2.6}" d="${marks}"/>`;
+  return [places.length > 1 ? line : '', marks === '' ? '' : dotted].join('');
+}
+
+function legendSvg({ name = '', unit = '', color, dashed, points }: Series, row: number): string {
+  const y = plot.top + 8 + row * legend.line;
+  const last = points.length > 0 ? brief(points.at(-1)![1]) : '';
+  return [
+    `<path class="line${dashed ? ' dashed' : ''}" stroke="${color}" stroke-width="2.5" d="M${legend.left} ${y}h16"/>`,
+    `<text x="${legend.left + 25}" y="${y + 4}">${escapeXml(name)}</text>`,
+    `<text class="value" x="${legend.right}" y="${y + 4}">${escapeXml(`${unit} ${last}`.trim())}</text>`,
+  ].join('');
+}
+
+const levelSvg = (y: number, label: string): string =>
+  `<path class="grid" d="M${plot.left} ${y}H${plot.right}"/><text class="tick" x="${plot.left - 9}" y="${y + 4}" text-anchor="end">${label}</text>`;
+
+const tickSvg = (x: number, bottom: number, label: string): string =>
+  `<path class="axis" d="M${x} ${bottom}v4"/><text class="tick" x="${x}" y="${bottom + 19}" text-anchor="middle">${label}</text>`;
+
+type Scale = (value: number) => number;
+
+const linear =
+  ([a, b]: Range, [c, d]: Range): Scale =>
+  value =>
+    c + ((value - a) / (b - a)) * (d - c);
+
+const round = (value: number): number => Math.round(value * 10) / 10;

@@ -1,0 +1,80 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { tfRecord } from './tfrecord.ts';
+
+/**
+ * Writes scalars to a file of TensorBoard events, which `tensorboard --logdir` shows: TFRecords of Event messages, by
+ * tensorflow/core/util/event.proto and framework/summary.proto.
+ */
+export class EventFile {
+  private constructor(
+    readonly path: string,
+    private readonly file: FileHandle,
+  ) {}
+
+  /**
+   * Begins a file in a folder that exists. Events of step `firstStep` and after in the folder's other files are left
+   * over from a run that was cut off, and TensorBoard is told to forget them.
+   */
+  static async create(folder: string, firstStep: number): Promise<EventFile> {
+    const time = Date.now() / 1000;
+    const path = join(folder, `events.out.tfevents.${Math.floor(time).toString().padStart(10, '0')}.${hostname()}`);
+    const events = new EventFile(path, await open(path, 'a'));
+    await events.append(fileVersionEvent(time), sessionStartEvent(time, firstStep));
+    return events;
+  }
+
+  /** Values after so many steps, by name; a `/` in a name makes a group. */
+  async scalars(step: number, values: Record<string, number>): Promise<void> {
+    await this.append(scalarsEvent(Date.now() / 1000, step, values));
+  }
+
+  async close(): Promise<void> {
+    await this.file.close();
+  }
+
+  private async append(...events: Uint8Array[]): Promise<void> {
+    await this.file.appendFile(Buffer.concat(events.map(tfRecord)));
+  }
+}
+
+/** The first event of a file. */
+export const fileVersionEvent = (time: number): Uint8Array => message(double(1, time), bytes(3, text('brain.Event:2')));
+
+/** The status START of a SessionLog. */
+export const sessionStartEvent = (time: number, step: number): Uint8Array =>
+  message(double(1, time), varint(2, step), bytes(7, varint(1, 1)));
+
+/** @param time in seconds since 1970 */
+export function scalarsEvent(time: number, step: number, values: Record<string, number>): Uint8Array {
+  const summary = Object.entries(values).map(([tag, value]) => bytes(1, message(bytes(1, text(tag)), float(2, value))));
+  return message(double(1, time), varint(2, step), bytes(5, message(...summary)));
+}
+
+/** Protocol buffers: each field is its number and kind of encoding, then its value. */
+const message = (...fields: Uint8Array[]): Uint8Array => Buffer.concat(fields);
+
+const varint = (field: number, value: number): Uint8Array => Uint8Array.from([...digits(field * 8), ...digits(value)]);
+
+const bytes = (field: number, value: Uint8Array): Uint8Array =>
+  Uint8Array.from([...digits(field * 8 + 2), ...digits(value.length), ...value]);
+
+function double(field: number, value: number): Uint8Array {
+  const encoded = Buffer.alloc(8);
+  encoded.writeDoubleLE(value);
+  return Uint8Array.from([...digits(field * 8 + 1), ...encoded]);
+}
+
+function float(field: number, value: number): Uint8Array {
+  const encoded = Buffer.alloc(4);
+  encoded.writeFloatLE(value);
+  return Uint8Array.from([...digits(field * 8 + 5), ...encoded]);
+}
+
+/** A whole number of at least 0 in groups of 7 bits, lowest first; the high bit says that more follow. */
+function digits(value: number): number[] {
+  return value < 128 ? [value] : [(value % 128) + 128, ...digits(Math.floor(value / 128))];
+}
+
+const text = (value: string): Uint8Array => Buffer.from(value, 'utf8');

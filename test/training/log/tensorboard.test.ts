@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { basename } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { EventFile, fileVersionEvent, scalarsEvent, sessionStartEvent } from '../../../src/training/log/tensorboard.ts';
+import { tfRecord } from '../../../src/training/log/tfrecord.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
+
+/** Encoded by the Event message of the Python package tensorboard 2.21.0. */
+const events: [what: string, event: Uint8Array, hex: string][] = [
+  ['file version', fileVersionEvent(1700000000.25), '0900001040fc54d9411a0d627261696e2e4576656e743a32'],
+  ['session start', sessionStartEvent(1700000000.25, 7), '0900001040fc54d94110073a020801'],
+  [
+    'scalars',
+    scalarsEvent(1700000001.5, 300, { 'train/loss': 0.5, 'valid/od/AP/dög': 0.1 }),
+    '0900006040fc54d94110ac022a2c0a110a0a747261696e2f6c6f7373150000003f0a170a1076616c69642f6f642f41502f64c3b66715cdcccc3d',
+  ],
+];
+
+for (const [what, event, hex] of events) {
+  test(`the event ${what}`, () => assert.is(Buffer.from(event).toString('hex'), hex));
+}
+
+test('a file is a version, the start of a session, and what follows', async () => {
+  const file = await EventFile.create(temporaryFolder(), 7);
+  await file.scalars(8, { loss: 1 });
+  await file.close();
+  const [, time, host] = /^events\.out\.tfevents\.(\d{10})\.(.*)$/.exec(basename(file.path)) ?? [];
+  assert.is(host, hostname());
+  assert.ok(Math.abs(Number(time) - Date.now() / 1000) < 60);
+
+  const written = readFileSync(file.path);
+  let offset = 0;
+  const next = () => {
+    const length = Number(written.readBigUInt64LE(offset));
+    const data = written.subarray(offset + 12, offset + 12 + length);
+    assert.equal(written.subarray(offset, offset + 16 + length), Buffer.from(tfRecord(data)));
+    offset += 16 + length;
+    return data;
+  };
+  const timeOf = (event: Buffer) => event.readDoubleLE(1);
+  for (const expected of [
+    (time: number) => fileVersionEvent(time),
+    (time: number) => sessionStartEvent(time, 7),
+    (time: number) => scalarsEvent(time, 8, { loss: 1 }),
+  ]) {
+    const event = next();
+    assert.equal(event, Buffer.from(expected(timeOf(event))));
+  }
+  assert.is(offset, written.length);
+});
+
+test.run();

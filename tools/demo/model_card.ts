@@ -40,8 +40,8 @@ tags: [florence-2, synthetic]
 # A small Florence-2 that knows drawn scenes
 
 ${millions(parameters)} million parameters, trained from scratch in TypeScript by this package. It answers all 15 tasks of Florence-2, about
-one kind of picture only: **${list(TRAINED_SHAPES)} in ${list(Object.keys(COLORS))}, one to three of them, small or large, on a ${list([...BACKGROUNDS], 'or')} background, with or
-without a sign that has a word on it.** It is here so that the package, its demo, its tests and its documentation have a
+one kind of picture only: **${list(TRAINED_SHAPES.map(shape => `${shape}s`))} in ${list(Object.keys(COLORS))}, one to three of them, small or large, on a ${list([...BACKGROUNDS], 'or')} background,
+with or without a sign that has a word on it.** It is here so that the package, its demo, its tests and its documentation have a
 model that runs in seconds on any machine. For photographs use a published checkpoint, such as \`microsoft/Florence-2-base\`.
 
 ## What it was measured to do
@@ -75,8 +75,7 @@ ${curveTable(stages)}
 - Other shapes, colours or words than those above. The shape \`${untrained()}\` is left out on purpose: the documentation teaches it
   by fine-tuning.
 - Two objects of one colour and shape do not stand in one scene, and nothing overlaps: it has never had to tell such apart.
-- It reads words of capitals in one font, about 17 of 128 pixels high, and has seen ${PRINTED_WORDS.length} of them; others it reads letter by
-  letter, and worse.
+- It reads words of capitals in one font, about 17 of 128 pixels high, and has seen ${PRINTED_WORDS.length} of them.
 - Its vocabulary has ${grouped(tokens)} tokens: prompts in other words than those of the tasks and scenes are spelt in bytes, which it has not
   learnt.
 `;

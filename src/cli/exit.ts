@@ -52,6 +52,12 @@ export function describe(error: unknown): string {
 /** Aborts at the first Ctrl-C, so that work in progress can end cleanly; the second one ends the process at once. */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
-  process.once('SIGINT', () => controller.abort());
+  let first = Number.POSITIVE_INFINITY;
+  process.on('SIGINT', () => {
+    // Wrappers (npx, tsx) pass on the signal that the terminal sent to all of them: the same one, heard twice.
+    if (performance.now() - first > 500) process.exit(130);
+    first = Math.min(first, performance.now());
+    controller.abort();
+  });
   return controller.signal;
 }

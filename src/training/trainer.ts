@@ -6,6 +6,7 @@ import type { Florence2 } from '../florence2.ts';
 import { HookRegistry } from '../internals/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
 import { writeCheckpoint } from '../weights/write_checkpoint.ts';
+import { untrainable } from './backend_gradients.ts';
 import type { WeightedDataset } from './data/mixture.ts';
 import { addDropout, dropout } from './dropout.ts';
 import { FeatureCache } from './feature_cache.ts';
@@ -43,14 +44,11 @@ export interface TrainingSummary {
 /** Name of the adapter that a run trains. */
 const ADAPTER = 'training';
 
-/** What has no gradients on wasm: convolutions, rows of a table, and the head, which reads a copy that lies otherwise. */
-const NOT_ON_WASM = /^(vision_tower|multi_modal_projector)\.|^language_model\.shared\.|^lm_head\.weight$/;
-
 function checkBackend(trainable: readonly Parameter[], backend: string): void {
-  const wrong = backend === 'wasm' ? trainable.find(({ name }) => NOT_ON_WASM.test(name)) : undefined;
+  const wrong = untrainable(trainable, backend);
   if (!wrong) return;
   throw new UsageError(
-    `The wasm backend cannot train ${wrong.name}: it has no gradients of convolutions and embeddings. Train a LoRA adapter of the language model there, or use tensorflow, webgpu or cpu.`,
+    `The ${backend} backend cannot train ${wrong.name}: ${wrong.reason}. Train a LoRA adapter of the language model there, or use tensorflow, webgpu or cpu.`,
   );
 }
 

@@ -24,6 +24,10 @@ function transpose(values: Float32Array, [rows, columns]: number[]): Float32Arra
   return values.map((_, at) => values[(at % rows) * columns + Math.floor(at / rows)]);
 }
 
+/** The files of a checkpoint that are no weights. */
+const BESIDE =
+  /^((generation_|preprocessor_|processor_|tokenizer_)?config|tokenizer|vocab|special_tokens_map|added_tokens)\.json$|^merges\.txt$/;
+
 /**
  * Writes the model as a checkpoint of its own: weights in the layout of its config.json, and beside them the files
  * that it was loaded with (configuration, tokenizer).
@@ -37,7 +41,7 @@ export async function writeCheckpoint(
   folder: string,
   dtype: 'F32' | 'F16' | 'BF16' = 'F32',
 ): Promise<void> {
-  const beside = (await readdir(source)).filter(name => /\.(json|txt)$/.test(name) && !name.endsWith('.index.json'));
+  const beside = (await readdir(source)).filter(name => BESIDE.test(name));
   for (const name of beside) await copyFile(join(source, name), join(folder, name));
   const tensors = [...model.parameters.values()]
     .filter(({ loaded }) => loaded)

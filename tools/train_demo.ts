@@ -75,7 +75,7 @@ function printStep(stage: string, steps: number, record: StepRecord): void {
   const left = `${Math.floor(secondsLeft / 3600)} h ${Math.round((secondsLeft % 3600) / 60)} min left`;
   const rates = `rate ${learningRate.toExponential(1)}, gradient ${gradNorm.toFixed(2)}`;
   console.log(
-    `${stage} ${step}/${steps}  loss ${loss.toFixed(3)}  ${rates}, ${samplesPerSecond.toFixed(1)} scenes/s, ${left}`,
+    `${stage} ${step}/${steps}  loss ${loss.toFixed(3)}  ${rates}, ${samplesPerSecond.toFixed(1)} targets/s, ${left}`,
   );
 }
 

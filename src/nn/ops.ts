@@ -53,7 +53,7 @@ export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: 
  * @param forward computes y of `inputs`, and saves what the way back needs
  * @param backward dy and what was saved -> the gradients of `inputs`
  */
-function withGradient<T extends tf.Tensor>(
+export function withGradient<T extends tf.Tensor>(
   forward: (save: tf.GradSaveFunc) => T,
   backward: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[],
   ...inputs: tf.Tensor[]

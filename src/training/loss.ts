@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { withGradient } from '../nn/ops.ts';
 
 /** Marks a position of the labels that counts for nothing, as in PyTorch. */
 export const IGNORED = -100;
@@ -21,10 +22,32 @@ export function answerLosses(
 ): tf.Tensor1D {
   const [R, T, V] = logits.shape;
   return tf.tidy(() => {
-    const logProbs = tf.logSoftmax(tf.reshape(logits, [R * T, V])); // [R · T, V]
-    const [on, off] = [1 - smoothing + smoothing / V, smoothing / V];
-    const target = tf.oneHot(tf.reshape(labels, [-1]), V, on, off, 'float32'); // [R · T, V]
-    const losses = tf.neg(tf.sum(tf.mul(target, logProbs), 1)); // [R · T]
+    const rows = tf.reshape(logits, [R * T, V]) as tf.Tensor2D;
+    const losses = crossEntropy(rows, tf.reshape(labels, [R * T]) as tf.Tensor1D, smoothing); // [R · T]
     return tf.sum(tf.mul(tf.reshape(losses, [R, T]), weights), 1) as tf.Tensor1D;
   });
+}
+
+/**
+ * −Σ target · log p of each row. Logits are the largest tensors of a step, so on the way back only log p is kept.
+ *
+ * @param logits [N, V]
+ * @param labels [N] int32
+ * @returns [N]
+ */
+function crossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D, smoothing: number): tf.Tensor1D {
+  const V = logits.shape[1];
+  const target = (labels: tf.Tensor): tf.Tensor => {
+    const one = tf.cast(tf.oneHot(labels as tf.Tensor1D, V), 'float32'); // wasm makes integers alone
+    return smoothing === 0 ? one : tf.add(tf.mul(one, 1 - smoothing), smoothing / V); // [N, V]
+  };
+  return withGradient(
+    save => {
+      const logProbs = tf.logSoftmax(logits);
+      save([logProbs, labels]);
+      return tf.neg(tf.sum(tf.mul(target(labels), logProbs), 1)) as tf.Tensor1D;
+    },
+    (dy, [logProbs, labels]) => [tf.mul(tf.sub(tf.exp(logProbs), target(labels)), tf.expandDims(dy, 1))],
+    logits,
+  );
 }

@@ -18,7 +18,7 @@ export class ExampleList {
     if (targets.length === 0) return;
     const key = image instanceof URL ? image.href : image;
     const found = this.byImage.get(key);
-    if (found) found.targets.push(...targets);
+    if (found) for (const target of targets) found.targets.push(target);
     else this.byImage.set(key, { image, ...sizeOf(image, imageSize), targets: [...targets], source });
   }
 

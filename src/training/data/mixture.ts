@@ -48,7 +48,7 @@ function rowOfPasses(length: number, start: number, end: number, random: (pass: 
       random(pass),
     );
     const upTo = Math.min(end - pass * length, length);
-    row.push(...order.slice(at - pass * length, upTo));
+    for (const index of order.slice(at - pass * length, upTo)) row.push(index); // spread, a large dataset overflows the stack
     at = pass * length + upTo;
   }
   return row;

@@ -63,6 +63,10 @@ test('parts are mixed, and equal parts are drawn in different orders', () => {
   assert.not.equal(indices(0), indices(1));
 });
 
+test('a dataset of a million examples has an order too', () => {
+  assert.is(epochOrder([{ length: 1_000_000, weight: 1 }], 0, 0).length, 1_000_000);
+});
+
 test('weights that are no shares are refused', () => {
   for (const weight of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
     assert.throws(() => epochOrder([{ length: 3, weight }], 0, 0), /The weight of dataset 0 is .*, expected a number/);

@@ -4,7 +4,7 @@ import type { ImageSize } from '../../text/locations.ts';
 import { formatAnswer, parseAnswer, type TypedAnswer } from '../answers.ts';
 import type { Target } from '../example.ts';
 import type { DatasetProblem } from './problems.ts';
-import { checkTarget } from './targets.ts';
+import { checkTarget, meantTask } from './targets.ts';
 
 /** Takes a problem of one target. */
 export type Say = (severity: DatasetProblem['severity'], message: string) => void;
@@ -22,6 +22,11 @@ export function inspectTarget(target: Target, image: ImageSize | undefined, say:
     if (!(error instanceof Florence2Error)) throw error;
     say('error', error.message);
     return undefined;
+  }
+  const meant = meantTask(target.task);
+  if (meant) {
+    const prompt = JSON.stringify(target.task);
+    say('warning', `${prompt} is no task token and is learnt as a prompt of its own. Did you mean ${meant.task}?`);
   }
   const answer = typedAnswer(target, image ?? ANY_SIZE);
   for (const phrase of 'phrases' in answer ? answer.phrases.map(({ phrase }) => phrase) : []) {

@@ -1,3 +1,4 @@
+import { distance } from 'fastest-levenshtein';
 import { UsageError } from '../../errors.ts';
 import { show } from '../../json_fields.ts';
 import { taskText } from '../../text/prompt.ts';
@@ -22,6 +23,20 @@ export function splitPrompt(prompt: string): { task: string; text?: string } {
   return text === '' ? { task: row.task } : { task: row.task, text };
 }
 
+/**
+ * The task that a prompt of its own seems to mean, by the tag that it begins with, or by all of it. Sure of it where the
+ * spelling is that of a name but for upper case and a letter in six.
+ */
+export function meantTask(prompt: string): { task: string; sure: boolean } | undefined {
+  const tag = /^<([^<>]*)>/.exec(prompt)?.[1] ?? prompt;
+  const name = suggestTask(tag);
+  if (taskInfo(prompt) || name === undefined) return undefined;
+  const spelt = strip(tag)
+    .toLowerCase()
+    .replace(/[_\s]+/g, '-');
+  return { task: resolveTask(name), sure: distance(spelt, name) <= Math.floor(name.length / 6) };
+}
+
 /** In place of the image's size, where only the form of a region is looked at. */
 const ANY_SIZE = { width: 1, height: 1 };
 
@@ -42,8 +57,8 @@ function checkQuestion({ task, text, box }: Target): void {
     );
   }
   if (strip(task) === '') throw new UsageError('The prompt is empty: give a task token, or a prompt of your own.');
-  const meant = suggestTask(/^<[^<>]*>/.exec(task)?.[0] ?? task);
-  if (meant) throw new UsageError(`${show(task)} is no task token. Did you mean ${resolveTask(meant)}?`);
+  const meant = meantTask(task);
+  if (meant?.sure) throw new UsageError(`${show(task)} is no task token. Did you mean ${meant.task}?`);
   if (text !== undefined || box !== undefined) {
     throw new UsageError(`${show(task)} names no task, and a prompt of your own takes no ${box ? 'box' : 'text'}.`);
   }

@@ -118,6 +118,10 @@ test('everything that is wrong, by file and line', async () => {
     ],
     [{ image: 'text.bmp', prefix: '<OD>', suffix: '' }, 'error x.jsonl:21: '],
     [{ image: 'cut.bmp', prefix: '<OD>', suffix: '' }, 'error x.jsonl:22: '],
+    [
+      { image: 'a.bmp', prefix: '<ODD>', suffix: 'x' },
+      'warning x.jsonl:23: "<ODD>" is no task token and is learnt as a prompt of its own. Did you mean <OD>?',
+    ],
   ];
   const files = {
     'a.bmp': bmp(20, 10),
@@ -134,8 +138,8 @@ test('everything that is wrong, by file and line', async () => {
     assert.is(sorted.length, expected.length, sorted.join('\n'));
     for (const [i, line] of sorted.entries()) assert.is(line.slice(0, expected[i].length), expected[i]);
     assert.match(sorted.find(line => line.includes(':13:'))!, /0\.03,.* has its corners in the wrong order\.$/);
-    assert.match(sorted.at(-2)!, /text\.bmp is not an image/);
-    assert.match(sorted.at(-1)!, /cut\.bmp is a damaged BMP image/);
+    assert.match(sorted.at(-3)!, /text\.bmp is not an image/);
+    assert.match(sorted.at(-2)!, /cut\.bmp is a damaged BMP image/);
     assert.is(report.images, 3);
     assert.equal(report.imageSizes, { '20x10': 1 });
     assert.is(report.longestAnswer, 1027);

@@ -79,7 +79,7 @@ test('what is wrong is said with file and line', async () => {
     [{ image: 'a.bmp', prefix: '<OD>', suffix: null }, /The field suffix is missing/],
     [{ image: 'a.bmp', answer: { text: 'x' } }, /The field task is missing/],
     [{ ...good, answer: { text: 'x' } }, /both a suffix and an answer/],
-    [{ ...good, prefix: '<ODD>' }, /"<ODD>" is no task token\. Did you mean <OD>\?/],
+    [{ ...good, prefix: '<REGION_PROPOSALS>' }, /Did you mean <REGION_PROPOSAL>\?/],
     [{ ...good, prefix: '<od>' }, /"<od>" is no task token\. Did you mean <OD>\?/],
     [{ ...good, prefix: '<CAPTIONS>', suffix: 'x' }, /Did you mean <CAPTION>\?/],
     [{ ...good, prefix: ' ' }, /The prompt is empty/],
@@ -97,7 +97,7 @@ test('what is wrong is said with file and line', async () => {
       /box is \[4,0,2,2\], expected/,
     ],
     [{ image: 'a.bmp', task: 'Find it', box: [0, 0, 2, 2], answer: { text: 'x' } }, /takes no box/],
-    [{ image: 'a.bmp', task: '<OVD>dog', answer: { text: 'x' } }, /no task token/],
+    [{ image: 'a.bmp', task: '<OVD>', answer: { text: 'x' } }, /no task token/],
     [{ image: 'a.bmp', task: '<OPEN_VOCABULARY_DETECTION>dog', answer: { boxes: [] } }, /give the token alone/],
   ];
   const written = cases.map(([row]) => (typeof row === 'string' ? row : JSON.stringify(row)));
@@ -122,11 +122,15 @@ test('what is wrong is said with file and line', async () => {
   });
 });
 
-test('prompts with a made-up token of their own are taken', async () => {
-  const rows = lines({ image: 'a.bmp', prefix: '<DocVQA>What is the total?', suffix: '3' });
+test('prompts with a made-up token of their own are taken, as long as it is no misspelt one', async () => {
+  const prompts = ['<DocVQA>What is the total?', '<OMR>', '<ACTION>', '<REGION_CAPTION>', '<ID>', 'Read the meter.'];
+  const rows = lines(...prompts.map(prefix => ({ image: 'a.bmp', prefix, suffix: '3' })));
   await inFolder({ 'a.bmp': image, 'x.jsonl': rows }, async folder => {
     const { targets } = await (await readJsonl(join(folder, 'x.jsonl'))).example(0);
-    assert.is(targets[0].task, '<DocVQA>What is the total?');
+    assert.equal(
+      targets.map(({ task }) => task),
+      prompts,
+    );
   });
 });
 

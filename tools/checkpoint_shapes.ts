@@ -63,7 +63,7 @@ export function configJson(shape: Shape, layout: Layout, tokens: number, dtype: 
   };
   if (layout === 'native') {
     const vocab = Math.ceil((tokens + 1) / 64) * 64; // <image> and padding, as in the public conversions
-    const native = { mlp_ratio: 4, qkv_bias: true, activation_function: 'gelu', in_channels: 3 };
+    const native = { qkv_bias: true, activation_function: 'gelu', in_channels: 3 };
     return {
       ...{ ...common, dtype, image_token_id: tokens, tie_word_embeddings: true },
       text_config: { model_type: 'bart', vocab_size: vocab, ...text },

@@ -1,0 +1,137 @@
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { difference } from '../../src/internals/parity/compare.ts';
+import { Parameter } from '../../src/nn/params.ts';
+import { clipFactor, globalNorm } from '../../src/training/clip.ts';
+import { AdamW, type Moments } from '../../src/training/optimizer.ts';
+import { withoutLeaks } from '../backend.ts';
+
+// PyTorch 2.15, for each case:
+//   m = Parameter(tensor([[.5, -1, 2], [0, .25, -.125]])); v = Parameter(tensor([1., -2]))
+//   opt = AdamW([{'params': [m], 'weight_decay': wd}, {'params': [v], 'weight_decay': 0}], lr=lr, betas=betas, eps=eps)
+//   for step in range(steps):
+//     for group in opt.param_groups: group['lr'] = lr / (step + 1)
+//     m.grad = tensor([[.1, -.2, 3], [0, 1e-6, -.5]]) * (step + 1); v.grad = tensor([.25, -.75]) * (1 - step)
+//     norms.append(clip_grad_norm_([m, v], clip)); opt.step()
+interface Case {
+  weightDecay: number;
+  betas: [number, number];
+  epsilon: number;
+  rate: number;
+  clip: number;
+  norms: number[];
+  m: number[];
+  v: number[];
+}
+const cases: Case[] = [
+  {
+    ...{ weightDecay: 0, betas: [0.9, 0.999], epsilon: 1e-8, rate: 0.1, clip: 1e9 },
+    norms: [3.1503968238830566, 6.099180221557617, 9.18286418914795],
+    m: [0.3198075294494629, -0.8198075294494629, 1.8198074102401733, 0, 0.07124796509742737, 0.055192459374666214],
+    v: [0.8693593740463257, -1.8693592548370361],
+  },
+  {
+    ...{ weightDecay: 0.1, betas: [0.9, 0.999], epsilon: 1e-8, rate: 0.1, clip: 1 },
+    norms: [3.1503968238830566, 6.099180221557617, 9.18286418914795],
+    m: [0.3084837794303894, -0.7993670105934143, 1.7811334133148193, 0, 0.06856843829154968, 0.05967871472239494],
+    v: [0.8570841550827026, -1.857084035873413],
+  },
+  {
+    ...{ weightDecay: 0.01, betas: [0.8, 0.95], epsilon: 1e-3, rate: 0.05, clip: 2 },
+    norms: [3.1503968238830566, 6.099180221557617, 9.18286418914795, 12.300406455993652],
+    m: [0.39687952399253845, -0.8955650329589844, 1.893771767616272, 0, 0.24967288970947266, -0.020993981510400772],
+    v: [0.9331775903701782, -1.9328656196594238],
+  },
+];
+
+/** A matrix and a bias with the gradients of the cases. */
+class Run {
+  readonly m = new Parameter('m.weight', [2, 3]);
+  readonly v = new Parameter('v.bias', [2]);
+  readonly optimizer: AdamW;
+
+  constructor(private readonly options: Case) {
+    this.m.load(new Float32Array([0.5, -1, 2, 0, 0.25, -0.125]));
+    this.v.load(new Float32Array([1, -2]));
+    this.optimizer = new AdamW(options);
+  }
+
+  /** Gives the norm of the gradients. */
+  async step(step: number): Promise<number> {
+    const { rate, clip } = this.options;
+    const m = [0.1, -0.2, 3, 0, 1e-6, -0.5].map(x => x * (step + 1));
+    const v = [0.25, -0.75].map(x => x * (1 - step));
+    const gradients = new Map<Parameter, tf.Tensor>([
+      [this.m, tf.tensor(m, [2, 3])],
+      [this.v, tf.tensor(v)],
+    ]);
+    const total = globalNorm(gradients.values());
+    const [norm] = await total.data();
+    this.optimizer.step(gradients, rate / (step + 1), clipFactor(norm, clip));
+    tf.dispose([total, ...gradients.values()]);
+    return norm;
+  }
+
+  dispose(): void {
+    this.optimizer.dispose();
+    this.m.dispose();
+    this.v.dispose();
+  }
+}
+
+async function close(got: tf.Tensor, want: number[], what: string): Promise<void> {
+  const { maxAbs } = difference(await got.data(), want);
+  assert.ok(maxAbs < 1e-6, `${what}: differs by ${maxAbs}`);
+}
+
+cases.forEach((options, i) => {
+  test(`AdamW and clipping as PyTorch has them, ${i}`, () =>
+    withoutLeaks(async () => {
+      const run = new Run(options);
+      for (const [step, norm] of options.norms.entries()) {
+        assert.ok(Math.abs((await run.step(step)) - norm) < 1e-5 * norm, `norm of step ${step}`);
+      }
+      await close(run.m.value, options.m, 'the matrix');
+      await close(run.v.value, options.v, 'the bias, which does not decay');
+      run.dispose();
+    }));
+});
+
+test('an optimizer that is restored goes on as the one whose means it was given', () =>
+  withoutLeaks(async () => {
+    const [whole, first, second] = [new Run(cases[1]), new Run(cases[1]), new Run(cases[1])];
+    for (const step of [0, 1, 2]) await whole.step(step);
+    await first.step(0);
+    second.m.replace(first.m.value.clone());
+    second.v.replace(first.v.value.clone());
+    const { moments, steps } = first.optimizer;
+    const copies = Array.from(moments, ([name, { first, second }]): [string, Moments] => {
+      return [name, { first: first.clone(), second: second.clone() }];
+    });
+    second.optimizer.restore(steps, copies);
+    for (const step of [1, 2]) await second.step(step);
+    assert.equal(await second.m.value.data(), await whole.m.value.data());
+    assert.equal(await second.v.value.data(), await whole.v.value.data());
+    for (const run of [whole, first, second]) run.dispose();
+  }));
+
+test('what decays is asked by parameter', () =>
+  withoutLeaks(async () => {
+    const parameter = new Parameter('a.bias', [1]);
+    parameter.load(new Float32Array([1]));
+    const optimizer = new AdamW({ weightDecay: 0.5, decays: ({ name }) => name === 'a.bias' });
+    const zero = tf.zeros([1]);
+    optimizer.step(new Map([[parameter, zero]]), 0.1);
+    await close(parameter.value, [0.95], 'decayed by rate · decay, with no gradient');
+    tf.dispose(zero);
+    optimizer.dispose();
+    parameter.dispose();
+  }));
+
+test('gradients below the limit are left as they are', () => {
+  assert.is(clipFactor(0.5, 1), 1);
+  assert.is(clipFactor(0, 1), 1);
+});
+
+test.run();

@@ -25,4 +25,4 @@ for brightness, contrast, saturation in factors:
     cases.append(dict(brightness=brightness, contrast=contrast, saturation=saturation, pixels=base64_of(out)))
 
 path = pathlib.Path(__file__).parent.parent / 'test/training/data/pillow_colours.json'
-path.write_text(json.dumps(dict(width=W, height=H, pixels=base64_of(image), cases=cases), indent=1) + '\n')
+path.write_text(json.dumps(dict(width=W, height=H, pixels=base64_of(image), cases=cases), indent=2) + '\n')

@@ -4,11 +4,10 @@ import { strip } from '../text/python_strings.ts';
 import { type AnswerKind, taskInfo } from '../text/tasks.ts';
 import { FLORENCE2_TOKENS } from '../text/tokenizer_json.ts';
 
-const ENDS = '<s>|</s>|<pad>';
 const OTHERS = FLORENCE2_TOKENS.filter(token => !token.startsWith('<loc_'));
 
 /** What a tokenizer takes as a token of its own, wherever in a text it stands. */
-export const SPECIAL_TOKEN = new RegExp(`<loc_[^<>]*>|${ENDS}|<unk>|<mask>|${OTHERS.join('|')}`);
+export const SPECIAL_TOKEN = new RegExp(`<loc_[^<>]*>|</?s>|<pad>|<unk>|<mask>|${OTHERS.join('|')}`);
 
 const LOCATION = '(?:<loc_\\d+>)';
 const LABEL = '\\n*[^<\\n]+';
@@ -17,21 +16,23 @@ const POLYGON = `(?:${LOCATION}{2}){3,}`;
 const POLYGONS = `${POLYGON}(?:<sep>${POLYGON})*`;
 const INSTANCE = `<poly>${POLYGONS}</poly>`;
 
+const startsWith = (pattern: string): RegExp => new RegExp(`^${pattern}`);
+
 /** How each kind of answer is written, and how people call it. */
-const GRAMMAR: Partial<Record<AnswerKind, { written: string; form: string }>> = {
-  boxes: { written: BOXES, form: 'labels, each followed by four locations for each of its boxes' },
-  phrases: { written: BOXES, form: 'phrases, each followed by four locations for each of its boxes' },
-  proposals: { written: `(?:${LOCATION}{4})*`, form: 'four locations for each box' },
+const GRAMMAR: Partial<Record<AnswerKind, { written: RegExp; form: string }>> = {
+  boxes: { written: startsWith(BOXES), form: 'labels, each followed by four locations for each of its boxes' },
+  phrases: { written: startsWith(BOXES), form: 'phrases, each followed by four locations for each of its boxes' },
+  proposals: { written: startsWith(`(?:${LOCATION}{4})*`), form: 'four locations for each box' },
   polygons: {
-    written: `(?:${POLYGONS}|(?:${INSTANCE})*)`,
+    written: startsWith(`(?:${POLYGONS}|(?:${INSTANCE})*)`),
     form: 'two locations for each of three or more points, <sep> between polygons, each of several objects in <poly>…</poly>',
   },
   'boxes or polygons': {
-    written: `(?:(?:${LABEL}(?:${INSTANCE})+)+|${BOXES})`,
+    written: startsWith(`(?:(?:${LABEL}(?:${INSTANCE})+)+|${BOXES})`),
     form: 'labels, each followed by four locations for each of its boxes or by <poly>…</poly> for each of its objects',
   },
   quads: {
-    written: `(?:\\n*(?:(?!<loc_)[^\\n])+${LOCATION}{8})*`,
+    written: startsWith(`(?:\\n*(?:(?!<loc_)[^\\n])+${LOCATION}{8})*`),
     form: 'lines of text, each followed by eight locations',
   },
 };
@@ -42,13 +43,13 @@ const GRAMMAR: Partial<Record<AnswerKind, { written: string; form: string }>> = 
  */
 export function checkAnswerText(task: string, text: string): void {
   checkLocations(text, 'The answer');
-  const ending = new RegExp(ENDS).exec(text)?.[0];
+  const ending = /<\/?s>|<pad>/.exec(text)?.[0];
   if (ending) throw new UsageError(`The answer holds ${ending}, which the tokenizer adds by itself.`);
   const content = strip(text);
   if (content === '' && !isEmptyAllowed(task)) throw new UsageError(`The answer to ${named(task)} is empty.`);
   const grammar = GRAMMAR[taskInfo(task)?.answer ?? 'text'];
   if (!grammar) return;
-  const rest = content.slice(new RegExp(`^${grammar.written}`).exec(content)![0].length);
+  const rest = content.slice(grammar.written.exec(content)![0].length);
   if (rest === '') return;
   const from = rest === content ? '' : ' from here on';
   throw new UsageError(

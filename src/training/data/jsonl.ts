@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
 import { isRecord, show } from '../../json_fields.ts';
+import { resolveTask } from '../../text/tasks.ts';
 import type { TypedAnswer } from '../answers.ts';
 import type { Dataset } from '../example.ts';
 import { ImageFolder } from './images.ts';
@@ -10,7 +11,7 @@ import { type ProblemHandler, refuseErrors, reporting } from './problems.ts';
 import { checkTarget, splitPrompt } from './targets.ts';
 
 export interface ReadOptions {
-  /** The tasks to learn. Default: all that are there; for COCO and YOLO see `objectTargets`. */
+  /** The tasks to learn, by token or name. Default: all that are there; for COCO and YOLO see `objectTargets`. */
   tasks?: readonly string[];
   /** Default: throws a Florence2Error at the first error. */
   onProblem?: ProblemHandler;
@@ -25,7 +26,8 @@ export interface ReadOptions {
  * @throws Florence2Error with file and line for what is wrong, unless `onProblem` takes it
  */
 export async function readJsonl(file: string, options: ReadOptions = {}): Promise<Dataset> {
-  const { tasks, onProblem = refuseErrors } = options;
+  const { onProblem = refuseErrors } = options;
+  const tasks: string[] | undefined = options.tasks?.map(resolveTask);
   const images = new ImageFolder(dirname(file));
   const examples = new ExampleList();
   for await (const { line, text } of readLines(file)) {

@@ -46,6 +46,8 @@ test('rows of one image are one example, each with its line', async () => {
     assert.is((await dataset.example(2)).image, join(folder, 'outside.bmp'));
     assert.throws(() => dataset.example(3), /has no example 3: it has 3/);
     assert.is((await readJsonl(file, { tasks: ['<REGION_TO_OCR>'] })).length, 1);
+    assert.is((await readJsonl(file, { tasks: ['od', 'region-ocr'] })).length, 3);
+    await rejects(readJsonl(file, { tasks: ['odd'] }), /Unknown task "odd"\. Did you mean "od"\?/);
   });
 });
 

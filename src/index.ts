@@ -62,6 +62,14 @@ export {
 } from './text/tasks.ts';
 export { Tokenizer } from './text/tokenizer.ts';
 export { Adapters, type LoadAdapterOptions } from './training/adapters.ts';
+export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './training/answers.ts';
+export { type AugmentOptions, augment, type DecodedExample } from './training/data/augment.ts';
+export { checkDataset, type DatasetReport } from './training/data/check.ts';
+export { collectDataset, type TrainingRow } from './training/data/collect.ts';
+export type { WeightedDataset } from './training/data/mixture.ts';
+export { datasetSplits, openDataset } from './training/data/open.ts';
+export type { Dataset, Target, TrainingExample } from './training/example.ts';
+export type { StepRecord, ValidationRecord } from './training/log/records.ts';
 export {
   createLora,
   Lora,
@@ -71,5 +79,7 @@ export {
   type LoraOptions,
   type LoraSettings,
 } from './training/lora.ts';
+export { Evaluator, type EvaluatorOptions } from './training/metrics/evaluator.ts';
 export { defaultTargets, type TargetOptions } from './training/targets.ts';
+export { Trainer, type TrainerOptions, type TrainingSummary } from './training/trainer.ts';
 export type { SaveAdapterOptions } from './training/write_adapter.ts';

@@ -4,6 +4,7 @@ import { doctorCommand } from './doctor.ts';
 import { parityCommand } from './parity.ts';
 import { runCommand } from './run.ts';
 import { setupCommand } from './setup.ts';
+import { trainCommand } from './train.ts';
 import { verifyCommand } from './verify.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
@@ -13,7 +14,14 @@ export function createProgram(): Command {
   const program = new Command('florence2')
     .description('Florence-2 on TensorFlow.js: captions, boxes, polygons and text from images, and a look inside.')
     .version(version, '--version');
-  for (const command of [runCommand(), setupCommand(), doctorCommand(), parityCommand(), verifyCommand()]) {
+  for (const command of [
+    runCommand(),
+    trainCommand(),
+    setupCommand(),
+    doctorCommand(),
+    parityCommand(),
+    verifyCommand(),
+  ]) {
     program.addCommand(command);
   }
   return throwing(program);

@@ -11,6 +11,7 @@ import type { TaskResult } from '../results/types.ts';
 import { type TaskArguments, taskText } from '../text/prompt.ts';
 import { resolveTask, TASKS, type TaskInput, taskInfo } from '../text/tasks.ts';
 import { readAdapterConfig } from '../training/read_adapter.ts';
+import { backendLine } from './backend_line.ts';
 import { describe, interruptSignal } from './exit.ts';
 import { expandImages } from './images.ts';
 import { drawingPaths, type ImageNames, nameImages, writeWhole } from './outputs.ts';
@@ -172,10 +173,4 @@ function pictureWriters({ draw: path, masks: folder }: RunFlags, names: ImageNam
     });
   }
   return writers;
-}
-
-/** Which backend runs, and why not a faster one. */
-function backendLine({ backend: { name, description, passedOver } }: Florence2): string {
-  const reasons = passedOver.map(other => `; not ${other.name}: ${other.reason}`).join('');
-  return `Backend ${name} (${description})${reasons}`;
 }

@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs';
+import { resolveTask } from '../../text/tasks.ts';
+import type { Tokenizer } from '../../text/tokenizer.ts';
+import { loadTokenizer } from '../../text/tokenizer_files.ts';
+import { checkDataset, type DatasetReport } from '../../training/data/check.ts';
+import { loadConfig } from '../../weights/load_config.ts';
+import { ProgressBars } from '../progress.ts';
+import type { TrainConfig } from './config.ts';
+import { allSplits } from './datasets.ts';
+
+/**
+ * Looks at every split of all data, prints what is wrong and what there is. The exit code is 1 where training would
+ * refuse something. Answers are measured by the model's tokenizer where the model is a folder: nothing is downloaded.
+ */
+export async function checkData(config: TrainConfig): Promise<void> {
+  const { task, model } = config;
+  const limits = model !== undefined && existsSync(model) ? await readLimits(model) : {};
+  const tasks = task?.map(resolveTask);
+  const bars = new ProgressBars();
+  let errors = 0;
+  for (const { path, split } of await allSplits(config)) {
+    const onProgress = (done: number, total: number) => bars.show(`Checking ${split}`, done, total, 'images');
+    const report = await checkDataset(path, { split, tasks, onProgress, ...limits }).finally(() => bars.stop());
+    process.stdout.write(`${reportLines(report).join('\n')}\n`);
+    errors += report.problems.filter(({ severity }) => severity === 'error').length;
+  }
+  if (errors > 0) process.exitCode = 1;
+}
+
+async function readLimits(folder: string): Promise<{ tokenizer: Tokenizer; maxPositions: number }> {
+  const [tokenizer, { config }] = await Promise.all([loadTokenizer(folder), loadConfig(folder)]);
+  return { tokenizer, maxPositions: config.text.maxPositionEmbeddings };
+}
+
+/** Labels and sizes beyond these are only counted. */
+const MOST_LISTED = 12;
+
+function reportLines({ name, problems, images, targets, labels, imageSizes, longestAnswer }: DatasetReport): string[] {
+  const errors = problems.filter(({ severity }) => severity === 'error').length;
+  const rows: [string, string][] = [
+    ['images', String(images)],
+    ['targets', counted(targets)],
+    ['labels', counted(labels)],
+    ['image sizes', counted(imageSizes)],
+    ['longest answer', longestAnswer === undefined ? '' : plural(longestAnswer, 'token')],
+    ['problems', `${plural(errors, 'error')}, ${plural(problems.length - errors, 'warning')}`],
+  ];
+  return [
+    name,
+    ...problems.map(({ severity, source, message }) => `  ${source}: ${severity}: ${message}`),
+    ...rows.filter(([, text]) => text !== '').map(([title, text]) => `  ${title.padEnd(15)} ${text}`),
+  ];
+}
+
+/** `cat 12, dog 7, and 3 more` */
+function counted(counts: Record<string, number>): string {
+  const entries = Object.entries(counts);
+  const listed = entries.slice(0, MOST_LISTED).map(([name, count]) => `${name} ${count}`);
+  const more = entries.length - listed.length;
+  return [...listed, ...(more > 0 ? [`and ${more} more`] : [])].join(', ');
+}
+
+const plural = (count: number, what: string): string => `${count} ${count === 1 ? what : `${what}s`}`;

@@ -1,0 +1,66 @@
+import { UsageError } from '../../errors.ts';
+import { resolveTask } from '../../text/tasks.ts';
+import { noExample } from '../../training/data/list.ts';
+import type { WeightedDataset } from '../../training/data/mixture.ts';
+import { datasetSplits, openDataset } from '../../training/data/open.ts';
+import type { Split } from '../../training/data/splits.ts';
+import type { Dataset } from '../../training/example.ts';
+import type { TrainConfig } from './config.ts';
+
+/** A path of `--data` and its weight. */
+export interface WeightedPath {
+  path: string;
+  weight: number;
+}
+
+/** `path[:weight]`. @throws UsageError for a weight of 0 */
+export function readWeightedPath(text: string): WeightedPath {
+  const [, path = text, weight = '1'] = /^(.+):(\d+(?:\.\d+)?|\.\d+)$/.exec(text) ?? [];
+  if (Number(weight) === 0) throw new UsageError(`--data ${text}: nothing is learnt from data of weight 0.`);
+  return { path, weight: Number(weight) };
+}
+
+/** Opens what is trained and validated on. The validation data are those named, else the valid splits of all data. */
+export async function openData({
+  data = [],
+  valid,
+  task,
+}: TrainConfig): Promise<{ train: WeightedDataset[]; valid?: Dataset }> {
+  const tasks = task?.map(resolveTask);
+  const paths = data.map(readWeightedPath);
+  const train: WeightedDataset[] = [];
+  for (const { path, weight } of paths) train.push({ dataset: await openDataset(path, { tasks }), weight });
+  const held: Dataset[] = [];
+  for (const path of valid === undefined ? paths.map(({ path }) => path) : [valid]) {
+    const split = (await datasetSplits(path)).find(name => name === 'valid');
+    if (split) held.push(await openDataset(path, { tasks, split }));
+    else if (valid !== undefined) held.push(await openDataset(path, { tasks }));
+  }
+  return { train, valid: held.length > 0 ? joined(held) : undefined };
+}
+
+/** All paths with the splits that they have, each once. */
+export async function allSplits({ data = [], valid }: TrainConfig): Promise<{ path: string; split: Split }[]> {
+  const paths = [
+    ...new Set([...data.map(text => readWeightedPath(text).path), ...(valid === undefined ? [] : [valid])]),
+  ];
+  const splits = await Promise.all(paths.map(datasetSplits));
+  return paths.flatMap((path, i) => splits[i].map(split => ({ path, split })));
+}
+
+/** Several datasets as one, one after the other. */
+function joined(datasets: Dataset[]): Dataset {
+  if (datasets.length === 1) return datasets[0];
+  return {
+    name: datasets.map(({ name }) => name).join(', '),
+    length: datasets.reduce((sum, { length }) => sum + length, 0),
+    example(index) {
+      let rest = index;
+      for (const dataset of datasets) {
+        if (rest < dataset.length) return dataset.example(rest);
+        rest -= dataset.length;
+      }
+      return noExample(this.name, index, this.length);
+    },
+  };
+}

@@ -1,0 +1,112 @@
+import { isRecord } from '../../json_fields.ts';
+
+/** A kind of value: how it is given on the command line, and what it must be in a config file. */
+export interface Kind {
+  /** Behind the flag in the help; a switch has none. */
+  placeholder?: string;
+  /** What errors say that it must be. */
+  expected: string;
+  allows(value: unknown): boolean;
+  /** The value that a flag's text means. It may be one that is not allowed. */
+  read(text: string): unknown;
+  /** A flag that may be repeated; its values make a list. */
+  repeatable?: boolean;
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+const isTexts = (value: unknown): boolean => Array.isArray(value) && value.length > 0 && value.every(isText);
+
+const readNumber = (text: string): number => (text.trim() === '' ? Number.NaN : Number(text));
+
+/** `a,b` is a list; text between slashes is a regular expression for whole names, and so is `all-linear` one text. */
+function readNames(text: string): string | string[] {
+  if (/^\/.+\/$/.test(text)) return text.slice(1, -1);
+  return text === 'all-linear' ? text : text.split(',').map(part => part.trim());
+}
+
+export const count: Kind = {
+  placeholder: '<n>',
+  expected: 'a whole number from 1',
+  allows: value => Number.isSafeInteger(value) && (value as number) >= 1,
+  read: readNumber,
+};
+
+export const whole: Kind = {
+  placeholder: '<n>',
+  expected: 'a whole number from 0',
+  allows: value => Number.isSafeInteger(value) && (value as number) >= 0,
+  read: readNumber,
+};
+
+export const number: Kind = {
+  placeholder: '<x>',
+  expected: 'a number of at least 0',
+  allows: value => Number.isFinite(value) && (value as number) >= 0,
+  read: readNumber,
+};
+
+export const share: Kind = {
+  placeholder: '<x>',
+  expected: 'a number from 0 to 1',
+  allows: value => Number.isFinite(value) && (value as number) >= 0 && (value as number) <= 1,
+  read: readNumber,
+};
+
+export const pair: Kind = {
+  placeholder: '<a,b>',
+  expected: 'two numbers from 0 to 1',
+  allows: value => Array.isArray(value) && value.length === 2 && value.every(share.allows),
+  read: text => text.split(',').map(readNumber),
+};
+
+export const text = (placeholder: string): Kind => ({
+  placeholder,
+  expected: 'a text',
+  allows: isText,
+  read: given => given,
+});
+
+/** Several texts; in a config file one alone may stand without a list. */
+export const texts = (placeholder: string): Kind => ({
+  placeholder,
+  expected: 'a text or a list of texts',
+  allows: value => isText(value) || isTexts(value),
+  read: given => given,
+  repeatable: true,
+});
+
+/** Texts, of which there may be none. */
+export const anyTexts = (placeholder: string): Kind => ({
+  ...texts(placeholder),
+  allows: value => isText(value) || isTexts(value) || (Array.isArray(value) && value.length === 0),
+});
+
+export const names: Kind = {
+  placeholder: '<names>',
+  expected: 'a text or a list of texts',
+  allows: value => isText(value) || isTexts(value),
+  read: readNames,
+};
+
+export const list: Kind = {
+  placeholder: '<names>',
+  expected: 'a list of texts',
+  allows: isTexts,
+  read: text => text.split(',').map(part => part.trim()),
+};
+
+export const oneOf = (...values: string[]): Kind => ({
+  placeholder: `<${values.join('|')}>`,
+  expected: values.slice(0, -1).join(', ') + ` or ${values.at(-1)}`,
+  allows: value => values.includes(value as string),
+  read: given => given,
+});
+
+export const onOff: Kind = { expected: 'true or false', allows: value => typeof value === 'boolean', read: () => true };
+
+/** Numbers by name. */
+export const numbers: Kind = {
+  expected: 'an object of numbers',
+  allows: value => isRecord(value) && Object.values(value).every(number.allows),
+  read: given => given,
+};

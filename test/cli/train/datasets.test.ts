@@ -1,0 +1,68 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openData, readWeightedPath } from '../../../src/cli/train/datasets.ts';
+import { UsageError } from '../../../src/errors.ts';
+import { writeDataset } from './dataset.ts';
+
+for (const [text, path, weight] of [
+  ['data', 'data', 1],
+  ['data:0.2', 'data', 0.2],
+  ['data:2', 'data', 2],
+  ['data:.5', 'data', 0.5],
+  ['C:\\data', 'C:\\data', 1],
+  ['C:\\data:0.25', 'C:\\data', 0.25],
+  ['a:b', 'a:b', 1],
+] as [string, string, number][]) {
+  test(`${text} is ${path} with the weight ${weight}`, () => assert.equal(readWeightedPath(text), { path, weight }));
+}
+
+test('a weight of nothing is refused', () => {
+  assert.throws(
+    () => readWeightedPath('data:0'),
+    (error: unknown) => error instanceof UsageError && /^--data data:0: nothing is learnt/.test(error.message),
+  );
+});
+
+const both = writeDataset({ train: 3, valid: 2 });
+const alone = writeDataset({ train: 1 });
+const other = writeDataset({ valid: 1 });
+
+/** How many examples there are to train and to validate on. */
+async function sizes(config: Parameters<typeof openData>[0]): Promise<object> {
+  const { train, valid } = await openData(config);
+  return { train: train.map(({ dataset, weight }) => [dataset.length, weight]), valid: valid?.length };
+}
+
+for (const [what, config, expected] of [
+  ['its valid split', { data: [both] }, { train: [[3, 1]], valid: 2 }],
+  [
+    'the valid splits of all data',
+    { data: [`${both}:0.5`, alone, both] },
+    {
+      train: [
+        [3, 0.5],
+        [1, 1],
+        [3, 1],
+      ],
+      valid: 4,
+    },
+  ],
+  ['none where there is none', { data: [alone] }, { train: [[1, 1]], valid: undefined }],
+  ['the valid split of what is named', { data: [both], valid: other }, { train: [[3, 1]], valid: 1 }],
+  ['what is named, where it has no splits', { data: [both], valid: `${alone}/train` }, { train: [[3, 1]], valid: 1 }],
+  ['of one task', { data: [both], task: ['caption'] }, { train: [[3, 1]], valid: 2 }],
+] as [string, object, object][]) {
+  // biome-ignore format: as a table
+  test(`validation data are ${what}`, async () => assert.equal(await sizes(config), expected));
+}
+
+test('examples of joined datasets come one after the other', async () => {
+  const second = writeDataset({ train: 1, valid: 1 });
+  const { valid } = await openData({ data: [both, second] });
+  const sources = await Promise.all([0, 1, 2].map(async i => (await valid!.example(i)).source));
+  const expected = [[both, 1], [both, 2], [second, 1]].map(([folder, line]) => `${folder}/valid/annotations.jsonl:${line}`); // biome-ignore format: one line
+  assert.equal(sources, expected);
+  assert.throws(() => valid!.example(3), /has no example 3: it has 3/);
+});
+
+test.run();

@@ -8,3 +8,6 @@ export const VALIDATION_SEED = 4;
 
 /** Of those on which it is measured, and which the demo shows. Nothing is chosen by them. */
 export const HELD_OUT_SEED = 5;
+
+/** Of the scenes with a shape that the checkpoint does not know, which it is taught by fine-tuning. */
+export const NEW_SHAPE_SEEDS = { train: 6, valid: 7, test: 8 } as const;

@@ -1,0 +1,104 @@
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Florence2, Request } from '../../src/florence2.ts';
+import { parse } from '../../src/results/parse.ts';
+import { Tokenizer } from '../../src/text/tokenizer.ts';
+import { checkDataset } from '../../src/training/data/check.ts';
+import { openDataset } from '../../src/training/data/open.ts';
+import type { Split } from '../../src/training/data/splits.ts';
+import type { Dataset } from '../../src/training/example.ts';
+import { drawBeforeAfter } from '../../tools/demo/before_after.ts';
+import { detect, shapeFigures } from '../../tools/demo/measure_shape.ts';
+import { writeShapeDatasets } from '../../tools/demo/shape_dataset.ts';
+import { demoTokenizer } from '../../tools/demo/tokenizer.ts';
+import { temporaryFolder } from '../weights/temporary.ts';
+
+const folder = temporaryFolder();
+const old = join(folder, 'old');
+await writeShapeDatasets(folder, { train: 20, valid: 3, test: 12 });
+
+const parts: [folder: string, split: Split, images: number][] = [
+  [folder, 'train', 20],
+  [folder, 'valid', 3],
+  [folder, 'test', 12],
+  [old, 'train', 20],
+  [old, 'valid', 3],
+  [old, 'test', 12],
+];
+
+const answers = async (dataset: Dataset): Promise<string[]> => {
+  const examples = await Promise.all(Array.from({ length: dataset.length }, (_, i) => dataset.example(i)));
+  return examples.map(({ targets }) => targets.map(({ answer }) => answer).join('\n'));
+};
+
+test('every part is a dataset without a fault, in words that the demo has tokens for', async () => {
+  const tokenizer = Tokenizer.fromFiles({ tokenizerJson: JSON.stringify(demoTokenizer().json) });
+  for (const [path, split, images] of parts) {
+    const report = await checkDataset(path, { split, tokenizer, maxPositions: 128 });
+    assert.equal(report.problems, [], `${path} ${split}`);
+    assert.is(report.images, images);
+    assert.equal(report.imageSizes, { '128x128': images });
+    assert.ok(report.targets['<OD>'] === images && Object.keys(report.targets).length >= 14, `${path} ${split}`);
+  }
+  assert.is(tokenizer.encode(' heart').length, 3); // with <s> and </s>
+});
+
+test('each new image has the new shape, and no old one has', async () => {
+  for (const [path, split] of parts) {
+    for (const text of await answers(await openDataset(path, { split, tasks: ['<OD>'] }))) {
+      assert.is(/(red|orange|yellow|green|blue|purple) heart/.test(text), path === folder, text);
+    }
+  }
+});
+
+test('no image stands in two parts', async () => {
+  const all = await Promise.all(parts.map(async ([path, split]) => answers(await openDataset(path, { split }))));
+  assert.is(new Set(all.flat()).size, all.flat().length);
+});
+
+/** A model that says of the true answer to `<OD>` what `tell` makes of it. */
+async function oracle(tell: (answer: string) => string): Promise<Florence2> {
+  const byImage = new Map<string, string>();
+  const size = { width: 128, height: 128 };
+  const { decodeImage } = await import('../../src/image/decode.ts');
+  for (const path of [folder, old]) {
+    const dataset = await openDataset(path, { split: 'test', tasks: ['<OD>'] });
+    for (let i = 0; i < dataset.length; i++) {
+      const { image, targets } = await dataset.example(i);
+      byImage.set(Buffer.from((await decodeImage(image)).data).toString('base64'), targets[0].answer as string);
+    }
+  }
+  const answerTo = ({ image }: Request): string =>
+    tell(byImage.get(Buffer.from((image as { data: Uint8Array }).data).toString('base64'))!);
+  return {
+    runBatch: async (requests: Request[]) => requests.map(request => parse(answerTo(request), '<OD>', size)),
+  } as unknown as Florence2;
+}
+
+test('the figures tell the new shape from what was known', async () => {
+  const cases: [tell: (answer: string) => string, newShape: number, known: number][] = [
+    [answer => answer, 1, 1],
+    [() => '', 0, 0],
+    [answer => answer.replaceAll('heart', 'circle'), 0, 1],
+    [answer => answer.replaceAll(/circle|square|triangle|diamond|star|sign/g, 'cross'), 1, 0],
+  ];
+  const [withNew, without] = await Promise.all(
+    [folder, old].map(path => openDataset(path, { split: 'test', tasks: ['<OD>'] })),
+  );
+  for (const [tell, newShape, known] of cases) {
+    const model = await oracle(tell);
+    const figures = shapeFigures(await detect(model, withNew), await detect(model, without));
+    assert.equal(figures, { newShape, known }, `${tell}`);
+  }
+});
+
+test('before and after are drawn below each other', async () => {
+  const { default: sharp } = await import('sharp');
+  const dataset = await openDataset(folder, { split: 'test', tasks: ['<OD>'] });
+  const detected = (await detect(await oracle(answer => answer), dataset)).slice(0, 3);
+  const { width, height } = await sharp(await drawBeforeAfter(detected, detected)).metadata();
+  assert.ok(width > 3 * 384 && height > 2 * 384, `${width}x${height}`);
+});
+
+test.run();

@@ -1,0 +1,78 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { taskText } from '../../src/text/prompt.ts';
+import type { Task } from '../../src/text/tasks.ts';
+import { formatAnswer } from '../../src/training/answers.ts';
+import { layOut, SCENE_SIDE } from './layout.ts';
+import { drawScene, type Scene } from './scene.ts';
+import { HELD_OUT_SEED, NEW_SHAPE_SEEDS, TRAINING_SEEDS, VALIDATION_SEED } from './seeds.ts';
+import type { ShapeName } from './shapes.ts';
+import { TRAINED_SHAPES } from './vocabulary.ts';
+
+/** The shape that the demo checkpoint is taught by fine-tuning: it has the word, and has never seen it used. */
+export const NEW_SHAPE: ShapeName = 'heart';
+
+/** How many images each part has. */
+export interface PartSizes {
+  train: number;
+  valid: number;
+  test: number;
+}
+
+/** The images of `florence2 train`'s own formats are found beside their annotations. */
+const ANNOTATIONS = 'annotations.jsonl';
+
+/**
+ * Writes two datasets of JSON lines, `{train,valid,test}/annotations.jsonl` with their images: in the folder itself
+ * scenes with the new shape among the old ones, in `old` scenes such as the checkpoint was trained on, to be replayed.
+ * Of the old ones, training scenes are for training, held-out ones for the test.
+ */
+export async function writeShapeDatasets(folder: string, sizes: PartSizes): Promise<void> {
+  const { train, valid, test } = sizes;
+  await writePart(join(folder, 'train'), scenesWith(NEW_SHAPE, NEW_SHAPE_SEEDS.train), train);
+  await writePart(join(folder, 'valid'), scenesWith(NEW_SHAPE, NEW_SHAPE_SEEDS.valid), valid);
+  await writePart(join(folder, 'test'), scenesWith(NEW_SHAPE, NEW_SHAPE_SEEDS.test), test);
+  await writePart(join(folder, 'old/train'), scenes(TRAINING_SEEDS.at(-1)!), train);
+  await writePart(join(folder, 'old/valid'), scenes(VALIDATION_SEED), valid);
+  await writePart(join(folder, 'old/test'), scenes(HELD_OUT_SEED), test);
+}
+
+function* scenes(seed: number): Generator<Scene, never> {
+  for (let index = 0; ; index++) yield drawScene(seed, index);
+}
+
+/** Scenes in which every second object is of this shape, without those that chance gave none. */
+function* scenesWith(shape: ShapeName, seed: number): Generator<Scene, never> {
+  const shapes = [...TRAINED_SHAPES, ...TRAINED_SHAPES.map(() => shape)];
+  for (let index = 0; ; index++) {
+    if (layOut(seed, index, { shapes }).objects.some(object => object.shape === shape)) {
+      yield drawScene(seed, index, { shapes });
+    }
+  }
+}
+
+async function writePart(folder: string, scenes: Generator<Scene, never>, count: number): Promise<void> {
+  const { default: sharp } = await import('sharp');
+  await mkdir(folder, { recursive: true });
+  const lines: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const scene = scenes.next().value;
+    const image = `${String(i + 1).padStart(4, '0')}.png`;
+    const { data, width, height } = scene.image;
+    await sharp(data, { raw: { width, height, channels: 3 } }).toFile(join(folder, image));
+    lines.push(...rowsOf(scene, image));
+  }
+  await writeFile(join(folder, ANNOTATIONS), lines.map(line => `${line}\n`).join(''));
+}
+
+/** Everything that can be asked about a scene, each question a line as Roboflow's exports have it. */
+function rowsOf({ targets }: Scene, image: string): string[] {
+  const size = { width: SCENE_SIDE, height: SCENE_SIDE };
+  return targets.map(({ task, text, box, answer }) =>
+    JSON.stringify({
+      image,
+      prefix: taskText(task as Task, { text, box }, size),
+      suffix: formatAnswer(task, answer, size),
+    }),
+  );
+}

@@ -1,0 +1,57 @@
+/**
+ * Measures how well the new shape of `tools/new_shape.ts` is found before a fine-tune and after it, and how well all
+ * that was known before still is:
+ *
+ *     npx tsx tools/measure_shape.ts DIR ADAPTER [--model DIR] [--split test] [--picture FILE] [--backend NAME]
+ *
+ * DIR is what new_shape.ts wrote. The picture has the first scenes of the split with three things in them.
+ */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { exitOnError } from '../src/cli/exit.ts';
+import { writeWhole } from '../src/cli/outputs.ts';
+import { UsageError } from '../src/errors.ts';
+import { Florence2 } from '../src/index.ts';
+import type { BackendName } from '../src/runtime/backend.ts';
+import { openDataset } from '../src/training/data/open.ts';
+import type { Split } from '../src/training/data/splits.ts';
+import { drawBeforeAfter } from './demo/before_after.ts';
+import { detect, shapeFigures } from './demo/measure_shape.ts';
+import { NEW_SHAPE } from './demo/shape_dataset.ts';
+
+const demo = fileURLToPath(new URL('../weights/demo', import.meta.url));
+const pictured = 4; // scenes
+
+async function main(): Promise<void> {
+  const text = { type: 'string' } as const;
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { model: text, picture: text, split: { ...text, default: 'test' }, backend: { ...text, default: 'auto' } },
+  });
+  const [folder, adapter] = positionals;
+  if (positionals.length !== 2) throw new UsageError('Give the folder of the datasets, and that of the adapter.');
+  const split = values.split as Split;
+  const [withNew, without] = await Promise.all([
+    openDataset(folder, { split, tasks: ['<OD>'] }),
+    openDataset(join(folder, 'old'), { split, tasks: ['<OD>'] }),
+  ]);
+  const florence = await Florence2.load(values.model ?? demo, { backend: values.backend as BackendName | 'auto' });
+  const look = async () => [await detect(florence, withNew), await detect(florence, without)] as const;
+  const before = await look();
+  await florence.loadAdapter(adapter);
+  const after = await look();
+  florence.dispose();
+
+  const [was, is] = [shapeFigures(...before), shapeFigures(...after)];
+  const row = (...cells: string[]) => console.log(cells.map((cell, i) => (i ? cell.padStart(8) : cell.padEnd(34))).join('')); // biome-ignore format: one line
+  row('mAP50 of <OD>', 'before', 'after');
+  row(`${NEW_SHAPE}s, on ${withNew.length} scenes`, was.newShape.toFixed(3), is.newShape.toFixed(3));
+  row(`all else, on ${without.length} other scenes`, was.known.toFixed(3), is.known.toFixed(3));
+  if (values.picture === undefined) return;
+  const shown = before[0].flatMap(({ truth }, i) => (truth.length === 3 ? [i] : [])).slice(0, pictured);
+  const pick = <T>(list: readonly T[]): T[] => shown.map(i => list[i]);
+  await writeWhole(values.picture, await drawBeforeAfter(pick(before[0]), pick(after[0])));
+}
+
+await exitOnError(main);

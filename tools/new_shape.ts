@@ -2,7 +2,7 @@
  * Writes what the demo checkpoint is taught in docs/fine-tuning.md, a shape that it has never seen, as datasets of
  * JSON lines: DIR/{train,valid,test}, and DIR/old/{train,valid,test} with what it knows, to be replayed:
  *
- *     npx tsx tools/new_shape.ts DIR [--train N] [--valid N] [--test N]
+ *     npx tsx tools/new_shape.ts DIR [--train N] [--valid N] [--test N] [--replay N]
  */
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -17,19 +17,20 @@ async function main(): Promise<void> {
       train: { type: 'string', default: '100' },
       valid: { type: 'string', default: '20' },
       test: { type: 'string', default: '200' },
+      replay: { type: 'string', default: '400' },
     },
   });
   const [folder] = positionals;
   if (positionals.length !== 1) throw new UsageError('Give the folder that the datasets are to be written to.');
   if (existsSync(folder)) throw new UsageError(`${folder} is there already: name a new folder.`);
-  const size = (name: 'train' | 'valid' | 'test'): number => {
+  const size = (name: keyof typeof values): number => {
     if (/^[1-9]\d*$/.test(values[name])) return Number(values[name]);
     throw new UsageError(`--${name} must be a whole number from 1, not ${values[name]}.`);
   };
-  const sizes = { train: size('train'), valid: size('valid'), test: size('test') };
+  const sizes = { train: size('train'), valid: size('valid'), test: size('test'), replay: size('replay') };
   await writeShapeDatasets(folder, sizes);
-  console.log(`${folder}: ${sizes.train} scenes with a ${NEW_SHAPE} to learn from, ${sizes.valid} to watch it by,`);
-  console.log(`${sizes.test} to measure it on; and in ${folder}/old as many without.`);
+  console.log(`${folder}: ${sizes.train} scenes with a ${NEW_SHAPE} to learn from, ${sizes.test} to measure it on`);
+  console.log(`${folder}/old: ${sizes.replay} scenes without to replay, ${sizes.test} to measure what is kept`);
 }
 
 await exitOnError(main);

@@ -16,13 +16,13 @@ import { temporaryFolder } from '../weights/temporary.ts';
 
 const folder = temporaryFolder();
 const old = join(folder, 'old');
-await writeShapeDatasets(folder, { train: 20, valid: 3, test: 12 });
+await writeShapeDatasets(folder, { train: 20, valid: 3, test: 12, replay: 30 });
 
 const parts: [folder: string, split: Split, images: number][] = [
   [folder, 'train', 20],
   [folder, 'valid', 3],
   [folder, 'test', 12],
-  [old, 'train', 20],
+  [old, 'train', 30],
   [old, 'valid', 3],
   [old, 'test', 12],
 ];

@@ -12,15 +12,14 @@ import { TRAINED_SHAPES } from './vocabulary.ts';
 /** The shape that the demo checkpoint is taught by fine-tuning: it has the word, and has never seen it used. */
 export const NEW_SHAPE: ShapeName = 'heart';
 
-/** How many images each part has. */
+/** How many images the parts have. */
 export interface PartSizes {
   train: number;
   valid: number;
   test: number;
+  /** Those of what is known already that can be replayed. */
+  replay: number;
 }
-
-/** The images of `florence2 train`'s own formats are found beside their annotations. */
-const ANNOTATIONS = 'annotations.jsonl';
 
 /**
  * Writes two datasets of JSON lines, `{train,valid,test}/annotations.jsonl` with their images: in the folder itself
@@ -28,11 +27,11 @@ const ANNOTATIONS = 'annotations.jsonl';
  * Of the old ones, training scenes are for training, held-out ones for the test.
  */
 export async function writeShapeDatasets(folder: string, sizes: PartSizes): Promise<void> {
-  const { train, valid, test } = sizes;
+  const { train, valid, test, replay } = sizes;
   await writePart(join(folder, 'train'), scenesWith(NEW_SHAPE, NEW_SHAPE_SEEDS.train), train);
   await writePart(join(folder, 'valid'), scenesWith(NEW_SHAPE, NEW_SHAPE_SEEDS.valid), valid);
   await writePart(join(folder, 'test'), scenesWith(NEW_SHAPE, NEW_SHAPE_SEEDS.test), test);
-  await writePart(join(folder, 'old/train'), scenes(TRAINING_SEEDS.at(-1)!), train);
+  await writePart(join(folder, 'old/train'), scenes(TRAINING_SEEDS.at(-1)!), replay);
   await writePart(join(folder, 'old/valid'), scenes(VALIDATION_SEED), valid);
   await writePart(join(folder, 'old/test'), scenes(HELD_OUT_SEED), test);
 }
@@ -62,7 +61,7 @@ async function writePart(folder: string, scenes: Generator<Scene, never>, count:
     await sharp(data, { raw: { width, height, channels: 3 } }).toFile(join(folder, image));
     lines.push(...rowsOf(scene, image));
   }
-  await writeFile(join(folder, ANNOTATIONS), lines.map(line => `${line}\n`).join(''));
+  await writeFile(join(folder, 'annotations.jsonl'), lines.map(line => `${line}\n`).join(''));
 }
 
 /** Everything that can be asked about a scene, each question a line as Roboflow's exports have it. */

@@ -24,6 +24,7 @@ export {
   type ParityReport,
   type SequenceRow,
   type TensorRow,
+  type TrainingRow,
   type VariantReport,
 } from './internals/parity.ts';
 export { LayerCache } from './language/cache.ts';

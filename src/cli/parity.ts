@@ -3,6 +3,7 @@ import { type BackendName, backendNames } from '../runtime/backend.ts';
 
 export interface ParityFlags {
   backend: BackendName | 'auto';
+  training?: boolean;
   json?: boolean;
 }
 
@@ -16,6 +17,7 @@ export function parityCommand(): Command {
     )
     .argument('<dir>', 'a reference folder (with manifest.json), or a folder of such folders')
     .addOption(new Option('-b, --backend <name>', 'where it runs').choices(['auto', ...backendNames]).default('auto'))
+    .option('--training', 'train as PyTorch did, too: losses, gradients, parameters and adapters of train/ and lora/')
     .option('--json', 'print the whole report as JSON')
     .addHelpText('after', EXAMPLES)
     .action(async (dir: string, flags: ParityFlags) => {
@@ -27,4 +29,5 @@ export function parityCommand(): Command {
 const EXAMPLES = `
 Examples:
   $ florence2 parity test/reference/model
+  $ florence2 parity dumps/tiny --training
   $ florence2 parity dumps/base --backend wasm --json > report.json`;

@@ -5,10 +5,12 @@ import type {
   ParityReport,
   SequenceRow,
   TensorRow,
+  TrainingRow,
 } from '../internals/parity.ts';
 
-/** One checkpoint's tensors in execution order, then its generations. */
-export function checkpointLines({ variant, checkpoint, tensors, sequences, skipped }: CheckpointReport): string[] {
+/** One checkpoint's tensors in execution order, then its generations, then its trainings. */
+export function checkpointLines(report: CheckpointReport): string[] {
+  const { variant, checkpoint, tensors, sequences, training, skipped, leftOut } = report;
   const width = Math.max(20, ...tensors.map(({ name }) => name.length));
   const files = [...new Set(tensors.map(({ file }) => file))];
   const cases = [...new Set(sequences.map(row => row.case))];
@@ -26,7 +28,9 @@ export function checkpointLines({ variant, checkpoint, tensors, sequences, skipp
         width,
       ),
     ),
+    ...trainingLines(training, width),
     ...skipped.map(entry => `  not this checkpoint's: ${notCompared(entry)}`),
+    ...leftOut.map(entry => `  not counted: ${notCompared(entry)}`),
     '',
   ];
 }
@@ -58,21 +62,55 @@ function sequenceProblem({ index, firstDifference, expected, got, scoreError, sc
   return `sequence ${index}: token ${firstDifference} is ${id(got)}, expected ${id(expected)}`;
 }
 
+/** A line for each file and what was made of it, with the value that is nearest to its tolerance. */
+function trainingLines(rows: TrainingRow[], width: number): string[] {
+  const files = [...new Set(rows.map(({ file }) => file))];
+  return files.flatMap(file => {
+    const ofFile = rows.filter(row => row.file === file);
+    const kinds = [...new Set(ofFile.map(({ what }) => what))];
+    return [
+      `  ${file}`,
+      ...kinds.flatMap(what =>
+        kindLines(
+          what,
+          ofFile.filter(row => row.what === what),
+          width,
+        ),
+      ),
+    ];
+  });
+}
+
+function kindLines(what: string, rows: TrainingRow[], width: number): string[] {
+  const wrong = rows.filter(row => !row.equal);
+  const equal = `${what.padEnd(width)}  ${rows.length - wrong.length} of ${rows.length} equal`;
+  if (wrong.length > 0) return [`  ✗ ${equal}`, ...wrong.map(row => `      ${row.name}: ${departure(row)}`)];
+  const nearness = ({ difference, tolerance }: TrainingRow): number => (difference === 0 ? 0 : difference / tolerance);
+  const nearest = rows.reduce((most, row) => (nearness(row) > nearness(most) ? row : most));
+  return [`  ✓ ${equal}  within ${brief(nearest.difference)} (${brief(nearest.tolerance)})`];
+}
+
+const departure = ({ difference, tolerance, problem }: TrainingRow): string =>
+  problem ?? `off by ${brief(difference)} (${brief(tolerance)})`;
+
 /** What follows the checkpoints: what was left out, and the sum. */
-export function parityLines({ backend, variants, tensors, sequences }: ParityReport): string[] {
+export function parityLines({ backend, variants, tensors, sequences, training }: ParityReport): string[] {
   const several = variants.length > 1;
   return [
-    ...variants.flatMap(({ variant, notCompared: entries, training }) => {
+    ...variants.flatMap(({ variant, notCompared: entries, training: files }) => {
       const of = several ? `${variant}: ` : '';
-      const covered = training.length > 0 ? [`${of}not covered by inference: ${training.join(', ')}`] : [];
-      return [...covered, ...entries.map(entry => `✗ ${of}not compared: ${notCompared(entry)}`)];
+      const uncovered = files.length > 0 ? [`${of}not covered by inference: ${files.join(', ')}; add --training`] : [];
+      return [...uncovered, ...entries.map(entry => `✗ ${of}not compared: ${notCompared(entry)}`)];
     }),
     `on ${backend.name}: ${backend.description}`,
-    `${ratio(tensors)} tensors, ${ratio(sequences)} sequences equal`,
+    `${ratio(tensors)} tensors, ${ratio(sequences)} sequences${training ? `, ${ratio(training)} training values` : ''} equal`,
   ];
 }
 
-const notCompared = ({ file, names, reason }: NotCompared): string => `${file} ${names.join(', ')} (${reason})`;
+function notCompared({ file, names, reason }: NotCompared): string {
+  const listed = names.length > 3 ? `${names[0]} and ${names.length - 1} more` : names.join(', ');
+  return `${file} ${listed} (${reason})`;
+}
 
 const ratio = ({ equal, total }: Count): string => `${equal} of ${total}`;
 

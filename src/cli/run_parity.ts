@@ -3,10 +3,11 @@ import type { ParityFlags } from './parity.ts';
 import { checkpointLines, parityLines } from './parity_table.ts';
 
 /** Checks and prints, checkpoint by checkpoint. The exit code is 1 when anything is out. */
-export async function runParity(dir: string, { backend, json }: ParityFlags): Promise<void> {
+export async function runParity(dir: string, { backend, training, json }: ParityFlags): Promise<void> {
   const print = (lines: string[]): void => void process.stdout.write(`${lines.join('\n')}\n`);
   const report = await checkParity(dir, {
     backend,
+    ...(training && { training }),
     ...(!json && { onCheckpoint: checkpoint => print(checkpointLines(checkpoint)) }),
   });
   print(json ? [JSON.stringify(report, finiteNumbers, 1)] : parityLines(report));

@@ -1,9 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { withGradient } from '../nn/ops.ts';
 
-/** Marks a position of the labels that counts for nothing, as in PyTorch. */
-export const IGNORED = -100;
-
 /**
  * Cross-entropy of each answer: the sum over its tokens of weight · −log p(label).
  *

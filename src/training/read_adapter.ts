@@ -18,12 +18,13 @@ import { isWithin, patternValue } from './targets.ts';
  * adapter_config.json, and adapter_model.safetensors or adapter_model.bin. The file's tensors decide which layers are
  * adapted; targets of the config that match no layer mean nothing.
  *
+ * @param weights a safetensors file in place of the folder's: the same adapter at another time of its training
  * @throws Florence2Error naming file and tensor (or field) for what is missing, does not fit the model or the config, or
  *   is not supported
  */
-export async function readAdapter(model: Florence2Model, folder: string): Promise<Lora> {
+export async function readAdapter(model: Florence2Model, folder: string, weights?: string): Promise<Lora> {
   const config = await readAdapterConfig(folder);
-  const file = await openWeights(folder);
+  const file = weights === undefined ? await openWeights(folder) : await openSafetensors(weights);
   const lora = new Lora(config.settings);
   try {
     const { layers, others } = sortTensors(file);

@@ -1,7 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { folderWithChange, referenceFolder } from '../internals/reference_folder.ts';
-import { reference } from '../reference.ts';
+import { changeTensor, trainingFolder } from '../internals/training_folder.ts';
+import { hasReference, reference } from '../reference.ts';
 import { florence2 } from './florence2.ts';
 
 /** What is tested is the command: one backend is enough. */
@@ -50,8 +51,44 @@ test('says what it did not compare, and exits with 1', async () => {
   const { code, stdout } = await parity(folder);
   assert.is(code, 1);
   assert.match(stdout, '\n✗ not compared: other.safetensors gate (this tool does not know it)\n');
-  assert.match(stdout, '\nnot covered by inference: train/full/grads.safetensors\n');
+  assert.match(stdout, '\nnot covered by inference: train/full/grads.safetensors; add --training\n');
   assert.is(linesOf(stdout).at(-1), '107 of 108 tensors, 0 of 0 sequences equal');
+});
+
+// The part of the reference that is kept in this repository has no training.
+const withTraining = hasReference('model/tiny/lora') ? test : test.skip;
+
+withTraining(
+  '--training prints a line for each kind of value of each file, what is not counted, and the sum',
+  async () => {
+    const folder = trainingFolder(['lora/vision', 'train/padlabels_grads.safetensors']);
+    const { code, stdout } = await parity(folder, '--training');
+    assert.is(code, 0);
+    const lines = linesOf(stdout);
+    assert.ok(lines.includes('  lora/vision/expected.safetensors'));
+    assert.is(lines.filter(line => /^ {2}✓ logits of (hf|microsoft)\/ +2 of 2 equal {2}within \S+ \(1\.0e-4\)$/.test(line)).length, 2); // biome-ignore format: one line
+    const gap = 'it has no gradients of convolutions and embeddings';
+    assert.match(
+      stdout,
+      /\n {2}not counted: train\/padlabels_grads\.safetensors model\.\S+ and 5 more \(wasm cannot train /,
+    );
+    assert.is(lines.filter(line => line.startsWith('  not counted: ') && line.endsWith(`${gap})`)).length, 3);
+    assert.is(lines.at(-1), '0 of 0 tensors, 0 of 0 sequences, 5 of 5 training values equal');
+  },
+);
+
+withTraining('--training names the values that are out, and exits with 1', async () => {
+  const layer = 'base_model.model.model.vision_tower.convs.0.conv.lora_B.weight';
+  const folder = await changeTensor(trainingFolder(['lora/vision']), 'lora/vision/hf/adapter_model.safetensors', layer, values => { values[0] += 0.1; }); // biome-ignore format: one line
+  const { code, stdout } = await parity(folder, '--training');
+  assert.is(code, 1);
+  assert.match(stdout, /\n {2}✗ logits of hf\/ +0 of 2 equal\n {6}logits_adapter: off by \S+ \(1\.0e-4\)\n/);
+  assert.is(linesOf(stdout).at(-1), '0 of 0 tensors, 0 of 0 sequences, 3 of 5 training values equal');
+  const { training, variants } = JSON.parse((await parity(folder, '--training', '--json')).stdout);
+  assert.equal(training, { equal: 3, total: 5 });
+  const row = variants[0].checkpoints[0].training.find((row: { equal: boolean }) => !row.equal);
+  assert.is(row.name, 'logits_adapter');
+  assert.ok(row.difference > row.tolerance);
 });
 
 test('--json prints one report', async () => {
@@ -68,6 +105,7 @@ test('--json prints one report', async () => {
 
 for (const [what, args, code, message] of [
   ['a folder without a manifest', ['/'], 1, /^florence2: .*manifest\.json/],
+  ['a folder without training', [reference('model/tiny-pad'), '--training'], 1, /has no train\/ or lora\//],
   ['no folder', [], 2, /missing required argument 'dir'/],
 ] as [string, string[], number, RegExp][]) {
   test(`${what} is one line`, async () => {

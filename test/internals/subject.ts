@@ -1,12 +1,10 @@
 import { dirname } from 'node:path';
 import { HookRegistry } from '../../src/internals/hooks.ts';
 import { readManifest } from '../../src/internals/parity/manifest.ts';
-import { encodeImages, encodePrompts, loadCheckpoint, type Subject } from '../../src/internals/parity/subject.ts';
+import { encodeImages, encodePrompts, type Loaded, loadCheckpoint } from '../../src/internals/parity/subject.ts';
 import type { Memory } from '../../src/language/decoder.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { reference } from '../reference.ts';
-
-type Loaded = Omit<Subject, 'features'>;
 
 /** The inputs' images and prompts -> the encoder's output. */
 export async function encodeInputs(loaded: Loaded, masked: boolean): Promise<Memory> {

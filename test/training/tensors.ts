@@ -1,7 +1,6 @@
 import { download } from '../../src/internals/parity/capture.ts';
-import { forcedLogits, type Subject } from '../../src/internals/parity/subject.ts';
+import { inputLogits, type Loaded } from '../../src/internals/parity/subject.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
-import { encodeInputs } from '../internals/subject.ts';
 
 /** All tensors of a safetensors file, by name. */
 export async function readTensors(path: string): Promise<Map<string, Float32Array>> {
@@ -16,6 +15,6 @@ export async function readTensors(path: string): Promise<Map<string, Float32Arra
 }
 
 /** Logits of the inputs' answers under teacher forcing. */
-export async function logitsOf(subject: Omit<Subject, 'features'>): Promise<Float32Array> {
-  return (await download(await forcedLogits(subject, await encodeInputs(subject, true)))).values;
+export async function logitsOf(loaded: Loaded): Promise<Float32Array> {
+  return (await download(await inputLogits(loaded))).values;
 }

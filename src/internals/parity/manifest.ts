@@ -32,6 +32,8 @@ export interface Manifest {
   readonly files: ReadonlyMap<string, DumpedTensor[]>;
   /** Names of the cases that generation.json must have. */
   readonly generations: string[];
+  /** Folders of trainings whose course was recorded: train/NAME and lora/NAME. */
+  readonly trainings: string[];
   /** Greedy ids of Microsoft's own code without a cache, every position attended. */
   readonly microsoftGreedy?: number[][];
 }
@@ -89,8 +91,16 @@ export async function readManifest(folder: string): Promise<Manifest> {
       }),
     ),
     generations: isRecord(generation) ? Object.keys(generation) : [],
+    trainings: trainingFolders(json, Object.keys(files)),
     ...(greedy !== undefined && { microsoftGreedy: greedy }),
   };
+}
+
+/** Those that the manifest names, and those that files of it lie in. */
+function trainingFolders({ training, lora }: Record<string, unknown>, files: string[]): string[] {
+  const names = (field: unknown): string[] => (isRecord(field) ? Object.keys(field) : []);
+  const named = [...names(training).map(name => `train/${name}`), ...names(lora).map(name => `lora/${name}`)];
+  return [...new Set([...named, ...files.flatMap(file => /^(train|lora)\/[^/]+(?=\/)/.exec(file)?.[0] ?? [])])];
 }
 
 function readTensor(path: string, at: string, entry: unknown): DumpedTensor {

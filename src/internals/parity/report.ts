@@ -35,6 +35,22 @@ export interface SequenceRow {
   readonly scoreTolerance?: number;
 }
 
+/** One number, or one tensor, of a training against PyTorch's. */
+export interface TrainingRow {
+  /** File of the reference. */
+  readonly file: string;
+  /** What of it, and how it was made here: `gradients, with checkpointing`. */
+  readonly what: string;
+  /** The tensor, or which number. */
+  readonly name: string;
+  /** Counted as `tolerance` is, which bounds it: see training_tolerance.ts. */
+  readonly difference: number;
+  readonly tolerance: number;
+  readonly equal: boolean;
+  /** What is wrong, apart from a difference beyond the tolerance. */
+  readonly problem?: string;
+}
+
 /** Parts of a dump. */
 export interface NotCompared {
   readonly file: string;
@@ -49,8 +65,12 @@ export interface CheckpointReport {
   readonly checkpoint: string;
   readonly tensors: TensorRow[];
   readonly sequences: SequenceRow[];
+  /** Empty where training was not asked for. */
+  readonly training: TrainingRow[];
   /** Parts of the dump that this checkpoint cannot make. */
   readonly skipped: NotCompared[];
+  /** What the backend cannot make, or nobody could: it counts neither as equal nor as unequal. */
+  readonly leftOut: NotCompared[];
 }
 
 /** One reference folder. */
@@ -58,9 +78,9 @@ export interface VariantReport {
   readonly variant: string;
   readonly folder: string;
   readonly checkpoints: CheckpointReport[];
-  /** What no checkpoint was compared with, though inference should make it. Anything here means not equal. */
+  /** What no checkpoint was compared with, though one should make it. Anything here means not equal. */
   readonly notCompared: NotCompared[];
-  /** Files of the manifest about training, which inference does not cover. */
+  /** Files of the manifest about training, where that was not asked for. */
   readonly training: string[];
 }
 
@@ -74,6 +94,8 @@ export interface ParityReport {
   readonly variants: VariantReport[];
   readonly tensors: Count;
   readonly sequences: Count;
+  /** Absent where training was not asked for. */
+  readonly training?: Count;
   /** Everything was compared, and is equal. */
   readonly equal: boolean;
 }
@@ -81,22 +103,31 @@ export interface ParityReport {
 /** Where the cases of generation are. */
 export const GENERATION_FILE = 'generation.json';
 
+/** Files about training. */
+export const isTrainingFile = (file: string): boolean => /^(train|lora)\//.test(file);
+
 /** Adds up. What was not compared counts as not equal. */
-export function summarise(backend: BackendChoice, variants: VariantReport[]): ParityReport {
+export function summarise(backend: BackendChoice, variants: VariantReport[], withTraining: boolean): ParityReport {
   const checkpoints = variants.flatMap(variant => variant.checkpoints);
   const missed = variants.flatMap(variant => variant.notCompared);
-  const count = (rows: { equal: boolean }[], lost: NotCompared[]): Count => ({
+  const count = (rows: { equal: boolean }[], isOne: (file: string) => boolean): Count => ({
     equal: rows.filter(({ equal }) => equal).length,
-    total: lost.reduce((n, { names }) => n + names.length, rows.length),
+    total: missed.filter(({ file }) => isOne(file)).reduce((n, { names }) => n + names.length, rows.length),
   });
+  const isGeneration = (file: string): boolean => file === GENERATION_FILE;
   const tensors = count(
     checkpoints.flatMap(report => report.tensors),
-    missed.filter(({ file }) => file !== GENERATION_FILE),
+    file => !isGeneration(file) && !isTrainingFile(file),
   );
   const sequences = count(
     checkpoints.flatMap(report => report.sequences),
-    missed.filter(({ file }) => file === GENERATION_FILE),
+    isGeneration,
   );
-  const equal = tensors.total > 0 && tensors.equal === tensors.total && sequences.equal === sequences.total;
-  return { backend, variants, tensors, sequences, equal };
+  const training = count(
+    checkpoints.flatMap(report => report.training),
+    isTrainingFile,
+  );
+  const counts = [tensors, sequences, training];
+  const equal = counts.every(({ equal, total }) => equal === total) && (withTraining ? training : tensors).total > 0;
+  return { backend, variants, tensors, sequences, ...(withTraining && { training }), equal };
 }

@@ -7,6 +7,7 @@ import { CachedSession, UncachedSession } from '../../generation/session.ts';
 import type { Memory } from '../../language/decoder.ts';
 import { requireTensor } from '../../weights/tensor_file.ts';
 import { type GenerationCase, MICROSOFT_GREEDY } from './generation_cases.ts';
+import type { Manifest } from './manifest.ts';
 import { GENERATION_FILE, type NotCompared, type SequenceRow } from './report.ts';
 import { encodePrompts, type Subject } from './subject.ts';
 import { scoreTolerance } from './tolerance.ts';
@@ -18,8 +19,7 @@ export async function checkCases(
 ): Promise<{ sequences: SequenceRow[]; skipped: NotCompared[] }> {
   const { manifest, model } = subject;
   const own = model.config.text.vocabSize;
-  const dumpedLogits = manifest.files.get('text.safetensors')?.find(({ name }) => name === 'logits');
-  const dumped = dumpedLogits?.shape.at(-1) ?? own;
+  const dumped = dumpedVocabulary(manifest) ?? own;
   const sequences: SequenceRow[] = [];
   const others: string[] = [];
   for (const testCase of cases) {
@@ -30,6 +30,14 @@ export async function checkCases(
   const reason = `generated with another vocabulary than this checkpoint's ${own} rows`;
   const skipped = others.length > 0 ? [{ file: GENERATION_FILE, names: others, reason }] : [];
   return { sequences, skipped };
+}
+
+/** Rows of the vocabulary that the dumps were made with, where they say. */
+export function dumpedVocabulary({ files }: Manifest): number | undefined {
+  return files
+    .get('text.safetensors')
+    ?.find(({ name }) => name === 'logits')
+    ?.shape.at(-1);
 }
 
 async function checkCase(subject: Subject, testCase: GenerationCase): Promise<SequenceRow[]> {

@@ -15,12 +15,16 @@ import type { HookRegistry } from '../hooks.ts';
 import type { DumpedCheckpoint, Manifest } from './manifest.ts';
 
 /** A checkpoint under test: the network with its weights, what it is run on, and the hooks it is run with. */
-export interface Subject {
+export interface Loaded {
   readonly manifest: Manifest;
   readonly model: Florence2Model;
   readonly generation: GenerationConfig;
   readonly inputs: TensorFile;
   readonly hooks: HookRegistry;
+}
+
+/** A checkpoint whose weights stay as they are. */
+export interface Subject extends Loaded {
   /** Of the inputs' images, [B, 1 + N, D]. Every prompt is asked of them: the vision tower is most of the work. */
   readonly features: tf.Tensor3D;
 }
@@ -66,7 +70,7 @@ export async function readIds(file: TensorFile, name: string): Promise<tf.Tensor
 }
 
 /** The inputs' images -> their features, see `Subject` */
-export async function encodeImages({ model, inputs, hooks }: Omit<Subject, 'features'>): Promise<tf.Tensor3D> {
+export async function encodeImages({ model, inputs, hooks }: Loaded): Promise<tf.Tensor3D> {
   const pixels = await readPixels(inputs);
   try {
     return model.encodeImage(pixels, hooks.root());
@@ -87,14 +91,18 @@ export async function encodePrompts({ model, inputs, hooks, features }: Subject,
 }
 
 /** The inputs' answers under teacher forcing -> logits [B, T, V]. Disposes `memory`. */
-export async function forcedLogits(
-  { model, inputs, hooks }: Omit<Subject, 'features'>,
-  memory: Memory,
-): Promise<tf.Tensor3D> {
+export async function forcedLogits({ model, inputs, hooks }: Loaded, memory: Memory): Promise<tf.Tensor3D> {
   const ids = await readIds(inputs, 'decoder_input_ids');
   try {
     return model.logits(ids, memory, hooks.root());
   } finally {
     tf.dispose([ids, memory.states, memory.mask ?? []]);
   }
+}
+
+/** Images, prompts and answers of the inputs -> logits [B, T, V], by the weights and adapters of this moment. */
+export async function inputLogits(loaded: Loaded): Promise<tf.Tensor3D> {
+  const features = await encodeImages(loaded);
+  const memory = await encodePrompts({ ...loaded, features }, true).finally(() => features.dispose());
+  return forcedLogits(loaded, memory);
 }

@@ -50,10 +50,7 @@ async function compareTensor(
   manifest: Manifest,
 ): Promise<TensorRow> {
   const { name, shape } = tensor;
-  const stored = requireTensor(dump.tensors, name, dump.path);
-  if (stored.shape.join() !== shape.join()) {
-    throw new Florence2Error(`${dump.path}: ${name} has shape [${stored.shape}], but manifest.json says [${shape}].`);
-  }
+  const dumped = await readDumped(dump, tensor);
   const point = dumpPoint(name)?.point;
   const tolerance = tensorTolerance(tensor) ?? 0;
   const row = { file, name, ...(point && { point }), shape: made.shape, tolerance, firstDeparture: false };
@@ -62,10 +59,19 @@ async function compareTensor(
     const problem = `has shape [${made.shape}], expected [${expected}]`;
     return { ...row, maxAbs: Infinity, relative: Infinity, equal: false, problem };
   }
-  const want = firstColumns(await dump.readFloat32(name), shape.at(-1)!, expected.at(-1)!);
+  const want = firstColumns(dumped, shape.at(-1)!, expected.at(-1)!);
   const { maxAbs, relative } = difference(made.values, want);
   const problem = maxAbs === Infinity ? { problem: 'is not finite' } : {};
   return { ...row, maxAbs, relative, equal: maxAbs <= tolerance, ...problem };
+}
+
+/** The values of a dump's tensor. Throws a Florence2Error where it is not of the shape that the manifest says. */
+export async function readDumped(dump: SafetensorsFile, { name, shape }: DumpedTensor): Promise<Float32Array> {
+  const stored = requireTensor(dump.tensors, name, dump.path);
+  if (stored.shape.join() !== shape.join()) {
+    throw new Florence2Error(`${dump.path}: ${name} has shape [${stored.shape}], but manifest.json says [${shape}].`);
+  }
+  return dump.readFloat32(name);
 }
 
 /** The dump's shape; but Microsoft's vocabulary may be the first rows of the one that logits were dumped with. */

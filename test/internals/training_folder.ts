@@ -1,0 +1,81 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { reference, referenceJson } from '../reference.ts';
+import { temporaryFolder } from '../weights/temporary.ts';
+import type { ManifestJson } from './reference_folder.ts';
+
+const temporary = temporaryFolder();
+
+/**
+ * A reference folder of tiny with nothing but some of its trainings (`train/full`, `lora/basic`; `train` for all of
+ * train/), as `edit` changes its manifest. Files are links.
+ */
+export function trainingFolder(
+  trainings: string[],
+  edit: (manifest: ManifestJson) => void = () => {},
+  layouts: string[] = ['hf'],
+): string {
+  const source = reference('model/tiny');
+  const folder = mkdtempSync(join(temporary, 'training-'));
+  const { checkpoints, files, training, lora, ms_vocab }: ManifestJson = referenceJson('model/tiny/manifest.json');
+  const isOne = (path: string): boolean => trainings.some(name => path === name || path.startsWith(`${name}/`));
+  const chosen = <T>(entries: unknown, pathOf: (name: string) => string): Record<string, T> =>
+    Object.fromEntries(Object.entries(entries as Record<string, T>).filter(([name]) => isOne(pathOf(name))));
+  const manifest: ManifestJson = {
+    ms_vocab,
+    checkpoints: Object.fromEntries(layouts.map(layout => [`${layout}/model.safetensors`, checkpoints[`${layout}/model.safetensors`]])), // biome-ignore format: one line
+    files: chosen(files, name => name),
+    training: chosen(training, name => `train/${name}`),
+    lora: chosen(lora, name => `lora/${name}`),
+  };
+  edit(manifest);
+  writeFileSync(join(folder, 'manifest.json'), JSON.stringify(manifest));
+  for (const path of readdirSync(source, { recursive: true, encoding: 'utf8' })) {
+    const wanted = path === 'inputs.safetensors' || layouts.includes(dirname(path)) || isOne(path);
+    if (!wanted || statSync(join(source, path)).isDirectory()) continue;
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    symlinkSync(join(source, path), join(folder, path));
+  }
+  return folder;
+}
+
+/** Changes a JSON file of such a folder. */
+export function changeJson(folder: string, file: string, change: (json: Record<string, unknown>) => void): string {
+  const path = join(folder, file);
+  const json = JSON.parse(readFileSync(path, 'utf8'));
+  change(json);
+  rmSync(path); // a link
+  writeFileSync(path, JSON.stringify(json));
+  return folder;
+}
+
+/** Changes one tensor of a file of such a folder. */
+export async function changeTensor(
+  folder: string,
+  file: string,
+  tensor: string,
+  change: (values: Float32Array) => void,
+): Promise<string> {
+  const path = join(folder, file);
+  const original = await openSafetensors(path);
+  const tensors = [];
+  for (const { name, shape } of original.tensors.values()) {
+    const data = await original.readFloat32(name);
+    if (name === tensor) change(data);
+    tensors.push({ name, shape, data });
+  }
+  await original.close();
+  rmSync(path);
+  await writeSafetensors(path, tensors);
+  return folder;
+}

@@ -24,8 +24,10 @@ export class Florence2Model {
   readonly parameters: ReadonlyMap<string, Parameter>;
   /** Every layer that adapters may be added to, by canonical name. */
   readonly adaptable: ReadonlyMap<string, Adaptable>;
+  private currentConfig: Florence2Config;
 
-  constructor(readonly config: Florence2Config) {
+  constructor(config: Florence2Config) {
+    this.currentConfig = config;
     const p = Params.root();
     this.visionTower = new DaViT(p.at('vision_tower'), config.vision);
     this.multiModalProjector = new Projector(p.at('multi_modal_projector'), config);
@@ -33,6 +35,11 @@ export class Florence2Model {
     this.lmHead = new LmHead(p, this.languageModel.shared, config.text.vocabSize, config.text.dModel);
     this.parameters = p.all;
     this.adaptable = p.adaptables;
+  }
+
+  /** The checkpoint's; its vocabulary grows with `addTokenRows`. */
+  get config(): Florence2Config {
+    return this.currentConfig;
   }
 
   /** Normalised pixels [B, H, W, 3] -> image features [B, 1 + N, D], N = H/32 · W/32 */
@@ -90,8 +97,31 @@ export class Florence2Model {
     });
   }
 
+  /**
+   * Prepares `count` rows of the token embeddings for new tokens, from row `first` on, and as many of a head of its own:
+   * they begin as the mean of all rows before them, with which a new token is as likely as an average one (Hewitt 2021,
+   * https://nlp.stanford.edu/~johnhew/vocab-expansion.html). The tables grow where they end sooner.
+   */
+  addTokenRows(first: number, count: number): void {
+    const { shared } = this.languageModel;
+    const tables = [shared.weight, ...(this.lmHead.weight.loaded ? [this.lmHead.weight] : [])];
+    for (const table of tables) table.resize(tf.tidy(() => withMeanRows(table.value as tf.Tensor2D, first, count)));
+    const vocabSize = shared.weight.shape[0];
+    this.lmHead.resize(vocabSize);
+    this.currentConfig = { ...this.config, text: { ...this.config.text, vocabSize } };
+  }
+
   dispose(): void {
     for (const parameter of this.parameters.values()) parameter.dispose();
     this.lmHead.dispose();
   }
+}
+
+/** A table [V, D] with the mean of the rows before `first` in `count` rows from there on. */
+function withMeanRows(table: tf.Tensor2D, first: number, count: number): tf.Tensor2D {
+  const [V] = table.shape;
+  const known = tf.slice(table, [0, 0], [first, -1]);
+  const fresh = tf.tile(tf.mean(known, 0, true), [count, 1]); // [count, D]
+  const spare = Math.max(0, V - first - count);
+  return tf.concat([known, fresh, tf.slice(table, [V - spare, 0], [spare, -1])]) as tf.Tensor2D;
 }

@@ -22,7 +22,6 @@ import { evaluate } from './demo/evaluate.ts';
 import { modelCard, type StageFacts } from './demo/model_card.ts';
 import { HELD_OUT_SEED } from './demo/seeds.ts';
 import { imagesPerStep, stages, targetsPerImage } from './demo/stages.ts';
-import { writeJson } from './random_checkpoint.ts';
 
 const stageNames = stages(0).map(({ name }) => name);
 const targetsPerStep = imagesPerStep * targetsPerImage;
@@ -65,11 +64,7 @@ async function halve(from: string, to: string, backend: BackendName | 'auto'): P
   const florence = await Florence2.load(from, { backend });
   await rm(to, { recursive: true, force: true });
   await mkdir(to, { recursive: true });
-  await writeCheckpoint(florence.model, from, to, 'F16');
-  const config = JSON.parse(await readFile(join(to, 'config.json'), 'utf8'));
-  await writeJson(to, 'config.json', { ...config, torch_dtype: 'float16' });
-  // What a run is resumed from is no part of a checkpoint.
-  await rm(join(to, 'training_state.json'), { force: true });
+  await writeCheckpoint(florence, to, 'F16');
   florence.dispose();
 }
 

@@ -34,6 +34,23 @@ export class LmHead implements Adaptable {
     });
   }
 
+  /** Follows a vocabulary that has grown: tokens that are new have no bias. */
+  resize(vocabSize: number): void {
+    const { weight, finalLogitsBias } = this;
+    const added = vocabSize - finalLogitsBias.shape[1];
+    if (!weight.loaded) weight.shape = [vocabSize, weight.shape[1]];
+    if (finalLogitsBias.loaded)
+      finalLogitsBias.resize(
+        tf.tidy(() =>
+          tf.pad(finalLogitsBias.value, [
+            [0, 0],
+            [0, added],
+          ]),
+        ),
+      );
+    else finalLogitsBias.shape = [1, vocabSize];
+  }
+
   /** Where a derived copy of the weight makes products faster, makes it now rather than in the first answer. */
   prepare(): void {
     if (tf.getBackend() === 'wasm') this.transposedWeight();

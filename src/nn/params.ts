@@ -32,7 +32,7 @@ export class Parameter {
    */
   constructor(
     readonly name: string,
-    readonly shape: number[],
+    public shape: number[],
     readonly layout: Layout = 'plain',
     readonly optional = false,
     readonly tiedTo: Parameter | null = null,
@@ -73,6 +73,12 @@ export class Parameter {
   replace(tensor: tf.Tensor): void {
     this.dispose();
     this.tensor = tf.keep(tensor);
+  }
+
+  /** Takes a table of another length, whose order in memory is the checkpoint's. */
+  resize(table: tf.Tensor): void {
+    this.shape = table.shape;
+    this.replace(table);
   }
 
   dispose(): void {

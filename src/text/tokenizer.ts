@@ -41,8 +41,12 @@ export class Tokenizer {
   readonly bosTokenId: number;
   readonly eosTokenId: number;
   readonly padTokenId: number;
-  private readonly bpe: BpeTokenizer;
-  private readonly added: ReadonlyMap<number, AddedToken>;
+  /** Those that the files do not have, see `addTokens`. */
+  readonly newTokens: AddedToken[] = [];
+  private bpe: BpeTokenizer;
+  private added: ReadonlyMap<number, AddedToken>;
+  private readonly json: TokenizerJson;
+  private readonly source?: string;
 
   /** Throws a Florence2Error that names the file and what is wrong with it. */
   static fromFiles(files: TokenizerFiles): Tokenizer {
@@ -51,8 +55,10 @@ export class Tokenizer {
 
   private constructor(files: TokenizerFiles) {
     const { json, names } = readTokenizerJson(files);
-    this.bpe = createBpe(json, files);
-    this.added = new Map(json.added_tokens.map(token => [token.id, token]));
+    this.json = json;
+    this.source = files.source;
+    this.bpe = createBpe(json, this.source);
+    this.added = tokensById(json);
     this.bosTokenId = this.tokenToId(names.bos)!;
     this.eosTokenId = this.tokenToId(names.eos)!;
     this.padTokenId = this.tokenToId(names.pad)!;
@@ -150,13 +156,54 @@ export class Tokenizer {
   isSpecial(id: number): boolean {
     return this.added.get(id)?.special ?? false;
   }
+
+  /** How many ids there are: one more than the highest. */
+  get size(): number {
+    return Math.max(...Object.values(this.json.model.vocab), ...this.added.keys()) + 1;
+  }
+
+  /** The tokens that are not made by merging, Florence-2's own among them, by id. */
+  get addedTokens(): readonly AddedToken[] {
+    return [...this.added.values()].sort((a, b) => a.id - b.id);
+  }
+
+  /**
+   * Makes texts into tokens, as `add_tokens` of the Python library does: they are found wherever they stand in a text,
+   * and are no special tokens, so that decoding keeps them.
+   *
+   * @param firstId of the first; the others follow
+   */
+  addTokens(texts: readonly string[], firstId: number): void {
+    const plain = { special: false, lstrip: false, rstrip: false, normalized: true, single_word: false };
+    const tokens = texts.map((content, i): AddedToken => ({ id: firstId + i, content, ...plain }));
+    this.newTokens.push(...tokens);
+    this.json.added_tokens.push(...tokens);
+    this.bpe = createBpe(this.json, this.source);
+    this.added = tokensById(this.json);
+  }
+
+  /** What a tokenizer.json says of this tokenizer, for the Python library too. */
+  toJson(): object {
+    const { normalizer, pre_tokenizer, model } = this.json;
+    const [cls, sep] = [this.bosTokenId, this.eosTokenId].map(id => [this.idToToken(id), id]);
+    return {
+      ...{ version: '1.0', truncation: null, padding: null, added_tokens: this.addedTokens },
+      ...{ normalizer, pre_tokenizer },
+      post_processor: { type: 'RobertaProcessing', sep, cls, trim_offsets: true, add_prefix_space: false },
+      decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+      model,
+    };
+  }
 }
+
+const tokensById = ({ added_tokens }: TokenizerJson): ReadonlyMap<number, AddedToken> =>
+  new Map(added_tokens.map(token => [token.id, token]));
 
 /** Unicode's white space. ECMAScript's `\s` takes U+FEFF for one and U+0085 for none. */
 const SPACE = '\\p{White_Space}';
 const WORDS = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${SPACE}\\p{L}\\p{N}]+|${SPACE}+(?!\\P{White_Space})|${SPACE}+`;
 
-function createBpe(json: TokenizerJson, files: TokenizerFiles): BpeTokenizer {
+function createBpe(json: TokenizerJson, source?: string): BpeTokenizer {
   const { type, use_regex, add_prefix_space } = (json.pre_tokenizer ?? {}) as Record<string, unknown>;
   const plain = type === 'ByteLevel' && use_regex !== false && add_prefix_space !== true;
   const pre_tokenizer = plain
@@ -172,7 +219,7 @@ function createBpe(json: TokenizerJson, files: TokenizerFiles): BpeTokenizer {
     return new BpeTokenizer({ ...json, pre_tokenizer, post_processor: null, decoder: null }, {});
   } catch (error) {
     throw new Florence2Error(
-      `The tokenizer ${files.source ? `of ${files.source} ` : ''}cannot be built: ${(error as Error).message}`,
+      `The tokenizer ${source ? `of ${source} ` : ''}cannot be built: ${(error as Error).message}`,
     );
   }
 }

@@ -1,30 +1,29 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Florence2Config } from '../config.ts';
-import type { HookRegistry } from '../internals/hooks.ts';
+import { HookRegistry } from '../internals/hooks.ts';
 import { randomIntegers } from './random.ts';
 
-/** Which step of which run draws the random numbers: equal steps drop equal things, a block computed twice too. */
+/** Which batch of which run draws the random numbers: equal ones drop equal things, in a block computed twice too. */
 export interface DropoutSeed {
   seed: number;
   step: number;
+  /** Of the batches that make the step. */
+  batch: number;
 }
 
 /**
- * Adds dropout to a model, as hooks at the points where BART drops (after the embeddings, in attention patterns, after
- * GELU, and at the end of each sublayer), at the rates of config.json; and DaViT's drop path, which leaves whole
- * sublayers out for some images of a batch (Huang et al. 2016), at rates that rise with depth.
- *
- * @param at asked at each use: what step it is
- * @returns removes it
+ * Dropout as hooks at the points where BART drops (after the embeddings, in attention patterns, after GELU, and at the
+ * end of each sublayer), at the rates of config.json; and DaViT's drop path, which leaves whole sublayers out for some
+ * images of a batch (Huang et al. 2016), at rates that rise with depth.
  */
-export function addDropout(hooks: HookRegistry, config: Florence2Config, at: () => DropoutSeed): () => void {
-  const removers = [languageDropout(hooks, config, at), dropPath(hooks, config, at)];
-  return () => {
-    for (const remove of removers.flat()) remove();
-  };
+export function dropoutHooks(config: Florence2Config, at: DropoutSeed): HookRegistry {
+  const hooks = new HookRegistry();
+  addLanguageDropout(hooks, config, at);
+  addDropPath(hooks, config, at);
+  return hooks;
 }
 
-function languageDropout(hooks: HookRegistry, { text }: Florence2Config, at: () => DropoutSeed): (() => void)[] {
+function addLanguageDropout(hooks: HookRegistry, { text }: Florence2Config, at: DropoutSeed): void {
   const stack = String.raw`^language_model\.(encoder|decoder)\.layers`;
   const rates: [RegExp, number][] = [
     [new RegExp(String.raw`${stack}\.0\.hook_resid_pre$`), text.dropout],
@@ -32,30 +31,26 @@ function languageDropout(hooks: HookRegistry, { text }: Florence2Config, at: () 
     [new RegExp(String.raw`${stack}\.\d+\.(self|encoder)_attn\.hook_pattern$`), text.attentionDropout],
     [new RegExp(String.raw`${stack}\.\d+\.hook_post$`), text.activationDropout],
   ];
-  return rates
-    .filter(([, rate]) => rate > 0)
-    .map(([points, rate]) => hooks.add(points, (activation, { name }) => dropout(activation, rate, at(), name)));
+  for (const [points, rate] of rates) {
+    if (rate > 0) hooks.add(points, (activation, { name }) => dropout(activation, rate, at, name));
+  }
 }
 
-function dropPath(hooks: HookRegistry, { vision }: Florence2Config, at: () => DropoutSeed): (() => void)[] {
-  if (vision.dropPathRate === 0) return [];
-  const last = 2 * vision.depths.reduce((sum, depth) => sum + depth, 0) - 1;
-  let index = 0;
-  return vision.depths.flatMap((depth, stage) =>
+function addDropPath(hooks: HookRegistry, { vision }: Florence2Config, at: DropoutSeed): void {
+  const paths = vision.depths.flatMap((depth, stage) =>
     Array.from({ length: depth }, (_, i) =>
-      ['spatial_block', 'channel_block'].map(block => {
-        const rate = (vision.dropPathRate * index++) / Math.max(1, last);
-        const path = `vision_tower.blocks.${stage}.${i}.${block}`;
-        return hooks.add(
-          name => name === `${path}.hook_attn_out` || name === `${path}.hook_mlp_out`,
-          (activation, { name }) => {
-            const [B, ...rest] = activation.shape;
-            return scaled(activation, [B, ...rest.map(() => 1)], rate, at(), name);
-          },
-        );
-      }),
+      ['spatial_block', 'channel_block'].map(block => `vision_tower.blocks.${stage}.${i}.${block}`),
     ).flat(),
   );
+  for (const [i, path] of paths.entries()) {
+    const rate = (vision.dropPathRate * i) / Math.max(1, paths.length - 1);
+    if (rate === 0) continue;
+    const isEnd = (name: string): boolean => name === `${path}.hook_attn_out` || name === `${path}.hook_mlp_out`;
+    hooks.add(isEnd, (activation, { name }) => {
+      const [B, ...rest] = activation.shape;
+      return scaled(activation, [B, ...rest.map(() => 1)], rate, at, name);
+    });
+  }
 }
 
 /** Sets each element to 0 with probability `rate`, and scales the others so that the mean stays. Srivastava et al. 2014. */
@@ -67,11 +62,11 @@ function scaled<T extends tf.Tensor>(
   x: T,
   shape: number[],
   rate: number,
-  { seed, step }: DropoutSeed,
+  { seed, step, batch }: DropoutSeed,
   name: string,
 ): T {
   if (rate === 0) return x;
-  const next = randomIntegers(seed, 'dropout', step, name);
+  const next = randomIntegers(seed, 'dropout', step, batch, name);
   const threshold = rate * 2 ** 32;
   const kept = new Float32Array(shape.reduce((n, size) => n * size, 1));
   for (let i = 0; i < kept.length; i++) kept[i] = next() < threshold ? 0 : 1 / (1 - rate);

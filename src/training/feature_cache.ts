@@ -1,10 +1,12 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { writeWhole } from '../cli/outputs.ts';
+import { fileError, writeError } from '../weights/file_source.ts';
+
+export const featureStores = ['memory', 'disk', 'off'] as const;
 
 /** Where the vision tower's maps are kept between epochs. */
-export type FeatureStore = 'memory' | 'disk' | 'off';
+export type FeatureStore = (typeof featureStores)[number];
 
 /**
  * The vision tower's last maps by image, computed once where the tower learns nothing: later epochs never run it. What
@@ -51,9 +53,14 @@ export class FeatureCache {
       this.inMemory.set(key, values);
       return;
     }
-    await mkdir(this.folder, { recursive: true });
-    await writeWhole(this.path(key), new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-    this.onDisk.add(key);
+    const path = this.path(key);
+    try {
+      await mkdir(this.folder, { recursive: true });
+      await writeFile(path, values);
+    } catch (error) {
+      throw writeError(path, error);
+    }
+    this.onDisk.add(key); // no sooner, or half a file would be read
   }
 
   async dispose(): Promise<void> {
@@ -63,8 +70,11 @@ export class FeatureCache {
   }
 
   private async readFile(key: string): Promise<Float32Array> {
-    const bytes = await readFile(this.path(key));
-    return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+    const path = this.path(key);
+    const { buffer, byteOffset, byteLength } = await readFile(path).catch(error => {
+      throw fileError(path, error);
+    });
+    return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
   }
 
   private path(key: string): string {

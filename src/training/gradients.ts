@@ -14,7 +14,7 @@ export interface LossAndGradients {
 }
 
 /**
- * Runs a pass forward and backward. The caller disposes what it returns.
+ * Runs a pass forward and backward. The caller disposes what it returns; a pass that throws leaves nothing.
  *
  * @param scale of the losses: 1 / number of tokens makes the gradients those of the mean over tokens
  * @param checkpoint compute the insides of each block a second time instead of keeping them (see `BlockTape`)
@@ -26,25 +26,31 @@ export function lossAndGradients(
   hooks: HookRegistry,
   checkpoint: boolean,
 ): LossAndGradients {
-  return checkpoint ? inBlocks(pass, trainable, scale, hooks) : atOnce(pass, trainable, scale, hooks);
+  const run = checkpoint ? inBlocks : atOnce;
+  let made: LossAndGradients | undefined;
+  tf.tidy(() => {
+    made = run(pass, trainable, scale, hooks);
+    return [made.losses, ...made.gradients.values()];
+  });
+  return made!;
 }
 
 function atOnce(pass: LossPass, trainable: readonly Parameter[], scale: number, hooks: HookRegistry): LossAndGradients {
-  let losses: tf.Tensor1D | undefined;
+  let kept: tf.Tensor1D | undefined;
   const total = (): tf.Scalar => {
-    const computed = pass(hooks.root());
-    losses = tf.keep(computed.clone());
-    return tf.mul(tf.sum(computed), scale) as tf.Scalar;
+    const losses = pass(hooks.root());
+    kept = tf.keep(losses.clone()); // or it would go with all else that the pass has made
+    return tf.mul(tf.sum(losses), scale) as tf.Scalar;
   };
-  const one = tf.scalar(1);
   const values = trainable.map(({ value }) => value);
   try {
-    const found = vectorJacobian(total, values, one);
+    const found = vectorJacobian(total, values, tf.scalar(1));
     const pairs = trainable.map((parameter, i) => [parameter, found[i]] as const);
     const gradients = pairs.filter((pair): pair is [Parameter, tf.Tensor] => pair[1] !== null);
-    return { losses: losses!, gradients: new Map(gradients) };
-  } finally {
-    one.dispose();
+    return { losses: kept!, gradients: new Map(gradients) };
+  } catch (error) {
+    kept?.dispose();
+    throw error;
   }
 }
 
@@ -57,9 +63,7 @@ function inBlocks(
   const tape = new BlockTape(trainable);
   try {
     const losses = tf.tidy(() => pass(hooks.root(undefined, tape.run))); // kept by the tape, like all it ran
-    const dy = tf.fill(losses.shape, scale);
-    const gradients = tape.backward(losses, dy);
-    dy.dispose();
+    const gradients = tape.backward(losses, tf.fill(losses.shape, scale));
     return { losses: losses.clone(), gradients };
   } finally {
     tape.dispose();

@@ -2,10 +2,10 @@ import { UsageError } from '../errors.ts';
 import type { AugmentOptions } from './data/augment.ts';
 import type { WeightedDataset } from './data/mixture.ts';
 import type { Dataset } from './example.ts';
-import type { FeatureStore } from './feature_cache.ts';
+import { type FeatureStore, featureStores } from './feature_cache.ts';
 import type { StepRecord, ValidationRecord } from './log/records.ts';
 import type { LoraOptions } from './lora.ts';
-import type { ScheduleName } from './schedule.ts';
+import { type ScheduleName, scheduleNames } from './schedule.ts';
 
 export interface TrainerOptions {
   /** Folder of the run: `latest/`, `best/`, metrics.jsonl and curves.svg. */
@@ -30,8 +30,8 @@ export interface TrainerOptions {
   warmupSteps?: number;
   /** Default 0.01. */
   weightDecay?: number;
-  /** What decays: every parameter, or all but biases and norms. Default `matrices`. */
-  decay?: 'all' | 'matrices';
+  /** What decays: every parameter, all but biases and norms, or those of these names. Default `matrices`. */
+  decay?: 'all' | 'matrices' | RegExp;
   /** Of AdamW. Default [0.9, 0.999]. */
   betas?: [number, number];
   /** Of AdamW. Default 1e-8. */
@@ -46,10 +46,15 @@ export interface TrainerOptions {
   dropout?: boolean;
   /** Of everything that is random. Default 0. */
   seed?: number;
-  /** Parameters of these names are not trained. Default: the vision tower. LoRA freezes everything but itself. */
+  /**
+   * Parameters that are not trained: names, what names begin with before a dot, or regular expressions. Default: the
+   * vision tower. Not for LoRA, which freezes everything but itself.
+   */
   freeze?: (string | RegExp)[];
   /** Train a LoRA adapter. Default: the model's own parameters. */
   lora?: LoraOptions;
+  /** Words that become tokens of their own before the training, see `addTokens`. With LoRA all embeddings are trained. */
+  newTokens?: string[];
   /** Compute the insides of blocks twice instead of keeping them. Default: when the vision tower is trained. */
   gradientCheckpointing?: boolean;
   /** Where image features are kept while the vision tower is frozen and nothing is augmented. Default `memory`. */
@@ -114,7 +119,18 @@ export function resolveOptions(options: TrainerOptions): TrainerSettings {
   for (const name of ['weightDecay', 'locationWeight', 'featureCacheBytes', 'warmupSteps'] as const) {
     require(settings[name] >= 0 && Number.isFinite(settings[name]), name, 'a number of at least 0');
   }
-  require(settings.labelSmoothing >= 0 && settings.labelSmoothing < 1, 'labelSmoothing', 'at least 0 and below 1');
+  const isShare = (value: number): boolean => value >= 0 && value < 1;
+  const { betas, decay } = settings;
+  require(isShare(settings.labelSmoothing), 'labelSmoothing', 'at least 0 and below 1');
+  require(betas.length === 2 && betas.every(isShare), 'betas', 'two numbers of at least 0 and below 1');
+  require(decay instanceof RegExp ||
+    decay === 'all' ||
+    decay === 'matrices', 'decay', 'all, matrices or a regular expression');
+  require(scheduleNames.includes(settings.schedule), 'schedule', `one of ${scheduleNames.join(', ')}`);
+  require(featureStores.includes(settings.featureCache), 'featureCache', `one of ${featureStores.join(', ')}`);
   require(Number.isSafeInteger(settings.seed), 'seed', 'a whole number');
+  if (options.lora && options.freeze) {
+    throw new UsageError('freeze is not for LoRA, which trains nothing but its adapter: choose its targets instead.');
+  }
   return settings;
 }

@@ -1,5 +1,5 @@
 import type { Draw } from './data/mixture.ts';
-import { epochOrder } from './data/mixture.ts';
+import { epochLength, epochOrder } from './data/mixture.ts';
 
 /** An optimizer step: the images that it learns from. */
 export interface PlannedStep {
@@ -25,10 +25,7 @@ export class Plan {
     let steps = 0;
     for (let epoch = 0; epoch < epochs; epoch++) {
       this.firstSteps.push(steps);
-      const drawn = parts.reduce((sum, { length, weight }) => {
-        return sum + Math.round((epoch + 1) * weight * length) - Math.round(epoch * weight * length);
-      }, 0);
-      steps += Math.ceil(drawn / imagesPerStep);
+      steps += Math.ceil(epochLength(parts, epoch) / imagesPerStep);
     }
     this.firstSteps.push(steps);
     this.totalSteps = Math.min(steps, maxSteps);

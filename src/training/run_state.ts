@@ -11,6 +11,10 @@ import type { AdamW, Moments } from './optimizer.ts';
 export interface RunState {
   /** Steps done. */
   step: number;
+  /** Of the last step; null before the first. */
+  loss: number | null;
+  /** The step of the last validation that was finished. */
+  validated: number;
   /** The best validation so far. */
   best: { step: number; loss: number } | null;
 }

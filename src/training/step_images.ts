@@ -6,7 +6,7 @@ import type { Tokenizer } from '../text/tokenizer.ts';
 import { type TokenizedTarget, tokenizeTarget } from './batch.ts';
 import type { AugmentOptions } from './data/augment.ts';
 import type { Draw } from './data/mixture.ts';
-import type { Dataset, TrainingExample } from './example.ts';
+import type { Dataset, Target, TrainingExample } from './example.ts';
 import { randomStream, shuffle } from './random.ts';
 
 /** An image of a step, ready to be learnt from. */
@@ -16,18 +16,32 @@ export interface StepImage {
   source: string;
   /** Size in pixels that the targets' coordinates count in. */
   imageSize: ImageSize;
-  targets: TokenizedTarget[];
+  /** What is learnt this time, as the dataset has it and as tokens. */
+  targets: Target[];
+  tokenized: TokenizedTarget[];
   /** Null where the features are known already. */
   pixels: RawImage | null;
 }
 
+export interface ReaderOptions {
+  seed: number;
+  /** Most targets of an image, drawn anew in each epoch. Default: all. */
+  targetsPerImage?: number;
+  augment?: AugmentOptions;
+}
+
 /** Reads examples and prepares them: decodes, augments, picks targets, writes them as tokens. */
 export class ExampleReader {
+  /** Of images that were decoded once: later epochs, whose features are cached, need not decode them. */
+  private readonly sizes = new Map<string, ImageSize>();
+
+  /** @param name tells the keys of its images from those of other readers */
   constructor(
+    private readonly name: string,
     private readonly datasets: readonly Dataset[],
     private readonly tokenizer: Tokenizer,
     private readonly text: TextConfig,
-    private readonly options: { seed: number; targetsPerImage?: number; augment?: AugmentOptions },
+    private readonly options: ReaderOptions,
   ) {}
 
   /**
@@ -35,34 +49,34 @@ export class ExampleReader {
    * @throws Florence2Error or UsageError that begins with the example's source
    */
   async read({ part, index }: Draw, epoch: number, hasFeatures: (key: string) => boolean): Promise<StepImage> {
-    return this.prepareExample(await this.datasets[part].example(index), `${part}-${index}`, epoch, hasFeatures);
-  }
-
-  /** The same for an example that is at hand. */
-  async prepareExample(
-    example: TrainingExample,
-    key: string,
-    epoch: number,
-    hasFeatures: (key: string) => boolean,
-  ): Promise<StepImage> {
+    const key = `${this.name}-${part}-${index}`;
+    const example = await this.datasets[part].example(index);
     try {
-      return { key, source: example.source, ...(await this.prepare(example, key, epoch, hasFeatures(key))) };
+      return await this.prepare(example, key, epoch, hasFeatures(key));
     } catch (error) {
-      if (error instanceof UsageError) throw new UsageError(`${example.source}: ${error.message}`, { cause: error });
-      if (error instanceof Florence2Error)
-        throw new Florence2Error(`${example.source}: ${error.message}`, { cause: error });
-      throw error;
+      if (!(error instanceof Florence2Error)) throw error;
+      const Kind = error instanceof UsageError ? UsageError : Florence2Error;
+      throw new Kind(`${example.source}: ${error.message}`, { cause: error });
     }
   }
 
-  private async prepare(example: TrainingExample, key: string, epoch: number, hasFeatures: boolean) {
+  private async prepare(
+    example: TrainingExample,
+    key: string,
+    epoch: number,
+    hasFeatures: boolean,
+  ): Promise<StepImage> {
     const { seed, targetsPerImage, augment: augmentation } = this.options;
-    let { targets, imageSize } = example;
+    const { source } = example;
+    let { targets } = example;
+    let imageSize = this.sizes.get(key);
     let pixels: RawImage | null = null;
+    if (targets.length === 0) throw new UsageError('there is nothing to learn about this image: it has no targets.');
     if (!hasFeatures || !imageSize || augmentation) {
       const { decodeImage } = await import('../image/decode.ts');
       pixels = await decodeImage(example.image);
       imageSize = { width: pixels.width, height: pixels.height };
+      this.sizes.set(key, imageSize);
     }
     if (targetsPerImage !== undefined && targets.length > targetsPerImage) {
       targets = shuffle([...targets], randomStream(seed, 'targets', epoch, key)).slice(0, targetsPerImage);
@@ -70,13 +84,12 @@ export class ExampleReader {
     if (augmentation) {
       const { augment } = await import('./data/augment.ts');
       const random = randomStream(seed, 'augment', epoch, key);
-      const changed = augment({ image: pixels!, targets, source: example.source }, augmentation, random);
-      pixels = changed.image as RawImage;
+      const changed = augment({ image: pixels!, targets, source }, augmentation, random);
+      ({ image: pixels, targets } = changed);
       imageSize = { width: pixels.width, height: pixels.height };
-      targets = changed.targets;
     }
     const size: ImageSize = imageSize;
     const tokenized = targets.map(target => tokenizeTarget(target, size, this.tokenizer, this.text));
-    return { imageSize: size, targets: tokenized, pixels: hasFeatures ? null : pixels };
+    return { key, source, imageSize: size, targets, tokenized, pixels: hasFeatures ? null : pixels };
   }
 }

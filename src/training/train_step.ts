@@ -1,30 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import type { Florence2 } from '../florence2.ts';
-import type { HookRegistry, Hooks } from '../internals/hooks.ts';
+import { HookRegistry, type Hooks } from '../internals/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
-import { collate, disposeBatch, labelWeights, lengthGroups } from './batch.ts';
+import { collate, disposeBatch, labelWeights, type TokenizedTarget } from './batch.ts';
 import { clipFactor, globalNorm } from './clip.ts';
-import type { FeatureCache } from './feature_cache.ts';
+import { type DropoutSeed, dropout, dropoutHooks } from './dropout.ts';
 import { batchLosses } from './forward.ts';
-import { lossAndGradients } from './gradients.ts';
-import type { AdamW } from './optimizer.ts';
-import type { TrainerSettings } from './options.ts';
+import { type LossAndGradients, lossAndGradients } from './gradients.ts';
 import type { StepImage } from './step_images.ts';
 import { TaskMeans } from './task_means.ts';
+import type { TrainingContext } from './training_context.ts';
 import { frozenMaps, pixelBatch } from './vision_maps.ts';
-
-/** What a step works on. */
-export interface TrainingContext {
-  florence: Florence2;
-  settings: TrainerSettings;
-  trainable: readonly Parameter[];
-  optimizer: AdamW;
-  hooks: HookRegistry;
-  cache: FeatureCache;
-  /** Whether the vision tower is run backward. */
-  visionLearns: boolean;
-}
 
 export interface StepOutcome {
   losses: TaskMeans;
@@ -34,12 +20,11 @@ export interface StepOutcome {
   targets: number;
 }
 
-type Gradients = Map<Parameter, tf.Tensor>;
-
 /**
  * One step of the optimizer on some images, in batches of `batchSize`. The loss is the mean over all tokens of the step,
  * however they are spread over batches.
  *
+ * @param step counted from 0
  * @throws Florence2Error when loss or gradients are not finite, before any parameter is changed
  */
 export async function trainStep(
@@ -49,73 +34,84 @@ export async function trainStep(
   step: number,
 ): Promise<StepOutcome> {
   const { settings, optimizer } = context;
+  const { seed, batchSize, maxGradNorm } = settings;
+  const targets = images.flatMap(({ tokenized }) => tokenized);
+  const scale = 1 / sum(weightsOf(targets, context).flat());
   const losses = new TaskMeans();
-  const gradients: Gradients = new Map();
-  const targets = images.flatMap(image => image.targets);
+  const gradients = new Map<Parameter, tf.Tensor>();
   try {
-    const total = sum(labelWeights(targets, labelOptions(context)).flat());
-    for (let i = 0; i < images.length; i += settings.batchSize) {
-      await addBatch(images.slice(i, i + settings.batchSize), context, 1 / total, losses, gradients);
+    for (let batch = 0; batch * batchSize < images.length; batch++) {
+      const some = images.slice(batch * batchSize, (batch + 1) * batchSize);
+      const made = await runBatch(some, context, scale, { seed, step, batch });
+      addGradients(gradients, made.gradients);
+      await addLosses(losses, made.losses, some, context);
     }
     const gradNorm = await read(globalNorm(gradients.values()));
     if (!Number.isFinite(losses.mean) || !Number.isFinite(gradNorm)) throw notFinite(step, losses, gradNorm, images);
-    const factor = clipFactor(gradNorm, settings.maxGradNorm);
-    optimizer.step(gradients, learningRate, factor);
+    optimizer.step(gradients, learningRate, clipFactor(gradNorm, maxGradNorm));
     return { losses, learningRate, gradNorm, targets: targets.length };
   } finally {
     tf.dispose([...gradients.values()]);
   }
 }
 
-/** Adds a batch's losses and gradients to the step's. */
-async function addBatch(
+/** Losses of a batch's targets, and gradients of their sum · `scale`. The caller disposes both. */
+async function runBatch(
   images: StepImage[],
   context: TrainingContext,
   scale: number,
-  losses: TaskMeans,
-  gradients: Gradients,
-): Promise<void> {
-  const { florence, settings, trainable, hooks, cache, visionLearns } = context;
+  at: DropoutSeed,
+): Promise<LossAndGradients> {
+  const { florence, settings, lora, trainable, cache, visionLearns } = context;
   const { model, preprocessor } = florence;
-  const targets = images.flatMap(image => image.targets);
-  if (targets.length === 0) return;
-  const weights = labelWeights(targets, labelOptions(context));
-  const imageIndex = images.flatMap((image, i) => image.targets.map(() => i));
-  const groups = lengthGroups(targets);
-  const batches = groups.map(group => {
-    const pick = <T>(list: T[]): T[] => group.map(i => list[i]);
-    return collate(pick(targets), pick(imageIndex), pick(weights), model.config.text);
-  });
   const input = visionLearns ? pixelBatch(images, preprocessor) : await frozenMaps(model, images, preprocessor, cache);
+  const targets = images.flatMap(({ tokenized }) => tokenized);
+  const imageIndex = images.flatMap(({ tokenized }, i) => tokenized.map(() => i));
+  const batch = collate(targets, imageIndex, weightsOf(targets, context), model.config.text);
   const pass = (h: Hooks): tf.Tensor1D => {
     const features = visionLearns ? model.encodeImage(input, h) : model.projectMap(input, h); // [I, 1 + N, D]
-    const losses = batches.map(batch => batchLosses(model, features, batch, settings.labelSmoothing, h));
-    return h.block('', (_, ...losses) => tf.concat(losses) as tf.Tensor1D, ...losses); // [R], group by group
+    return batchLosses(model, features, batch, settings.labelSmoothing, h);
   };
-  const checkpoint = settings.gradientCheckpointing ?? visionLearns;
-  let made: ReturnType<typeof lossAndGradients>;
-  try {
-    made = lossAndGradients(pass, trainable, scale, hooks, checkpoint);
-  } finally {
-    input.dispose();
-    batches.forEach(disposeBatch);
+  const hooks = settings.dropout ? dropoutHooks(model.config, at) : new HookRegistry();
+  if (lora && settings.dropout) {
+    lora.inputDropout = (x, name) => dropout(x, lora.settings.dropout, at, `${name}.lora`);
   }
-  for (const [parameter, gradient] of made.gradients) {
-    const before = gradients.get(parameter);
-    gradients.set(parameter, before ? tf.add(before, gradient) : gradient);
+  try {
+    return lossAndGradients(pass, trainable, scale, hooks, settings.gradientCheckpointing ?? visionLearns);
+  } finally {
+    if (lora) lora.inputDropout = null;
+    input.dispose();
+    disposeBatch(batch);
+  }
+}
+
+/** Adds a batch's gradients to the step's, and takes them over. */
+function addGradients(sums: Map<Parameter, tf.Tensor>, gradients: ReadonlyMap<Parameter, tf.Tensor>): void {
+  for (const [parameter, gradient] of gradients) {
+    const before = sums.get(parameter);
+    sums.set(parameter, before ? tf.add(before, gradient) : gradient);
     if (before) tf.dispose([before, gradient]);
   }
-  const values = await made.losses.data();
-  made.losses.dispose();
-  groups.flat().forEach((target, i) => {
-    losses.add(targets[target].task, values[i], sum(weights[target]));
+}
+
+/** Adds a batch's losses [R] to the step's, and frees them. */
+async function addLosses(
+  sums: TaskMeans,
+  losses: tf.Tensor1D,
+  images: StepImage[],
+  context: TrainingContext,
+): Promise<void> {
+  const targets = images.flatMap(({ tokenized }) => tokenized);
+  const weights = weightsOf(targets, context);
+  const values = await losses.data();
+  losses.dispose();
+  targets.forEach(({ task }, i) => {
+    sums.add(task, values[i], sum(weights[i]));
   });
 }
 
-const labelOptions = ({ settings, florence }: TrainingContext) => ({
-  locationWeight: settings.locationWeight,
-  tokenizer: florence.tokenizer,
-});
+const weightsOf = (targets: TokenizedTarget[], { settings, florence }: TrainingContext): number[][] =>
+  labelWeights(targets, { locationWeight: settings.locationWeight, tokenizer: florence.tokenizer });
 
 function notFinite(step: number, losses: TaskMeans, gradNorm: number, images: StepImage[]): Florence2Error {
   const tasks = Object.entries(losses.byTask).filter(([, loss]) => !Number.isFinite(loss));

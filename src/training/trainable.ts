@@ -2,9 +2,7 @@ import { closest } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model.ts';
 import type { Parameter } from '../nn/params.ts';
-
-/** Tables that PyTorch keeps as buffers: no gradient changes them. */
-const BUFFERS = /(^|\.)(pos_idx_to_embed|final_logits_bias)$/;
+import { isBuffer } from '../weights/names.ts';
 
 /**
  * The model's parameters that are trained: all but those that are frozen.
@@ -13,11 +11,11 @@ const BUFFERS = /(^|\.)(pos_idx_to_embed|final_logits_bias)$/;
  * @throws UsageError for a pattern that freezes nothing, and where nothing is left to train
  */
 export function trainableParameters(model: Florence2Model, freeze: readonly (string | RegExp)[]): Parameter[] {
-  const all = [...model.parameters.values()].filter(({ name, loaded }) => loaded && !BUFFERS.test(name));
+  const all = [...model.parameters.values()].filter(({ name, loaded }) => loaded && !isBuffer(name));
   for (const pattern of freeze) {
     if (all.some(({ name }) => matches(pattern, name))) continue;
-    const near = closest(String(pattern), [...new Set(all.map(({ name }) => name.replace(/\.[^.]+$/, '')))]);
-    throw new UsageError(`freeze: ${pattern} is the name of no parameter. The nearest is ${near}.`);
+    const wanted = typeof pattern === 'string' ? pattern : pattern.source;
+    throw new UsageError(`freeze: ${pattern} is the name of no parameter. The nearest is ${nearest(wanted, all)}.`);
   }
   const trainable = all.filter(({ name }) => !freeze.some(pattern => matches(pattern, name)));
   if (trainable.length === 0) throw new UsageError('freeze: every parameter is frozen, so there is nothing to train.');
@@ -27,4 +25,13 @@ export function trainableParameters(model: Florence2Model, freeze: readonly (str
 function matches(pattern: string | RegExp, name: string): boolean {
   if (typeof pattern !== 'string') return name.search(pattern) >= 0;
   return name === pattern || name.startsWith(`${pattern}.`);
+}
+
+/** Of the parameters and all modules that they are in. */
+function nearest(wanted: string, parameters: Parameter[]): string {
+  const names = parameters.flatMap(({ name }) => {
+    const parts = name.split('.');
+    return parts.map((_, i) => parts.slice(0, i + 1).join('.'));
+  });
+  return closest(wanted, [...new Set(names)]);
 }

@@ -1,28 +1,22 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
-import { HookRegistry } from '../internals/hooks.ts';
-import type { Parameter } from '../nn/params.ts';
 import { writeCheckpoint } from '../weights/write_checkpoint.ts';
-import { untrainable } from './backend_gradients.ts';
+import { addTokens } from './add_tokens.ts';
 import type { WeightedDataset } from './data/mixture.ts';
-import { addDropout, dropout } from './dropout.ts';
-import { FeatureCache } from './feature_cache.ts';
 import { recoverFolder, replaceFolder } from './folders.ts';
 import type { StepRecord, ValidationRecord } from './log/records.ts';
 import { RunLog } from './log/run_log.ts';
-import type { Lora } from './lora.ts';
-import { AdamW, decaysByDefault } from './optimizer.ts';
 import { resolveOptions, type TrainerOptions, type TrainerSettings } from './options.ts';
 import { Pace } from './pace.ts';
-import { Plan, type PlannedStep } from './plan.ts';
+import { Plan } from './plan.ts';
 import { type RunState, readRunState, writeRunState } from './run_state.ts';
 import { learningRateAt } from './schedule.ts';
 import { ExampleReader, type StepImage } from './step_images.ts';
-import { type StepOutcome, trainStep } from './train_step.ts';
-import { trainableParameters } from './trainable.ts';
+import { trainStep } from './train_step.ts';
+import { ADAPTER, type TrainingContext, trainingContext } from './training_context.ts';
 import { Validation } from './validation.ts';
 import { frozenMaps } from './vision_maps.ts';
 import { writeAdapter } from './write_adapter.ts';
@@ -33,7 +27,7 @@ export type { TrainerOptions };
 export interface TrainingSummary {
   /** Steps done, those before a resumption too. */
   steps: number;
-  /** Of the last step. */
+  /** Of the last step; NaN where there was none. */
   loss: number;
   /** The validation with the lowest loss, whose weights are in `best`. */
   best: { step: number; loss: number } | null;
@@ -41,61 +35,41 @@ export interface TrainingSummary {
   stopped: boolean;
 }
 
-/** Name of the adapter that a run trains. */
-const ADAPTER = 'training';
-
-function checkBackend(trainable: readonly Parameter[], backend: string): void {
-  const wrong = untrainable(trainable, backend);
-  if (!wrong) return;
-  throw new UsageError(
-    `The ${backend} backend cannot train ${wrong.name}: ${wrong.reason}. Train a LoRA adapter of the language model there, or use tensorflow, webgpu or cpu.`,
-  );
-}
-
 /**
  * Fine-tunes a model, in full or by a LoRA adapter.
  *
  * The output folder holds `latest`, from which a run can be resumed, and with a validation set `best`: each a checkpoint
- * of its own, or an adapter as PEFT saves it; besides metrics.jsonl, TensorBoard events and curves.svg. After `run` the
- * model is the trained one, with the adapter active.
+ * of its own, or an adapter as PEFT saves it; besides metrics.jsonl, TensorBoard events and curves.svg. An adapter with
+ * new tokens belongs to the checkpoint that is then in `base`. After `run` the model is the trained one, with the
+ * adapter active.
  */
 export class Trainer {
   private readonly settings: TrainerSettings;
-  private readonly parts: WeightedDataset[];
   private readonly plan: Plan;
-  private readonly hooks = new HookRegistry();
-  private readonly lora: Lora | null;
-  private readonly trainable: Parameter[];
-  private readonly optimizer: AdamW;
-  private readonly cache: FeatureCache;
-  private readonly reader: ExampleReader;
-  /** Whether the vision tower is run backward. */
-  private readonly visionLearns: boolean;
-  private state: RunState = { step: 0, best: null };
+  private readonly context: TrainingContext;
+  private readonly trainReader: ExampleReader;
+  private readonly validReader: ExampleReader;
+  private state: RunState = { step: 0, loss: null, validated: 0, best: null };
 
   /** @throws UsageError for an option that is out of its range or names nothing in the model */
   constructor(
     private readonly florence: Florence2,
     options: TrainerOptions,
   ) {
-    const { model, tokenizer, config } = florence;
     const settings = resolveOptions(options);
     this.settings = settings;
-    this.parts = Array.isArray(settings.train) ? settings.train : [{ dataset: settings.train, weight: 1 }];
-    const parts = this.parts.map(({ dataset, weight }) => ({ length: dataset.length, weight }));
-    const imagesPerStep = settings.batchSize * settings.accumulate;
-    this.plan = new Plan(parts, settings.seed, imagesPerStep, settings.epochs, settings.maxSteps);
+    const { train, valid, seed, batchSize, accumulate, epochs, maxSteps, newTokens } = settings;
+    const parts: WeightedDataset[] = Array.isArray(train) ? train : [{ dataset: train, weight: 1 }];
+    const lengths = parts.map(({ dataset, weight }) => ({ length: dataset.length, weight }));
+    this.plan = new Plan(lengths, seed, batchSize * accumulate, epochs, maxSteps);
     if (this.plan.totalSteps === 0) throw new UsageError('The training data is empty: there is nothing to learn from.');
-    this.lora = settings.lora ? florence.adapters.create(ADAPTER, { seed: settings.seed, ...settings.lora }) : null;
-    this.trainable = this.lora ? this.lora.parameters : trainableParameters(model, settings.freeze);
-    checkBackend(this.trainable, florence.backend.name);
-    this.visionLearns = this.trainable.some(({ name }) => name.startsWith('vision_tower.'));
-    const decays = settings.decay === 'all' ? () => true : decaysByDefault;
-    this.optimizer = new AdamW({ ...settings, decays });
-    const store = this.visionLearns || settings.augment ? 'off' : settings.featureCache;
-    this.cache = new FeatureCache(store, join(settings.output, 'features'), settings.featureCacheBytes);
-    const datasets = this.parts.map(({ dataset }) => dataset);
-    this.reader = new ExampleReader(datasets, tokenizer, config.text, settings);
+    if (valid?.length === 0) throw new UsageError(`The validation data ${valid.name} is empty.`);
+    if (newTokens) addTokens(florence, newTokens);
+    this.context = trainingContext(florence, settings);
+    const datasets = parts.map(({ dataset }) => dataset);
+    const { tokenizer, config } = florence;
+    this.trainReader = new ExampleReader('train', datasets, tokenizer, config.text, settings);
+    this.validReader = new ExampleReader('valid', valid ? [valid] : [], tokenizer, config.text, { seed });
   }
 
   /**
@@ -104,100 +78,94 @@ export class Trainer {
    * @throws Florence2Error when the loss stops being a number, naming step and samples; `latest` is what was saved before
    */
   async run({ signal }: { signal?: AbortSignal } = {}): Promise<TrainingSummary> {
-    const { output, resume } = this.settings;
+    const { output } = this.settings;
+    const { optimizer, cache } = this.context;
     await mkdir(output, { recursive: true });
-    await this.restore(resume);
+    await this.restore();
     const log = await RunLog.open(output, { resumeFromStep: this.state.step });
-    const stopDropout = this.addDropout();
     try {
       return await this.train(log, signal);
     } finally {
-      stopDropout();
-      this.optimizer.dispose();
-      await this.cache.dispose();
+      optimizer.dispose();
+      await cache.dispose();
       await log.close();
     }
   }
 
   private async train(log: RunLog, signal?: AbortSignal): Promise<TrainingSummary> {
-    const { validateEvery, saveEvery, valid } = this.settings;
-    const { totalSteps } = this.plan;
     const pace = new Pace();
-    let loss = Number.NaN;
-    let next = this.readStep(this.state.step);
-    while (this.state.step < totalSteps && !signal?.aborted) {
-      const { planned, images } = await next;
-      next = this.readStep(planned.step + 1); // decodes while this step computes
-      next.catch(() => {}); // thrown when it is awaited
-      const outcome = await this.step(planned, images);
-      loss = outcome.losses.mean;
-      this.state.step++;
-      await this.record(log, outcome, pace);
-      const { step } = this.state;
-      const due = (every: number | undefined): boolean =>
-        every === undefined ? this.plan.endsEpoch(planned.step) : step % every === 0 || step === totalSteps;
-      if (valid && due(validateEvery)) await this.validate(log, signal);
-      if (due(saveEvery)) await this.save('latest');
+    let saved = this.state;
+    let next = this.readAhead(this.state.step);
+    for (;;) {
+      if (this.validationIsDue()) await this.validate(log, signal);
+      const ends = next === null || signal?.aborted;
+      if (this.state !== saved && (ends || this.isDue(this.settings.saveEvery))) {
+        await this.save('latest');
+        saved = this.state;
+      }
+      if (next === null || ends) break;
       pace.resume();
+      const images = await next;
+      next = this.readAhead(this.state.step + 1); // decodes while this step computes
+      await this.step(images, log, pace);
     }
-    const stopped = this.state.step < totalSteps;
-    if (stopped) await this.save('latest');
-    return { steps: this.state.step, loss, best: this.state.best, stopped };
+    const { step, loss, best } = this.state;
+    return { steps: step, loss: loss ?? Number.NaN, best, stopped: next !== null || this.validationIsDue() };
   }
 
-  private async readStep(step: number): Promise<{ planned: PlannedStep; images: StepImage[] }> {
-    if (step >= this.plan.totalSteps) return { planned: { step, epoch: 0, draws: [] }, images: [] };
-    const planned = this.plan.step(step);
-    const hasMap = (key: string): boolean => this.cache.has(key);
-    const images = await Promise.all(planned.draws.map(draw => this.reader.read(draw, planned.epoch, hasMap)));
-    return { planned, images };
+  /** Begins to read the images of a step; null after the last. What it throws is thrown where it is awaited. */
+  private readAhead(step: number): Promise<StepImage[]> | null {
+    if (step >= this.plan.totalSteps) return null;
+    const { epoch, draws } = this.plan.step(step);
+    const { cache } = this.context;
+    const images = Promise.all(draws.map(draw => this.trainReader.read(draw, epoch, key => cache.has(key))));
+    images.catch(() => {});
+    return images;
   }
 
-  private async step(planned: PlannedStep, images: StepImage[]): Promise<StepOutcome> {
-    const { florence, settings, trainable, hooks, cache, visionLearns } = this;
-    const rate = learningRateAt(planned.step, { ...settings, totalSteps: this.plan.totalSteps });
-    const { optimizer } = this;
-    return trainStep(
-      images,
-      { florence, settings, trainable, hooks, cache, visionLearns, optimizer },
-      rate,
-      planned.step,
-    );
-  }
-
-  private async record(log: RunLog, outcome: StepOutcome, pace: Pace): Promise<void> {
-    const { step } = this.state;
-    pace.add(outcome.targets);
+  private async step(images: StepImage[], log: RunLog, pace: Pace): Promise<void> {
+    const { totalSteps } = this.plan;
+    const learningRate = learningRateAt(this.state.step, { ...this.settings, totalSteps });
+    const { losses, gradNorm, targets } = await trainStep(images, this.context, learningRate, this.state.step);
+    const step = this.state.step + 1;
+    this.state = { ...this.state, step, loss: losses.mean };
+    pace.add(targets);
     const record: StepRecord = {
       step,
       epoch: this.plan.epochsAt(step),
-      loss: outcome.losses.mean,
-      learningRate: outcome.learningRate,
-      gradNorm: outcome.gradNorm,
+      loss: losses.mean,
+      learningRate,
+      gradNorm,
       samplesPerSecond: pace.perSecond,
-      secondsLeft: (this.plan.totalSteps - step) * pace.secondsPerStep,
-      taskLosses: outcome.losses.byTask,
+      secondsLeft: (totalSteps - step) * pace.secondsPerStep,
+      taskLosses: losses.byTask,
     };
     await log.step(record);
     this.settings.onStep?.(record);
   }
 
+  /** Whether something that is done every so many steps, or at the end of each epoch, is to be done after this one. */
+  private isDue(every: number | undefined): boolean {
+    const { step } = this.state;
+    return every === undefined ? this.plan.endsEpoch(step - 1) : step % every === 0 || step === this.plan.totalSteps;
+  }
+
+  private validationIsDue(): boolean {
+    const { valid, validateEvery } = this.settings;
+    return valid !== undefined && this.state.validated < this.state.step && this.isDue(validateEvery);
+  }
+
+  /** A validation that is stopped says nothing, and is made when the run goes on. */
   private async validate(log: RunLog, signal?: AbortSignal): Promise<void> {
-    const { valid, validateExamples = Number.POSITIVE_INFINITY, onValidation } = this.settings;
-    const { step, best } = this.state;
+    const { validateExamples = Number.POSITIVE_INFINITY, valid, onValidation } = this.settings;
     const validation = new Validation(this.florence);
-    const count = Math.min(valid!.length, validateExamples);
-    for (let i = 0; i < count && !signal?.aborted; i++) {
-      const example = await valid!.example(i);
-      const image = await this.reader.prepareExample(example, `valid-${i}`, 0, key => this.cache.has(key));
-      const map = await frozenMaps(this.florence.model, [image], this.florence.preprocessor, this.cache);
-      try {
-        await validation.add({ image, example, map });
-      } finally {
-        map.dispose();
-      }
+    try {
+      for (let i = 0; i < Math.min(valid!.length, validateExamples); i++) await this.validateOn(i, validation, signal);
+    } catch (error) {
+      if (signal?.aborted) return;
+      throw error;
     }
-    if (signal?.aborted) return; // half a validation says nothing
+    const { step, best } = this.state;
     const loss = validation.losses.mean;
     const record: ValidationRecord = {
       step,
@@ -208,43 +176,60 @@ export class Trainer {
     };
     await log.validation(record);
     onValidation?.(record);
-    if (best && best.loss <= loss) return;
-    this.state.best = { step, loss };
-    await this.save('best');
+    const isBest = !best || loss < best.loss;
+    this.state = { ...this.state, validated: step, best: isBest ? { step, loss } : best };
+    if (isBest) await this.save('best');
+  }
+
+  private async validateOn(index: number, validation: Validation, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    const { model, preprocessor } = this.florence;
+    const { cache } = this.context;
+    const image = await this.validReader.read({ part: 0, index }, 0, key => cache.has(key));
+    const map = await frozenMaps(model, [image], preprocessor, cache);
+    try {
+      await validation.add(image, map, signal);
+    } finally {
+      map.dispose();
+    }
   }
 
   /** `best` holds weights alone, `latest` all that a run goes on from. */
   private async save(which: 'latest' | 'best'): Promise<void> {
-    const { florence, lora, state, trainable, optimizer, settings } = this;
-    await replaceFolder(join(settings.output, which), async folder => {
-      if (lora) await writeAdapter(lora, folder, { layout: florence.config.dialect, baseModel: florence.folder });
-      else await writeCheckpoint(florence.model, florence.folder, folder);
+    const { florence, state } = this;
+    const { lora, trainable, optimizer } = this.context;
+    await replaceFolder(this.path(which), async folder => {
+      if (lora) await writeAdapter(lora, folder, { layout: florence.config.dialect, baseModel: this.base() });
+      else await writeCheckpoint(florence, folder);
       if (which === 'latest') await writeRunState(folder, state, trainable, optimizer);
     });
   }
 
-  private async restore(resume: boolean): Promise<void> {
-    const latest = join(this.settings.output, 'latest');
-    await recoverFolder(latest);
-    await recoverFolder(join(this.settings.output, 'best'));
-    if (!existsSync(latest)) return;
-    if (!resume) {
-      throw new UsageError(`${this.settings.output} holds a run already: resume it, or choose another output folder.`);
+  /** Goes on from `latest` where there is one, and writes the checkpoint that an adapter with new tokens belongs to. */
+  private async restore(): Promise<void> {
+    const { resume, newTokens, output } = this.settings;
+    const { lora, trainable, optimizer } = this.context;
+    const { adapters } = this.florence;
+    const results = [this.path('latest'), this.path('best')];
+    for (const folder of results) await recoverFolder(folder);
+    if (!resume && results.some(existsSync)) {
+      throw new UsageError(`${output} holds a run already: resume it, or choose another output folder.`);
     }
-    this.state = await readRunState(latest, this.trainable, this.optimizer);
+    if (lora && newTokens && !existsSync(this.base())) {
+      adapters.activate();
+      await replaceFolder(this.base(), folder => writeCheckpoint(this.florence, folder));
+      adapters.activate(ADAPTER);
+    }
+    if (!existsSync(this.path('latest'))) return;
+    this.state = await readRunState(this.path('latest'), trainable, optimizer);
   }
 
-  /** Dropout in the language model and drop path, where these parts learn; and LoRA's own. Returns what removes them. */
-  private addDropout(): () => void {
-    const { florence, lora, settings } = this;
-    const at = () => ({ seed: settings.seed, step: this.state.step });
-    const remove = settings.dropout ? addDropout(this.hooks, florence.config, at) : () => {};
-    if (lora && settings.dropout) {
-      lora.inputDropout = (x, name) => dropout(x, lora.settings.dropout, at(), `${name}.lora`);
-    }
-    return () => {
-      remove();
-      if (lora) lora.inputDropout = null;
-    };
+  /** The checkpoint that an adapter is for. */
+  private base(): string {
+    return this.settings.newTokens ? resolve(this.path('base')) : this.florence.folder;
+  }
+
+  private path(name: 'latest' | 'best' | 'base'): string {
+    return join(this.settings.output, name);
   }
 }

@@ -26,21 +26,21 @@ export async function frozenMaps(
   preprocessor: PreprocessorConfig,
   cache: FeatureCache,
 ): Promise<tf.Tensor4D> {
-  const maps = await Promise.all(images.map(({ key }) => (cache.has(key) ? cache.read(key) : null)));
-  const missing = images.filter((_, i) => maps[i] === null);
-  if (missing.length > 0) {
-    const computed = tf.tidy(() => {
-      const pixels = pixelBatch(missing, preprocessor);
-      return tf.unstack(model.visionTower.forward(pixels, noHooks)) as tf.Tensor3D[];
-    });
-    for (const [i, map] of computed.entries()) {
-      await cache.write(missing[i].key, map);
-      maps[images.indexOf(missing[i])] = map;
-    }
-  }
+  const maps = new Map<string, tf.Tensor3D>(); // an image may stand in a batch twice
   try {
-    return tf.stack(maps as tf.Tensor3D[]) as tf.Tensor4D;
+    const missing = [...new Map(images.filter(({ key }) => !cache.has(key)).map(image => [image.key, image])).values()];
+    if (missing.length > 0) {
+      const computed = tf.tidy(() => {
+        return tf.unstack(model.visionTower.forward(pixelBatch(missing, preprocessor), noHooks)) as tf.Tensor3D[];
+      });
+      computed.forEach((map, i) => {
+        maps.set(missing[i].key, map);
+      });
+    }
+    for (const [key, map] of maps) await cache.write(key, map);
+    for (const { key } of images) if (!maps.has(key)) maps.set(key, await cache.read(key));
+    return tf.stack(images.map(({ key }) => maps.get(key)!)) as tf.Tensor4D;
   } finally {
-    tf.dispose(maps as tf.Tensor3D[]);
+    tf.dispose([...maps.values()]);
   }
 }

@@ -1,7 +1,11 @@
-import { copyFile, readdir } from 'node:fs/promises';
+import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
+import { UsageError } from '../errors.ts';
+import { isRecord, parseJsonObject } from '../json_fields.ts';
 import type { Florence2Model } from '../model.ts';
+import type { Parameter } from '../nn/params.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import { saveTokenizer } from '../text/tokenizer_files.ts';
 import { canonicalName, toMicrosoft, toNative } from './names.ts';
 import { type TensorToWrite, writeSafetensors } from './safetensors.ts';
 
@@ -24,37 +28,92 @@ function transpose(values: Float32Array, [rows, columns]: number[]): Float32Arra
   return values.map((_, at) => values[(at % rows) * columns + Math.floor(at / rows)]);
 }
 
-/** The files of a checkpoint that are no weights. */
-const BESIDE =
-  /^((generation_|preprocessor_|processor_|tokenizer_)?config|tokenizer|vocab|special_tokens_map|added_tokens)\.json$|^merges\.txt$/;
+/** What a checkpoint is written of: `Florence2` is one. */
+export interface CheckpointParts {
+  model: Florence2Model;
+  tokenizer: Tokenizer;
+  /** Where it was loaded from. */
+  folder: string;
+}
+
+type FloatDtype = 'F32' | 'F16' | 'BF16';
 
 /**
- * Writes the model as a checkpoint of its own: weights in the layout of its config.json, and beside them the files
- * that it was loaded with (configuration, tokenizer).
+ * Writes the model as a checkpoint of its own: weights in the layout that it was loaded in, and what belongs to them
+ * (configuration, tokenizer, Microsoft's code), brought up to date.
  *
- * @param source the folder that the model was loaded from
  * @param folder exists; files of the same names are replaced
+ * @throws UsageError while an adapter is active, unless it is merged
  */
 export async function writeCheckpoint(
-  model: Florence2Model,
-  source: string,
+  { model, tokenizer, folder: source }: CheckpointParts,
   folder: string,
-  dtype: 'F32' | 'F16' | 'BF16' = 'F32',
+  dtype: FloatDtype = 'F32',
 ): Promise<void> {
-  const beside = (await readdir(source)).filter(name => BESIDE.test(name));
+  if ([...model.adaptable.values()].some(({ adapters }) => adapters)) {
+    throw new UsageError('An adapter is active, which is no part of a checkpoint: merge it first, or save it apart.');
+  }
+  const beside = (await readdir(source)).filter(name => copied.test(name));
   for (const name of beside) await copyFile(join(source, name), join(folder, name));
+  await saveTokenizer(tokenizer, source, folder);
+  const config = parseJsonObject(await readFile(join(source, 'config.json'), 'utf8'), join(source, 'config.json'));
+  const hasCode = beside.some(name => name.endsWith('.py'));
+  const updated = updateConfig(hasCode ? config : locateCode(config, source), model, dtype);
+  await writeFile(join(folder, 'config.json'), `${JSON.stringify(updated, null, 2)}\n`);
   const tensors = [...model.parameters.values()]
     .filter(({ loaded }) => loaded)
-    .map(parameter => {
-      const data = async (): Promise<Float32Array> => {
-        const ordered = parameter.inCheckpointOrder(parameter.value);
-        try {
-          return (await ordered.data()) as Float32Array;
-        } finally {
-          tf.dispose(ordered);
-        }
-      };
-      return storedTensor(parameter.name, parameter.shape, model.config.dialect, dtype, data);
-    });
+    .map(parameter =>
+      storedTensor(parameter.name, parameter.shape, model.config.dialect, dtype, () => checkpointValues(parameter)),
+    );
   await writeSafetensors(join(folder, 'model.safetensors'), tensors);
+}
+
+/** Files beside config and tokenizer that belong to a model. */
+const copied = /^(generation_config|preprocessor_config|processor_config)\.json$|\.py$/;
+
+async function checkpointValues(parameter: Parameter): Promise<Float32Array> {
+  const ordered = parameter.inCheckpointOrder(parameter.value);
+  try {
+    return (await ordered.data()) as Float32Array;
+  } finally {
+    ordered.dispose();
+  }
+}
+
+type Json = Record<string, unknown>;
+
+const torchDtypes: Record<FloatDtype, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
+
+/** The config with this vocabulary and this type of weights, and with a head of its own where the model has one. */
+function updateConfig(config: Json, { config: { text, dialect }, lmHead }: Florence2Model, dtype: FloatDtype): Json {
+  const has = (fields: Json, name: string, value: unknown): Json => (name in fields ? { [name]: value } : {});
+  const update = (fields: unknown): Json => {
+    if (!isRecord(fields)) return {};
+    const types = ['torch_dtype', 'dtype'].map(name => has(fields, name, torchDtypes[dtype]));
+    return Object.assign({ ...fields, ...has(fields, 'vocab_size', text.vocabSize) }, ...types);
+  };
+  const untied = lmHead.weight.loaded ? { tie_word_embeddings: false } : {};
+  return {
+    ...(dialect === 'native' && !('torch_dtype' in config) ? { dtype: torchDtypes[dtype] } : {}),
+    ...(dialect === 'microsoft' && !('dtype' in config) ? { torch_dtype: torchDtypes[dtype] } : {}),
+    ...update(config),
+    text_config: { ...update(config.text_config), ...untied },
+    vision_config: update(config.vision_config),
+    ...untied,
+  };
+}
+
+/**
+ * Microsoft's config names the Python code that runs it (`auto_map`). In a snapshot of the hub's cache, which we keep
+ * without code, it is the repository that has it: transformers then looks there, as when it saves such a model itself.
+ */
+function locateCode(config: Json, source: string): Json {
+  const [, id] = source.match(/[\\/]models--([^\\/]+)[\\/]snapshots[\\/]/) ?? [];
+  if (!isRecord(config.auto_map) || !id) return config;
+  const repository = id.replaceAll('--', '/');
+  const located = Object.entries(config.auto_map).map(([name, code]) => [
+    name,
+    typeof code === 'string' && !code.includes('--') ? `${repository}--${code}` : code,
+  ]);
+  return { ...config, auto_map: Object.fromEntries(located) };
 }

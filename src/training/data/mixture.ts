@@ -24,18 +24,26 @@ export interface Draw {
  * @param epoch counted from 0
  */
 export function epochOrder(parts: readonly { length: number; weight: number }[], seed: number, epoch: number): Draw[] {
-  const draws = parts.flatMap(({ length, weight }, part) => {
+  const draws = epochRanges(parts, epoch).flatMap(([start, end], part) => {
+    const random = (pass: number) => randomStream(seed, 'pass', part, pass);
+    return rowOfPasses(parts[part].length, start, end, random).map(index => ({ part, index }));
+  });
+  return shuffle(draws, randomStream(seed, 'epoch', epoch));
+}
+
+/** How many examples an epoch draws. */
+export function epochLength(parts: readonly { length: number; weight: number }[], epoch: number): number {
+  return epochRanges(parts, epoch).reduce((sum, [start, end]) => sum + end - start, 0);
+}
+
+/** From where to where in each part's row an epoch goes. */
+function epochRanges(parts: readonly { length: number; weight: number }[], epoch: number): [number, number][] {
+  return parts.map(({ length, weight }, part) => {
     if (!(weight >= 0 && Number.isFinite(weight))) {
       throw new UsageError(`The weight of dataset ${part} is ${weight}, expected a number of at least 0.`);
     }
-    const start = Math.round(epoch * weight * length);
-    const end = Math.round((epoch + 1) * weight * length);
-    return rowOfPasses(length, start, end, pass => randomStream(seed, 'pass', part, pass)).map(index => ({
-      part,
-      index,
-    }));
+    return [Math.round(epoch * weight * length), Math.round((epoch + 1) * weight * length)];
   });
-  return shuffle(draws, randomStream(seed, 'epoch', epoch));
 }
 
 /** The examples from `start` to `end` of a row of passes, each in its own random order. */

@@ -1,0 +1,137 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type * as tf from '@tensorflow/tfjs';
+import { parseConfig } from '../../src/config.ts';
+import { Florence2 } from '../../src/florence2.ts';
+import type { RawImage } from '../../src/image/types.ts';
+import { Florence2Model } from '../../src/model.ts';
+import type { Dataset, Target, TrainingExample } from '../../src/training/example.ts';
+import { Trainer, type TrainerOptions, type TrainingSummary } from '../../src/training/trainer.ts';
+import { writeSafetensors } from '../../src/weights/safetensors.ts';
+import {
+  configJson,
+  generationJson,
+  type Layout,
+  preprocessorJson,
+  type Shape,
+} from '../../tools/checkpoint_shapes.ts';
+import { tensorsToWrite, writeJson } from '../../tools/random_checkpoint.ts';
+import { RandomWeights } from '../../tools/random_weights.ts';
+import { tinyTokenizer } from '../../tools/tiny_tokenizer.ts';
+import { testBackend } from '../backend.ts';
+import { temporaryFolder } from '../weights/temporary.ts';
+
+/** A Florence-2 that learns in milliseconds: 64×64 pixels to a map of 2×2, one layer of each kind. */
+const shape: Shape = {
+  ...{ dimEmbed: [8, 8, 16, 16], heads: [1, 1, 2, 2], depths: [1, 1, 1, 1], window: 2 },
+  ...{ dModel: 16, layers: 1, textHeads: 2, ffn: 32, maxPositions: 64, imageSize: 64, dropout: 0.1, endBoost: 0 },
+};
+
+/** Writes it and gives the folder, which goes when the process ends. */
+export async function learnerCheckpoint(layout: Layout = 'microsoft'): Promise<string> {
+  const folder = join(temporaryFolder(), layout);
+  mkdirSync(folder);
+  const { json, config: tokenizerConfig, size } = tinyTokenizer(0);
+  const config = configJson(shape, layout, size, 'float32');
+  await writeJson(folder, 'tokenizer.json', json);
+  await writeJson(folder, 'tokenizer_config.json', tokenizerConfig);
+  await writeJson(folder, 'config.json', config);
+  await writeJson(folder, 'generation_config.json', { ...generationJson, max_new_tokens: 12 });
+  await writeJson(folder, 'preprocessor_config.json', preprocessorJson(shape));
+  const { parameters } = new Florence2Model(parseConfig(config));
+  const weights = new RandomWeights({ seed: 1, decoderLayers: shape.layers, endBoost: 0 });
+  await writeSafetensors(join(folder, 'model.safetensors'), tensorsToWrite(parameters, layout, 'F32', weights));
+  return folder;
+}
+
+export const loadLearner = (folder: string): Promise<Florence2> => Florence2.load(folder, { backend: testBackend });
+
+/** A picture of one colour with a square of another. */
+export function picture(seed: number): RawImage {
+  const [width, height] = [10 + (seed % 3), 12];
+  const data = new Uint8Array(width * height * 3);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const inside = x > seed % 5 && x < 4 + (seed % 5) && y > 2 && y < 9;
+      for (let c = 0; c < 3; c++) {
+        data[3 * (y * width + x) + c] = (inside ? 40 * seed + 90 * c : 200 - 30 * c + 17 * seed) % 256;
+      }
+    }
+  }
+  return { data, width, height };
+}
+
+/** Answers of different lengths to prompts of different lengths. */
+export const targetsOf = (seed: number): Target[] => [
+  { task: '<OD>', answer: { boxes: [{ label: `a${seed}`, box: [seed % 5, 3, 4 + (seed % 5), 9] }] } },
+  { task: '<CAPTION>', answer: 'word'.slice(0, 1 + (seed % 4)) },
+  { task: '<OPEN_VOCABULARY_DETECTION>', text: 'it', answer: 'it<loc_1><loc_2><loc_3><loc_4>' },
+];
+
+/** Examples with `targets` targets each; other seeds give other pictures and answers. */
+export function dataset(length: number, { targets = 2, seed = 0, name = 'set' } = {}): Dataset {
+  return {
+    name,
+    length,
+    example: (index): TrainingExample => ({
+      image: picture(seed + index),
+      targets: targetsOf(seed + index).slice(0, targets),
+      source: `${name}:${index + 1}`,
+    }),
+  };
+}
+
+/** A trainer that has run: its losses by step, and the checkpoint's model after them. */
+export interface Finished extends TrainingSummary {
+  florence: Florence2;
+  losses: number[];
+  output: string;
+}
+
+/** Trains a fresh copy of a checkpoint, on tensors alone: nothing random, no cache, all of it but the vision tower. */
+export async function train(
+  folder: string,
+  options: Partial<TrainerOptions> & Pick<TrainerOptions, 'train'>,
+  run: { signal?: AbortSignal } = {},
+): Promise<Finished> {
+  const florence = await loadLearner(folder);
+  const losses: number[] = [];
+  const output = options.output ?? join(temporaryFolder(), 'run');
+  const onStep: TrainerOptions['onStep'] = record => {
+    losses.push(record.loss);
+    options.onStep?.(record);
+  };
+  try {
+    const summary = await new Trainer(florence, { learningRate: 1e-3, dropout: false, ...options, output, onStep }).run(
+      run,
+    );
+    return { ...summary, florence, losses, output };
+  } catch (error) {
+    florence.dispose();
+    throw error;
+  }
+}
+
+/** Every parameter's values, by name: those of an adapter where one is active. */
+export async function valuesOf({ model, adapters }: Florence2): Promise<Map<string, Float32Array>> {
+  const parameters = [...model.parameters.values(), ...adapters.active.flatMap(name => adapters.get(name).parameters)];
+  const values = new Map<string, Float32Array>();
+  for (const { name, loaded, value } of parameters.filter(({ loaded }) => loaded)) {
+    if (loaded) values.set(name, new Float32Array((await (value as tf.Tensor).data()) as Float32Array));
+  }
+  return values;
+}
+
+/** The largest difference of two sets of values, and where it is; infinite where one has a parameter that the other lacks. */
+export function apart(
+  a: ReadonlyMap<string, Float32Array>,
+  b: ReadonlyMap<string, Float32Array>,
+): { by: number; name: string } {
+  let worst = { by: 0, name: '' };
+  for (const name of new Set([...a.keys(), ...b.keys()])) {
+    const [left, right] = [a.get(name), b.get(name)];
+    const by = left && right ? left.reduce((most, x, i) => Math.max(most, Math.abs(x - right[i])), 0) : Infinity;
+    if (!(by <= worst.by)) worst = { by, name };
+  }
+  return worst;
+}

@@ -6,8 +6,8 @@
  * Prints each figure as it comes and writes all of them to bench/results/SHAPE-BACKEND.json. Times are medians of the
  * rounds after one that is not counted. Answers of random weights do not end, so every answer has the full length.
  */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, loadavg, tmpdir, totalmem } from 'node:os';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -16,6 +16,7 @@ import { Florence2, type RunOptions } from '../src/index.ts';
 import { noHooks } from '../src/internals/hooks.ts';
 import { type BackendName, useBackend } from '../src/runtime/backend.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { median, rounded, writeReport } from './report.ts';
 
 const { values } = parseArgs({
   options: {
@@ -30,11 +31,10 @@ const rounds = Number(values.rounds);
 const lengths = values.tokens.split(',').map(Number);
 const batches = values.batch.split(',').map(Number);
 const picture = fileURLToPath(new URL('../docs/pictures/street.jpg', import.meta.url));
-const loadBefore = Number(loadavg()[0].toFixed(1));
 const figures: Record<string, number> = {};
 
 function record(name: string, value: number): void {
-  figures[name] = Number(value.toPrecision(4));
+  figures[name] = rounded(value);
   process.stdout.write(`${name.padEnd(44)} ${figures[name]}\n`);
 }
 
@@ -46,7 +46,7 @@ async function time(body: () => Promise<unknown>): Promise<number> {
     await body();
     if (round > 0) times.push(performance.now() - start);
   }
-  return times.sort((a, b) => a - b)[times.length >> 1];
+  return median(times);
 }
 
 /** Milliseconds for each of `tokens` new tokens. */
@@ -115,24 +115,7 @@ try {
   record('peak RSS MB', process.resourceUsage().maxRSS / 1000);
   model.dispose();
 
-  const results = fileURLToPath(new URL('./results/', import.meta.url));
-  const machine = {
-    cpu: cpus()[0].model,
-    cores: cpus().length,
-    memoryGB: Math.round(totalmem() / 1e9),
-    node: process.version,
-    loadBefore, // other work on the machine: above 1 for each core, the times are too long
-  };
-  await mkdir(results, { recursive: true });
-  const report = {
-    date: new Date().toISOString().slice(0, 10),
-    shape: values.shape,
-    backend,
-    rounds,
-    machine,
-    figures,
-  };
-  await writeFile(join(results, `${values.shape}-${backend.name}.json`), `${JSON.stringify(report, null, 2)}\n`);
+  await writeReport(`${values.shape}-${backend.name}`, { shape: values.shape, backend, rounds, figures });
 } finally {
   await rm(folder, { recursive: true, force: true });
 }

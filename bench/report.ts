@@ -1,0 +1,28 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { cpus, loadavg, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const results = fileURLToPath(new URL('./results/', import.meta.url));
+const loadBefore = Number(loadavg()[0].toFixed(1));
+
+/** What the figures were measured on. */
+export const machine = {
+  cpu: cpus()[0].model,
+  cores: cpus().length,
+  memoryGB: Math.round(totalmem() / 1e9),
+  node: process.version,
+  loadBefore, // other work on the machine: above 1 for each core, the times are too long
+};
+
+/** Writes bench/results/NAME.json: the figures with their date and machine. */
+export async function writeReport(name: string, figures: object): Promise<void> {
+  await mkdir(results, { recursive: true });
+  const report = { date: new Date().toISOString().slice(0, 10), machine, ...figures };
+  await writeFile(join(results, `${name}.json`), `${JSON.stringify(report, null, 2)}\n`);
+}
+
+export const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
+
+/** Four digits. */
+export const rounded = (value: number): number => Number(value.toPrecision(4));

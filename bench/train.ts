@@ -1,0 +1,134 @@
+/**
+ * Training speed and memory against PyTorch, transformers and PEFT on this machine:
+ *
+ *     python3 -m venv .venv && .venv/bin/pip install -r tools/interop/requirements.txt
+ *     npm run bench:train -- --python .venv/bin/python [--shape base|large|tiny] [--kind lora,full] [--batch 1,4]
+ *                            [--rounds N] [--backend NAME]
+ *
+ * LoRA of rank 8 on the default targets with the vision tower frozen, and full fine-tuning with gradient checkpointing;
+ * fp32, AdamW, no dropout, random weights, one target of some forty tokens an image. Each side is a process of its own.
+ * They take their steps in turns, and what counts is the ratio of the two in each pair. The machine must be idle: other
+ * work slows PyTorch's threads, which wait for each other after each operation, out of all proportion. PyTorch has no
+ * cache of image features: LoRA's second epoch is compared with its only kind of step. Prints a table, and writes
+ * bench/results/train-SHAPE.json.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { exitOnError } from '../src/cli/exit.ts';
+import { Florence2Error } from '../src/errors.ts';
+import type { ShapeName } from '../tools/checkpoint_shapes.ts';
+import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { machine, median, rounded, writeReport } from './report.ts';
+import { writeInputs } from './train_example.ts';
+import { type Step, Worker } from './train_worker.ts';
+
+/** Losses of the first step may be this far apart. */
+const SAME_LOSS = 1e-3;
+
+type Kind = 'lora' | 'full';
+
+interface Measured {
+  what: string;
+  batch: number;
+  /** Medians in seconds. */
+  ours: number;
+  pytorch: number;
+  /** Times as fast as PyTorch: the median of the pairs, the least and the most. */
+  speed: { median: number; least: number; most: number };
+}
+
+interface Memory {
+  kind: Kind;
+  batch: number;
+  /** Peak RSS in MB. */
+  ours: number;
+  pytorch: number;
+}
+
+const { values } = parseArgs({
+  options: {
+    python: { type: 'string', default: 'python3' },
+    shape: { type: 'string', default: 'base' },
+    kind: { type: 'string', default: 'lora,full' },
+    batch: { type: 'string', default: '1,4' },
+    rounds: { type: 'string', default: '5' },
+    backend: { type: 'string', default: 'tensorflow' },
+  },
+});
+const rounds = Number(values.rounds);
+const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+async function main(): Promise<void> {
+  if (machine.loadBefore > 0.5)
+    console.log(`The load is ${machine.loadBefore}: other work makes these figures worthless.`);
+  const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
+  const times: Measured[] = [];
+  const memory: Memory[] = [];
+  try {
+    await writeRandomCheckpoint(folder, { shape: values.shape as ShapeName, seed: 1, dtype: 'F32', layout: 'native' });
+    await writeInputs(folder);
+    for (const kind of values.kind.split(',') as Kind[]) {
+      for (const batch of values.batch.split(',').map(Number)) {
+        const { measured, peaks } = await compare(folder, kind, batch);
+        times.push(...measured);
+        memory.push(peaks);
+      }
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  const { shape, backend } = values;
+  await writeReport(`train-${shape}`, { shape, backend, rounds, times, memory });
+}
+
+/** Runs both sides in turns. The first step of each, which also sets things up, is not counted. */
+async function compare(folder: string, kind: Kind, batch: number): Promise<{ measured: Measured[]; peaks: Memory }> {
+  const epoch = 1 + rounds;
+  const tsx = ['--import', 'tsx', file('train_ours.ts')];
+  const ours = await Worker.start(process.execPath, [...tsx, folder, kind, batch, epoch, values.backend].map(String));
+  const pytorch = await Worker.start(values.python, [file('train_torch.py'), folder, kind, String(batch)]);
+  const pair = async (): Promise<[Step, Step]> => [await ours.step(), await pytorch.step()];
+  checkSame(await pair());
+  const measured: Measured[] = [];
+  for (const what of kind === 'lora' ? ['LoRA step', 'LoRA step, features cached'] : ['full step']) {
+    const pairs: [Step, Step][] = [];
+    for (let round = 0; round < rounds; round++) pairs.push(await pair());
+    measured.push(summary(what, batch, pairs));
+    print(measured.at(-1)!);
+  }
+  const peaks = { kind, batch, ours: rounded(await ours.end()), pytorch: rounded(await pytorch.end()) };
+  console.log(`${`peak RSS MB, ${kind}, batch ${batch}`.padEnd(40)} ours ${peaks.ours}, PyTorch ${peaks.pytorch}`);
+  return { measured, peaks };
+}
+
+function checkSame([ours, pytorch]: [Step, Step]): void {
+  if (Math.abs(ours.loss - pytorch.loss) <= SAME_LOSS) return;
+  throw new Florence2Error(`The losses differ: ${ours.loss} here, ${pytorch.loss} in PyTorch.`);
+}
+
+function summary(what: string, batch: number, pairs: [Step, Step][]): Measured {
+  const ratios = pairs.map(([ours, pytorch]) => pytorch.seconds / ours.seconds);
+  return {
+    what,
+    batch,
+    ours: rounded(median(pairs.map(([{ seconds }]) => seconds))),
+    pytorch: rounded(median(pairs.map(([, { seconds }]) => seconds))),
+    speed: {
+      median: rounded(median(ratios)),
+      least: rounded(Math.min(...ratios)),
+      most: rounded(Math.max(...ratios)),
+    },
+  };
+}
+
+function print({ what, batch, ours, pytorch, speed }: Measured): void {
+  const name = `${what}, batch ${batch}`.padEnd(40);
+  console.log(
+    `${name} ours ${ours} s, PyTorch ${pytorch} s: ${speed.median} times as fast (${speed.least} to ${speed.most})`,
+  );
+}
+
+await exitOnError(main);

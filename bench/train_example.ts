@@ -1,0 +1,39 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { decodeImage } from '../src/image/decode.ts';
+import { preprocess } from '../src/image/preprocess.ts';
+import { resizeBicubic } from '../src/image/resize.ts';
+import { loadTokenizer } from '../src/text/tokenizer_files.ts';
+import { tokenizeTarget } from '../src/training/batch.ts';
+import type { TrainingExample } from '../src/training/example.ts';
+import { loadConfig } from '../src/weights/load_config.ts';
+import { type TensorToWrite, writeSafetensors } from '../src/weights/safetensors.ts';
+
+const picture = fileURLToPath(new URL('../docs/pictures/street.jpg', import.meta.url));
+
+/** What both sides learn in every step: an image that has the model's size already, and an answer of some forty tokens. */
+export async function trainingExample(size: { width: number; height: number }): Promise<TrainingExample> {
+  const { data } = resizeBicubic(await decodeImage(picture), size.width, size.height);
+  const labels = ['car', 'house', 'tree', 'door', 'window', 'street'];
+  const boxes = labels.map((label, i) => ({ label, box: [10 * i, 5 * i, 20 + 10 * i, 30 + 15 * i] }));
+  return { image: { data, ...size }, source: 'example', targets: [{ task: '<OD>', answer: { boxes } }] };
+}
+
+/** Writes the example as PyTorch is given it: pixel_values [1, 3, H, W], prompt_ids and labels [1, T]. */
+export async function writeInputs(checkpoint: string): Promise<string> {
+  const { config, preprocessor } = await loadConfig(checkpoint);
+  const example = await trainingExample(preprocessor);
+  const image = example.image as { data: Uint8Array; width: number; height: number };
+  const tokenizer = await loadTokenizer(checkpoint);
+  const { promptIds, answerIds } = tokenizeTarget(example.targets[0], image, tokenizer, config.text);
+  const { data, shape } = preprocess(image, preprocessor);
+  const [, H, W, C] = shape;
+  const channelsFirst = data.map((_, at) => data[(at % (H * W)) * C + Math.floor(at / (H * W))]);
+  const row = (name: string, ids: number[]): TensorToWrite => {
+    return { name, shape: [1, ids.length], data: () => Float32Array.from(ids) };
+  };
+  const path = join(checkpoint, 'inputs.safetensors');
+  const pixels = { name: 'pixel_values', shape: [1, C, H, W], data: () => channelsFirst };
+  await writeSafetensors(path, [pixels, row('prompt_ids', promptIds), row('labels', answerIds)], {});
+  return path;
+}

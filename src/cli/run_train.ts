@@ -101,7 +101,10 @@ function dataLines(train: WeightedDataset[], valid: Dataset | undefined): string
   return [`Training data: ${train.map(weighted).join(', ')}`, `Validation data: ${valid ? images(valid) : 'none'}`];
 }
 
-function summaryLines({ steps, loss, best, stopped }: TrainingSummary, { output, lora }: CompleteConfig): string[] {
+function summaryLines(
+  { steps, loss, best, stopped }: TrainingSummary,
+  { output, lora, newTokens }: CompleteConfig,
+): string[] {
   const kind = lora ? 'adapter' : 'checkpoint';
   return [
     `${stopped ? 'Stopped after' : 'Trained'} ${steps} steps${Number.isNaN(loss) ? '' : `, loss ${loss.toFixed(4)}`}`,
@@ -109,6 +112,9 @@ function summaryLines({ steps, loss, best, stopped }: TrainingSummary, { output,
       ? [`best      ${kind} of step ${best.step}, validation loss ${best.loss.toFixed(4)}: ${join(output, 'best')}`]
       : []),
     `latest    ${kind}: ${join(output, 'latest')}`,
+    ...(lora && newTokens
+      ? [`base      checkpoint with the new tokens, for the adapter: ${join(output, 'base')}`]
+      : []),
     `curves    ${join(output, 'curves.svg')}`,
     ...(stopped ? [`go on     florence2 train --output ${output} --resume`] : []),
   ];

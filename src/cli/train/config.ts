@@ -25,7 +25,7 @@ export interface TrainConfig
 const GROUPS = ['lora', 'augment'] as const;
 
 /** Keys that hold a list, though one text may stand in its place. */
-const LISTS = ['data', 'task', 'freeze'] as const;
+const LISTS = ['data', 'task', 'freeze', 'newTokens'] as const;
 
 /**
  * Reads a config file: JSON whose keys are the flags' names in camelCase; those of LoRA are in an object `lora` (true

@@ -44,6 +44,7 @@ export const SETTINGS: Record<string, Setting[]> = {
     { name: 'backend', short: '-b', kind: kinds.oneOf('auto', ...backendNames), help: 'where it runs', default: 'auto' },
     { name: 'imageSize', kind: kinds.count, help: 'side to which images are resized' },
     { name: 'freeze', kind: kinds.anyTexts('<name>'), negative: 'train all, the vision tower too', help: 'train no parameter of this name, or in the module of this name, or that matches a /regular expression/; may be repeated. Default: the vision tower' },
+    { name: 'newTokens', kind: kinds.texts('<word>'), flag: 'new-token', help: 'make this word a token of its own before the training; may be repeated' },
   ],
   'Adapter:': [
     lora('r', kinds.count, 'rank', { default: loraDefaults.r }),

@@ -25,7 +25,11 @@ test('all kinds of settings', async () => {
 });
 
 for (const [what, content, expected] of [
-  ['one text for a list', { data: 'a', task: 'od', freeze: '/fc1/' }, { data: ['a'], task: ['od'], freeze: ['/fc1/'] }],
+  [
+    'one text for a list',
+    { data: 'a', task: 'od', freeze: '/fc1/', newTokens: 'x' },
+    { data: ['a'], task: ['od'], freeze: ['/fc1/'], newTokens: ['x'] },
+  ],
   ['LoRA as it is', { lora: true }, { lora: {} }],
   ['no LoRA', { lora: false }, {}],
   ['targets as one text', { lora: { targets: 'all-linear' } }, { lora: { targets: 'all-linear' } }],
@@ -67,13 +71,16 @@ for (const [what, content, message] of [
   });
 }
 
-test('what is no JSON, or not there, is refused by its name', async () => {
-  for (const attempt of [read('{"epochs": 3,}'), readConfig(join(folder, 'none.json'))]) {
-    const error = await attempt.catch(error => error);
+for (const [what, attempt, message] of [
+  ['what is no JSON', () => read('{"epochs": 3,}'), /run\.json is not JSON/],
+  ['what is not there', () => readConfig(join(folder, 'none.json')), /none\.json does not exist/],
+] as [string, () => Promise<unknown>, RegExp][]) {
+  test(`${what} is refused by its name`, async () => {
+    const error = await attempt().catch((error: Error) => error);
     assert.instance(error, Florence2Error);
-    assert.match(error.message, /^.*(run\.json is not JSON|none\.json does not exist)/);
-  }
-});
+    assert.match((error as Error).message, message);
+  });
+}
 
 test('flags go over a file, in groups one by one', () => {
   const base: TrainConfig = { data: ['a'], epochs: 3, seed: 1, lora: { r: 4, alpha: 8 }, augment: { flip: 0.5 } };

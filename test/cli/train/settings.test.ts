@@ -1,0 +1,85 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import * as kinds from '../../../src/cli/train/kinds.ts';
+import { flagOf, SETTINGS, settingsByPath } from '../../../src/cli/train/settings.ts';
+import type { AugmentOptions } from '../../../src/training/data/augment.ts';
+import type { LoraOptions } from '../../../src/training/lora.ts';
+import type { TrainerOptions } from '../../../src/training/options.ts';
+
+/** The compiler asks for every option here, and the test for a setting of each. */
+type Every<T> = Record<keyof T, true>;
+
+// biome-ignore format: lists of names
+const trainer: Every<Omit<TrainerOptions, 'train' | 'lora' | 'augment' | 'onStep' | 'onValidation'>> = {
+  output: true, valid: true, epochs: true, maxSteps: true, batchSize: true, accumulate: true, targetsPerImage: true,
+  learningRate: true, schedule: true, warmupSteps: true, weightDecay: true, decay: true, betas: true, epsilon: true,
+  maxGradNorm: true, labelSmoothing: true, locationWeight: true, dropout: true, seed: true, freeze: true,
+  gradientCheckpointing: true, featureCache: true, featureCacheBytes: true, validateEvery: true,
+  validateExamples: true, saveEvery: true, resume: true, newTokens: true,
+};
+// biome-ignore format: lists of names
+const lora: Every<Omit<LoraOptions, 'seed'>> = {
+  r: true, alpha: true, dropout: true, rsLora: true, rankPattern: true, alphaPattern: true, init: true, bias: true,
+  modulesToSave: true, targets: true, exclude: true,
+};
+// biome-ignore format: lists of names
+const augment: Every<AugmentOptions> = {
+  flip: true, crop: true, scale: true, brightness: true, contrast: true, saturation: true, minVisible: true,
+};
+
+test('every option of the Trainer can be set', () => {
+  const paths = [
+    ...Object.keys(trainer),
+    ...Object.keys(lora).map(name => `lora.${name}`),
+    ...Object.keys(augment).map(name => `augment.${name}`),
+  ];
+  for (const path of paths) assert.ok(settingsByPath.has(path), path);
+});
+
+test('no two settings share a key or a flag', () => {
+  const all = Object.values(SETTINGS).flat();
+  assert.is(settingsByPath.size, all.length);
+  const flags = all.map(flagOf).filter(flag => flag !== null);
+  assert.is(new Set(flags).size, flags.length);
+});
+
+test('defaults are values that are allowed', () => {
+  for (const [path, { kind, default: value }] of settingsByPath) {
+    if (value !== undefined) assert.ok(kind.allows(value), `${path}: ${value}`);
+  }
+});
+
+for (const [kind, text, value] of [
+  [kinds.names, 'q_proj,v_proj', ['q_proj', 'v_proj']],
+  [kinds.names, 'q_proj', ['q_proj']],
+  [kinds.names, ' q_proj , fc1 ', ['q_proj', 'fc1']],
+  [kinds.names, '/.*\\.fc[1,2]/', '.*\\.fc[1,2]'],
+  [kinds.names, 'all-linear', 'all-linear'],
+  [kinds.list, 'shared', ['shared']],
+  [kinds.pair, '0.9,0.98', [0.9, 0.98]],
+  [kinds.number, '5e-5', 5e-5],
+  [kinds.count, '12', 12],
+] as [kinds.Kind, string, unknown][]) {
+  test(`${text} is ${JSON.stringify(value)}`, () => {
+    assert.equal(kind.read(text), value);
+    assert.ok(kind.allows(value));
+  });
+}
+
+for (const [kind, text] of [
+  [kinds.names, 'a,,b'],
+  [kinds.names, ''],
+  [kinds.pair, '0.9'],
+  [kinds.pair, '0.9,2'],
+  [kinds.number, '-1'],
+  [kinds.number, ''],
+  [kinds.number, 'Infinity'],
+  [kinds.count, '0'],
+  [kinds.whole, '1.5'],
+  [kinds.share, '1.01'],
+  [kinds.text('<x>'), ''],
+] as [kinds.Kind, string][]) {
+  test(`${JSON.stringify(text)} is not ${kind.expected}`, () => assert.not.ok(kind.allows(kind.read(text))));
+}
+
+test.run();

@@ -66,7 +66,7 @@ export { Adapters, type LoadAdapterOptions } from './training/adapters.ts';
 export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './training/answers.ts';
 export { type AugmentOptions, augment, type DecodedExample } from './training/data/augment.ts';
 export { checkDataset, type DatasetReport } from './training/data/check.ts';
-export { collectDataset, type TrainingRow } from './training/data/collect.ts';
+export { collectDataset, type ImageTarget } from './training/data/collect.ts';
 export type { WeightedDataset } from './training/data/mixture.ts';
 export { datasetSplits, openDataset } from './training/data/open.ts';
 export type { Dataset, Target, TrainingExample } from './training/example.ts';

@@ -10,8 +10,8 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { exitOnError } from '../src/cli/exit.ts';
-import { writeWhole } from '../src/cli/outputs.ts';
 import { reportLines } from '../src/cli/report.ts';
+import { writeWhole } from '../src/files.ts';
 import { draw, Florence2, type RawImage, taskInfo } from '../src/index.ts';
 import { pictureQuestions, type Question, sceneQuestions } from './demo/questions.ts';
 

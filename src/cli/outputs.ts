@@ -1,5 +1,4 @@
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { UsageError } from '../errors.ts';
 
 /** A name for each image, by which its output files are called. */
@@ -38,17 +37,4 @@ export function drawingPaths(
     throw new UsageError(`--draw ${path} is one file, but there are ${names.size} images: name a folder.`);
   }
   return (_image, task) => (severalTasks ? `${path.slice(0, -extension.length)}.${task}.png` : path);
-}
-
-/** Writes a file whole or not at all, and the folders on its way. */
-export async function writeWhole(path: string, data: Uint8Array): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const unfinished = `${path}.${process.pid}.part`;
-  try {
-    await writeFile(unfinished, data);
-    await rename(unfinished, path);
-  } catch (error) {
-    await rm(unfinished, { force: true });
-    throw error;
-  }
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { UsageError } from '../errors.ts';
+import { writeWhole } from '../files.ts';
 import { Florence2 } from '../florence2.ts';
 import { decodeImage } from '../image/decode.ts';
 import type { RawImage } from '../image/types.ts';
@@ -14,7 +15,7 @@ import { readAdapterConfig } from '../training/read_adapter.ts';
 import { backendLine } from './backend_line.ts';
 import { describe, interruptSignal } from './exit.ts';
 import { expandImages } from './images.ts';
-import { drawingPaths, type ImageNames, nameImages, writeWhole } from './outputs.ts';
+import { drawingPaths, type ImageNames, nameImages } from './outputs.ts';
 import { ProgressBars } from './progress.ts';
 import { reportLines } from './report.ts';
 import { generationFlags, type RunFlags } from './run.ts';

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../errors.ts';
+import { writeWhole } from '../files.ts';
 import { Florence2 } from '../florence2.ts';
 import type { WeightedDataset } from '../training/data/mixture.ts';
 import type { Dataset } from '../training/example.ts';
@@ -8,7 +9,6 @@ import { LiveLine } from '../training/log/live.ts';
 import { Trainer, type TrainingSummary } from '../training/trainer.ts';
 import { backendLine } from './backend_line.ts';
 import { interruptSignal } from './exit.ts';
-import { writeWhole } from './outputs.ts';
 import { ProgressBars } from './progress.ts';
 import { checkData } from './train/check.ts';
 import { mergeConfig, readConfig, type TrainConfig } from './train/config.ts';

@@ -5,7 +5,7 @@ import { type ProblemHandler, refuseErrors, reporting } from './problems.ts';
 import { checkTarget } from './targets.ts';
 
 /** An image and one thing to learn about it. */
-export interface TrainingRow extends Target {
+export interface ImageTarget extends Target {
   image: ImageInput;
 }
 
@@ -19,7 +19,7 @@ export interface TrainingRow extends Target {
  */
 export async function collectDataset(
   name: string,
-  rows: Iterable<TrainingRow> | AsyncIterable<TrainingRow>,
+  rows: Iterable<ImageTarget> | AsyncIterable<ImageTarget>,
   { onProblem = refuseErrors }: { onProblem?: ProblemHandler } = {},
 ): Promise<Dataset> {
   const examples = new ExampleList();

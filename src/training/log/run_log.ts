@@ -1,6 +1,6 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeWhole } from '../../cli/outputs.ts';
+import { writeWhole } from '../../files.ts';
 import { isRecord } from '../../json_fields.ts';
 import { taskInfo } from '../../text/tasks.ts';
 import { drawCurves } from './curves.ts';

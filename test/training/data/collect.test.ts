@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RawImage } from '../../../src/image/types.ts';
-import { collectDataset, type TrainingRow } from '../../../src/training/data/collect.ts';
+import { collectDataset, type ImageTarget } from '../../../src/training/data/collect.ts';
 import type { DatasetProblem } from '../../../src/training/data/problems.ts';
 
 const raw = (): RawImage => ({ data: new Uint8Array(12), width: 2, height: 2 });
@@ -9,7 +9,7 @@ const boxes = [{ label: 'dog', box: [0, 0, 1, 1] }];
 
 test('any iterable, images grouped by path, URL and object', async () => {
   const [a, b] = [raw(), raw()];
-  const rows: TrainingRow[] = [
+  const rows: ImageTarget[] = [
     { image: 'a.png', task: '<OD>', answer: { boxes } },
     { image: a, task: '<CAPTION>', answer: { text: 'A dog.' } },
     { image: 'a.png', task: '<REGION_TO_CATEGORY>', box: [0, 0, 1, 1], answer: { text: 'dog' } },
@@ -18,7 +18,7 @@ test('any iterable, images grouped by path, URL and object', async () => {
     { image: new URL('http://example.com/a.png'), task: '<OCR>', answer: { text: '' } },
     { image: new URL('http://example.com/a.png'), task: '<OD>', answer: { boxes: [] } },
   ];
-  async function* later(): AsyncGenerator<TrainingRow> {
+  async function* later(): AsyncGenerator<ImageTarget> {
     yield* rows;
   }
   for (const given of [rows, new Set(rows), later()]) {
@@ -43,7 +43,7 @@ test('any iterable, images grouped by path, URL and object', async () => {
 });
 
 test('errors name the row and the field', async () => {
-  const rows: TrainingRow[] = [
+  const rows: ImageTarget[] = [
     { image: 'a.png', task: '<OD>', answer: { boxes } },
     { image: 'a.png', task: '<OD>', answer: { boxes: [...boxes, { label: '', box: [0, 0, 1, 1] }] } },
   ];

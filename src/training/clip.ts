@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs';
 export function globalNorm(gradients: Iterable<tf.Tensor>): tf.Scalar {
   return tf.tidy(() => {
     const squares = Array.from(gradients, gradient => tf.sum(tf.square(gradient)) as tf.Scalar);
-    return tf.sqrt(squares.length > 0 ? tf.addN(squares) : tf.scalar(0));
+    return tf.sqrt(squares.length > 0 ? tf.sum(tf.stack(squares)) : tf.scalar(0)); // addN takes but a few on webgpu
   });
 }
 

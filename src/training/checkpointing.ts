@@ -85,9 +85,17 @@ export class BlockTape {
 
 /** dyᵀ · ∂y/∂x for each x; null where y does not depend on it. */
 export function vectorJacobian(y: () => tf.Tensor, xs: tf.Tensor[], dy: tf.Tensor): (tf.Tensor | null)[] {
-  const { value, grads } = tf.engine().gradients(y, xs, dy, true);
-  value.dispose();
-  return grads.map(gradient => gradient ?? null);
+  const engine = tf.engine();
+  try {
+    const { value, grads } = engine.gradients(y, xs, dy, true);
+    value.dispose();
+    return grads.map(gradient => gradient ?? null);
+  } catch (error) {
+    // tfjs frees what it has saved for the way back only at the end of it.
+    for (const { saved } of engine.state.activeTape ?? []) tf.dispose(saved ?? []);
+    engine.state.activeTape = [];
+    throw error;
+  }
 }
 
 /** Adds a gradient to those that came before it, and takes it over. */

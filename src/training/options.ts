@@ -123,9 +123,8 @@ export function resolveOptions(options: TrainerOptions): TrainerSettings {
   const { betas, decay } = settings;
   require(isShare(settings.labelSmoothing), 'labelSmoothing', 'at least 0 and below 1');
   require(betas.length === 2 && betas.every(isShare), 'betas', 'two numbers of at least 0 and below 1');
-  require(decay instanceof RegExp ||
-    decay === 'all' ||
-    decay === 'matrices', 'decay', 'all, matrices or a regular expression');
+  const isDecay = decay instanceof RegExp || ['all', 'matrices'].includes(decay);
+  require(isDecay, 'decay', 'all, matrices or a regular expression');
   require(scheduleNames.includes(settings.schedule), 'schedule', `one of ${scheduleNames.join(', ')}`);
   require(featureStores.includes(settings.featureCache), 'featureCache', `one of ${featureStores.join(', ')}`);
   require(Number.isSafeInteger(settings.seed), 'seed', 'a whole number');

@@ -21,10 +21,20 @@ import { tinyTokenizer } from '../../tools/tiny_tokenizer.ts';
 import { testBackend } from '../backend.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 
-/** A Florence-2 that learns in milliseconds: 64×64 pixels to a map of 2×2, one layer of each kind. */
+/** A Florence-2 that learns in milliseconds: 32×32 pixels to a map of 2×2, one layer of each kind. */
 const shape: Shape = {
-  ...{ dimEmbed: [8, 8, 16, 16], heads: [1, 1, 2, 2], depths: [1, 1, 1, 1], window: 2 },
-  ...{ dModel: 16, layers: 1, textHeads: 2, ffn: 32, maxPositions: 64, imageSize: 64, dropout: 0.1, endBoost: 0 },
+  ...{ dimEmbed: [8, 8, 16, 16], heads: [1, 1, 2, 2], depths: [1, 1, 1, 1], strides: [4, 2, 2, 1] },
+  ...{
+    window: 3,
+    dModel: 16,
+    layers: 1,
+    textHeads: 2,
+    ffn: 32,
+    maxPositions: 64,
+    imageSize: 32,
+    dropout: 0.1,
+    endBoost: 0,
+  },
 };
 
 /** Writes it and gives the folder, which goes when the process ends. */
@@ -88,27 +98,42 @@ export interface Finished extends TrainingSummary {
   output: string;
 }
 
-/** Trains a fresh copy of a checkpoint, on tensors alone: nothing random, no cache, all of it but the vision tower. */
-export async function train(
-  folder: string,
+/** Trains a model, without dropout and fast unless told otherwise. */
+export async function trainOn(
+  florence: Florence2,
   options: Partial<TrainerOptions> & Pick<TrainerOptions, 'train'>,
   run: { signal?: AbortSignal } = {},
 ): Promise<Finished> {
-  const florence = await loadLearner(folder);
   const losses: number[] = [];
   const output = options.output ?? join(temporaryFolder(), 'run');
   const onStep: TrainerOptions['onStep'] = record => {
     losses.push(record.loss);
     options.onStep?.(record);
   };
+  const trainer = new Trainer(florence, { learningRate: 1e-3, dropout: false, ...options, output, onStep });
+  return { ...(await trainer.run(run)), florence, losses, output };
+}
+
+/** Trains a fresh copy of a checkpoint, see `trainOn`. */
+export async function train(folder: string, ...rest: Tail<typeof trainOn>): Promise<Finished> {
+  const florence = await loadLearner(folder);
   try {
-    const summary = await new Trainer(florence, { learningRate: 1e-3, dropout: false, ...options, output, onStep }).run(
-      run,
-    );
-    return { ...summary, florence, losses, output };
+    return await trainOn(florence, ...rest);
   } catch (error) {
     florence.dispose();
     throw error;
+  }
+}
+
+type Tail<F> = F extends (first: never, ...rest: infer R) => unknown ? R : never;
+
+/** Runs a test on a copy of a checkpoint, which is freed after it. */
+export async function withLearner<T>(folder: string, body: (florence: Florence2) => Promise<T>): Promise<T> {
+  const florence = await loadLearner(folder);
+  try {
+    return await body(florence);
+  } finally {
+    florence.dispose();
   }
 }
 

@@ -1,0 +1,75 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { recoverFolder, replaceFolder } from '../../src/training/folders.ts';
+import { temporaryFolder } from '../weights/temporary.ts';
+
+const fill = (text: string) => (folder: string) => writeFile(join(folder, 'file'), text);
+const read = (folder: string) => readFileSync(join(folder, 'file'), 'utf8');
+
+/** What a process leaves that is killed at some moment: folders by name, with the text of their file. */
+function leave(states: Record<string, string>): string {
+  const parent = temporaryFolder();
+  for (const [name, text] of Object.entries(states)) {
+    mkdirSync(join(parent, name));
+    writeFileSync(join(parent, name, 'file'), text);
+  }
+  return parent;
+}
+
+test('a folder is replaced whole, and nothing is left beside it', async () => {
+  const parent = temporaryFolder();
+  const folder = join(parent, 'latest');
+  await replaceFolder(folder, fill('1'));
+  assert.is(read(folder), '1');
+  await replaceFolder(folder, async unfinished => {
+    await writeFile(join(unfinished, 'other'), '');
+    assert.is(read(folder), '1', 'the old one is there until the new one is complete');
+    await fill('2')(unfinished);
+  });
+  assert.is(read(folder), '2');
+  assert.equal(readdirSync(parent), ['latest']);
+});
+
+test('what fails in between changes nothing', async () => {
+  const parent = temporaryFolder();
+  const folder = join(parent, 'latest');
+  await replaceFolder(folder, fill('1'));
+  const failing = replaceFolder(folder, async unfinished => {
+    await fill('2')(unfinished);
+    throw new Error('disk full');
+  });
+  const message = await failing.then(
+    () => 'it did not fail',
+    error => error.message,
+  );
+  assert.is(message, 'disk full');
+  assert.is(read(folder), '1');
+  assert.equal(readdirSync(parent), ['latest']);
+});
+
+const moments: [when: string, left: Record<string, string>, expected: string][] = [
+  ['while writing', { latest: 'old', '.latest.part': 'ne' }, 'old'],
+  ['while writing the first', { '.latest.part': 'ne' }, ''],
+  ['between the two renames', { '.latest.old': 'old', '.latest.part': 'new' }, 'old'],
+  ['before the old one is removed', { latest: 'new', '.latest.old': 'old' }, 'new'],
+];
+for (const [when, left, expected] of moments) {
+  test(`killed ${when}: a whole folder is found`, async () => {
+    const parent = leave(left);
+    await recoverFolder(join(parent, 'latest'));
+    assert.equal(readdirSync(parent), expected ? ['latest'] : []);
+    if (expected) assert.is(read(join(parent, 'latest')), expected);
+  });
+}
+
+test('an unfinished folder is never taken up by a later save', async () => {
+  const parent = leave({ '.latest.part': 'rest' });
+  renameSync(join(parent, '.latest.part', 'file'), join(parent, '.latest.part', 'stale'));
+  await replaceFolder(join(parent, 'latest'), fill('1'));
+  assert.equal(readdirSync(join(parent, 'latest')), ['file']);
+});
+
+test.run();

@@ -1,0 +1,75 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Florence2 } from '../../src/florence2.ts';
+import type { HookRegistry, Hooks } from '../../src/internals/hooks.ts';
+import type { Parameter } from '../../src/nn/params.ts';
+import { collate, disposeBatch, type TokenizedTarget } from '../../src/training/batch.ts';
+import type { Dataset } from '../../src/training/example.ts';
+import { batchLosses } from '../../src/training/forward.ts';
+import { lossAndGradients } from '../../src/training/gradients.ts';
+import { ExampleReader } from '../../src/training/step_images.ts';
+import { pixelBatch } from '../../src/training/vision_maps.ts';
+
+/** A batch of a whole dataset, ready to be run forward and backward any number of times. */
+export interface Lesson {
+  targets: TokenizedTarget[];
+  /** Weights of all labels together. */
+  tokens: number;
+  pass: (h: Hooks) => tf.Tensor1D;
+  dispose(): void;
+}
+
+/** @param pad how many columns of padding are added to the answers */
+export async function lessonOf(florence: Florence2, dataset: Dataset, { pad = 0 } = {}): Promise<Lesson> {
+  const { model, tokenizer, config, preprocessor } = florence;
+  const reader = new ExampleReader('lesson', [dataset], tokenizer, config.text, { seed: 0 });
+  const draws = Array.from({ length: dataset.length }, (_, index) => ({ part: 0, index }));
+  const images = await Promise.all(draws.map(draw => reader.read(draw, 0, () => false)));
+  const targets = images.flatMap(({ tokenized }) => tokenized);
+  const imageIndex = images.flatMap(({ tokenized }, i) => tokenized.map(() => i));
+  const weights = targets.map(({ answerIds }) => answerIds.map(() => 1));
+  const pixels = pixelBatch(images, preprocessor);
+  const plain = collate(targets, imageIndex, weights, config.text);
+  const wider = (t: tf.Tensor2D, filler: number): tf.Tensor2D => {
+    const padded = tf.pad(
+      t,
+      [
+        [0, 0],
+        [0, pad],
+      ],
+      filler,
+    );
+    t.dispose();
+    return padded;
+  };
+  const { padTokenId } = config.text;
+  const batch = {
+    ...plain,
+    labels: wider(plain.labels, padTokenId),
+    weights: wider(plain.weights, 0),
+    decoderInputIds: wider(plain.decoderInputIds, padTokenId),
+  };
+  return {
+    targets,
+    tokens: weights.flat().length,
+    pass: h => batchLosses(model, model.encodeImage(pixels, h), batch, 0, h),
+    dispose: () => {
+      pixels.dispose();
+      disposeBatch(batch);
+    },
+  };
+}
+
+/** Values of losses, by target, and gradients of their mean over tokens, by parameter. */
+export async function learn(
+  { pass, tokens }: Lesson,
+  trainable: readonly Parameter[],
+  hooks: HookRegistry,
+  checkpoint: boolean,
+): Promise<{ losses: Float32Array; gradients: Map<string, Float32Array> }> {
+  const made = lossAndGradients(pass, trainable, 1 / tokens, hooks, checkpoint);
+  const gradients = new Map<string, Float32Array>();
+  for (const [{ name }, gradient] of made.gradients) gradients.set(name, (await gradient.data()) as Float32Array);
+  const losses = (await made.losses.data()) as Float32Array;
+  tf.dispose([made.losses, ...made.gradients.values()]);
+  return { losses, gradients };
+}

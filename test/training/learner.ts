@@ -37,9 +37,15 @@ const shape: Shape = {
   },
 };
 
+const parent = temporaryFolder();
+let folders = 0;
+
+/** The path of a folder that is not there yet, and goes when the process ends. */
+export const newFolder = (): string => join(parent, String(folders++));
+
 /** Writes it and gives the folder, which goes when the process ends. */
 export async function learnerCheckpoint(layout: Layout = 'microsoft'): Promise<string> {
-  const folder = join(temporaryFolder(), layout);
+  const folder = newFolder();
   mkdirSync(folder);
   const { json, config: tokenizerConfig, size } = tinyTokenizer(0);
   const config = configJson(shape, layout, size, 'float32');
@@ -105,7 +111,7 @@ export async function trainOn(
   run: { signal?: AbortSignal } = {},
 ): Promise<Finished> {
   const losses: number[] = [];
-  const output = options.output ?? join(temporaryFolder(), 'run');
+  const output = options.output ?? newFolder();
   const onStep: TrainerOptions['onStep'] = record => {
     losses.push(record.loss);
     options.onStep?.(record);
@@ -155,8 +161,14 @@ export function apart(
   let worst = { by: 0, name: '' };
   for (const name of new Set([...a.keys(), ...b.keys()])) {
     const [left, right] = [a.get(name), b.get(name)];
-    const by = left && right ? left.reduce((most, x, i) => Math.max(most, Math.abs(x - right[i])), 0) : Infinity;
-    if (!(by <= worst.by)) worst = { by, name };
+    const by = left && right ? furthest(left, right) : Number.POSITIVE_INFINITY;
+    if (by > worst.by) worst = { by, name };
   }
   return worst;
 }
+
+const furthest = (a: Float32Array, b: Float32Array): number =>
+  a.reduce((most, x, i) => {
+    const distance = Object.is(x, b[i]) ? 0 : Math.abs(x - b[i]);
+    return Number.isNaN(distance) ? Number.POSITIVE_INFINITY : Math.max(most, distance);
+  }, 0);

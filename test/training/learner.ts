@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
+import * as assert from 'uvu/assert';
 import { parseConfig } from '../../src/config.ts';
 import { Florence2 } from '../../src/florence2.ts';
 import type { RawImage } from '../../src/image/types.ts';
@@ -141,6 +142,17 @@ export async function withLearner<T>(folder: string, body: (florence: Florence2)
   } finally {
     florence.dispose();
   }
+}
+
+/** How far equal runs may be apart: other backends than cpu and wasm do not always add in the same order. */
+export const TOLERANCE = testBackend === 'cpu' || testBackend === 'wasm' ? 0 : 1e-5;
+
+export function sameLosses(got: number[], expected: number[], what = 'losses'): void {
+  assert.is(got.length, expected.length, `${what}: their number`);
+  got.forEach((loss, i) => {
+    const by = Math.abs(loss - expected[i]);
+    assert.ok(by <= TOLERANCE, `${what}: number ${i} is ${loss}, not ${expected[i]}`);
+  });
 }
 
 /** Every parameter's values, by name: those of an adapter where one is active. */

@@ -1,0 +1,69 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { UsageError } from '../../src/errors.ts';
+import { trainableParameters } from '../../src/training/trainable.ts';
+import type { TrainerOptions } from '../../src/training/trainer.ts';
+import { testBackend } from '../backend.ts';
+import { dataset, learnerCheckpoint, trainOn, valuesOf, withLearner } from './learner.ts';
+
+const folder = await learnerCheckpoint();
+const check = testBackend === 'wasm' ? test.skip : test; // has no gradients of most of these
+
+/** Trains a little and gives the names of the parameters that are not as they were, to the bit. */
+const moved = (options: Partial<TrainerOptions>): Promise<string[]> =>
+  withLearner(folder, async florence => {
+    const before = await valuesOf(florence);
+    await trainOn(florence, { train: dataset(2, { targets: 3 }), batchSize: 2, decay: 'all', ...options });
+    const after = await valuesOf(florence);
+    return [...before.keys()].filter(name => before.get(name)!.some((x, i) => !Object.is(x, after.get(name)![i])));
+  });
+
+const all = await withLearner(folder, async florence =>
+  trainableParameters(florence.model, []).map(({ name }) => name),
+);
+const cases: [what: string, freeze: TrainerOptions['freeze'], isFrozen: (name: string) => boolean][] = [
+  ['nothing', [], () => false],
+  ['by default the vision tower', undefined, name => name.startsWith('vision_tower.')],
+  ['a module by its name', ['language_model.encoder'], name => name.startsWith('language_model.encoder.')],
+  [
+    'a parameter and what a pattern matches',
+    ['language_model.shared.weight', /_norm\.(weight|bias)$/],
+    name => name === 'language_model.shared.weight' || /_norm\.(weight|bias)$/.test(name),
+  ],
+];
+for (const [what, freeze, isFrozen] of cases) {
+  check(`frozen: ${what}; all else is trained`, async () => {
+    assert.equal(
+      await moved({ freeze }),
+      all.filter(name => !isFrozen(name)),
+    );
+  });
+}
+
+test('sinusoids and the bias of the logits, which PyTorch has as buffers, are never trained', () => {
+  assert.not.ok(all.some(name => /pos_idx_to_embed|final_logits_bias/.test(name)));
+});
+
+test('LoRA freezes everything but itself', async () => {
+  assert.equal(await moved({ lora: { r: 2 } }), []);
+});
+
+const refused: [freeze: (string | RegExp)[], message: RegExp][] = [
+  [['vision_towr'], /^freeze: vision_towr is the name of no parameter\. The nearest is vision_tower\.$/],
+  [['language_model.encoder.layer'], /The nearest is language_model\.encoder\.layers\.$/],
+  [['vision'], /^freeze: vision is the name of no parameter/], // a name, not its beginning
+  [[/^visiontower\./], /^freeze: \/\^visiontower\\\.\/ is the name of no parameter/],
+  [[/^vision_tower/, 'lm_head'], /^freeze: lm_head is the name of no parameter/],
+  [[/./], /^freeze: every parameter is frozen/],
+];
+for (const [freeze, message] of refused) {
+  test(`refused: ${freeze}`, () =>
+    withLearner(folder, async ({ model }) => {
+      assert.throws(
+        () => trainableParameters(model, freeze),
+        (error: Error) => error instanceof UsageError && message.test(error.message),
+      );
+    }));
+}
+
+test.run();

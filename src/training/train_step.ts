@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import { HookRegistry, type Hooks } from '../internals/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
-import { collate, disposeBatch, labelWeights, type TokenizedTarget } from './batch.ts';
+import { collate, disposeBatch, labelWeights, lengthGroups, type TokenizedTarget } from './batch.ts';
 import { clipFactor, globalNorm } from './clip.ts';
 import { type DropoutSeed, dropout, dropoutHooks } from './dropout.ts';
 import { batchLosses } from './forward.ts';
@@ -42,9 +42,16 @@ export async function trainStep(
   try {
     for (let batch = 0; batch * batchSize < images.length; batch++) {
       const some = images.slice(batch * batchSize, (batch + 1) * batchSize);
-      const made = await runBatch(some, context, scale, { seed, step, batch });
+      const targets = some.flatMap(({ tokenized }, i) => tokenized.map(target => ({ target, image: i })));
+      const groups = lengthGroups(targets.map(({ target }) => target)).map(group => group.map(i => targets[i]));
+      const made = await runBatch(some, groups, context, scale, { seed, step, batch });
       addGradients(gradients, made.gradients);
-      await addLosses(losses, made.losses, some, context);
+      await addLosses(
+        losses,
+        made.losses,
+        groups.flat().map(({ target }) => target),
+        context,
+      );
     }
     const gradNorm = await read(globalNorm(gradients.values()));
     if (!Number.isFinite(losses.mean) || !Number.isFinite(gradNorm)) throw notFinite(step, losses, gradNorm, images);
@@ -55,9 +62,16 @@ export async function trainStep(
   }
 }
 
-/** Losses of a batch's targets, and gradients of their sum · `scale`. The caller disposes both. */
+/** A target and which of the batch's images it is about. */
+interface Asked {
+  target: TokenizedTarget;
+  image: number;
+}
+
+/** Losses of a batch's targets, group by group, and gradients of their sum · `scale`. The caller disposes both. */
 async function runBatch(
   images: StepImage[],
+  groups: Asked[][],
   context: TrainingContext,
   scale: number,
   at: DropoutSeed,
@@ -65,12 +79,15 @@ async function runBatch(
   const { florence, settings, lora, trainable, cache, visionLearns } = context;
   const { model, preprocessor } = florence;
   const input = visionLearns ? pixelBatch(images, preprocessor) : await frozenMaps(model, images, preprocessor, cache);
-  const targets = images.flatMap(({ tokenized }) => tokenized);
-  const imageIndex = images.flatMap(({ tokenized }, i) => tokenized.map(() => i));
-  const batch = collate(targets, imageIndex, weightsOf(targets, context), model.config.text);
+  const batches = groups.map(group => {
+    const targets = group.map(({ target }) => target);
+    const imageIndex = group.map(({ image }) => image);
+    return collate(targets, imageIndex, weightsOf(targets, context), model.config.text);
+  });
   const pass = (h: Hooks): tf.Tensor1D => {
     const features = visionLearns ? model.encodeImage(input, h) : model.projectMap(input, h); // [I, 1 + N, D]
-    return batchLosses(model, features, batch, settings.labelSmoothing, h);
+    const losses = batches.map(batch => batchLosses(model, features, batch, settings.labelSmoothing, h));
+    return h.block('losses', (_, ...losses) => tf.concat(losses) as tf.Tensor1D, ...losses); // [R]
   };
   const hooks = settings.dropout ? dropoutHooks(model.config, at) : new HookRegistry();
   if (lora && settings.dropout) {
@@ -81,7 +98,7 @@ async function runBatch(
   } finally {
     if (lora) lora.inputDropout = null;
     input.dispose();
-    disposeBatch(batch);
+    batches.forEach(disposeBatch);
   }
 }
 
@@ -98,10 +115,9 @@ function addGradients(sums: Map<Parameter, tf.Tensor>, gradients: ReadonlyMap<Pa
 async function addLosses(
   sums: TaskMeans,
   losses: tf.Tensor1D,
-  images: StepImage[],
+  targets: TokenizedTarget[],
   context: TrainingContext,
 ): Promise<void> {
-  const targets = images.flatMap(({ tokenized }) => tokenized);
   const weights = weightsOf(targets, context);
   const values = await losses.data();
   losses.dispose();
@@ -115,7 +131,13 @@ const weightsOf = (targets: TokenizedTarget[], { settings, florence }: TrainingC
 
 function notFinite(step: number, losses: TaskMeans, gradNorm: number, images: StepImage[]): Florence2Error {
   const tasks = Object.entries(losses.byTask).filter(([, loss]) => !Number.isFinite(loss));
-  const where = tasks.length > 0 ? ` for ${tasks.map(([task]) => task).join(', ')}` : '';
+  const where =
+    tasks.length > 0
+      ? ` for ${tasks
+          .map(([task]) => task)
+          .sort()
+          .join(', ')}`
+      : '';
   return new Florence2Error(
     `Step ${step + 1}: the loss is ${losses.mean}${where} and the norm of the gradients ${gradNorm}. The step's samples: ${images.map(({ source }) => source).join('; ')}. Nothing of this step was kept; try a lower learning rate.`,
   );

@@ -138,7 +138,7 @@ test('a loss that is no number: the run stops with the step and its samples, and
         error => error,
       );
       assert.instance(error, Florence2Error);
-      assert.match(error.message, /^Step 3: the loss is NaN for <OD>, <CAPTION> and the norm of the gradients NaN\./);
+      assert.match(error.message, /^Step 3: the loss is NaN for <CAPTION>, <OD> and the norm of the gradients NaN\./);
       assert.match(error.message, /The step's samples: set:\d; set:\d\. /);
       const { by, name } = apart(await valuesOf(florence), await before!);
       assert.is(by, 0, `${name} has changed`);

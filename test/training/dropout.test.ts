@@ -1,0 +1,100 @@
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { HookRegistry, noHooks } from '../../src/internals/hooks.ts';
+import { dropout, dropoutHooks } from '../../src/training/dropout.ts';
+import { withoutLeaks } from '../backend.ts';
+import { dataset, learnerCheckpoint, trainOn, withLearner } from './learner.ts';
+import { lessonOf } from './lesson.ts';
+
+const at = { seed: 1, step: 2, batch: 0 };
+
+test('elements fall out at the rate, and the others make up for them', () =>
+  withoutLeaks(async () => {
+    const ones = tf.ones([100, 100]);
+    const dropped = dropout(ones, 0.3, at, 'name');
+    const values = [...(await dropped.data())];
+    const zeros = values.filter(x => x === 0).length;
+    assert.ok(Math.abs(zeros / 10_000 - 0.3) < 0.02, `${zeros} of 10000`); // 4 standard deviations
+    const others = new Set(values.filter(x => x !== 0));
+    assert.equal([...others], [Math.fround(1 / 0.7)]);
+    tf.dispose([ones, dropped]);
+  }));
+
+test('equal names, steps, batches and seeds drop equal things, others other', async () => {
+  const masks = async (where: typeof at, name: string) => [...(await dropout(tf.ones([64]), 0.5, where, name).data())];
+  const first = await masks(at, 'a');
+  assert.equal(await masks({ ...at }, 'a'), first);
+  assert.not.equal(await masks(at, 'b'), first);
+  for (const change of [{ seed: 0 }, { step: 1 }, { batch: 1 }]) {
+    assert.not.equal(await masks({ ...at, ...change }, 'a'), first, JSON.stringify(change));
+  }
+});
+
+const folder = await learnerCheckpoint();
+
+/** Where BartModel and DaViT of the reference drop in training, for one layer of each kind and eight half blocks. */
+const language = (stack: string, points: string[]) => points.map(point => `language_model.${stack}.layers.0.${point}`);
+const expected = new Map<string, number>(
+  [
+    ...language('encoder', ['hook_resid_pre', 'self_attn.hook_pattern', 'hook_attn_out', 'hook_post', 'hook_mlp_out']),
+    ...language('decoder', ['hook_resid_pre', 'self_attn.hook_pattern', 'hook_attn_out', 'encoder_attn.hook_pattern']),
+    ...language('decoder', ['hook_cross_attn_out', 'hook_post', 'hook_mlp_out']),
+  ].map((name): [string, number] => [name, 0.1]),
+);
+for (let i = 1; i < 8; i++) {
+  const block = `vision_tower.blocks.${Math.floor(i / 2)}.0.${i % 2 ? 'channel_block' : 'spatial_block'}`;
+  expected.set(`${block}.hook_attn_out`, (0.7 * i) / 7);
+  expected.set(`${block}.hook_mlp_out`, (0.7 * i) / 7);
+}
+
+test('the language model drops where BART does, the vision tower leaves out sublayers, more of the later ones', () =>
+  withLearner(folder, async florence => {
+    const { text, vision } = florence.config;
+    const hooks = dropoutHooks({ ...florence.config, text, vision: { ...vision, dropPathRate: 0.7 } }, at);
+    const points = new Set<string>();
+    const recorder = new HookRegistry();
+    recorder.add(/./, (_, { name }) => void points.add(name));
+    const lesson = await lessonOf(florence, dataset(1));
+    lesson.pass(recorder.root()).dispose();
+    lesson.dispose();
+    const ones = tf.ones([2000, 2]);
+    for (const point of points) {
+      const dropped = hooks.root().at(point, ones);
+      const values = [...(await dropped.data())];
+      const share = values.filter(x => x === 0).length / values.length;
+      const rate = expected.get(point) ?? 0;
+      assert.ok(Math.abs(share - rate) < 0.05, `${point}: ${share}, expected ${rate}`);
+      const together = values.every((x, i) => x === values[i - (i % 2)]);
+      if (rate > 0) assert.is(together, point.startsWith('vision_tower'), `${point}: whole images are left out`);
+    }
+    for (const point of expected.keys()) assert.ok(points.has(point), `${point} is a point of the model`);
+  }));
+
+test('rates of 0 add no hook', () =>
+  withLearner(folder, async ({ config }) => {
+    const text = { ...config.text, dropout: 0, attentionDropout: 0, activationDropout: 0 };
+    const hooks = dropoutHooks({ ...config, text, vision: { ...config.vision, dropPathRate: 0 } }, at);
+    assert.is(hooks.root(), noHooks);
+  }));
+
+test('training drops, validation does not: its loss is that of the trained model', () =>
+  withLearner(folder, async florence => {
+    const set = dataset(4);
+    let validated = Number.NaN;
+    const onValidation = ({ loss }: { loss: number }) => {
+      validated = loss;
+    };
+    const lora = { r: 4, dropout: 0.5 };
+    const options = { train: set, valid: set, batchSize: 4, lora, learningRate: 0.05, onValidation };
+    const run = await trainOn(florence, { ...options, epochs: 2, dropout: true });
+    const lesson = await lessonOf(florence, set);
+    const losses = lesson.pass(noHooks);
+    const plain = [...(await losses.data())].reduce((sum, loss) => sum + loss, 0) / lesson.tokens;
+    assert.ok(Math.abs(validated - plain) < 1e-5, `validation ${validated}, the model without dropout ${plain}`);
+    assert.ok(Math.abs(run.losses[0] - plain) > 0.01);
+    lesson.dispose();
+    losses.dispose();
+  }));
+
+test.run();

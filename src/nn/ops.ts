@@ -1,19 +1,39 @@
 import * as tf from '@tensorflow/tfjs';
+import { withGradient } from './gradient.ts';
+
+/** x W + b: x [N, in], W [in, out], b [out] -> [N, out] */
+export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | null): tf.Tensor2D {
+  return withGradient<tf.Tensor2D, 'x' | 'weight' | 'bias'>(
+    { x, weight, ...(bias ? { bias } : {}) },
+    save => {
+      save([x, weight]);
+      const product: tf.Tensor2D = tf.matMul(x, weight); // [N, out]
+      return bias ? tf.add(product, bias) : product;
+    },
+    (dy, [x, weight]) => ({
+      x: () => matMulTransposed(dy, weight as tf.Tensor2D),
+      weight: () => tf.matMul(x as tf.Tensor2D, dy, true),
+      bias: () => tf.sum(dy, 0),
+    }),
+  );
+}
 
 /** Exact GELU, x · Φ(x). The tanh approximation is another function: it moves the logits by 3e-3. */
 export function gelu<T extends tf.Tensor>(x: T): T {
   return withGradient(
+    { x },
     save => {
-      const twiceCdf = tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1);
+      const twiceCdf = tf.tidy(() => tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1));
       save([x, twiceCdf]);
       return tf.mul(tf.mul(x, 0.5), twiceCdf) as T;
     },
-    (dy, [x, twiceCdf]) => {
-      const density = tf.exp(tf.mul(tf.square(x), -0.5)); // times 1/√(2π)
-      const slope = tf.add(tf.mul(twiceCdf, 0.5), tf.mul(tf.mul(x, (2 * Math.PI) ** -0.5), density));
-      return [tf.mul(dy, slope)];
-    },
-    x,
+    (dy, [x, twiceCdf]) => ({
+      x: () => {
+        const density = tf.tidy(() => tf.exp(tf.mul(tf.square(x), -0.5))); // times 1/√(2π)
+        const slope = tf.tidy(() => tf.add(tf.mul(twiceCdf, 0.5), tf.mul(tf.mul(x, (2 * Math.PI) ** -0.5), density)));
+        return tf.mul(dy, slope);
+      },
+    }),
   );
 }
 
@@ -25,7 +45,9 @@ export function gelu<T extends tf.Tensor>(x: T): T {
  * @param bias [C]
  */
 export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: tf.Tensor1D, epsilon: number): T {
+  const leading = x.shape.slice(0, -1).map((_, axis) => axis);
   return withGradient(
+    { x, weight, bias },
     save => {
       const centred = tf.sub(x, tf.mean(x, -1, true)); // [..., C]
       const variance = tf.mean(tf.square(centred), -1, true); // [..., 1]
@@ -34,35 +56,16 @@ export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: 
       save([normal, scale, weight]);
       return tf.add(tf.mul(normal, weight), bias) as T;
     },
-    (dy, [normal, scale, weight]) => {
-      const leading = dy.shape.slice(0, -1).map((_, axis) => axis);
-      const weighted = tf.mul(dy, weight);
-      const along = tf.mul(normal, tf.mean(tf.mul(weighted, normal), -1, true)); // moves that only scale x
-      const dx = tf.mul(tf.sub(tf.sub(weighted, tf.mean(weighted, -1, true)), along), scale);
-      return [dx, tf.sum(tf.mul(dy, normal), leading), tf.sum(dy, leading)];
-    },
-    x,
-    weight,
-    bias,
+    (dy, [normal, scale, weight]) => ({
+      x: () => {
+        const weighted = tf.mul(dy, weight);
+        const along = tf.mul(normal, tf.mean(tf.mul(weighted, normal), -1, true)); // moves that only scale x
+        return tf.mul(tf.sub(tf.sub(weighted, tf.mean(weighted, -1, true)), along), scale);
+      },
+      weight: () => tf.sum(tf.mul(dy, normal), leading),
+      bias: () => tf.sum(dy, leading),
+    }),
   );
-}
-
-/**
- * A function with a gradient of its own, which takes fewer steps and keeps less than that of its parts.
- *
- * @param forward computes y of `inputs`, and saves what the way back needs
- * @param backward dy and what was saved -> the gradients of `inputs`
- */
-export function withGradient<T extends tf.Tensor>(
-  forward: (save: tf.GradSaveFunc) => T,
-  backward: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[],
-  ...inputs: tf.Tensor[]
-): T {
-  const run = tf.customGrad((...args) => {
-    const save = args.at(-1) as unknown as tf.GradSaveFunc;
-    return { value: forward(save), gradFunc: backward };
-  });
-  return run(...inputs) as tf.Tensor as T;
 }
 
 /** a · bᵀ over the last two axes. */
@@ -77,22 +80,17 @@ export function matMulTransposed<T extends tf.Tensor>(a: T, b: T): T {
 export function lookUp(table: tf.Tensor2D, ids: tf.Tensor2D, paddingId: number | null): tf.Tensor3D {
   const [V, D] = table.shape;
   return withGradient(
+    { table },
     save => {
       save([ids]);
       return tf.gather(table, ids) as tf.Tensor as tf.Tensor3D;
     },
-    (dy, [ids]) => {
-      const flat = tf.reshape(ids, [-1]) as tf.Tensor1D; // [B · T]
-      const learning = paddingId === null ? dy : tf.mul(dy, tf.expandDims(tf.notEqual(ids, paddingId), -1));
-      return [sumByRow(tf.reshape(learning, [-1, D]) as tf.Tensor2D, flat, V)];
-    },
-    table,
+    (dy, [ids]) => ({
+      table: () => {
+        const flat = tf.reshape(ids, [-1]) as tf.Tensor1D; // [B · T]
+        const learning = paddingId === null ? dy : tf.mul(dy, tf.expandDims(tf.notEqual(ids, paddingId), -1));
+        return tf.unsortedSegmentSum(tf.reshape(learning, [-1, D]), flat, V);
+      },
+    }),
   );
-}
-
-/** Sums the rows of values [N, D] that have the same id [N] -> [V, D] */
-function sumByRow(values: tf.Tensor2D, ids: tf.Tensor1D, V: number): tf.Tensor2D {
-  if (tf.getBackend() !== 'cpu') return tf.unsortedSegmentSum(values, ids, V) as tf.Tensor2D;
-  // The cpu kernel goes through all values once for each row of the table.
-  return tf.matMul(tf.cast(tf.oneHot(ids, V), 'float32') as tf.Tensor2D, values, true);
 }

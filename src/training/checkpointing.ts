@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { BlockInputs, BlockRunner } from '../internals/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
+import { accumulate, vectorJacobian } from './backward.ts';
 
 interface Block {
   forward: (...inputs: BlockInputs) => tf.Tensor;
@@ -37,6 +38,7 @@ export class BlockTape {
 
   /**
    * Gradients of Σ output · dy with respect to the trainable parameters that it depends on. The caller disposes them.
+   * The outputs of the blocks are gone after it.
    *
    * @param output of the last block
    */
@@ -48,14 +50,13 @@ export class BlockTape {
       if (!dy) continue; // nothing that was asked about depends on it
       const inputs = block.inputs.filter(input => input !== null && this.learning.has(input.id)) as tf.Tensor[];
       const gradients = vectorJacobian(() => block.forward(...block.inputs), [...inputs, ...this.values], dy);
-      inputs.forEach((input, i) => {
-        accumulate(outputGradients, input.id, gradients[i]);
+      gradients.forEach((gradient, i) => {
+        if (!gradient) return;
+        if (i < inputs.length) accumulate(outputGradients, inputs[i].id, gradient);
+        else accumulate(parameterGradients, this.trainable[i - inputs.length], gradient);
       });
-      this.trainable.forEach((parameter, i) => {
-        accumulate(parameterGradients, parameter, gradients[inputs.length + i]);
-      });
-      dy.dispose();
       outputGradients.delete(block.output.id);
+      tf.dispose([dy, block.output]); // only later blocks were given it
     }
     return parameterGradients;
   }
@@ -81,27 +82,4 @@ export class BlockTape {
   private mayTrain(path: string): boolean {
     return path === '' || this.trainable.some(({ name }) => name.startsWith(`${path}.`));
   }
-}
-
-/** dyᵀ · ∂y/∂x for each x; null where y does not depend on it. */
-export function vectorJacobian(y: () => tf.Tensor, xs: tf.Tensor[], dy: tf.Tensor): (tf.Tensor | null)[] {
-  const engine = tf.engine();
-  try {
-    const { value, grads } = engine.gradients(y, xs, dy, true);
-    value.dispose();
-    return grads.map(gradient => gradient ?? null);
-  } catch (error) {
-    // tfjs frees what it has saved for the way back only at the end of it.
-    for (const { saved } of engine.state.activeTape ?? []) tf.dispose(saved ?? []);
-    engine.state.activeTape = [];
-    throw error;
-  }
-}
-
-/** Adds a gradient to those that came before it, and takes it over. */
-function accumulate<K>(gradients: Map<K, tf.Tensor>, key: K, gradient: tf.Tensor | null): void {
-  if (!gradient) return;
-  const before = gradients.get(key);
-  gradients.set(key, before ? tf.add(before, gradient) : gradient);
-  if (before) tf.dispose([before, gradient]);
 }

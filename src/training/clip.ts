@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 /** The Euclidean norm of all gradients taken as one vector. */
 export function globalNorm(gradients: Iterable<tf.Tensor>): tf.Scalar {
   return tf.tidy(() => {
-    const squares = Array.from(gradients, gradient => tf.sum(tf.square(gradient)) as tf.Scalar);
+    const squares = Array.from(gradients, gradient => tf.tidy(() => tf.sum(tf.square(gradient)) as tf.Scalar));
     return tf.sqrt(squares.length > 0 ? tf.sum(tf.stack(squares)) : tf.scalar(0)); // addN takes but a few on webgpu
   });
 }

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import type { HookRegistry, Hooks } from '../internals/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
-import { BlockTape, vectorJacobian } from './checkpointing.ts';
+import { vectorJacobian } from './backward.ts';
+import { BlockTape } from './checkpointing.ts';
 
 /** A forward pass that ends in one loss for each answer, [R]. */
 export type LossPass = (h: Hooks) => tf.Tensor1D;
@@ -62,9 +63,9 @@ function inBlocks(
 ): LossAndGradients {
   const tape = new BlockTape(trainable);
   try {
-    const losses = tf.tidy(() => pass(hooks.root(undefined, tape.run))); // kept by the tape, like all it ran
-    const gradients = tape.backward(losses, tf.fill(losses.shape, scale));
-    return { losses: losses.clone(), gradients };
+    const output = tf.tidy(() => pass(hooks.root(undefined, tape.run))); // kept by the tape, like all it ran
+    const losses = output.clone();
+    return { losses, gradients: tape.backward(output, tf.fill(losses.shape, scale)) };
   } finally {
     tape.dispose();
   }

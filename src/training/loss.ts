@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { withGradient } from '../nn/ops.ts';
+import { withGradient } from '../nn/gradient.ts';
 
 /**
  * Cross-entropy of each answer: the sum over its tokens of weight · −log p(label).
@@ -39,12 +39,14 @@ function crossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D, smoothing: numbe
     return smoothing === 0 ? one : tf.add(tf.mul(one, 1 - smoothing), smoothing / V); // [N, V]
   };
   return withGradient(
+    { logits },
     save => {
       const logProbs = tf.logSoftmax(logits);
       save([logProbs, labels]);
       return tf.neg(tf.sum(tf.mul(target(labels), logProbs), 1)) as tf.Tensor1D;
     },
-    (dy, [logProbs, labels]) => [tf.mul(tf.sub(tf.exp(logProbs), target(labels)), tf.expandDims(dy, 1))],
-    logits,
+    (dy, [logProbs, labels]) => ({
+      logits: () => tf.mul(tf.sub(tf.exp(logProbs), target(labels)), tf.expandDims(dy, 1)),
+    }),
   );
 }

@@ -30,7 +30,7 @@ export class DaViT {
       this.convs.forEach((conv, stage) => {
         x = h.block(`convs.${stage}`, (h, x) => conv.forward(x, h), x);
         this.blocks[stage].forEach((block, i) => {
-          x = h.block(`blocks.${stage}.${i}`, (h, x) => block.forward(x, h), x);
+          x = block.forward(x, h.in(`blocks.${stage}.${i}`));
         });
       });
       return x;
@@ -97,8 +97,8 @@ class DaViTBlock {
   /** x [B, H, W, C] -> same shape */
   forward(x: tf.Tensor4D, h: Hooks): tf.Tensor4D {
     return tf.tidy(() => {
-      const spatial = this.spatialBlock.forward(x, h.in('spatial_block'));
-      return this.channelBlock.forward(spatial, h.in('channel_block'));
+      const spatial = h.block('spatial_block', (h, x) => this.spatialBlock.forward(x, h), x);
+      return h.block('channel_block', (h, x) => this.channelBlock.forward(x, h), spatial);
     });
   }
 }

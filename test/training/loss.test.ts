@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference } from '../../src/internals/parity/compare.ts';
-import { vectorJacobian } from '../../src/training/checkpointing.ts';
+import { vectorJacobian } from '../../src/training/backward.ts';
 import { answerLosses } from '../../src/training/loss.ts';
 import '../backend.ts';
 import { withoutLeaks } from '../backend.ts';

@@ -2,9 +2,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
+import { parseJsonObject } from '../json_fields.ts';
 import type { Parameter } from '../nn/params.ts';
+import { fileError } from '../weights/file_source.ts';
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../weights/safetensors.ts';
-import { elementCount } from '../weights/tensor_file.ts';
+import type { TensorFile } from '../weights/tensor_file.ts';
 import type { AdamW, Moments } from './optimizer.ts';
 
 /** Where a run stands. All its random numbers follow from the seed and these counters. */
@@ -45,40 +47,48 @@ export async function writeRunState(
 /**
  * Reads what `writeRunState` wrote into the same model.
  *
- * @throws Florence2Error when the folder's run had other parameters
+ * @throws Florence2Error when the folder's run trained other parameters, before any is changed
  */
 export async function readRunState(
   folder: string,
   trainable: readonly Parameter[],
   optimizer: AdamW,
 ): Promise<RunState> {
-  const { optimizerSteps, ...state } = JSON.parse(await readFile(join(folder, STATE_FILE), 'utf8'));
+  const stateFile = join(folder, STATE_FILE);
+  const text = await readFile(stateFile, 'utf8').catch(error => {
+    throw fileError(stateFile, error);
+  });
+  const { optimizerSteps, ...state } = parseJsonObject(text, stateFile);
   const file = await openSafetensors(join(folder, TENSOR_FILE));
   try {
-    const read = async (name: string, { shape }: tf.Tensor): Promise<tf.Tensor | null> => {
-      const stored = file.tensors.get(name);
-      if (!stored) return null;
-      if (elementCount(stored.shape) !== elementCount(shape)) {
-        throw new Florence2Error(
-          `${file.path}: ${name} has shape [${stored.shape}], but this run makes it [${shape}].`,
-        );
-      }
-      return tf.tensor(await file.readFloat32(name), shape);
-    };
+    checkParameters(file, trainable);
+    const read = async (name: string, { shape }: tf.Tensor): Promise<tf.Tensor> =>
+      tf.tensor(await file.readFloat32(name), shape);
     const moments: [string, Moments][] = [];
     for (const parameter of trainable) {
-      const { name, value } = parameter;
-      const own = await read(`parameter/${name}`, value);
-      if (!own) throw new Florence2Error(`${file.path} lacks ${name}, which this run trains.`);
-      parameter.replace(own);
-      const [first, second] = [await read(`first/${name}`, own), await read(`second/${name}`, own)];
-      if (first && second) moments.push([name, { first, second }]);
+      const { name } = parameter;
+      parameter.replace(await read(`parameter/${name}`, parameter.value));
+      if (!file.tensors.has(`first/${name}`)) continue; // it had no gradient yet
+      const first = await read(`first/${name}`, parameter.value);
+      moments.push([name, { first, second: await read(`second/${name}`, parameter.value) }]);
     }
-    const surplus = [...file.tensors.keys()].filter(name => name.startsWith('parameter/')).length - trainable.length;
-    if (surplus > 0) throw new Florence2Error(`${file.path} has ${surplus} parameters that this run does not train.`);
-    optimizer.restore(optimizerSteps, moments);
-    return state;
+    optimizer.restore(optimizerSteps as number, moments);
+    return state as unknown as RunState;
   } finally {
     await file.close();
   }
+}
+
+function checkParameters({ path, tensors }: TensorFile, trainable: readonly Parameter[]): void {
+  for (const { name, value } of trainable) {
+    const stored = tensors.get(`parameter/${name}`);
+    if (!stored) throw new Florence2Error(`${path} lacks ${name}, which this run trains.`);
+    if (stored.shape.join() !== value.shape.join()) {
+      throw new Florence2Error(
+        `${path}: ${name} has shape [${stored.shape.join(', ')}], but this run makes it [${value.shape.join(', ')}].`,
+      );
+    }
+  }
+  const surplus = [...tensors.keys()].filter(name => name.startsWith('parameter/')).length - trainable.length;
+  if (surplus > 0) throw new Florence2Error(`${path} has ${surplus} parameters that this run does not train.`);
 }

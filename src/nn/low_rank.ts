@@ -35,7 +35,8 @@ export function lowRankDelta(weight: Parameter, adapters: readonly LowRank[]): t
       // The output layer's weight is the table of embeddings, which lies as [out, in].
       return weight.layout === 'plain' ? tf.matMul(right, left, true, true) : tf.matMul(left, right);
     });
-    return tf.reshape(tf.addN(products), weight.value.shape);
+    const sum = products.reduce((sum, product) => tf.add(sum, product)); // addN takes but a few on webgpu
+    return tf.reshape(sum, weight.value.shape);
   });
 }
 

@@ -56,7 +56,7 @@ test('the language model drops where BART does, the vision tower leaves out subl
     const recorder = new HookRegistry();
     recorder.add(/./, (_, { name }) => void points.add(name));
     const lesson = await lessonOf(florence, dataset(1));
-    lesson.pass(recorder.root()).dispose();
+    tf.tidy(() => lesson.pass(recorder.root())).dispose();
     lesson.dispose();
     const ones = tf.ones([2000, 2]);
     for (const point of points) {
@@ -89,7 +89,7 @@ test('training drops, validation does not: its loss is that of the trained model
     const options = { train: set, valid: set, batchSize: 4, lora, learningRate: 0.05, onValidation };
     const run = await trainOn(florence, { ...options, epochs: 2, dropout: true });
     const lesson = await lessonOf(florence, set);
-    const losses = lesson.pass(noHooks);
+    const losses = tf.tidy(() => lesson.pass(noHooks));
     const plain = [...(await losses.data())].reduce((sum, loss) => sum + loss, 0) / lesson.tokens;
     assert.ok(Math.abs(validated - plain) < 1e-5, `validation ${validated}, the model without dropout ${plain}`);
     assert.ok(Math.abs(run.losses[0] - plain) > 0.01);

@@ -113,7 +113,7 @@ function fromVocabAndMerges(files: TokenizerFiles, at: FileName, addPrefixSpace:
   return {
     added_tokens: added,
     normalizer: null,
-    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: addPrefixSpace },
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: addPrefixSpace, trim_offsets: true },
     model: { type: 'BPE', vocab, merges: checkMerges(merges, at('merges.txt')) },
   };
 }

@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Florence2Error } from '../../src/errors.ts';
-import { loadTokenizer } from '../../src/text/tokenizer_files.ts';
+import { loadTokenizer, saveTokenizer } from '../../src/text/tokenizer_files.ts';
 import { reference } from '../reference.ts';
 
 const files = suite<{ folder: string }>('tokenizer files');
@@ -89,5 +89,71 @@ async function refused(folder: string, message: RegExp, what: string): Promise<v
   assert.not.match((error as Error).message, /\n/, what);
   assert.ok((error as Error).message.includes(folder), `${what}: the message must name the folder`);
 }
+
+// tokenizers 0.23.3 in Python: Tokenizer.from_file(…).encode(text).ids of what is written here, with '<weld>' and
+// 'crack' added; transformers 5.23's AutoTokenizer gives the same.
+const withNewTokens: [text: string, ids: number[]][] = [
+  ['a <weld> and crackling', [0, 102, 1437, 51289, 8, 1437, 51290, 1527, 2]],
+  ['A photo of a cat.<loc_5><loc_999>', [0, 250, 1345, 9, 10, 4758, 4, 50274, 51268, 2]],
+  ['wel<weld>ding  crack\n', [0, 605, 523, 51289, 11303, 1437, 1437, 51290, 50118, 2]],
+  ['café 日本 <and><weld>x', [0, 438, 2001, 1140, 47416, 6800, 8210, 44636, 11582, 1437, 51288, 51289, 1178, 2]],
+];
+const full = JSON.parse(readFileSync(reference('tokenizer/tokenizer.json'), 'utf8'));
+const fullConfig = JSON.parse(readFileSync(reference('tokenizer/tokenizer_config.json'), 'utf8'));
+const bartsOwn = { ...full, added_tokens: full.added_tokens.filter(({ id }: { id: number }) => id < 50265) };
+const merges = full.model.merges.map((merge: string | string[]) => [merge].flat().join(' '));
+const kinds: [what: string, content: Record<string, string>][] = [
+  [
+    'tokenizer.json with all tokens, listed in tokenizer_config.json too',
+    { 'tokenizer.json': JSON.stringify(full), 'tokenizer_config.json': JSON.stringify(fullConfig) },
+  ],
+  ["tokenizer.json without Florence-2's tokens", { 'tokenizer.json': JSON.stringify(bartsOwn) }],
+  [
+    'vocab.json and merges.txt',
+    { 'vocab.json': JSON.stringify(full.model.vocab), 'merges.txt': `#version: 0.2\n${merges.join('\n')}\n` },
+  ],
+];
+for (const [what, content] of kinds) {
+  files(`saved with new tokens: ${what}`, async ({ folder }) => {
+    const [from, to] = [join(folder, 'from'), join(folder, 'to')];
+    for (const path of [from, to]) mkdirSync(path);
+    for (const [name, text] of Object.entries(content)) writeFileSync(join(from, name), text);
+    const tokenizer = await loadTokenizer(from);
+    assert.is(tokenizer.size, 51289);
+    tokenizer.addTokens(['<weld>', 'crack'], tokenizer.size);
+    await saveTokenizer(tokenizer, from, to);
+    const saved = await loadTokenizer(to);
+    for (const [text, ids] of withNewTokens) {
+      assert.equal(tokenizer.encode(text), ids, text);
+      assert.equal(saved.encode(text), ids, `${text}, saved`);
+      assert.is(
+        saved.decode(ids, { skipSpecialTokens: true }),
+        text.replace(/<loc_\d+>|<and>/g, ''),
+        `${text}, decoded`,
+      );
+    }
+    const written = JSON.parse(readFileSync(join(to, 'tokenizer.json'), 'utf8'));
+    assert.equal(written.post_processor, full.post_processor);
+    const ids = written.added_tokens.map(({ id }: { id: number }) => id);
+    assert.equal(
+      ids.slice(-1027),
+      Array.from({ length: 1027 }, (_, i) => 50264 + i),
+      'Python takes added tokens in the order of their ids',
+    );
+    const config = join(to, 'tokenizer_config.json');
+    if (!existsSync(config)) return;
+    const listed = JSON.parse(readFileSync(config, 'utf8')).added_tokens_decoder;
+    assert.is(listed[51290].content, 'crack');
+    assert.is(Object.keys(listed).length, Object.keys(fullConfig.added_tokens_decoder).length + 2);
+  });
+}
+
+files('saved without new tokens, the files are the same to the byte', async ({ folder }) => {
+  const tokenizer = await loadTokenizer(reference('tokenizer'));
+  await saveTokenizer(tokenizer, reference('tokenizer'), folder);
+  for (const name of ['tokenizer.json', 'tokenizer_config.json']) {
+    assert.ok(readFileSync(join(folder, name)).equals(readFileSync(reference(`tokenizer/${name}`))), name);
+  }
+});
 
 files.run();

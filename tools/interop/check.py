@@ -2,7 +2,8 @@
 
     python check.py FOLDER LIMIT
 
-FOLDER/native and FOLDER/microsoft hold `base` (a checkpoint), and for each run `latest` (what the trainer wrote) and
+FOLDER/native and FOLDER/microsoft hold `base` (a checkpoint), and for each run `latest` (what the trainer wrote), for an
+adapter with new tokens `base` (what it is for), and
 expected.safetensors (inputs, and the logits here). Microsoft's modelling code is on the hub alone. Its checkpoints are
 loaded in transformers by names that were established with that code (names.json of test/reference), and adapters for
 it by PEFT into bare modules of its names, whose merged weights go the same way.
@@ -32,9 +33,11 @@ def main(folder, limit):
             expected = load_file(run / 'expected.safetensors')
             difference = largest(logits(load(folder, run / 'latest'), expected), expected['logits'])
             right &= difference <= limit
-            moved = largest(expected['logits'], expected['logits.before'])
+            before = expected['logits.before']
+            same = before.shape == expected['logits'].shape  # new tokens change the prompt and the vocabulary
+            change = f'training moved the logits by {largest(expected["logits"], before):.3f}' if same else 'new tokens'
             much = '' if difference <= limit else '  TOO MUCH'
-            print(f'  {run.name:28} training moved the logits by {moved:.3f}, they differ by {difference:.1e}{much}')
+            print(f'  {run.name:28} {change}, they differ by {difference:.1e}{much}')
     train_by_peft(folder, load_file(folder / 'native/full/expected.safetensors'))
     return right
 
@@ -58,7 +61,9 @@ def load_native(folder, trained):
 
 def load_microsoft(folder, trained):
     adapted = (trained / 'adapter_config.json').exists()
-    state = load_file((folder / 'microsoft/base' if adapted else trained) / 'model.safetensors')
+    base = trained.parent / 'base'  # of an adapter with new tokens
+    base = base if base.exists() else folder / 'microsoft/base'
+    state = load_file((base if adapted else trained) / 'model.safetensors')
     if adapted:
         if any('lm_head' in name for name in load_file(trained / 'adapter_model.safetensors')):
             state[head] = state[shared].clone()  # what PEFT merges into it is not meant for the table

@@ -30,11 +30,15 @@ const LIMIT = 1e-4;
 const picture = fileURLToPath(new URL('../../docs/pictures/street.jpg', import.meta.url));
 const checkPy = fileURLToPath(new URL('./check.py', import.meta.url));
 const prompt = 'What does the image describe?';
-const answer = 'a green car <loc_52><loc_334><loc_932><loc_774>';
+const answer = 'a green car <new_3><loc_52><loc_334><loc_932><loc_774>';
+
+/** More than a native table has spare rows for. */
+const newTokens = Array.from({ length: 70 }, (_, i) => `<new_${i}>`);
 
 /** What is trained: the whole model, and adapters from the defaults to everything that a file can hold. */
 const runs: Record<string, Partial<TrainerOptions>> = {
   full: { freeze: [], learningRate: 1e-3 },
+  'full-new-tokens': { freeze: [], learningRate: 1e-3, newTokens },
   lora: { lora: {}, learningRate: 1e-2 },
   'lora-everything': {
     lora: {
@@ -48,6 +52,7 @@ const runs: Record<string, Partial<TrainerOptions>> = {
   },
   'lora-saved-head': { lora: { modulesToSave: ['lm_head'], bias: 'lora_only' }, learningRate: 1e-2 },
   'lora-saved-table': { lora: { modulesToSave: ['shared'] }, learningRate: 1e-2 },
+  'lora-new-tokens': { lora: {}, learningRate: 1e-2, newTokens },
 };
 
 async function main(): Promise<void> {
@@ -88,7 +93,7 @@ async function train(
   const example = {
     image: picture,
     targets: [
-      { task: '<CAPTION>', answer: 'a green car' },
+      { task: '<CAPTION>', answer: 'a green car <new_3>' },
       { task: '<OD>', answer: 'car<loc_52><loc_334><loc_932><loc_774>' },
     ],
     source: 'example',

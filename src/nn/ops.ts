@@ -23,18 +23,32 @@ export function gelu<T extends tf.Tensor>(x: T): T {
   return withGradient(
     { x },
     save => {
-      const twiceCdf = tf.tidy(() => tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1));
+      const twiceCdf = steps(x, [y => tf.mul(y, Math.SQRT1_2), tf.erf, y => tf.add(y, 1)]);
       save([x, twiceCdf]);
-      return tf.mul(tf.mul(x, 0.5), twiceCdf) as T;
+      return steps(twiceCdf, [y => tf.mul(y, x), y => tf.mul(y, 0.5)]) as T;
     },
     (dy, [x, twiceCdf]) => ({
       x: () => {
-        const density = tf.tidy(() => tf.exp(tf.mul(tf.square(x), -0.5))); // times 1/√(2π)
-        const slope = tf.tidy(() => tf.add(tf.mul(twiceCdf, 0.5), tf.mul(tf.mul(x, (2 * Math.PI) ** -0.5), density)));
-        return tf.mul(dy, slope);
+        const rise = steps(x, [
+          tf.square,
+          y => tf.mul(y, -0.5),
+          tf.exp,
+          y => tf.mul(y, x),
+          y => tf.mul(y, (2 * Math.PI) ** -0.5),
+        ]); // x times the density
+        return steps(twiceCdf, [y => tf.mul(y, 0.5), y => tf.add(y, rise), y => tf.mul(y, dy)]);
       },
     }),
   );
+}
+
+/** Applies functions one after the other. What lies between is freed at once: these are the largest tensors that there are. */
+function steps(x: tf.Tensor, functions: ((x: tf.Tensor) => tf.Tensor)[]): tf.Tensor {
+  return functions.reduce((before, next) => {
+    const after = next(before);
+    if (before !== x) before.dispose();
+    return after;
+  }, x);
 }
 
 /**

@@ -1,69 +1,101 @@
 import * as tf from '@tensorflow/tfjs';
 
-/** What tfjs has noted of the operations of a forward pass: their inputs and outputs, what they saved, the way back. */
-type Tape = ReturnType<typeof tf.engine>['state']['activeTape'];
+/** What tfjs notes of an operation while it is told to: inputs and outputs, what it saved, the way back. */
+type Operation = Parameters<ReturnType<typeof tf.engine>['state']['activeTape']['push']>[0];
 
 /**
- * dyᵀ · ∂y/∂x for each x; null where y does not depend on it. This is what `tf.grads` does, except that tfjs holds every
- * activation and every gradient on the way until all is done: here each is freed once it has been used.
+ * dyᵀ · ∂y/∂x for each x; null where y does not depend on it. This is what `tf.grads` does, but with a fraction of the
+ * memory: tfjs holds all that was saved and every gradient on the way until the end, here each is freed once it has
+ * been used; and what is saved without need is not kept at all.
  */
 export function vectorJacobian(y: () => tf.Tensor, xs: readonly tf.Tensor[], dy: tf.Tensor): (tf.Tensor | null)[] {
-  const { tape, output } = record(y);
-  const gradients = new Map([[output.id, dy.clone()]]); // by the id of the tensor
-  output.dispose();
-  const dependent = dependents(tape, xs);
+  const tape = new Tape(xs);
   try {
-    for (const operation of tape.toReversed()) {
-      stepBack(operation, dependent, gradients);
+    const output = tape.record(y);
+    const gradients = new Map<number, tf.Tensor>(); // by the id of the tensor
+    if (tape.dependent.has(output.id)) gradients.set(output.id, dy.clone());
+    output.dispose();
+    for (const operation of tape.operations.toReversed()) {
+      stepBack(operation, gradients);
       tf.dispose(operation.saved ?? []);
     }
+    return xs.map(({ id }) => gradients.get(id) ?? null);
   } finally {
-    for (const { saved } of tape) tf.dispose(saved ?? []);
-  }
-  return xs.map(({ id }) => gradients.get(id) ?? null);
-}
-
-/** Runs a function while tfjs takes notes. The output is a tensor of its own. */
-function record(y: () => tf.Tensor): { tape: Tape; output: tf.Tensor } {
-  const { state } = tf.engine();
-  const tape: Tape = [];
-  state.activeTape = tape;
-  state.gradientDepth++;
-  try {
-    return { tape, output: tf.tidy(() => y().clone()) };
-  } catch (error) {
-    for (const { saved } of tape) tf.dispose(saved ?? []);
-    throw error;
-  } finally {
-    state.gradientDepth--;
-    state.activeTape = null!;
+    for (const { saved } of tape.operations) tf.dispose(saved ?? []);
   }
 }
 
-/** The ids of `xs` and of all tensors that were computed from them. */
-function dependents(tape: Tape, xs: readonly tf.Tensor[]): Set<number> {
-  const ids = new Set(xs.map(({ id }) => id));
-  for (const { inputs, outputs } of tape) {
-    if (Object.values(inputs).some(({ id }) => ids.has(id))) for (const { id } of outputs) ids.add(id);
+/** The operations of a forward pass through which some tensors are reached. */
+class Tape {
+  readonly operations: Operation[] = [];
+  /** The ids of the tensors, and of what was computed from them. */
+  readonly dependent: Set<number>;
+
+  constructor(xs: readonly tf.Tensor[]) {
+    this.dependent = new Set(xs.map(({ id }) => id));
   }
-  return ids;
+
+  /** Runs a function. Its output is a tensor of its own. */
+  record(y: () => tf.Tensor): tf.Tensor {
+    const { state } = tf.engine();
+    state.activeTape = { push: (operation: Operation) => this.note(operation) } as unknown as Operation[];
+    state.gradientDepth++;
+    try {
+      return tf.tidy(() => y().clone());
+    } finally {
+      state.gradientDepth--;
+      state.activeTape = null!;
+    }
+  }
+
+  private note(operation: Operation): void {
+    const { kernelName, inputs, outputs, saved } = operation;
+    const asked = Object.entries(inputs).filter(([, { id }]) => this.dependent.has(id));
+    if (asked.length === 0) {
+      tf.dispose(saved ?? []);
+      return;
+    }
+    for (const { id } of outputs) this.dependent.add(id);
+    const noted = { ...operation, inputs: Object.fromEntries(asked) };
+    if (kernelName in byShapes) {
+      const gradient = byShapes[kernelName](inputs);
+      noted.gradient = ([dy]) => gradient(dy);
+      tf.dispose(saved ?? []);
+    }
+    this.operations.push(noted);
+  }
+}
+
+/** Operations whose way back needs the shapes of their inputs alone; tfjs saves the inputs. */
+const byShapes: Record<string, (inputs: tf.NamedTensorMap) => (dy: tf.Tensor) => Record<string, () => tf.Tensor>> = {
+  Reshape:
+    ({ x: { shape } }) =>
+    dy => ({ x: () => tf.reshape(dy, shape) }),
+  Add:
+    ({ a: { shape: a }, b: { shape: b } }) =>
+    dy => ({ a: () => sumTo(a, dy), b: () => sumTo(b, dy) }),
+};
+
+/** The gradient of a tensor that was broadcast to the shape of dy. */
+function sumTo(shape: number[], dy: tf.Tensor): tf.Tensor {
+  const missing = dy.rank - shape.length;
+  const axes = dy.shape
+    .map((_, axis) => axis)
+    .filter(axis => axis < missing || shape[axis - missing] !== dy.shape[axis]);
+  return tf.reshape(axes.length > 0 ? tf.sum(dy, axes) : dy, shape);
 }
 
 /** Replaces the gradients of an operation's outputs by those of its inputs. */
-function stepBack(
-  { kernelName, inputs, outputs, gradient }: Tape[number],
-  dependent: ReadonlySet<number>,
-  gradients: Map<number, tf.Tensor>,
-): void {
+function stepBack({ kernelName, inputs, outputs, gradient }: Operation, gradients: Map<number, tf.Tensor>): void {
   const dys = outputs.map(({ id }) => gradients.get(id));
   if (!dys.some(dy => dy)) return; // y was not computed from it
-  const asked = Object.keys(inputs).filter(name => dependent.has(inputs[name].id));
   if (!gradient) throw new Error(`${kernelName} has no gradient.`);
+  const names = Object.keys(inputs);
   const made = tf.tidy(() => {
     const parts = gradient(dys as tf.Tensor[]); // tfjs puts zeros where there is none
-    return asked.map(name => parts[name]());
+    return names.map(name => parts[name]());
   });
-  asked.forEach((name, i) => {
+  names.forEach((name, i) => {
     accumulate(gradients, inputs[name].id, dys.includes(made[i]) ? made[i].clone() : made[i]);
   });
   for (const { id } of outputs) gradients.delete(id);

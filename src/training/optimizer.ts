@@ -34,7 +34,7 @@ export class AdamW {
   }
 
   /**
-   * Moves each parameter against its gradient, which is not disposed.
+   * Moves each parameter against its gradient, and frees the gradient.
    *
    * @param factor that the gradients are multiplied by first
    */
@@ -44,20 +44,20 @@ export class AdamW {
     const [beta1, beta2] = betas;
     const correction = Math.sqrt(1 - beta2 ** this.steps);
     const rate = (learningRate * correction) / (1 - beta1 ** this.steps);
-    for (const [parameter, unscaled] of gradients) {
-      const before = this.state.get(parameter.name);
-      const { value } = parameter;
-      const [first, second, moved] = tf.tidy(() => {
-        const gradient = factor === 1 ? unscaled : tf.mul(unscaled, factor);
-        const squared = tf.square(gradient);
-        const first = before ? ema(before.first, gradient, beta1) : tf.mul(gradient, 1 - beta1);
-        const second = before ? ema(before.second, squared, beta2) : tf.mul(squared, 1 - beta2);
-        const update = tf.div(tf.mul(first, rate), tf.add(tf.sqrt(second), epsilon * correction));
-        const kept = decays(parameter) ? tf.mul(value, 1 - learningRate * weightDecay) : value;
-        return [first, second, tf.sub(kept, update)];
+    // The largest go last, when the others' gradients have made room for what is needed on the way.
+    const smallestFirst = [...gradients].sort(([, a], [, b]) => a.size - b.size);
+    for (const [parameter, gradient] of smallestFirst) {
+      const { name, value } = parameter;
+      const before = this.state.get(name);
+      const first = replaceMean(before?.first, beta1, share => tf.mul(gradient, share * factor));
+      const second = replaceMean(before?.second, beta2, share => tf.mul(tf.square(gradient), share * factor ** 2));
+      gradient.dispose();
+      const moved = tf.tidy(() => {
+        const deviation = tf.tidy(() => tf.add(tf.sqrt(second), epsilon * correction));
+        const update = tf.tidy(() => tf.div(tf.mul(first, rate), deviation));
+        return tf.sub(decays(parameter) ? tf.mul(value, 1 - learningRate * weightDecay) : value, update);
       });
-      if (before) tf.dispose([before.first, before.second]);
-      this.state.set(parameter.name, { first: tf.keep(first), second: tf.keep(second) });
+      this.state.set(name, { first, second });
       parameter.replace(moved);
     }
   }
@@ -82,7 +82,16 @@ export class AdamW {
   }
 }
 
-/** An exponential mean that moves by 1 − beta towards the new value. */
-function ema(mean: tf.Tensor, value: tf.Tensor, beta: number): tf.Tensor {
-  return tf.add(tf.mul(mean, beta), tf.mul(value, 1 - beta));
+/**
+ * An exponential mean that moves towards a new value, in place of the one before.
+ *
+ * @param value times the share that it has in the new mean
+ */
+function replaceMean(mean: tf.Tensor | undefined, beta: number, value: (share: number) => tf.Tensor): tf.Tensor {
+  const moved = tf.tidy(() => {
+    const added = tf.tidy(() => value(1 - beta));
+    return tf.keep(mean ? tf.add(tf.mul(mean, beta), added) : added);
+  });
+  mean?.dispose();
+  return moved;
 }

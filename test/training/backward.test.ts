@@ -88,6 +88,22 @@ test('what an operation saved is freed before the operations ahead of it are ste
     tf.dispose([x, dy]);
   }));
 
+test('inputs that are only needed for their shapes are not kept', () =>
+  withoutLeaks(() => {
+    const [x, dy] = [tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor1d([1, 1, 1, 1])];
+    const bias = tf.tensor1d([1, 2]);
+    const held: number[] = [];
+    const last = (y: tf.Tensor) => {
+      held.push(tf.memory().numTensors);
+      return y.clone();
+    };
+    const pass = () => last(tf.tidy(() => tf.reshape(tf.add(tf.add(tf.neg(x), bias), x), [4])));
+    tf.tidy(pass);
+    const [gradient] = vectorJacobian(pass, [x], dy);
+    assert.is(held[1], held[0], 'as many as without a way back');
+    tf.dispose([x, dy, bias, gradient!]);
+  }));
+
 test('what throws leaves nothing, on either way', () =>
   withoutLeaks(() => {
     const [x, dy] = [tf.tensor1d([1, 2]), tf.tensor1d([1, 1])];

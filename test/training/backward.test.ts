@@ -98,7 +98,7 @@ test('inputs that are only needed for their shapes are not kept', () =>
       return y.clone();
     };
     const pass = () => last(tf.tidy(() => tf.reshape(tf.add(tf.add(tf.neg(x), bias), x), [4])));
-    tf.tidy(pass);
+    tf.dispose(tf.tidy(pass));
     const [gradient] = vectorJacobian(pass, [x], dy);
     assert.is(held[1], held[0], 'as many as without a way back');
     tf.dispose([x, dy, bias, gradient!]);

@@ -6,6 +6,9 @@ import type { Florence2Model } from '../model.ts';
 import type { FeatureCache } from './feature_cache.ts';
 import type { StepImage } from './step_images.ts';
 
+/** As many images go through a frozen tower together: more takes memory, and no less time. */
+const PIXELS_TOGETHER = 768 * 768;
+
 /** Normalised pixels of these images, [I, H, W, 3]. The caller disposes them. */
 export function pixelBatch(images: readonly StepImage[], preprocessor: PreprocessorConfig): tf.Tensor4D {
   return toTensor(
@@ -29,12 +32,14 @@ export async function frozenMaps(
   const maps = new Map<string, tf.Tensor3D>(); // an image may stand in a batch twice
   try {
     const missing = [...new Map(images.filter(({ key }) => !cache.has(key)).map(image => [image.key, image])).values()];
-    if (missing.length > 0) {
+    const together = Math.max(1, Math.floor(PIXELS_TOGETHER / (preprocessor.width * preprocessor.height)));
+    for (let i = 0; i < missing.length; i += together) {
+      const some = missing.slice(i, i + together);
       const computed = tf.tidy(() => {
-        return tf.unstack(model.visionTower.forward(pixelBatch(missing, preprocessor), noHooks)) as tf.Tensor3D[];
+        return tf.unstack(model.visionTower.forward(pixelBatch(some, preprocessor), noHooks)) as tf.Tensor3D[];
       });
-      computed.forEach((map, i) => {
-        maps.set(missing[i].key, map);
+      computed.forEach((map, j) => {
+        maps.set(some[j].key, map);
       });
     }
     for (const [key, map] of maps) await cache.write(key, map);

@@ -103,8 +103,15 @@ export function lookUp(table: tf.Tensor2D, ids: tf.Tensor2D, paddingId: number |
       table: () => {
         const flat = tf.reshape(ids, [-1]) as tf.Tensor1D; // [B · T]
         const learning = paddingId === null ? dy : tf.mul(dy, tf.expandDims(tf.notEqual(ids, paddingId), -1));
-        return tf.unsortedSegmentSum(tf.reshape(learning, [-1, D]), flat, V);
+        return sumByRow(tf.reshape(learning, [-1, D]) as tf.Tensor2D, flat, V);
       },
     }),
   );
+}
+
+/** Sums the rows of values [N, D] that have the same id [N] -> [V, D] */
+function sumByRow(values: tf.Tensor2D, ids: tf.Tensor1D, V: number): tf.Tensor2D {
+  if (tf.getBackend() !== 'cpu') return tf.unsortedSegmentSum(values, ids, V) as tf.Tensor2D;
+  // The cpu kernel goes through all values once for each row of the table.
+  return tf.matMul(tf.cast(tf.oneHot(ids, V), 'float32') as tf.Tensor2D, values, true);
 }

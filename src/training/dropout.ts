@@ -66,7 +66,8 @@ function scaled<T extends tf.Tensor>(
   name: string,
 ): T {
   if (rate === 0) return x;
-  const next = randomIntegers(seed, 'dropout', step, batch, name);
+  // Rows of other lengths pass the same point in the same batch, and shall not drop the same.
+  const next = randomIntegers(seed, 'dropout', step, batch, name, x.shape.join());
   const threshold = rate * 2 ** 32;
   const kept = new Float32Array(shape.reduce((n, size) => n * size, 1));
   for (let i = 0; i < kept.length; i++) kept[i] = next() < threshold ? 0 : 1 / (1 - rate);

@@ -26,6 +26,8 @@ test('equal names, steps, batches and seeds drop equal things, others other', as
   const first = await masks(at, 'a');
   assert.equal(await masks({ ...at }, 'a'), first);
   assert.not.equal(await masks(at, 'b'), first);
+  const longer = [...(await dropout(tf.ones([65]), 0.5, at, 'a').data())];
+  assert.not.equal(longer.slice(0, 64), first, 'rows of another length');
   for (const change of [{ seed: 0 }, { step: 1 }, { batch: 1 }]) {
     assert.not.equal(await masks({ ...at, ...change }, 'a'), first, JSON.stringify(change));
   }

@@ -63,6 +63,7 @@ export {
 } from './text/tasks.ts';
 export { Tokenizer } from './text/tokenizer.ts';
 export { Adapters, type LoadAdapterOptions } from './training/adapters.ts';
+export { addTokens } from './training/add_tokens.ts';
 export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './training/answers.ts';
 export { type AugmentOptions, augment, type DecodedExample } from './training/data/augment.ts';
 export { checkDataset, type DatasetReport } from './training/data/check.ts';

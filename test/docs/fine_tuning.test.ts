@@ -1,0 +1,33 @@
+import { existsSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { temporaryFolder } from '../weights/temporary.ts';
+import { commandsOf, root, runCommand } from './commands.ts';
+
+/** What makes the commands short: a few images, a few steps. */
+function shortened(command: string): string[] {
+  if (command.includes('tools/new_shape.ts')) return ['--train', '3', '--valid', '1', '--test', '2', '--replay', '3'];
+  if (/ train (?!.*--check)/.test(command)) return ['--max-steps', '2', '--validate-examples', '1'];
+  return [];
+}
+
+/** Runs the commands one after the other, as they stand but for their length. */
+async function runAll(commands: string[]): Promise<string> {
+  const folder = temporaryFolder();
+  for (const name of ['weights', 'docs']) symlinkSync(join(root, name), join(folder, name));
+  for (const command of commands) {
+    const { code, output } = await runCommand(command, folder, ...shortened(command));
+    assert.is(code, 0, `${command}\n${output}`);
+  }
+  return folder;
+}
+
+test("the README's commands", async () => {
+  const commands = commandsOf('README.md', 'Fine-tune');
+  assert.ok(commands.length >= 4, commands.join('\n'));
+  const folder = await runAll(commands);
+  assert.ok(existsSync(join(folder, 'out/hearts-run/latest/adapter_model.safetensors')));
+});
+
+test.run();

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { HookRegistry, noHooks } from '../../src/internals/hooks.ts';
 import { dropout, dropoutHooks } from '../../src/training/dropout.ts';
 import { withoutLeaks } from '../backend.ts';
-import { dataset, learnerCheckpoint, trainOn, withLearner } from './learner.ts';
+import { dataset, learnerCheckpoint, logic, trainOn, withLearner } from './learner.ts';
 import { lessonOf } from './lesson.ts';
 
 const at = { seed: 1, step: 2, batch: 0 };
@@ -50,7 +50,7 @@ for (let i = 1; i < 8; i++) {
   expected.set(`${block}.hook_mlp_out`, (0.7 * i) / 7);
 }
 
-test('the language model drops where BART does, the vision tower leaves out sublayers, more of the later ones', () =>
+logic('the language model drops where BART does, the vision tower leaves out sublayers, more of the later ones', () =>
   withLearner(folder, async florence => {
     const { text, vision } = florence.config;
     const hooks = dropoutHooks({ ...florence.config, text, vision: { ...vision, dropPathRate: 0.7 } }, at);
@@ -71,7 +71,8 @@ test('the language model drops where BART does, the vision tower leaves out subl
       if (rate > 0) assert.is(together, point.startsWith('vision_tower'), `${point}: whole images are left out`);
     }
     for (const point of expected.keys()) assert.ok(points.has(point), `${point} is a point of the model`);
-  }));
+  }),
+);
 
 test('rates of 0 add no hook', () =>
   withLearner(folder, async ({ config }) => {
@@ -80,7 +81,7 @@ test('rates of 0 add no hook', () =>
     assert.is(hooks.root(), noHooks);
   }));
 
-test('training drops, validation does not: its loss is that of the trained model', () =>
+logic('training drops, validation does not: its loss is that of the trained model', () =>
   withLearner(folder, async florence => {
     const set = dataset(4);
     let validated = Number.NaN;
@@ -97,6 +98,7 @@ test('training drops, validation does not: its loss is that of the trained model
     assert.ok(Math.abs(run.losses[0] - plain) > 0.01);
     lesson.dispose();
     losses.dispose();
-  }));
+  }),
+);
 
 test.run();

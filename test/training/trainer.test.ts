@@ -9,7 +9,17 @@ import { noHooks } from '../../src/internals/hooks.ts';
 import type { Dataset } from '../../src/training/example.ts';
 import { Trainer, type TrainerOptions } from '../../src/training/trainer.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
-import { apart, dataset, learnerCheckpoint, newFolder, picture, trainOn, valuesOf, withLearner } from './learner.ts';
+import {
+  apart,
+  dataset,
+  learnerCheckpoint,
+  logic,
+  newFolder,
+  picture,
+  trainOn,
+  valuesOf,
+  withLearner,
+} from './learner.ts';
 import { lessonOf } from './lesson.ts';
 
 const layouts = ['microsoft', 'native'] as const;
@@ -47,7 +57,7 @@ for (const layout of layouts) {
   }
 }
 
-test('best is what the lowest validation loss was seen with, latest is the last', () =>
+logic('best is what the lowest validation loss was seen with, latest is the last', () =>
   withLearner(folder, async florence => {
     const seen: { step: number; loss: number; values: Promise<Map<string, Float32Array>> }[] = [];
     const onValidation = ({ step, loss }: { step: number; loss: number }) => {
@@ -75,7 +85,8 @@ test('best is what the lowest validation loss was seen with, latest is the last'
     await withLearner(join(output, 'latest'), async saved => {
       assert.is(apart(await valuesOf(saved), await valuesOf(florence)).by, 0);
     });
-  }));
+  }),
+);
 
 test('a run leaves its results and nothing else', () =>
   withLearner(folder, async florence => {
@@ -88,7 +99,7 @@ test('a run leaves its results and nothing else', () =>
     assert.equal(readdirSync(join(output, 'latest')).sort(), [...adapter, ...state]);
   }));
 
-test('validation sees its images as they are, with all of their targets', () =>
+logic('validation sees its images as they are, with all of their targets', () =>
   withLearner(folder, async florence => {
     const losses: number[] = [];
     const answers: number[] = [];
@@ -105,7 +116,8 @@ test('validation sees its images as they are, with all of their targets', () =>
     }
     assert.equal(losses, [losses[0], losses[0], losses[0]]);
     assert.equal(answers, [6, 6, 6]);
-  }));
+  }),
+);
 
 /** A dataset whose example of this number cannot be read. */
 const broken = (set: Dataset, bad: number): Dataset => ({
@@ -139,7 +151,7 @@ const failing: [when: string, options: Partial<TrainerOptions>, message: RegExp]
   ],
 ];
 for (const [when, options, message] of failing) {
-  test(`${when}: the run ends with that error, and no tensor and no cache is left`, () =>
+  logic(`${when}: the run ends with that error, and no tensor and no cache is left`, () =>
     withoutLeaks(() =>
       withLearner(folder, async florence => {
         const output = newFolder();
@@ -151,7 +163,8 @@ for (const [when, options, message] of failing) {
         assert.match(error?.message, message);
         assert.not.ok(existsSync(join(output, 'features')));
       }),
-    ));
+    ),
+  );
 }
 
 const refused: [what: string, options: Partial<TrainerOptions>, message: RegExp][] = [
@@ -227,8 +240,8 @@ for (const [what, options] of learnable) {
     }));
 }
 
-// The whole road. wasm can train too little of this model for it, and a GPU in software would take half an hour.
-const check = ['wasm', 'webgpu'].includes(testBackend) ? test.skip : test;
+// The whole road. wasm can train too little of this model for it.
+const check = testBackend === 'wasm' ? test.skip : logic;
 check('a model learns an example by heart, and then answers it', () =>
   withLearner(folder, async florence => {
     const set = dataset(1, { seed: 3 });

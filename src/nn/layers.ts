@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { addLowRank } from './low_rank.ts';
-import { layerNorm, linear, lookUp } from './ops.ts';
+import { asRows, layerNorm, linear, lookUp } from './ops.ts';
 import type { Adaptable, LowRank, Parameter, Params } from './params.ts';
 
 /** y = x W + b over the last axis, and what adapters add to it. */
@@ -23,7 +23,7 @@ export class Linear implements Adaptable {
   /** x [..., in] -> [..., out] */
   forward<T extends tf.Tensor>(x: T): T {
     return tf.tidy(() => {
-      const rows = tf.reshape(x, [-1, this.inFeatures]) as tf.Tensor2D; // [N, in]
+      const rows = asRows(x); // [N, in]
       const bias = this.bias ? (this.bias.value as tf.Tensor1D) : null;
       const plain = linear(rows, this.weight.value as tf.Tensor2D, bias); // [N, out]
       const y = this.adapters ? addLowRank(plain, rows, this.adapters, (x, a) => tf.matMul(x, a)) : plain;

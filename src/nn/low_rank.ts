@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { asRows } from './ops.ts';
 import type { Layout, LowRank, Parameter } from './params.ts';
 
 /**
@@ -16,11 +17,9 @@ export function addLowRank<Y extends tf.Tensor, X extends tf.Tensor, A extends t
 ): Y {
   return tf.tidy(() =>
     adapters.reduce((sum, adapter) => {
-      const hidden = down(adapter.drop(x), adapter.a.value as A); // [..., r]
-      const r = hidden.shape.at(-1)!;
-      const scaled = tf.mul(tf.reshape(hidden, [-1, r]), adapter.scale);
-      const up = tf.matMul(scaled as tf.Tensor2D, tf.reshape(adapter.b.value, [r, -1]) as tf.Tensor2D); // [N, out]
-      return tf.add(sum, tf.reshape(up, y.shape));
+      const hidden = asRows(down(adapter.drop(x), adapter.a.value as A)); // [N, r]
+      const up = tf.matMul(tf.mul(hidden, adapter.scale), asRows(adapter.b.value)); // [N, out]
+      return tf.add(sum, y.rank === 2 ? up : tf.reshape(up, y.shape));
     }, y),
   );
 }
@@ -29,9 +28,8 @@ export function addLowRank<Y extends tf.Tensor, X extends tf.Tensor, A extends t
 export function lowRankDelta(weight: Parameter, adapters: readonly LowRank[]): tf.Tensor {
   return tf.tidy(() => {
     const products = adapters.map(({ a, b, scale }) => {
-      const r = a.shape[0];
-      const left = tf.reshape(a.value, [-1, r]) as tf.Tensor2D; // [kh · kw · in, r]
-      const right = tf.mul(tf.reshape(b.value, [r, -1]), scale) as tf.Tensor2D; // [r, out]
+      const left = asRows(a.value); // [kh · kw · in, r]
+      const right = tf.mul(asRows(b.value), scale); // [r, out]
       // The output layer's weight is the table of embeddings, which lies as [out, in].
       return weight.layout === 'plain' ? tf.matMul(right, left, true, true) : tf.matMul(left, right);
     });

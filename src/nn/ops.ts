@@ -1,6 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { withGradient } from './gradient.ts';
 
+/** x [..., C] -> [N, C]. To reshape is an operation of its own, even to the same shape. */
+export function asRows(x: tf.Tensor): tf.Tensor2D {
+  return x.rank === 2 ? (x as tf.Tensor2D) : tf.reshape(x, [-1, x.shape.at(-1)!]);
+}
+
 /** x W + b: x [N, in], W [in, out], b [out] -> [N, out] */
 export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | null): tf.Tensor2D {
   return withGradient<tf.Tensor2D, 'x' | 'weight' | 'bias'>(

@@ -78,11 +78,11 @@ const byShapes: Record<string, (inputs: tf.NamedTensorMap) => (dy: tf.Tensor) =>
 
 /** The gradient of a tensor that was broadcast to the shape of dy. */
 function sumTo(shape: number[], dy: tf.Tensor): tf.Tensor {
+  if (shape.join() === dy.shape.join()) return dy;
   const missing = dy.rank - shape.length;
-  const axes = dy.shape
-    .map((_, axis) => axis)
-    .filter(axis => axis < missing || shape[axis - missing] !== dy.shape[axis]);
-  return tf.reshape(axes.length > 0 ? tf.sum(dy, axes) : dy, shape);
+  const isBroadcast = (axis: number): boolean => axis < missing || shape[axis - missing] !== dy.shape[axis];
+  const axes = dy.shape.map((_, axis) => axis).filter(isBroadcast);
+  return tf.reshape(tf.sum(dy, axes), shape);
 }
 
 /** Replaces the gradients of an operation's outputs by those of its inputs. */

@@ -115,15 +115,11 @@ export class Florence2 {
     return features;
   }
 
-  /** The same for several images, of any and different sizes, in one pass. */
+  /** The same for several images, of any and different sizes, in one pass (on wasm, whose memory is small, one by one). */
   async encodeImages(images: ImageInput[], options: DecodeOptions = {}): Promise<ImageFeatures[]> {
-    if (images.length === 0) return [];
     const { decodeImage } = await import('./image/decode.ts');
     const raw: RawImage[] = await Promise.all(images.map(image => decodeImage(image, options)));
-    const rows = tf.tidy(() => {
-      const pixels = toTensor(preprocess(raw, this.preprocessor)); // [B, H, W, 3]
-      return tf.split(this.model.encodeImage(pixels, this.hooks.root()), raw.length) as tf.Tensor3D[]; // B × [1, 1 + N, D]
-    });
+    const rows = tf.tidy(() => this.passes(raw).flatMap(images => this.encodePass(images)));
     return rows.map((row, i) => new ImageFeatures(row, { width: raw[i].width, height: raw[i].height }));
   }
 
@@ -252,6 +248,19 @@ export class Florence2 {
     } finally {
       for (const features of encoded) features.dispose();
     }
+  }
+
+  private passes(images: RawImage[]): RawImage[][] {
+    if (this.backend.name === 'wasm') return images.map(image => [image]);
+    return images.length > 0 ? [images] : [];
+  }
+
+  /** B × [1, 1 + N, D] */
+  private encodePass(images: RawImage[]): tf.Tensor3D[] {
+    return tf.tidy(() => {
+      const pixels = toTensor(preprocess(images, this.preprocessor)); // [B, H, W, 3]
+      return tf.split(this.model.encodeImage(pixels, this.hooks.root()), images.length) as tf.Tensor3D[];
+    });
   }
 
   private startSession(

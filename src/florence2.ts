@@ -9,14 +9,18 @@ import { CachedSession, UncachedSession } from './generation/session.ts';
 import { preprocess, toTensor } from './image/preprocess.ts';
 import type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
 import { ImageFeatures } from './image_features.ts';
-import { type HookFilter, type HookFn, HookRegistry } from './internals/hooks.ts';
+import type { ActivationCache } from './internals/activation_cache.ts';
+import { type HookPointShape, hookPoints } from './internals/hook_points.ts';
+import { type HookFilter, type HookFn, type HookOptions, HookRegistry, type ScopedHook } from './internals/hooks.ts';
+import type { QuestionOptions } from './internals/question.ts';
+import { type CacheOptions, runWithCache } from './internals/run_with_cache.ts';
 import type { Memory } from './language/decoder.ts';
 import type { Florence2Model } from './model.ts';
 import { parse } from './results/parse.ts';
 import type { ResultOf, TaskResult } from './results/types.ts';
 import type { BackendChoice, BackendName } from './runtime/backend.ts';
-import { type TaskArguments, taskText } from './text/prompt.ts';
-import { constructPrompt, findTask, type Task, taskInfo } from './text/tasks.ts';
+import { requestText, type TaskArguments } from './text/prompt.ts';
+import { constructPrompt, findTask, type Task } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
 import { Adapters, type LoadAdapterOptions } from './training/adapters.ts';
 import type { Lora } from './training/lora.ts';
@@ -82,8 +86,10 @@ export class Florence2 {
   readonly preprocessor: PreprocessorConfig;
   /** LoRA adapters: switched, scaled, merged. */
   readonly adapters: Adapters;
-  private readonly generation: GenerationConfig;
-  private readonly hooks = new HookRegistry();
+  /** generation_config.json */
+  readonly generation: GenerationConfig;
+  /** Hooks of every forward pass, see `addHook`. */
+  readonly hooks = new HookRegistry();
 
   /**
    * Loads a checkpoint from a folder, or from the Hugging Face hub by its id (`microsoft/Florence-2-base`).
@@ -142,7 +148,7 @@ export class Florence2 {
   async runBatch(requests: Request[], options: RunOptions = {}): Promise<TaskResult[]> {
     const { keepUnicode } = options;
     return this.withFeatures(requests, options, async features => {
-      const prompts = requests.map((request, i) => promptText(request, features[i]));
+      const prompts = requests.map((request, i) => requestText(request.task, request, features[i].imageSize));
       const answers = await this.generate(
         features,
         prompts.map(text => constructPrompt(text)),
@@ -184,12 +190,11 @@ export class Florence2 {
     options: RunOptions & TaskArguments = {},
   ): AsyncGenerator<StreamedToken, void> {
     const { text, box, ...rest } = options;
-    const request = { image, task, text, box };
     if ((rest.numBeams ?? 1) !== 1) throw new UsageError('A stream is greedy: numBeams must be 1.');
     const own = image instanceof ImageFeatures ? null : await this.encodeImage(image, rest);
     try {
       const features = own ?? (image as ImageFeatures);
-      const prompt = constructPrompt(promptText(request, features));
+      const prompt = constructPrompt(requestText(task, { text, box }, features.imageSize));
       const greedy = { ...rest, numBeams: 1, numReturnSequences: 1 };
       const { signal, settings, session } = this.startSession([features], [prompt], greedy);
       try {
@@ -218,9 +223,52 @@ export class Florence2 {
   /**
    * Calls `fn` with the activation at every hook point that `filter` names, in each forward pass from now on; what it
    * returns replaces the activation. Returns the function that removes the hook.
+   *
+   * @param filter a name, a glob (`language_model.decoder.layers.*.hook_resid_post`), a RegExp, a function, or a list
    */
-  addHook(filter: HookFilter, fn: HookFn): () => void {
-    return this.hooks.add(filter, fn);
+  addHook(filter: HookFilter, fn: HookFn, options?: HookOptions): () => void {
+    return this.hooks.add(filter, fn, options);
+  }
+
+  /** Adds hooks for the time of `body`; they are gone when it has ended, also when it throws. */
+  async withHooks<T>(hooks: readonly ScopedHook[], body: () => T | Promise<T>): Promise<T> {
+    const remove = this.hooks.addAll(hooks);
+    try {
+      return await body();
+    } finally {
+      remove();
+    }
+  }
+
+  /** Answers one task about one image with hooks that are there for this run. */
+  runWithHooks(
+    image: Request['image'],
+    task: string,
+    hooks: readonly ScopedHook[],
+    options: RunOptions & TaskArguments = {},
+  ): Promise<TaskResult> {
+    return this.withHooks(hooks, () => this.run(image, task, options));
+  }
+
+  /**
+   * Answers one task about one image, and keeps the activations of this run. The caller disposes the cache.
+   *
+   * @throws UsageError for a name or pattern that no point of the run has
+   */
+  runWithCache(
+    image: Request['image'],
+    task: string,
+    options: CacheOptions = {},
+  ): Promise<{ result: TaskResult; cache: ActivationCache }> {
+    return runWithCache(this, image, task, options);
+  }
+
+  /**
+   * Every hook point with its shape, in execution order, of one pass over an image, a prompt and the whole answer
+   * (teacher forcing). By default that is the model's own answer; `{ answer: '' }` spares generating one.
+   */
+  hookPoints(image: ImageInput, task: string, options: QuestionOptions = {}): Promise<HookPointShape[]> {
+    return hookPoints(this, image, task, options);
   }
 
   /** Removes every hook. */
@@ -294,19 +342,4 @@ export class Florence2 {
       tf.dispose([ids, mask ?? [], rows]);
     }
   }
-}
-
-/** A request as one text: the task token with what it is asked about, or the caller's own prompt. */
-function promptText({ task, text, box }: Request, { imageSize }: ImageFeatures): string {
-  const named = taskInfo(task);
-  if (named) return taskText(task as Task, { text, box }, imageSize);
-  if (text !== undefined || box !== undefined) {
-    const found = findTask(task);
-    throw new UsageError(
-      found
-        ? `The prompt already holds what ${found.task} is asked: give the token alone, or no ${box ? 'box' : 'text'}.`
-        : `A prompt of its own takes no ${box ? 'box' : 'text'}: write it into the prompt.`,
-    );
-  }
-  return task;
 }

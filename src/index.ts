@@ -15,7 +15,21 @@ export { type PixelValues, preprocess, toTensor } from './image/preprocess.ts';
 export { resizeBicubic } from './image/resize.ts';
 export type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
 export { ImageFeatures } from './image_features.ts';
-export { type HookFilter, type HookFn, type HookPoint, HookRegistry, type Hooks, noHooks } from './internals/hooks.ts';
+export { ActivationCache, type ActivationPart } from './internals/activation_cache.ts';
+export { gradientsAt } from './internals/backward.ts';
+export type { HookPointShape } from './internals/hook_points.ts';
+export {
+  type HookFilter,
+  type HookFn,
+  type HookOptions,
+  type HookPoint,
+  HookRegistry,
+  type Hooks,
+  noHooks,
+  type ScopedHook,
+  type StepFilter,
+} from './internals/hooks.ts';
+export { answerLogProb, logitDifference, logitOf, type Metric, type RowMetric } from './internals/metrics.ts';
 export {
   type CheckpointReport,
   checkParity,
@@ -27,6 +41,15 @@ export {
   type TrainingRow,
   type VariantReport,
 } from './internals/parity.ts';
+export {
+  captureForced,
+  type ForcedOptions,
+  forcedLogits,
+  type PassStart,
+  Question,
+  type QuestionOptions,
+} from './internals/question.ts';
+export type { CacheOptions } from './internals/run_with_cache.ts';
 export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';
 export { Florence2Model } from './model.ts';

@@ -1,5 +1,8 @@
 import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
+import { type HookFilter, matcher, type StepFilter, stepMatcher } from './hook_filter.ts';
+
+export type { HookFilter, StepFilter } from './hook_filter.ts';
 
 /** Where in the model, and when: `step` counts the decoder's calls in a generation, from 0. */
 export interface HookPoint {
@@ -14,8 +17,16 @@ export interface HookPoint {
 // biome-ignore lint/suspicious/noConfusingVoidType: a hook that only reads returns nothing
 export type HookFn = (activation: tf.Tensor, point: HookPoint) => tf.Tensor | void;
 
-/** One name, a pattern, or a test on the name. */
-export type HookFilter = string | RegExp | ((name: string) => boolean);
+export interface HookOptions {
+  /**
+   * Steps of a generation at which the hook runs: one, several, or a test; step 0 makes the first token. Such a hook is
+   * silent outside of generations: in the vision tower, the encoder, and under teacher forcing. Default: runs always.
+   */
+  step?: StepFilter;
+}
+
+/** A hook that is there for the time of one call. */
+export type ScopedHook = readonly [filter: HookFilter, fn: HookFn, options?: HookOptions];
 
 /** What a module's `forward` is given: hook points below the module's own path. */
 export interface Hooks {
@@ -53,6 +64,7 @@ export const noHooks: Hooks = {
 
 interface Entry {
   readonly matches: (name: string) => boolean;
+  readonly runsAt: (step: number | undefined) => boolean;
   readonly fn: HookFn;
 }
 
@@ -61,19 +73,45 @@ export class HookRegistry {
   private readonly entries = new Set<Entry>();
 
   /** Calls `fn` at every point that `filter` names. Returns the function that removes it. */
-  add(filter: HookFilter, fn: HookFn): () => void {
-    const entry = { matches: matcher(filter), fn };
+  add(filter: HookFilter, fn: HookFn, { step }: HookOptions = {}): () => void {
+    const entry = { matches: matcher(filter), runsAt: stepMatcher(step), fn };
     this.entries.add(entry);
     return () => void this.entries.delete(entry);
+  }
+
+  /** Adds hooks. Returns the function that removes them all; where one cannot be added, none is. */
+  addAll(hooks: readonly ScopedHook[]): () => void {
+    const removals: (() => void)[] = [];
+    const removeAll = () => {
+      for (const remove of removals) remove();
+    };
+    try {
+      for (const hook of hooks) removals.push(this.add(...hook));
+      return removeAll;
+    } catch (error) {
+      removeAll();
+      throw error;
+    }
   }
 
   clear(): void {
     this.entries.clear();
   }
 
+  /** Whether some hook would run at one of these points, outside of a generation. */
+  meets(names: readonly string[]): boolean {
+    return [...this.entries].some(({ matches, runsAt }) => runsAt(undefined) && names.some(matches));
+  }
+
   /** The hooks of the whole model, for one forward pass. */
   root(step?: number, runBlock?: BlockRunner): Hooks {
-    return this.entries.size === 0 && !runBlock ? noHooks : new ScopedHooks('', this.entries, step, runBlock);
+    if (!runBlock && !this.anyAt(step)) return noHooks;
+    return new ScopedHooks('', this.entries, step, runBlock);
+  }
+
+  private anyAt(step: number | undefined): boolean {
+    for (const { runsAt } of this.entries) if (runsAt(step)) return true;
+    return false;
   }
 }
 
@@ -104,7 +142,7 @@ class ScopedHooks implements Hooks {
     const name = this.join(leaf);
     let current = activation;
     for (const entry of this.entries) {
-      if (!entry.matches(name)) continue;
+      if (!entry.runsAt(this.step) || !entry.matches(name)) continue;
       const replacement = entry.fn(current, this.step === undefined ? { name } : { name, step: this.step });
       if (!replacement) continue;
       if (String(replacement.shape) !== String(activation.shape)) {
@@ -120,10 +158,4 @@ class ScopedHooks implements Hooks {
   private join(name: string): string {
     return this.path === '' ? name : `${this.path}.${name}`;
   }
-}
-
-function matcher(filter: HookFilter): (name: string) => boolean {
-  if (typeof filter === 'function') return filter;
-  if (typeof filter === 'string') return name => name === filter;
-  return name => name.search(filter) >= 0;
 }

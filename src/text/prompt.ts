@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.ts';
 import { boxToTokens, type ImageSize } from './locations.ts';
 import { strip } from './python_strings.ts';
-import { type Task, taskInfo } from './tasks.ts';
+import { findTask, type Task, taskInfo } from './tasks.ts';
 
 export interface TaskArguments {
   /** The caption, phrase or class names of a task that takes a text. */
@@ -35,4 +35,22 @@ export function taskText(task: Task, { text, box }: TaskArguments, image?: Image
   }
   if (/^(<loc_\d{1,3}>){4}$/.test(given)) return task + given;
   throw new UsageError(`${named} needs a region: a box x1,y1,x2,y2 in pixels, or its four location tokens.`);
+}
+
+/**
+ * A request as one text: the task token with what it is asked about (see `taskText`), or the caller's own prompt as it
+ * is. Throws a UsageError where a prompt of its own comes with a text or a box.
+ */
+export function requestText(task: string, { text, box }: TaskArguments, image: ImageSize): string {
+  const named = taskInfo(task);
+  if (named) return taskText(task as Task, { text, box }, image);
+  if (text !== undefined || box !== undefined) {
+    const found = findTask(task);
+    throw new UsageError(
+      found
+        ? `The prompt already holds what ${found.task} is asked: give the token alone, or no ${box ? 'box' : 'text'}.`
+        : `A prompt of its own takes no ${box ? 'box' : 'text'}: write it into the prompt.`,
+    );
+  }
+  return task;
 }

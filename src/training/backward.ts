@@ -9,9 +9,24 @@ type Operation = Parameters<ReturnType<typeof tf.engine>['state']['activeTape'][
  * been used; and what is saved without need is not kept at all.
  */
 export function vectorJacobian(y: () => tf.Tensor, xs: readonly tf.Tensor[], dy: tf.Tensor): (tf.Tensor | null)[] {
-  const tape = new Tape(xs);
+  const gradients = gradientsOf(watch => {
+    for (const x of xs) watch(x);
+    return y();
+  }, dy);
+  return xs.map(({ id }) => gradients.get(id) ?? null);
+}
+
+/**
+ * The same for tensors that only come to be while y is computed.
+ *
+ * @param y is given a function that it calls with each tensor whose gradient is wanted, before it uses the tensor; the
+ *   tensors are not results of recorded operations
+ * @returns gradients by the id of the tensor; without those that y does not depend on
+ */
+export function gradientsOf(y: (watch: (x: tf.Tensor) => void) => tf.Tensor, dy: tf.Tensor): Map<number, tf.Tensor> {
+  const tape = new Tape();
   try {
-    const output = tape.record(y);
+    const output = tape.record(() => y(({ id }) => void tape.dependent.add(id)));
     const gradients = new Map<number, tf.Tensor>(); // by the id of the tensor
     if (tape.dependent.has(output.id)) gradients.set(output.id, dy.clone());
     output.dispose();
@@ -19,7 +34,7 @@ export function vectorJacobian(y: () => tf.Tensor, xs: readonly tf.Tensor[], dy:
       stepBack(operation, gradients);
       tf.dispose(operation.saved ?? []);
     }
-    return xs.map(({ id }) => gradients.get(id) ?? null);
+    return gradients;
   } finally {
     for (const { saved } of tape.operations) tf.dispose(saved ?? []);
   }
@@ -29,11 +44,7 @@ export function vectorJacobian(y: () => tf.Tensor, xs: readonly tf.Tensor[], dy:
 class Tape {
   readonly operations: Operation[] = [];
   /** The ids of the tensors, and of what was computed from them. */
-  readonly dependent: Set<number>;
-
-  constructor(xs: readonly tf.Tensor[]) {
-    this.dependent = new Set(xs.map(({ id }) => id));
-  }
+  readonly dependent = new Set<number>();
 
   /** Runs a function. Its output is a tensor of its own. */
   record(y: () => tf.Tensor): tf.Tensor {

@@ -118,8 +118,15 @@ function defaultDtype(tensor: TensorToWrite): 'F32' | 'I32' {
 
 type TypedTensor = TensorToWrite & { dtype: NonNullable<TensorToWrite['dtype']> };
 
-/** Header length and header; spaces at its end bring the data to a multiple of 8. */
-function makeHeader(path: string, tensors: TypedTensor[], metadata: Record<string, string>): Uint8Array {
+/**
+ * Header length and header of a file with these tensors in this order; spaces at its end bring the data to a multiple
+ * of 8.
+ */
+export function makeHeader(
+  path: string,
+  tensors: readonly Pick<TypedTensor, 'name' | 'shape' | 'dtype'>[],
+  metadata: Record<string, string>,
+): Uint8Array {
   const header = new Map<string, unknown>([['__metadata__', metadata]]);
   let offset = 0;
   for (const { name, shape, dtype } of tensors) {

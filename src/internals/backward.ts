@@ -1,0 +1,79 @@
+import * as tf from '@tensorflow/tfjs';
+import { Florence2Error } from '../errors.ts';
+import type { Florence2 } from '../florence2.ts';
+import { gradientsOf } from '../training/backward.ts';
+import { ActivationCache } from './activation_cache.ts';
+import { WantedPoints } from './capture.ts';
+import type { HookFilter } from './hook_filter.ts';
+import type { Metric } from './metrics.ts';
+import { type ForcedOptions, forcedLogits, type Question } from './question.ts';
+
+export type { Metric, RowMetric } from './metrics.ts';
+
+/** What `gradientsAt` calls the image that goes in, beside the hook points. */
+export const PIXELS = 'pixels';
+
+/**
+ * The gradient of a metric of the logits with respect to the activation at each point, in the activation's shape;
+ * `pixels` is the normalised image itself. The pass runs with the model's hooks: gradients are with respect to what they
+ * leave at a point, and flow through what they compute. The caller disposes the cache.
+ *
+ * Zeros are added at each point, and the gradients are those of the zeros.
+ *
+ * @throws UsageError for a name that the pass has no point of, Florence2Error where the backend lacks a gradient: wasm
+ *   has none of convolutions, which lie between the vision tower's points and the logits
+ */
+export function gradientsAt(
+  model: Florence2,
+  question: Question,
+  metric: Metric,
+  names: HookFilter,
+  options: ForcedOptions = {},
+): ActivationCache {
+  const wanted = new WantedPoints(names);
+  const zeros = new Map<string, { id: number; shape: number[] }>(); // by point
+  const cache = new ActivationCache();
+  try {
+    tf.tidy(() => {
+      const gradients = gradientsOf(watch => {
+        const note = (name: string, x: tf.Tensor) => {
+          watch(x);
+          wanted.meet(name);
+          zeros.set(name, { id: x.id, shape: x.shape });
+          return x;
+        };
+        const forced = wanted.has(PIXELS) ? { ...options, pixels: pixelRows(question, options) } : options;
+        if (forced.pixels && wanted.has(PIXELS)) note(PIXELS, forced.pixels);
+        const remove = model.hooks.add(
+          name => wanted.has(name),
+          (activation, { name }) => tf.add(activation, note(name, tf.zeros(activation.shape))),
+        );
+        try {
+          return tf.sum(metric(forcedLogits(model, question, forced), question));
+        } finally {
+          remove();
+        }
+      }, tf.scalar(1));
+      wanted.requireAll();
+      for (const [name, { id, shape }] of zeros) cache.put(name, undefined, gradients.get(id) ?? tf.zeros(shape));
+    });
+    return cache;
+  } catch (error) {
+    cache.dispose();
+    throw explained(error);
+  }
+}
+
+function pixelRows({ pixels: one }: Question, { pixels, rows = 1 }: ForcedOptions): tf.Tensor4D {
+  return pixels ?? (rows === 1 ? one : tf.tile(one, [rows, 1, 1, 1]));
+}
+
+/** tfjs says of a gradient that it lacks which kernel is not there. */
+function explained(error: unknown): unknown {
+  const missing =
+    error instanceof Error && /^Kernel '(\w+)' not registered|^(\w+) has no gradient\./.exec(error.message);
+  if (!missing) return error;
+  return new Florence2Error(
+    `The ${tf.getBackend()} backend cannot compute these gradients: it has no ${missing[1] ?? `gradient of ${missing[2]}`}. Use tensorflow, webgpu or cpu.`,
+  );
+}

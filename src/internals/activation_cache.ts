@@ -144,6 +144,15 @@ export class ActivationCache {
     this.note(name, step, { shape: [...shape], tensor: null });
   }
 
+  /** Frees what was kept of one point. */
+  drop(name: string): void {
+    for (const [step, { tensor }] of this.points.get(name) ?? []) {
+      tensor?.dispose();
+      this.dropHeads(name, step);
+    }
+    this.points.delete(name);
+  }
+
   /** Frees everything. */
   dispose(): void {
     for (const { kept } of this.entries()) kept.tensor?.dispose();

@@ -1,35 +1,29 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
+import { ActivationCache } from '../activation_cache.ts';
+import { Capture } from '../capture.ts';
 import type { HookRegistry } from '../hooks.ts';
 import type { Activation } from './compare.ts';
 
-/** A hook subscriber: keeps the activations at some points until they are read. */
-export class Capture {
-  private readonly kept = new Map<string, tf.Tensor>();
-  private readonly remove: () => void;
+/** The activations at some points, until they are read. */
+export class PointCapture {
+  private readonly cache = new ActivationCache();
+  private readonly capture: Capture;
 
-  constructor(hooks: HookRegistry, points: Iterable<string>) {
-    const wanted = new Set(points);
-    this.remove = hooks.add(
-      name => wanted.has(name),
-      (activation, { name }) => {
-        this.kept.get(name)?.dispose();
-        this.kept.set(name, tf.keep(tf.clone(activation)));
-      },
-    );
+  constructor(hooks: HookRegistry, points: string[]) {
+    this.capture = new Capture(hooks, points, this.cache);
   }
 
   /** The activation at a point, which is then no longer kept; undefined where the model has no such point. */
   async take(point: string): Promise<Activation | undefined> {
-    const tensor = this.kept.get(point);
-    if (!tensor) return undefined;
-    this.kept.delete(point);
-    return download(tensor);
+    if (!this.cache.has(point)) return undefined;
+    const activation = await this.cache.array(point);
+    this.cache.drop(point);
+    return activation;
   }
 
   dispose(): void {
-    this.remove();
-    tf.dispose([...this.kept.values()]);
-    this.kept.clear();
+    this.capture.stop();
+    this.cache.dispose();
   }
 }
 

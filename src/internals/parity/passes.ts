@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { LayerCache } from '../../language/cache.ts';
 import type { SafetensorsFile } from '../../weights/safetensors.ts';
-import { Capture, download } from './capture.ts';
+import { download, PointCapture } from './capture.ts';
 import { type Activation, toDumpLayout } from './compare.ts';
 import { IGNORED_LABEL, meanCrossEntropy } from './cross_entropy.ts';
 import type { DumpedTensor } from './manifest.ts';
@@ -29,7 +29,7 @@ export const PASSES: Readonly<Record<string, Pass>> = {
 /** Every point of vision tower and projector, over the file's own images where it has some. */
 async function visionPass({ model, inputs, hooks }: Subject, dump: SafetensorsFile, wanted: DumpedTensor[]) {
   const pixels = await readPixels(dump.tensors.has('pixel_values') ? dump : inputs);
-  const capture = new Capture(hooks, pointsOf(wanted));
+  const capture = new PointCapture(hooks, pointsOf(wanted));
   try {
     tf.dispose(model.encodeImage(pixels, hooks.root()));
     return await takeAll(capture, wanted);
@@ -42,7 +42,7 @@ async function visionPass({ model, inputs, hooks }: Subject, dump: SafetensorsFi
 /** Encoder and decoder under teacher forcing, with padding masked and attended, and the losses. */
 async function textPass(subject: Subject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
   const { model, inputs, manifest } = subject;
-  const capture = new Capture(subject.hooks, pointsOf(wanted));
+  const capture = new PointCapture(subject.hooks, pointsOf(wanted));
   let made: Map<string, Made>;
   let masked: Activation;
   try {
@@ -137,7 +137,7 @@ function pointsOf(wanted: DumpedTensor[]): string[] {
 }
 
 /** Reads what was captured for each tensor that has a point, in the tensor's layout. */
-async function takeAll(capture: Capture, wanted: DumpedTensor[]): Promise<Map<string, Made>> {
+async function takeAll(capture: PointCapture, wanted: DumpedTensor[]): Promise<Map<string, Made>> {
   const made = new Map<string, Made>();
   for (const { name, shape } of wanted) {
     const found = dumpPoint(name);

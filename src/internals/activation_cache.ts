@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
-import type { Activation } from './parity/compare.ts';
+import { type Activation, toDumpLayout } from './parity/compare.ts';
+import { dumpForm, dumpPoint } from './parity/points.ts';
 
 /** Which of the activations at a point, and which part of it. */
 export interface ActivationPart {
@@ -98,20 +99,26 @@ export class ActivationCache {
   /**
    * Writes a safetensors file: fp32, tensors named as their points, `NAME@STEP` within a generation, in the order of
    * capture.
+   *
+   * @param options.layout `pytorch`: what PyTorch dumps have too is named and laid out as there (maps [B, C, H, W]), for
+   *   tools that compare the two. Default: as it is here.
    */
-  async save(file: string): Promise<void> {
+  async save(file: string, { layout }: { layout?: 'pytorch' } = {}): Promise<void> {
     const { writeSafetensors } = await import('../weights/safetensors.ts'); // it writes files, and browsers have none
-    const tensors = this.entries().map(({ name, step, kept }) => ({
-      name: tensorName(name, step),
-      shape: kept.shape,
-      dtype: 'F32' as const,
-      data: async () => (await this.array(name, { step })).values,
-    }));
+    const tensors = this.entries().map(({ name, step, kept }) => {
+      const values = () => this.array(name, { step });
+      const dumped = layout === 'pytorch' ? dumpForm(name, kept.shape) : undefined;
+      if (!dumped)
+        return { name: tensorName(name, step), shape: kept.shape, data: async () => (await values()).values };
+      const data = async () => toDumpLayout(await values(), dumped.layout, dumped.shape)!;
+      return { name: tensorName(dumped.name, step), shape: dumped.shape, data };
+    });
     await writeSafetensors(file, tensors);
   }
 
   /**
-   * Reads what `save` wrote, or what a run moved to its `file`.
+   * Reads what `save` wrote, or what a run moved to its `file`, or a dump of PyTorch's activations as reference folders
+   * have them: names become those of hook points, maps [B, H, W, C].
    *
    * @throws Florence2Error when the file cannot be read
    */
@@ -121,9 +128,15 @@ export class ActivationCache {
     const cache = new ActivationCache();
     try {
       for (const { name, shape } of source.tensors.values()) {
-        const [, point, step] = /^(.*?)(?:@(\d+))?$/s.exec(name)!;
+        const [, base, step] = /^(.*?)(?:@(\d+))?$/s.exec(name)!;
         const values = await source.readFloat32(name);
-        cache.put(point, step === undefined ? undefined : Number(step), tf.tensor(values, shape, 'float32'));
+        const dumped = dumpPoint(base);
+        const tensor = tf.tidy(() => {
+          const stored = tf.tensor(values, shape, 'float32');
+          const isMap = dumped?.layout === 'channels first' && stored.rank === 4;
+          return isMap ? tf.transpose(stored, [0, 2, 3, 1]) : stored;
+        });
+        cache.put(dumped?.point ?? base, step === undefined ? undefined : Number(step), tensor);
       }
       return cache;
     } catch (error) {

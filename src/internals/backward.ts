@@ -4,9 +4,10 @@ import type { Florence2 } from '../florence2.ts';
 import { gradientsOf } from '../training/backward.ts';
 import { ActivationCache } from './activation_cache.ts';
 import { WantedPoints } from './capture.ts';
-import type { HookFilter } from './hook_filter.ts';
+import { type HookFilter, matcher } from './hook_filter.ts';
+import type { HookRegistry } from './hooks.ts';
 import type { Metric } from './metrics.ts';
-import { type ForcedOptions, forcedLogits, type Question } from './question.ts';
+import { type ForcedOptions, forcedLogits, type Question, repeat } from './question.ts';
 
 export type { Metric, RowMetric } from './metrics.ts';
 
@@ -30,42 +31,59 @@ export function gradientsAt(
   names: HookFilter,
   options: ForcedOptions = {},
 ): ActivationCache {
+  const { pixels = question.pixels, rows } = options;
+  const fromPixels = matcher(names)(PIXELS);
+  return gradientsOfPass(
+    model.hooks,
+    input => {
+      const forced = fromPixels ? { ...options, pixels: input(PIXELS, repeat(pixels, rows)) } : options;
+      return metric(forcedLogits(model, question, forced), question);
+    },
+    names,
+  );
+}
+
+/**
+ * The same for any pass with these hooks: the gradient of the sum of what it returns.
+ *
+ * @param pass is given a function through which it takes what goes in, for what shall have a gradient beside hook points
+ */
+export function gradientsOfPass(
+  hooks: HookRegistry,
+  pass: (input: <T extends tf.Tensor>(name: string, x: T) => T) => tf.Tensor,
+  names: HookFilter,
+): ActivationCache {
   const wanted = new WantedPoints(names);
-  const zeros = new Map<string, { id: number; shape: number[] }>(); // by point
+  const watched = new Map<string, { id: number; shape: number[] }>(); // by name
   const cache = new ActivationCache();
   try {
     tf.tidy(() => {
       const gradients = gradientsOf(watch => {
-        const note = (name: string, x: tf.Tensor) => {
-          watch(x);
+        const note = <T extends tf.Tensor>(name: string, x: T): T => {
+          if (!wanted.has(name)) return x;
           wanted.meet(name);
-          zeros.set(name, { id: x.id, shape: x.shape });
+          watch(x);
+          watched.set(name, { id: x.id, shape: x.shape });
           return x;
         };
-        const forced = wanted.has(PIXELS) ? { ...options, pixels: pixelRows(question, options) } : options;
-        if (forced.pixels && wanted.has(PIXELS)) note(PIXELS, forced.pixels);
-        const remove = model.hooks.add(
+        const remove = hooks.add(
           name => wanted.has(name),
           (activation, { name }) => tf.add(activation, note(name, tf.zeros(activation.shape))),
         );
         try {
-          return tf.sum(metric(forcedLogits(model, question, forced), question));
+          return tf.sum(pass(note));
         } finally {
           remove();
         }
       }, tf.scalar(1));
       wanted.requireAll();
-      for (const [name, { id, shape }] of zeros) cache.put(name, undefined, gradients.get(id) ?? tf.zeros(shape));
+      for (const [name, { id, shape }] of watched) cache.put(name, undefined, gradients.get(id) ?? tf.zeros(shape));
     });
     return cache;
   } catch (error) {
     cache.dispose();
     throw explained(error);
   }
-}
-
-function pixelRows({ pixels: one }: Question, { pixels, rows = 1 }: ForcedOptions): tf.Tensor4D {
-  return pixels ?? (rows === 1 ? one : tf.tile(one, [rows, 1, 1, 1]));
 }
 
 /** tfjs says of a gradient that it lacks which kernel is not there. */

@@ -193,8 +193,11 @@ function latestStart(hooks: HookRegistry, { passed }: Question): PassStart {
   return hooks.meets(passed.features) ? 'features' : 'memory';
 }
 
-function repeat<T extends tf.Tensor>(tensor: T, rows: number): T {
-  return rows === 1 ? tensor : (tf.tile(tensor, [rows, ...new Array<number>(tensor.rank - 1).fill(1)]) as T);
+/** [1, …] -> [rows, …] */
+export function repeat<T extends tf.Tensor>(tensor: T, rows = 1): T {
+  return rows === 1 || tensor.shape[0] === rows
+    ? tensor
+    : (tf.tile(tensor, [rows, ...new Array<number>(tensor.rank - 1).fill(1)]) as T);
 }
 
 /** Notes which points a pass has. */

@@ -9,6 +9,12 @@ export interface DumpPoint {
   readonly layout: DumpLayout;
 }
 
+export interface DumpForm {
+  readonly name: string;
+  readonly layout: DumpLayout;
+  readonly shape: number[];
+}
+
 /** PyTorch's dumps have short names: each with our hook point. N stands for a number. */
 const TABLE: [dumped: string, point: string, layout: DumpLayout][] = [
   ['vision.stageN.conv_embed', 'vision_tower.convs.N.hook_embed', 'channels first'],
@@ -58,19 +64,38 @@ function stack(side: 'encoder' | 'decoder'): [string, string, DumpLayout][] {
   );
 }
 
-const patterns = TABLE.map(([dumped, point, layout]) => ({
-  pattern: new RegExp(`^${dumped.replaceAll('.', '\\.').replaceAll('N', '(\\d+)')}$`),
-  point,
+const pattern = (name: string): RegExp => new RegExp(`^${name.replaceAll('.', '\\.').replaceAll('N', '(\\d+)')}$`);
+
+const ROWS = TABLE.map(([dumped, point, layout]) => ({
+  dumped: { name: dumped, pattern: pattern(dumped) },
+  point: { name: point, pattern: pattern(point) },
   layout,
 }));
 
 /** The hook point of a tensor in a dump, or undefined where it has none. */
 export function dumpPoint(dumped: string): DumpPoint | undefined {
-  for (const { pattern, point, layout } of patterns) {
-    const found = pattern.exec(dumped);
-    if (!found) continue;
-    const numbers = found.slice(1);
-    return { point: point.replace(/\bN\b/g, () => numbers.shift()!), layout };
+  for (const row of ROWS) {
+    const point = translate(dumped, row.dumped.pattern, row.point.name);
+    if (point) return { point, layout: row.layout };
   }
   return undefined;
+}
+
+/** How a dump has the activation of a hook point; undefined where it has none. */
+export function dumpForm(point: string, shape: number[]): DumpForm | undefined {
+  for (const { dumped, point: own, layout } of ROWS) {
+    const name = translate(point, own.pattern, dumped.name);
+    if (!name) continue;
+    if (layout === 'same' && !name.startsWith('vision.')) return { name, layout, shape };
+    const [H, W, C] = shape.slice(-3);
+    const images = shape.length === 4 ? shape[0] : 1; // a table is the same for each
+    return { name, layout, shape: layout === 'same' ? [images, H * W, C] : [images, C, H, W] };
+  }
+  return undefined;
+}
+
+/** A name that follows a pattern, written as `to`: with its numbers in place of N. */
+function translate(name: string, from: RegExp, to: string): string | undefined {
+  const numbers = from.exec(name)?.slice(1);
+  return numbers && to.replace(/N/g, () => numbers.shift()!);
 }

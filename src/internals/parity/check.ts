@@ -11,20 +11,20 @@ import { INPUTS } from './passes.ts';
 import {
   type CheckpointReport,
   GENERATION_FILE,
+  INPUT_FILE,
   isTrainingFile,
   type NotCompared,
   type ParityReport,
   summarise,
   type VariantReport,
 } from './report.ts';
+import { checkRequest } from './request.ts';
 import { checkCases } from './sequences.ts';
 import { encodeImages, loadCheckpoint } from './subject.ts';
-import { checkTensors } from './tensors.ts';
+import { checkTensors, markFirst } from './tensors.ts';
 import { checkTraining } from './training.ts';
 import { isInitialAdapter } from './training_lora.ts';
 
-/** Ids, pixels, masks and labels: what the network is given. */
-const INPUT_FILE = 'inputs.safetensors';
 const isInput = (file: string): boolean => file === INPUT_FILE || isInitialAdapter(file);
 
 /** See `checkParity` in ../parity.ts. */
@@ -65,10 +65,11 @@ async function checkCheckpoint(
   cases: GenerationCase[],
   { hooks = new HookRegistry(), training = false }: ParityOptions,
 ): Promise<CheckpointReport> {
-  const { folder, variant, checkpoints } = manifest;
+  const { folder, variant, checkpoints, request } = manifest;
   const rounded = bits(checkpoint) < Math.max(...checkpoints.map(bits));
   const inputs = await openSafetensors(join(folder, INPUT_FILE));
   try {
+    const asked = request ? await checkRequest(folder, checkpoint, request, inputs) : [];
     const { model, generation } = await loadCheckpoint(folder, checkpoint);
     let features: tf.Tensor3D | undefined;
     try {
@@ -81,7 +82,7 @@ async function checkCheckpoint(
       return {
         variant,
         checkpoint: checkpoint.file,
-        tensors,
+        tensors: markFirst([...asked, ...tensors]),
         sequences: generated.sequences,
         training: trained.training,
         skipped: [...skipped, ...generated.skipped, ...trained.skipped],

@@ -21,6 +21,15 @@ export interface DumpedCheckpoint {
   readonly dtype: string;
 }
 
+/** What a dump's inputs were made of. */
+export interface DumpedRequest {
+  /** Path of the image, from the folder. */
+  readonly image: string;
+  /** A task token, or a prompt. */
+  readonly task: string;
+  readonly text?: string;
+}
+
 /** A reference folder: checkpoints, and what PyTorch computed from them. */
 export interface Manifest {
   readonly folder: string;
@@ -36,6 +45,8 @@ export interface Manifest {
   readonly trainings: string[];
   /** Greedy ids of Microsoft's own code without a cache, every position attended. */
   readonly microsoftGreedy?: number[][];
+  /** Undefined where the inputs are made of nothing that a user would ask. */
+  readonly request?: DumpedRequest;
 }
 
 /**
@@ -69,12 +80,13 @@ export async function readManifest(folder: string): Promise<Manifest> {
     throw fileError(path, error);
   });
   const json = parseJsonObject(text, path);
-  const { checkpoints, files, generation, ms_vocab: vocab, ms_greedy_nocache: greedy } = json;
+  const { checkpoints, files, generation, request, ms_vocab: vocab, ms_greedy_nocache: greedy } = json;
   if (!isRecord(checkpoints) || Object.keys(checkpoints).length === 0)
     fail(path, 'checkpoints', checkpoints, 'weights');
   if (!isRecord(files) || Object.keys(files).length === 0) fail(path, 'files', files, 'dumps of tensors');
   if (vocab !== undefined && !isSize(vocab)) fail(path, 'ms_vocab', vocab, 'a number of rows');
   if (greedy !== undefined && !isIds(greedy)) fail(path, 'ms_greedy_nocache', greedy, 'lists of token ids');
+  if (request !== undefined && !isRequest(request)) fail(path, 'request', request, 'an image and a task');
   return {
     folder,
     variant: typeof json.variant === 'string' ? json.variant : basename(folder),
@@ -93,6 +105,7 @@ export async function readManifest(folder: string): Promise<Manifest> {
     generations: isRecord(generation) ? Object.keys(generation) : [],
     trainings: trainingFolders(json, Object.keys(files)),
     ...(greedy !== undefined && { microsoftGreedy: greedy }),
+    ...(request !== undefined && { request }),
   };
 }
 
@@ -114,6 +127,12 @@ function readTensor(path: string, at: string, entry: unknown): DumpedTensor {
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const isMagnitude = (value: unknown): value is number => Number.isFinite(value) && (value as number) >= 0;
+
+function isRequest(value: unknown): value is DumpedRequest {
+  if (!isRecord(value)) return false;
+  const { image, task, text } = value;
+  return typeof image === 'string' && typeof task === 'string' && (text === undefined || typeof text === 'string');
+}
 
 /** Lists of token ids, one for each sequence. */
 export const isIds = (value: unknown): value is number[][] =>

@@ -100,6 +100,9 @@ export interface ParityReport {
   readonly equal: boolean;
 }
 
+/** Ids, pixels, masks and labels: what the network is given. */
+export const INPUT_FILE = 'inputs.safetensors';
+
 /** Where the cases of generation are. */
 export const GENERATION_FILE = 'generation.json';
 

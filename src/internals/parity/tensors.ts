@@ -38,8 +38,13 @@ export async function checkTensors(
       await dump.close();
     }
   }
+  return { tensors: rows, skipped };
+}
+
+/** Marks the first row that is not equal. */
+export function markFirst(rows: TensorRow[]): TensorRow[] {
   const first = rows.find(({ equal }) => !equal);
-  return { tensors: rows.map(row => ({ ...row, firstDeparture: row === first })), skipped };
+  return rows.map(row => ({ ...row, firstDeparture: row === first }));
 }
 
 async function compareTensor(

@@ -67,7 +67,7 @@ export class WantedPoints {
     const { filter } = missed;
     const asked = typeof filter === 'function' ? 'passes the given test' : `is named ${filter}`;
     const names = [...this.known.keys()];
-    const near = typeof filter === 'string' && names.length > 0 ? ` Did you mean ${closest(filter, names)}?` : '';
+    const near = typeof filter === 'string' && names.length > 0 ? ` Did you mean ${nearest(filter, names)}?` : '';
     throw new UsageError(`No hook point of this run ${asked}.${near} hookPoints() lists them all.`);
   }
 }
@@ -76,3 +76,6 @@ const leaves = (filter: HookFilter): HookFilter[] =>
   typeof filter === 'string' || filter instanceof RegExp || typeof filter === 'function'
     ? [filter]
     : filter.flatMap(leaves);
+
+const nearest = (asked: string, names: readonly string[]): string =>
+  names.find(name => name.includes(asked)) ?? closest(asked, names);

@@ -31,7 +31,7 @@ async function main(): Promise<void> {
     options: {
       output: { type: 'string', default: fileURLToPath(new URL('../out/train-demo', import.meta.url)) },
       backend: { type: 'string', default: 'auto' },
-      steps: { type: 'string', default: '20000' },
+      steps: { type: 'string', default: '60000' },
     },
   });
   if (!/^[1-9]\d*$/.test(values.steps)) throw new UsageError(`--steps must be a whole number, not ${values.steps}.`);
@@ -60,9 +60,10 @@ function options({ name, seed, scenes, steps, ...rates }: Stage, output: string)
     freeze: [],
     gradientCheckpointing: false,
     dropout: false, // scenes never come twice
+    betas: [0.9, 0.98], // gradients change fast at the beginning
     locationWeight: 0.3, // or outlines, which are long, would drown the words
-    validateEvery: 1000,
-    saveEvery: 250,
+    validateEvery: 2000,
+    saveEvery: 500,
     resume: true,
     onStep: record => printStep(name, steps, record),
     onValidation: printValidation,

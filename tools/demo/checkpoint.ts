@@ -12,8 +12,8 @@ import { demoTokenizer } from './tokenizer.ts';
 
 /** Florence-2, small in every dimension. Scenes come in endless supply, so nothing is dropped. */
 const demoShape: Shape = {
-  ...{ dimEmbed: [32, 64, 128, 192], heads: [1, 2, 4, 6], depths: [1, 1, 2, 1], strides: [4, 2, 2, 1], window: 8 },
-  ...{ dModel: 192, layers: 3, textHeads: 6, ffn: 768, maxPositions: 512, imageSize: SCENE_SIDE },
+  ...{ dimEmbed: [32, 64, 96, 128], heads: [1, 2, 3, 4], depths: [1, 1, 2, 1], strides: [4, 2, 2, 1], window: 8 },
+  ...{ dModel: 128, layers: 3, textHeads: 4, ffn: 512, maxPositions: 512, imageSize: SCENE_SIDE },
   ...{ dropout: 0, endBoost: 0 },
 };
 

@@ -61,6 +61,8 @@ function waves(table: Float32Array, width: number, { from, to, deviation }: Wave
 
 function deviationOf(name: string, shape: readonly number[]): number {
   if (/embed|shared/.test(name)) return 1 / Math.sqrt(shape[1]);
-  const gain = /\.conv[12]\.weight$/.test(name) ? 0.3 : 1; // their output is added to their input, four times a block
+  // What is added to its own input begins small: depthwise filters, and the end of each branch of the language model,
+  // whose norms come after the sum and would pass little of a gradient through many large branches.
+  const gain = /\.conv[12]\.weight$|^language_model.*(out_proj|fc2)\.weight$/.test(name) ? 0.3 : 1;
   return gain / Math.sqrt(elementCount(shape.slice(1)));
 }

@@ -11,7 +11,7 @@ export interface Stage extends Pick<TrainerOptions, 'learningRate' | 'schedule' 
   steps: number;
 }
 
-export const imagesPerStep = 16;
+export const imagesPerStep = 8;
 export const targetsPerImage = 4;
 
 /**
@@ -20,15 +20,15 @@ export const targetsPerImage = 4;
  */
 export const stages = (steps: number): Stage[] => [
   {
-    ...{ name: 'one-object', seed: TRAINING_SEEDS[0], scenes: { objects: 1 }, steps: 600 },
-    ...{ learningRate: 2e-4, schedule: 'constant', warmupSteps: 200 },
+    ...{ name: 'one-object', seed: TRAINING_SEEDS[0], scenes: { objects: 1 }, steps: 1500 },
+    ...{ learningRate: 1e-3, schedule: 'constant', warmupSteps: 150 },
   },
   {
     ...{ name: 'whole-scenes', seed: TRAINING_SEEDS[1], scenes: {}, steps },
-    ...{ learningRate: 2e-4, schedule: 'constant', warmupSteps: 0 },
+    ...{ learningRate: 7e-4, schedule: 'constant', warmupSteps: 0 },
   },
   {
-    ...{ name: 'cool-down', seed: TRAINING_SEEDS[2], scenes: {}, steps: 2000 },
-    ...{ learningRate: 2e-4, schedule: 'linear', warmupSteps: 0 },
+    ...{ name: 'cool-down', seed: TRAINING_SEEDS[2], scenes: {}, steps: 4000 },
+    ...{ learningRate: 7e-4, schedule: 'linear', warmupSteps: 0 },
   },
 ];

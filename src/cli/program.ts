@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { doctorCommand } from './doctor.ts';
+import { featuresCommand } from './features.ts';
 import { parityCommand } from './parity.ts';
 import { runCommand } from './run.ts';
 import { setupCommand } from './setup.ts';
@@ -21,6 +22,7 @@ export function createProgram(): Command {
     doctorCommand(),
     parityCommand(),
     verifyCommand(),
+    featuresCommand(),
   ]) {
     program.addCommand(command);
   }

@@ -1,0 +1,15 @@
+import * as assert from 'uvu/assert';
+
+/** Every number within `limit` times the largest expected one. */
+export function near(got: ArrayLike<number>, expected: ArrayLike<number>, limit: number, what: string): void {
+  assert.is(got.length, expected.length, `${what}: ${got.length} numbers, expected ${expected.length}`);
+  let [scale, worst, at] = [0, 0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    scale = Math.max(scale, Math.abs(expected[i]));
+    const off = Math.abs(got[i] - expected[i]);
+    if (!(off <= worst)) [worst, at] = [Number.isNaN(off) ? Infinity : off, i];
+  }
+  const text = `${what}: number ${at} is ${got[at]}, expected ${expected[at]}`;
+  assert.ok(scale > 0, `${what}: nothing but zeros expected`);
+  assert.ok(worst <= limit * scale, text);
+}

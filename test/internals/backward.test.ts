@@ -141,7 +141,12 @@ test('what the metric does not depend on has a gradient of zeros', async () => {
     const cut = model.addHook(`${decoder}.1.hook_resid_mid`, x => tf.ones(x.shape));
     const before = gradientsAt(model, question, logitOf(0, 5), `${decoder}.0.hook_mlp_out`);
     cut();
-    assert.ok(before.get(`${decoder}.0.hook_mlp_out`).dataSync().every(value => value === 0)); // biome-ignore format: one line
+    assert.ok(
+      before
+        .get(`${decoder}.0.hook_mlp_out`)
+        .dataSync()
+        .every(value => value === 0),
+    );
     cache.dispose();
     before.dispose();
   });
@@ -217,7 +222,8 @@ function languageRules(): Record<string, ChainRule> {
   for (const side of ['encoder', 'decoder']) {
     for (const layer of [0, 1]) {
       const at = `language_model.${side}.layers.${layer}`;
-      for (const p of ['q', 'k', 'v']) linear(`${at}.self_attn.${p}_proj`, `${at}.hook_resid_pre`, `${at}.self_attn.hook_${p}`); // biome-ignore format: one line
+      for (const p of ['q', 'k', 'v'])
+        linear(`${at}.self_attn.${p}_proj`, `${at}.hook_resid_pre`, `${at}.self_attn.hook_${p}`);
       linear(`${at}.self_attn.out_proj`, `${at}.self_attn.hook_z`, `${at}.hook_attn_out`);
       rules[`${at}.self_attn_layer_norm.bias`] = bias(`${at}.hook_resid_mid`);
       linear(`${at}.fc2`, `${at}.hook_post`, `${at}.hook_mlp_out`);
@@ -225,13 +231,17 @@ function languageRules(): Record<string, ChainRule> {
       if (side === 'encoder') continue;
       const cross = `${at}.encoder_attn`;
       linear(`${cross}.q_proj`, `${at}.hook_resid_mid`, `${cross}.hook_q`);
-      for (const p of ['k', 'v']) linear(`${cross}.${p}_proj`, 'language_model.encoder.layers.1.hook_resid_post', `${cross}.hook_${p}`); // biome-ignore format: one line
+      for (const p of ['k', 'v'])
+        linear(`${cross}.${p}_proj`, 'language_model.encoder.layers.1.hook_resid_post', `${cross}.hook_${p}`);
       linear(`${cross}.out_proj`, `${cross}.hook_z`, `${at}.hook_cross_attn_out`);
       rules[`${at}.encoder_attn_layer_norm.bias`] = bias(`${at}.hook_resid_mid_cross`);
     }
     rules[`language_model.${side}.embed_positions.weight`] = (_, gradients) => {
       const table = gradients.get(`language_model.${side}.hook_pos_embed`) as tf.Tensor2D; // [S, D], rows from 2 on
-      return tf.pad(table, [[2, 64 - table.shape[0]], [0, 0]]); // biome-ignore format: one line
+      return tf.pad(table, [
+        [2, 64 - table.shape[0]],
+        [0, 0],
+      ]);
     };
   }
   return rules;

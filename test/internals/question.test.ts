@@ -1,0 +1,275 @@
+/** One question under teacher forcing. */
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { UsageError } from '../../src/errors.ts';
+import { answerLogProb, logitDifference, logitOf } from '../../src/internals/metrics.ts';
+import { difference } from '../../src/internals/parity/compare.ts';
+import {
+  captureForced,
+  type ForcedOptions,
+  forcedLogits,
+  type PassStart,
+  Question,
+} from '../../src/internals/question.ts';
+import { withoutLeaks } from '../backend.ts';
+import { openDemo, street } from './look.ts';
+
+const model = await openDemo();
+const free = { maxNewTokens: 8, forcedBosTokenId: null, forcedEosTokenId: null, noRepeatNgramSize: 0 };
+const question = await Question.ask(model, street, '<CAPTION>', free);
+const T = question.answerIds.length;
+
+async function read(tensor: tf.Tensor): Promise<Float32Array> {
+  return (await tensor.data().finally(() => tensor.dispose())) as Float32Array;
+}
+const logits = (options?: ForcedOptions) => read(forcedLogits(model, question, options));
+const clean = await logits();
+
+test('its own answer is the greedy one, and its tensors have the shapes of one image', async () => {
+  const features = await model.encodeImage(street);
+  const [[{ ids, logProbs }]] = await model.generate([features], ['What does the image describe?'], {
+    ...free,
+    numBeams: 1,
+  });
+  const ended = ids.at(-1) === 2 ? ids.slice(1) : [...ids.slice(1), 2];
+  assert.equal(question.answerIds, ended);
+  assert.equal(question.decoderIds, [2, ...ended.slice(0, -1)]);
+  assert.equal(question.imageSize, { width: 768, height: 512 });
+  assert.equal(question.promptIds, model.tokenizer.encode('What does the image describe?'));
+  assert.equal(question.pixels.shape, [1, 96, 96, 3]);
+  assert.equal(question.features.shape, [1, 10, 80]);
+  assert.equal(question.memory.shape, [1, 10 + question.promptIds.length, 80]);
+  assert.is(difference(await question.features.data(), await features.tensor.data()).maxAbs, 0);
+  const cells = [0, 1, 2].flatMap(row => [0, 1, 2].map(column => `${row},${column}`));
+  assert.equal(question.positions, ['mean', ...cells, ...model.tokenizer.tokenTexts(question.promptIds)]);
+  assert.is(question.positions.length, question.memory.shape[1]);
+
+  // One pass over all positions says what the generation said step by step.
+  const V = clean.length / T;
+  logProbs.forEach((logProb, t) => {
+    const row = clean.subarray(t * V, (t + 1) * V);
+    const highest = row.reduce((a, b) => Math.max(a, b));
+    assert.is(row[ids[t + 1]], highest, `position ${t}`);
+    const own = highest - Math.log(row.reduce((sum, x) => sum + Math.exp(x - highest), 0)) - highest;
+    assert.ok(Math.abs(own - logProb) < 1e-4, `position ${t}: ${own}, in the generation ${logProb}`);
+  });
+  const total = await read(tf.tidy(() => answerLogProb()(forcedLogits(model, question), question)));
+  const said = logProbs.reduce((a, b) => a + b);
+  if (ids.at(-1) === 2) assert.ok(Math.abs(total[0] - said) < 1e-4);
+  else assert.ok(total[0] < said, 'the end costs something');
+  features.dispose();
+});
+
+for (const [what, answer, expected] of [
+  ['a text', 'A car', [0, ...model.tokenizer.encode('A car', { addSpecialTokens: false }), 2]],
+  ['a text with locations', 'car<loc_10><loc_999>', model.tokenizer.encode('car<loc_10><loc_999>')],
+  ['an empty text', '', [0, 2]],
+  ['ids', [0, 5, 6, 2], [0, 5, 6, 2]],
+  ['ids without an end', [0, 5, 6], [0, 5, 6, 2]],
+  ['ids as generate returns them', [2, 0, 5, 6, 2], [0, 5, 6, 2]],
+  ['no ids', [], [2]],
+] as [string, string | number[], number[]][]) {
+  test(`an answer may be given: ${what}`, async () => {
+    await withoutLeaks(async () => {
+      const given = await Question.ask(model, street, '<CAPTION>', { answer });
+      assert.equal(given.answerIds, expected);
+      assert.equal(given.decoderIds, [2, ...expected.slice(0, -1)]);
+      given.dispose();
+    });
+  });
+}
+
+test('a task is asked as `run` asks it', async () => {
+  await withoutLeaks(async () => {
+    const region = await Question.ask(model, street, '<REGION_TO_OCR>', { box: [0, 0, 768, 512], answer: '' });
+    assert.match(model.tokenizer.decode(region.promptIds), /<loc_0><loc_0><loc_999><loc_999>/);
+    const own = await Question.ask(model, street, 'How many?', { answer: '' });
+    assert.equal(own.promptIds, model.tokenizer.encode('How many?'));
+    region.dispose();
+    own.dispose();
+    const error = await Question.ask(model, street, '<REGION_TO_OCR>').catch(error => error);
+    assert.instance(error, UsageError);
+  });
+});
+
+test('it is asked without hooks, whatever hooks there are', async () => {
+  await withoutLeaks(async () => {
+    const hooked = await model.withHooks([['**', x => tf.zerosLike(x)]], () =>
+      Question.ask(model, street, '<CAPTION>', free),
+    );
+    assert.equal(hooked.answerIds, question.answerIds);
+    for (const part of ['features', 'memory'] as const) {
+      assert.is(difference(await hooked[part].data(), await question[part].data()).maxAbs, 0, part);
+    }
+    hooked.dispose();
+  });
+});
+
+for (const from of ['pixels', 'features', 'memory'] as const) {
+  for (const rows of [1, 3]) {
+    test(`${rows} rows from ${from}: the same logits`, async () => {
+      const V = model.config.text.vocabSize;
+      await withoutLeaks(async () => {
+        const made = forcedLogits(model, question, { rows, from });
+        assert.equal(made.shape, [rows, T, V]);
+        const values = await read(made);
+        for (let row = 0; row < rows; row++) {
+          const { relative } = difference(values.subarray(row * T * V, (row + 1) * T * V), clean);
+          assert.ok(relative < 1e-5, `row ${row}: ${relative}`);
+        }
+      });
+    });
+  }
+}
+
+for (const [point, from] of [
+  ['vision_tower.convs.0.hook_embed', 'pixels'],
+  ['multi_modal_projector.hook_pooled', 'pixels'],
+  ['language_model.encoder.hook_embed', 'features'],
+  ['language_model.encoder.layers.1.hook_mlp_out', 'features'],
+  ['language_model.decoder.layers.0.encoder_attn.hook_k', 'memory'],
+  ['hook_logits', 'memory'],
+] as [string, PassStart][]) {
+  test(`a pass begins late enough, but before a hook at ${point}`, async () => {
+    await withoutLeaks(async () => {
+      const hooks = [[point, (x: tf.Tensor) => tf.square(x)]] as const;
+      const [byDefault, begun] = await starts(() => model.withHooks(hooks, () => logits()));
+      assert.is(begun, from);
+      const whole = await model.withHooks(hooks, () => logits({ from: 'pixels' }));
+      assert.ok(difference(byDefault, whole).relative < 1e-5);
+      assert.ok(difference(byDefault, clean).relative > 1e-4, 'the hook has changed nothing');
+    });
+  });
+}
+
+/** Where a pass begins, by the parts of the network that it calls. */
+async function starts<T>(run: () => Promise<T>): Promise<[T, PassStart]> {
+  const network = model.model;
+  let begun: PassStart = 'memory';
+  const { encodeImage, encodePrompt } = network;
+  network.encodePrompt = (...given) => {
+    if (begun === 'memory') begun = 'features';
+    return encodePrompt.apply(network, given);
+  };
+  network.encodeImage = (...given) => {
+    begun = 'pixels';
+    return encodeImage.apply(network, given);
+  };
+  try {
+    return [await run(), begun];
+  } finally {
+    Object.assign(network, { encodeImage, encodePrompt });
+  }
+}
+
+test('a pass from memory does not meet hooks before it', async () => {
+  const hooks = [['vision_tower.**', (x: tf.Tensor) => tf.zerosLike(x)]] as const;
+  const same = await withoutLeaks(() => model.withHooks(hooks, () => logits({ from: 'memory' })));
+  assert.ok(difference(same, clean).relative < 1e-5);
+});
+
+test('hooks may treat each row in another way', async () => {
+  await withoutLeaks(async () => {
+    const point = 'language_model.decoder.layers.1.hook_mlp_out';
+    const ablate = (x: tf.Tensor) => tf.mul(x, tf.tensor([1, 0, 1], [3, 1, 1]));
+    const rows = await model.withHooks([[point, ablate]], () => logits({ rows: 3 }));
+    const alone = await model.withHooks([[point, x => tf.zerosLike(x)]], () => logits());
+    const size = clean.length;
+    [clean, alone, clean].forEach((want, row) => {
+      assert.ok(difference(rows.subarray(row * size, (row + 1) * size), want).relative < 1e-5, `row ${row}`);
+    });
+    assert.ok(difference(alone, clean).relative > 1e-2);
+  });
+});
+
+test('other images may be put in', async () => {
+  await withoutLeaks(async () => {
+    const two = tf.tidy(() => tf.concat([question.pixels, tf.zerosLike(question.pixels)])) as tf.Tensor4D;
+    const made = await logits({ pixels: two });
+    const blank = tf.zerosLike(question.pixels);
+    const alone = await logits({ pixels: blank });
+    assert.ok(difference(made.subarray(0, clean.length), clean).relative < 1e-5);
+    assert.ok(difference(made.subarray(clean.length), alone).relative < 1e-5);
+    assert.ok(difference(alone, clean).relative > 1e-3);
+    assert.throws(
+      () => forcedLogits(model, question, { pixels: two, rows: 3 }),
+      /Images \[2,96,96,3\] were given for 3 rows/,
+    );
+    assert.throws(() => forcedLogits(model, question, { pixels: two, from: 'memory' }), /from memory/);
+    assert.throws(() => forcedLogits(model, question, { rows: 0 }), /rows must be/);
+    tf.dispose([two, blank]);
+  });
+});
+
+test('metrics are what they say', async () => {
+  await withoutLeaks(async () => {
+    const V = model.config.text.vocabSize;
+    const made = (metric: ReturnType<typeof logitOf>) =>
+      read(tf.tidy(() => metric(forcedLogits(model, question, { rows: 2 }), question)));
+    const close = (got: Float32Array, want: number) =>
+      got.every(value => Math.abs(value - want) < 1e-4 * Math.abs(want) + 1e-4);
+    assert.ok(close(await made(logitOf(1, 700)), clean[V + 700]));
+    assert.ok(close(await made(logitDifference(2, 5, 9)), clean[2 * V + 5] - clean[2 * V + 9]));
+    const total = question.answerIds.reduce((sum, id, t) => {
+      const row = clean.subarray(t * V, (t + 1) * V);
+      return sum + row[id] - Math.log(row.reduce((all, x) => all + Math.exp(x), 0));
+    }, 0);
+    const got = await made(answerLogProb());
+    assert.is(got.length, 2);
+    assert.ok(close(got, total), `${got}, expected ${total}`);
+  });
+});
+
+test('a capture has the points asked for, an empty one none, a wrong one is an error with the nearest name', async () => {
+  const point = 'language_model.decoder.layers.0.hook_mlp_out';
+  await withoutLeaks(() => {
+    const cache = captureForced(model, question, [point, 'multi_modal_projector.*']);
+    assert.equal(cache.names.slice(-1), [point]);
+    assert.is(cache.names.length, 6);
+    assert.equal(cache.steps(point), []);
+    cache.dispose();
+    const empty = captureForced(model, question, []);
+    assert.equal(empty.names, []);
+    for (const [wrong, message] of [
+      ['language_model.decoder.layers.0.hook_mlp', new RegExp(`Did you mean ${point}\\?`)],
+      [/layers\.9/, /is named \/layers\\\.9\//],
+      [() => false, /passes the given test/],
+      [[point, 'hook_logit'], /Did you mean hook_logits\?/],
+    ] as const) {
+      assert.throws(
+        () => captureForced(model, question, wrong),
+        (error: Error) => error instanceof UsageError && message.test(error.message),
+      );
+    }
+    assert.throws(
+      () => captureForced(model, question, 'vision_tower.convs.0.hook_embed', { from: 'memory' }),
+      /No hook point of this run/,
+    );
+  });
+});
+
+test('hookPoints lists every point of a pass with its shape, in order', async () => {
+  await withoutLeaks(async () => {
+    const points = await model.hookPoints(street, '<CAPTION>', free);
+    const cache = captureForced(model, question, '**', { from: 'pixels' });
+    assert.equal(
+      points.map(({ name }) => name),
+      cache.names,
+    );
+    for (const { name, shape } of points) assert.equal(shape, cache.shape(name), name);
+    assert.equal(points[0], { name: 'vision_tower.convs.0.hook_embed', shape: [1, 24, 24, 32] });
+    assert.equal(points.at(-1), { name: 'hook_logits', shape: [1, T, model.config.text.vocabSize] });
+    cache.dispose();
+  });
+});
+
+test('all that a question keeps goes with it', async () => {
+  const before = tf.memory().numTensors;
+  const another = await Question.ask(model, street, '<OD>', free);
+  assert.is(tf.memory().numTensors, before + 3);
+  another.dispose();
+  assert.is(tf.memory().numTensors, before);
+});
+
+test.run();

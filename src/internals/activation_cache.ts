@@ -241,7 +241,8 @@ function checkHead(point: string, shape: number[], head: number): void {
   }
 }
 
-async function floats(tensor: tf.Tensor): Promise<Float32Array> {
+/** The values of a tensor. */
+export async function floats(tensor: tf.Tensor): Promise<Float32Array> {
   const values = await tensor.data();
   return values instanceof Float32Array ? values : Float32Array.from(values);
 }

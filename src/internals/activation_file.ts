@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { SafetensorsStream } from '../weights/safetensors_stream.ts';
-import { ActivationCache, tensorName } from './activation_cache.ts';
+import { ActivationCache, floats, tensorName } from './activation_cache.ts';
 import type { ActivationSink } from './capture.ts';
 
 /** Moves activations to a safetensors file as they come. For Node. */
@@ -45,8 +45,7 @@ export class ActivationFile implements ActivationSink {
 
   private async move(name: string, step: number | undefined, tensor: tf.Tensor): Promise<void> {
     try {
-      const values = await tensor.data();
-      this.stream.append(tensorName(name, step), tensor.shape, Float32Array.from(values));
+      this.stream.append(tensorName(name, step), tensor.shape, await floats(tensor));
       this.stored.putStored(name, step, tensor.shape);
     } finally {
       tensor.dispose();

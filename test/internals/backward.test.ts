@@ -1,10 +1,8 @@
 /** Gradients at hook points: by differences, and by the chain rule against PyTorch's gradients of parameters. */
-import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
-import { Florence2 } from '../../src/florence2.ts';
 import { ActivationCache } from '../../src/internals/activation_cache.ts';
 import { gradientsAt, gradientsOfPass } from '../../src/internals/backward.ts';
 import { Capture } from '../../src/internals/capture.ts';
@@ -17,11 +15,10 @@ import { trainableParameters } from '../../src/training/trainable.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { hasReference, reference } from '../reference.ts';
 import { readTensors } from '../training/tensors.ts';
+import { openTiny, street } from './look.ts';
 import { openSubject } from './subject.ts';
 
-const demo = fileURLToPath(new URL('../../weights/demo', import.meta.url));
-const street = fileURLToPath(new URL('../../docs/pictures/street.jpg', import.meta.url));
-const model = await Florence2.load(demo, { backend: testBackend, imageSize: 96 });
+const model = await openTiny();
 const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A green car' });
 const decoder = 'language_model.decoder.layers';
 const noVision = testBackend === 'wasm';

@@ -13,9 +13,9 @@ import {
   Question,
 } from '../../src/internals/question.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openDemo, street } from './look.ts';
+import { openTiny, street } from './look.ts';
 
-const model = await openDemo();
+const model = await openTiny();
 const free = { maxNewTokens: 8, forcedBosTokenId: null, forcedEosTokenId: null, noRepeatNgramSize: 0 };
 const question = await Question.ask(model, street, '<CAPTION>', free);
 const T = question.answerIds.length;

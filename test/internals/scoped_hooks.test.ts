@@ -7,9 +7,9 @@ import type { StepFilter } from '../../src/internals/hook_filter.ts';
 import { HookRegistry, noHooks, type ScopedHook } from '../../src/internals/hooks.ts';
 import { forcedLogits, Question } from '../../src/internals/question.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openDemo, street } from './look.ts';
+import { openTiny, street } from './look.ts';
 
-const model = await openDemo();
+const model = await openTiny();
 const features = await model.encodeImage(street);
 const prompt = 'What does the image describe?';
 const free = { numBeams: 1, maxNewTokens: 6, forcedBosTokenId: null, forcedEosTokenId: null, noRepeatNgramSize: 0 };

@@ -43,3 +43,11 @@ export function runCommand(command: string, folder: string, ...more: string[]): 
     child.on('close', code => done({ code, output }));
   });
 }
+
+/** The `ts` blocks of one section of a page as one program, which imports this repository's sources. */
+export function programOf(page: string, section: string): string {
+  const text = readFileSync(join(root, page), 'utf8');
+  const part = text.split(/^(?=## )/m).find(part => part.startsWith(`## ${section}\n`)) ?? '';
+  const blocks = [...part.matchAll(/^```ts\n(.*?)^```/gms)].map(([, block]) => block);
+  return blocks.join('\n').replaceAll("'florence2-tfjs'", JSON.stringify(join(root, 'src/index.ts')));
+}

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
+import { type HookFilter, matcher } from './hook_filter.ts';
 import { type Activation, toDumpLayout } from './parity/compare.ts';
 import { dumpForm, dumpPoint } from './parity/points.ts';
 
@@ -120,23 +121,27 @@ export class ActivationCache {
    * Reads what `save` wrote, or what a run moved to its `file`, or a dump of PyTorch's activations as reference folders
    * have them: names become those of hook points, maps [B, H, W, C].
    *
+   * @param names points to read. Default: all
    * @throws Florence2Error when the file cannot be read
    */
-  static async load(file: string): Promise<ActivationCache> {
+  static async load(file: string, names: HookFilter = '**'): Promise<ActivationCache> {
     const { openSafetensors } = await import('../weights/safetensors.ts');
     const source = await openSafetensors(file);
     const cache = new ActivationCache();
+    const wanted = matcher(names);
     try {
       for (const { name, shape } of source.tensors.values()) {
         const [, base, step] = /^(.*?)(?:@(\d+))?$/s.exec(name)!;
-        const values = await source.readFloat32(name);
         const dumped = dumpPoint(base);
+        const point = dumped?.point ?? base;
+        if (!wanted(point)) continue;
+        const values = await source.readFloat32(name);
         const tensor = tf.tidy(() => {
           const stored = tf.tensor(values, shape, 'float32');
           const isMap = dumped?.layout === 'channels first' && stored.rank === 4;
           return isMap ? tf.transpose(stored, [0, 2, 3, 1]) : stored;
         });
-        cache.put(dumped?.point ?? base, step === undefined ? undefined : Number(step), tensor);
+        cache.put(point, step === undefined ? undefined : Number(step), tensor);
       }
       return cache;
     } catch (error) {

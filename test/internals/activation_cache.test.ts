@@ -116,7 +116,7 @@ test('with beams every step has a row for each', async () => {
   await withoutLeaks(async () => {
     const { cache } = await run({ ...free, numBeams: 3, names: ['hook_logits', cross], steps: [0, 2] });
     assert.equal(cache.shape('hook_logits', { step: 2 }), [3, 1, V]);
-    assert.equal(cache.shape(`${decoder}.1.encoder_attn.hook_pattern`, { step: 2 }), [1, 4, 3, S]); // beams ask together
+    assert.equal(cache.shape(`${decoder}.1.encoder_attn.hook_pattern`, { step: 2 }), [3, 4, 1, S]);
     cache.dispose();
   });
 });
@@ -236,6 +236,9 @@ test('a cache is saved and loaded with its names, steps and values', async () =>
     assert.equal(stored.tensors.get(`${pattern}@3`)?.shape, [1, 4, 1, S]);
     assert.ok(stored.tensors.has('multi_modal_projector.hook_pooled'));
     assert.is(stored.tensors.size, 1 + 2 * 3);
+    const part = await ActivationCache.load(file, '**.layers.1.**');
+    assert.equal(part.names, [`${decoder}.1.encoder_attn.hook_pattern`]);
+    part.dispose();
     await stored.close();
     loaded.dispose();
     cache.dispose();

@@ -17,6 +17,15 @@ export type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
 export { ImageFeatures } from './image_features.ts';
 export { ActivationCache, type ActivationPart } from './internals/activation_cache.ts';
 export { gradientsAt } from './internals/backward.ts';
+export {
+  type DiffOptions,
+  type DiffReport,
+  type DiffRow,
+  diffRuns,
+  type ImageDiff,
+  type RunAnswer,
+  type RunSpec,
+} from './internals/diff.ts';
 export { type FeatureOptions, FeatureReader } from './internals/features.ts';
 export type { HookPointShape } from './internals/hook_points.ts';
 export {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { diffCommand } from './diff.ts';
 import { doctorCommand } from './doctor.ts';
 import { featuresCommand } from './features.ts';
 import { parityCommand } from './parity.ts';
@@ -22,6 +23,7 @@ export function createProgram(): Command {
     doctorCommand(),
     parityCommand(),
     verifyCommand(),
+    diffCommand(),
     featuresCommand(),
   ]) {
     program.addCommand(command);

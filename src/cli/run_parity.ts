@@ -15,6 +15,6 @@ export async function runParity(dir: string, { backend, training, json }: Parity
 }
 
 /** JSON has no word for infinity; null would pass for "none". */
-function finiteNumbers(_key: string, value: unknown): unknown {
+export function finiteNumbers(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
 }

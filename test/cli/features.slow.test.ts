@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { writeRandomCheckpoint } from '../../tools/random_checkpoint.ts';
 import { pythonLacks, runPython } from '../tools/python.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 import { florence2 } from './florence2.ts';
 
-const demo = fileURLToPath(new URL('../../weights/demo', import.meta.url));
 const pictures = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
 const lack = pythonLacks(['numpy', 'safetensors']);
 if (lack) console.log(`What features writes is not read by numpy: ${lack}.`);
@@ -28,6 +28,8 @@ print(json.dumps(dict(dtype=str(whole.dtype), shape=whole.shape, order=bool(whol
 
 (lack ? test.skip : test)('numpy and safetensors read one and the same array, and its mean', async () => {
   const folder = temporaryFolder();
+  const checkpoint = join(folder, 'checkpoint');
+  await writeRandomCheckpoint(checkpoint, { shape: 'tiny' });
   const at = 'vision_tower.blocks.3.0.channel_block.hook_resid_post'; // [H, W, C]
   for (const [file, pool] of [
     ['whole.npy', 'none'],
@@ -35,7 +37,7 @@ print(json.dumps(dict(dtype=str(whole.dtype), shape=whole.shape, order=bool(whol
     ['pooled.npy', 'mean'],
   ]) {
     // biome-ignore format: one line
-    const args = ['-m', demo, '-b', 'wasm', '--at', at, '--pool', pool, '-o', join(folder, file)];
+    const args = ['-m', checkpoint, '-b', 'wasm', '--at', at, '--pool', pool, '-o', join(folder, file)];
     const { code, stderr } = await florence2('features', pictures, ...args);
     assert.is(code, 0, stderr);
   }

@@ -5,20 +5,22 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { npyHeader } from '../../src/internals/npy.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { writeRandomCheckpoint } from '../../tools/random_checkpoint.ts';
 import { near } from '../internals/near.ts';
 import { withoutLeaks } from '../leaks.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 import { florence2 } from './florence2.ts';
 
-const demo = fileURLToPath(new URL('../../weights/demo', import.meta.url));
 const pictures = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
 const names = readdirSync(pictures).sort().map(name => join(pictures, name)); // biome-ignore format: one line
 const root = temporaryFolder();
+const checkpoint = join(root, 'checkpoint');
+await writeRandomCheckpoint(checkpoint, { shape: 'tiny', seed: 7 });
 const point = 'multi_modal_projector.hook_image_features';
 
 /** What is tested is the command: one backend is enough. */
 const features = (out: string, ...args: string[]) =>
-  withoutLeaks(() => florence2('features', '-m', demo, '-b', 'wasm', '-o', join(root, out), ...args));
+  withoutLeaks(() => florence2('features', '-m', checkpoint, '-b', 'wasm', '-o', join(root, out), ...args));
 
 const readNpy = (name: string): { header: Buffer; values: Float32Array } => {
   const bytes = readFileSync(join(root, name));

@@ -7,13 +7,16 @@ import { decodeImage } from '../../src/image/decode.ts';
 import { type FeatureOptions, FeatureReader } from '../../src/internals/features.ts';
 import type { Activation } from '../../src/internals/parity/compare.ts';
 import { captureForced, Question } from '../../src/internals/question.ts';
+import { writeRandomCheckpoint } from '../../tools/random_checkpoint.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
+import { temporaryFolder } from '../weights/temporary.ts';
 import { near } from './near.ts';
 
-const folder = fileURLToPath(new URL('../../weights/demo', import.meta.url));
 const pictures = ['sign', 'street'].map(name =>
   fileURLToPath(new URL(`../../docs/pictures/${name}.jpg`, import.meta.url)),
 );
+const folder = temporaryFolder();
+await writeRandomCheckpoint(folder, { shape: 'tiny', seed: 7 });
 const model = await Florence2.load(folder, { backend: testBackend });
 const images = await Promise.all(pictures.map(picture => decodeImage(picture)));
 const test = suite('features');

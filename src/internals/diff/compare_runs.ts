@@ -1,0 +1,178 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Florence2Error } from '../../errors.ts';
+import { Florence2 } from '../../florence2.ts';
+import { readAdapterConfig } from '../../training/read_adapter.ts';
+import { openSafetensors } from '../../weights/safetensors.ts';
+import {
+  DIFF_TOLERANCE,
+  type DiffOptions,
+  type DiffReport,
+  type DiffRow,
+  type ImageDiff,
+  type RunAnswer,
+  type RunSpec,
+} from '../diff.ts';
+import { captureForced, Question } from '../question.ts';
+import { comparable, comparePoint, onlyIn, otherShape } from './compare_point.ts';
+import { type Point, passesOver, pointsOf } from './points.ts';
+
+/** What run A leaves of one image. */
+interface Recorded {
+  readonly image: string;
+  readonly points: Point[];
+  /** The points of each pass, and the file that holds their activations. */
+  readonly passes: { names: string[]; file: string }[];
+  readonly answer: RunAnswer;
+}
+
+/** See `diffRuns` in ../diff.ts. */
+export async function compareRuns(a: RunSpec, b: RunSpec, images: string[], options: DiffOptions): Promise<DiffReport> {
+  const { tolerance = DIFF_TOLERANCE } = options;
+  for (const { adapter } of [a, b]) if (adapter !== undefined) await readAdapterConfig(adapter);
+  const folder = await mkdtemp(join(tmpdir(), 'florence2-diff-'));
+  try {
+    const recorded = await withRun(a, options, async model => {
+      const ofImages: Recorded[] = [];
+      for (const [i, image] of images.entries()) {
+        ofImages.push(await record(model, image, options, pass => join(folder, `${i}-${pass}.safetensors`)));
+      }
+      return { ofImages, ranOn: model.backend };
+    });
+    const compared = await withRun(b, options, async model => {
+      const ofImages: ImageDiff[] = [];
+      for (const one of recorded.ofImages) {
+        ofImages.push(await compare(model, one, options, tolerance));
+        options.onImage?.(ofImages.at(-1)!);
+        await Promise.all(one.passes.map(({ file }) => rm(file, { force: true })));
+      }
+      return { ofImages, ranOn: model.backend };
+    });
+    return {
+      a: { ...a, ranOn: recorded.ranOn },
+      b: { ...b, ranOn: compared.ranOn },
+      tolerance,
+      images: compared.ofImages,
+      within: compared.ofImages.every(({ rows }) => rows.every(({ departs }) => !departs)),
+    };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The adapter stays beside the weights, as it was trained: merging rounds. */
+async function withRun<T>(
+  { model: source, adapter, backend, revision, imageSize }: RunSpec,
+  { onProgress }: DiffOptions,
+  body: (model: Florence2) => Promise<T>,
+): Promise<T> {
+  const model = await Florence2.load(source, { backend, revision, imageSize, onProgress });
+  try {
+    if (adapter !== undefined) await model.loadAdapter(adapter);
+    return await body(model);
+  } finally {
+    model.dispose();
+  }
+}
+
+const ask = (model: Florence2, image: string, options: DiffOptions, answer?: readonly number[]): Promise<Question> => {
+  const { task, text, box, maxNewTokens, applyOrientation, maxPixels, signal } = options;
+  return Question.ask(model, image, task, {
+    ...{ text, box, applyOrientation, maxPixels, signal },
+    ...(answer ? { answer } : { maxNewTokens }),
+  });
+};
+
+async function record(
+  model: Florence2,
+  image: string,
+  options: DiffOptions,
+  fileOf: (pass: number) => string,
+): Promise<Recorded> {
+  const question = await ask(model, image, options);
+  try {
+    const points = pointsOf(model, question, options.at);
+    if (points.length === 0) captureForced(model, question, options.at!).dispose(); // says which name was meant
+    const passes = passesOver(points).map((names, i) => ({ names, file: fileOf(i) }));
+    for (const { names, file } of passes) {
+      options.signal?.throwIfAborted();
+      const cache = captureForced(model, question, names);
+      await cache.save(file).finally(() => cache.dispose());
+    }
+    return { image, points, passes, answer: answerOf(model, question) };
+  } finally {
+    question.dispose();
+  }
+}
+
+async function compare(
+  model: Florence2,
+  recorded: Recorded,
+  options: DiffOptions,
+  tolerance: number,
+): Promise<ImageDiff> {
+  const { image, answer } = recorded;
+  const own = await ask(model, image, options);
+  const ownAnswer = answerOf(model, own);
+  const sameAnswer = ownAnswer.ids.join() === answer.ids.join();
+  if (!sameAnswer) own.dispose();
+  const { vocabSize } = model.config.text;
+  if (answer.ids.some(id => id >= vocabSize)) {
+    throw new Florence2Error(`A's answer about ${image} has tokens beyond B's vocabulary of ${vocabSize}.`);
+  }
+  const question = sameAnswer ? own : await ask(model, image, options, answer.ids);
+  try {
+    const rows = markFirst(await comparePoints(model, question, recorded, options), tolerance);
+    return { image, rows, answers: { a: answer, b: ownAnswer }, sameAnswer };
+  } finally {
+    question.dispose();
+  }
+}
+
+function answerOf({ tokenizer }: Florence2, { answerIds }: Question): RunAnswer {
+  const text = tokenizer.decode(answerIds).replaceAll(/<\/?s>|<pad>/g, '');
+  return { ids: [...answerIds], text };
+}
+
+type Measured = Omit<DiffRow, 'departs' | 'firstDeparture'>;
+
+/** In A's order; what B has besides comes last. */
+async function comparePoints(
+  model: Florence2,
+  question: Question,
+  { points, passes }: Recorded,
+  options: DiffOptions,
+): Promise<Measured[]> {
+  const ofA = new Map(points.map(point => [point.name, point]));
+  const ofB = new Map(pointsOf(model, question, options.at).map(point => [point.name, point]));
+  const rows: Measured[] = [];
+  for (const { names, file } of passes) {
+    options.signal?.throwIfAborted();
+    const both = names.filter(name => ofB.has(name) && comparable(ofA.get(name)!, ofB.get(name)!));
+    const dump = await openSafetensors(file);
+    const cache = both.length > 0 ? captureForced(model, question, both) : undefined;
+    try {
+      for (const a of names.map(name => ofA.get(name)!)) {
+        const b = ofB.get(a.name);
+        if (!b) rows.push(onlyIn('A', a));
+        else if (!cache?.has(a.name)) rows.push(otherShape(a, b));
+        else {
+          const { values } = await cache.array(a.name);
+          rows.push(comparePoint(a, await dump.readFloat32(a.name), b, values));
+        }
+      }
+    } finally {
+      cache?.dispose();
+      await dump.close();
+    }
+  }
+  const added = [...ofB.values()].filter(({ name }) => !ofA.has(name));
+  return [...rows, ...added.map(point => onlyIn('B', point))];
+}
+
+function markFirst(rows: Measured[], tolerance: number): DiffRow[] {
+  const departs = rows.map(({ relative }) => !(relative <= tolerance));
+  const first = departs.indexOf(true);
+  return rows.map((row, i) => ({ ...row, departs: departs[i], firstDeparture: i === first }));
+}

@@ -34,6 +34,8 @@ export interface Hooks {
   at<T extends tf.Tensor>(leaf: string, activation: T): T;
   /** The hooks of a child module; of this one for ''. */
   in(module: string): Hooks;
+  /** The same hooks where an activation lies otherwise than hooks are to see it. */
+  seen(view: View): Hooks;
   /**
    * Runs a block of the network, with the hooks of the module `in(module)` that it belongs to. Blocks are what gradient
    * checkpointing computes a second time, so `inputs` are all tensors that `forward` uses beside its parameters, and
@@ -44,6 +46,12 @@ export interface Hooks {
     forward: (h: Hooks, ...inputs: X) => Y,
     ...inputs: X
   ): Y;
+}
+
+/** Another form of an activation for hooks, and the way back. It is made where a hook asks for the point. */
+export interface View {
+  show(activation: tf.Tensor): tf.Tensor;
+  restore(shown: tf.Tensor): tf.Tensor;
 }
 
 export type BlockInputs = (tf.Tensor | null)[];
@@ -59,6 +67,7 @@ export type BlockRunner = (
 export const noHooks: Hooks = {
   at: (_leaf, activation) => activation,
   in: () => noHooks,
+  seen: () => noHooks,
   block: (_module, forward, ...inputs) => forward(noHooks, ...inputs),
 };
 
@@ -121,11 +130,16 @@ class ScopedHooks implements Hooks {
     private readonly entries: ReadonlySet<Entry>,
     private readonly step: number | undefined,
     private readonly runBlock: BlockRunner | undefined,
+    private readonly view?: View,
   ) {}
 
   in(module: string): ScopedHooks {
     if (module === '') return this;
-    return new ScopedHooks(this.join(module), this.entries, this.step, this.runBlock);
+    return new ScopedHooks(this.join(module), this.entries, this.step, this.runBlock, this.view);
+  }
+
+  seen(view: View): ScopedHooks {
+    return new ScopedHooks(this.path, this.entries, this.step, this.runBlock, view);
   }
 
   block<X extends BlockInputs, Y extends tf.Tensor>(
@@ -140,19 +154,23 @@ class ScopedHooks implements Hooks {
 
   at<T extends tf.Tensor>(leaf: string, activation: T): T {
     const name = this.join(leaf);
-    let current = activation;
+    let shown: tf.Tensor | undefined;
+    let current: tf.Tensor | undefined;
     for (const entry of this.entries) {
       if (!entry.runsAt(this.step) || !entry.matches(name)) continue;
+      shown ??= this.view ? this.view.show(activation) : activation;
+      current ??= shown;
       const replacement = entry.fn(current, this.step === undefined ? { name } : { name, step: this.step });
       if (!replacement) continue;
-      if (String(replacement.shape) !== String(activation.shape)) {
+      if (String(replacement.shape) !== String(shown.shape)) {
         throw new Florence2Error(
-          `The hook at ${name} returned shape [${replacement.shape}]; the activation there is [${activation.shape}].`,
+          `The hook at ${name} returned shape [${replacement.shape}]; the activation there is [${shown.shape}].`,
         );
       }
-      current = replacement as T;
+      current = replacement;
     }
-    return current;
+    if (!current || current === shown) return activation;
+    return (this.view ? this.view.restore(current) : current) as T;
   }
 
   private join(name: string): string {

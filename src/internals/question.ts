@@ -157,7 +157,9 @@ export function forcedLogits(model: Florence2, question: Question, options: Forc
           : repeat(question.features, rows); // [rows, 1 + N, D]
       return network.encodePrompt(features, ids(question.promptIds), null, h).states;
     };
-    const states = from === 'memory' ? repeat(question.memory, rows) : encode(); // [rows, S, D]
+    // Rows may share one memory, and the keys and values made of it, where no hook changes them row by row.
+    const ownKeys = hooks.meets(keyPoints(network.config.text.decoderLayers));
+    const states = from === 'memory' ? repeat(question.memory, ownKeys ? rows : 1) : encode(); // [rows or 1, S, D]
     return network.logits(ids(question.decoderIds), { states, mask: null }, h);
   });
 }
@@ -186,6 +188,11 @@ export function captureForced(
     capture.stop();
   }
 }
+
+const keyPoints = (layers: number): string[] =>
+  Array.from({ length: layers }, (_, layer) =>
+    ['hook_k', 'hook_v'].map(leaf => `language_model.decoder.layers.${layer}.encoder_attn.${leaf}`),
+  ).flat();
 
 /** The last place to begin at for which no hook would have run before. */
 function latestStart(hooks: HookRegistry, { passed }: Question): PassStart {

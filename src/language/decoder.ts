@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TextConfig } from '../config.ts';
 import { Florence2Error } from '../errors.ts';
-import type { Hooks } from '../internals/hooks.ts';
+import type { Hooks, View } from '../internals/hooks.ts';
 import { Embedding, LayerNorm, Linear } from '../nn/layers.ts';
 import { gelu } from '../nn/ops.ts';
 import type { Params } from '../nn/params.ts';
@@ -121,10 +121,35 @@ class DecoderLayer {
     });
   }
 
-  /** Cross-attention. Beams of one image ask as if they were more tokens of one row: x as [B, beams · T, D]. */
+  /**
+   * Cross-attention. Rows that share a memory, as the beams of one image do, ask as if they were more tokens of one row:
+   * x as [B, rows / B · T, D]. Hooks see them as rows.
+   */
   private readMemory(x: tf.Tensor3D, memory: Memory, cache: LayerCache | null, h: Hooks): tf.Tensor3D {
+    const [rows, , D] = x.shape;
     const keys = cache ? cache.cross : this.encoderAttn.keyValue(memory.states, h); // [B, heads, S, d]
-    const asking = tf.reshape(x, [keys.key.shape[0], -1, x.shape[2]]) as tf.Tensor3D;
-    return tf.reshape(this.encoderAttn.forward(asking, keys, memory.mask, h), x.shape);
+    const B = keys.key.shape[0];
+    const asking = tf.reshape(x, [B, -1, D]) as tf.Tensor3D;
+    const seen = rows === B ? h : h.seen(asRowsOf(rows, B));
+    return tf.reshape(this.encoderAttn.forward(asking, keys, memory.mask, seen), x.shape);
   }
+}
+
+/** [B, heads, rows / B · T, n], shown as [rows, heads, T, n] */
+function asRowsOf(rows: number, B: number): View {
+  const each = rows / B;
+  return {
+    show: x =>
+      tf.tidy(() => {
+        const [, heads, asked, n] = x.shape;
+        const parts = tf.reshape(x, [B, heads, each, asked / each, n]);
+        return tf.reshape(tf.transpose(parts, [0, 2, 1, 3, 4]), [rows, heads, asked / each, n]);
+      }),
+    restore: x =>
+      tf.tidy(() => {
+        const [, heads, T, n] = x.shape;
+        const parts = tf.transpose(tf.reshape(x, [B, each, heads, T, n]), [0, 2, 1, 3, 4]);
+        return tf.reshape(parts, [B, heads, each * T, n]);
+      }),
+  };
 }

@@ -26,7 +26,7 @@ export class DaViT {
   /** Normalised pixels [B, H, W, 3] -> [B, H/32, W/32, C] at Florence-2's strides, 4·2·2·2 */
   forward(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
     return tf.tidy(() => {
-      let x = pixels;
+      let x = h.at('hook_pixels', pixels);
       this.convs.forEach((conv, stage) => {
         x = h.block(`convs.${stage}`, (h, x) => conv.forward(x, h), x);
         this.blocks[stage].forEach((block, i) => {
@@ -38,10 +38,20 @@ export class DaViT {
   }
 }
 
-/** Rows and columns of DaViT's last map for an image of this size. */
-export function mapSize(config: VisionConfig, height: number, width: number): [rows: number, columns: number] {
+/**
+ * Rows and columns of DaViT's last map for an image of this size.
+ *
+ * @param first the stage that the size is of what goes into; default 0, the image itself
+ */
+export function mapSize(
+  config: VisionConfig,
+  height: number,
+  width: number,
+  first = 0,
+): [rows: number, columns: number] {
   const afterConvs = (side: number): number =>
     config.patchSize.reduce((size, kernel, stage) => {
+      if (stage < first) return size;
       return Math.floor((size + 2 * config.patchPadding[stage] - kernel) / config.patchStride[stage]) + 1;
     }, side);
   return [afterConvs(height), afterConvs(width)];

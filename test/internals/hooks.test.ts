@@ -27,6 +27,7 @@ function documentedPoints(): Map<string, string> {
   const { vision, text } = model.config;
   const points = new Map<string, string>();
   const put = (name: string, ...shape: number[]) => points.set(name, shape.join());
+  put('vision_tower.hook_pixels', B, 96, 96, 3);
   vision.dimEmbed.forEach((C, stage) => {
     const H = 24 / 2 ** stage; // rows and columns of the map
     const window = vision.windowSize ** 2;

@@ -124,6 +124,7 @@ for (const from of ['pixels', 'features', 'memory'] as const) {
 }
 
 for (const [point, from] of [
+  ['vision_tower.hook_pixels', 'pixels'],
   ['vision_tower.convs.0.hook_embed', 'pixels'],
   ['multi_modal_projector.hook_pooled', 'pixels'],
   ['language_model.encoder.hook_embed', 'features'],
@@ -258,7 +259,8 @@ test('hookPoints lists every point of a pass with its shape, in order', async ()
       cache.names,
     );
     for (const { name, shape } of points) assert.equal(shape, cache.shape(name), name);
-    assert.equal(points[0], { name: 'vision_tower.convs.0.hook_embed', shape: [1, 24, 24, 32] });
+    assert.equal(points[0], { name: 'vision_tower.hook_pixels', shape: [1, 96, 96, 3] });
+    assert.equal(points[1], { name: 'vision_tower.convs.0.hook_embed', shape: [1, 24, 24, 32] });
     assert.equal(points.at(-1), { name: 'hook_logits', shape: [1, T, model.config.text.vocabSize] });
     cache.dispose();
   });

@@ -102,7 +102,7 @@ for (const useCache of [true, false]) {
             const at = (x: tf.Tensor, t: number) => tf.squeeze(tf.gather(x, [t], axis));
             return [at(own, own.shape[axis]! - 1), at(all, step)];
           });
-          const { relative } = difference(one.dataSync(), position.dataSync());
+          const { relative } = difference(await one.data(), await position.data());
           assert.ok(relative < 2e-5, `${name}, step ${step}: ${relative}`);
           tf.dispose([one, position]);
         }

@@ -25,7 +25,7 @@ const noVision = testBackend === 'wasm';
 
 /** The metric where `change` is added to the activation at a point; to the pixels for 'pixels'. */
 async function metricAt(metric: Metric, point: string, change: tf.Tensor): Promise<number> {
-  const moved = tf.tidy(() => {
+  const moved = () => {
     const isPixels = point === 'pixels';
     const options = isPixels ? { pixels: tf.add(question.pixels, change) as tf.Tensor4D } : {};
     const remove = isPixels ? () => {} : model.addHook(point, activation => tf.add(activation, change));
@@ -34,17 +34,17 @@ async function metricAt(metric: Metric, point: string, change: tf.Tensor): Promi
     } finally {
       remove();
     }
-  });
-  return (await moved.data().finally(() => moved.dispose()))[0];
+  };
+  return (await numbers(moved))[0];
 }
 
 /** The values of a tensor, which is disposed. */
-function numbers(make: () => tf.Tensor): Float32Array {
+async function numbers(make: () => tf.Tensor): Promise<Float32Array> {
   const made = tf.tidy(make);
-  const values = made.dataSync() as Float32Array;
-  made.dispose();
-  return values;
+  return (await made.data().finally(() => made.dispose())) as Float32Array;
 }
+
+const values = async (cache: ActivationCache, point: string) => (await cache.array(point)).values;
 
 const isVision = (point: string) => /^(pixels|vision_tower)/.test(point);
 const metrics: [name: string, metric: Metric][] = [
@@ -73,12 +73,14 @@ for (const [point, [name, metric]] of [
       const cache = gradientsAt(model, question, metric, point);
       assert.equal(cache.names, [point]);
       const gradient = cache.get(point);
-      const [norm] = numbers(() => tf.norm(gradient));
+      const [norm] = await numbers(() => tf.norm(gradient));
       assert.ok(norm > 1e-4, `the gradient is ${norm}`);
       // Along the gradient, and along a direction of random signs.
       const signs = tf.tidy(() => tf.sign(tf.randomNormal(gradient.shape, 0, 1, 'float32', 1)));
       for (const direction of [tf.clone(gradient), signs]) {
-        const [slope, length] = numbers(() => tf.stack([tf.sum(tf.mul(gradient, direction)), tf.norm(direction)]));
+        const [slope, length] = await numbers(() =>
+          tf.stack([tf.sum(tf.mul(gradient, direction)), tf.norm(direction)]),
+        );
         // As far as the metric changes by about 0.05, if the direction were the gradient's.
         const step = 0.05 / (norm * length);
         const [up, down] = [tf.mul(direction, step), tf.mul(direction, -step)];
@@ -94,13 +96,13 @@ for (const [point, [name, metric]] of [
 }
 
 test('several points at once have the gradients that each has alone, in the order of execution', async () => {
-  await withoutLeaks(() => {
+  await withoutLeaks(async () => {
     const points = ['language_model.encoder.layers.1.hook_mlp_out', `${decoder}.0.hook_resid_mid`, 'hook_logits'];
     const together = gradientsAt(model, question, answerLogProb(), [...points].reverse());
     assert.equal(together.names, points);
     for (const point of points) {
       const alone = gradientsAt(model, question, answerLogProb(), point);
-      const { maxAbs } = difference(alone.get(point).dataSync(), together.get(point).dataSync());
+      const { maxAbs } = difference(await values(alone, point), await values(together, point));
       assert.ok(maxAbs < 1e-6, `${point}: ${maxAbs}`);
       assert.equal(alone.shape(point), together.shape(point));
       alone.dispose();
@@ -110,7 +112,7 @@ test('several points at once have the gradients that each has alone, in the orde
 });
 
 test('rows have gradients of their own, with hooks that treat them differently', async () => {
-  await withoutLeaks(() => {
+  await withoutLeaks(async () => {
     const point = `${decoder}.1.hook_resid_mid`;
     const remove = model.addHook(`${decoder}.0.hook_mlp_out`, x => {
       return tf.mul(x, tf.tensor3d([0, 1], [2, 1, 1])); // the first row is ablated
@@ -119,9 +121,9 @@ test('rows have gradients of their own, with hooks that treat them differently',
     remove();
     const clean = gradientsAt(model, question, answerLogProb(), point);
     const [ablated, untouched] = tf.unstack(both.get(point));
-    const own = clean.get(point).dataSync();
-    assert.ok(difference(untouched.dataSync(), own).relative < 1e-4);
-    assert.ok(difference(ablated.dataSync(), own).relative > 1e-2);
+    const own = await values(clean, point);
+    assert.ok(difference((await untouched.data()) as Float32Array, own).relative < 1e-4);
+    assert.ok(difference((await ablated.data()) as Float32Array, own).relative > 1e-2);
     tf.dispose([ablated, untouched]);
     both.dispose();
     clean.dispose();
@@ -129,21 +131,17 @@ test('rows have gradients of their own, with hooks that treat them differently',
 });
 
 test('what the metric does not depend on has a gradient of zeros', async () => {
-  await withoutLeaks(() => {
+  await withoutLeaks(async () => {
     const cache = gradientsAt(model, question, logitOf(0, 5), [`${decoder}.1.hook_mlp_out`]);
     const [, T, D] = cache.shape(`${decoder}.1.hook_mlp_out`);
-    const values = cache.get(`${decoder}.1.hook_mlp_out`).dataSync();
-    assert.ok(values.subarray(0, D).some(value => value !== 0));
-    assert.is(values.subarray(D, T * D).filter(value => value !== 0).length, 0, 'later positions');
+    const gradient = await values(cache, `${decoder}.1.hook_mlp_out`);
+    assert.ok(gradient.subarray(0, D).some(value => value !== 0));
+    assert.is(gradient.subarray(D, T * D).filter(value => value !== 0).length, 0, 'later positions');
     const cut = model.addHook(`${decoder}.1.hook_resid_mid`, x => tf.ones(x.shape));
     const before = gradientsAt(model, question, logitOf(0, 5), `${decoder}.0.hook_mlp_out`);
     cut();
-    assert.ok(
-      before
-        .get(`${decoder}.0.hook_mlp_out`)
-        .dataSync()
-        .every(value => value === 0),
-    );
+    const none = await values(before, `${decoder}.0.hook_mlp_out`);
+    assert.ok(none.every(value => value === 0));
     cache.dispose();
     before.dispose();
   });

@@ -16,6 +16,16 @@ export { resizeBicubic } from './image/resize.ts';
 export type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
 export { ImageFeatures } from './image_features.ts';
 export { ActivationCache, type ActivationPart } from './internals/activation_cache.ts';
+export { attentionLabels, overImage, type WeightsOverImage } from './internals/attention_labels.ts';
+export {
+  type AttentionKind,
+  type AttentionLabels,
+  type AttentionLayer,
+  type AttentionMap,
+  type AttentionOptions,
+  attention,
+  attentionPoints,
+} from './internals/attention_maps.ts';
 export { gradientsAt } from './internals/backward.ts';
 export {
   type DiffOptions,
@@ -60,6 +70,7 @@ export {
   type QuestionOptions,
 } from './internals/question.ts';
 export type { CacheOptions } from './internals/run_with_cache.ts';
+export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } from './internals/window_maps.ts';
 export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';
 export { Florence2Model } from './model.ts';

@@ -1,0 +1,429 @@
+/** Attention weights: as PyTorch has them, as rows that sum to 1, and where on the image they lie. */
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { UsageError } from '../../src/errors.ts';
+import { ActivationCache } from '../../src/internals/activation_cache.ts';
+import { attentionLabels, overImage } from '../../src/internals/attention_labels.ts';
+import {
+  type AttentionKind,
+  type AttentionLayer,
+  type AttentionMap,
+  attention,
+  attentionPoints,
+} from '../../src/internals/attention_maps.ts';
+import { Capture } from '../../src/internals/capture.ts';
+import { type Activation, difference } from '../../src/internals/parity/compare.ts';
+import { encodeImages, encodePrompts, forcedLogits, type Loaded } from '../../src/internals/parity/subject.ts';
+import { tensorTolerance } from '../../src/internals/parity/tolerance.ts';
+import { captureForced, Question } from '../../src/internals/question.ts';
+import type { CacheOptions } from '../../src/internals/run_with_cache.ts';
+import { denseWindowAttention, windowAttentionFrom } from '../../src/internals/window_maps.ts';
+import type { Attention } from '../../src/language/attention.ts';
+import type { Linear } from '../../src/nn/layers.ts';
+import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { withoutLeaks } from '../backend.ts';
+import { reference, wholeReference } from '../reference.ts';
+import { temporaryFolder } from '../weights/temporary.ts';
+import { openTiny, street } from './look.ts';
+import { openSubject } from './subject.ts';
+
+const KINDS: AttentionKind[] = ['window', 'channel', 'encoder', 'decoder', 'cross'];
+const folder = temporaryFolder();
+
+// ------------------------------------------------------------------------------------------------------- against PyTorch
+
+/**
+ * PyTorch's output of an attention, made again from its weights as they are read here: output(weights · values), the
+ * values in the order of the map or the tokens. Only weights that stand at their places give it.
+ */
+interface Rebuilt {
+  /** Name in the dump. */
+  name: string;
+  file: string;
+  /** Of all rows of the batch. */
+  make: () => Promise<tf.Tensor>;
+}
+
+const at = (map: Activation): tf.Tensor3D => tf.tensor3d(map.values, map.shape as [number, number, number]);
+
+/** [N, heads · d] -> [heads, N, d] */
+const heads = (x: tf.Tensor, count: number): tf.Tensor3D => {
+  const [N, C] = x.shape;
+  return tf.transpose(tf.reshape(x, [N, count, C / count]), [1, 0, 2]) as tf.Tensor3D;
+};
+const merged = (z: tf.Tensor3D): tf.Tensor =>
+  tf.reshape(tf.transpose(z, [1, 0, 2]), [z.shape[1], z.shape[0] * z.shape[2]]);
+
+function visionCases({ model }: Loaded, cache: ActivationCache): Rebuilt[] {
+  return model.visionTower.blocks.flatMap((stage, s) =>
+    stage.flatMap((block, b) =>
+      (['spatial', 'channel'] as const).map((half): Rebuilt => {
+        const path = `vision_tower.blocks.${s}.${b}.${half}_block`;
+        const { norm1, attention: layer } = half === 'spatial' ? block.spatialBlock : block.channelBlock;
+        const make = async () => {
+          const before = cache.get(`${path}.hook_resid_pre`);
+          const rows: tf.Tensor[] = [];
+          for (let row = 0; row < before.shape[0]; row++) {
+            const maps = await weightsOf(cache, half, `${s}.${b}`, row);
+            rows.push(
+              tf.tidy(() => {
+                const x = tf.gather(tf.add(before, cache.get(`${path}.hook_conv1`)), [row]); // [1, H, W, C]
+                const C = x.shape.at(-1)!;
+                const qkv = tf.reshape(layer.qkv.forward(norm1.forward(x)), [-1, 3 * C]); // [N, 3C]
+                const value = tf.slice(qkv, [0, 2 * C], [-1, C]);
+                return layer.proj.forward(maps(value, layer.qkv));
+              }),
+            );
+          }
+          return stackRows(rows);
+        };
+        return { name: `vision.stage${s}.block${b}.${half}.attn`, file: 'vision', make };
+      }),
+    ),
+  );
+}
+
+/** What sums values [N, C] by the weights of one image. */
+async function weightsOf(cache: ActivationCache, half: 'spatial' | 'channel', layer: string, row: number) {
+  if (half === 'channel') {
+    const map = await attention(cache, 'channel', layer, undefined, { row });
+    return (value: tf.Tensor) => merged(tf.matMul(heads(value, map.shape[0]), at(map), false, true));
+  }
+  const map = await attention(cache, 'window', layer, undefined, { row });
+  const dense = denseWindowAttention(map);
+  const [count, H, W] = map.shape;
+  return (value: tf.Tensor, qkv: Linear) => {
+    const C = value.shape[1]!;
+    const bias = tf.reshape(tf.slice(qkv.bias!.value, [2 * C], [C]), [count, 1, C / count]); // the value of padding
+    const onPadding = tf.mul(tf.tensor(map.onPadding, [count, H * W, 1]), bias);
+    return merged(tf.add(tf.matMul(at(dense), heads(value, count)), onPadding));
+  };
+}
+
+function textCases({ model }: Loaded, cache: ActivationCache): Rebuilt[] {
+  const { encoder, decoder } = model.languageModel;
+  const states = `language_model.encoder.layers.${encoder.layers.length - 1}.hook_resid_post`;
+  const own = (side: string, layer: number) => `language_model.${side}.layers.${layer}.hook_resid_pre`;
+  const case_ = (kind: 'encoder' | 'decoder' | 'cross', layer: number, module: Attention, source: string): Rebuilt => ({
+    name: `${kind === 'encoder' ? 'encoder' : 'decoder'}.layer${layer}.${kind === 'cross' ? 'cross' : 'self'}_attn`,
+    file: 'text',
+    make: async () => {
+      const from = cache.get(source); // [B, S, D]
+      const rows: tf.Tensor[] = [];
+      for (let row = 0; row < from.shape[0]; row++) {
+        const map = await attention(cache, kind, layer, undefined, { row });
+        rows.push(
+          tf.tidy(() => {
+            const value = module.vProj.forward(tf.squeeze(tf.gather(from, [row]), [0])); // [S, D]
+            return module.outProj.forward(merged(tf.matMul(at(map), heads(value, map.shape[0]))));
+          }),
+        );
+      }
+      return stackRows(rows);
+    },
+  });
+  return [
+    ...encoder.layers.map(({ selfAttn }, i) => case_('encoder', i, selfAttn, own('encoder', i))),
+    ...decoder.layers.map(({ selfAttn }, i) => case_('decoder', i, selfAttn, own('decoder', i))),
+    ...decoder.layers.map(({ encoderAttn }, i) => case_('cross', i, encoderAttn, states)),
+  ];
+}
+
+function stackRows(rows: tf.Tensor[]): tf.Tensor {
+  const stacked = tf.stack(rows);
+  tf.dispose(rows);
+  return stacked;
+}
+
+/** The reference's images, prompts and answers, all activations kept. */
+async function captureSubject(subject: Loaded): Promise<ActivationCache> {
+  const cache = new ActivationCache();
+  const capture = new Capture(subject.hooks, '**', cache);
+  const features = await encodeImages(subject);
+  const logits = await forcedLogits(subject, await encodePrompts({ ...subject, features }, true));
+  tf.dispose([features, logits]);
+  capture.stop();
+  return cache;
+}
+
+for (const [variant, least] of [
+  ['tiny-pad', 14],
+  ...(wholeReference ? ([['tiny', 11], ['tiny-large', 15]] as const) : []), // biome-ignore format: one line
+] as [string, number][]) {
+  test(`${variant}: from these weights come PyTorch's outputs, and where it gave weights they are its own`, async () => {
+    const subject = await openSubject(variant);
+    await withoutLeaks(async () => {
+      const cache = await captureSubject(subject);
+      let compared = 0;
+      for (const { name, file, make } of [...visionCases(subject, cache), ...textCases(subject, cache)]) {
+        const tensor = subject.manifest.files.get(`${file}.safetensors`)!.find(dumped => dumped.name === name);
+        if (!tensor) continue;
+        const dump = await openSafetensors(reference(`model/${variant}/${file}.safetensors`));
+        const want = await dump.readFloat32(name);
+        const made = await make();
+        const { maxAbs } = difference(await made.data(), want);
+        const allowed = tensorTolerance(tensor)!;
+        assert.ok(maxAbs <= allowed, `${name}: ${maxAbs}, ${allowed} is allowed`);
+        made.dispose();
+        await dump.close();
+        compared++;
+      }
+      assert.ok(compared >= least, `${compared} outputs were compared`);
+
+      const dump = await openSafetensors(reference(`model/${variant}/text.safetensors`));
+      for (const tensor of subject.manifest.files.get('text.safetensors')!) {
+        const [, side, layer, of] = /^(\w+)\.layer(\d+)\.(self|cross)_attn_weights$/.exec(tensor.name) ?? [];
+        if (!side) continue;
+        const want = await dump.readFloat32(tensor.name);
+        const kind = of === 'cross' ? 'cross' : (side as 'encoder' | 'decoder');
+        const [B, count] = tensor.shape;
+        for (let i = 0; i < B * count; i++) {
+          const one = await attention(cache, kind, Number(layer), i % count, { row: Math.floor(i / count) });
+          assert.equal(one.shape, tensor.shape.slice(2));
+          const size = one.values.length;
+          const { maxAbs } = difference(one.values, want.subarray(i * size, (i + 1) * size));
+          assert.ok(maxAbs <= tensorTolerance(tensor)!, `${tensor.name}, row and head ${i}: ${maxAbs}`);
+        }
+        compared++;
+      }
+      if (variant === 'tiny') assert.ok(compared >= least + 6, 'weights that PyTorch gave were not compared');
+      await dump.close();
+      cache.dispose();
+    });
+    subject.model.dispose();
+    await subject.inputs.close();
+  });
+}
+
+// ----------------------------------------------------------------------------------------------------------- one model
+
+const model = await openTiny();
+const { vision, text } = model.config;
+const free = { maxNewTokens: 6, forcedBosTokenId: null, forcedEosTokenId: null, noRepeatNgramSize: 0 };
+const greedy = { ...free, numBeams: 1 };
+const names = KINDS.flatMap(kind => attentionPoints(kind));
+const question = await Question.ask(model, street, '<CAPTION>', greedy);
+const labels = attentionLabels(model, question);
+const [T, S] = [question.answerIds.length, question.positions.length];
+const run = (options: CacheOptions) => model.runWithCache(street, '<CAPTION>', { names, ...options });
+const forced = captureForced(model, question, names);
+
+const layersOf = (kind: AttentionKind): AttentionLayer[] => {
+  if (kind === 'window' || kind === 'channel') {
+    return vision.depths.flatMap((depth, stage) => Array.from({ length: depth }, (_, block) => `${stage}.${block}`));
+  }
+  return [...Array(kind === 'encoder' ? text.encoderLayers : text.decoderLayers).keys()];
+};
+
+function assertRowsSumToOne(values: Float32Array, width: number, what: string, also?: Float32Array): void {
+  for (let row = 0; row < values.length / width; row++) {
+    const weights = values.subarray(row * width, (row + 1) * width);
+    assert.ok(weights.every(weight => weight >= 0 && weight <= 1), `${what}, row ${row}`); // biome-ignore format: one line
+    const sum = weights.reduce((a, b) => a + b, also?.[row] ?? 0);
+    assert.ok(Math.abs(sum - 1) < 1e-5, `${what}: row ${row} sums to ${sum}`);
+  }
+}
+
+test('every row of every attention sums to 1, and has the shape that is said', async () => {
+  await withoutLeaks(async () => {
+    for (const kind of KINDS) {
+      for (const layer of layersOf(kind)) {
+        const what = `${kind} ${layer}`;
+        const stage = Number(String(layer).split('.')[0]);
+        if (kind === 'window') {
+          const map = await attention(forced, 'window', layer);
+          const [count, w, H] = [vision.numHeads[stage], vision.windowSize, 24 / 2 ** stage];
+          assert.equal(map.shape, [count, H, H, w, w]);
+          assert.equal(map.size, [H, H]);
+          assertRowsSumToOne(map.values, w * w, what, map.onPadding);
+          const padded = H % w > 0;
+          assert.is(map.onPadding.some(weight => weight > 0), padded, what); // biome-ignore format: one line
+          const one = await attention(forced, 'window', layer, 1);
+          assert.equal(one.shape, [H, H, w, w]);
+          assert.equal(one.values, map.values.slice(H * H * w * w, 2 * H * H * w * w));
+          assert.equal(one.onPadding, map.onPadding.slice(H * H, 2 * H * H));
+          continue;
+        }
+        const map = await attention(forced, kind, layer);
+        const c = vision.dimEmbed[stage] / vision.numGroups[stage];
+        const want = {
+          channel: [vision.numGroups[stage], c, c],
+          encoder: [text.encoderAttentionHeads, S, S],
+          decoder: [text.decoderAttentionHeads, T, T],
+          cross: [text.decoderAttentionHeads, T, S],
+        }[kind];
+        assert.equal(map.shape, want, what);
+        assertRowsSumToOne(map.values, want[2], what);
+        const one = await attention(forced, kind, layer, 1);
+        assert.equal(one.shape, want.slice(1));
+        const size = one.values.length;
+        assert.equal(one.values, map.values.slice(size, 2 * size), what);
+        if (kind === 'decoder') assert.ok(one.values.every((weight, i) => i % T <= Math.floor(i / T) || weight === 0));
+      }
+    }
+  });
+});
+
+test('a position of a window has no weight outside of its window, and inside it those of the window', async () => {
+  for (const layer of ['0.0', '2.0', '3.0']) {
+    const map = await attention(forced, 'window', layer);
+    const dense = denseWindowAttention(map);
+    const [H, W] = map.size;
+    const w = map.window;
+    const tile = (i: number) => `${Math.floor(Math.floor(i / W) / w)},${Math.floor((i % W) / w)}`;
+    for (let query = 0; query < H * W; query++) {
+      const [row, column] = [Math.floor(query / W), query % W];
+      for (const head of [0, 1]) {
+        const { values, shape, onPadding } = windowAttentionFrom(map, row, column, head);
+        assert.equal(shape, [H, W]);
+        values.forEach((weight, position) => {
+          const what = `${layer}: ${row},${column} to ${position}`;
+          assert.is(weight > 0, tile(position) === tile(query), what);
+          assert.is(dense.values[(head * H * W + query) * H * W + position], weight, what);
+        });
+        assertRowsSumToOne(values, H * W, layer, Float32Array.of(onPadding));
+      }
+      const mean = windowAttentionFrom(map, row, column);
+      assertRowsSumToOne(mean.values, H * W, layer, Float32Array.of(mean.onPadding));
+    }
+    const one = await attention(forced, 'window', layer, 1);
+    assert.equal(windowAttentionFrom(one, 1, 2), windowAttentionFrom(map, 1, 2, 1));
+    assert.equal(denseWindowAttention(one).shape, [H * W, H * W]);
+  }
+});
+
+const close = (got: AttentionMap, want: AttentionMap, what: string) => {
+  assert.equal(got.shape, want.shape, what);
+  const { maxAbs } = difference(got.values, want.values);
+  assert.ok(maxAbs < 2e-5, `${what}: ${maxAbs}`);
+};
+
+test('the steps of a generation give what one pass over the answer gives, with a cache and without, from a file too', async () => {
+  await withoutLeaks(async () => {
+    const options = {
+      names: [...attentionPoints('encoder'), ...attentionPoints('decoder'), ...attentionPoints('cross')],
+    };
+    const runs = [
+      await run({ ...greedy, ...options }),
+      await run({ ...greedy, ...options, useCache: false }),
+      await run({ ...greedy, ...options, file: join(folder, 'run.safetensors') }),
+    ];
+    for (const [i, { cache }] of runs.entries()) {
+      const steps = cache.steps('language_model.decoder.layers.0.self_attn.hook_pattern');
+      // What ends an answer at the limit is added to the question.
+      assert.ok(steps.length === T || steps.length === T - 1, `${steps.length} steps, ${T} positions`);
+      for (const kind of ['encoder', 'decoder', 'cross'] as const) {
+        const whole = await attention(forced, kind, 1, 2, { labels });
+        const got = await attention(cache, kind, 1, 2, { labels });
+        const [rows, columns] = [kind === 'encoder' ? S : steps.length, kind === 'decoder' ? steps.length : S];
+        const want = whole.values.filter((_, at) => {
+          const width = whole.shape[1];
+          return at % width < columns && Math.floor(at / width) < rows;
+        });
+        close(got, { ...whole, values: want, shape: [rows, columns] }, `${kind}, run ${i}`);
+        assert.equal(got.queries, whole.queries.slice(0, rows));
+        assert.equal(got.keys, whole.keys.slice(0, columns));
+        if (kind === 'encoder') continue;
+        for (const step of [2, -1]) {
+          const one = await attention(cache, kind, 1, undefined, { step, labels });
+          const row = step < 0 ? steps.length - 1 : step;
+          assert.equal(one.queries, [labels.said[row]]);
+          const width = kind === 'decoder' ? row + 1 : S;
+          assert.equal(one.shape, [text.decoderAttentionHeads, 1, width]);
+          const from = one.values.slice(2 * width, 3 * width);
+          assert.equal(from, got.values.slice(row * columns, row * columns + width), `${kind} at step ${step}`);
+        }
+      }
+      cache.dispose();
+    }
+  });
+});
+
+test('rows are the beams of a step, and cannot be put together', async () => {
+  await withoutLeaks(async () => {
+    const options = { ...free, numBeams: 3, names: [...attentionPoints('decoder'), ...attentionPoints('cross')] };
+    const { cache } = await run(options);
+    const { cache: uncached } = await run({ ...options, useCache: false });
+    for (const kind of ['decoder', 'cross'] as const) {
+      const seen = new Set<string>();
+      for (let row = 0; row < 3; row++) {
+        const one = await attention(cache, kind, 1, 0, { step: 3, row });
+        assert.equal(one.shape, [1, kind === 'decoder' ? 4 : S]);
+        assertRowsSumToOne(one.values, one.shape[1], kind);
+        close(one, await attention(uncached, kind, 1, 0, { step: 3, row }), `${kind}, beam ${row}`);
+        seen.add(one.values.join());
+      }
+      assert.is(seen.size, 3, `beams of ${kind} are different sequences`);
+      const joined = await attention(cache, kind, 1).catch(error => error);
+      assert.instance(joined, UsageError);
+      assert.match(joined.message, /several sequences.*name a step/);
+      assert.match(
+        (await attention(cache, kind, 1, 0, { step: 3, row: 3 }).catch(e => e)).message,
+        /rows 0 to 2, not 3/,
+      );
+    }
+    cache.dispose();
+    uncached.dispose();
+  });
+});
+
+test('labels say what looks at what, and an image is taken apart from mean and prompt', async () => {
+  assert.equal(labels.grid, [3, 3]);
+  const cross = await attention(forced, 'cross', 0, undefined, { labels });
+  assert.equal(cross.keys, question.positions);
+  assert.equal(cross.queries, model.tokenizer.tokenTexts(question.answerIds));
+  const decoder = await attention(forced, 'decoder', 0, undefined, { labels });
+  assert.equal(decoder.queries, cross.queries);
+  assert.equal(decoder.keys, ['</s>', ...cross.queries.slice(0, -1)]);
+  assert.is(decoder.grid, undefined);
+  const channel = await attention(forced, 'channel', '1.0', 2);
+  assert.is(channel.keys[0], String((2 * vision.dimEmbed[1]) / vision.numGroups[1]));
+  assert.equal((await attention(forced, 'cross', 0)).keys, [...Array(S).keys()].map(String));
+
+  for (const head of [0, 3, undefined]) {
+    const { image, grid, mean, prompt } = overImage(cross, 2, head);
+    assert.equal(grid, [3, 3]);
+    assert.is(image.length, 9);
+    const total = [...image, mean, ...prompt.map(({ weight }) => weight)].reduce((a, b) => a + b);
+    assert.ok(Math.abs(total - 1) < 1e-5);
+    assert.equal(
+      prompt.map(({ text }) => text),
+      model.tokenizer.tokenTexts(question.promptIds),
+    );
+    if (head === undefined) continue;
+    const row = cross.values.slice((head * T + 2) * S, (head * T + 3) * S);
+    assert.equal([mean, ...image, ...prompt.map(({ weight }) => weight)], [...row]);
+  }
+});
+
+test('what cannot be read is an error that says why', async () => {
+  const bare = captureForced(model, question, attentionPoints('window', '0.0')[0]);
+  const cross = await attention(forced, 'cross', 0, undefined, { labels });
+  const window = await attention(forced, 'window', '0.0');
+  const fewer = { ...labels, said: labels.said.slice(1) };
+  for (const [read, message] of [
+    [() => attention(bare, 'window', '0.0'), /size of the map was not kept.*attentionPoints\('window', '0\.0'\)/],
+    [() => attention(bare, 'cross', 0), /^Nothing was kept of .*encoder_attn\.hook_pattern/],
+    [() => attention(forced, 'cross', 9), /^Nothing was kept of .*layers\.9/],
+    [() => attention(forced, 'cross', 0, 9), /heads 0 to 3, not 9/],
+    [() => attention(forced, 'cross', 0, 0, { step: 1 }), /outside of a generation/],
+    [() => attention(forced, 'window', '0.0', 0, { row: 1 }), /has rows 0 to 0, not 1/],
+    [() => attention(forced, 'cross', 0, 0, { labels: { positions: ['mean'] } }), /of 1 positions; the encoder had/],
+    [() => attention(forced, 'decoder', 0, 0, { labels: fewer }), /labels are of \d+ tokens; the decoder had/],
+    [async () => overImage({ ...cross, grid: undefined }, 0), /read attention with labels/],
+    [async () => overImage(cross, T), new RegExp(`queries 0 to ${T - 1}, not ${T}`)],
+    [async () => overImage(cross, 0, 4), /heads 0 to 3, not 4/],
+    [async () => windowAttentionFrom(window, 24, 0), /rows 0 to 23 and columns 0 to 23; there is no 24, 0/],
+    [async () => windowAttentionFrom(window, 0, 0, 2), /heads 0 to 1, not 2/],
+    [async () => denseWindowAttention({ ...window, size: [192, 192] }), /read one head, or windowAttentionFrom/],
+  ] as [() => Promise<unknown>, RegExp][]) {
+    const error = (await read().catch(error => error)) as Error;
+    assert.instance(error, UsageError, String(message));
+    assert.match(error.message, message);
+  }
+  bare.dispose();
+});
+
+test.run();

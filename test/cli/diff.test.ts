@@ -3,6 +3,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Florence2Model } from '../../src/model.ts';
+import { createLora } from '../../src/training/lora.ts';
+import { writeAdapter } from '../../src/training/write_adapter.ts';
+import { loadConfig } from '../../src/weights/load_config.ts';
 import { writeRandomCheckpoint } from '../../tools/random_checkpoint.ts';
 import { withoutLeaks } from '../leaks.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
@@ -65,6 +69,22 @@ test('several images are compared one by one; --json prints one report', async (
     assert.equal(answers.a, answers.b);
   }
   assert.equal([within, tolerance, a.model, a.ranOn.name, b.ranOn.name], [true, 1e-3, model, 'wasm', 'wasm']);
+});
+
+test('run B is run A but for what --b-… says; --b-adapter none is without one', async () => {
+  const { config } = await loadConfig(model);
+  const lora = createLora(new Florence2Model(config), { r: 1, targets: ['q_proj'] });
+  for (const { b } of lora.layers.values()) b.load(new Float32Array(b.shape[0] * b.shape[1]).fill(0.3));
+  const adapter = join(root, 'adapter');
+  await writeAdapter(lora, adapter);
+  lora.dispose();
+  const args = [street, '-t', 'od', '--adapter', adapter, '--at', 'hook_logits', '--json'];
+  const same = JSON.parse((await diff(...args, '--b-backend', 'wasm')).stdout);
+  assert.equal([same.a.adapter, same.b.adapter], [adapter, adapter]);
+  assert.is(same.images[0].rows[0].maxAbs, 0);
+  const without = JSON.parse((await diff(...args, '--b-adapter', 'none')).stdout);
+  assert.equal([without.a.adapter, without.b.adapter, without.b.model], [adapter, undefined, model]);
+  assert.ok(without.images[0].rows[0].maxAbs > 0);
 });
 
 for (const [what, args, code, message] of [

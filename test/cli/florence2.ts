@@ -26,6 +26,7 @@ export async function florence2(...args: string[]): Promise<Outcome> {
       process[name].write = originals[i];
     });
     process.exitCode = 0;
+    process.removeAllListeners('SIGINT'); // a process of its own would be gone
   }
   return outcome;
 }

@@ -463,7 +463,7 @@ def parse_args():
         description='Writes what PyTorch computes from a Florence-2 checkpoint, for `florence2 parity OUT` to compare '
         'with, layer by layer and token by token.',
         epilog='The manifest refers to the checkpoint by its absolute path: its weights are not copied, and must stay '
-        'where they are. OUT takes about 0.8 GB for a model of the size of Florence-2-base, 1.6 GB for large.',
+        'where they are. OUT takes about 1 GB for a model of the size of Florence-2-base, 2 GB for large.',
     )
     parser.add_argument('model', metavar='MODEL', help="a folder in transformers' or Microsoft's layout, or a hub id")
     parser.add_argument('image', metavar='IMAGE', help='an image file')

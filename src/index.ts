@@ -49,6 +49,15 @@ export {
   type ScopedHook,
   type StepFilter,
 } from './internals/hooks.ts';
+export { type LogitAttribution, type LogitParts, lastLayerAttribution } from './internals/last_layer.ts';
+export {
+  alternatives,
+  type LensLayer,
+  type LensOptions,
+  type LensReading,
+  lensLogits,
+  logitLens,
+} from './internals/logit_lens.ts';
 export { answerLogProb, logitDifference, logitOf, type Metric, type RowMetric } from './internals/metrics.ts';
 export {
   type CheckpointReport,
@@ -61,6 +70,7 @@ export {
   type TrainingRow,
   type VariantReport,
 } from './internals/parity.ts';
+export type { Prediction, TokenProbability } from './internals/predictions.ts';
 export {
   captureForced,
   type ForcedOptions,
@@ -69,6 +79,7 @@ export {
   Question,
   type QuestionOptions,
 } from './internals/question.ts';
+export { encoderRollout, type RolloutOptions, rollout, tokenRelevance } from './internals/rollout.ts';
 export type { CacheOptions } from './internals/run_with_cache.ts';
 export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } from './internals/window_maps.ts';
 export { LayerCache } from './language/cache.ts';

@@ -1,0 +1,247 @@
+/** What the decoder would say after each layer, what else it might have said, and who in the last layer says it. */
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { UsageError } from '../../src/errors.ts';
+import type { Florence2 } from '../../src/florence2.ts';
+import { lastLayerAttribution } from '../../src/internals/last_layer.ts';
+import { alternatives, type LensLayer, lensLogits, logitLens } from '../../src/internals/logit_lens.ts';
+import { difference } from '../../src/internals/parity/compare.ts';
+import { tensorTolerance } from '../../src/internals/parity/tolerance.ts';
+import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
+import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { withoutLeaks } from '../backend.ts';
+import { reference, wholeReference } from '../reference.ts';
+import { openTiny, street } from './look.ts';
+import { near } from './near.ts';
+import { openSubject } from './subject.ts';
+
+const model = await openTiny();
+const { text } = model.config;
+const free = { maxNewTokens: 8, forcedBosTokenId: null, forcedEosTokenId: null, noRepeatNgramSize: 0, numBeams: 1 };
+const question = await Question.ask(model, street, '<CAPTION>', free);
+const [T, V] = [question.answerIds.length, text.vocabSize];
+const last = text.decoderLayers - 1;
+const residPost = (layer: number) => `language_model.decoder.layers.${layer}.hook_resid_post`;
+
+// What no published checkpoint has, so that nothing passes by leaving it out.
+const { lmHead } = model.model;
+lmHead.finalLogitsBias.load(Float32Array.from({ length: V }, (_, i) => Math.sin(i)));
+
+async function read(tensor: tf.Tensor): Promise<Float32Array> {
+  return (await tensor.data().finally(() => tensor.dispose())) as Float32Array;
+}
+
+/** The input of each layer's lens, as it was captured. */
+const points: [LensLayer, string][] = [
+  ['embedding', 'language_model.decoder.layers.0.hook_resid_pre'],
+  ...Array.from({ length: text.decoderLayers }, (_, i) => [i, residPost(i)] as [LensLayer, string]),
+];
+
+/** Hidden states [T, D] by the head, in float64. */
+async function plainLogits(hidden: Float32Array): Promise<Float64Array[]> {
+  const table = await model.model.languageModel.shared.weight.value.data();
+  const bias = await lmHead.finalLogitsBias.value.data();
+  const D = text.dModel;
+  return Array.from({ length: hidden.length / D }, (_, t) =>
+    Float64Array.from({ length: V }, (_, v) => {
+      let sum = bias[v];
+      for (let d = 0; d < D; d++) sum += hidden[t * D + d] * table[v * D + d];
+      return sum;
+    }),
+  );
+}
+
+test('at every layer the lens says what the head alone makes of its output', async () => {
+  const cache = captureForced(model, question, points.map(([, point]) => point)); // biome-ignore format: one line
+  const readings = await withoutLeaks(() => logitLens(model, question, { top: 7 }));
+  assert.equal(
+    readings.map(({ layer }) => layer),
+    points.map(([layer]) => layer),
+  );
+  for (const [i, [layer, point]] of points.entries()) {
+    const rows = await plainLogits((await cache.array(point)).values);
+    assert.is(readings[i].predictions.length, T);
+    for (const [t, { top, answer, entropy }] of readings[i].predictions.entries()) {
+      const what = `layer ${layer}, position ${t}`;
+      const highest = Math.max(...rows[t]);
+      const mass = rows[t].reduce((sum, x) => sum + Math.exp(x - highest), 0);
+      const probabilities = rows[t].map(x => Math.exp(x - highest) / mass);
+      const order = [...probabilities.keys()].sort((a, b) => rows[t][b] - rows[t][a] || a - b);
+      assert.equal(top.map(({ token }) => token), order.slice(0, 7), what); // biome-ignore format: one line
+      for (const { token, probability } of [...top, answer]) {
+        const off = Math.abs(probability / probabilities[token] - 1);
+        assert.ok(off < 1e-4, `${what}: ${token} has ${probability}, expected ${probabilities[token]}`);
+      }
+      assert.is(answer.token, question.answerIds[t]);
+      assert.is(answer.rank, 1 + order.indexOf(question.answerIds[t]), what);
+      const own = -probabilities.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0);
+      assert.ok(Math.abs(entropy - own) < 1e-4, `${what}: entropy ${entropy}, expected ${own}`);
+      assert.is(top[0].text, model.tokenizer.decode([top[0].token]));
+    }
+  }
+  cache.dispose();
+});
+
+test('the lens of the last layer is what the model says, to the last bit', async () => {
+  await withoutLeaks(async () => {
+    const cache = captureForced(model, question, residPost(last));
+    const lens = await read(lensLogits(model, cache.get(residPost(last)) as tf.Tensor3D));
+    assert.equal(lens, await read(forcedLogits(model, question)));
+    cache.dispose();
+    const [{ layer, predictions }] = await logitLens(model, question, { layers: [last] });
+    assert.is(layer, last);
+    assert.equal(predictions, await alternatives(model, question));
+  });
+});
+
+test('the lens of any layer is what the model says when the layers behind it do nothing', async () => {
+  for (const [layer, point] of points) {
+    await withoutLeaks(async () => {
+      const cache = captureForced(model, question, point);
+      const hidden = cache.get(point);
+      const lens = (await logitLens(model, question, { layers: [layer] }))[0].predictions;
+      const cut = await model.withHooks([[residPost(last), () => tf.clone(hidden)]], () =>
+        alternatives(model, question),
+      );
+      assert.equal(cut, lens, String(layer));
+      cache.dispose();
+    });
+  }
+});
+
+test('the lens looks at the model as its hooks leave it', async () => {
+  const off = 'language_model.decoder.layers.0.hook_cross_attn_out';
+  const [plain, blind] = [
+    await logitLens(model, question, { layers: ['embedding', 0] }),
+    await model.withHooks([[off, x => tf.zerosLike(x)]], () =>
+      logitLens(model, question, { layers: ['embedding', 0] }),
+    ),
+  ];
+  assert.equal(blind[0], plain[0]);
+  assert.not.equal(blind[1], plain[1]);
+});
+
+test('alternatives are the probabilities by which the generation chose', async () => {
+  const features = await model.encodeImage(street);
+  const [[{ ids, logProbs }]] = await model.generate([features], ['What does the image describe?'], free);
+  features.dispose();
+  const said = await withoutLeaks(() => alternatives(model, question, { top: 3 }));
+  logProbs.forEach((logProb, t) => {
+    const { top, answer, entropy } = said[t];
+    assert.is(top.length, 3);
+    assert.is(top[0].token, ids[t + 1], 'greedy takes the first');
+    assert.is(answer.rank, 1);
+    assert.equal({ ...top[0], rank: 1 }, answer);
+    assert.ok(Math.abs(Math.log(answer.probability) - logProb) < 1e-4, `position ${t}`);
+    assert.ok(top[1].probability <= top[0].probability && top[2].probability <= top[1].probability);
+    assert.ok(entropy > 0 && entropy < Math.log(V));
+  });
+  // A question may be asked with another answer, whose tokens have their ranks.
+  const other = await Question.ask(model, street, '<CAPTION>', { answer: [5, 6] });
+  const [first] = await alternatives(model, other, { top: V });
+  assert.is(first.top[first.answer.rank - 1].token, 5);
+  const total = first.top.reduce((sum, { probability }) => sum + probability, 0);
+  assert.ok(Math.abs(total - 1) < 1e-9, `all probabilities sum to ${total}`);
+  other.dispose();
+});
+
+for (const variant of ['tiny-pad', ...(wholeReference ? ['tiny', 'tiny-large'] : [])]) {
+  test(`${variant}: PyTorch's last hidden states give PyTorch's logits`, async () => {
+    const subject = await openSubject(variant);
+    await withoutLeaks(async () => {
+      const dump = await openSafetensors(reference(`model/${variant}/text.safetensors`));
+      const { decoderLayers } = subject.model.config.text;
+      const name = `decoder.layer${decoderLayers - 1}.out`;
+      const shape = dump.tensors.get(name)!.shape as [number, number, number];
+      const hidden = tf.tensor3d(await dump.readFloat32(name), shape);
+      const got = await read(lensLogits(subject as unknown as Florence2, hidden));
+      const logits = subject.manifest.files.get('text.safetensors')!.find(tensor => tensor.name === 'logits')!;
+      const { maxAbs } = difference(got, await dump.readFloat32('logits'));
+      assert.ok(maxAbs <= tensorTolerance(logits)!, `logits differ by ${maxAbs}`);
+      hidden.dispose();
+      await dump.close();
+    });
+    subject.model.dispose();
+    await subject.inputs.close();
+  });
+}
+
+// --------------------------------------------------------------------------------------------------------- attribution
+
+test('the parts of the last layer sum to the logit that the model has', async () => {
+  const logits = await read(forcedLogits(model, question));
+  const other = question.answerIds.map((_, t) => (31 * t + 7) % V);
+  for (const tokens of [undefined, other]) {
+    const rows = await withoutLeaks(() => lastLayerAttribution(model, question, { tokens }));
+    assert.is(rows.length, T);
+    rows.forEach(({ token, text, logit, parts }, t) => {
+      assert.is(token, (tokens ?? question.answerIds)[t]);
+      assert.is(text, model.tokenizer.decode([token]));
+      assert.is(logit, logits[t * V + token]);
+      const sum = Object.values(parts).reduce((a, b) => a + b);
+      assert.ok(
+        Math.abs(sum - logit) < 2e-5 * Math.max(1, Math.abs(logit)),
+        `position ${t}: ${sum}, the logit is ${logit}`,
+      );
+    });
+  }
+});
+
+test('each part is what the formula says, in float64', async () => {
+  const layer = `language_model.decoder.layers.${last}`;
+  const cache = captureForced(model, question, [`${layer}.hook_resid_mid_cross`, `${layer}.hook_mlp_out`]);
+  const rows = await lastLayerAttribution(model, question);
+  const [stream, mlp] = [
+    await cache.array(`${layer}.hook_resid_mid_cross`),
+    await cache.array(`${layer}.hook_mlp_out`),
+  ];
+  const { finalLayerNorm } = model.model.languageModel.decoder.layers[last];
+  const [gain, shift] = [await finalLayerNorm.weight.value.data(), await finalLayerNorm.bias.value.data()];
+  const table = await model.model.languageModel.shared.weight.value.data();
+  const D = text.dModel;
+  const mean = (x: number[]) => x.reduce((a, b) => a + b) / D;
+  const of = (name: keyof (typeof rows)[number]['parts']) => rows.map(({ parts }) => parts[name]);
+  const want = rows.map(({ token }, t) => {
+    const [a, b] = [stream, mlp].map(({ values }) => Array.from(values.subarray(t * D, (t + 1) * D)));
+    const sum = a.map((x, d) => x + b[d]);
+    const deviation = Math.sqrt(mean(sum.map(x => (x - mean(sum)) ** 2)) + 1e-5);
+    const head = (x: number[]) => x.reduce((total, value, d) => total + value * table[token * D + d], 0);
+    const through = (x: number[]) => head(x.map((value, d) => ((value - mean(x)) / deviation) * gain[d]));
+    return [through(a), through(b), head(Array.from(shift)), Math.sin(token)];
+  });
+  for (const [i, name] of (['resid_mid_cross', 'mlp_out', 'norm_bias', 'logits_bias'] as const).entries()) {
+    near(of(name), want.map(row => row[i]), 1e-4, name); // biome-ignore format: one line
+  }
+  cache.dispose();
+});
+
+test('a part that is switched off adds nothing', async () => {
+  const mlp = `language_model.decoder.layers.${last}.hook_mlp_out`;
+  const rows = await model.withHooks([[mlp, x => tf.zerosLike(x)]], () => lastLayerAttribution(model, question));
+  for (const { parts } of rows) {
+    assert.ok(Math.abs(parts.mlp_out) < 1e-6);
+    assert.ok(Math.abs(parts.resid_mid_cross) > 1e-3);
+  }
+});
+
+test('what is not there is an error that says what is', async () => {
+  for (const [ask, message] of [
+    [() => logitLens(model, question, { layers: [last + 1] }), /layers 0 to \d and 'embedding', not \d/],
+    [() => logitLens(model, question, { top: 0 }), /top must be a whole number, not 0/],
+    [() => alternatives(model, question, { top: 1.5 }), /top must be a whole number, not 1\.5/],
+    [() => lastLayerAttribution(model, question, { tokens: [1] }), /There are 1 tokens for an answer of \d+ positions/],
+    [
+      () => lastLayerAttribution(model, question, { tokens: question.answerIds.map(() => V) }),
+      /The vocabulary has ids 0 to \d+, not \d+/,
+    ],
+  ] as [() => Promise<unknown>, RegExp][]) {
+    await withoutLeaks(async () => {
+      const error = (await ask().catch(error => error)) as Error;
+      assert.instance(error, UsageError, String(message));
+      assert.match(error.message, message);
+    });
+  }
+});
+
+test.run();

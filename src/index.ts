@@ -15,6 +15,7 @@ export { type PixelValues, preprocess, toTensor } from './image/preprocess.ts';
 export { resizeBicubic } from './image/resize.ts';
 export type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
 export { ImageFeatures } from './image_features.ts';
+export { ablate, meanAblation, meanActivation, resampleAblation, zeroAblation } from './internals/ablation.ts';
 export { ActivationCache, type ActivationPart } from './internals/activation_cache.ts';
 export { attentionLabels, overImage, type WeightsOverImage } from './internals/attention_labels.ts';
 export {
@@ -49,6 +50,7 @@ export {
   type ScopedHook,
   type StepFilter,
 } from './internals/hooks.ts';
+export type { Replacement } from './internals/intervention.ts';
 export { type LogitAttribution, type LogitParts, lastLayerAttribution } from './internals/last_layer.ts';
 export {
   alternatives,
@@ -70,6 +72,18 @@ export {
   type TrainingRow,
   type VariantReport,
 } from './internals/parity.ts';
+export {
+  type AblationGrid,
+  ablationSweep,
+  type Grid,
+  type PatchBaselines,
+  type PatchGrid,
+  type PatchSubject,
+  patch,
+  patchSweep,
+  type SweepOptions,
+  type SweepPlan,
+} from './internals/patching.ts';
 export type { Prediction, TokenProbability } from './internals/predictions.ts';
 export {
   captureForced,
@@ -81,6 +95,8 @@ export {
 } from './internals/question.ts';
 export { encoderRollout, type RolloutOptions, rollout, tokenRelevance } from './internals/rollout.ts';
 export type { CacheOptions } from './internals/run_with_cache.ts';
+export type { Site } from './internals/site.ts';
+export { steer, steeringVector } from './internals/steering.ts';
 export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } from './internals/window_maps.ts';
 export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';

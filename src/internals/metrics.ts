@@ -13,6 +13,9 @@ export type Metric = (logits: tf.Tensor3D, question: Question) => tf.Scalar | tf
 export function answerLogProb(): RowMetric {
   return (logits, { answerIds }) => {
     const [rows, T] = logits.shape;
+    if (T !== answerIds.length) {
+      throw new UsageError(`The answer has ${answerIds.length} tokens, the logits are of ${T} positions.`);
+    }
     return tf.tidy(() => {
       const labels = tf.tile(tf.tensor2d([...answerIds], [1, T], 'int32'), [rows, 1]);
       return tf.neg(answerLosses(logits, labels, tf.ones([rows, T]), 0));

@@ -6,17 +6,31 @@ import * as assert from 'uvu/assert';
 import { temporaryFolder } from '../weights/temporary.ts';
 import { programOf, root } from './commands.ts';
 
-test('the programs about hooks and caches run as they stand', () => {
-  const program = programOf('docs/internals.md', 'Hooks and caches');
-  assert.ok(program.length > 2000, program);
+/** Runs the programs of a section as one, in a folder of its own, which is returned with what they print. */
+function runSection(section: string): { folder: string; stdout: string } {
+  const program = programOf('docs/internals.md', section);
+  assert.ok(program.length > 500, program);
   const folder = temporaryFolder();
   for (const name of ['weights', 'docs', 'node_modules']) symlinkSync(join(root, name), join(folder, name));
   writeFileSync(join(folder, 'program.mts'), program);
   const args = ['--import', import.meta.resolve('tsx'), 'program.mts'];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' });
   assert.is(status, 0, stdout + stderr);
+  return { folder, stdout };
+}
+
+test('the programs about hooks and caches run as they stand', () => {
+  const { folder, stdout } = runSection('Hooks and caches');
   assert.match(stdout, /vision_tower\.convs\.0\.hook_embed \[/);
   for (const file of ['patterns.safetensors', 'od.safetensors']) assert.ok(existsSync(join(folder, file)), file);
+});
+
+test('the programs about attention run as they stand', () => {
+  assert.match(runSection('Attention').stdout, /^<s> looks at \d,\d of \[ \d, \d \] 0\.\d+/m);
+});
+
+test('the programs about the logit lens run as they stand', () => {
+  assert.match(runSection('Logit lens').stdout, /^embedding \[\n\s+\{ token: \d+, text: /m);
 });
 
 test.run();

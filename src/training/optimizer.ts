@@ -15,11 +15,14 @@ export interface AdamWOptions {
 /** All but biases and norms, which are vectors. */
 export const decaysByDefault = ({ shape }: Parameter): boolean => shape.length > 1;
 
-/** Running means of a parameter's gradient and of its square. */
+/** Running means of a parameter's gradient and of its square, as one row of values. */
 export interface Moments {
-  first: tf.Tensor;
-  second: tf.Tensor;
+  first: tf.Tensor1D;
+  second: tf.Tensor1D;
 }
+
+/** Smaller parameters are moved together: an operation on one of them costs more than its arithmetic. */
+const SMALL = 2 ** 18; // values
 
 /** Adam with decoupled weight decay. Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101, algorithm 2. */
 export class AdamW {
@@ -40,26 +43,72 @@ export class AdamW {
    */
   step(gradients: ReadonlyMap<Parameter, tf.Tensor>, learningRate: number, factor = 1): void {
     this.steps++;
+    for (const group of this.groups([...gradients.keys()])) {
+      const own = group.map(parameter => gradients.get(parameter)!);
+      const gradient = tf.tidy(() => tf.mul(join(own), factor) as tf.Tensor1D);
+      tf.dispose(own);
+      this.move(group, gradient, learningRate);
+    }
+  }
+
+  /**
+   * The small parameters that decay, those that do not, and each of the large ones by itself. The largest go last, when
+   * the others' gradients have made room for what is needed on the way.
+   */
+  private groups(parameters: Parameter[]): Parameter[][] {
+    const { decays } = this.options;
+    const sorted = parameters.sort((a, b) => a.value.size - b.value.size);
+    const small = sorted.filter(({ value }) => value.size < SMALL);
+    const together = [small.filter(decays), small.filter(parameter => !decays(parameter))];
+    const large = sorted.slice(small.length).map(parameter => [parameter]);
+    return [...together.filter(group => group.length > 0), ...large];
+  }
+
+  /** Moves parameters that all decay or all do not. `gradient` has the values of one after another; it is freed. */
+  private move(parameters: Parameter[], gradient: tf.Tensor1D, learningRate: number): void {
     const { betas, epsilon, weightDecay, decays } = this.options;
     const [beta1, beta2] = betas;
+    const first = this.mean(parameters, 'first', beta1, share => tf.mul(gradient, share));
+    const second = this.mean(parameters, 'second', beta2, share => tf.mul(tf.square(gradient), share));
+    gradient.dispose();
     const correction = Math.sqrt(1 - beta2 ** this.steps);
     const rate = (learningRate * correction) / (1 - beta1 ** this.steps);
-    // The largest go last, when the others' gradients have made room for what is needed on the way.
-    const smallestFirst = [...gradients].sort(([, a], [, b]) => a.size - b.size);
-    for (const [parameter, gradient] of smallestFirst) {
-      const { name, value } = parameter;
-      const before = this.state.get(name);
-      const first = replaceMean(before?.first, beta1, share => tf.mul(gradient, share * factor));
-      const second = replaceMean(before?.second, beta2, share => tf.mul(tf.square(gradient), share * factor ** 2));
-      gradient.dispose();
-      const moved = tf.tidy(() => {
-        const deviation = tf.tidy(() => tf.add(tf.sqrt(second), epsilon * correction));
-        const update = tf.tidy(() => tf.div(tf.mul(first, rate), deviation));
-        return tf.sub(decays(parameter) ? tf.mul(value, 1 - learningRate * weightDecay) : value, update);
-      });
-      this.state.set(name, { first, second });
-      parameter.replace(moved);
+    const keep = decays(parameters[0]) ? 1 - learningRate * weightDecay : 1;
+    const moved = tf.tidy(() => {
+      const deviation = tf.tidy(() => tf.add(tf.sqrt(second), epsilon * correction));
+      const update = tf.tidy(() => tf.div(tf.mul(first, rate), deviation)) as tf.Tensor1D;
+      const value = join(parameters.map(({ value }) => value));
+      return part(tf.sub(keep === 1 ? value : tf.mul(value, keep), update), parameters);
+    });
+    const [firsts, seconds] = [part(first, parameters), part(second, parameters)];
+    tf.dispose([first, second]);
+    for (const [i, parameter] of parameters.entries()) {
+      this.state.set(parameter.name, { first: firsts[i], second: seconds[i] });
+      parameter.replace(tf.tidy(() => tf.reshape(moved[i], parameter.value.shape)));
+      moved[i].dispose();
     }
+  }
+
+  /**
+   * Exponential means of the parameters one after another, moved towards new values. Those before are freed.
+   *
+   * @param value times the share that it has in the new means
+   */
+  private mean(
+    parameters: Parameter[],
+    which: keyof Moments,
+    beta: number,
+    value: (share: number) => tf.Tensor1D,
+  ): tf.Tensor1D {
+    const before = parameters.map(({ name }) => this.state.get(name)?.[which]);
+    const moved = tf.tidy(() => {
+      const added = tf.tidy(() => value(1 - beta));
+      if (before.every(mean => !mean)) return added;
+      const all = before.map((mean, i) => mean ?? tf.zeros([parameters[i].value.size]));
+      return tf.add(tf.mul(join(all), beta), added) as tf.Tensor1D;
+    });
+    tf.dispose(before.filter(mean => mean !== undefined));
+    return moved;
   }
 
   /** The means by parameter name, for a checkpoint. */
@@ -82,16 +131,17 @@ export class AdamW {
   }
 }
 
-/**
- * An exponential mean that moves towards a new value, in place of the one before.
- *
- * @param value times the share that it has in the new mean
- */
-function replaceMean(mean: tf.Tensor | undefined, beta: number, value: (share: number) => tf.Tensor): tf.Tensor {
-  const moved = tf.tidy(() => {
-    const added = tf.tidy(() => value(1 - beta));
-    return tf.keep(mean ? tf.add(tf.mul(mean, beta), added) : added);
+/** The values of some tensors one after another. */
+function join(tensors: tf.Tensor[]): tf.Tensor1D {
+  return tf.tidy(() => {
+    const flat = tensors.map(tensor => tf.reshape(tensor, [tensor.size]) as tf.Tensor1D);
+    return flat.length === 1 ? flat[0] : tf.concat1d(flat);
   });
-  mean?.dispose();
-  return moved;
+}
+
+/** Those of each parameter, from the values of one after another. */
+function part(joined: tf.Tensor1D, parameters: Parameter[]): tf.Tensor1D[] {
+  if (parameters.length === 1) return [joined.clone()];
+  const sizes = parameters.map(({ value }) => value.size);
+  return tf.tidy(() => tf.split(joined, sizes));
 }

@@ -62,15 +62,15 @@ export async function readRunState(
   const file = await openSafetensors(join(folder, TENSOR_FILE));
   try {
     checkParameters(file, trainable);
-    const read = async (name: string, { shape }: tf.Tensor): Promise<tf.Tensor> =>
-      tf.tensor(await file.readFloat32(name), shape);
+    const read = async (name: string): Promise<tf.Tensor1D> => tf.tensor1d(await file.readFloat32(name));
     const moments: [string, Moments][] = [];
     for (const parameter of trainable) {
       const { name } = parameter;
-      parameter.replace(await read(`parameter/${name}`, parameter.value));
+      const value = await read(`parameter/${name}`);
+      parameter.replace(tf.reshape(value, parameter.value.shape));
+      value.dispose();
       if (!file.tensors.has(`first/${name}`)) continue; // it had no gradient yet
-      const first = await read(`first/${name}`, parameter.value);
-      moments.push([name, { first, second: await read(`second/${name}`, parameter.value) }]);
+      moments.push([name, { first: await read(`first/${name}`), second: await read(`second/${name}`) }]);
     }
     optimizer.restore(optimizerSteps as number, moments);
     return state as unknown as RunState;

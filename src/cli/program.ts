@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { diffCommand } from './diff.ts';
 import { doctorCommand } from './doctor.ts';
 import { featuresCommand } from './features.ts';
+import { inspectCommand } from './inspect.ts';
 import { parityCommand } from './parity.ts';
 import { runCommand } from './run.ts';
 import { setupCommand } from './setup.ts';
@@ -25,6 +26,7 @@ export function createProgram(): Command {
     verifyCommand(),
     diffCommand(),
     featuresCommand(),
+    inspectCommand(),
   ]) {
     program.addCommand(command);
   }

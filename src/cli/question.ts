@@ -8,6 +8,8 @@ export interface QuestionFlags {
   task?: string;
   prompt?: string;
   text?: string;
+  /** Of commands that take a region in pixels. */
+  box?: number[];
 }
 
 export function addQuestionOptions(command: Command): Command {
@@ -18,19 +20,28 @@ export function addQuestionOptions(command: Command): Command {
 }
 
 /** The task or prompt that is asked; undefined where there is none. */
-export function readQuestion({ task, prompt, text }: QuestionFlags): (TaskArguments & { task: string }) | undefined {
+export function readQuestion({
+  task,
+  prompt,
+  text,
+  box,
+}: QuestionFlags): (TaskArguments & { task: string }) | undefined {
   if (task !== undefined && prompt !== undefined) throw new UsageError('Give a --task or a --prompt, not both.');
   if (prompt !== undefined) {
-    if (text !== undefined) throw new UsageError('A prompt of its own takes no --text: write it into the prompt.');
+    if (text !== undefined || box !== undefined) {
+      const flag = text !== undefined ? '--text' : '--box';
+      throw new UsageError(`A prompt of its own takes no ${flag}: write it into the prompt.`);
+    }
     return { task: prompt };
   }
   if (task === undefined) {
     if (text !== undefined) throw new UsageError('--text is what a --task is asked about: name the task.');
+    if (box !== undefined) throw new UsageError('--box is what a --task is asked about: name the task.');
     return undefined;
   }
   const info = taskInfo(resolveTask(task));
-  taskText(info.task, { text }); // complains now, not after the model has been loaded
-  return { task: info.task, ...(text !== undefined && { text }) };
+  taskText(info.task, { text, box }, { width: 1, height: 1 }); // complains now, not after the model has been loaded
+  return { task: info.task, ...(text !== undefined && { text }), ...(box !== undefined && { box }) };
 }
 
 export function parseCount(value: string): number {

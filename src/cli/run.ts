@@ -91,7 +91,7 @@ function parseScore(value: string): number {
   return score;
 }
 
-function parseBox(value: string): number[] {
+export function parseBox(value: string): number[] {
   const box = value.split(',').map(part => (part.trim() === '' ? Number.NaN : Number(part)));
   if (box.length !== 4 || !box.every(Number.isFinite)) {
     throw new InvalidArgumentError('Expected four numbers in pixels: x1,y1,x2,y2.');

@@ -24,13 +24,7 @@ const palette = [
  * colours, things without one differ from each other; large things come before small ones.
  */
 export function marksOf(results: TaskResult[], drawing: ImageSize, withScores: boolean): Mark[] {
-  const colors = new Map<string, string>(); // by label
-  const colorOf = (label: string): string => {
-    const key = label === '' ? `\0${colors.size}` : label;
-    const color = colors.get(key) ?? palette[colors.size % palette.length]!;
-    colors.set(key, color);
-    return color;
-  };
+  const colorOf = labelColors();
   const marks = results.flatMap(result => {
     const scale = [drawing.width / result.imageSize.width, drawing.height / result.imageSize.height];
     return placesOf(result).flatMap(({ label, score, polygons, fill }): Mark[] => {
@@ -43,6 +37,17 @@ export function marksOf(results: TaskResult[], drawing: ImageSize, withScores: b
     });
   });
   return marks.sort((a, b) => area(b.bounds) - area(a.bounds));
+}
+
+/** Gives each label a colour of its own, the same when it comes again; what has none gets another each time. */
+export function labelColors(): (label: string) => string {
+  const colors = new Map<string, string>(); // by label
+  return label => {
+    const key = label === '' ? `\0${colors.size}` : label;
+    const color = colors.get(key) ?? palette[colors.size % palette.length]!;
+    colors.set(key, color);
+    return color;
+  };
 }
 
 interface Place {

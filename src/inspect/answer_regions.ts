@@ -1,0 +1,107 @@
+import { labelColors } from '../results/draw_marks.ts';
+import type { TaskResult } from '../results/types.ts';
+import { dequantize, type ImageSize } from '../text/locations.ts';
+import type { Region, ReportToken } from './report.ts';
+
+type Place = Omit<Region, 'color' | 'locationTokens' | 'labelTokens' | 'outlines'> & { shapes: readonly number[][] };
+
+/** What `answerRegions` reads of a token. */
+type AnswerToken = Pick<ReportToken, 'kind' | 'text'>;
+
+interface Location {
+  token: number;
+  bin: number;
+}
+
+/**
+ * Everything in a result that has a place, with the tokens that say it. Results stand in the order of the answer, and
+ * coordinates are those of location tokens: the tokens of each are the first ones behind those of the last that give
+ * the same pixels.
+ */
+export function answerRegions(result: TaskResult, tokens: readonly AnswerToken[]): Region[] {
+  const colorOf = labelColors();
+  const locations = locationsIn(tokens);
+  let next = 0;
+  return placesIn(result).map(({ shapes, ...place }) => {
+    const locationTokens: number[] = [];
+    for (const shape of shapes) {
+      const from = find(shape, locations, next, result.imageSize);
+      if (from < 0) continue;
+      next = from + shape.length;
+      locationTokens.push(...locations.slice(from, next).map(({ token }) => token));
+    }
+    const outlines = shapes.map(shape => (place.kind === 'box' ? corners(shape) : [...shape]));
+    const labelTokens = place.label === '' ? [] : labelBefore(locationTokens[0] ?? 0, tokens);
+    return { ...place, color: colorOf(place.label), outlines, locationTokens, labelTokens };
+  });
+}
+
+/** Which coordinate each location token of some regions gives: x and y by turns in each of their shapes. */
+export function coordinatesOf(
+  regions: readonly Region[],
+  tokens: readonly AnswerToken[],
+  image: ImageSize,
+): Map<number, NonNullable<ReportToken['coordinate']>> {
+  const bins = new Map(locationsIn(tokens).map(({ token, bin }) => [token, bin]));
+  return new Map(
+    regions.flatMap(({ locationTokens }) =>
+      locationTokens.map((token, i) => {
+        // Shapes have whole pairs, so that turns go on from one to the next.
+        const axis = i % 2 === 0 ? ('x' as const) : ('y' as const);
+        const size = axis === 'x' ? image.width : image.height;
+        return [token, { axis, value: dequantize(bins.get(token)!, size) }] as const;
+      }),
+    ),
+  );
+}
+
+/** Boxes, quads, polygons and phrases in one form, in the order of the answer. */
+function placesIn(result: TaskResult): Place[] {
+  const places: Place[] = [];
+  if ('boxes' in result) {
+    for (const { label, score, box } of result.boxes) places.push({ kind: 'box', label, score, shapes: [box] });
+  }
+  if ('instances' in result) {
+    for (const { label, score, polygons } of result.instances) {
+      places.push({ kind: 'polygon', label, score, shapes: polygons.filter(({ length }) => length >= 2) });
+    }
+  }
+  if ('quads' in result) {
+    for (const { text, score, quad } of result.quads) places.push({ kind: 'quad', label: text, score, shapes: [quad] });
+  }
+  if ('phrases' in result) {
+    for (const { phrase, score, boxes } of result.phrases) {
+      for (const b of boxes) places.push({ kind: 'box', label: phrase, score: b.score ?? score, shapes: [b.box] });
+    }
+  }
+  return places;
+}
+
+const locationsIn = (tokens: readonly AnswerToken[]): Location[] =>
+  tokens.flatMap(({ text }, token) => {
+    const bin = /^<loc_(\d+)>$/.exec(text)?.[1];
+    return bin === undefined ? [] : [{ token, bin: Number(bin) }];
+  });
+
+/** Where, from `from` on, tokens that follow each other give these coordinates; -1 where nowhere. */
+function find(shape: readonly number[], locations: readonly Location[], from: number, image: ImageSize): number {
+  const fits = (start: number): boolean =>
+    shape.every((value, i) => {
+      const location = locations[start + i];
+      if (location?.token !== locations[start].token + i) return false;
+      return dequantize(location.bin, i % 2 === 0 ? image.width : image.height) === value;
+    });
+  for (let start = from; start + shape.length <= locations.length; start++) if (fits(start)) return start;
+  return -1;
+}
+
+/** The words before a place; several places may share them. */
+function labelBefore(first: number, tokens: readonly AnswerToken[]): number[] {
+  let end = first;
+  while (end > 0 && tokens[end - 1].kind !== 'text') end--;
+  let begin = end;
+  while (begin > 0 && tokens[begin - 1].kind === 'text') begin--;
+  return Array.from({ length: end - begin }, (_, i) => begin + i);
+}
+
+const corners = ([x1, y1, x2, y2]: readonly number[]): number[] => [x1, y1, x2, y1, x2, y2, x1, y2];

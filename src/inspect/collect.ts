@@ -1,0 +1,161 @@
+import type { Florence2 } from '../florence2.ts';
+import { type GenerationOptions, resolveGeneration } from '../generation/options.ts';
+import { forcedToken } from '../generation/processors.ts';
+import type { RawImage } from '../image/types.ts';
+import { attentionLabels } from '../internals/attention_labels.ts';
+import { attention, attentionPoints } from '../internals/attention_maps.ts';
+import { type LensReading, logitLens } from '../internals/logit_lens.ts';
+import { captureForced, Question } from '../internals/question.ts';
+import { parse } from '../results/parse.ts';
+import { requestText, type TaskArguments } from '../text/prompt.ts';
+import { constructPrompt, findTask } from '../text/tasks.ts';
+import { answerRegions, coordinatesOf } from './answer_regions.ts';
+import { NormRecorder } from './norm_recorder.ts';
+import { packRows } from './packed_rows.ts';
+import type { Candidate, CrossAttention, Lens, Report, ReportToken } from './report.ts';
+import { reportImage } from './report_image.ts';
+
+/** How many of the most probable tokens are told of the answer, and of each layer. */
+const [ALTERNATIVES, LENS_TOP] = [8, 5];
+
+export interface InspectOptions extends TaskArguments, GenerationOptions {
+  /** What the page calls model, adapter and image. */
+  names: { model: string; adapter?: string; image: string };
+  keepUnicode?: boolean;
+  signal?: AbortSignal;
+  /** Called as each part of the work begins. */
+  onStage?: (stage: string, index: number, count: number) => void;
+}
+
+const STAGES = ['Encoding the image', 'Generating the answer', 'Reading attention', 'Reading the logit lens'];
+
+/**
+ * Answers one task about one image as `run` does, and collects what the model did on the way: probabilities, attention,
+ * lens and norms are those of the model under teacher forcing, given this answer.
+ *
+ * @throws UsageError when the task is not given what it needs
+ */
+export async function collectReport(
+  model: Florence2,
+  image: RawImage,
+  task: string,
+  options: InspectOptions,
+): Promise<Report> {
+  const { names, text, box, keepUnicode, signal, onStage, ...generation } = options;
+  const begin = (index: number) => {
+    signal?.throwIfAborted();
+    onStage?.(STAGES[index], index, STAGES.length);
+  };
+  const imageSize = { width: image.width, height: image.height };
+  const request = requestText(task, { text, box }, imageSize);
+  const prompt = constructPrompt(request);
+  const norms = new NormRecorder();
+  try {
+    begin(0);
+    const features = await model.withHooks([norms.hook], () => model.encodeImage(image));
+    begin(1);
+    const generated = await model
+      .generate([features], [prompt], { ...generation, signal })
+      .finally(() => features.dispose());
+    const [[{ ids, logProbs, truncated }]] = generated;
+    const answer = { ids, logProbs, tokenizer: model.tokenizer };
+    const result = parse(answer, findTask(request)?.task ?? request, imageSize, { keepUnicode, truncated });
+    const settings = resolveGeneration(generation, model.generation, model.config.text);
+    const forced = logProbs.map((_, t) => forcedToken(settings, t) !== undefined);
+    begin(2);
+    const question = await Question.ask(model, image, task, { text, box, answer: ids });
+    try {
+      const attention = await model.withHooks([norms.hook], () => readCrossAttention(model, question, forced.length));
+      begin(3);
+      const readings = await logitLens(model, question, { top: ALTERNATIVES });
+      const tokens = tokensOf(model, readings, forced);
+      const regions = answerRegions(result, tokens);
+      for (const [token, coordinate] of coordinatesOf(regions, tokens, imageSize))
+        tokens[token].coordinate = coordinate;
+      const { name, description } = model.backend;
+      return {
+        title: `${task} · ${names.image}`,
+        model: { name: names.model, adapter: names.adapter, backend: `${name} (${description})` },
+        image: await reportImage(names.image, image),
+        task: result.task,
+        prompt,
+        answer: { text: result.answer, truncated },
+        tokens,
+        regions,
+        attention,
+        lens: lensOf(readings, tokens.length),
+        norms: await norms.panels(),
+      };
+    } finally {
+      question.dispose();
+    }
+  } finally {
+    norms.dispose();
+  }
+}
+
+/** Of the first T tokens: where the limit has cut an answer, the question has an end that was not said. */
+async function readCrossAttention(model: Florence2, question: Question, T: number): Promise<CrossAttention> {
+  const { decoderLayers: layers, decoderAttentionHeads: heads } = model.config.text;
+  // From the features on, so that hooks see the encoder too.
+  const cache = captureForced(model, question, attentionPoints('cross'), { from: 'features' });
+  const S = question.positions.length;
+  const values = new Float32Array(T * layers * heads * S);
+  try {
+    for (let layer = 0; layer < layers; layer++) {
+      const map = await attention(cache, 'cross', layer); // [heads, T or more, S]
+      for (let head = 0; head < heads; head++) {
+        for (let t = 0; t < T; t++) {
+          const from = (head * map.shape[1] + t) * S;
+          values.set(map.values.subarray(from, from + S), ((t * layers + layer) * heads + head) * S);
+        }
+      }
+    }
+  } finally {
+    cache.dispose();
+  }
+  const [rows, columns] = attentionLabels(model, question).grid;
+  return {
+    layers,
+    heads,
+    rows,
+    columns,
+    prompt: question.positions.slice(1 + rows * columns),
+    weights: packRows(values, [T, layers, heads, S]),
+  };
+}
+
+/** The answer's tokens, as the last layer predicts them. */
+function tokensOf({ tokenizer }: Florence2, readings: LensReading[], forced: boolean[]): ReportToken[] {
+  const { predictions } = readings.at(-1)!;
+  return forced.map((forced, t) => {
+    const { answer, top, entropy } = predictions[t];
+    const { token: id, text, probability, rank } = answer;
+    const kind = /^<loc_\d+>$/.test(text) ? 'location' : tokenizer.isSpecial(id) ? 'special' : 'text';
+    return {
+      id,
+      text,
+      p: rounded(probability),
+      kind,
+      forced,
+      rank,
+      entropy: rounded(entropy),
+      alternatives: candidates(top),
+    };
+  });
+}
+
+function lensOf(readings: LensReading[], T: number): Lens {
+  const positions = readings.map(({ predictions }) => predictions.slice(0, T));
+  return {
+    layers: readings.map(({ layer }) => (layer === 'embedding' ? layer : `layer ${layer}`)),
+    top: positions.map(layer => layer.map(({ top }) => candidates(top.slice(0, LENS_TOP)))),
+    said: positions.map(layer => layer.map(({ answer }) => rounded(answer.probability))),
+  };
+}
+
+const candidates = (top: readonly { text: string; probability: number }[]): Candidate[] =>
+  top.map(({ text, probability }) => ({ text, p: rounded(probability) }));
+
+/** To six digits: what can be told apart, and a shorter file. */
+const rounded = (value: number): number => Number(value.toPrecision(6));

@@ -1,0 +1,28 @@
+import { gzipSync } from 'node:zlib';
+import type { PackedRows } from './report.ts';
+
+/** Packs values from 0 on, whose last axis is a row. */
+export function packRows(values: Float32Array, shape: readonly number[]): PackedRows {
+  const width = shape.at(-1)!;
+  const rows = width === 0 ? 0 : values.length / width;
+  const bytes = new Uint8Array(values.length);
+  const peaks = new Float32Array(rows);
+  for (let row = 0; row < rows; row++) {
+    const begin = row * width;
+    let peak = 0;
+    for (let i = begin; i < begin + width; i++) peak = Math.max(peak, values[i]);
+    peaks[row] = peak;
+    if (peak === 0) continue;
+    for (let i = begin; i < begin + width; i++) bytes[i] = Math.round(255 * Math.sqrt(Math.max(0, values[i]) / peak));
+  }
+  return { shape: [...shape], bytes: base64(bytes), peaks: base64(littleEndian(peaks)) };
+}
+
+const base64 = (bytes: Uint8Array): string => gzipSync(bytes, { level: 9 }).toString('base64');
+
+function littleEndian(values: Float32Array): Uint8Array {
+  const bytes = new Uint8Array(4 * values.length);
+  const view = new DataView(bytes.buffer);
+  for (const [i, value] of values.entries()) view.setFloat32(4 * i, value, true);
+  return bytes;
+}

@@ -1,0 +1,100 @@
+/** Makes elements. Text only ever becomes text nodes and attributes: nothing of a report is read as HTML. */
+
+type Attributes = Record<string, string | number | boolean | EventListener | undefined>;
+type Child = Node | string;
+
+export function html<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+export function svg<K extends keyof SVGElementTagNameMap>(
+  tag: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): SVGElementTagNameMap[K] {
+  return fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+}
+
+function fill<E extends Element>(element: E, attributes: Attributes, children: Child[]): E {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === 'function') element.addEventListener(name.replace(/^on/, ''), value);
+    else if (value === true) element.setAttribute(name, '');
+    else if (value !== undefined && value !== false) element.setAttribute(name, String(value));
+  }
+  element.append(...children);
+  return element;
+}
+
+/** A part of the page with its heading and a line that says how to read it. */
+export function card(name: string, heading: string, hint: string, ...children: Child[]): HTMLElement {
+  const id = `${name}-heading`;
+  return html(
+    'section',
+    { class: `card ${name}`, 'aria-labelledby': id },
+    html('header', {}, html('h2', { id }, heading), html('p', { class: 'hint' }, hint)),
+    ...children,
+  );
+}
+
+/** A probability or a share in per cent, in at most four characters. */
+export function percent(share: number): string {
+  const value = 100 * share;
+  if (value > 0 && value < 0.1) return '<0.1%';
+  if (value < 10) return `${Number(value.toFixed(1))}%`;
+  return `${value > 99 && value < 100 ? value.toFixed(1) : Math.round(value)}%`;
+}
+
+/** A token's text, in which spaces at its ends and what has no ink are shown by signs. */
+export function visibleText(text: string): Child[] {
+  if (text === '') return [html('span', { class: 'space' }, '∅')];
+  return text
+    .split(/(^ | $|\p{C})/u)
+    .filter(part => part !== '')
+    .map(part => {
+      if (part === ' ') return html('span', { class: 'space' }, '·');
+      if (part === '\n') return html('span', { class: 'space' }, '↵');
+      if (!/\p{C}/u.test(part)) return part;
+      return html('span', { class: 'space' }, `U+${part.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`);
+    });
+}
+
+/** Location tokens are long and many: the number is enough, behind a sign or the name of its axis. */
+export function shortText(text: string, axis = 'loc'): Child[] {
+  const bin = /^<loc_(\d+)>$/.exec(text)?.[1];
+  return bin === undefined ? visibleText(text) : [html('span', { class: 'axis' }, axis), bin];
+}
+
+/**
+ * Arrow keys move among elements of a group, of which one at a time is reached by Tab. `columns` makes up and down move
+ * by rows.
+ */
+export function roveFocus(group: HTMLElement, items: readonly HTMLElement[], columns = 0): (index: number) => void {
+  const makeStop = (index: number) => {
+    for (const [i, item] of items.entries()) item.tabIndex = i === index ? 0 : -1;
+  };
+  group.addEventListener('keydown', event => {
+    const at = items.indexOf(document.activeElement as HTMLElement);
+    const moves: Record<string, number> = {
+      ArrowLeft: at - 1,
+      ArrowRight: at + 1,
+      ArrowUp: at - (columns || 1),
+      ArrowDown: at + (columns || 1),
+      Home: 0,
+      End: items.length - 1,
+    };
+    const next = moves[event.key];
+    if (at < 0 || next === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const item = items[next];
+    if (!item) return;
+    makeStop(next);
+    item.focus();
+    item.click();
+  });
+  makeStop(0);
+  return makeStop;
+}

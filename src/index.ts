@@ -98,6 +98,16 @@ export {
 } from './internals/question.ts';
 export { encoderRollout, type RolloutOptions, rollout, tokenRelevance } from './internals/rollout.ts';
 export type { CacheOptions } from './internals/run_with_cache.ts';
+export {
+  type GradCamOptions,
+  gradCam,
+  gradCamMap,
+  gradientTimesInput,
+  type IntegratedGradients,
+  type IntegratedGradientsOptions,
+  inputGradients,
+  integratedGradients,
+} from './internals/saliency.ts';
 export type { Site } from './internals/site.ts';
 export { steer, steeringVector } from './internals/steering.ts';
 export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } from './internals/window_maps.ts';
@@ -107,6 +117,7 @@ export { Florence2Model } from './model.ts';
 export type { Answer, AnswerTokens } from './results/answer.ts';
 export { type DrawOptions, draw } from './results/draw.ts';
 export { filterByScore } from './results/filter.ts';
+export { drawHeatmap, type Heatmap, type HeatmapOptions } from './results/heatmap.ts';
 export { boxIou, maskIou } from './results/iou.ts';
 export { encodeMask } from './results/mask_png.ts';
 export { type Mask, maskArea, maskBounds, polygonsToMask } from './results/masks.ts';

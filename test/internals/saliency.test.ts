@@ -1,0 +1,225 @@
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Florence2Error, UsageError } from '../../src/errors.ts';
+import { gradientsAt } from '../../src/internals/backward.ts';
+import { answerLogProb, logitDifference } from '../../src/internals/metrics.ts';
+import { difference } from '../../src/internals/parity/compare.ts';
+import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
+import {
+  gaussLegendre,
+  gradCam,
+  gradCamMap,
+  gradientTimesInput,
+  inputGradients,
+  integratedGradients,
+} from '../../src/internals/saliency.ts';
+import { testBackend, withoutLeaks } from '../backend.ts';
+import { openTiny, street } from './look.ts';
+
+const model = await openTiny();
+const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A green car' });
+const metric = logitDifference(1, 5, 700);
+const noGradients = testBackend === 'wasm';
+const withGradients = noGradients ? test.skip : test;
+
+/** The metric of an image [96, 96, 3]. */
+async function metricOf(pixels: Float32Array): Promise<number> {
+  const made = tf.tidy(() => {
+    return metric(forcedLogits(model, question, { pixels: tf.tensor4d(pixels, [1, 96, 96, 3]) }), question);
+  });
+  return (await made.data().finally(() => made.dispose()))[0];
+}
+
+withGradients('input gradients are the slopes of single pixels', async () => {
+  await withoutLeaks(async () => {
+    const map = await inputGradients(model, question, metric);
+    assert.equal([map.width, map.height, map.data.length], [96, 96, 96 * 96]);
+    assert.ok(map.data.every(value => value >= 0));
+    const pixels = (await question.pixels.data()) as Float32Array;
+    const strongest = [...map.data.keys()].sort((a, b) => map.data[b] - map.data[a]).slice(0, 2);
+    for (const at of strongest) {
+      // One channel moves at a time; what the map has is the largest slope.
+      const slopes: number[] = [];
+      for (const channel of [0, 1, 2]) {
+        const step = 0.05;
+        const values = [];
+        for (const sign of [1, -1]) {
+          const moved = pixels.slice();
+          moved[3 * at + channel] += sign * step;
+          values.push(await metricOf(moved));
+        }
+        slopes.push(Math.abs(values[0] - values[1]) / (2 * step));
+      }
+      const slope = Math.max(...slopes);
+      assert.ok(Math.abs(map.data[at] - slope) < 0.01 * slope, `pixel ${at}: ${map.data[at]}, by differences ${slope}`);
+    }
+  });
+});
+
+withGradients('gradient times input adds the channels up', async () => {
+  await withoutLeaks(async () => {
+    const map = await gradientTimesInput(model, question, metric);
+    const cache = gradientsAt(model, question, metric, 'pixels');
+    const [gradient, pixels] = [await cache.get('pixels').data(), await question.pixels.data()];
+    const expected = Float32Array.from(map.data, (_, i) =>
+      [0, 1, 2].reduce((sum, channel) => sum + gradient[3 * i + channel] * pixels[3 * i + channel], 0),
+    );
+    assert.ok(difference(map.data, expected).maxAbs < 1e-6);
+    assert.ok(map.data.some(value => value < 0) && map.data.some(value => value > 0));
+    cache.dispose();
+  });
+});
+
+withGradients('integrated gradients sum to the difference of outputs', async () => {
+  await withoutLeaks(async () => {
+    // A way without the steep place near one colour: there few steps are enough for all digits.
+    const noise = tf.randomNormal(question.pixels.shape, 0, 0.2, 'float32', 3);
+    const baseline = tf.tidy(() => tf.add(tf.mul(question.pixels, 0.8), noise)) as tf.Tensor4D;
+    const [from, to] = [(await baseline.data()) as Float32Array, (await question.pixels.data()) as Float32Array];
+    const expected = (await metricOf(to)) - (await metricOf(from));
+    assert.ok(Math.abs(expected) > 0.1, `there is nothing to distribute: ${expected}`);
+    const progress: number[] = [];
+    const onProgress = ({ done }: { done: number }) => void progress.push(done);
+    const map = await integratedGradients(model, question, metric, { baseline, steps: 12, batchSize: 5, onProgress });
+    assert.equal(progress, [5, 10, 12]);
+    assert.equal([map.width, map.height, map.data.length], [96, 96, 96 * 96]);
+    const sum = map.data.reduce((a, b) => a + b, 0);
+    assert.ok(Math.abs(map.difference - expected) < 1e-4, `${map.difference}, expected ${expected}`);
+    assert.ok(Math.abs(sum - expected) < 1e-4, `${sum}, expected ${expected}`);
+    assert.ok(Math.abs(map.error - (sum - expected)) < 1e-4);
+    const rough = await integratedGradients(model, question, metric, { baseline, steps: 1 });
+    assert.ok(Math.abs(rough.error) > 1e-2, 'one step would do');
+    tf.dispose([noise, baseline]);
+  });
+});
+
+for (const [baseline, level] of [
+  ['mean', null],
+  ['black', 0],
+  ['white', 1],
+] as const) {
+  withGradients(`a baseline may be one colour: ${baseline}`, async () => {
+    await withoutLeaks(async () => {
+      const map = await integratedGradients(model, question, metric, { baseline, steps: 1 });
+      const { imageMean, imageStd } = model.preprocessor;
+      const color = imageMean.map((mean, i) => (level === null ? 0 : (level - mean) / imageStd[i]));
+      const start = Float32Array.from({ length: 96 * 96 * 3 }, (_, i) => color[i % 3]);
+      const expected = (await metricOf((await question.pixels.data()) as Float32Array)) - (await metricOf(start));
+      assert.ok(Math.abs(map.difference - expected) < 1e-4, `${map.difference}, expected ${expected}`);
+    });
+  });
+}
+
+withGradients('integrated gradients of an image that is its own baseline are zero', async () => {
+  await withoutLeaks(async () => {
+    const map = await integratedGradients(model, question, metric, { baseline: question.pixels, steps: 1 });
+    assert.ok(map.data.every(value => value === 0));
+    assert.ok(Math.abs(map.difference) < 1e-4);
+  });
+});
+
+withGradients('integrated gradients stop between two batches', async () => {
+  await withoutLeaks(async () => {
+    const controller = new AbortController();
+    const onProgress = () => controller.abort(new Error('enough'));
+    const options = { steps: 3, onProgress, signal: controller.signal };
+    const error = await integratedGradients(model, question, metric, options).catch(error => error);
+    assert.is(error.message, 'enough');
+  });
+});
+
+test('Gauss–Legendre sums are exact for polynomials of degree 2n − 1', () => {
+  for (const n of [1, 2, 5, 32]) {
+    const nodes = gaussLegendre(n);
+    for (let degree = 0; degree < 2 * n; degree++) {
+      const sum = nodes.reduce((total, { place, weight }) => total + weight * place ** degree, 0);
+      assert.ok(Math.abs(sum - 1 / (degree + 1)) < 1e-13, `n ${n}, degree ${degree}: ${sum}`);
+    }
+    const next = nodes.reduce((total, { place, weight }) => total + weight * place ** (2 * n), 0);
+    if (n < 5) assert.ok(Math.abs(next - 1 / (2 * n + 1)) > 1e-4, 'of the next degree they are not');
+  }
+});
+
+test('Grad-CAM is what its definition says', async () => {
+  await withoutLeaks(async () => {
+    // Two channels on a map of 2×2; their gradients have the means 0.5 and −1.
+    const activation = tf.tensor4d([1, 0, 2, 3, -4, 1, 6, 2], [1, 2, 2, 2]);
+    const gradient = tf.tensor4d([2, -1, 0, -1, 0, 0, 0, -2], [1, 2, 2, 2]);
+    const map = gradCamMap(activation, gradient);
+    assert.equal(map.shape, [2, 2]);
+    assert.equal(await map.data(), Float32Array.of(0.5, 0, 0, 1)); // of 0.5, −2, −3 and 1
+    tf.dispose([activation, gradient, map]);
+  });
+});
+
+for (const stage of [0, 2, 3]) {
+  const run = noGradients && stage < 3 ? test.skip : test;
+  run(`Grad-CAM at stage ${stage} is of the activations there and their gradients`, async () => {
+    await withoutLeaks(async () => {
+      const map = await gradCam(model, question, metric, { stage });
+      const side = 24 / 2 ** stage;
+      assert.equal([map.width, map.height], [side, side]);
+      const point = `vision_tower.blocks.${stage}.${model.config.vision.depths[stage] - 1}.channel_block.hook_resid_post`;
+      const [activations, gradients] = [
+        captureForced(model, question, point),
+        gradientsAt(model, question, metric, point),
+      ];
+      const [a, g] = [await activations.array(point), await gradients.array(point)];
+      const C = a.shape[3];
+      const weights = Array.from({ length: C }, (_, c) => {
+        return g.values.reduce((sum, value, i) => (i % C === c ? sum + value : sum), 0) / side ** 2;
+      });
+      const expected = Float32Array.from({ length: side ** 2 }, (_, i) =>
+        Math.max(
+          0,
+          weights.reduce((sum, weight, c) => sum + weight * a.values[i * C + c], 0),
+        ),
+      );
+      const scale = expected.reduce((x, y) => Math.max(x, y), 0);
+      assert.ok(scale > 0, 'the map is empty');
+      assert.ok(difference(map.data, expected).maxAbs < 1e-4 * scale);
+      activations.dispose();
+      gradients.dispose();
+    });
+  });
+}
+
+test('wrong requests are errors that say so, and leave nothing behind', async () => {
+  await withoutLeaks(async () => {
+    for (const [attempt, message] of [
+      [() => gradCam(model, question, metric, { stage: 4 }), /the stages 0 to 3, not 4/],
+      [() => gradCam(model, question, metric, { at: 'vision_tower.nothing' }), /No hook point/],
+      [
+        () => gradCam(model, question, metric, { at: 'language_model.decoder.layers.1.hook_mlp_out' }),
+        /Grad-CAM is of maps/,
+      ],
+      [() => integratedGradients(model, question, metric, { steps: 0 }), /steps must be/],
+      [
+        () => integratedGradients(model, question, metric, { baseline: question.features as tf.Tensor as tf.Tensor4D }),
+        /A baseline is/,
+      ],
+    ] as [() => Promise<unknown>, RegExp][]) {
+      const error = await attempt().catch(error => error);
+      assert.instance(error, UsageError, String(message));
+      assert.match((error as Error).message, message);
+    }
+  });
+});
+
+(noGradients ? test : test.skip)('a backend without gradients of convolutions says so', async () => {
+  for (const attempt of [
+    () => inputGradients(model, question, answerLogProb()),
+    () => gradientTimesInput(model, question, answerLogProb()),
+    () => integratedGradients(model, question, answerLogProb(), { steps: 2 }),
+    () => gradCam(model, question, answerLogProb(), { stage: 1 }),
+  ]) {
+    await withoutLeaks(async () => {
+      const error = await attempt().catch(error => error);
+      assert.instance(error, Florence2Error);
+      assert.match(error.message, /^The wasm backend cannot compute these gradients.*Use tensorflow/);
+    });
+  }
+});
+
+test.run();

@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../../src/errors.ts';
 import type { Florence2 } from '../../src/florence2.ts';
+import type { ScopedHook } from '../../src/internals/hooks.ts';
 import { lastLayerAttribution } from '../../src/internals/last_layer.ts';
 import { alternatives, type LensLayer, lensLogits, logitLens } from '../../src/internals/logit_lens.ts';
 import { difference } from '../../src/internals/parity/compare.ts';
@@ -170,20 +171,24 @@ for (const variant of ['tiny-pad', ...(wholeReference ? ['tiny', 'tiny-large'] :
 // --------------------------------------------------------------------------------------------------------- attribution
 
 test('the parts of the last layer sum to the logit that the model has', async () => {
-  const logits = await read(forcedLogits(model, question));
+  const layer = `language_model.decoder.layers.${last}`;
+  const small: ScopedHook[] = [[[`${layer}.hook_resid_mid_cross`, `${layer}.hook_mlp_out`], x => tf.mul(x, 0.005)]];
   const other = question.answerIds.map((_, t) => (31 * t + 7) % V);
-  for (const tokens of [undefined, other]) {
-    const rows = await withoutLeaks(() => lastLayerAttribution(model, question, { tokens }));
+  for (const [hooks, tokens] of [
+    [[], undefined],
+    [[], other],
+    [small, other], // so small that the epsilon of the norm counts
+  ] as [ScopedHook[], number[] | undefined][]) {
+    const logits = await model.withHooks(hooks, () => read(forcedLogits(model, question)));
+    const attribute = () => model.withHooks(hooks, () => lastLayerAttribution(model, question, { tokens }));
+    const rows = await withoutLeaks(attribute);
     assert.is(rows.length, T);
     rows.forEach(({ token, text, logit, parts }, t) => {
       assert.is(token, (tokens ?? question.answerIds)[t]);
       assert.is(text, model.tokenizer.decode([token]));
       assert.is(logit, logits[t * V + token]);
       const sum = Object.values(parts).reduce((a, b) => a + b);
-      assert.ok(
-        Math.abs(sum - logit) < 2e-5 * Math.max(1, Math.abs(logit)),
-        `position ${t}: ${sum}, the logit is ${logit}`,
-      );
+      assert.ok(Math.abs(sum - logit) < 2e-5 * Math.max(1, Math.abs(logit)), `${t}: ${sum}, the logit is ${logit}`);
     });
   }
 });

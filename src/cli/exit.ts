@@ -36,12 +36,16 @@ function endWithReader(error: NodeJS.ErrnoException): never {
 /** Prints an error; returns the exit code. */
 export function report(error: unknown): number {
   process.stderr.write(`florence2: ${describe(error)}\n`);
-  return error instanceof UsageError ? 2 : 1;
+  return error instanceof UsageError || isParseArgsError(error) ? 2 : 1;
 }
+
+/** An argument that `util.parseArgs` does not know. */
+const isParseArgsError = (error: unknown): error is Error =>
+  error instanceof Error && String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS');
 
 /** One line for an error that a user can act on, the stack of any other. */
 export function describe(error: unknown): string {
-  if (error instanceof Florence2Error) return error.message;
+  if (error instanceof Florence2Error || isParseArgsError(error)) return error.message;
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'AbortError') return 'Interrupted.';
   const { code, path } = error as NodeJS.ErrnoException;

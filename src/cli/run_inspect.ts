@@ -1,9 +1,9 @@
-import { basename, extname } from 'node:path';
+import { extname } from 'node:path';
 import { UsageError } from '../errors.ts';
 import { writeWhole } from '../files.ts';
 import { Florence2 } from '../florence2.ts';
 import { decodeImage } from '../image/decode.ts';
-import { collectReport } from '../inspect/collect.ts';
+import { collectReport, nameOf } from '../inspect/collect.ts';
 import { renderReport } from '../inspect/html.ts';
 import { readAdapterConfig } from '../training/read_adapter.ts';
 import { backendLine } from './backend_line.ts';
@@ -36,7 +36,7 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
     const { task, ...asked } = question;
     const report = await collectReport(model, image, task, {
       ...asked,
-      names: { model: source, adapter, image: imageName(path) },
+      names: { model: source, adapter, image: nameOf(path) },
       ...{ numBeams: flags.beams, maxNewTokens: flags.maxNewTokens, keepUnicode: flags.keepUnicode, signal },
       onStage: (stage, index, count) => bars.show(stage, index, count, 'steps'),
     });
@@ -50,6 +50,3 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
     model.dispose();
   }
 }
-
-const imageName = (path: string): string =>
-  path.startsWith('data:') ? 'image' : basename(path.replace(/[?#].*$/, '')) || path;

@@ -1,7 +1,7 @@
 import type { Florence2 } from '../florence2.ts';
 import { type GenerationOptions, resolveGeneration } from '../generation/options.ts';
 import { forcedToken } from '../generation/processors.ts';
-import type { RawImage } from '../image/types.ts';
+import type { DecodeOptions, ImageInput } from '../image/types.ts';
 import { attentionLabels } from '../internals/attention_labels.ts';
 import { attention, attentionPoints } from '../internals/attention_maps.ts';
 import { type LensReading, logitLens } from '../internals/logit_lens.ts';
@@ -18,9 +18,9 @@ import { reportImage } from './report_image.ts';
 /** How many of the most probable tokens are told of the answer, and of each layer. */
 const [ALTERNATIVES, LENS_TOP] = [8, 5];
 
-export interface InspectOptions extends TaskArguments, GenerationOptions {
-  /** What the page calls model, adapter and image. */
-  names: { model: string; adapter?: string; image: string };
+export interface InspectOptions extends TaskArguments, GenerationOptions, DecodeOptions {
+  /** What the page calls model, adapter and image. Default: the checkpoint's folder, the image's path. */
+  names?: { model?: string; adapter?: string; image?: string };
   keepUnicode?: boolean;
   signal?: AbortSignal;
   /** Called as each part of the work begins. */
@@ -37,15 +37,19 @@ const STAGES = ['Encoding the image', 'Generating the answer', 'Reading attentio
  */
 export async function collectReport(
   model: Florence2,
-  image: RawImage,
+  input: ImageInput,
   task: string,
-  options: InspectOptions,
+  options: InspectOptions = {},
 ): Promise<Report> {
-  const { names, text, box, keepUnicode, signal, onStage, ...generation } = options;
+  const { names = {}, text, box, applyOrientation, keepUnicode, signal, onStage, ...generation } = options;
   const begin = (index: number) => {
     signal?.throwIfAborted();
     onStage?.(STAGES[index], index, STAGES.length);
   };
+  const { decodeImage } = await import('../image/decode.ts');
+  const image = await decodeImage(input, { applyOrientation });
+  const imageName =
+    names.image ?? (typeof input === 'string' || input instanceof URL ? nameOf(String(input)) : 'image');
   const imageSize = { width: image.width, height: image.height };
   const request = requestText(task, { text, box }, imageSize);
   const prompt = constructPrompt(request);
@@ -74,9 +78,9 @@ export async function collectReport(
         tokens[token].coordinate = coordinate;
       const { name, description } = model.backend;
       return {
-        title: `${task} · ${names.image}`,
-        model: { name: names.model, adapter: names.adapter, backend: `${name} (${description})` },
-        image: await reportImage(names.image, image),
+        title: `${task} · ${imageName}`,
+        model: { name: names.model ?? model.folder, adapter: names.adapter, backend: `${name} (${description})` },
+        image: await reportImage(imageName, image),
         task: result.task,
         prompt,
         answer: { text: result.answer, truncated },
@@ -156,6 +160,12 @@ function lensOf(readings: LensReading[], T: number): Lens {
 
 const candidates = (top: readonly { text: string; probability: number }[]): Candidate[] =>
   top.map(({ text, probability }) => ({ text, p: rounded(probability) }));
+
+/** The file of a path or address. */
+export function nameOf(path: string): string {
+  if (path.startsWith('data:')) return 'image';
+  return path.replace(/[?#].*$/, '').split(/[\\/]/).at(-1) || path; // biome-ignore format: one line
+}
 
 /** To six digits: what can be told apart, and a shorter file. */
 const rounded = (value: number): number => Number(value.toPrecision(6));

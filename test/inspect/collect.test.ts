@@ -138,6 +138,18 @@ test('an answer that the limit cuts without an end has only what was said', asyn
   });
 });
 
+test('names and image have defaults', async () => {
+  await withoutLeaks(async () => {
+    const {
+      title,
+      model: said,
+      image,
+    } = await collectReport(model, street, '<CAPTION>', { numBeams: 1, maxNewTokens: 3 });
+    assert.is(title, '<CAPTION> · street.jpg');
+    assert.equal([said.name, image.width, image.height], [model.folder, 768, 512]);
+  });
+});
+
 test('stopping it throws the reason and leaves nothing behind', async () => {
   await withoutLeaks(async () => {
     const controller = new AbortController();

@@ -98,3 +98,17 @@ export function roveFocus(group: HTMLElement, items: readonly HTMLElement[], col
   makeStop(0);
   return makeStop;
 }
+
+/**
+ * Scrolls a box, and never the page, until an item in it is seen.
+ *
+ * @param covered pixels at the left of the box under which items go
+ */
+export function scrollWithin(box: HTMLElement, item: HTMLElement, covered = 0): void {
+  const [inner, outer] = [item.getBoundingClientRect(), box.getBoundingClientRect()];
+  const margin = 6;
+  if (inner.left < outer.left + covered) box.scrollLeft += inner.left - outer.left - covered - margin;
+  else if (inner.right > outer.right) box.scrollLeft += inner.right - outer.right + margin;
+  if (inner.top < outer.top) box.scrollTop += inner.top - outer.top - margin;
+  else if (inner.bottom > outer.bottom) box.scrollTop += inner.bottom - outer.bottom + margin;
+}

@@ -1,5 +1,5 @@
 import type { Report } from '../report.ts';
-import { card, html, percent, shortText, visibleText } from './dom.ts';
+import { card, html, percent, scrollWithin, shortText, visibleText } from './dom.ts';
 import type { Selection } from './selection.ts';
 
 /** What each layer would say at each position, the input first; a strip below gives the cell in view in full. */
@@ -49,7 +49,7 @@ export function lensTable(report: Report, selection: Selection): HTMLElement {
     for (const cell of columns[shown] ?? []) cell.classList.remove('selected');
     for (const cell of columns[token]) cell.classList.add('selected');
     shown = token;
-    bringIntoView(scroller, columns[token][0]);
+    scrollWithin(scroller, columns[token][0], table.querySelector('th')?.offsetWidth);
   });
   const hint =
     'What each decoder layer would say if it were the last: the head applied to its output. Framed: the token that was said.';
@@ -72,13 +72,4 @@ function cellDetail({ lens, tokens }: Report, layer: number, token: number): Nod
       ` ${percent(said)}`,
     ),
   ];
-}
-
-/** Scrolls a table sideways, and never the page. */
-function bringIntoView(scroller: HTMLElement, column: HTMLElement): void {
-  const rowHead = scroller.querySelector('th')?.offsetWidth ?? 0;
-  const left = column.offsetLeft - rowHead;
-  const right = column.offsetLeft + column.offsetWidth;
-  if (left < scroller.scrollLeft) scroller.scrollLeft = left - 8;
-  else if (right > scroller.scrollLeft + scroller.clientWidth) scroller.scrollLeft = right - scroller.clientWidth + 8;
 }

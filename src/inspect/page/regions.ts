@@ -34,10 +34,10 @@ export function drawRegions(stage: HTMLElement, overlay: SVGSVGElement, report: 
   // Large ones lie below, so that small ones inside them can be reached.
   const order = [...outlines.keys()].sort((a, b) => areaOf(report.regions[b]) - areaOf(report.regions[a]));
   overlay.append(...order.map(i => outlines[i]));
-  const labels = report.regions.map(({ label, color }) =>
+  const labels = report.regions.map(({ kind, label, color }) =>
     html(
       'span',
-      { class: `pill${label === '' ? ' empty' : ''}`, style: `--c: ${color}; color: ${inkOn(color)}` },
+      { class: `pill ${kind}${label === '' ? ' empty' : ''}`, style: `--c: ${color}; color: ${inkOn(color)}` },
       label,
     ),
   );

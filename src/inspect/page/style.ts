@@ -90,15 +90,15 @@ main > .card { margin-top: 16px; }
 .region.polygon .line, .region.quad .line { fill: var(--c); fill-opacity: 0.16; fill-rule: evenodd; pointer-events: all; }
 .region.active .line { stroke-width: 3.6; fill-opacity: 0.3; }
 .region.active .rim { stroke-width: 6.5; stroke-opacity: 0.7; }
-.region.faded { opacity: 0.45; }
+.region.faded { opacity: 0.4; }
 .region:focus-visible .line { stroke: #fff; }
 .pill {
   position: absolute; left: 0; top: 0; padding: 1px 7px; border-radius: 4px; background: var(--c); pointer-events: none;
   font-size: 12px; font-weight: 600; line-height: 1.5; white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
   transition: opacity 0.12s;
 }
-.pill.faded { opacity: 0.4; }
-.pill.crowded:not(.active) { opacity: 0; }
+.pill.faded { opacity: 0.3; }
+.pill.crowded:not(.active), .pill.quad:not(.active) { opacity: 0; } /* what is written there can be read there */
 .pill.empty { display: none; }
 .pill.active { z-index: 1; opacity: 1; }
 .no-regions .region, .no-regions .pill { display: none; }
@@ -152,11 +152,10 @@ main > .card { margin-top: 16px; }
 .number { font-size: 12.5px; text-align: right; font-variant-numeric: tabular-nums; color: var(--soft); }
 
 .head-grid {
-  display: grid; grid-template-columns: auto minmax(38px, 96px) repeat(var(--heads), minmax(26px, 96px)); gap: 4px; justify-content: start; overflow-x: auto;
+  display: grid; grid-template-columns: auto repeat(calc(var(--heads) + 1), minmax(36px, 96px)); gap: 4px; justify-content: start; overflow-x: auto;
   padding: 3px; margin: -3px;
 }
 .corner { font-size: 11.5px; color: var(--soft); text-align: center; align-self: center; font-variant-numeric: tabular-nums; }
-.head-grid > .corner:nth-child(n + 1) { padding: 0 2px; }
 .thumbnail {
   display: block; border: 0; padding: 0; background: none; cursor: pointer; border-radius: 4px; min-width: 0;
   line-height: 0;
@@ -178,12 +177,15 @@ main > .card { margin-top: 16px; }
 .lens thead th { background: var(--raised); font-weight: 600; cursor: pointer; }
 .lens thead th:first-child { background: var(--raised); cursor: default; }
 .lens td {
-  cursor: pointer; background: color-mix(in srgb, var(--accent) calc(var(--p) * 48%), var(--panel)); max-width: 15em;
+  cursor: pointer; background-color: color-mix(in srgb, var(--accent) calc(var(--p) * 48%), var(--panel)); max-width: 15em;
 }
 .lens td span, .lens th span.mono { display: inline-block; max-width: 11em; overflow: hidden; text-overflow: ellipsis; vertical-align: bottom; }
 .lens td small { color: var(--soft); margin-left: 6px; font-size: 11px; font-variant-numeric: tabular-nums; }
 .lens td.said { box-shadow: inset 0 0 0 1.5px var(--accent); }
-.lens td.selected, .lens thead th.selected { border-left: 2px solid var(--accent); border-right: 2px solid var(--accent); }
+.lens td.selected {
+  background-image: linear-gradient(var(--accent), var(--accent)), linear-gradient(var(--accent), var(--accent));
+  background-size: 2px 100%; background-position: left, right; background-repeat: no-repeat;
+}
 .lens thead th.selected { background: var(--accent); color: var(--panel); }
 .lens thead th.selected :is(.space, .axis) { color: inherit; }
 .lens-detail { display: flex; flex-wrap: wrap; gap: 2px 18px; margin-top: 9px; min-height: 1.5em; align-items: baseline; }
@@ -211,6 +213,8 @@ main > .card { margin-top: 16px; }
   .alternatives { grid-template-columns: minmax(0, 1fr); grid-template-rows: none; grid-auto-flow: row; }
   .charts { grid-template-columns: minmax(0, 1fr); }
   .charts figure:first-child { grid-column: auto; }
+  .chosen .name { flex-wrap: wrap; white-space: normal; }
+  .head-grid .legend { max-width: calc(100vw - 120px); }
 }
 @media (min-width: 1700px) {
   body { font-size: 15px; }

@@ -1,5 +1,5 @@
 import type { Report } from '../report.ts';
-import { card, html, percent, roveFocus, shortText, visibleText } from './dom.ts';
+import { card, html, percent, roveFocus, scrollWithin, shortText, visibleText } from './dom.ts';
 import type { Selection } from './selection.ts';
 import type { Weights } from './weights.ts';
 
@@ -29,7 +29,7 @@ export function tokenList(report: Report, weights: Weights, selection: Selection
   const list = html('div', { class: 'token-list', role: 'group', 'aria-label': 'Tokens of the answer' }, ...chips);
   const makeStop = roveFocus(list, chips);
 
-  selection.follow(({ token, layer, head, cell }) => {
+  selection.follow(({ token, region, layer, head, cell }) => {
     const active = new Set(
       selection.regions.flatMap(i => [...report.regions[i].locationTokens, ...report.regions[i].labelTokens]),
     );
@@ -42,6 +42,8 @@ export function tokenList(report: Report, weights: Weights, selection: Selection
       chip.setAttribute('aria-pressed', String(i === selection.token));
       if (cell !== null) chip.style.setProperty('--looked', String(looked[i] / most));
     }
+    const first = region !== null && active.size > 0 ? Math.min(...active) : token;
+    if (cell === null) scrollWithin(list, chips[first]);
   });
   makeStop(selection.token);
   const hint = 'Bars are probabilities. Point at a token, or walk with ← and →; click to stay.';

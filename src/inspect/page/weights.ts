@@ -61,13 +61,17 @@ export class Weights {
       layer === null
         ? Array.from({ length: layers }, (_, i) => this.row(token, { layer: i, head: null }))
         : Array.from({ length: heads }, (_, i) => this.unpackRow((token * layers + layer) * heads + i));
-    return parts[0].map((_, i) => parts.reduce((total, part) => total + part[i], 0) / parts.length);
+    const mean = new Float32Array(parts[0].length);
+    for (const part of parts) for (let i = 0; i < mean.length; i++) mean[i] += part[i] / parts.length;
+    return mean;
   }
 
   private unpackRow(index: number): Float32Array {
     const width = this.attention.weights.shape[3];
     const bytes = this.bytes.subarray(index * width, (index + 1) * width);
-    return Float32Array.from(bytes, byte => this.peaks[index] * (byte / 255) ** 2);
+    const row = new Float32Array(width);
+    for (let i = 0; i < width; i++) row[i] = this.peaks[index] * (bytes[i] / 255) ** 2;
+    return row;
   }
 }
 

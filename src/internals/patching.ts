@@ -1,20 +1,12 @@
 import type { Florence2 } from '../florence2.ts';
 import { resampleAblation, zeroAblation } from './ablation.ts';
+import { ActivationCache } from './activation_cache.ts';
 import type { ScopedHook } from './hooks.ts';
 import { type Replacement, replaceAt } from './intervention.ts';
 import type { RowMetric } from './metrics.ts';
 import { captureForced, type Question } from './question.ts';
 import type { Site } from './site.ts';
-import {
-  type Grid,
-  measure,
-  planGrid,
-  pointsOf,
-  rowValues,
-  type SweepOptions,
-  type SweepPlan,
-  survey,
-} from './sweep.ts';
+import { type Grid, measure, planGrid, rowValues, type SweepOptions, type SweepPlan, survey } from './sweep.ts';
 
 export type { Grid, SweepOptions, SweepPlan } from './sweep.ts';
 
@@ -74,13 +66,13 @@ export async function patchSweep(
   model: Florence2,
   { clean, corrupted, metric, ...plan }: PatchSubject & SweepPlan & SweepOptions,
 ): Promise<PatchGrid> {
-  const baseline = await survey(model, corrupted, plan, metric, clean);
-  const { sites, ...grid } = planGrid(model, corrupted, plan, baseline.shapes);
-  const cache = captureForced(model, clean, pointsOf(plan));
+  const cache = new ActivationCache();
   try {
-    const { value } = await survey(model, clean, plan, metric);
+    const { value } = await survey(model, clean, plan, metric, { cache });
+    const before = await survey(model, corrupted, plan, metric, { answer: clean });
+    const { sites, ...grid } = planGrid(model, corrupted, plan, before.shapes);
     const values = await measure(model, corrupted, sites, resampleAblation(cache), metric, plan, clean);
-    return { ...grid, values, clean: value, corrupted: baseline.value };
+    return { ...grid, values, clean: value, corrupted: before.value };
   } finally {
     cache.dispose();
   }

@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { mapSize } from '../vision/davit.ts';
-import { WantedPoints } from './capture.ts';
+import type { ActivationCache } from './activation_cache.ts';
+import { Capture } from './capture.ts';
 import { type Replacement, replaceAt } from './intervention.ts';
 import type { RowMetric } from './metrics.ts';
 import { forcedLogits, type Question } from './question.ts';
@@ -63,7 +64,8 @@ export type PointShapes = ReadonlyMap<string, readonly number[]>;
 /**
  * A pass over one question as it is: the metric, and the shapes of all points that the plan may be about.
  *
- * @param answer the question that the metric is given
+ * @param options.answer the question that the metric is given
+ * @param options.cache what keeps the activations at these points
  * @throws UsageError for points that are not there
  */
 export async function survey(
@@ -71,25 +73,24 @@ export async function survey(
   question: Question,
   plan: SweepPlan,
   metric: RowMetric,
-  answer = question,
+  { answer = question, cache }: { answer?: Question; cache?: ActivationCache } = {},
 ): Promise<{ shapes: PointShapes; value: number }> {
-  const wanted = new WantedPoints(pointsOf(plan));
   const shapes = new Map<string, readonly number[]>();
-  const remove = model.hooks.add(
-    name => wanted.has(name),
-    ({ shape }, { name }) => {
-      wanted.meet(name);
-      shapes.set(name, shape);
+  const capture = new Capture(model.hooks, pointsOf(plan), {
+    put(name, step, tensor) {
+      shapes.set(name, tensor.shape);
+      if (cache) cache.put(name, step, tensor);
+      else tensor.dispose();
     },
-  );
+  });
   let made: tf.Tensor1D;
   try {
     made = rowValues(model, question, metric, answer, 1);
   } finally {
-    remove();
+    capture.stop();
   }
   const [value] = await made.data().finally(() => made.dispose());
-  wanted.requireAll();
+  capture.requireAll();
   return { shapes, value };
 }
 

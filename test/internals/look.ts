@@ -7,8 +7,8 @@ import { temporaryFolder } from '../weights/temporary.ts';
 export const street: string = fileURLToPath(new URL('../../docs/pictures/street.jpg', import.meta.url));
 
 /** Tiny, with random weights, on images of 96×96, which make a map of 3×3. */
-export async function openTiny(): Promise<Florence2> {
+export async function openTiny(imageSize = 96): Promise<Florence2> {
   const folder = temporaryFolder();
   await writeRandomCheckpoint(folder, { seed: 1 });
-  return Florence2.load(folder, { backend: testBackend, imageSize: 96 });
+  return Florence2.load(folder, { backend: testBackend, imageSize });
 }

@@ -17,16 +17,17 @@ import {
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { openTiny, street } from './look.ts';
 
-const model = await openTiny();
+const side = 64;
+const model = await openTiny(side);
 const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A green car' });
 const metric = logitDifference(1, 5, 700);
 const noGradients = testBackend === 'wasm';
 const withGradients = noGradients ? test.skip : test;
 
-/** The metric of an image [96, 96, 3]. */
+/** The metric of an image [H, W, 3]. */
 async function metricOf(pixels: Float32Array): Promise<number> {
   const made = tf.tidy(() => {
-    return metric(forcedLogits(model, question, { pixels: tf.tensor4d(pixels, [1, 96, 96, 3]) }), question);
+    return metric(forcedLogits(model, question, { pixels: tf.tensor4d(pixels, [1, side, side, 3]) }), question);
   });
   return (await made.data().finally(() => made.dispose()))[0];
 }
@@ -34,7 +35,7 @@ async function metricOf(pixels: Float32Array): Promise<number> {
 withGradients('input gradients are the slopes of single pixels', async () => {
   await withoutLeaks(async () => {
     const map = await inputGradients(model, question, metric);
-    assert.equal([map.width, map.height, map.data.length], [96, 96, 96 * 96]);
+    assert.equal([map.width, map.height, map.data.length], [side, side, side * side]);
     assert.ok(map.data.every(value => value >= 0));
     const pixels = (await question.pixels.data()) as Float32Array;
     const strongest = [...map.data.keys()].sort((a, b) => map.data[b] - map.data[a]).slice(0, 2);
@@ -83,7 +84,7 @@ withGradients('integrated gradients sum to the difference of outputs', async () 
     const onProgress = ({ done }: { done: number }) => void progress.push(done);
     const map = await integratedGradients(model, question, metric, { baseline, steps: 12, batchSize: 5, onProgress });
     assert.equal(progress, [5, 10, 12]);
-    assert.equal([map.width, map.height, map.data.length], [96, 96, 96 * 96]);
+    assert.equal([map.width, map.height, map.data.length], [side, side, side * side]);
     const sum = map.data.reduce((a, b) => a + b, 0);
     assert.ok(Math.abs(map.difference - expected) < 1e-4, `${map.difference}, expected ${expected}`);
     assert.ok(Math.abs(sum - expected) < 1e-4, `${sum}, expected ${expected}`);
@@ -104,7 +105,7 @@ for (const [baseline, level] of [
       const map = await integratedGradients(model, question, metric, { baseline, steps: 1 });
       const { imageMean, imageStd } = model.preprocessor;
       const color = imageMean.map((mean, i) => (level === null ? 0 : (level - mean) / imageStd[i]));
-      const start = Float32Array.from({ length: 96 * 96 * 3 }, (_, i) => color[i % 3]);
+      const start = Float32Array.from({ length: side * side * 3 }, (_, i) => color[i % 3]);
       const expected = (await metricOf((await question.pixels.data()) as Float32Array)) - (await metricOf(start));
       assert.ok(Math.abs(map.difference - expected) < 1e-4, `${map.difference}, expected ${expected}`);
     });
@@ -158,8 +159,8 @@ for (const stage of [0, 2, 3]) {
   run(`Grad-CAM at stage ${stage} is of the activations there and their gradients`, async () => {
     await withoutLeaks(async () => {
       const map = await gradCam(model, question, metric, { stage });
-      const side = 24 / 2 ** stage;
-      assert.equal([map.width, map.height], [side, side]);
+      const size = side / 4 / 2 ** stage;
+      assert.equal([map.width, map.height], [size, size]);
       const point = `vision_tower.blocks.${stage}.${model.config.vision.depths[stage] - 1}.channel_block.hook_resid_post`;
       const [activations, gradients] = [
         captureForced(model, question, point),
@@ -168,9 +169,9 @@ for (const stage of [0, 2, 3]) {
       const [a, g] = [await activations.array(point), await gradients.array(point)];
       const C = a.shape[3];
       const weights = Array.from({ length: C }, (_, c) => {
-        return g.values.reduce((sum, value, i) => (i % C === c ? sum + value : sum), 0) / side ** 2;
+        return g.values.reduce((sum, value, i) => (i % C === c ? sum + value : sum), 0) / size ** 2;
       });
-      const expected = Float32Array.from({ length: side ** 2 }, (_, i) =>
+      const expected = Float32Array.from({ length: size ** 2 }, (_, i) =>
         Math.max(
           0,
           weights.reduce((sum, weight, c) => sum + weight * a.values[i * C + c], 0),

@@ -1,0 +1,142 @@
+/**
+ * What hooks cost while a caption is generated greedily, with random weights:
+ *
+ *     npx tsx bench/hooks.ts [--shape base|large|tiny] [--backend NAME] [--rounds N] [--tokens 30]
+ *
+ * - No hook: the calls of a decode step that ask for hooks, counted, times what one such call takes alone, of the step.
+ *   There is no model without these calls to compare with, and what they take is far below what two runs differ by.
+ * - A hook that matches nothing, and capturing all of cross-attention, against no hook, in turns.
+ *
+ * Writes bench/results/hooks-SHAPE-BACKEND.json.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import * as tf from '@tensorflow/tfjs';
+import { Florence2, type Hooks, noHooks } from '../src/index.ts';
+import { type BackendName, useBackend } from '../src/runtime/backend.ts';
+import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { paired } from './paired.ts';
+import { median, rounded, writeReport } from './report.ts';
+
+const { values } = parseArgs({
+  options: {
+    shape: { type: 'string', default: 'base' },
+    backend: { type: 'string', default: 'auto' },
+    rounds: { type: 'string', default: '9' },
+    tokens: { type: 'string', default: '30' },
+  },
+});
+const tokens = Number(values.tokens);
+const picture = new URL('../docs/pictures/street.jpg', import.meta.url);
+const cross = '**.encoder_attn.hook_pattern';
+const everything = '**.encoder_attn.*';
+const figures: Record<string, number> = {};
+
+function record(name: string, value: number): void {
+  figures[name] = rounded(value);
+  process.stdout.write(`${name.padEnd(64)} ${figures[name]}\n`);
+}
+
+/** Hooks as they are where there are none, which count how often they are asked. */
+function countingHooks(): { hooks: Hooks; count: () => number } {
+  let calls = 0;
+  const hooks: Hooks = {
+    at: (_leaf, activation) => {
+      calls++;
+      return activation;
+    },
+    in: () => {
+      calls++;
+      return hooks;
+    },
+    seen: () => {
+      calls++;
+      return hooks;
+    },
+    block: (_module, forward, ...inputs) => {
+      calls++;
+      return forward(hooks, ...inputs);
+    },
+  };
+  return { hooks, count: () => calls };
+}
+
+/** Calls of the decoder and the head for one token with a cache. */
+function callsOfStep({ model, config }: Florence2): number {
+  const { hooks, count } = countingHooks();
+  const states = tf.zeros([1, 4, config.text.dModel]) as tf.Tensor3D;
+  const caches = model.languageModel.decoder.newCaches(states, noHooks);
+  tf.tidy(() => {
+    const embeds = tf.zeros([1, 1, config.text.dModel]) as tf.Tensor3D;
+    const inside = hooks.in('language_model.decoder');
+    model.lmHead.forward(model.languageModel.decoder.forward(embeds, { states, mask: null }, caches, inside), hooks);
+  });
+  for (const cache of caches) cache.dispose();
+  states.dispose();
+  return count();
+}
+
+/** Nanoseconds of one call where there are no hooks: with the path that it is given, put together as blocks do. */
+function nanosecondsOfCall(): number {
+  const activation = tf.scalar(0);
+  const repeats = 1_000_000;
+  const times: number[] = [];
+  let same = 0;
+  for (let round = 0; round < 10; round++) {
+    const start = performance.now();
+    for (let i = 0; i < repeats; i++) {
+      if (noHooks.in(`layers.${i & 7}`).at('hook_z', activation) === activation) same++;
+    }
+    times.push(((performance.now() - start) * 1e6) / repeats / 2); // two calls
+  }
+  activation.dispose();
+  if (same !== 10 * repeats) throw new Error('A call without hooks changed its activation.');
+  return median(times);
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
+try {
+  await writeRandomCheckpoint(folder, { shape: values.shape as 'base', seed: 1 });
+  const backend = await useBackend(values.backend as BackendName);
+  const model = await Florence2.load(folder, { backend: backend.name });
+  const image = await model.encodeImage(picture);
+  const options = { numBeams: 1, noRepeatNgramSize: 0, maxNewTokens: tokens };
+  const run = () => model.run(image, '<CAPTION>', options);
+  const capture = async (names: string) => {
+    const { cache } = await model.runWithCache(image, '<CAPTION>', { ...options, names });
+    cache.dispose();
+  };
+  const timed = await paired(
+    {
+      none: run,
+      again: run, // how far two equal runs differ
+      elsewhere: () => model.runWithHooks(image, '<CAPTION>', [['nowhere', () => {}]], options),
+      patterns: () => capture(cross),
+      all: () => capture(everything),
+    },
+    Number(values.rounds),
+  );
+  const encoding = await paired(
+    { first: () => model.run(image, '<CAPTION>', { ...options, maxNewTokens: 1 }) },
+    Number(values.rounds),
+  );
+  const step = (timed.none.ms - encoding.first.ms) / (tokens - 1);
+  record(`greedy ms/token, ${tokens} tokens`, step);
+  const calls = callsOfStep(model);
+  record('calls of a decode step that ask for hooks', calls);
+  const each = nanosecondsOfCall();
+  record('ns of such a call without hooks', each);
+  record('hooks off, % of a decode step', (100 * calls * each) / (step * 1e6));
+  const percent = (ratio: number) => 100 * (ratio - 1);
+  record('two equal runs differ by, %', percent(timed.again.ratio));
+  record('a hook that matches nothing, %', percent(timed.elsewhere.ratio));
+  record('capturing all patterns of cross-attention, %', percent(timed.patterns.ratio));
+  record('capturing every point of cross-attention, %', percent(timed.all.ratio));
+  image.dispose();
+  model.dispose();
+  await writeReport(`hooks-${values.shape}-${backend.name}`, { rounds: Number(values.rounds), figures });
+} finally {
+  await rm(folder, { recursive: true });
+}

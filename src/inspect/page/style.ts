@@ -76,7 +76,7 @@ main > .card { margin-top: 16px; }
 .picture { position: sticky; top: 12px; }
 .stage {
   position: relative; aspect-ratio: var(--aspect); margin: 0 auto; overflow: hidden; border-radius: 6px;
-  width: min(100%, max(240px, calc((100vh - 300px) * var(--ratio)))); background: #000;
+  width: min(100%, max(150px, calc((100vh - 340px) * var(--ratio)))); background: #000;
 }
 .stage > img, .stage > canvas, .stage > svg { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
 .heat { transition: opacity 0.15s; pointer-events: none; }

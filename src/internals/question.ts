@@ -25,6 +25,9 @@ export interface QuestionOptions extends TaskArguments, DecodeOptions, Generatio
   signal?: AbortSignal;
 }
 
+/** Where a pass from the features begins. */
+const FEATURES = 'multi_modal_projector.hook_image_features';
+
 /** Where a forced pass may begin: what lies before is taken as it was when the question was asked. */
 export type PassStart = 'pixels' | 'features' | 'memory';
 
@@ -58,7 +61,7 @@ export class Question {
   readonly answerIds: readonly number[];
   /** What the encoder's S positions are: `mean`, `row,column` of the image's map, then the prompt's tokens as text. */
   readonly positions: string[];
-  /** The hook points between pixels and features, and between features and memory. */
+  /** The hook points between pixels and features, and from the features on to the memory. */
   readonly passed: Readonly<Record<'pixels' | 'features', readonly string[]>>;
 
   /**
@@ -154,7 +157,7 @@ export function forcedLogits(model: Florence2, question: Question, options: Forc
       const features =
         from === 'pixels'
           ? network.encodeImage(pixels ?? repeat(question.pixels, rows), h)
-          : repeat(question.features, rows); // [rows, 1 + N, D]
+          : h.at(FEATURES, repeat(question.features, rows)); // [rows, 1 + N, D]
       return network.encodePrompt(features, ids(question.promptIds), null, h).states;
     };
     // Rows may share one memory, and the keys and values made of it, where no hook changes them row by row.
@@ -213,7 +216,7 @@ class PassRecorder {
 
   begin(part: 'pixels' | 'features') {
     const hooks = new HookRegistry();
-    hooks.add('**', (_, { name }) => void this.passed[part].push(name));
+    hooks.add('**', (_, { name }) => void this.passed[name === FEATURES ? 'features' : part].push(name));
     return hooks.root();
   }
 }

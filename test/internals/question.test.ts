@@ -127,6 +127,7 @@ for (const [point, from] of [
   ['vision_tower.hook_pixels', 'pixels'],
   ['vision_tower.convs.0.hook_embed', 'pixels'],
   ['multi_modal_projector.hook_pooled', 'pixels'],
+  ['multi_modal_projector.hook_image_features', 'features'],
   ['language_model.encoder.hook_embed', 'features'],
   ['language_model.encoder.layers.1.hook_mlp_out', 'features'],
   ['language_model.decoder.layers.0.encoder_attn.hook_k', 'memory'],

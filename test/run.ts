@@ -3,9 +3,10 @@
  *
  *     npx tsx test/run.ts [--slow] [--backend NAME] [--jobs N] [--minutes N] [--folder DIR] [FILTER…]
  *
- * Files that import test/backend.ts run once for each backend found: cpu and wasm, tensorflow where it is set up, and
- * with --slow webgpu over SwiftShader where that is installed. --slow adds the files named *.slow.test.ts. --backend runs
- * only those files, on that backend. --minutes ends a file that takes longer. --folder looks for files elsewhere. A filter is a part of the file's path.
+ * Files that import test/backend.ts run once for each backend found: cpu (where it is not too slow) and wasm, tensorflow
+ * where it is set up. --slow adds the files named *.slow.test.ts, all files on cpu, and webgpu over SwiftShader where that
+ * is installed. --backend runs only files of backends, on that one. --minutes ends a file that takes longer. --folder
+ * looks for files elsewhere. A filter is a part of the file's path.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -53,7 +54,8 @@ function findBackends(): { found: Map<BackendName, Record<string, string>>; miss
     ['wasm', {}],
   ]);
   const missing = new Map<BackendName, string>();
-  if (findBuilds().length > 0) found.set('tensorflow', {});
+  // Two files run at a time, and small products are no faster on two threads.
+  if (findBuilds().length > 0) found.set('tensorflow', { TF_NUM_INTRAOP_THREADS: '1' });
   else missing.set('tensorflow', 'not set up: florence2 setup tensorflow');
   const swiftshader = swiftshaderEnv();
   if (!options.slow && options.backend !== 'webgpu') missing.set('webgpu', 'part of the slow suite: --slow');
@@ -75,6 +77,22 @@ function importsBackend(file: string): boolean {
   const imports = readFileSync(file, 'utf8').matchAll(/(?:from|import) +'([^']+)'/g);
   return [...imports].some(([, path]) => resolve(dirname(file), path!) === join(testFolder, 'backend.ts'));
 }
+
+/** What takes plain JavaScript more than some ten seconds: on the cpu backend it is part of the slow suite. */
+// biome-ignore format: a list of files
+const SLOW_ON_CPU = [
+  'florence2', 'generation/reference', 'inspect/collect', 'internals/ablation', 'internals/activation_cache',
+  'internals/attention_maps', 'internals/backward', 'internals/diff', 'internals/features', 'internals/hooks',
+  'internals/parity', 'internals/parity_request', 'internals/parity_training', 'internals/patching', 'internals/question', 'internals/saliency', 'training/adapters',
+  'training/dropout', 'training/feature_cache', 'training/gradients', 'training/resume', 'training/train_step',
+  'training/trainable', 'training/trainer',
+];
+const slowOnCpu = (file: string): boolean =>
+  SLOW_ON_CPU.includes(
+    relative(testFolder, file)
+      .replaceAll('\\', '/')
+      .replace(/\.test\.ts$/, ''),
+  );
 
 /** Trainings take hours on a software GPU: there they run when webgpu is asked for by name. */
 function trainsForLong(file: string): boolean {
@@ -183,7 +201,11 @@ async function main(): Promise<boolean> {
   }
   const chosen = [...found.keys()].filter(backend => !options.backend || backend === options.backend);
   const jobs = findFiles().flatMap((file): Job[] => {
-    const able = chosen.filter(backend => backend !== 'webgpu' || options.backend || !trainsForLong(file));
+    const able = chosen.filter(backend => {
+      if (options.backend || filters.length > 0) return true;
+      if (backend === 'cpu') return options.slow || !slowOnCpu(file);
+      return backend !== 'webgpu' || !trainsForLong(file);
+    });
     if (importsBackend(file)) return able.map(backend => ({ file, backend }));
     return options.backend ? [] : [{ file }];
   });

@@ -83,7 +83,8 @@ function importsBackend(file: string): boolean {
 const SLOW_ON_CPU = [
   'florence2', 'generation/reference', 'inspect/collect', 'internals/ablation', 'internals/activation_cache',
   'internals/attention_maps', 'internals/backward', 'internals/diff', 'internals/features', 'internals/hooks',
-  'internals/parity', 'internals/parity_request', 'internals/parity_training', 'internals/patching', 'internals/question', 'internals/saliency', 'training/adapters',
+  'internals/parity', 'internals/parity_request', 'internals/parity_training', 'internals/patching', 'internals/question',
+  'internals/saliency', 'training/adapters',
   'training/dropout', 'training/feature_cache', 'training/gradients', 'training/resume', 'training/train_step',
   'training/trainable', 'training/trainer',
 ];

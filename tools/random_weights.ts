@@ -1,3 +1,4 @@
+import { randomIntegers } from '../src/training/random.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
 
 export interface RandomWeightsOptions {
@@ -18,7 +19,7 @@ export class RandomWeights {
   private readonly lastNormBias: string;
 
   constructor(private readonly options: RandomWeightsOptions) {
-    this.pool = normalPool(generator(options.seed, 'pool'));
+    this.pool = normalPool(randomIntegers(options.seed, 'pool'));
     this.lastNormBias = `language_model.decoder.layers.${options.decoderLayers - 1}.final_layer_norm.bias`;
   }
 
@@ -42,7 +43,7 @@ export class RandomWeights {
 
   /** Drawn from a pool of normal numbers: many times as fast as making each one, for 10^9 of them. */
   private normal(name: string, count: number, deviation: number): Float32Array {
-    const random = generator(this.options.seed, name);
+    const random = randomIntegers(this.options.seed, name);
     const values = new Float32Array(count);
     for (let i = 0; i < count; i++) values[i] = deviation * this.pool[random() >>> 16];
     return values;
@@ -84,21 +85,4 @@ function normalPool(random: () => number): Float32Array {
     { length: poolSize },
     () => Math.sqrt(-2 * Math.log(unit())) * Math.cos(2 * Math.PI * unit()),
   );
-}
-
-/** Random 32-bit integers that depend on seed and name: sfc32 (Doty-Humphrey, PractRand), seeded by FNV-1a. */
-function generator(seed: number, name: string): () => number {
-  let hash = 0x811c9dc5;
-  for (const character of `${seed} ${name}`) hash = Math.imul(hash ^ character.codePointAt(0)!, 0x01000193);
-  let [a, b, c, counter] = [hash, hash ^ 0x9e3779b9, seed | 0, 1];
-  const next = () => {
-    const sum = (a + b + counter) | 0;
-    counter = (counter + 1) | 0;
-    a = b ^ (b >>> 9);
-    b = (c + (c << 3)) | 0;
-    c = (((c << 21) | (c >>> 11)) + sum) | 0;
-    return sum >>> 0;
-  };
-  for (let i = 0; i < 16; i++) next(); // mixes the seed into all of the state
-  return next;
 }

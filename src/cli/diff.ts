@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { type BackendName, backendNames } from '../runtime/backend.ts';
+import type { BackendName } from '../runtime/backend.ts';
+import { addModelOptions, backendChoices } from './model_options.ts';
 import { addQuestionOptions, parseCount, type QuestionFlags } from './question.ts';
 
 export interface DiffFlags extends QuestionFlags {
@@ -21,7 +22,6 @@ export interface DiffFlags extends QuestionFlags {
 
 /** `florence2 diff`: two runs, layer by layer. */
 export function diffCommand(): Command {
-  const backends = ['auto', ...backendNames];
   const command = new Command('diff')
     .summary('compare two runs layer by layer')
     .description(
@@ -31,15 +31,11 @@ export function diffCommand(): Command {
         'Florence-2-base, less with --at.',
     )
     .argument('<image...>', 'image files, folders, patterns or URLs');
-  return addQuestionOptions(command)
-    .option('-m, --model <dir|id>', 'a folder, or an id on the Hugging Face hub', 'microsoft/Florence-2-base')
-    .option('--revision <name>', 'branch, tag or commit on the hub')
-    .option('--adapter <dir>', 'a LoRA adapter, a folder as PEFT saves it')
-    .addOption(new Option('-b, --backend <name>', 'where it runs').choices(backends).default('auto'))
+  return addModelOptions(addQuestionOptions(command))
     .option('--b-model <dir|id>', 'another model for run B')
     .option('--b-revision <name>', 'another revision')
     .option('--b-adapter <dir>', 'another adapter; "none": without one')
-    .addOption(new Option('--b-backend <name>', 'another backend').choices(backends))
+    .addOption(new Option('--b-backend <name>', 'another backend').choices(backendChoices))
     .option('--at <name>', 'only these hook points, by name or glob; may be repeated', collect)
     .option(
       '--tolerance <number>',

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import type { LoadOptions } from '../florence2.ts';
-import { backendNames } from '../runtime/backend.ts';
+import { addModelOptions } from './model_options.ts';
 import { addQuestionOptions, parseCount, type QuestionFlags } from './question.ts';
 
 export interface FeatureFlags extends QuestionFlags {
@@ -34,11 +34,7 @@ export function featuresCommand(): Command {
         .choices(['mean', 'none'])
         .default('mean'),
     );
-  return addQuestionOptions(command)
-    .option('-m, --model <dir|id>', 'a folder, or an id on the Hugging Face hub', 'microsoft/Florence-2-base')
-    .option('--revision <name>', 'branch, tag or commit on the hub')
-    .option('--adapter <dir>', 'a LoRA adapter, a folder as PEFT saves it')
-    .addOption(new Option('-b, --backend <name>', 'where it runs').choices(['auto', ...backendNames]).default('auto'))
+  return addModelOptions(addQuestionOptions(command))
     .option('--image-size <pixels>', 'side to which images are resized', parseCount)
     .option('--max-new-tokens <n>', 'longest answer, for points of the decoder', parseCount)
     .option('--apply-orientation', 'turn photos as their EXIF orientation says')

@@ -1,6 +1,6 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import type { LoadOptions } from '../florence2.ts';
-import { backendNames } from '../runtime/backend.ts';
+import { addModelOptions } from './model_options.ts';
 import { addQuestionOptions, parseCount, type QuestionFlags } from './question.ts';
 import { parseBox } from './run.ts';
 
@@ -28,12 +28,8 @@ export function inspectCommand(): Command {
     )
     .argument('<image>', 'an image file or URL')
     .requiredOption('-o, --out <file>', 'the page, an .html file');
-  return addQuestionOptions(command)
+  return addModelOptions(addQuestionOptions(command))
     .option('--box <x1,y1,x2,y2>', 'the region of a task that takes one, in pixels', parseBox)
-    .option('-m, --model <dir|id>', 'a folder, or an id on the Hugging Face hub', 'microsoft/Florence-2-base')
-    .option('--revision <name>', 'branch, tag or commit on the hub')
-    .option('--adapter <dir>', 'a LoRA adapter, a folder as PEFT saves it')
-    .addOption(new Option('-b, --backend <name>', 'where it runs').choices(['auto', ...backendNames]).default('auto'))
     .option('--beams <n>', 'beams of the beam search, 1 for greedy', parseCount)
     .option('--max-new-tokens <n>', 'longest answer', parseCount)
     .option('--image-size <pixels>', 'side to which images are resized', parseCount)

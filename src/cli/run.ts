@@ -1,6 +1,6 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import type { LoadOptions, RunOptions } from '../florence2.ts';
-import { backendNames } from '../runtime/backend.ts';
+import { addModelOptions } from './model_options.ts';
 
 export interface RunFlags {
   task: string[];
@@ -25,18 +25,15 @@ export interface RunFlags {
 
 /** `florence2 run`: ask one or more tasks about images. */
 export function runCommand(): Command {
-  return new Command('run')
+  const command = new Command('run')
     .summary('ask tasks about images')
     .description('Asks one or more tasks about each image. An image is encoded once, however many tasks follow.')
     .argument('<image...>', 'image files, folders, patterns or URLs')
     .option('-t, --task <name>', 'a task by name or token (od, caption, "<OCR>"); may be repeated', collect, [])
     .option('-p, --prompt <text>', 'a prompt of your own, passed to the model as it is; may be repeated', collect, [])
     .option('--text <text>', 'the caption, phrase or class names of a task that takes a text')
-    .option('--box <x1,y1,x2,y2>', 'the region of a task that takes one, in pixels', parseBox)
-    .option('-m, --model <dir|id>', 'a folder, or an id on the Hugging Face hub', 'microsoft/Florence-2-base')
-    .option('--revision <name>', 'branch, tag or commit on the hub')
-    .option('--adapter <dir>', 'a LoRA adapter, a folder as PEFT saves it')
-    .addOption(new Option('-b, --backend <name>', 'where it runs').choices(['auto', ...backendNames]).default('auto'))
+    .option('--box <x1,y1,x2,y2>', 'the region of a task that takes one, in pixels', parseBox);
+  return addModelOptions(command)
     .option('--beams <n>', 'beams of the beam search, 1 for greedy', parseCount)
     .option('--max-new-tokens <n>', 'longest answer', parseCount)
     .option('--image-size <pixels>', 'side to which images are resized', parseCount)

@@ -5,6 +5,7 @@ import type { Parameter } from '../nn/params.ts';
 import { writeError } from '../weights/file_source.ts';
 import { toMicrosoft, toNative } from '../weights/names.ts';
 import { type TensorToWrite, writeSafetensors } from '../weights/safetensors.ts';
+import { checkpointValues } from '../weights/write_checkpoint.ts';
 import { formatAdapterConfig } from './adapter_config.ts';
 import type { Lora } from './lora.ts';
 
@@ -62,15 +63,6 @@ function toWrite(parameter: Parameter, { layers }: Lora, spell: (name: string) =
   // PEFT wraps an adapted layer, whose own tensors are then one level further down.
   const spelled = layers.has(module) ? `${spell(module)}.base_layer${name.slice(end)}` : spell(name);
   return { name: `base_model.model.${spelled}`, shape, data: () => checkpointValues(parameter) };
-}
-
-async function checkpointValues(parameter: Parameter): Promise<Float32Array> {
-  const ordered = parameter.inCheckpointOrder(parameter.value);
-  try {
-    return (await ordered.data()) as Float32Array;
-  } finally {
-    ordered.dispose();
-  }
 }
 
 function microsoftName(name: string): string {

@@ -71,7 +71,8 @@ export async function writeCheckpoint(
 /** Files beside config and tokenizer that belong to a model. */
 const copied = /^(generation_config|preprocessor_config|processor_config)\.json$|\.py$/;
 
-async function checkpointValues(parameter: Parameter): Promise<Float32Array> {
+/** The values of a parameter in the checkpoint's order. */
+export async function checkpointValues(parameter: Parameter): Promise<Float32Array> {
   const ordered = parameter.inCheckpointOrder(parameter.value);
   try {
     return (await ordered.data()) as Float32Array;

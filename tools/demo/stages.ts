@@ -20,7 +20,7 @@ export const targetsPerImage = 4;
  */
 export const stages = (steps: number): Stage[] => [
   {
-    ...{ name: 'one-object', seed: TRAINING_SEEDS[0], scenes: { objects: 1 }, steps: 1500 },
+    ...{ name: 'one-object', seed: TRAINING_SEEDS[0], scenes: { objects: 1 }, steps: 2000 },
     ...{ learningRate: 3e-4, schedule: 'constant', warmupSteps: 100 },
   },
   {

@@ -118,9 +118,9 @@ export class BrowserPage {
 
   async close(): Promise<void> {
     const closed = new Promise(resolve => this.child.on('close', resolve));
-    this.child.kill();
+    this.send('Browser.close').catch(() => {});
     await closed;
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 5 });
+    rmSync(this.profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }); // its children end after it
   }
 
   send<T>(method: string, params: object = {}): Promise<T> {

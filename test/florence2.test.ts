@@ -5,14 +5,15 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Florence2, type ImageFeatures, TASKS, type TaskResult, UsageError } from '../src/index.ts';
 import { testBackend, withoutLeaks } from './backend.ts';
+import { tinyCheckpoint } from './tiny_checkpoint.ts';
 import { temporaryFolder } from './weights/temporary.ts';
 
-const demo = fileURLToPath(new URL('../weights/demo', import.meta.url));
+const checkpoint = await tinyCheckpoint();
 const picture = (name: string) => fileURLToPath(new URL(`../docs/pictures/${name}.jpg`, import.meta.url));
 const street = picture('street');
 const tiny = { data: new Uint8Array(7 * 3 * 3).map((_, i) => i * 4), width: 7, height: 3 };
 
-const model = await Florence2.load(demo, { backend: testBackend });
+const model = await Florence2.load(checkpoint, { backend: testBackend });
 const short = { maxNewTokens: 8 };
 
 /** What each input is given for a task of that kind. */
@@ -147,7 +148,7 @@ test('an adapter: saved, loaded under another name, switched, and freed with the
   const answer = async (of: Florence2) => (await of.run(features, '<CAPTION>', { ...short, numBeams: 1 })).answer;
   const plain = await answer(model);
   await withoutLeaks(async () => {
-    const other = await Florence2.load(demo, { backend: testBackend });
+    const other = await Florence2.load(checkpoint, { backend: testBackend });
     const { layers } = other.adapters.create('made', { r: 1, seed: 3 });
     for (const { b } of layers.values()) b.load(Float32Array.from({ length: b.shape[0] }, (_, i) => Math.sin(i)));
     await other.adapters.save('made', folder);
@@ -200,7 +201,7 @@ const badLoads: [what: string, options: object, message: RegExp][] = [
 for (const [what, options, message] of badLoads) {
   test(`refused: ${what}`, async () => {
     const error = await withoutLeaks(() =>
-      Florence2.load(demo, { backend: testBackend, ...options }).then(
+      Florence2.load(checkpoint, { backend: testBackend, ...options }).then(
         () => assert.unreachable('no error'),
         error => error,
       ),
@@ -212,7 +213,7 @@ for (const [what, options, message] of badLoads) {
 
 test('another image size gives other features of the right number', async () => {
   await withoutLeaks(async () => {
-    const larger = await Florence2.load(demo, { backend: testBackend, imageSize: 160 });
+    const larger = await Florence2.load(checkpoint, { backend: testBackend, imageSize: 160 });
     const features = await larger.encodeImage(street);
     assert.equal(features.tensor.shape[1], 1 + 25);
     features.dispose();

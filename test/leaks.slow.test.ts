@@ -1,12 +1,12 @@
 /** A thousand answers must not make the process larger: tensors are counted elsewhere, here it is the memory itself. */
 
-import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Florence2 } from '../src/index.ts';
 import { testBackend, withoutLeaks } from './backend.ts';
+import { tinyCheckpoint } from './tiny_checkpoint.ts';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
@@ -15,9 +15,7 @@ const runs = testBackend === 'cpu' ? 200 : 1000; // it needs half a second for e
 const flat = testBackend === 'webgpu' ? test.skip : test; // software WebGPU would need an hour
 
 flat(`${runs} runs leave the process as large as it was`, async () => {
-  const model = await Florence2.load(fileURLToPath(new URL('../weights/demo', import.meta.url)), {
-    backend: testBackend,
-  });
+  const model = await Florence2.load(await tinyCheckpoint(), { backend: testBackend });
   const image = { data: new Uint8Array(20 * 10 * 3).fill(90), width: 20, height: 10 };
   const options = { numBeams: 2, maxNewTokens: 3 };
   const answer = () => model.run(image, '<OD>', options);

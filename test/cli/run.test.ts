@@ -11,16 +11,17 @@ import { createLora } from '../../src/training/lora.ts';
 import { writeAdapter } from '../../src/training/write_adapter.ts';
 import { loadConfig } from '../../src/weights/load_config.ts';
 import { withoutLeaks } from '../leaks.ts';
+import { tinyCheckpoint } from '../tiny_checkpoint.ts';
 import { florence2 } from './florence2.ts';
 
-const demo = fileURLToPath(new URL('../../weights/demo', import.meta.url));
+const tiny = await tinyCheckpoint();
 const pictures = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
 const street = join(pictures, 'street.jpg');
 const folder = await mkdtemp(join(tmpdir(), 'florence2-cli-'));
 
-/** `florence2 run` with the demo checkpoint and short answers. What is tested is the command: one backend is enough. */
+/** `florence2 run` with a tiny checkpoint and short answers. What is tested is the command: one backend is enough. */
 const run = (...args: string[]) =>
-  withoutLeaks(() => florence2('run', '-m', demo, '-b', 'wasm', '--max-new-tokens', '12', ...args));
+  withoutLeaks(() => florence2('run', '-m', tiny, '-b', 'wasm', '--max-new-tokens', '12', ...args));
 
 const jsonLines = (text: string) => text.trim().split('\n').map(line => JSON.parse(line)); // biome-ignore format: one line
 
@@ -53,9 +54,9 @@ test('takes folders and patterns, in batches as one by one', async () => {
   assert.equal(two, one);
 });
 
-/** An adapter for the demo checkpoint with so much to say that answers change. */
+/** An adapter for a tiny checkpoint with so much to say that answers change. */
 async function loudAdapter(path: string): Promise<string> {
-  const { config } = await loadConfig(demo);
+  const { config } = await loadConfig(tiny);
   const lora = createLora(new Florence2Model(config), { r: 1 });
   for (const { b } of lora.layers.values()) b.load(Float32Array.from({ length: b.shape[0] }, (_, i) => Math.sin(i)));
   await writeAdapter(lora, path);
@@ -70,7 +71,7 @@ test('--adapter: answers as a program that has loaded the adapter', async () => 
   assert.is(code, 0);
   assert.is.not((await run(...asked)).stdout, stdout);
   await withoutLeaks(async () => {
-    const model = await Florence2.load(demo, { backend: 'wasm' });
+    const model = await Florence2.load(tiny, { backend: 'wasm' });
     await model.loadAdapter(adapter);
     model.adapters.mergeAndUnload(); // as the command does, so that no rounding is between them
     const { text } = await model.run(street, '<CAPTION>', { numBeams: 1, maxNewTokens: 12 });

@@ -2,22 +2,22 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { withoutLeaks } from '../leaks.ts';
+import { tinyCheckpoint } from '../tiny_checkpoint.ts';
 import { florence2 } from './florence2.ts';
 import { writeDataset } from './train/dataset.ts';
 
-const demo = fileURLToPath(new URL('../../weights/demo', import.meta.url));
+const tiny = await tinyCheckpoint();
 const folder = mkdtempSync(join(tmpdir(), 'florence2-train-'));
 const data = writeDataset({ train: 2, valid: 1 });
 
 const train = (...args: string[]) => florence2('train', ...args);
 
-/** A small adapter of the demo checkpoint. What is tested is the command: one backend is enough. */
+/** A small adapter of a tiny checkpoint. What is tested is the command: one backend is enough. */
 const trainAdapter = (...args: string[]) =>
-  withoutLeaks(() => train('-d', data, '-m', demo, '-b', 'wasm', '--lora', '--r', '2', ...args));
+  withoutLeaks(() => train('-d', data, '-m', tiny, '-b', 'wasm', '--lora', '--r', '2', ...args));
 
 const linesOf = (text: string) => text.trimEnd().split('\n');
 const logOf = (output: string) => linesOf(readFileSync(join(output, 'metrics.jsonl'), 'utf8')).map(line => JSON.parse(line)); // biome-ignore format: one line
@@ -51,7 +51,7 @@ test('a run that is resumed has the settings of its folder, but for the flags', 
   const before = JSON.parse(await readFile(join(output, 'run.json'), 'utf8'));
   const expected = {
     data: [data],
-    model: demo,
+    model: tiny,
     backend: 'wasm',
     output,
     epochs: 1,
@@ -92,7 +92,7 @@ test('Ctrl-C saves and stops', async () => {
 test('a config file, and flags over it', async () => {
   const output = join(folder, 'config');
   const config = join(folder, 'config.json');
-  const settings = { data, output, model: demo, backend: 'wasm', epochs: 5, maxSteps: 1, lora: { r: 3, alpha: 6 } };
+  const settings = { data, output, model: tiny, backend: 'wasm', epochs: 5, maxSteps: 1, lora: { r: 3, alpha: 6 } };
   writeFileSync(config, JSON.stringify(settings));
   const { code, stderr } = await withoutLeaks(() => train('--config', config, '--r', '4'));
   assert.is(code, 0, stderr);
@@ -101,7 +101,7 @@ test('a config file, and flags over it', async () => {
 });
 
 test('--check lists what is wrong by file and line, and what there is', async () => {
-  const good = await train('-d', data, '--check', '-m', demo);
+  const good = await train('-d', data, '--check', '-m', tiny);
   assert.is(good.code, 0);
   const [name, ...lines] = linesOf(good.stdout).slice(0, linesOf(good.stdout).length / 2);
   assert.is(name, join(data, 'train/annotations.jsonl'));
@@ -147,23 +147,23 @@ for (const [what, args, code, message] of [
   ['a model that is not there', ['-d', data, '-o', missing, '-m', missing], 1, /none/],
   [
     'freezing nothing',
-    ['-d', data, '-o', missing, '-m', demo, '-b', 'cpu', '--freeze', 'vision'],
+    ['-d', data, '-o', missing, '-m', tiny, '-b', 'cpu', '--freeze', 'vision'],
     2,
     /freeze: vision is the name of no parameter/,
   ],
   [
     'a broken pattern',
-    ['-d', data, '-o', missing, '-m', demo, '-b', 'cpu', '--freeze', '/(/'],
+    ['-d', data, '-o', missing, '-m', tiny, '-b', 'cpu', '--freeze', '/(/'],
     2,
     /freeze: \/\(\/ is no regular expression/,
   ],
   [
     'a target that matches nothing',
-    ['-d', data, '-o', missing, '-m', demo, '-b', 'cpu', '--lora', '--targets', 'q_prj'],
+    ['-d', data, '-o', missing, '-m', tiny, '-b', 'cpu', '--lora', '--targets', 'q_prj'],
     2,
     /q_prj/,
   ],
-  ['convolutions on wasm', ['-d', data, '-o', missing, '-m', demo, '-b', 'wasm', '--no-freeze'], 2, /wasm/],
+  ['convolutions on wasm', ['-d', data, '-o', missing, '-m', tiny, '-b', 'wasm', '--no-freeze'], 2, /wasm/],
 ] as [string, string[], number, RegExp][]) {
   // biome-ignore format: as a table
   test(`${what} is refused in a line`, async () => {

@@ -4,18 +4,19 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { tinyCheckpoint } from '../tiny_checkpoint.ts';
 import { florence2 } from './florence2.ts';
 
-const demo = fileURLToPath(new URL('../../weights/demo', import.meta.url));
+const tiny = await tinyCheckpoint();
 const street = fileURLToPath(new URL('../../docs/pictures/street.jpg', import.meta.url));
 const sign = street.replace('street', 'sign');
 const empty = await mkdtemp(join(tmpdir(), 'florence2-cli-'));
 
 const wrong: [args: string[], code: number, message: RegExp][] = [
-  [['run', street, '--task', 'odd', '-m', demo], 2, /Unknown task "odd"\. Did you mean "od"\?/],
-  [['run', street, '--task', 'captoin', '-m', demo], 2, /Did you mean "caption"\?/],
-  [['run', street, '--task', 'x'.repeat(30), '-m', demo], 2, /Unknown task .* The tasks are: ocr, /],
-  [['run', street, '-m', demo], 2, /Nothing is asked: name a --task/],
+  [['run', street, '--task', 'odd', '-m', tiny], 2, /Unknown task "odd"\. Did you mean "od"\?/],
+  [['run', street, '--task', 'captoin', '-m', tiny], 2, /Did you mean "caption"\?/],
+  [['run', street, '--task', 'x'.repeat(30), '-m', tiny], 2, /Unknown task .* The tasks are: ocr, /],
+  [['run', street, '-m', tiny], 2, /Nothing is asked: name a --task/],
   [['run', '--task', 'od'], 2, /missing required argument 'image'/],
   [['run', street, '--tsk', 'od'], 2, /unknown option '--tsk'.*Did you mean --task\?/s],
   [['rum', street], 2, /unknown command 'rum'.*Did you mean run\?/s],
@@ -25,8 +26,8 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
   [['run', street, '-t', 'od', '--min-score', '2'], 2, /Expected a number from 0 to 1/],
   [['run', street, '-t', 'region-ocr', '--box', '1,2,3'], 2, /Expected four numbers in pixels/],
   [['run', street, '-t', 'region-ocr', '--box', '9,2,3,4'], 2, /Expected x1 <= x2 and y1 <= y2/],
-  [['run', street, '-t', 'region-ocr', '-m', demo], 2, /needs a region/],
-  [['run', street, '-t', 'grounding', '-m', demo], 2, /needs a text/],
+  [['run', street, '-t', 'region-ocr', '-m', tiny], 2, /needs a region/],
+  [['run', street, '-t', 'grounding', '-m', tiny], 2, /needs a text/],
   [['run', street, '-t', 'od', '--text', 'car'], 2, /--text: none of the tasks takes a text. Those that do: grounding/],
   [['run', street, '-t', 'od', '--box', '1,2,3,4'], 2, /--box: none of the tasks takes a region/],
   [['run', street, '-t', 'od', '--adapter', './nowhere'], 1, /nowhere is not a folder: an adapter is a folder/],
@@ -35,10 +36,10 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
   [['run', street, sign, '-t', 'od', '--draw', 'o.png'], 2, /--draw o\.png is one file, but there are 2 images/],
   [['run', street, '-t', 'od', '-m', './nowhere'], 1, /nowhere/],
   [['run', street, '-t', 'od', '-m', empty], 1, /has no config\.json/],
-  [['run', street, '-t', 'od', '-m', demo, '--image-size', '9999'], 2, /position embeddings for \d+ a side/],
-  [['run', empty, '-t', 'od', '-m', demo], 1, /The folder .* has no images/],
-  [['run', join(empty, '*.png'), '-t', 'od', '-m', demo], 1, /No file matches/],
-  [['run', join(empty, 'x.png'), '-t', 'od', '-m', demo, '-b', 'cpu'], 1, /x\.png/],
+  [['run', street, '-t', 'od', '-m', tiny, '--image-size', '9999'], 2, /position embeddings for \d+ a side/],
+  [['run', empty, '-t', 'od', '-m', tiny], 1, /The folder .* has no images/],
+  [['run', join(empty, '*.png'), '-t', 'od', '-m', tiny], 1, /No file matches/],
+  [['run', join(empty, 'x.png'), '-t', 'od', '-m', tiny, '-b', 'cpu'], 1, /x\.png/],
   [['parity', empty], 1, /manifest\.json/],
   [['setup', 'pytorch'], 2, /unknown command 'pytorch'/],
 ];

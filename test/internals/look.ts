@@ -1,14 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { Florence2 } from '../../src/florence2.ts';
-import { writeRandomCheckpoint } from '../../tools/random_checkpoint.ts';
 import { testBackend } from '../backend.ts';
-import { temporaryFolder } from '../weights/temporary.ts';
+import { tinyCheckpoint } from '../tiny_checkpoint.ts';
 
 export const street: string = fileURLToPath(new URL('../../docs/pictures/street.jpg', import.meta.url));
 
 /** Tiny, with random weights, on images of 96×96, which make a map of 3×3. */
 export async function openTiny(imageSize = 96): Promise<Florence2> {
-  const folder = temporaryFolder();
-  await writeRandomCheckpoint(folder, { seed: 1 });
-  return Florence2.load(folder, { backend: testBackend, imageSize });
+  return Florence2.load(await tinyCheckpoint(1), { backend: testBackend, imageSize });
 }

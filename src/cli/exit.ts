@@ -53,15 +53,22 @@ export function describe(error: unknown): string {
   return `This is a bug, please report it.\n${error.stack}`;
 }
 
-/** Aborts at the first Ctrl-C, so that work in progress can end cleanly; the second one ends the process at once. */
+/** Aborts at the first Ctrl-C, so that work in progress can end cleanly; another one ends the process at once. */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
-  let first = Number.POSITIVE_INFINITY;
+  let heard = false;
   process.on('SIGINT', () => {
-    // Wrappers (npx, tsx) pass on the signal that the terminal sent to all of them: the same one, heard twice.
-    if (performance.now() - first > 500) process.exit(130);
-    first = Math.min(first, performance.now());
+    if (heard) process.exit(130);
     controller.abort();
+    // Wrappers (npx, tsx) pass on the signal that the terminal sent to all of them: the same one, heard twice or more. It
+    // may have waited behind a long step, so it is looked for once more (setImmediate) before another one is believed.
+    setTimeout(
+      () =>
+        setImmediate(() => {
+          heard = true;
+        }),
+      500,
+    ).unref();
   });
   return controller.signal;
 }

@@ -1,8 +1,11 @@
+import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { describe, report } from '../../src/cli/exit.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
+
+const exit = new URL('../../src/cli/exit.ts', import.meta.url).href;
 
 function mistyped(): unknown {
   try {
@@ -42,5 +45,40 @@ for (const [what, error, code, line] of cases) {
     }
   });
 }
+
+/** A process that is busy for `busy` ms when it has been told to stop, and says when it has ended cleanly. */
+const worker = (busy: number) => `
+  import { interruptSignal } from ${JSON.stringify(exit)};
+  const signal = interruptSignal();
+  const alive = setInterval(() => {}, 1000);
+  signal.addEventListener('abort', () => {
+    setTimeout(() => {
+      const end = performance.now() + ${busy};
+      while (performance.now() < end);
+      setTimeout(() => { clearInterval(alive); console.log('saved'); process.exit(0); }, 1500);
+    }, 10);
+  });
+  console.log('ready');
+`;
+
+/** Its output and exit code when it gets signals after so many milliseconds. */
+function interrupt(busy: number, signalsAt: number[]): Promise<{ code: number | null; output: string }> {
+  const args = ['--import', 'tsx', '--input-type', 'module', '--eval', worker(busy)];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', text => {
+    if (output === '') for (const ms of signalsAt) setTimeout(() => child.kill('SIGINT'), ms);
+    output += text;
+  });
+  return new Promise(resolve => child.on('close', code => resolve({ code, output })));
+}
+
+test('the same Ctrl-C, passed on by wrappers, is heard once even behind a long step', async () => {
+  assert.equal(await interrupt(900, [0, 100, 200]), { code: 0, output: 'ready\nsaved\n' });
+});
+
+test('a second Ctrl-C ends the process at once', async () => {
+  assert.equal(await interrupt(0, [0, 1000]), { code: 130, output: 'ready\n' });
+});
 
 test.run();

@@ -21,10 +21,8 @@ import { writeCheckpoint } from '../src/weights/write_checkpoint.ts';
 import { evaluate } from './demo/evaluate.ts';
 import { modelCard, type StageFacts } from './demo/model_card.ts';
 import { HELD_OUT_SEED } from './demo/seeds.ts';
-import { imagesPerStep, stages, targetsPerImage } from './demo/stages.ts';
+import { type Stage, stages } from './demo/stages.ts';
 
-const stageNames = stages(0).map(({ name }) => name);
-const targetsPerStep = imagesPerStep * targetsPerImage;
 const published = fileURLToPath(new URL('../weights/demo', import.meta.url));
 
 async function main(): Promise<void> {
@@ -39,8 +37,8 @@ async function main(): Promise<void> {
   const [run] = positionals;
   if (positionals.length !== 1) throw new UsageError('Give the output folder of the training.');
   const backend = values.backend as BackendName | 'auto';
-  const facts = await Promise.all(stageNames.map(name => readStage(run, name)));
-  await halve(join(run, stageNames.at(-1)!, 'latest'), values.output, backend);
+  const facts = await Promise.all(stages.map(stage => readStage(run, stage)));
+  await halve(join(run, facts.at(-1)!.name, 'latest'), values.output, backend);
   const florence = await Florence2.load(values.output, { backend }); // what is published is what is measured
   const measured = await evaluate(florence, { seed: HELD_OUT_SEED, scenes: Number(values.scenes) });
   const loaded = [...florence.model.parameters.values()].filter(parameter => parameter.loaded);
@@ -68,17 +66,16 @@ async function halve(from: string, to: string, backend: BackendName | 'auto'): P
   florence.dispose();
 }
 
-async function readStage(run: string, name: string): Promise<StageFacts> {
+async function readStage(run: string, { name, images, targets }: Stage): Promise<StageFacts> {
+  const perStep = images * targets;
   const file = join(run, name, 'metrics.jsonl');
   if (!existsSync(file)) throw new UsageError(`${run} has no ${name}/metrics.jsonl: is the training finished?`);
   const lines = (await readFile(file, 'utf8')).trim().split('\n');
   const records = lines.map(line => JSON.parse(line) as StepRecord | ValidationRecord);
   const steps = records.filter((record): record is StepRecord => 'gradNorm' in record);
   const curve = records.filter((record): record is ValidationRecord => 'metrics' in record);
-  return {
-    ...{ name, curve, steps: steps.length, targets: steps.length * targetsPerStep },
-    hours: steps.reduce((seconds, { samplesPerSecond }) => seconds + targetsPerStep / samplesPerSecond, 0) / 3600,
-  };
+  const seconds = steps.reduce((sum, { samplesPerSecond }) => sum + perStep / samplesPerSecond, 0);
+  return { name, curve, steps: steps.length, targets: steps.length * perStep, hours: seconds / 3600 };
 }
 
 await exitOnError(main);

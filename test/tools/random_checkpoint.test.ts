@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
@@ -150,24 +150,11 @@ test('weights/demo is complete and small', async () => {
   await checkComplete(demo);
   await loadTokenizer(demo);
   assert.ok(existsSync(join(demo, 'README.md')));
-  assert.ok(statSync(join(demo, 'model.safetensors')).size < 3_000_000);
+  assert.ok(statSync(join(demo, 'model.safetensors')).size < 20_000_000);
   const { config, generation, preprocessor } = await loadConfig(demo);
   assert.is(config.dialect, 'microsoft');
-  assert.is(generation.numBeams, 3);
+  assert.is(generation.numBeams, 1);
   assert.is(preprocessor.height, preprocessor.width);
-});
-
-test('the demo of random weights is what the tool makes', async () => {
-  const card = readFileSync(join(demo, 'README.md'), 'utf8');
-  if (!card.includes('random weights')) return; // a trained one has taken its place
-  const [ours, made] = [await open(demo), await open(join(root, 'half'))];
-  for (const name of ours.tensors.keys()) {
-    const [a, b] = [await ours.readFloat32(name), await made.readFloat32(name)];
-    const differing = differs(a, b, 2 ** -10); // Math.log and Math.cos may differ between machines
-    assert.is(differing, -1, `${name}[${differing}] is ${a[differing]}, the tool makes ${b[differing]}`);
-  }
-  await ours.close();
-  await made.close();
 });
 
 test.run();

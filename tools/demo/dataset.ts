@@ -6,6 +6,8 @@ import { drawScene } from './scene.ts';
 export interface SceneDatasetOptions extends SceneOptions {
   /** How many targets of each scene are taken, by chance and of different tasks. Default: all that it has. */
   targets?: number;
+  /** Targets of these tasks alone. Default: of all. */
+  tasks?: readonly string[];
 }
 
 /** How often a task is drawn, beside the others that a scene has targets for. */
@@ -32,12 +34,13 @@ const nothingToRead = 0.1;
 
 /** `length` scenes of a seed with what is to be learnt about them. */
 export function sceneDataset(seed: number, length: number, options: SceneDatasetOptions = {}): Dataset {
-  const { targets, ...scene } = options;
+  const { targets, tasks, ...scene } = options;
   return {
     name: `scenes of seed ${seed}`,
     length,
     example(index): TrainingExample {
-      const { image, sign, targets: all } = drawScene(seed, index, scene);
+      const { image, sign, targets: drawn } = drawScene(seed, index, scene);
+      const all = tasks ? drawn.filter(({ task }) => tasks.includes(task)) : drawn;
       const chosen =
         targets === undefined ? all : drawTargets(all, targets, sign !== null, randomStream(seed, 'targets', index));
       const imageSize = { width: SCENE_SIDE, height: SCENE_SIDE };

@@ -61,8 +61,16 @@ function waves(table: Float32Array, width: number, { from, to, deviation }: Wave
 
 function deviationOf(name: string, shape: readonly number[]): number {
   if (/embed|shared/.test(name)) return 1 / Math.sqrt(shape[1]);
-  // What is added to its own input begins small: depthwise filters, and the end of each branch of the language model,
-  // whose norms come after the sum and would pass little of a gradient through many large branches.
-  const gain = /\.conv[12]\.weight$|^language_model.*(out_proj|fc2)\.weight$/.test(name) ? 0.3 : 1;
-  return gain / Math.sqrt(elementCount(shape.slice(1)));
+  return gainOf(name) / Math.sqrt(elementCount(shape.slice(1)));
+}
+
+/**
+ * What is added to its own input begins small: depthwise filters, and the end of each branch of the language model, whose
+ * norms come after the sum and would pass little of a gradient through many large branches. What the decoder reads from
+ * the image is given more room, or it would be slow to look.
+ */
+function gainOf(name: string): number {
+  if (/\.conv[12]\.weight$/.test(name)) return 0.3;
+  if (/^language_model.*encoder_attn\.out_proj\.weight$/.test(name)) return 0.3;
+  return /^language_model.*(out_proj|fc2)\.weight$/.test(name) ? 0.1 : 1;
 }

@@ -60,9 +60,12 @@ export interface SceneOptions {
   objects?: number;
   /** Default: the shapes that the demo checkpoint learns. */
   shapes?: readonly ShapeName[];
+  /** How many times as large objects are. Default 1. */
+  scale?: number;
+  /** Share of the scenes that have a sign. Default 1/3. */
+  signs?: number;
 }
 
-const signShare = 1 / 3;
 const border = 3; // pixels between everything and the image's edges
 const gap = 3; // and between any two things
 const apart = 10; // between the middles of two objects in x, so that their order is plain
@@ -71,12 +74,13 @@ const apart = 10; // between the middles of two objects in x, so that their orde
 export function layOut(seed: number, index: number, options: SceneOptions = {}): Layout {
   const random = new Draws(randomStream(seed, 'scene', index));
   const background = chooseBackground(random);
-  const hasSign = random.unit() < signShare;
+  const { scale = 1, signs = 1 / 3 } = options;
+  const hasSign = random.unit() < signs;
   const count = options.objects ?? random.integer(1, hasSign ? 2 : 3);
   const shapes = options.shapes ?? TRAINED_SHAPES;
   for (let attempt = 0; attempt < 1000; attempt++) {
     const sign = hasSign ? placeSign(random) : null;
-    const objects = placeObjects(count, shapes, sign, random);
+    const objects = placeObjects(count, shapes, scale, sign, random);
     if (objects) return { objects, sign, background };
   }
   throw new RangeError(`There is no room for ${count} objects in a scene.`);
@@ -134,6 +138,7 @@ function placeSign(random: Draws): Sign {
 function placeObjects(
   count: number,
   shapes: readonly ShapeName[],
+  scale: number,
   sign: Sign | null,
   random: Draws,
 ): SceneObject[] | undefined {
@@ -143,7 +148,7 @@ function placeObjects(
     if (objects.some(other => other.color === color && other.shape === shape)) continue;
     const size = random.of(keys(SIZES));
     const taken = [...objects.map(({ box }) => box), ...(sign ? [sign.box] : [])];
-    const box = placeBox(random.between(SIZES[size]), taken, objects, random);
+    const box = placeBox(scale * random.between(SIZES[size]), taken, objects, random);
     if (!box) return undefined;
     const rgb = COLORS[color].map(level => level + random.between([-10, 10])) as unknown as Rgb;
     objects.push({ color, shape, size, box, rgb });

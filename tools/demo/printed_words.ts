@@ -8,7 +8,7 @@ export interface PrintedWord {
   coverage: Uint8Array; // [height, width], 255 where the ink is whole
 }
 
-const fontSize = 24; // capitals of 17 pixels
+const fontSize = 28; // capitals of 20 pixels
 
 async function print(word: string): Promise<PrintedWord> {
   const { default: sharp } = await import('sharp');

@@ -30,11 +30,9 @@ export const TONES = { light: [170, 220], dark: [45, 90] } as const;
 
 export type ToneName = keyof typeof TONES;
 
-/** Printed on the signs. Every letter of the alphabet occurs. */
+/** Printed on the signs. They begin with different letters, and every letter of the alphabet occurs. */
 // biome-ignore format: a list of words
 export const PRINTED_WORDS = [
-  'BANK', 'BIKE', 'BOAT', 'BOOK', 'BUS', 'CAFE', 'CAKE', 'CITY', 'CLUB', 'DOG', 'EXIT', 'FARM', 'FISH', 'FOOD', 'FREE',
-  'GIFT', 'GOLF', 'HELP', 'HOME', 'ICE', 'JAZZ', 'JUNE', 'KEY', 'KING', 'LAMP', 'LION', 'MENU', 'MILK', 'NEWS', 'ONE',
-  'OPEN', 'PARK', 'QUIZ', 'RAIN', 'ROAD', 'SALE', 'SHOP', 'SNOW', 'SOUP', 'STOP', 'SUN', 'TAXI', 'TEA', 'TOYS', 'VASE',
-  'WALK', 'WEST', 'YARD', 'ZERO', 'ZOO',
+  'BANK', 'CAFE', 'DOG', 'EXIT', 'FISH', 'GOLF', 'HOME', 'JAZZ', 'KEY', 'LAMP', 'MILK', 'NEWS', 'OPEN', 'PARK', 'QUIZ',
+  'ROAD', 'STOP', 'TAXI', 'VASE', 'ZOO',
 ] as const;

@@ -1,0 +1,69 @@
+/** A table of numbers as a picture: the further from 0, the stronger the colour; red above, blue below. */
+export interface HeatTable {
+  title: string;
+  /** What columns are. */
+  across: string;
+  rows: readonly string[];
+  columns: readonly string[];
+  /** Row after row. */
+  values: ArrayLike<number>;
+}
+
+const cell = { width: 72, height: 40 };
+const margin = { left: 116, top: 66, between: 40 };
+const text = 'font-family="system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif"';
+
+/** The same as lines of text. */
+export function tableLines({ title, rows, columns, values }: HeatTable): string[] {
+  const width = Math.max(...rows.map(({ length }) => length)) + 2;
+  const line = (row: string, i: number) => {
+    const cells = Array.from(columns, (_, j) => values[i * columns.length + j].toFixed(3).padStart(9));
+    return `  ${row.padEnd(width)}${cells.join('')}`;
+  };
+  return [title, ...rows.map(line)];
+}
+
+/** Tables side by side as one SVG file; each has a scale of its own. */
+export function heatTables(tables: readonly HeatTable[]): string {
+  const widths = tables.map(({ columns }) => margin.left + columns.length * cell.width + margin.between);
+  const width = widths.reduce((sum, one) => sum + one, 0);
+  const height = margin.top + Math.max(...tables.map(({ rows }) => rows.length)) * cell.height + 24;
+  const placed = tables.map((table, i) => {
+    const left = widths.slice(0, i).reduce((sum, one) => sum + one, 0);
+    return `<g transform="translate(${left} 0)">${tableSvg(table)}</g>`;
+  });
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" ${text} font-size="13">
+<title>${tables.map(({ title }) => title).join('; ')}</title>
+<rect width="${width}" height="${height}" fill="#fff"/>
+${placed.join('\n')}
+</svg>
+`;
+}
+
+function tableSvg({ title, across, rows, columns, values }: HeatTable): string {
+  const strongest = Math.max(...Array.from(values, Math.abs), 1e-9);
+  const right = margin.left - 10;
+  return [
+    `<text x="${margin.left}" y="22" font-size="15" font-weight="600">${title}</text>`,
+    ...columns.map((name, j) =>
+      label(margin.left + (j + 0.5) * cell.width, margin.top - 12, `${across} ${name}`, 'middle'),
+    ),
+    ...rows.map((name, i) => label(right, margin.top + (i + 0.5) * cell.height + 5, name, 'end')),
+    ...rows.flatMap((_, i) =>
+      columns.map((_, j) => {
+        const value = values[i * columns.length + j];
+        const [x, y] = [margin.left + j * cell.width, margin.top + i * cell.height];
+        const strength = Math.abs(value) / strongest;
+        const ink = strength > 0.6 ? '#fff' : '#1c1e23';
+        const color = value > 0 ? '#b8263c' : '#2263ad';
+        return (
+          `<rect x="${x + 1}" y="${y + 1}" width="${cell.width - 2}" height="${cell.height - 2}" rx="3" fill="${color}" fill-opacity="${(0.04 + 0.96 * strength).toFixed(3)}"/>` +
+          label(x + cell.width / 2, y + cell.height / 2 + 5, value.toFixed(2), 'middle', ink)
+        );
+      }),
+    ),
+  ].join('\n');
+}
+
+const label = (x: number, y: number, words: string, anchor: string, color = '#4a4d55'): string =>
+  `<text x="${x}" y="${y}" text-anchor="${anchor}" fill="${color}">${words}</text>`;

@@ -56,19 +56,16 @@ export function describe(error: unknown): string {
 /** Aborts at the first Ctrl-C, so that work in progress can end cleanly; another one ends the process at once. */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
-  let heard = false;
+  let anotherEnds = false;
   process.on('SIGINT', () => {
-    if (heard) process.exit(130);
+    if (anotherEnds) process.exit(130);
     controller.abort();
     // Wrappers (npx, tsx) pass on the signal that the terminal sent to all of them: the same one, heard twice or more. It
     // may have waited behind a long step, so it is looked for once more (setImmediate) before another one is believed.
-    setTimeout(
-      () =>
-        setImmediate(() => {
-          heard = true;
-        }),
-      500,
-    ).unref();
+    const believe = () => {
+      anotherEnds = true;
+    };
+    setTimeout(() => setImmediate(believe), 500).unref();
   });
   return controller.signal;
 }

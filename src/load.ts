@@ -1,4 +1,5 @@
 import { Florence2Error, UsageError } from './errors.ts';
+import { fastestExecutor } from './executor.ts';
 import type { Florence2Parts, LoadOptions } from './florence2.ts';
 import { Florence2Model } from './model.ts';
 import { type BackendName, useBackend } from './runtime/backend.ts';
@@ -33,6 +34,7 @@ export async function loadParts(dirOrHubId: string, options: LoadOptions): Promi
       onProgress?.({ stage: 'load', file: file.path, loaded, total });
     });
     model.lmHead.prepare();
+    model.executor = await fastestExecutor(model);
     return { folder, model, tokenizer, generation, preprocessor: resized, backend };
   } catch (error) {
     model.dispose();

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Florence2Config } from './config.ts';
 import { Florence2Error } from './errors.ts';
+import { EagerExecutor, type Executor } from './executor.ts';
 import type { Hooks } from './internals/hooks.ts';
 import type { Memory } from './language/decoder.ts';
 import { LmHead } from './language/head.ts';
@@ -24,6 +25,8 @@ export class Florence2Model {
   readonly parameters: ReadonlyMap<string, Parameter>;
   /** Every layer that adapters may be added to, by canonical name. */
   readonly adaptable: ReadonlyMap<string, Adaptable>;
+  /** How inference runs: operation by operation, or as graphs. */
+  executor: Executor = new EagerExecutor(this);
   private currentConfig: Florence2Config;
 
   constructor(config: Florence2Config) {
@@ -45,7 +48,7 @@ export class Florence2Model {
   /** Normalised pixels [B, H, W, 3] -> image features [B, 1 + N, D], N = H/32 · W/32 */
   encodeImage(pixels: tf.Tensor4D, h: Hooks): tf.Tensor3D {
     return tf.tidy(() => {
-      return this.projectMap(this.visionTower.forward(pixels, h.in('vision_tower')), h);
+      return this.projectMap(this.executor.visionMap(pixels, h), h);
     });
   }
 
@@ -78,7 +81,7 @@ export class Florence2Model {
         const join = (_: Hooks, features: tf.Tensor3D, ids: tf.Tensor2D) =>
           tf.concat([features, this.languageModel.embed(ids)], 1) as tf.Tensor3D;
         const inputsEmbeds = h.block('language_model.shared', join, imageFeatures, promptIds); // [B, S, D]
-        return this.languageModel.encoder.forward(inputsEmbeds, mask, h.in('language_model.encoder'));
+        return this.executor.encode(inputsEmbeds, mask, h);
       });
       return { states, mask };
     } catch (error) {
@@ -112,6 +115,7 @@ export class Florence2Model {
   }
 
   dispose(): void {
+    this.executor.dispose();
     for (const parameter of this.parameters.values()) parameter.dispose();
     this.lmHead.dispose();
   }

@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseConfig } from '../src/config.ts';
 import { Florence2Error } from '../src/errors.ts';
+import { fastestExecutor } from '../src/executor.ts';
 import { noHooks } from '../src/internals/hooks.ts';
 import { download } from '../src/internals/parity/capture.ts';
 import { type Activation, difference } from '../src/internals/parity/compare.ts';
@@ -124,6 +125,7 @@ async function withTensors(extra: Record<string, { shape: number[]; data: Float3
   const file = await openSafetensors(path);
   const changed = new Florence2Model(model.config);
   await loadParameters(changed.parameters, await canonicalCheckpoint(file)).finally(() => file.close());
+  changed.executor = await fastestExecutor(changed);
   return changed;
 }
 

@@ -21,20 +21,16 @@ export class CachedSession implements DecodingSession {
     private readonly beams: number,
     private readonly hooks: HookRegistry,
   ) {
-    const h = hooks.root(0).in('language_model.decoder');
     this.rows = memory.states.shape[0] * beams;
-    this.caches = model.languageModel.decoder.newCaches(memory.states, h);
+    this.caches = model.executor.newCaches(memory.states, hooks.root(0));
     this.memory = clone(memory);
   }
 
   step(tokens: Int32Array): tf.Tensor2D {
     const h = this.hooks.root(this.steps++);
-    const { languageModel, lmHead } = this.model;
     return tf.tidy(() => {
-      const embeds = languageModel.embed(tf.tensor2d(tokens, [this.rows, 1], 'int32')); // [rows, 1, D]
-      const inside = h.in('language_model.decoder');
-      const hidden = languageModel.decoder.forward(embeds, this.memory, this.caches, inside); // [rows, 1, D]
-      return tf.squeeze(lmHead.forward(hidden, h), [1]) as tf.Tensor2D; // [rows, V]
+      const newest = tf.tensor2d(tokens, [this.rows, 1], 'int32');
+      return this.model.executor.decodeStep(newest, this.memory, this.caches, h); // [rows, V]
     });
   }
 

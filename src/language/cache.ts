@@ -12,9 +12,14 @@ export interface KeyValue {
  * shared by the beams).
  */
 export class LayerCache {
-  private tokens: KeyValue | null = null;
-
-  constructor(private memory: KeyValue) {}
+  /**
+   * @param memory keys and values of the encoder's output
+   * @param tokens those of the tokens so far, if there are some
+   */
+  constructor(
+    private memory: KeyValue,
+    private tokens: KeyValue | null = null,
+  ) {}
 
   get self(): KeyValue | null {
     return this.tokens;
@@ -37,6 +42,11 @@ export class LayerCache {
       value: tf.keep(past ? tf.concat([past.value, value], 2) : tf.clone(value)),
     });
     return this.tokens!;
+  }
+
+  /** Takes keys and values of all tokens so far in place of those that it has. The cache owns them. */
+  put(tokens: KeyValue): void {
+    this.replace(tokens);
   }
 
   /** Row i becomes what row `rows[i]` was: beams move, finished sequences fall away. */

@@ -6,7 +6,7 @@ import { Embedding, LayerNorm, Linear } from '../nn/layers.ts';
 import { gelu } from '../nn/ops.ts';
 import type { Params } from '../nn/params.ts';
 import { Attention } from './attention.ts';
-import { LayerCache } from './cache.ts';
+import { type KeyValue, LayerCache } from './cache.ts';
 import { POSITION_OFFSET } from './encoder.ts';
 import { causalMask } from './masks.ts';
 
@@ -36,13 +36,13 @@ export class Decoder {
    * values of cross-attention are computed once for all steps. The caller disposes them.
    */
   newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[] {
-    const computed = tf.tidy(() =>
-      this.layers.map(({ encoderAttn }, i) => {
-        const { key, value } = encoderAttn.keyValue(states, h.in(`layers.${i}.encoder_attn`));
-        return [key, value] as [tf.Tensor4D, tf.Tensor4D]; // [B, heads, S, d] each
-      }),
-    );
+    const computed = tf.tidy(() => this.memoryKeys(states, h).map(({ key, value }) => [key, value]));
     return computed.map(([key, value]) => new LayerCache({ key: tf.keep(key), value: tf.keep(value) }));
+  }
+
+  /** The keys and values of each layer's cross-attention, [B, heads, S, d], of the encoder's output [B, S, D]. */
+  memoryKeys(states: tf.Tensor3D, h: Hooks): KeyValue[] {
+    return this.layers.map(({ encoderAttn }, i) => encoderAttn.keyValue(states, h.in(`layers.${i}.encoder_attn`)));
   }
 
   /**
@@ -53,16 +53,37 @@ export class Decoder {
    *   null: these are all tokens, and nothing is kept
    * @throws Florence2Error when there are more tokens than positions
    */
-  forward(inputsEmbeds: tf.Tensor3D, memory: Memory, caches: LayerCache[] | null, h: Hooks): tf.Tensor3D {
+  forward(inputsEmbeds: tf.Tensor3D, memory: Memory, caches: readonly LayerCache[] | null, h: Hooks): tf.Tensor3D {
     const T = inputsEmbeds.shape[1];
     const past = caches?.[0].length ?? 0;
+    return this.decode(inputsEmbeds, () => this.positions(past, T), memory, caches, h);
+  }
+
+  /**
+   * Embeddings of the positions of T tokens after `past` others -> [T, D]
+   *
+   * @throws Florence2Error when there are more tokens than positions
+   */
+  positions(past: number, T: number): tf.Tensor2D {
     const longest = this.embedPositions.weight.shape[0] - POSITION_OFFSET;
     if (past + T > longest) {
       throw new Florence2Error(`An answer of ${past + T} tokens is longer than the model's ${longest} positions.`);
     }
+    return this.embedPositions.rows(POSITION_OFFSET + past, T);
+  }
+
+  /** As `forward`, with the embeddings of the positions given: all that depends on how many tokens came before. */
+  decode(
+    inputsEmbeds: tf.Tensor3D,
+    positions: () => tf.Tensor2D,
+    memory: Memory,
+    caches: readonly LayerCache[] | null,
+    h: Hooks,
+  ): tf.Tensor3D {
     return tf.tidy(() => {
-      const causal = T > 1 ? causalMask(T, past) : null;
-      let x = h.block('', (h, embeds) => this.addPositions(embeds, past, h), inputsEmbeds);
+      const T = inputsEmbeds.shape[1];
+      const causal = T > 1 ? causalMask(T, caches?.[0].length ?? 0) : null;
+      let x = h.block('', (h, embeds) => this.addPositions(embeds, positions(), h), inputsEmbeds);
       this.layers.forEach((layer, i) => {
         const run = (h: Hooks, x: tf.Tensor3D, causal: tf.Tensor4D | null, states: tf.Tensor3D, mask: Memory['mask']) =>
           layer.forward(x, causal, { states, mask }, caches?.[i] ?? null, h);
@@ -72,11 +93,9 @@ export class Decoder {
     });
   }
 
-  private addPositions(inputsEmbeds: tf.Tensor3D, past: number, h: Hooks): tf.Tensor3D {
-    const T = inputsEmbeds.shape[1];
+  private addPositions(inputsEmbeds: tf.Tensor3D, positions: tf.Tensor2D, h: Hooks): tf.Tensor3D {
     const embeds = h.at('hook_embed', inputsEmbeds);
-    const positions = h.at('hook_pos_embed', this.embedPositions.rows(POSITION_OFFSET + past, T)); // [T, D]
-    return this.layernormEmbedding.forward(tf.add(embeds, positions) as tf.Tensor3D);
+    return this.layernormEmbedding.forward(tf.add(embeds, h.at('hook_pos_embed', positions)) as tf.Tensor3D);
   }
 }
 

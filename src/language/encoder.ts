@@ -29,8 +29,14 @@ export class Encoder {
 
   /** inputsEmbeds [B, S, D], mask [B, 1, 1, S] (see `paddingMask`) -> [B, S, D] */
   forward(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
+    const S = inputsEmbeds.shape[1];
+    return this.encode(inputsEmbeds, () => this.embedPositions.rows(POSITION_OFFSET, S), mask, h);
+  }
+
+  /** As `forward`, with the embeddings of the positions [S, D] given: all that depends on the length. */
+  encode(inputsEmbeds: tf.Tensor3D, positions: () => tf.Tensor2D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
     return tf.tidy(() => {
-      let x = h.block('', (h, embeds) => this.addPositions(embeds, h), inputsEmbeds);
+      let x = h.block('', (h, embeds) => this.addPositions(embeds, positions(), h), inputsEmbeds);
       this.layers.forEach((layer, i) => {
         x = h.block(`layers.${i}`, (h, x, mask) => layer.forward(x, mask, h), x, mask);
       });
@@ -38,11 +44,9 @@ export class Encoder {
     });
   }
 
-  private addPositions(inputsEmbeds: tf.Tensor3D, h: Hooks): tf.Tensor3D {
-    const S = inputsEmbeds.shape[1];
+  private addPositions(inputsEmbeds: tf.Tensor3D, positions: tf.Tensor2D, h: Hooks): tf.Tensor3D {
     const embeds = h.at('hook_embed', inputsEmbeds);
-    const positions = h.at('hook_pos_embed', this.embedPositions.rows(POSITION_OFFSET, S)); // [S, D]
-    return this.layernormEmbedding.forward(tf.add(embeds, positions) as tf.Tensor3D);
+    return this.layernormEmbedding.forward(tf.add(embeds, h.at('hook_pos_embed', positions)) as tf.Tensor3D);
   }
 }
 

@@ -4,7 +4,9 @@ import { dirname, join } from 'node:path';
 import util from 'node:util';
 import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { bindingPath, findBuilds, stderrPath, tfjsNodeVersion } from './setup/layout.ts';
+import type { Messages } from './graph/saved_model.ts';
+import { instructionSet } from './setup/instruction_sets.ts';
+import { bindingPath, findBuilds, kernelsPath, stderrPath, tfjsNodeVersion } from './setup/layout.ts';
 
 type Tfjs = typeof tf;
 
@@ -19,6 +21,8 @@ interface Location {
   require: NodeJS.Require;
   package: string;
   binding: string;
+  /** The addon that registers our own kernels with TensorFlow. */
+  kernels?: string;
   /** Addon with `mute` and `unmute` for the process's stderr. */
   stderr?: string;
 }
@@ -46,7 +50,22 @@ export function registerTensorflow(): string {
     const name = `@tensorflow/tfjs-node${gpu ? '-gpu' : ''}`;
     tfjs.registerBackend('tensorflow', () => new NodeJSKernelBackend(binding, name));
   }
+  running = { location, gpu, kernels: !gpu && loadKernels(location) };
   return `TensorFlow ${binding.TF_Version} (${gpu ? 'GPU' : 'CPU'})`;
+}
+
+let running: { location: Location; gpu: boolean; kernels: boolean } | undefined;
+
+/** On a GPU a graph's inputs, the weights among them, would be copied to its memory at each run. */
+export const graphsSupported = (): boolean => running !== undefined && !running.gpu;
+
+/** Whether the kernels of kernels/few_rows.cc are there: in the build that `florence2 setup tensorflow` keeps. */
+export const fewRowsSupported = (): boolean => running?.kernels ?? false;
+
+/** The classes of TensorFlow's protocol buffers, of which a graph is written. */
+export function protocolBuffers(): Messages {
+  const { location } = running!;
+  return location.require(join(location.package, 'dist/proto/api_pb.js'));
 }
 
 /** Name under which the kept package's stand-in for @tensorflow/tfjs finds our copy: two copies would be two engines. */
@@ -62,6 +81,7 @@ function keptBuild(tfjs: Tfjs): Location | undefined {
     require: createRequire(join(build.folder, 'index.js')),
     package: join(build.folder, 'node_modules/@tensorflow/tfjs-node'),
     binding: bindingPath(build.folder),
+    kernels: kernelsPath(build.folder, instructionSet()),
     stderr: stderrPath(build.folder),
   };
 }
@@ -101,6 +121,12 @@ function loadBinding({ require, binding, stderr }: Location): Binding {
   } finally {
     output?.unmute();
   }
+}
+
+function loadKernels({ require, kernels }: Location): boolean {
+  if (kernels === undefined || !existsSync(kernels)) return false;
+  require(kernels);
+  return true;
 }
 
 /** tfjs-node 4.22 calls helpers that Node 22 warns of and Node 23 removed (tensorflow/tfjs#8425, never released). */

@@ -36,7 +36,7 @@ export async function frozenMaps(
     for (let i = 0; i < missing.length; i += together) {
       const some = missing.slice(i, i + together);
       const computed = tf.tidy(() => {
-        return tf.unstack(model.visionTower.forward(pixelBatch(some, preprocessor), noHooks)) as tf.Tensor3D[];
+        return tf.unstack(model.executor.visionMap(pixelBatch(some, preprocessor), noHooks)) as tf.Tensor3D[];
       });
       computed.forEach((map, j) => {
         maps.set(some[j].key, map);

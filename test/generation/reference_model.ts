@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { fastestExecutor } from '../../src/executor.ts';
 import type { DecodingSession, GeneratedSequence } from '../../src/generation/decoding.ts';
 import { generateSequences } from '../../src/generation/generate.ts';
 import { type GenerationOptions, resolveGeneration } from '../../src/generation/options.ts';
@@ -40,6 +41,7 @@ export class ReferenceModel {
     const checkpoint = await openCheckpoint(folder);
     await loadParameters(model.parameters, await canonicalCheckpoint(checkpoint));
     await checkpoint.close();
+    model.executor = await fastestExecutor(model);
     const inputs = await openSafetensors(reference(`model/${variant}/inputs.safetensors`));
     const shape = (name: string) => inputs.tensors.get(name)!.shape;
     const table = async (name: string): Promise<number[][]> => {

@@ -40,7 +40,8 @@ test('its own answer is the greedy one, and its tensors have the shapes of one i
   assert.equal(question.pixels.shape, [1, 96, 96, 3]);
   assert.equal(question.features.shape, [1, 10, 80]);
   assert.equal(question.memory.shape, [1, 10 + question.promptIds.length, 80]);
-  assert.is(difference(await question.features.data(), await features.tensor.data()).maxAbs, 0);
+  const apart = difference(await question.features.data(), await features.tensor.data()).maxAbs;
+  assert.ok(apart <= 2e-5, `${apart}`); // with hooks and without, the order of sums may differ
   const cells = [0, 1, 2].flatMap(row => [0, 1, 2].map(column => `${row},${column}`));
   assert.equal(question.positions, ['mean', ...cells, ...model.tokenizer.tokenTexts(question.promptIds)]);
   assert.is(question.positions.length, question.memory.shape[1]);

@@ -41,12 +41,12 @@ for (const store of ['memory', 'disk'] as const) {
 const checkpoint = await learnerCheckpoint();
 
 /** Counts the images of each pass of the vision tower. */
-function countPasses({ model: { visionTower } }: Florence2): number[] {
+function countPasses({ model: { executor } }: Florence2): number[] {
   const passes: number[] = [];
-  const forward = visionTower.forward.bind(visionTower);
-  visionTower.forward = (pixels, h) => {
+  const visionMap = executor.visionMap.bind(executor);
+  executor.visionMap = (pixels, h) => {
     passes.push(pixels.shape[0]);
-    return forward(pixels, h);
+    return visionMap(pixels, h);
   };
   return passes;
 }

@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import type { GenerationConfig } from '../../config.ts';
 import { Florence2Error } from '../../errors.ts';
+import { fastestExecutor } from '../../executor.ts';
 import type { Memory } from '../../language/decoder.ts';
 import { Florence2Model } from '../../model.ts';
 import { canonicalCheckpoint } from '../../weights/canonical.ts';
@@ -40,6 +41,7 @@ export async function loadCheckpoint(
   const model = new Florence2Model(config);
   try {
     await loadParameters(model.parameters, await canonicalCheckpoint(weights));
+    model.executor = await fastestExecutor(model);
     return { model, generation };
   } catch (error) {
     model.dispose();

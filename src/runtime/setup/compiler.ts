@@ -44,6 +44,8 @@ export interface Addon {
   sources: string[];
   output: string;
   includes: string[];
+  /** Further flags, for this addon alone. */
+  flags?: string[];
   /** Folder and names of the libraries to link to; they are looked for beside the addon when it is loaded. */
   libraries?: { folder: string; names: string[] };
 }
@@ -59,6 +61,7 @@ export async function compileAddon(compiler: Command, addon: Addon, log: string)
     ...compiler,
     ...(mac ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared', '-fPIC']),
     ...['-O2', '-std=c++17', '-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=addon'],
+    ...(addon.flags ?? []),
     ...addon.includes.map(include => `-I${include}`),
     ...addon.sources,
     ...['-o', addon.output],

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tensorflowRoot } from '../cache.ts';
+import type { InstructionSet } from './instruction_sets.ts';
 
 /** What a user can have set up: without CUDA, or with it. */
 export type Variant = 'cpu' | 'gpu';
@@ -9,7 +10,7 @@ export type Variant = 'cpu' | 'gpu';
  * A kept TensorFlow, as its folder describes itself. Below the folder:
  *
  *     manifest.json                         this, written last: a folder without it does not count
- *     site/tensorflow/                      the shared libraries, tfjs_binding.node, stderr.node
+ *     site/tensorflow/                      the shared libraries, tfjs_binding.node, kernels-….node, stderr.node
  *     site/nvidia/…/lib/                    CUDA's, laid out as pip would, so that TensorFlow's own run path finds them
  *     node_modules/@tensorflow/tfjs-node/   the backend's JavaScript
  *     node_modules/google-protobuf/         which it needs
@@ -30,11 +31,14 @@ export interface TensorflowBuild {
 }
 
 /** Changes when a folder made by an earlier release of this package cannot be used any more. */
-export const layoutVersion = 1;
+export const layoutVersion = 2;
 
 export const tfjsNodeVersion = '4.22.0';
 
 export const bindingPath = (folder: string) => join(folder, 'site', 'tensorflow', 'tfjs_binding.node');
+
+export const kernelsPath = (folder: string, set: InstructionSet) =>
+  join(folder, 'site', 'tensorflow', `kernels-${set}.node`);
 
 export const stderrPath = (folder: string) => join(folder, 'site', 'tensorflow', 'stderr.node');
 

@@ -1,16 +1,19 @@
 import { readdirSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Florence2Error } from '../../errors.ts';
 import { cacheRoot, downloadRoot } from '../cache.ts';
 import { type Probe, probeBackend } from '../probe.ts';
-import { type Command, compileAddon, findCompiler, findNodeHeaders } from './compiler.ts';
+import { type Addon, type Command, compileAddon, findCompiler, findNodeHeaders } from './compiler.ts';
 import { cudaPlace, cudaRequirements } from './cuda.ts';
 import { type Artifact, download } from './download.ts';
 import { Http } from './http.ts';
+import { instructionSets } from './instruction_sets.ts';
 import {
   bindingPath,
   buildFolder,
+  kernelsPath,
   layoutVersion,
   readBuild,
   stderrPath,
@@ -199,6 +202,23 @@ class Setup {
     await compileAddon(this.compiler, tfjs, log);
     await rm(log, { force: true });
     this.report('compile', 'tfjs_binding.node')(1, 1);
+    await this.compileKernels(tfjs, log);
+  }
+
+  /** Our own kernels, for each instruction set. Where they do not compile, TensorFlow's do their work, slower. */
+  private async compileKernels({ includes, libraries }: Addon, log: string): Promise<void> {
+    const source = fileURLToPath(new URL('../../../src/runtime/kernels/few_rows.cc', import.meta.url));
+    for (const [set, flags] of instructionSets()) {
+      const output = kernelsPath(this.folder, set);
+      this.report('compile', basename(output))(0, 1);
+      try {
+        const addon = { sources: [source], output, includes, flags: ['-O3', ...flags], libraries };
+        await compileAddon(this.compiler, addon, log);
+      } catch (error) {
+        if (!(error instanceof Florence2Error)) throw error;
+      }
+      this.report('compile', basename(output))(1, 1);
+    }
   }
 
   /** What `require('@tensorflow/tfjs')` finds from here: the copy that ../tensorflow.ts has put up for it. */
@@ -215,9 +235,12 @@ class Setup {
   }
 }
 
+const pluggable = 'tensorflow/core/common_runtime/next_pluggable_device/c';
+
 /** Of TensorFlow's wheel: the two libraries, and the headers of its C interface with what those include. */
 function tensorflowPlace(name: string): string | undefined {
   if (/^tensorflow\/libtensorflow_(cc|framework)\.(so\.2|2\.dylib)$/.test(name)) return `site/${name}`;
-  const header = /^tensorflow\/include\/(tensorflow\/c|tensorflow\/core\/platform|tsl\/platform|xla\/tsl\/c)\/.*\.h$/;
-  return header.test(name) ? `headers/${name}` : undefined;
+  const headers = ['tensorflow/c', 'tensorflow/core/platform', pluggable, 'tsl/platform', 'xla/tsl/c'];
+  const needed = name.endsWith('.h') && headers.some(folder => name.startsWith(`tensorflow/include/${folder}/`));
+  return needed ? `headers/${name}` : undefined;
 }

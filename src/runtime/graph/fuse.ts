@@ -1,0 +1,113 @@
+import { type Attribute, attributeOf, constantOf, type GraphNode, type Output, specOf } from './nodes.ts';
+import {
+  argumentOfGelu,
+  behindReshape,
+  inputsOf,
+  meanOfLast,
+  operation,
+  type Rule,
+  reshape,
+  scalarOf,
+} from './patterns.ts';
+
+/** A cast to the type that is there, a reshape to the shape that is there. */
+const unneeded: Rule = ({ node }) => {
+  const [input] = node.inputs;
+  const [{ shape, dtype }] = node.outputs;
+  if (node.op === 'Cast') return specOf(input).dtype === dtype ? input : undefined;
+  if (node.op !== 'Reshape') return undefined;
+  const known = shape.filter(size => size === -1).length < 2;
+  return known && String(specOf(input).shape) === String(shape) ? input : undefined;
+};
+
+/** A reshape of a reshape. */
+const twice: Rule = output => {
+  const [first] = inputsOf(output, 'Reshape') ?? [];
+  const { shape } = specOf(output);
+  if (first?.node.op !== 'Reshape' || shape.filter(size => size === -1).length > 1) return undefined;
+  return reshape(first.node.inputs[0], shape);
+};
+
+/** A transpose that moves only axes of size 1 leaves memory as it is. */
+const unmoved: Rule = output => {
+  const [x, permutation] = inputsOf(output, 'Transpose') ?? [];
+  if (!x) return undefined;
+  const axes = Array.from(constantOf(permutation!)!.values).filter(axis => specOf(x).shape[axis] !== 1);
+  const { shape } = specOf(output);
+  const sorted = axes.every((axis, i) => i === 0 || axes[i - 1] < axis);
+  return sorted && shape.filter(size => size === -1).length < 2 ? reshape(x, shape) : undefined;
+};
+
+/** x W + b of matrices */
+const linear: Rule = y => {
+  const [product, bias] = inputsOf(y, 'Add') ?? [];
+  const [x, weight] = inputsOf(product, 'BatchMatMulV2') ?? [];
+  if (!x || ![x, weight!].every(input => specOf(input).shape.length === 2)) return undefined;
+  if (specOf(bias!).shape.length !== 1) return undefined;
+  return fusedMatMul(product!.node, [x, weight!, bias!], y, ['BiasAdd']);
+};
+
+/** GELU of such a product */
+const gelu: Rule = y => {
+  const x = argumentOfGelu(y);
+  const product = x && behindReshape(x);
+  if (product?.node.op !== '_FusedMatMul') return undefined;
+  const fused = fusedMatMul(product.node, product.node.inputs, product, ['BiasAdd', 'GeluExact']);
+  return product === x ? fused : reshape(fused, specOf(y).shape);
+};
+
+function fusedMatMul(product: GraphNode, inputs: readonly Output[], y: Output, fused: string[]): Output {
+  const flag = (name: string, own: string): Attribute => {
+    const value = (attributeOf(product, name) ?? attributeOf(product, own)) as boolean;
+    return { name, type: 'bool', value };
+  };
+  return operation('_FusedMatMul', inputs, specOf(y), [
+    { name: 'T', type: 'type', value: 'float32' },
+    flag('transpose_a', 'adj_x'),
+    flag('transpose_b', 'adj_y'),
+    { name: 'num_args', type: 'int', value: 1 },
+    { name: 'fused_ops', type: 'string', value: fused },
+  ]);
+}
+
+/** (x - mean) · rsqrt(variance + ε) · weight + bias over the last axis */
+const layerNorm: Rule = y => {
+  const [weighted, bias] = inputsOf(y, 'Add') ?? [];
+  const [normal, weight] = inputsOf(weighted, 'Mul') ?? [];
+  const [centred, scale] = inputsOf(normal, 'Mul') ?? [];
+  const [shifted] = inputsOf(scale, 'Rsqrt') ?? [];
+  const [variance, epsilon] = inputsOf(shifted, 'Add') ?? [];
+  const [square] = meanOfLast(variance) ?? [];
+  const [same] = inputsOf(square, 'Square') ?? [];
+  const [x, mean] = inputsOf(centred, 'Sub') ?? [];
+  const [whole] = meanOfLast(mean) ?? [];
+  if (!x || same?.node !== centred!.node || whole?.node !== x.node) return undefined;
+  const value = scalarOf(epsilon!);
+  if (value === undefined) return undefined;
+  const { shape } = specOf(x);
+  const rows = shape.length > 3 ? reshape(x, [-1, shape.at(-1)!]) : x; // the kernel takes no more axes
+  const normed = operation('_MklLayerNorm', [rows, weight!, bias!], specOf(rows), [
+    { name: 'T', type: 'type', value: 'float32' },
+    { name: 'epsilon', type: 'float', value },
+  ]);
+  return rows === x ? normed : reshape(normed, shape);
+};
+
+/** Constants of the same values, once: each is an operation to run. */
+export function sharedConstants(): Rule {
+  const known = new Map<string, Output>();
+  return output => {
+    const constant = constantOf(output);
+    if (!constant) return undefined;
+    const key = `${constant.dtype} ${constant.shape} ${constant.values}`;
+    const same = known.get(key);
+    known.set(key, same ?? output);
+    return same;
+  };
+}
+
+/**
+ * Joins operations that TensorFlow computes in one pass over memory: products with their bias and GELU, layer norms.
+ * TensorFlow joins some of them by itself, but looks for them in other spellings than tfjs's.
+ */
+export const fusions: readonly Rule[] = [unneeded, twice, unmoved, linear, gelu, layerNorm];

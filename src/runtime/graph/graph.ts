@@ -1,0 +1,107 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { protocolBuffers } from '../tensorflow.ts';
+import { fewRows, withHalfWeights } from './few_rows.ts';
+import { fusions, sharedConstants } from './fuse.ts';
+import type { HalfWeights } from './half_weights.ts';
+import { type GraphNode, inOrder, type Output, type TensorSpec } from './nodes.ts';
+import { rewrite } from './patterns.ts';
+import { type NodeBackend, placeholder, record } from './record.ts';
+import { savedModel, TAG } from './saved_model.ts';
+import { unify } from './unify.ts';
+
+/** What a graph computes: tensors from tensors. */
+export type GraphFunction = (...inputs: tf.Tensor[]) => readonly tf.Tensor[];
+
+/**
+ * A function of tensors as one TensorFlow graph, like torch.compile: what tfjs would call one by one, TensorFlow fuses
+ * and schedules. Weights are not copied: they share their memory with the tensors that the function was recorded with.
+ * For the tensorflow backend on a CPU.
+ */
+export class Graph {
+  private readonly backend = tf.backend() as unknown as NodeBackend;
+
+  private constructor(
+    private readonly id: number,
+    private readonly weights: readonly tf.Tensor[],
+    /** The binding's numbers of weights that are halves. */
+    private readonly halves: readonly number[],
+    private readonly feeds: string,
+    private readonly fetches: string,
+  ) {}
+
+  /**
+   * @param fn what to compute. It is not computed now, only recorded, see `record`
+   * @param examples of what it is given, twice: the sizes in which the two differ may be any
+   * @param weights the tensors that it may use beside its inputs; they must outlive the graph
+   * @param halfWeights given where matrices have few rows, and the kernels for those are there: where weights are kept
+   *   as halves. They must outlive the graph
+   * @throws Florence2Error for what cannot be recorded, Error where the two examples make for different operations
+   */
+  static compile(
+    fn: GraphFunction,
+    examples: readonly [readonly TensorSpec[], readonly TensorSpec[]],
+    weights: readonly tf.Tensor[],
+    halfWeights?: HalfWeights,
+  ): Graph {
+    const [a, b] = examples.map(example => record(fn, example, weights));
+    const { inputs, outputs: recorded, captured } = unify(a, b);
+    const halves = new Map<GraphNode, number>();
+    let outputs = rewrite(recorded, halfWeights ? [...fewRows, ...fusions] : fusions);
+    if (halfWeights) outputs = rewrite(outputs, [withHalfWeights(halver(captured, halfWeights, halves))]);
+    outputs = rewrite(outputs, [sharedConstants()]);
+
+    const names = new Map([...inOrder(outputs), ...inputs].map((node, i) => [node, `n${i}`]));
+    const read = [...captured].filter(([, node]) => names.has(node));
+    const name = (node: GraphNode, index = 0) => `${names.get(node)}:${index}`;
+    return new Graph(
+      load(savedModel(protocolBuffers(), names)),
+      read.map(([tensor]) => tensor),
+      [...halves.values()],
+      [...inputs, ...read.map(([, node]) => node), ...halves.keys()].map(node => name(node)).join(),
+      outputs.map(({ node, index }) => name(node, index)).join(),
+    );
+  }
+
+  /** Computes the function. The caller disposes the result. */
+  run(...inputs: tf.Tensor[]): tf.Tensor[] {
+    const ids = [...this.backend.getInputTensorIds([...inputs, ...this.weights]), ...this.halves];
+    const outputs = this.backend.binding.runSavedModel(this.id, ids, this.feeds, this.fetches);
+    return outputs.map(output => this.backend.createOutputTensor(output));
+  }
+
+  dispose(): void {
+    this.backend.binding.deleteSavedModel(this.id);
+  }
+}
+
+/** Finds for weights what stands for their halves, and notes it in `halves` with the number of the tensor. */
+function halver(captured: ReadonlyMap<tf.Tensor, GraphNode>, halfWeights: HalfWeights, halves: Map<GraphNode, number>) {
+  const weights = new Map([...captured].map(([tensor, node]) => [node, tensor]));
+  const made = new Map<GraphNode, Output | undefined>();
+  return ({ node }: Output, transposed: boolean): Output | undefined => {
+    const weight = weights.get(node) as tf.Tensor2D | undefined;
+    if (weight && !made.has(node)) {
+      const id = halfWeights.of(weight, transposed);
+      const [rows, columns] = weight.shape;
+      const half = placeholder({ shape: transposed ? [rows, columns] : [columns, rows], dtype: 'float16' });
+      if (id !== undefined) halves.set(half, id);
+      made.set(node, id === undefined ? undefined : { node: half, index: 0 });
+    }
+    return made.get(node);
+  };
+}
+
+/** TensorFlow reads graphs from folders only. */
+function load(model: Uint8Array): number {
+  const { binding } = tf.backend() as unknown as NodeBackend;
+  const folder = mkdtempSync(join(tmpdir(), 'florence2-graph-'));
+  try {
+    writeFileSync(join(folder, 'saved_model.pb'), model);
+    return binding.loadSavedModel(folder, TAG);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}

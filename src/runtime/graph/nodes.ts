@@ -1,0 +1,70 @@
+/** One TensorFlow operation of a graph, with the shapes of what it computes. */
+export interface GraphNode {
+  readonly op: string;
+  readonly attributes: readonly Attribute[];
+  readonly inputs: readonly Output[];
+  readonly outputs: readonly TensorSpec[];
+}
+
+/** What an operation computes, by its place among the operation's outputs. */
+export interface Output {
+  readonly node: GraphNode;
+  readonly index: number;
+}
+
+export interface TensorSpec {
+  /** -1 stands for a size that differs from run to run. */
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
+export type DType = 'float32' | 'float16' | 'int32' | 'bool';
+
+export type Attribute = { readonly name: string } & AttributeValue;
+
+export type AttributeValue =
+  | { readonly type: 'type'; readonly value: DType }
+  | { readonly type: 'int'; readonly value: number | readonly number[] }
+  | { readonly type: 'float'; readonly value: number }
+  | { readonly type: 'bool'; readonly value: boolean }
+  | { readonly type: 'string'; readonly value: string | readonly string[] }
+  | { readonly type: 'tensor'; readonly value: Constant };
+
+/** Values that are part of a graph: axes, shapes, numbers. */
+export interface Constant extends TensorSpec {
+  readonly values: Float32Array | Int32Array | Uint8Array;
+}
+
+export const specOf = ({ node, index }: Output): TensorSpec => node.outputs[index];
+
+/** The values of a constant; undefined of anything else. */
+export function constantOf({ node }: Output): Constant | undefined {
+  const attribute = node.op === 'Const' ? node.attributes[0] : undefined;
+  return attribute?.type === 'tensor' ? attribute.value : undefined;
+}
+
+export function attributeOf(node: GraphNode, name: string): AttributeValue['value'] | undefined {
+  return node.attributes.find(attribute => attribute.name === name)?.value;
+}
+
+export const constant = (value: Constant): GraphNode => ({
+  op: 'Const',
+  attributes: [
+    { name: 'value', type: 'tensor', value },
+    { name: 'dtype', type: 'type', value: value.dtype },
+  ],
+  inputs: [],
+  outputs: [{ shape: value.shape, dtype: value.dtype }],
+});
+
+/** The nodes that `outputs` need, each after what it reads. */
+export function inOrder(outputs: readonly Output[]): GraphNode[] {
+  const seen = new Set<GraphNode>();
+  const visit = ({ node }: Output): void => {
+    if (seen.has(node)) return;
+    node.inputs.forEach(visit);
+    seen.add(node); // a set keeps the order in which it was filled
+  };
+  outputs.forEach(visit);
+  return [...seen];
+}

@@ -1,0 +1,87 @@
+import { type Attribute, attributeOf, constant, constantOf, type GraphNode, type Output, specOf } from './nodes.ts';
+
+/** What takes the place of an output, if the rule applies to it. */
+export type Rule = (output: Output) => Output | undefined;
+
+/** The same graph after every rule has been tried on every output, the first that applies counting. */
+export function rewrite(outputs: readonly Output[], rules: readonly Rule[]): Output[] {
+  const done = new Map<GraphNode, readonly Output[]>();
+  const visit = ({ node, index }: Output): Output => {
+    let rewritten = done.get(node);
+    if (!rewritten) {
+      const inputs = node.inputs.map(visit);
+      const same = inputs.every(
+        (input, i) => input.node === node.inputs[i].node && input.index === node.inputs[i].index,
+      );
+      rewritten = replaced(same ? node : { ...node, inputs }, rules);
+      done.set(node, rewritten);
+    }
+    return rewritten[index];
+  };
+  return outputs.map(visit);
+}
+
+function replaced(node: GraphNode, rules: readonly Rule[]): readonly Output[] {
+  for (const rule of rules) {
+    const output = rule({ node, index: 0 });
+    if (output) return [output];
+  }
+  return node.outputs.map((_, index) => ({ node, index }));
+}
+
+/** The inputs of `output` if it is what `op` computes. */
+export function inputsOf(output: Output | undefined, op: string): readonly Output[] | undefined {
+  return output?.node.op === op ? output.node.inputs : undefined;
+}
+
+/** The inputs of `op` if its second is the constant `value`. */
+export function withConstant(output: Output | undefined, op: string, value: number): readonly Output[] | undefined {
+  const inputs = inputsOf(output, op);
+  return inputs && scalarOf(inputs[1]) === Math.fround(value) ? inputs : undefined;
+}
+
+/** The number that a constant of one element is. */
+export function scalarOf(output: Output): number | undefined {
+  const values = constantOf(output)?.values;
+  return values?.length === 1 ? values[0] : undefined;
+}
+
+/** The inputs of a mean over the last axis that keeps it. */
+export function meanOfLast(output: Output | undefined): readonly Output[] | undefined {
+  const inputs = inputsOf(output, 'Mean');
+  if (!inputs || !attributeOf(output!.node, 'keep_dims')) return undefined;
+  return scalarOf(inputs[1]) === specOf(inputs[0]).shape.length - 1 ? inputs : undefined;
+}
+
+/** x and the GELU of what it is of: x · (1 + erf(x / √2)) / 2 */
+export function argumentOfGelu(y: Output): Output | undefined {
+  const [weighted] = withConstant(y, 'Mul', 0.5) ?? [];
+  const [twiceCdf, x] = inputsOf(weighted, 'Mul') ?? [];
+  const [erf] = withConstant(twiceCdf, 'Add', 1) ?? [];
+  const [inside] = inputsOf(erf, 'Erf') ?? [];
+  const [same] = withConstant(inside, 'Mul', Math.SQRT1_2) ?? [];
+  return x && same?.node === x.node && same.index === x.index ? x : undefined;
+}
+
+/** An operation with one output. */
+export function operation(
+  op: string,
+  inputs: readonly Output[],
+  { shape, dtype }: Output['node']['outputs'][number],
+  attributes: readonly Attribute[],
+): Output {
+  return { node: { op, inputs, attributes, outputs: [{ shape, dtype }] }, index: 0 };
+}
+
+/** x in another shape, in which one size may be -1. */
+export function reshape(x: Output, shape: readonly number[]): Output {
+  const { dtype } = specOf(x);
+  const sizes = constant({ shape: [shape.length], dtype: 'int32', values: Int32Array.from(shape) });
+  return operation('Reshape', [x, { node: sizes, index: 0 }], { shape, dtype }, [
+    { name: 'T', type: 'type', value: dtype },
+    { name: 'Tshape', type: 'type', value: 'int32' },
+  ]);
+}
+
+/** The first input of a reshape, or `output` itself: what is in memory. */
+export const behindReshape = (output: Output): Output => inputsOf(output, 'Reshape')?.[0] ?? output;

@@ -1,0 +1,175 @@
+import * as tf from '@tensorflow/tfjs';
+import { Florence2Error } from '../../errors.ts';
+import { type Attribute, constant, type DType, type GraphNode, type Output, type TensorSpec } from './nodes.ts';
+import { dataTypes } from './saved_model.ts';
+import { outputShapes } from './shapes.ts';
+
+/** What @tensorflow/tfjs-node's binding tells of a tensor that it has made. */
+export interface TensorMetadata {
+  id: number;
+  shape: number[];
+  dtype: number;
+}
+
+/** The part of @tensorflow/tfjs-node's backend that every TensorFlow operation passes through. */
+export interface NodeBackend {
+  binding: {
+    executeOp(op: string, attributes: OpAttribute[], inputs: number[], outputs: number): TensorMetadata[];
+    deleteTensor(id: number): void;
+    loadSavedModel(folder: string, tags: string): number;
+    deleteSavedModel(id: number): void;
+    runSavedModel(id: number, tensors: number[], feeds: string, fetches: string): TensorMetadata[];
+    /** Numbers of types. */
+    [name: string]: unknown;
+  };
+  tensorMap: {
+    get(dataId: object): { values: Float32Array | Int32Array | Uint8Array | null } | undefined;
+  };
+  executeSingleOutput(op: string, attributes: OpAttribute[], inputs: tf.Tensor[]): tf.Tensor;
+  executeMultipleOutputs(op: string, attributes: OpAttribute[], inputs: tf.Tensor[], count: number): tf.Tensor[];
+  write(values: unknown, shape: number[], dtype: tf.DataType): object;
+  createOutputTensor(metadata: TensorMetadata): tf.Tensor;
+  getInputTensorIds(tensors: tf.Tensor[]): number[];
+}
+
+interface OpAttribute {
+  name: string;
+  type: number;
+  value: unknown;
+}
+
+/** A function of tensors as operations. */
+export interface Recording {
+  readonly inputs: readonly GraphNode[];
+  readonly outputs: readonly Output[];
+  /** The tensors that the function used beside its inputs, and their nodes. */
+  readonly captured: ReadonlyMap<tf.Tensor, GraphNode>;
+}
+
+/**
+ * Records what `fn` computes of tensors like `inputs`. It is run, but nothing is computed: the tensors that it is given
+ * have shapes and no values. What it makes of JavaScript numbers becomes constants.
+ *
+ * @param mayCapture the tensors that it may use beside its inputs
+ * @throws Florence2Error when it uses another, or an operation whose shape no rule is known for
+ */
+export function record(
+  fn: (...inputs: tf.Tensor[]) => readonly tf.Tensor[],
+  inputs: readonly TensorSpec[],
+  mayCapture: readonly tf.Tensor[],
+): Recording {
+  const recorder = new Recorder(tf.backend() as unknown as NodeBackend, mayCapture);
+  let recording: Recording;
+  tf.tidy(() => {
+    recording = recorder.run(fn, inputs);
+  });
+  return recording!;
+}
+
+class Recorder {
+  private readonly outputs = new Map<object, Output>();
+  private readonly capturable: ReadonlyMap<object, tf.Tensor>;
+  /** Tensors made of JavaScript values meanwhile. */
+  private readonly written = new Set<object>();
+  private readonly captured = new Map<tf.Tensor, GraphNode>();
+
+  constructor(
+    private readonly backend: NodeBackend,
+    mayCapture: readonly tf.Tensor[],
+  ) {
+    this.capturable = new Map(mayCapture.map(tensor => [tensor.dataId, tensor]));
+  }
+
+  run(fn: (...inputs: tf.Tensor[]) => readonly tf.Tensor[], specs: readonly TensorSpec[]): Recording {
+    const { backend } = this;
+    const nodes = specs.map(placeholder);
+    const inputs = nodes.map(node => this.symbolic({ node, index: 0 }));
+    const single: NodeBackend['executeSingleOutput'] = (op, attributes, inputs) =>
+      this.operation(op, attributes, inputs, 1)[0];
+    const multiple: NodeBackend['executeMultipleOutputs'] = (op, attributes, inputs, count) =>
+      this.operation(op, attributes, inputs, count);
+    const { executeSingleOutput, executeMultipleOutputs, write } = backend;
+    const noting: NodeBackend['write'] = (...data) => {
+      const dataId = write.apply(backend, data);
+      this.written.add(dataId);
+      return dataId;
+    };
+    Object.assign(backend, { executeSingleOutput: single, executeMultipleOutputs: multiple, write: noting });
+    try {
+      const outputs = fn(...inputs).map(tensor => this.outputOf(tensor));
+      return { inputs: nodes, outputs, captured: this.captured };
+    } finally {
+      Object.assign(backend, { executeSingleOutput, executeMultipleOutputs, write });
+    }
+  }
+
+  private operation(op: string, given: OpAttribute[], tensors: tf.Tensor[], count: number): tf.Tensor[] {
+    const inputs = tensors.map(tensor => this.outputOf(tensor));
+    const attributes = given.map(attribute => this.attribute(attribute));
+    // TensorFlow infers types where it runs an operation at once; in a graph they must be said.
+    if (op === 'ExpandDims') attributes.push({ name: 'T', type: 'type', value: tensors[0].dtype as DType });
+    const attribute = (name: string) => attributes.find(attribute => attribute.name === name)?.value;
+    const dtype = (attribute('DstT') ?? tensors[0].dtype) as DType;
+    const shapes = outputShapes({ op, inputs, attribute }, count);
+    const node: GraphNode = { op, attributes, inputs, outputs: shapes.map(shape => ({ shape, dtype })) };
+    return shapes.map((_, index) => this.symbolic({ node, index }));
+  }
+
+  /** A tensor without values that stands for `output`. */
+  private symbolic(output: Output): tf.Tensor {
+    const { shape, dtype } = output.node.outputs[output.index];
+    const tensor = this.backend.createOutputTensor({ id: -1, shape: [...shape], dtype: dataTypes[dtype] });
+    // Kernels check indices on the way: those of a place that will be filled later are 0.
+    if (dtype === 'int32') this.backend.tensorMap.get(tensor.dataId)!.values = new Int32Array(tensor.size);
+    this.outputs.set(tensor.dataId, output);
+    return tensor;
+  }
+
+  private outputOf(tensor: tf.Tensor): Output {
+    const known = this.outputs.get(tensor.dataId);
+    if (known) return known;
+    const { shape, dataId } = tensor;
+    const dtype = tensor.dtype as DType;
+    const weight = this.capturable.get(dataId);
+    const values = this.written.has(dataId) ? this.backend.tensorMap.get(dataId)?.values : undefined;
+    if (!weight && !values) {
+      throw new Florence2Error(`A tensor [${shape}] is used in a graph that is neither its input nor a weight.`);
+    }
+    const node = weight ? placeholder({ shape, dtype }) : constant({ shape, dtype, values: values! });
+    if (weight) this.captured.set(weight, node);
+    const output = { node, index: 0 };
+    this.outputs.set(dataId, output);
+    return output;
+  }
+
+  private attribute({ name, type, value }: OpAttribute): Attribute {
+    const { binding } = this.backend;
+    switch (type) {
+      case binding.TF_ATTR_TYPE:
+        return { name, type: 'type', value: typeOf(value as number) };
+      case binding.TF_ATTR_INT:
+        return { name, type: 'int', value: value as number | number[] };
+      case binding.TF_ATTR_FLOAT:
+        return { name, type: 'float', value: value as number };
+      case binding.TF_ATTR_BOOL:
+        return { name, type: 'bool', value: value as boolean };
+      case binding.TF_ATTR_STRING:
+        return { name, type: 'string', value: value as string };
+      default:
+        throw new Florence2Error(`The attribute ${name} is of a kind that graphs here do not know.`);
+    }
+  }
+}
+
+function typeOf(code: number): DType {
+  const known = (Object.keys(dataTypes) as DType[]).find(dtype => dataTypes[dtype] === code);
+  if (!known) throw new Florence2Error(`Graphs here do not know TensorFlow's type ${code}.`);
+  return known;
+}
+
+export const placeholder = (spec: TensorSpec): GraphNode => ({
+  op: 'Placeholder',
+  attributes: [{ name: 'dtype', type: 'type', value: spec.dtype }],
+  inputs: [],
+  outputs: [spec],
+});

@@ -1,0 +1,73 @@
+import { constant, constantOf, type GraphNode, type Output, specOf } from './nodes.ts';
+import type { Recording } from './record.ts';
+
+/**
+ * One recording that holds for inputs of any size, from two of the same function with inputs of different sizes. Sizes
+ * in which they differ become -1.
+ *
+ * @throws Error when the two differ in more than sizes that TensorFlow can work out by itself
+ */
+export function unify(a: Recording, b: Recording): Recording {
+  const done = new Map<GraphNode, GraphNode>();
+  const outputOf = (a: Output, b: Output): Output => {
+    if (a.index !== b.index) throw differs(a.node, b.node);
+    return { node: nodeOf(a.node, b.node), index: a.index };
+  };
+  const nodeOf = (a: GraphNode, b: GraphNode): GraphNode => {
+    let node = done.get(a);
+    if (!node) {
+      node = unifyNodes(a, b, outputOf);
+      done.set(a, node);
+    }
+    return node;
+  };
+  return {
+    outputs: a.outputs.map((output, i) => outputOf(output, b.outputs[i])),
+    inputs: a.inputs.map((input, i) => nodeOf(input, b.inputs[i])),
+    captured: new Map([...a.captured].map(([tensor, node]) => [tensor, done.get(node) ?? node])),
+  };
+}
+
+function unifyNodes(a: GraphNode, b: GraphNode, outputOf: (a: Output, b: Output) => Output): GraphNode {
+  if (a.op !== b.op || a.inputs.length !== b.inputs.length) throw differs(a, b);
+  if (JSON.stringify(a.attributes) !== JSON.stringify(b.attributes)) throw differs(a, b);
+  const outputs = a.outputs.map(({ shape, dtype }, i) => ({ shape: open(shape, b.outputs[i].shape), dtype }));
+  const input = (i: number) => outputOf(a.inputs[i], b.inputs[i]);
+  switch (a.op) {
+    case 'Reshape': {
+      const [{ shape }] = outputs;
+      if (shape.filter(size => size === -1).length > 1) throw differs(a, b);
+      return { ...a, inputs: [input(0), sizes(shape)], outputs };
+    }
+    case 'Slice': {
+      const [size, other] = [toTheEnd(a), toTheEnd(b)];
+      if (String(size) !== String(other)) throw differs(a, b);
+      return { ...a, inputs: [input(0), input(1), sizes(size)], outputs };
+    }
+    default:
+      return { ...a, inputs: a.inputs.map((_, i) => input(i)), outputs };
+  }
+}
+
+const open = (a: readonly number[], b: readonly number[]): number[] =>
+  a.map((size, axis) => (size === b[axis] ? size : -1));
+
+const sizes = (values: readonly number[]): Output => ({
+  node: constant({ shape: [values.length], dtype: 'int32', values: Int32Array.from(values) }),
+  index: 0,
+});
+
+/** The sizes of a slice, -1 where it goes to the end. */
+function toTheEnd({ inputs: [x, begin, size] }: GraphNode): number[] {
+  const from = constantOf(begin)!.values;
+  return Array.from(constantOf(size)!.values, (count, axis) =>
+    from[axis] + count === specOf(x).shape[axis] ? -1 : count,
+  );
+}
+
+const differs = (a: GraphNode, b: GraphNode): Error =>
+  new Error(
+    `A graph for inputs of any size cannot be made: ${a.op} depends on their size (${describe(a)}, ${describe(b)}).`,
+  );
+
+const describe = ({ op, outputs }: GraphNode): string => `${op} -> [${outputs[0].shape}]`;

@@ -1,0 +1,477 @@
+// Kernels for decoding, where TensorFlow's own leave most of the memory's speed unused: a step reads every weight of the
+// decoder once, for the few rows of the beams. Registered with TensorFlow when this addon is loaded.
+//
+//   Florence2FewRowsMatMul  x [M, K], weight [K, N] (transposed: [N, K]), bias [N] or [0]  ->  x · weight + bias [M, N]
+//                           The weights may be halves: products and sums are floats all the same. gelu: of the result.
+//   Florence2FewQueries     query [B, H, T, d], key and value [B, H, S, d], mask of S numbers for each of B, or [0]
+//                           ->  softmax(query · keyᵀ · scale + mask) · value [B, H, T, d]
+//
+// One source for all instruction sets: the vectors below become whatever the compiler is told to use.
+
+#include <node_api.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tensorflow/c/kernels.h"
+#include "tensorflow/c/ops.h"
+#include "tensorflow/c/tf_tensor.h"
+
+#if defined(__F16C__) || defined(__AVX512F__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace {
+
+// ---- vectors ----
+
+constexpr int W = 16;
+typedef float Vector __attribute__((vector_size(4 * W)));
+
+inline Vector load(const float* from) {
+  Vector v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+inline void store(float* to, const Vector& v) { std::memcpy(to, &v, sizeof v); }
+
+struct Half {
+  uint16_t bits;
+};
+
+inline float widen(float value) { return value; }
+
+inline float widen(Half half) {
+#if defined(__F16C__)
+  return _cvtsh_ss(half.bits);
+#elif defined(__aarch64__)
+  __fp16 value;
+  std::memcpy(&value, &half, sizeof value);
+  return value;
+#else
+  const uint32_t sign = (half.bits & 0x8000u) << 16, rest = half.bits & 0x7fffu;
+  if (rest >= 0x7c00u) {  // infinite, or not a number
+    const uint32_t bits = sign | 0x7f800000u | (rest & 0x3ffu) << 13;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  }
+  // A float's exponent reaches 112 further down; the product puts it right, for subnormals too.
+  const uint32_t bits = rest << 13, scale = 0x77800000u;
+  float value, factor;
+  std::memcpy(&value, &bits, sizeof value);
+  std::memcpy(&factor, &scale, sizeof factor);
+  value *= factor;
+  return sign ? -value : value;
+#endif
+}
+
+inline Vector load(const Half* from) {
+  Vector v;
+#if defined(__AVX512F__)
+  const __m512 wide = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  std::memcpy(&v, &wide, sizeof v);
+#elif defined(__F16C__)
+  __m256 wide[2];
+  for (int i = 0; i < 2; i++) wide[i] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8 * i)));
+  std::memcpy(&v, wide, sizeof v);
+#elif defined(__aarch64__)
+  float32x4_t wide[4];
+  for (int i = 0; i < 4; i++) wide[i] = vcvt_f32_f16(vld1_f16(reinterpret_cast<const __fp16*>(from + 4 * i)));
+  std::memcpy(&v, wide, sizeof v);
+#else
+  for (int i = 0; i < W; i++) v[i] = widen(from[i]);
+#endif
+  return v;
+}
+
+inline float sum(const Vector& v) {
+  typedef float Eight __attribute__((vector_size(32)));
+  typedef float Four __attribute__((vector_size(16)));
+  Eight eights[2];
+  std::memcpy(eights, &v, sizeof v);
+  const Eight eight = eights[0] + eights[1];
+  Four fours[2];
+  std::memcpy(fours, &eight, sizeof eight);
+  const Four four = fours[0] + fours[1];
+  return (four[0] + four[1]) + (four[2] + four[3]);
+}
+
+inline float dot(const float* a, const float* b, int size) {
+  Vector total = {};
+  int i = 0;
+  for (; i + W <= size; i += W) total += load(a + i) * load(b + i);
+  float rest = sum(total);
+  for (; i < size; i++) rest += a[i] * b[i];
+  return rest;
+}
+
+// ---- threads ----
+
+// Threads that share one piece of work. They wait awake for a moment, since in a decode step the next piece comes soon.
+class Team {
+ public:
+  explicit Team(int size) : size_(size) {
+    for (int i = 1; i < size; i++) std::thread([this, i] { help(i); }).detach();
+  }
+
+  int size() const { return size_; }
+
+  // Calls work(part, parts) for every part, and returns when all are done. One piece of work after the other.
+  void run(const std::function<void(int, int)>& work) {
+    const std::lock_guard<std::mutex> turn(turn_);
+    work_ = &work;
+    running_.store(size_ - 1, std::memory_order_relaxed);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      round_.fetch_add(1, std::memory_order_release);
+    }
+    if (asleep_.load()) wake_.notify_all();
+    work(0, size_);
+    while (running_.load(std::memory_order_acquire) > 0) pause();
+  }
+
+ private:
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
+  void help(int part) {
+    uint64_t seen = 0;
+    for (;;) {
+      for (int spins = 0; round_.load(std::memory_order_acquire) == seen && spins < 5000; spins++) pause();
+      if (round_.load(std::memory_order_acquire) == seen) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        asleep_++;
+        wake_.wait(lock, [&] { return round_.load(std::memory_order_acquire) != seen; });
+        asleep_--;
+      }
+      seen++;
+      (*work_)(part, size_);
+      running_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  const int size_;
+  std::mutex turn_, mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint64_t> round_{0};
+  std::atomic<int> running_{0}, asleep_{0};
+  const std::function<void(int, int)>* work_ = nullptr;
+};
+
+Team& team() {
+  static Team* const one = [] {
+    const char* wanted = std::getenv("TF_NUM_INTRAOP_THREADS");
+    const int named = wanted ? std::atoi(wanted) : 0;
+    return new Team(std::max(1, named > 0 ? named : static_cast<int>(std::thread::hardware_concurrency())));
+  }();
+  return *one;
+}
+
+// The range of `size` items that a part takes, in whole vectors.
+void share(int64_t size, int part, int parts, int64_t* from, int64_t* to) {
+  const int64_t each = ((size + parts - 1) / parts + W - 1) / W * W;
+  *from = std::min(size, part * each);
+  *to = std::min(size, *from + each);
+}
+
+// ---- x · weight ----
+
+// Each thread reads its part of the weight from beginning to end: in any other order memory is a good deal slower.
+
+constexpr int kRows = 8;  // rows of x that are taken together
+
+// y [M, N] = rows [from, to) of weight [K, N], times those columns of x [M, K].
+template <int M, class T>
+void product(const float* x, const T* weight, float* y, int64_t K, int64_t N, int64_t from, int64_t to) {
+  constexpr int kStep = 4;
+  std::memset(y, 0, 4 * M * N);
+  int64_t k = from;
+  for (; k + kStep <= to; k += kStep) {
+    int64_t n = 0;
+    for (; n + W <= N; n += W) {
+      Vector w[kStep];
+      for (int i = 0; i < kStep; i++) w[i] = load(weight + (k + i) * N + n);
+      for (int m = 0; m < M; m++) {
+        Vector total = load(y + m * N + n);
+        for (int i = 0; i < kStep; i++) total += x[m * K + k + i] * w[i];
+        store(y + m * N + n, total);
+      }
+    }
+    for (; n < N; n++)
+      for (int i = 0; i < kStep; i++)
+        for (int m = 0; m < M; m++) y[m * N + n] += x[m * K + k + i] * widen(weight[(k + i) * N + n]);
+  }
+  for (; k < to; k++)
+    for (int64_t n = 0; n < N; n++)
+      for (int m = 0; m < M; m++) y[m * N + n] += x[m * K + k] * widen(weight[k * N + n]);
+}
+
+// Columns [from, to) of y [M, N] = x [M, K] · weightᵀ, weight [N, K].
+template <int M, class T>
+void transposedProduct(const float* x, const T* weight, float* y, int64_t K, int64_t N, int64_t from, int64_t to) {
+  constexpr int kStep = M <= 4 ? 4 : 2;  // sums that do not wait for each other
+  for (int64_t n = from; n < to; n++) {
+    const T* const w = weight + n * K;
+    Vector total[M][kStep] = {};
+    int64_t k = 0;
+    for (; k + kStep * W <= K; k += kStep * W)
+      for (int i = 0; i < kStep; i++) {
+        const Vector part = load(w + k + i * W);
+        // With several rows there is too much to do for the processor to look far ahead by itself.
+        if (M > 2) __builtin_prefetch(reinterpret_cast<const char*>(w + k + i * W) + 4096);
+        for (int m = 0; m < M; m++) total[m][i] += load(x + m * K + k + i * W) * part;
+      }
+    for (int m = 0; m < M; m++) {
+      Vector all = total[m][0];
+      for (int i = 1; i < kStep; i++) all += total[m][i];
+      float rest = sum(all);
+      for (int64_t j = k; j < K; j++) rest += x[m * K + j] * widen(w[j]);
+      y[m * N + n] = rest;
+    }
+  }
+}
+
+// Calls body(m, count) for the rows of x, `count` of them at a time, known to the compiler.
+template <class Body>
+void eachRows(int64_t M, const Body& body) {
+  for (int64_t m = 0; m < M; m += kRows) {
+    switch (std::min<int64_t>(kRows, M - m)) {
+      case 1: body(m, std::integral_constant<int, 1>()); break;
+      case 2: body(m, std::integral_constant<int, 2>()); break;
+      case 3: body(m, std::integral_constant<int, 3>()); break;
+      case 4: body(m, std::integral_constant<int, 4>()); break;
+      case 5: body(m, std::integral_constant<int, 5>()); break;
+      case 6: body(m, std::integral_constant<int, 6>()); break;
+      case 7: body(m, std::integral_constant<int, 7>()); break;
+      default: body(m, std::integral_constant<int, kRows>()); break;
+    }
+  }
+}
+
+// y [M, N] = x [M, K] · weight [K, N]. The threads share K, and what each has summed is added up.
+template <class T>
+void multiply(const float* x, const T* weight, float* y, int64_t M, int64_t K, int64_t N) {
+  std::vector<std::unique_ptr<float[]>> sums(team().size());
+  team().run([&](int part, int parts) {
+    int64_t from, to;
+    share(K, part, parts, &from, &to);
+    if (part > 0) sums[part].reset(new float[M * N]);
+    float* const out = part == 0 ? y : sums[part].get();
+    eachRows(M, [&](int64_t m, auto count) {
+      product<decltype(count)::value>(x + m * K, weight, out + m * N, K, N, from, to);
+    });
+  });
+  for (const auto& part : sums)
+    if (part)
+      for (int64_t i = 0; i < M * N; i++) y[i] += part[i];
+}
+
+// y [M, N] = x [M, K] · weightᵀ, weight [N, K]. The threads share N.
+template <class T>
+void multiplyTransposed(const float* x, const T* weight, float* y, int64_t M, int64_t K, int64_t N) {
+  team().run([&](int part, int parts) {
+    int64_t from, to;
+    share(N, part, parts, &from, &to);
+    eachRows(M, [&](int64_t m, auto count) {
+      transposedProduct<decltype(count)::value>(x + m * K, weight, y + m * N, K, N, from, to);
+    });
+  });
+}
+
+template <class T>
+void multiply(bool transposed, const float* x, const void* weight, float* y, int64_t M, int64_t K, int64_t N) {
+  const T* const w = static_cast<const T*>(weight);
+  transposed ? multiplyTransposed(x, w, y, M, K, N) : multiply(x, w, y, M, K, N);
+}
+
+// y [M, N] + bias [N] or none, and GELU of that.
+void finish(float* y, const float* bias, bool gelu, int64_t M, int64_t N) {
+  for (int64_t m = 0; m < M; m++)
+    for (int64_t n = 0; n < N; n++) {
+      float& value = y[m * N + n];
+      if (bias) value += bias[n];
+      if (gelu) value *= 0.5f * (1.0f + std::erf(value * 0.70710678118654752f));
+    }
+}
+
+// ---- TensorFlow ----
+
+struct Deleter {
+  void operator()(TF_Tensor* tensor) const { TF_DeleteTensor(tensor); }
+  void operator()(TF_Status* status) const { TF_DeleteStatus(status); }
+};
+using Tensor = std::unique_ptr<TF_Tensor, Deleter>;
+using Status = std::unique_ptr<TF_Status, Deleter>;
+
+Tensor input(TF_OpKernelContext* context, int i, TF_Status* status) {
+  TF_Tensor* tensor = nullptr;
+  TF_GetInput(context, i, &tensor, status);
+  return Tensor(tensor);
+}
+
+Tensor output(TF_OpKernelContext* context, std::vector<int64_t> shape, TF_Status* status) {
+  int64_t size = 1;
+  for (const int64_t side : shape) size *= side;
+  return Tensor(TF_AllocateOutput(context, 0, TF_FLOAT, shape.data(), shape.size(), 4 * size, status));
+}
+
+const float* floats(const Tensor& tensor) { return static_cast<const float*>(TF_TensorData(tensor.get())); }
+int64_t side(const Tensor& tensor, int axis) { return TF_Dim(tensor.get(), axis); }
+
+void fail(TF_OpKernelContext* context, TF_Status* status, const char* message) {
+  TF_SetStatus(status, TF_INVALID_ARGUMENT, message);
+  TF_OpKernelContext_Failure(context, status);
+}
+
+struct MatMul {
+  bool transposed = false, gelu = false;
+};
+
+void* createMatMul(TF_OpKernelConstruction* construction) {
+  const Status status(TF_NewStatus());
+  unsigned char transposed = 0, gelu = 0;
+  TF_OpKernelConstruction_GetAttrBool(construction, "transposed", &transposed, status.get());
+  TF_OpKernelConstruction_GetAttrBool(construction, "gelu", &gelu, status.get());
+  return new MatMul{transposed != 0, gelu != 0};
+}
+
+void computeMatMul(void* kernel, TF_OpKernelContext* context) {
+  const auto& [transposed, gelu] = *static_cast<MatMul*>(kernel);
+  const Status status(TF_NewStatus());
+  const Tensor x = input(context, 0, status.get()), weight = input(context, 1, status.get());
+  const Tensor bias = input(context, 2, status.get());
+  if (TF_NumDims(x.get()) != 2 || TF_NumDims(weight.get()) != 2 || TF_NumDims(bias.get()) != 1)
+    return fail(context, status.get(), "x and weight must have two axes, bias one.");
+  const int64_t M = side(x, 0), K = side(x, 1), N = side(weight, transposed ? 0 : 1);
+  const bool biased = side(bias, 0) > 0;
+  if (side(weight, transposed ? 1 : 0) != K || (biased && side(bias, 0) != N))
+    return fail(context, status.get(), "x, weight and bias do not fit each other.");
+  const Tensor y = output(context, {M, N}, status.get());
+  if (TF_GetCode(status.get()) != TF_OK) return TF_OpKernelContext_Failure(context, status.get());
+  float* const out = static_cast<float*>(TF_TensorData(y.get()));
+  const void* const w = TF_TensorData(weight.get());
+  if (TF_TensorType(weight.get()) == TF_HALF)
+    multiply<Half>(transposed, floats(x), w, out, M, K, N);
+  else
+    multiply<float>(transposed, floats(x), w, out, M, K, N);
+  finish(out, biased ? floats(bias) : nullptr, gelu, M, N);
+}
+
+struct Queries {
+  float scale = 1;
+};
+
+void* createQueries(TF_OpKernelConstruction* construction) {
+  const Status status(TF_NewStatus());
+  auto* const kernel = new Queries;
+  TF_OpKernelConstruction_GetAttrFloat(construction, "scale", &kernel->scale, status.get());
+  return kernel;
+}
+
+void computeQueries(void* kernel, TF_OpKernelContext* context) {
+  const float scale = static_cast<Queries*>(kernel)->scale;
+  const Status status(TF_NewStatus());
+  const Tensor query = input(context, 0, status.get()), key = input(context, 1, status.get());
+  const Tensor value = input(context, 2, status.get()), mask = input(context, 3, status.get());
+  if (TF_NumDims(query.get()) != 4 || TF_NumDims(key.get()) != 4 || TF_NumDims(value.get()) != 4)
+    return fail(context, status.get(), "query, key and value must have four axes.");
+  const int64_t B = side(query, 0), H = side(query, 1), T = side(query, 2), d = side(query, 3), S = side(key, 2);
+  const bool masked = TF_TensorElementCount(mask.get()) > 0;
+  const bool fits = side(key, 0) == B && side(key, 1) == H && side(key, 3) == d && side(value, 0) == B &&
+                    side(value, 1) == H && side(value, 2) == S && side(value, 3) == d &&
+                    (!masked || TF_TensorElementCount(mask.get()) == B * S);
+  if (!fits) return fail(context, status.get(), "query, key, value and mask do not fit each other.");
+  const Tensor z = output(context, {B, H, T, d}, status.get());
+  if (TF_GetCode(status.get()) != TF_OK) return TF_OpKernelContext_Failure(context, status.get());
+  float* const out = static_cast<float*>(TF_TensorData(z.get()));
+  team().run([&](int part, int parts) {
+    std::vector<float> scores(T * S);
+    for (int64_t head = part; head < B * H; head += parts) {
+      const float* const q = floats(query) + head * T * d;
+      const float* const k = floats(key) + head * S * d;
+      const float* const v = floats(value) + head * S * d;
+      const float* const hidden = masked ? floats(mask) + head / H * S : nullptr;
+      for (int64_t s = 0; s < S; s++)
+        for (int64_t t = 0; t < T; t++)
+          scores[t * S + s] = scale * dot(q + t * d, k + s * d, d) + (hidden ? hidden[s] : 0.0f);
+      for (int64_t t = 0; t < T; t++) {
+        float* const row = scores.data() + t * S;
+        const float highest = *std::max_element(row, row + S);
+        float total = 0;
+        for (int64_t s = 0; s < S; s++) total += row[s] = std::exp(row[s] - highest);
+        for (int64_t s = 0; s < S; s++) row[s] /= total;
+      }
+      float* const to = out + head * T * d;
+      std::memset(to, 0, 4 * T * d);
+      for (int64_t s = 0; s < S; s++)
+        for (int64_t t = 0; t < T; t++) {
+          const float weight = scores[t * S + s];
+          int64_t i = 0;
+          for (; i + W <= d; i += W) store(to + t * d + i, load(to + t * d + i) + weight * load(v + s * d + i));
+          for (; i < d; i++) to[t * d + i] += weight * v[s * d + i];
+        }
+    }
+  });
+}
+
+template <class Kernel>
+void destroy(void* kernel) {
+  delete static_cast<Kernel*>(kernel);
+}
+
+void unknownShape(TF_ShapeInferenceContext* context, TF_Status* status) {
+  TF_ShapeInferenceContextSetUnknownShape(context, status);
+}
+
+void define(const char* name, std::vector<const char*> inputs, const char* result, std::vector<const char*> attributes,
+            TF_Status* status) {
+  TF_OpDefinitionBuilder* const builder = TF_NewOpDefinitionBuilder(name);
+  for (const char* attribute : attributes) TF_OpDefinitionBuilderAddAttr(builder, attribute);
+  for (const char* each : inputs) TF_OpDefinitionBuilderAddInput(builder, each);
+  TF_OpDefinitionBuilderAddOutput(builder, result);
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, &unknownShape);
+  TF_RegisterOpDefinition(builder, status);
+}
+
+std::string registerKernels() {
+  const Status status(TF_NewStatus());
+  const auto kernel = [&](const char* name, auto create, auto compute, auto destroy) {
+    if (TF_GetCode(status.get()) != TF_OK) return;
+    TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, "CPU", create, compute, destroy), status.get());
+  };
+  define("Florence2FewRowsMatMul", {"x: float", "weight: T", "bias: float"}, "y: float",
+         {"T: {float, half}", "transposed: bool = false", "gelu: bool = false"}, status.get());
+  kernel("Florence2FewRowsMatMul", &createMatMul, &computeMatMul, &destroy<MatMul>);
+  if (TF_GetCode(status.get()) == TF_OK)
+    define("Florence2FewQueries", {"query: float", "key: float", "value: float", "mask: float"}, "z: float",
+           {"scale: float"}, status.get());
+  kernel("Florence2FewQueries", &createQueries, &computeQueries, &destroy<Queries>);
+  return TF_GetCode(status.get()) == TF_OK ? "" : TF_Message(status.get());
+}
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  static const std::string problem = registerKernels();  // once in a process, whichever thread loads it
+  if (!problem.empty()) napi_throw_error(env, nullptr, problem.c_str());
+  return exports;
+}

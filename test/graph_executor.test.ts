@@ -1,0 +1,161 @@
+/** The network as TensorFlow graphs, against PyTorch's numbers and against itself operation by operation. */
+import * as tf from '@tensorflow/tfjs';
+import { test as anyTest } from 'uvu';
+import * as assert from 'uvu/assert';
+import { EagerExecutor, type Executor } from '../src/executor.ts';
+import { CachedSession } from '../src/generation/session.ts';
+import { GraphExecutor } from '../src/graph_executor.ts';
+import { HookRegistry, noHooks } from '../src/internals/hooks.ts';
+import { download } from '../src/internals/parity/capture.ts';
+import { difference } from '../src/internals/parity/compare.ts';
+import { encodeImages, readIds } from '../src/internals/parity/subject.ts';
+import { openSafetensors } from '../src/weights/safetensors.ts';
+import { testBackend, withoutLeaks } from './backend.ts';
+import { encodeInputs, openSubject } from './internals/subject.ts';
+import { reference } from './reference.ts';
+
+const test = testBackend === 'tensorflow' ? anyTest : anyTest.skip;
+const PYTORCH = 1e-4; // the reference's tolerance for these tensors
+const SAME = 2e-5; // two fp32 computations of the same
+
+const subject = await openSubject('tiny-pad');
+const { model, inputs } = subject;
+const graphs = testBackend === 'tensorflow' ? new GraphExecutor(model) : null;
+
+async function withExecutor<T>(executor: Executor, body: () => Promise<T>): Promise<T> {
+  const before = model.executor;
+  model.executor = executor;
+  try {
+    return await body();
+  } finally {
+    model.executor = before;
+  }
+}
+
+const eagerly = <T>(body: () => Promise<T>) => withExecutor(new EagerExecutor(model), body);
+const asGraphs = <T>(body: () => Promise<T>) => withExecutor(graphs!, body);
+
+/** Greedy answers' logits, step by step, of `beams` rows for each prompt, which are moved in between. */
+async function stepLogits(beams: number, steps: number): Promise<Float32Array[]> {
+  const ids = await readIds(inputs, 'decoder_input_ids');
+  const tokens = (await ids.array()) as number[][]; // [B, T]
+  ids.dispose();
+  const memory = await encodeInputs(subject, true);
+  const session = new CachedSession(model, memory, beams, new HookRegistry());
+  tf.dispose([memory.states, memory.mask ?? []]);
+  const logits: Float32Array[] = [];
+  try {
+    for (let t = 0; t < steps; t++) {
+      const rows = Array.from({ length: session.rows }, (_, row) => tokens[Math.floor(row / beams)][t] + (row % beams));
+      const made = session.step(Int32Array.from(rows));
+      logits.push((await made.data()) as Float32Array);
+      made.dispose();
+      if (t === 2) session.reorder(Int32Array.from(rows, (_, row) => beams * Math.floor(row / beams))); // all follow the first
+      if (t === 4) session.reorder(Int32Array.from({ length: beams }, (_, row) => beams + row)); // the first prompt has ended
+      if (t === 4) tokens.splice(0, 1);
+    }
+    return logits;
+  } finally {
+    session.dispose();
+  }
+}
+
+const worst = (a: Float32Array[], b: Float32Array[]): number =>
+  Math.max(...a.map((values, i) => difference(values, b[i]).maxAbs));
+
+test('image features equal PyTorch’s', async () => {
+  const file = await openSafetensors(reference('model/tiny-pad/vision.safetensors'));
+  const want = await file.readFloat32('projector.image_features');
+  await file.close();
+  await asGraphs(async () => {
+    const { values } = await download(await encodeImages(subject));
+    assert.ok(difference(values, want).maxAbs <= PYTORCH);
+  });
+});
+
+test('a graph serves batches of any size, and prompts of any length', async () => {
+  const images = (count: number) => tf.randomNormal([count, 64, 96, 3], 0, 1, 'float32', 5) as tf.Tensor4D;
+  const prompts = (length: number) => tf.randomNormal([2, length, model.config.text.dModel], 0, 1, 'float32', 6);
+  for (const count of [1, 3, 2]) {
+    const pixels = images(count);
+    const run = async () => (await download(model.executor.visionMap(pixels, noHooks))).values;
+    assert.ok(difference(await asGraphs(run), await eagerly(run)).maxAbs <= SAME, `${count} images`);
+    pixels.dispose();
+  }
+  for (const length of [1, 9, 40]) {
+    const embeds = prompts(length) as tf.Tensor3D;
+    const run = async () => (await download(model.executor.encode(embeds, null, noHooks))).values;
+    assert.ok(difference(await asGraphs(run), await eagerly(run)).maxAbs <= SAME, `${length} positions`);
+    embeds.dispose();
+  }
+});
+
+for (const beams of [1, 3]) {
+  test(`decodes with ${beams} beams and padded prompts as operation by operation`, async () => {
+    const [made, want] = [await asGraphs(() => stepLogits(beams, 7)), await eagerly(() => stepLogits(beams, 7))];
+    assert.ok(worst(made, want) <= 8e-5, `differ by ${worst(made, want)}`);
+  });
+}
+
+test('hooks see every point, and what they replace counts', async () => {
+  const pixels = tf.ones([1, 64, 64, 3]) as tf.Tensor4D;
+  await asGraphs(async () => {
+    const hooks = new HookRegistry();
+    const seen: string[] = [];
+    hooks.add('vision_tower.**.hook_resid_post', (_, { name }) => void seen.push(name));
+    const plain = await download(model.executor.visionMap(pixels, hooks.root()));
+    assert.ok(seen.length >= 8);
+    hooks.add('vision_tower.blocks.0.0.spatial_block.hook_resid_post', x => tf.zerosLike(x));
+    const replaced = await download(model.executor.visionMap(pixels, hooks.root()));
+    assert.ok(difference(plain.values, replaced.values).maxAbs > 1e-3);
+  });
+  pixels.dispose();
+});
+
+test('gradients pass through', async () => {
+  const pixels = tf.randomNormal([1, 64, 64, 3], 0, 1, 'float32', 7) as tf.Tensor4D;
+  const gradient = async () => {
+    const grad = tf.grad(x => tf.sum(model.executor.visionMap(x as tf.Tensor4D, noHooks)));
+    return (await download(tf.tidy(() => grad(pixels)))).values;
+  };
+  assert.equal(await asGraphs(gradient), await eagerly(gradient));
+  pixels.dispose();
+});
+
+test('graphs follow parameters that are replaced', async () => {
+  const pixels = tf.randomNormal([1, 64, 64, 3], 0, 1, 'float32', 8) as tf.Tensor4D;
+  const parameter = model.parameters.get('vision_tower.convs.0.conv.weight')!;
+  const run = async () => (await download(model.executor.visionMap(pixels, noHooks))).values;
+  const before = await asGraphs(run);
+  const original = tf.clone(parameter.value);
+  parameter.replace(tf.tidy(() => tf.mul(parameter.value, 2)));
+  const after = await asGraphs(run);
+  assert.ok(difference(after, before).maxAbs > 1e-3);
+  assert.ok(difference(after, await eagerly(run)).maxAbs <= SAME);
+  parameter.replace(original);
+  assert.ok(difference(await asGraphs(run), before).maxAbs <= SAME);
+  pixels.dispose();
+});
+
+test('runs leave no tensors, and disposing leaves no graphs', async () => {
+  const { binding } = tf.backend() as unknown as {
+    binding: { getNumOfSavedModels(): number; getNumOfTensors(): number };
+  };
+  await asGraphs(() => stepLogits(3, 5)); // compiled
+  await withoutLeaks(() => asGraphs(() => stepLogits(3, 5)));
+  const others = binding.getNumOfSavedModels();
+  const own = new GraphExecutor(model);
+  const tensors = binding.getNumOfTensors();
+  await withoutLeaks(() => withExecutor(own, () => stepLogits(1, 5)));
+  assert.ok(binding.getNumOfSavedModels() > others);
+  own.dispose();
+  assert.is(binding.getNumOfSavedModels(), others);
+  assert.is(binding.getNumOfTensors(), tensors);
+});
+
+anyTest.after(async () => {
+  graphs?.dispose();
+  model.dispose();
+  await inputs.close();
+});
+anyTest.run();

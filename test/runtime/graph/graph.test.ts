@@ -1,0 +1,240 @@
+/** Functions as TensorFlow graphs: what is recorded, and what is refused. */
+import { readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import * as tf from '@tensorflow/tfjs';
+import { test as anyTest } from 'uvu';
+import * as assert from 'uvu/assert';
+import { gelu, layerNorm, linear } from '../../../src/nn/ops.ts';
+import { Graph, type GraphFunction } from '../../../src/runtime/graph/graph.ts';
+import { HalfWeights } from '../../../src/runtime/graph/half_weights.ts';
+import type { TensorSpec } from '../../../src/runtime/graph/nodes.ts';
+import { fewRowsSupported } from '../../../src/runtime/tensorflow.ts';
+import { testBackend, withoutLeaks } from '../../backend.ts';
+
+const test = testBackend === 'tensorflow' ? anyTest : anyTest.skip;
+
+const floats = (...shape: number[]): TensorSpec => ({ shape, dtype: 'float32' });
+const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
+const compile = (fn: GraphFunction, example: (size: number) => TensorSpec[], weights: tf.Tensor[] = []) =>
+  Graph.compile(fn, [example(2), example(3)], weights);
+
+function assertNear(a: tf.Tensor, b: tf.Tensor, tolerance: number, what: string): void {
+  assert.equal(a.shape, b.shape, what);
+  const apart = tf.tidy(() => tf.max(tf.abs(tf.sub(a, b))).dataSync()[0]);
+  assert.ok(apart <= tolerance, `${what}: ${apart} apart`);
+}
+
+/** Runs `fn` both ways. */
+function assertSame(graph: Graph, fn: GraphFunction, inputs: tf.Tensor[], tolerance: number, what: string): void {
+  tf.tidy(() => {
+    const made = graph.run(...inputs);
+    fn(...inputs).forEach((want, i) => {
+      assertNear(made[i], want, tolerance, what);
+    });
+  });
+}
+
+test('a block of products, GELU and layer norm, for inputs of any length', async () => {
+  const [w, b, v, scale, shift] = [
+    random([24, 40], 1),
+    random([40], 2),
+    random([40, 24], 3),
+    random([24], 4),
+    random([24], 5),
+  ];
+  const fn: GraphFunction = x => {
+    const rows = tf.reshape(x, [-1, 24]) as tf.Tensor2D;
+    const hidden = gelu(linear(rows, w as tf.Tensor2D, b as tf.Tensor1D));
+    const y = tf.reshape(linear(hidden, v as tf.Tensor2D, null), x.shape);
+    return [layerNorm(tf.add(x, y), scale as tf.Tensor1D, shift as tf.Tensor1D, 1e-5), hidden];
+  };
+  const weights = [w, b, v, scale, shift];
+  await withoutLeaks(async () => {
+    const graph = compile(fn, size => [floats(size, 7, 24)], weights);
+    for (const length of [1, 2, 9]) {
+      const x = random([length, 7, 24], 6);
+      assertSame(graph, fn, [x], 1e-5, `${length} long`);
+      x.dispose();
+    }
+    graph.dispose();
+  });
+  tf.dispose(weights);
+});
+
+test('several outputs, integers, gathers, slices, padding and convolutions', () => {
+  const [table, filter, depthwise] = [random([11, 6], 1), random([3, 3, 6, 4], 2), random([3, 3, 6, 1], 3)];
+  const fn: GraphFunction = (ids, map) => {
+    const rows = tf.gather(table, ids.as1D() as tf.Tensor1D);
+    const [left, right] = tf.split(rows, [2, 4], 1);
+    const padded = tf.pad(map, [[0, 0], [1, 1], [1, 1], [0, 0]]); // biome-ignore format: one line
+    const convolved = tf.conv2d(padded as tf.Tensor4D, filter as tf.Tensor4D, 2, 'valid');
+    const deep = tf.depthwiseConv2d(map as tf.Tensor4D, depthwise as tf.Tensor4D, 1, 'same');
+    const part = tf.slice(deep, [0, 1, 0, 2], [-1, 2, -1, 3]);
+    return [
+      tf.softmax(left),
+      tf.concat([right, rows], 1),
+      convolved,
+      tf.transpose(part, [0, 2, 1, 3]),
+      tf.mean(part, [1, 2]),
+    ];
+  };
+  const graph = compile(fn, size => [{ shape: [size], dtype: 'int32' }, floats(size, 8, 6, 6)], [
+    table,
+    filter,
+    depthwise,
+  ]);
+  const [ids, map] = [tf.tensor1d([10, 0, 3, 3, 7], 'int32'), random([4, 8, 6, 6], 4)];
+  assertSame(graph, fn, [ids, map], 1e-5, 'outputs');
+  graph.dispose();
+});
+
+test('refuses what cannot be a graph, and leaves the backend as it was', async () => {
+  const stranger = random([4], 1);
+  await withoutLeaks(async () => {
+    assert.throws(
+      () =>
+        compile(
+          x => [tf.add(x, stranger)],
+          size => [floats(size, 4)],
+        ),
+      /neither its input nor a weight/,
+    );
+    assert.throws(
+      () =>
+        compile(
+          x => [tf.cumsum(x)],
+          size => [floats(size, 4)],
+        ),
+      /No rule is known .* Cumsum/,
+    );
+    assert.throws(
+      () =>
+        compile(
+          x => [tf.mul(x, x.shape[0])],
+          size => [floats(size, 4)],
+        ),
+      /cannot be made: Const/,
+    );
+    assert.throws(
+      () =>
+        compile(
+          x => [tf.tile(x, [x.shape[0], 1])],
+          size => [floats(size, 4)],
+        ),
+      /cannot be made/,
+    );
+    assert.equal(
+      tf.tidy(() => Array.from(tf.add(stranger, stranger).shape)),
+      [4],
+    ); // computes as before
+  });
+  stranger.dispose();
+});
+
+test('leaves no file behind', () => {
+  const graphs = () => readdirSync(tmpdir()).filter(name => name.startsWith('florence2-graph-'));
+  const before = graphs();
+  compile(
+    x => [tf.add(x, 1)],
+    size => [floats(size)],
+  ).dispose();
+  assert.equal(
+    graphs().filter(name => !before.includes(name)),
+    [],
+  );
+});
+
+// What the kernels for few rows compute, by TensorFlow's own.
+const few = testBackend === 'tensorflow' && fewRowsSupported() ? anyTest : anyTest.skip;
+
+/** Numbers that halves can hold. */
+const halves = (shape: number[], seed: number) => tf.tidy(() => tf.div(tf.round(tf.mul(random(shape, seed), 64)), 64));
+
+function compileFew(fn: GraphFunction, example: (size: number) => TensorSpec[], weights: tf.Tensor[]) {
+  const halfWeights = new HalfWeights();
+  const graph = Graph.compile(fn, [example(2), example(3)], weights, halfWeights);
+  return { graph, dispose: () => [graph, halfWeights].forEach(each => void each.dispose()) };
+}
+
+few('products of few rows, of weights that are halves and of others, of any size', () => {
+  for (const [K, N] of [
+    [64, 128],
+    [70, 37],
+    [768, 5],
+    [3, 1],
+    [200, 333],
+  ]) {
+    // biome-ignore format: one line
+    for (const weightOf of [halves, random]) {
+      const [w, t, b] = [weightOf([K, N], 1), weightOf([N, K], 2), random([N], 3)];
+      const fn: GraphFunction = x => {
+        const product = linear(x as tf.Tensor2D, w as tf.Tensor2D, b as tf.Tensor1D);
+        return [gelu(product), tf.matMul(x as tf.Tensor2D, t as tf.Tensor2D, false, true), tf.matMul(x, w)];
+      };
+      const { graph, dispose } = compileFew(fn, size => [floats(size, K)], [w, t, b]);
+      for (const rows of [1, 2, 3, 4, 5, 6, 7, 8, 11, 16]) {
+        const x = random([rows, K], rows);
+        assertSame(graph, fn, [x], 3e-6 * K, `${rows} rows, [${K}, ${N}], ${weightOf.name}`);
+        x.dispose();
+      }
+      dispose();
+      tf.dispose([w, t, b]);
+    }
+  }
+});
+
+few('weights are halves only where that is exact', async () => {
+  await withoutLeaks(async () => {
+    const halfWeights = new HalfWeights();
+    const exact = tf.tensor2d([1, -0.5, 65504, 2 ** -24, 0, 3.140625], [2, 3]);
+    const others = [[1 / 3, 1], [65520, 1], [2 ** -25, 1]].map(row => tf.tensor2d([row])); // biome-ignore format: one line
+    assert.is.not(halfWeights.of(exact, true), undefined);
+    assert.is(halfWeights.of(exact, true), halfWeights.of(exact, true));
+    for (const weight of others) assert.is(halfWeights.of(weight, true), undefined);
+    halfWeights.dispose();
+    tf.dispose([exact, others]);
+  });
+});
+
+few('subnormal and large halves are read as they are', () => {
+  const values = [2 ** -24, -3 * 2 ** -24, 2 ** -14, 65504, -65504, 1023 * 2 ** -24];
+  const weight = tf.tensor2d([...values, ...Array.from({ length: 58 }, (_, i) => values[i % 6])], [1, 64]);
+  const { graph, dispose } = compileFew(
+    x => [tf.matMul(x, weight, false, true)],
+    size => [floats(size, 64)],
+    [weight],
+  );
+  const one = tf.oneHot(tf.range(0, 64, 1, 'int32'), 64).toFloat();
+  const [made] = graph.run(tf.slice(one, [0, 0], [6, 64]));
+  assert.equal(Array.from(made.dataSync()), values);
+  dispose();
+});
+
+few('attention of few queries, with a mask and without', () => {
+  for (const [B, H, T, S, d] of [
+    [1, 4, 1, 33, 16],
+    [2, 3, 3, 20, 10],
+    [3, 2, 1, 1, 64],
+  ]) {
+    // biome-ignore format: one line
+    const [k, v] = [random([B, H, S, d], 1), random([B, H, S, d], 2)];
+    const mask = tf.tidy(() => tf.mul(tf.cast(tf.greater(random([B, 1, 1, S], 3), 0.5), 'float32'), -1e9));
+    for (const masked of [false, true]) {
+      const fn: GraphFunction = (q, k, v, mask) => {
+        const scores = tf.matMul(tf.mul(q, d ** -0.5), k, false, true);
+        return [tf.matMul(tf.softmax(mask ? tf.add(scores, mask) : scores), v)];
+      };
+      const example = (size: number) => [
+        floats(size, H, T, d),
+        ...[1, 2].map(() => floats(size, H, size + 5, d)),
+        ...(masked ? [floats(size, 1, 1, size + 5)] : []),
+      ];
+      const { graph, dispose } = compileFew(fn, example, []);
+      const q = random([B, H, T, d], 4);
+      assertSame(graph, fn, [q, k, v, ...(masked ? [mask] : [])], 1e-5, `[${[B, H, T, S, d]}] ${masked}`);
+      dispose();
+    }
+  }
+});
+
+anyTest.run();

@@ -50,6 +50,7 @@ async function main(): Promise<void> {
   row(`all else, on ${without.length} other scenes`, was.known.toFixed(3), is.known.toFixed(3));
   if (values.picture === undefined) return;
   const shown = before[0].flatMap(({ truth }, i) => (truth.length === 3 ? [i] : [])).slice(0, pictured);
+  if (shown.length === 0) throw new UsageError(`No ${split} scene has three things in it: there is nothing to draw.`);
   const pick = <T>(list: readonly T[]): T[] => shown.map(i => list[i]);
   await writeWhole(values.picture, await drawBeforeAfter(pick(before[0]), pick(after[0])));
 }

@@ -1,13 +1,15 @@
 import { existsSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { findBuilds } from '../../src/runtime/setup/layout.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 import { commandsOf, root, runCommand } from './commands.ts';
 
 /** What makes the commands short: a few images, a few steps. */
 function shortened(command: string): string[] {
-  if (command.includes('tools/new_shape.ts')) return ['--train', '3', '--valid', '1', '--test', '2', '--replay', '3'];
+  if (command.includes('tools/new_shape.ts')) return ['--train', '8', '--valid', '1', '--test', '6', '--replay', '8'];
   if (/ train (?!.*--check)/.test(command)) return ['--max-steps', '2', '--validate-examples', '1'];
   return [];
 }
@@ -28,6 +30,16 @@ test("the README's commands", async () => {
   assert.ok(commands.length >= 4, commands.join('\n'));
   const folder = await runAll(commands);
   assert.ok(existsSync(join(folder, 'out/hearts-run/latest/adapter_model.safetensors')));
+});
+
+// The vision tower is trained too, for which wasm has no gradients.
+const onTensorflow = findBuilds().length > 0 ? test : test.skip;
+onTensorflow('the story of docs/fine-tuning.md', async () => {
+  const commands = commandsOf('docs/fine-tuning.md', 'A shape that it does not know');
+  assert.is(commands.length, 3, commands.join('\n'));
+  const folder = await runAll(commands);
+  const { width, height } = await sharp(join(folder, 'out/hearts.png')).metadata();
+  assert.ok(width > 200 && height > 200, `${width}×${height}`);
 });
 
 test.run();

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Florence2Config, GenerationConfig, PreprocessorConfig } from './config.ts';
 import { UsageError } from './errors.ts';
+import type { Precision } from './executor.ts';
 import type { DecodingSession, GeneratedSequence } from './generation/decoding.ts';
 import { generateSequences } from './generation/generate.ts';
 import { greedySteps } from './generation/greedy.ts';
@@ -40,6 +41,11 @@ export interface LoadOptions {
   revision?: string;
   /** Side in pixels to which every image is resized. Default: what preprocessor_config.json says, else 768. */
   imageSize?: number;
+  /**
+   * `bf16`: products of the vision tower and the encoder take about half the time on processors that have bf16, and are
+   * less exact (docs/speed.md). Tensorflow on a CPU only. Default `fp32`.
+   */
+  precision?: Precision;
   onProgress?: (progress: Progress) => void;
 }
 

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { EagerExecutor, type Executor } from './executor.ts';
+import { EagerExecutor, type Executor, type Precision } from './executor.ts';
 import { type Hooks, noHooks } from './internals/hooks.ts';
 import { LayerCache } from './language/cache.ts';
 import type { Memory } from './language/decoder.ts';
@@ -25,7 +25,10 @@ export class GraphExecutor implements Executor {
   /** The parameters' values that the graphs read. */
   private weights: tf.Tensor[] = [];
 
-  constructor(private readonly model: Florence2Model) {
+  constructor(
+    private readonly model: Florence2Model,
+    private readonly precision: Precision = 'fp32',
+  ) {
     this.eager = new EagerExecutor(model);
   }
 
@@ -36,6 +39,7 @@ export class GraphExecutor implements Executor {
       `vision ${H}×${W}`,
       pixels => [this.model.visionTower.forward(pixels as tf.Tensor4D, noHooks)],
       B => [floats(B, H, W, 3)],
+      'many',
     );
     return graph.run(pixels)[0] as tf.Tensor4D;
   }
@@ -50,6 +54,7 @@ export class GraphExecutor implements Executor {
         encoder.encode(embeds as tf.Tensor3D, () => positions as tf.Tensor2D, (mask ?? null) as tf.Tensor4D, noHooks),
       ],
       S => [floats(B, S, D), floats(S, D), ...(mask ? [floats(B, 1, 1, S)] : [])],
+      'many',
     );
     return tf.tidy(() => {
       const positions = encoder.embedPositions.rows(POSITION_OFFSET, length);
@@ -67,6 +72,7 @@ export class GraphExecutor implements Executor {
         return keys.flatMap(({ key, value }) => [key, value]);
       },
       S => [floats(B, S, D)],
+      'many',
     );
     const parts = graph.run(states).map(tensor => tf.keep(tensor)) as tf.Tensor4D[];
     return pairs(parts).map(([key, value]) => new LayerCache({ key, value }));
@@ -80,9 +86,9 @@ export class GraphExecutor implements Executor {
     const cross = caches.flatMap(({ cross }) => [cross.key, cross.value]); // [B, heads, S, d] each
     const [B, heads, , d] = cross[0].shape;
     const beams = rows / B;
-    const few = fewRowsSupported() && rows <= FEW;
+    const kind = fewRowsSupported() && rows <= FEW ? 'few' : 'many';
     const graph = this.graph(
-      `step ${beams} ${memory.mask !== null} ${few}`,
+      `step ${beams} ${memory.mask !== null} ${kind}`,
       (tokens, positions, ...rest) => this.step(tokens, positions, rest),
       size => [
         { shape: [size * beams, 1], dtype: 'int32' },
@@ -91,7 +97,7 @@ export class GraphExecutor implements Executor {
         ...cross.map(() => floats(size * beams, heads, size + 10, d)),
         ...(memory.mask ? [floats(size, 1, 1, size + 20)] : []),
       ],
-      few,
+      kind,
     );
     return tf.tidy(() => {
       const past = caches.flatMap(({ self }) => {
@@ -140,12 +146,20 @@ export class GraphExecutor implements Executor {
     return true;
   }
 
-  /** The graph of this name, made if need be; of the parameters as they are now. */
-  private graph(name: string, fn: GraphFunction, example: (size: number) => TensorSpec[], few = false): Graph {
+  /**
+   * The graph of this name, made if need be; of the parameters as they are now.
+   *
+   * @param rows whether its matrices have few rows, for which there are kernels, or many, for which precision matters
+   */
+  private graph(name: string, fn: GraphFunction, example: (size: number) => TensorSpec[], rows: 'few' | 'many'): Graph {
     this.followParameters();
     let graph = this.graphs.get(name);
     if (!graph) {
-      graph = Graph.compile(fn, [example(2), example(3)], this.weights, few ? this.halfWeights : undefined);
+      const options = {
+        halfWeights: rows === 'few' ? this.halfWeights : undefined,
+        bf16: rows === 'many' && this.precision === 'bf16',
+      };
+      graph = Graph.compile(fn, [example(2), example(3)], this.weights, options);
       this.graphs.set(name, graph);
     }
     return graph;

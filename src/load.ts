@@ -22,6 +22,10 @@ export async function loadParts(dirOrHubId: string, options: LoadOptions): Promi
     throw new UsageError(`imageSize must be a whole number of pixels, not ${side}.`);
   }
   const resized = side === undefined ? preprocessor : { ...preprocessor, width: side, height: side };
+  const { precision } = options;
+  if (precision !== undefined && precision !== 'fp32' && precision !== 'bf16') {
+    throw new UsageError(`precision must be fp32 or bf16, not ${precision}.`);
+  }
   const model = new Florence2Model(config);
   checkImageSize(model, resized);
   const tokenizer = await loadTokenizer(folder);
@@ -30,11 +34,11 @@ export async function loadParts(dirOrHubId: string, options: LoadOptions): Promi
     const checkpoint = await canonicalCheckpoint(file);
     const backend = await useBackend(options.backend ?? 'auto');
     checkMemory(model, backend.name);
+    model.executor = await fastestExecutor(model, precision);
     await loadParameters(model.parameters, checkpoint, (loaded, total) => {
       onProgress?.({ stage: 'load', file: file.path, loaded, total });
     });
     model.lmHead.prepare();
-    model.executor = await fastestExecutor(model);
     return { folder, model, tokenizer, generation, preprocessor: resized, backend };
   } catch (error) {
     model.dispose();

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test as anyTest } from 'uvu';
 import * as assert from 'uvu/assert';
-import { EagerExecutor, type Executor } from '../src/executor.ts';
+import { EagerExecutor, type Executor, fastestExecutor } from '../src/executor.ts';
 import { CachedSession } from '../src/generation/session.ts';
 import { GraphExecutor } from '../src/graph_executor.ts';
 import { HookRegistry, noHooks } from '../src/internals/hooks.ts';
@@ -135,6 +135,22 @@ test('graphs follow parameters that are replaced', async () => {
   parameter.replace(original);
   assert.ok(difference(await asGraphs(run), before).maxAbs <= SAME);
   pixels.dispose();
+});
+
+const elsewhere = testBackend === 'tensorflow' ? anyTest.skip : anyTest;
+elsewhere('bf16 is refused where it is not there', async () => {
+  const refused = await fastestExecutor(model, 'bf16').catch(error => error);
+  assert.match(refused.message, /bf16 is there on the tensorflow backend/);
+});
+
+test('bf16 gives nearly the same features', async () => {
+  const own = new GraphExecutor(model, 'bf16');
+  const rounded = (await withExecutor(own, async () => download(await encodeImages(subject)))).values;
+  const exact = (await asGraphs(async () => download(await encodeImages(subject)))).values;
+  const size = Math.sqrt(exact.reduce((sum, x) => sum + x * x, 0) / exact.length);
+  const { maxAbs } = difference(rounded, exact);
+  assert.ok(maxAbs > 1e-4 * size && maxAbs < 0.1 * size, `${maxAbs} of ${size}`);
+  own.dispose();
 });
 
 test('runs leave no tensors, and disposing leaves no graphs', async () => {

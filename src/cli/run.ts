@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { LoadOptions, RunOptions } from '../florence2.ts';
 import { addModelOptions } from './model_options.ts';
 
@@ -14,6 +14,7 @@ export interface RunFlags {
   beams?: number;
   maxNewTokens?: number;
   imageSize?: number;
+  precision?: LoadOptions['precision'];
   minScore?: number;
   applyOrientation?: boolean;
   keepUnicode?: boolean;
@@ -37,6 +38,7 @@ export function runCommand(): Command {
     .option('--beams <n>', 'beams of the beam search, 1 for greedy', parseCount)
     .option('--max-new-tokens <n>', 'longest answer', parseCount)
     .option('--image-size <pixels>', 'side to which images are resized', parseCount)
+    .addOption(new Option('--precision <name>', 'of products of many rows, on tensorflow').choices(['fp32', 'bf16']))
     .option('--min-score <score>', 'leave out boxes, polygons and quads below this, 0 to 1', parseScore)
     .option('--apply-orientation', 'turn photos as their EXIF orientation says')
     .option('--keep-unicode', 'keep characters outside ASCII in labels')

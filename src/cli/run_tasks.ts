@@ -44,10 +44,9 @@ export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
   if (flags.adapter !== undefined) await readAdapterConfig(flags.adapter); // complains before the model is loaded
   const signal = interruptSignal();
   const bars = new ProgressBars();
-  const { model: source, revision, backend, imageSize } = flags;
-  const model = await Florence2.load(source, { revision, backend, imageSize, onProgress: bars.onProgress }).finally(
-    () => bars.stop(),
-  );
+  const { model: source, revision, backend, imageSize, precision } = flags;
+  const options = { revision, backend, imageSize, precision, onProgress: bars.onProgress };
+  const model = await Florence2.load(source, options).finally(() => bars.stop());
   process.stderr.write(`${backendLine(model)}\n`);
   try {
     if (flags.adapter !== undefined) {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { protocolBuffers } from '../tensorflow.ts';
+import { inBf16 } from './bf16.ts';
 import { fewRows, withHalfWeights } from './few_rows.ts';
 import { fusions, sharedConstants } from './fuse.ts';
 import type { HalfWeights } from './half_weights.ts';
@@ -14,6 +15,16 @@ import { unify } from './unify.ts';
 
 /** What a graph computes: tensors from tensors. */
 export type GraphFunction = (...inputs: tf.Tensor[]) => readonly tf.Tensor[];
+
+export interface GraphOptions {
+  /**
+   * Where weights are kept as halves. Given where matrices have few rows, as in decoding, and the kernels for those are
+   * there (`fewRowsSupported`). They must outlive the graph.
+   */
+  halfWeights?: HalfWeights;
+  /** Computes products with a bias in bf16. Default false. */
+  bf16?: boolean;
+}
 
 /**
  * A function of tensors as one TensorFlow graph, like torch.compile: what tfjs would call one by one, TensorFlow fuses
@@ -36,21 +47,20 @@ export class Graph {
    * @param fn what to compute. It is not computed now, only recorded, see `record`
    * @param examples of what it is given, twice: the sizes in which the two differ may be any
    * @param weights the tensors that it may use beside its inputs; they must outlive the graph
-   * @param halfWeights given where matrices have few rows, and the kernels for those are there: where weights are kept
-   *   as halves. They must outlive the graph
    * @throws Florence2Error for what cannot be recorded, Error where the two examples make for different operations
    */
   static compile(
     fn: GraphFunction,
     examples: readonly [readonly TensorSpec[], readonly TensorSpec[]],
     weights: readonly tf.Tensor[],
-    halfWeights?: HalfWeights,
+    { halfWeights, bf16 = false }: GraphOptions = {},
   ): Graph {
     const [a, b] = examples.map(example => record(fn, example, weights));
     const { inputs, outputs: recorded, captured } = unify(a, b);
     const halves = new Map<GraphNode, number>();
     let outputs = rewrite(recorded, halfWeights ? [...fewRows, ...fusions] : fusions);
     if (halfWeights) outputs = rewrite(outputs, [withHalfWeights(halver(captured, halfWeights, halves))]);
+    if (bf16) outputs = rewrite(outputs, [inBf16]);
     outputs = rewrite(outputs, [sharedConstants()]);
 
     const names = new Map([...inOrder(outputs), ...inputs].map((node, i) => [node, `n${i}`]));

@@ -18,7 +18,7 @@ export interface TensorSpec {
   readonly dtype: DType;
 }
 
-export type DType = 'float32' | 'float16' | 'int32' | 'bool';
+export type DType = 'float32' | 'float16' | 'bfloat16' | 'int32' | 'bool';
 
 export type Attribute = { readonly name: string } & AttributeValue;
 

@@ -101,4 +101,10 @@ function shapeMessage(messages: Messages, shape: readonly number[]): Message {
 }
 
 /** TensorFlow's numbers of types. */
-export const dataTypes: Record<DType, number> = { float32: 1, int32: 3, bool: 10, float16: 19 };
+export const dataTypes: Record<DType, number> = {
+  float32: 1,
+  int32: 3,
+  bool: 10,
+  bfloat16: 14,
+  float16: 19,
+};

@@ -144,6 +144,33 @@ test('leaves no file behind', () => {
   );
 });
 
+/** The nearest number with 8 bits of mantissa, the even one of two. */
+function toBf16(x: number): number {
+  const bits = new Uint32Array(new Float32Array([x]).buffer);
+  bits[0] = (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) & 0xffff0000;
+  return new Float32Array(bits.buffer)[0];
+}
+
+test('products in bf16 round their factors and nothing else', () => {
+  const [x, w, b] = [random([3, 40], 1), random([40, 24], 2), random([24], 3)] as [
+    tf.Tensor2D,
+    tf.Tensor2D,
+    tf.Tensor1D,
+  ];
+  const fn: GraphFunction = x => [linear(x as tf.Tensor2D, w, b)];
+  const graph = Graph.compile(fn, [[floats(2, 40)], [floats(3, 40)]], [w, b], { bf16: true });
+  const made = graph.run(x)[0].arraySync() as number[][];
+  const [rows, weights, biases] = [x.arraySync(), w.arraySync(), b.arraySync()];
+  rows.forEach((row, i) => {
+    biases.forEach((bias, j) => {
+      const sum = row.reduce((sum, value, k) => sum + toBf16(value) * toBf16(weights[k][j]), toBf16(bias));
+      const tolerance = 2 ** -8 * Math.max(1, Math.abs(sum)); // the result is rounded as well
+      assert.ok(Math.abs(made[i][j] - sum) <= tolerance, `${made[i][j]} for ${sum}`);
+    });
+  });
+  graph.dispose();
+});
+
 // What the kernels for few rows compute, by TensorFlow's own.
 const few = testBackend === 'tensorflow' && fewRowsSupported() ? anyTest : anyTest.skip;
 
@@ -152,7 +179,7 @@ const halves = (shape: number[], seed: number) => tf.tidy(() => tf.div(tf.round(
 
 function compileFew(fn: GraphFunction, example: (size: number) => TensorSpec[], weights: tf.Tensor[]) {
   const halfWeights = new HalfWeights();
-  const graph = Graph.compile(fn, [example(2), example(3)], weights, halfWeights);
+  const graph = Graph.compile(fn, [example(2), example(3)], weights, { halfWeights });
   return { graph, dispose: () => [graph, halfWeights].forEach(each => void each.dispose()) };
 }
 

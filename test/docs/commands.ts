@@ -49,5 +49,8 @@ export function programOf(page: string, section: string): string {
   const text = readFileSync(join(root, page), 'utf8');
   const part = text.split(/^(?=## )/m).find(part => part.startsWith(`## ${section}\n`)) ?? '';
   const blocks = [...part.matchAll(/^```ts\n(.*?)^```/gms)].map(([, block]) => block);
-  return blocks.join('\n').replaceAll("'florence2-tfjs'", JSON.stringify(join(root, 'src/index.ts')));
+  return blocks
+    .join('\n')
+    .replaceAll("'florence2-tfjs'", JSON.stringify(join(root, 'src/index.ts')))
+    .replaceAll("'florence2-tfjs/graph'", JSON.stringify(join(root, 'src/runtime/graph/graph.ts')));
 }

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
+import { Florence2Error } from '../../errors.ts';
 import { protocolBuffers } from '../tensorflow.ts';
 import { inBf16 } from './bf16.ts';
 import { fewRows, withHalfWeights } from './few_rows.ts';
@@ -47,7 +48,7 @@ export class Graph {
    * @param fn what to compute. It is not computed now, only recorded, see `record`
    * @param examples of what it is given, twice: the sizes in which the two differ may be any
    * @param weights the tensors that it may use beside its inputs; they must outlive the graph
-   * @throws Florence2Error for what cannot be recorded, Error where the two examples make for different operations
+   * @throws Florence2Error for what cannot be recorded or loaded, Error where the two examples make for different operations
    */
   static compile(
     fn: GraphFunction,
@@ -107,11 +108,15 @@ function halver(captured: ReadonlyMap<tf.Tensor, GraphNode>, halfWeights: HalfWe
 /** TensorFlow reads graphs from folders only. */
 function load(model: Uint8Array): number {
   const { binding } = tf.backend() as unknown as NodeBackend;
-  const folder = mkdtempSync(join(tmpdir(), 'florence2-graph-'));
+  let folder: string | undefined;
   try {
+    folder = mkdtempSync(join(tmpdir(), 'florence2-graph-'));
     writeFileSync(join(folder, 'saved_model.pb'), model);
     return binding.loadSavedModel(folder, TAG);
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new Florence2Error(`A graph cannot be loaded by way of ${tmpdir()} (TMPDIR): ${reason}`, { cause: error });
   } finally {
-    rmSync(folder, { recursive: true });
+    if (folder !== undefined) rmSync(folder, { recursive: true });
   }
 }

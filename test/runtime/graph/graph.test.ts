@@ -131,6 +131,24 @@ test('refuses what cannot be a graph, and leaves the backend as it was', async (
   stranger.dispose();
 });
 
+test('says where a graph cannot be written', () => {
+  const before = process.env.TMPDIR;
+  process.env.TMPDIR = '/nowhere';
+  try {
+    assert.throws(
+      () =>
+        compile(
+          x => [tf.add(x, 1)],
+          size => [floats(size)],
+        ),
+      /by way of \/nowhere \(TMPDIR\): ENOENT/,
+    );
+  } finally {
+    if (before === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = before;
+  }
+});
+
 test('leaves no file behind', () => {
   const graphs = () => readdirSync(tmpdir()).filter(name => name.startsWith('florence2-graph-'));
   const before = graphs();

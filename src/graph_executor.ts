@@ -1,27 +1,52 @@
 import * as tf from '@tensorflow/tfjs';
 import { EagerExecutor, type Executor, type Precision } from './executor.ts';
-import { type Hooks, noHooks } from './internals/hooks.ts';
-import { LayerCache } from './language/cache.ts';
+import { type Hooks, NotingHooks, noHooks, noReaders, type Readers, readersOf } from './internals/hooks.ts';
+import { type KeyValue, LayerCache } from './language/cache.ts';
 import type { Memory } from './language/decoder.ts';
 import { POSITION_OFFSET } from './language/encoder.ts';
 import type { Florence2Model } from './model.ts';
 import { Graph, type GraphFunction } from './runtime/graph/graph.ts';
 import { HalfWeights } from './runtime/graph/half_weights.ts';
 import type { TensorSpec } from './runtime/graph/nodes.ts';
+import { record } from './runtime/graph/record.ts';
+import { DependsOnSizeError } from './runtime/graph/unify.ts';
 import { fewRowsSupported } from './runtime/tensorflow.ts';
 
 /** Rows up to which the kernels for few rows are faster than TensorFlow's. */
 const FEW = 16;
 
+/** A pass of the network: `h` is given the activations on the way. */
+type Pass = (h: Hooks, ...inputs: tf.Tensor[]) => readonly tf.Tensor[];
+
+/** A pass as a graph, which also computes the activations at some points. */
+interface PassGraph {
+  readonly graph: Graph;
+  readonly points: readonly string[];
+}
+
+/** How a pass is recorded. */
+interface PassOptions {
+  /** Where it is among the modules: adapters within keep it from being a graph. */
+  readonly module: string;
+  /** Tells its graph from others. */
+  readonly name: string;
+  /** Inputs of some size: sizes that depend on it may be any. */
+  readonly example: (size: number) => TensorSpec[];
+  /** Whether its matrices have few rows, for which there are kernels, or many, for which precision matters. */
+  readonly rows: 'few' | 'many';
+}
+
 /**
  * Runs the network as TensorFlow graphs, recorded from its modules when they are first needed. Where the inside must be
- * seen or differentiated, it is run operation by operation: with hooks, with adapters that are not merged, under a
- * gradient.
+ * changed or differentiated, it is run operation by operation: with hooks that may replace what they see, with adapters
+ * that are not merged, under a gradient.
  */
 export class GraphExecutor implements Executor {
   private readonly eager: EagerExecutor;
-  private readonly graphs = new Map<string, Graph>();
+  private readonly graphs = new Map<string, PassGraph | null>();
   private readonly halfWeights = new HalfWeights();
+  /** Names of the points of each pass. */
+  private readonly points = new Map<string, readonly string[]>();
   /** The parameters' values that the graphs read. */
   private weights: tf.Tensor[] = [];
 
@@ -33,136 +58,179 @@ export class GraphExecutor implements Executor {
   }
 
   visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
-    if (!this.applies('vision_tower', h)) return this.eager.visionMap(pixels, h);
     const [, H, W] = pixels.shape;
-    const graph = this.graph(
-      `vision ${H}×${W}`,
-      pixels => [this.model.visionTower.forward(pixels as tf.Tensor4D, noHooks)],
-      B => [floats(B, H, W, 3)],
-      'many',
+    const { visionTower } = this.model;
+    const made = this.run(
+      { module: 'vision_tower', name: `${H}×${W}`, example: B => [floats(B, H, W, 3)], rows: 'many' },
+      (h, pixels) => [visionTower.forward(pixels as tf.Tensor4D, h.in('vision_tower'))],
+      () => [pixels],
+      h,
     );
-    return graph.run(pixels)[0] as tf.Tensor4D;
+    return made ? (made[0] as tf.Tensor4D) : this.eager.visionMap(pixels, h);
   }
 
   encode(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
-    if (!this.applies('language_model.encoder', h)) return this.eager.encode(inputsEmbeds, mask, h);
     const { encoder } = this.model.languageModel;
     const [B, length, D] = inputsEmbeds.shape;
-    const graph = this.graph(
-      `encoder ${B} ${mask !== null}`,
-      (embeds, positions, mask) => [
-        encoder.encode(embeds as tf.Tensor3D, () => positions as tf.Tensor2D, (mask ?? null) as tf.Tensor4D, noHooks),
-      ],
-      S => [floats(B, S, D), floats(S, D), ...(mask ? [floats(B, 1, 1, S)] : [])],
-      'many',
+    const module = 'language_model.encoder';
+    const masks = (S: number) => (mask ? [floats(B, 1, 1, S)] : []);
+    const made = this.run(
+      {
+        ...{ module, name: `${B} ${mask !== null}`, rows: 'many' },
+        example: S => [floats(B, S, D), floats(S, D), ...masks(S)],
+      },
+      (h, embeds, positions, mask) => {
+        const rows = () => positions as tf.Tensor2D;
+        return [encoder.encode(embeds as tf.Tensor3D, rows, (mask ?? null) as tf.Tensor4D | null, h.in(module))];
+      },
+      () => [inputsEmbeds, encoder.embedPositions.rows(POSITION_OFFSET, length), ...(mask ? [mask] : [])],
+      h,
     );
-    return tf.tidy(() => {
-      const positions = encoder.embedPositions.rows(POSITION_OFFSET, length);
-      return graph.run(inputsEmbeds, positions, ...(mask ? [mask] : []))[0] as tf.Tensor3D;
-    });
+    return made ? (made[0] as tf.Tensor3D) : this.eager.encode(inputsEmbeds, mask, h);
   }
 
   newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[] {
-    if (!this.applies('language_model.decoder', h)) return this.eager.newCaches(states, h);
     const [B, , D] = states.shape;
-    const graph = this.graph(
-      `memory ${B}`,
-      states => {
-        const keys = this.model.languageModel.decoder.memoryKeys(states as tf.Tensor3D, noHooks);
-        return keys.flatMap(({ key, value }) => [key, value]);
+    const module = 'language_model.decoder';
+    const { decoder } = this.model.languageModel;
+    const made = this.run(
+      { module, name: `memory ${B}`, example: S => [floats(B, S, D)], rows: 'many' },
+      (h, states) => {
+        return decoder.memoryKeys(states as tf.Tensor3D, h.in(module)).flatMap(({ key, value }) => [key, value]);
       },
-      S => [floats(B, S, D)],
-      'many',
+      () => [states],
+      h,
     );
-    const parts = graph.run(states).map(tensor => tf.keep(tensor)) as tf.Tensor4D[];
-    return pairs(parts).map(([key, value]) => new LayerCache({ key, value }));
+    if (!made) return this.eager.newCaches(states, h);
+    return pairs(made).map(({ key, value }) => new LayerCache({ key: tf.keep(key), value: tf.keep(value) }));
   }
 
   decodeStep(tokens: tf.Tensor2D, memory: Memory, caches: readonly LayerCache[], h: Hooks): tf.Tensor2D {
-    if (!this.applies('language_model.decoder', h) || this.model.lmHead.adapters)
-      return this.eager.decodeStep(tokens, memory, caches, h);
+    if (this.model.lmHead.adapters) return this.eager.decodeStep(tokens, memory, caches, h);
     const [rows] = tokens.shape;
     const { decoder } = this.model.languageModel;
     const cross = caches.flatMap(({ cross }) => [cross.key, cross.value]); // [B, heads, S, d] each
     const [B, heads, , d] = cross[0].shape;
     const beams = rows / B;
     const kind = fewRowsSupported() && rows <= FEW ? 'few' : 'many';
-    const graph = this.graph(
-      `step ${beams} ${memory.mask !== null} ${kind}`,
-      (tokens, positions, ...rest) => this.step(tokens, positions, rest),
-      size => [
-        { shape: [size * beams, 1], dtype: 'int32' },
-        floats(1, this.model.config.text.dModel),
-        ...cross.map(() => floats(size, heads, size + 20, d)),
-        ...cross.map(() => floats(size * beams, heads, size + 10, d)),
-        ...(memory.mask ? [floats(size, 1, 1, size + 20)] : []),
-      ],
-      kind,
+    const mask = memory.mask ? [memory.mask] : [];
+    const made = this.run(
+      {
+        ...{ module: 'language_model.decoder', name: `step ${beams} ${mask.length} ${kind}`, rows: kind },
+        example: size => [
+          { shape: [size * beams, 1], dtype: 'int32' },
+          floats(1, this.model.config.text.dModel),
+          ...cross.map(() => floats(size, heads, size + 20, d)),
+          ...cross.map(() => floats(size * beams, heads, size + 10, d)),
+          ...mask.map(() => floats(size, 1, 1, size + 20)),
+        ],
+      },
+      (h, tokens, positions, ...rest) => this.step(h, tokens as tf.Tensor2D, positions as tf.Tensor2D, rest),
+      () => {
+        const past = caches.flatMap(({ self }) => {
+          return self ? [self.key, self.value] : [1, 2].map(() => tf.zeros([rows, heads, 0, d]));
+        });
+        return [tokens, decoder.positions(caches[0].length, 1), ...cross, ...past, ...mask];
+      },
+      h,
     );
-    return tf.tidy(() => {
-      const past = caches.flatMap(({ self }) => {
-        return self ? [self.key, self.value] : [1, 2].map(() => tf.zeros([rows, heads, 0, d]));
-      });
-      const positions = decoder.positions(caches[0].length, 1); // [1, D]
-      const inputs = [tokens, positions, ...cross, ...past, ...(memory.mask ? [memory.mask] : [])];
-      const [logits, ...present] = graph.run(...inputs);
-      pairs(present as tf.Tensor4D[]).forEach(([key, value], i) => {
-        caches[i].put({ key: tf.keep(key), value: tf.keep(value) });
-      });
-      return logits as tf.Tensor2D;
+    if (!made) return this.eager.decodeStep(tokens, memory, caches, h);
+    const [logits, ...present] = made;
+    pairs(present).forEach(({ key, value }, i) => {
+      caches[i].put({ key: tf.keep(key), value: tf.keep(value) });
     });
+    return logits as tf.Tensor2D;
   }
 
   dispose(): void {
-    for (const graph of this.graphs.values()) graph.dispose();
+    for (const made of this.graphs.values()) made?.graph.dispose();
     this.graphs.clear();
     this.halfWeights.dispose();
   }
 
-  /** What `decodeStep` records: `rest` are keys and values of all layers, of the memory and of the past, and the mask. */
-  private step(tokens: tf.Tensor, positions: tf.Tensor, rest: readonly tf.Tensor[]): tf.Tensor[] {
+  /** The pass of `decodeStep`. `rest`: keys and values of all layers, of the memory and of the past, and the mask. */
+  private step(h: Hooks, tokens: tf.Tensor2D, positions: tf.Tensor2D, rest: readonly tf.Tensor[]): tf.Tensor[] {
     const { languageModel, lmHead } = this.model;
     const { decoder } = languageModel;
     const count = 2 * decoder.layers.length;
-    const cross = pairs(rest.slice(0, count) as tf.Tensor4D[]);
-    const past = pairs(rest.slice(count, 2 * count) as tf.Tensor4D[]);
+    const past = pairs(rest.slice(count, 2 * count));
+    const caches = pairs(rest.slice(0, count)).map((cross, i) => new LayerCache(cross, past[i]));
     const mask = (rest[2 * count] ?? null) as tf.Tensor4D | null;
-    const caches = cross.map(
-      ([key, value], i) => new LayerCache({ key, value }, { key: past[i][0], value: past[i][1] }),
-    );
-    const embeds = languageModel.embed(tokens as tf.Tensor2D); // [rows, 1, D]
+    const embeds = languageModel.embed(tokens); // [rows, 1, D]
     const memory = { states: embeds, mask }; // the caches have what is read of the states
-    const hidden = decoder.decode(embeds, () => positions as tf.Tensor2D, memory, caches, noHooks);
-    const logits = tf.squeeze(lmHead.forward(hidden, noHooks), [1]); // [rows, V]
+    const hidden = decoder.decode(embeds, () => positions, memory, caches, h.in('language_model.decoder'));
+    const logits = tf.squeeze(lmHead.forward(hidden, h), [1]); // [rows, V]
     const present = caches.flatMap(({ self }) => [tf.clone(self!.key), tf.clone(self!.value)]);
     for (const cache of caches) cache.dispose();
     return [logits, ...present];
   }
 
-  /** Whether a module and what it consists of can run as a graph now. */
-  private applies(module: string, h: Hooks): boolean {
-    if (h !== noHooks || tf.engine().state.gradientDepth > 0) return false;
-    for (const [name, { adapters }] of this.model.adaptable) if (adapters && name.startsWith(module)) return false;
-    return true;
+  /** What a pass makes of `inputs`; null where it cannot run as a graph now. */
+  private run(options: PassOptions, pass: Pass, inputs: () => tf.Tensor[], h: Hooks): tf.Tensor[] | null {
+    const readers = readersOf(h);
+    if (!readers || tf.engine().state.gradientDepth > 0 || this.adapted(options.module)) return null;
+    const made = this.graphOf(options, pass, readers);
+    if (!made) return null;
+    return tf.tidy(() => {
+      const outputs = made.graph.run(...inputs());
+      const read = outputs.splice(outputs.length - made.points.length);
+      made.points.forEach((name, i) => {
+        readers.show(name, read[i]);
+      });
+      return outputs;
+    });
   }
 
-  /**
-   * The graph of this name, made if need be; of the parameters as they are now.
-   *
-   * @param rows whether its matrices have few rows, for which there are kernels, or many, for which precision matters
-   */
-  private graph(name: string, fn: GraphFunction, example: (size: number) => TensorSpec[], rows: 'few' | 'many'): Graph {
+  private adapted(module: string): boolean {
+    for (const [name, { adapters }] of this.model.adaptable) if (adapters && name.startsWith(module)) return true;
+    return false;
+  }
+
+  /** The graph of a pass that computes what `readers` want, made if need be; of the parameters as they are now. */
+  private graphOf({ module, name, example, rows }: PassOptions, pass: Pass, readers: Readers): PassGraph | null {
     this.followParameters();
-    let graph = this.graphs.get(name);
-    if (!graph) {
-      const options = {
-        halfWeights: rows === 'few' ? this.halfWeights : undefined,
-        bf16: rows === 'many' && this.precision === 'bf16',
-      };
-      graph = Graph.compile(fn, [example(2), example(3)], this.weights, options);
-      this.graphs.set(name, graph);
+    const wanted = readers === noReaders ? [] : this.pointsOf(`${module} ${name}`, pass, example).filter(readers.want);
+    const key = [module, name, ...wanted].join(' ');
+    const known = this.graphs.get(key);
+    if (known !== undefined) return known;
+    const points = new Set(wanted);
+    const fn: GraphFunction = (...inputs) => {
+      const noted: tf.Tensor[] = [];
+      const noting = new NotingHooks(
+        name => points.has(name),
+        ({ activation }) => void noted.push(activation),
+      );
+      return [...pass(points.size > 0 ? noting : noHooks, ...inputs), ...noted];
+    };
+    const options = {
+      halfWeights: rows === 'few' ? this.halfWeights : undefined,
+      bf16: rows === 'many' && this.precision === 'bf16',
+    };
+    let made: PassGraph | null = null;
+    try {
+      made = { graph: Graph.compile(fn, [example(2), example(3)], this.weights, options), points: wanted };
+    } catch (error) {
+      // Beams are shown to hooks in a form that no graph has for all sizes.
+      if (!(error instanceof DependsOnSizeError) || wanted.length === 0) throw error;
     }
-    return graph;
+    this.graphs.set(key, made);
+    return made;
+  }
+
+  /** Names of the points of a pass, in the order in which it comes to them. */
+  private pointsOf(name: string, pass: Pass, example: (size: number) => TensorSpec[]): readonly string[] {
+    let points = this.points.get(name);
+    if (!points) {
+      const names: string[] = [];
+      const noting = new NotingHooks(
+        () => true,
+        ({ name }) => void names.push(name),
+      );
+      record((...inputs) => pass(noting, ...inputs), example(2), this.weights);
+      points = names;
+      this.points.set(name, points);
+    }
+    return points;
   }
 
   /** Training, merged adapters and new tokens put other tensors in the parameters' place. */
@@ -180,6 +248,8 @@ export class GraphExecutor implements Executor {
 const floats = (...shape: number[]): TensorSpec => ({ shape, dtype: 'float32' });
 
 /** Keys and values in turns, put together. */
-function pairs(tensors: readonly tf.Tensor4D[]): [key: tf.Tensor4D, value: tf.Tensor4D][] {
-  return Array.from({ length: tensors.length / 2 }, (_, i) => [tensors[2 * i], tensors[2 * i + 1]]);
+function pairs(tensors: readonly tf.Tensor[]): KeyValue[] {
+  return Array.from({ length: tensors.length / 2 }, (_, i) => {
+    return { key: tensors[2 * i] as tf.Tensor4D, value: tensors[2 * i + 1] as tf.Tensor4D };
+  });
 }

@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import { EagerExecutor, type Executor, fastestExecutor } from '../src/executor.ts';
 import { CachedSession } from '../src/generation/session.ts';
 import { GraphExecutor } from '../src/graph_executor.ts';
+import { Capture } from '../src/internals/capture.ts';
 import { HookRegistry, noHooks } from '../src/internals/hooks.ts';
 import { download } from '../src/internals/parity/capture.ts';
 import { difference } from '../src/internals/parity/compare.ts';
@@ -36,12 +37,12 @@ const eagerly = <T>(body: () => Promise<T>) => withExecutor(new EagerExecutor(mo
 const asGraphs = <T>(body: () => Promise<T>) => withExecutor(graphs!, body);
 
 /** Greedy answers' logits, step by step, of `beams` rows for each prompt, which are moved in between. */
-async function stepLogits(beams: number, steps: number): Promise<Float32Array[]> {
+async function stepLogits(beams: number, steps: number, hooks = new HookRegistry()): Promise<Float32Array[]> {
   const ids = await readIds(inputs, 'decoder_input_ids');
   const tokens = (await ids.array()) as number[][]; // [B, T]
   ids.dispose();
   const memory = await encodeInputs(subject, true);
-  const session = new CachedSession(model, memory, beams, new HookRegistry());
+  const session = new CachedSession(model, memory, beams, hooks);
   tf.dispose([memory.states, memory.mask ?? []]);
   const logits: Float32Array[] = [];
   try {
@@ -111,6 +112,37 @@ test('hooks see every point, and what they replace counts', async () => {
   });
   pixels.dispose();
 });
+
+/** Every activation of a pass over pixels and of a few steps, by point and step. */
+async function everything(beams: number): Promise<Map<string, Float32Array>> {
+  const hooks = new HookRegistry();
+  const kept = new Map<string, tf.Tensor>();
+  const sink = {
+    put: (name: string, step: number | undefined, x: tf.Tensor) => void kept.set(`${name} ${step}`, tf.keep(x)),
+  };
+  const capture = new Capture(hooks, '**', sink);
+  const pixels = tf.randomNormal([2, 64, 96, 3], 0, 1, 'float32', 9) as tf.Tensor4D;
+  model.executor.visionMap(pixels, hooks.root()).dispose();
+  pixels.dispose();
+  await stepLogits(beams, 3, hooks);
+  capture.stop();
+  const values = new Map<string, Float32Array>();
+  for (const [key, tensor] of kept) values.set(key, (await download(tensor)).values);
+  return values;
+}
+
+for (const beams of [1, 2]) {
+  test(`hooks that only read see the same, in the same order, with ${beams} beams`, () =>
+    withoutLeaks(async () => {
+      const [made, want] = [await asGraphs(() => everything(beams)), await eagerly(() => everything(beams))];
+      assert.equal([...made.keys()], [...want.keys()]);
+      assert.ok(want.size > 100, `${want.size}`);
+      for (const [key, values] of made) {
+        const { maxAbs } = difference(values, want.get(key)!);
+        assert.ok(maxAbs <= PYTORCH, `${key}: ${maxAbs}`);
+      }
+    }));
+}
 
 test('gradients pass through', async () => {
   const pixels = tf.randomNormal([1, 64, 64, 3], 0, 1, 'float32', 7) as tf.Tensor4D;

@@ -14,8 +14,16 @@ export class Capture {
   private readonly wanted: WantedPoints;
   private readonly remove: () => void;
 
-  /** @param steps which steps of a generation; what lies outside of a generation is captured in any case */
-  constructor(hooks: HookRegistry, names: HookFilter, sink: ActivationSink, steps?: StepFilter) {
+  /**
+   * @param steps which steps of a generation; what lies outside of a generation is captured in any case
+   * @param readOnly see `HookOptions`: the parity check sets it to false, to see the modules themselves run
+   */
+  constructor(
+    hooks: HookRegistry,
+    names: HookFilter,
+    sink: ActivationSink,
+    { steps, readOnly = true }: { steps?: StepFilter; readOnly?: boolean } = {},
+  ) {
     this.wanted = new WantedPoints(names);
     const kept = stepMatcher(steps);
     this.remove = hooks.add(
@@ -24,6 +32,7 @@ export class Capture {
         this.wanted.meet(name);
         if (step === undefined || kept(step)) sink.put(name, step, tf.clone(activation));
       },
+      { readOnly },
     );
   }
 

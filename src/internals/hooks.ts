@@ -23,6 +23,11 @@ export interface HookOptions {
    * silent outside of generations: in the vision tower, the encoder, and under teacher forcing. Default: runs always.
    */
   step?: StepFilter;
+  /**
+   * The hook only reads: what it returns is not looked at. Where all hooks do, the network may run as graphs
+   * (docs/speed.md), and they are called when a part of it has run. Default false.
+   */
+  readOnly?: boolean;
 }
 
 /** A hook that is there for the time of one call. */
@@ -74,6 +79,7 @@ export const noHooks: Hooks = {
 interface Entry {
   readonly matches: (name: string) => boolean;
   readonly runsAt: (step: number | undefined) => boolean;
+  readonly readOnly: boolean;
   readonly fn: HookFn;
 }
 
@@ -82,8 +88,8 @@ export class HookRegistry {
   private readonly entries = new Set<Entry>();
 
   /** Calls `fn` at every point that `filter` names. Returns the function that removes it. */
-  add(filter: HookFilter, fn: HookFn, { step }: HookOptions = {}): () => void {
-    const entry = { matches: matcher(filter), runsAt: stepMatcher(step), fn };
+  add(filter: HookFilter, fn: HookFn, { step, readOnly = false }: HookOptions = {}): () => void {
+    const entry = { matches: matcher(filter), runsAt: stepMatcher(step), readOnly, fn };
     this.entries.add(entry);
     return () => void this.entries.delete(entry);
   }
@@ -160,8 +166,8 @@ class ScopedHooks implements Hooks {
       if (!entry.runsAt(this.step) || !entry.matches(name)) continue;
       shown ??= this.view ? this.view.show(activation) : activation;
       current ??= shown;
-      const replacement = entry.fn(current, this.step === undefined ? { name } : { name, step: this.step });
-      if (!replacement) continue;
+      const replacement = entry.fn(current, this.point(name));
+      if (!replacement || entry.readOnly) continue;
       if (String(replacement.shape) !== String(shown.shape)) {
         throw new Florence2Error(
           `The hook at ${name} returned shape [${replacement.shape}]; the activation there is [${shown.shape}].`,
@@ -173,7 +179,79 @@ class ScopedHooks implements Hooks {
     return (this.view ? this.view.restore(current) : current) as T;
   }
 
+  get readers(): Readers | null {
+    if (this.runBlock) return null;
+    const entries = [...this.entries].filter(({ runsAt }) => runsAt(this.step));
+    if (!entries.every(({ readOnly }) => readOnly)) return null;
+    return {
+      want: name => entries.some(({ matches }) => matches(name)),
+      show: (name, activation) => {
+        for (const { matches, fn } of entries) if (matches(name)) fn(activation, this.point(name));
+      },
+    };
+  }
+
+  private point(name: string): HookPoint {
+    return this.step === undefined ? { name } : { name, step: this.step };
+  }
+
   private join(name: string): string {
     return this.path === '' ? name : `${this.path}.${name}`;
+  }
+}
+
+/** Hooks that only read, for whoever computes activations apart from the modules' own calls. */
+export interface Readers {
+  /** Whether some hook asks for this point. */
+  want(name: string): boolean;
+  /** Calls the hooks that do. */
+  show(name: string, activation: tf.Tensor): void;
+}
+
+export const noReaders: Readers = { want: () => false, show: () => {} };
+
+/** The hooks of the whole model if they only read; null where one may replace what it sees. */
+export function readersOf(h: Hooks): Readers | null {
+  if (h === noHooks) return noReaders;
+  return h instanceof ScopedHooks ? h.readers : null;
+}
+
+/** Activations as they pass, with the names of their points. */
+export interface Noted {
+  readonly name: string;
+  readonly activation: tf.Tensor;
+}
+
+/** Hooks that note the activations at some points, in the form in which hooks are to see them. */
+export class NotingHooks implements Hooks {
+  constructor(
+    private readonly wants: (name: string) => boolean,
+    private readonly note: (noted: Noted) => void,
+    private readonly path = '',
+    private readonly view?: View,
+  ) {}
+
+  at<T extends tf.Tensor>(leaf: string, activation: T): T {
+    const name = this.path === '' ? leaf : `${this.path}.${leaf}`;
+    if (this.wants(name)) this.note({ name, activation: this.view ? this.view.show(activation) : activation });
+    return activation;
+  }
+
+  in(module: string): NotingHooks {
+    if (module === '') return this;
+    const path = this.path === '' ? module : `${this.path}.${module}`;
+    return new NotingHooks(this.wants, this.note, path, this.view);
+  }
+
+  seen(view: View): NotingHooks {
+    return new NotingHooks(this.wants, this.note, this.path, view);
+  }
+
+  block<X extends BlockInputs, Y extends tf.Tensor>(
+    module: string,
+    forward: (h: Hooks, ...inputs: X) => Y,
+    ...inputs: X
+  ): Y {
+    return forward(this.in(module), ...inputs);
   }
 }

@@ -30,7 +30,7 @@ export async function runWithCache(
 ): Promise<{ result: TaskResult; cache: ActivationCache }> {
   const stored = file === undefined ? null : await createFile(file);
   const cache = new ActivationCache();
-  const capture = new Capture(model.hooks, names, stored ?? cache, steps);
+  const capture = new Capture(model.hooks, names, stored ?? cache, { steps });
   try {
     const result = await model.run(image, task, options);
     capture.requireAll();

@@ -10,7 +10,7 @@ export class PointCapture {
   private readonly capture: Capture;
 
   constructor(hooks: HookRegistry, points: string[]) {
-    this.capture = new Capture(hooks, points, this.cache);
+    this.capture = new Capture(hooks, points, this.cache, { readOnly: false });
   }
 
   /** The activation at a point, which is then no longer kept; undefined where the model has no such point. */

@@ -8,8 +8,8 @@ import { inBf16 } from './bf16.ts';
 import { fewRows, withHalfWeights } from './few_rows.ts';
 import { fusions, sharedConstants } from './fuse.ts';
 import type { HalfWeights } from './half_weights.ts';
-import { type GraphNode, inOrder, type Output, type TensorSpec } from './nodes.ts';
-import { rewrite } from './patterns.ts';
+import { type GraphNode, inOrder, type Output, specOf, type TensorSpec } from './nodes.ts';
+import { operation, rewrite } from './patterns.ts';
 import { type NodeBackend, placeholder, record } from './record.ts';
 import { savedModel, TAG } from './saved_model.ts';
 import { unify } from './unify.ts';
@@ -48,7 +48,8 @@ export class Graph {
    * @param fn what to compute. It is not computed now, only recorded, see `record`
    * @param examples of what it is given, twice: the sizes in which the two differ may be any
    * @param weights the tensors that it may use beside its inputs; they must outlive the graph
-   * @throws Florence2Error for what cannot be recorded or loaded, Error where the two examples make for different operations
+   * @throws Florence2Error for what cannot be recorded or loaded, DependsOnSizeError where the two examples make for
+   *   different operations
    */
   static compile(
     fn: GraphFunction,
@@ -62,7 +63,7 @@ export class Graph {
     let outputs = rewrite(recorded, halfWeights ? [...fewRows, ...fusions] : fusions);
     if (halfWeights) outputs = rewrite(outputs, [withHalfWeights(halver(captured, halfWeights, halves))]);
     if (bf16) outputs = rewrite(outputs, [inBf16]);
-    outputs = rewrite(outputs, [sharedConstants()]);
+    outputs = rewrite(outputs, [sharedConstants()]).map(computed);
 
     const names = new Map([...inOrder(outputs), ...inputs].map((node, i) => [node, `n${i}`]));
     const read = [...captured].filter(([, node]) => names.has(node));
@@ -87,6 +88,12 @@ export class Graph {
     this.backend.binding.deleteSavedModel(this.id);
   }
 }
+
+/** TensorFlow does not give back what it is given. */
+const computed = (output: Output): Output =>
+  output.node.op === 'Placeholder'
+    ? operation('Identity', [output], specOf(output), [{ name: 'T', type: 'type', value: specOf(output).dtype }])
+    : output;
 
 /** Finds for weights what stands for their halves, and notes it in `halves` with the number of the tensor. */
 function halver(captured: ReadonlyMap<tf.Tensor, GraphNode>, halfWeights: HalfWeights, halves: Map<GraphNode, number>) {

@@ -5,7 +5,7 @@ import type { Recording } from './record.ts';
  * One recording that holds for inputs of any size, from two of the same function with inputs of different sizes. Sizes
  * in which they differ become -1.
  *
- * @throws Error when the two differ in more than sizes that TensorFlow can work out by itself
+ * @throws DependsOnSizeError when the two differ in more than sizes that TensorFlow can work out by itself
  */
 export function unify(a: Recording, b: Recording): Recording {
   const done = new Map<GraphNode, GraphNode>();
@@ -65,8 +65,13 @@ function toTheEnd({ inputs: [x, begin, size] }: GraphNode): number[] {
   );
 }
 
+/** What a function does depends on the sizes of its inputs, in a way that a graph for any size cannot have. */
+export class DependsOnSizeError extends Error {
+  override readonly name = 'DependsOnSizeError';
+}
+
 const differs = (a: GraphNode, b: GraphNode): Error =>
-  new Error(
+  new DependsOnSizeError(
     `A graph for inputs of any size cannot be made: ${a.op} depends on their size (${describe(a)}, ${describe(b)}).`,
   );
 

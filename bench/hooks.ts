@@ -5,7 +5,8 @@
  *
  * - No hook: the calls of a decode step that ask for hooks, counted, times what one such call takes alone, of the step.
  *   There is no model without these calls to compare with, and what they take is far below what two runs differ by.
- * - A hook that matches nothing, and capturing all of cross-attention, against no hook, in turns.
+ * - A hook that matches nothing, hooks that may replace what they see, and capturing all of cross-attention, against no
+ *   hook, in turns.
  *
  * Writes bench/results/hooks-SHAPE-BACKEND.json.
  */
@@ -113,6 +114,7 @@ try {
       none: run,
       again: run, // how far two equal runs differ
       elsewhere: () => model.runWithHooks(image, '<CAPTION>', [['nowhere', () => {}]], options),
+      replacing: () => model.runWithHooks(image, '<CAPTION>', [[cross, () => {}]], options),
       patterns: () => capture(cross),
       all: () => capture(everything),
     },
@@ -132,6 +134,7 @@ try {
   const percent = (ratio: number) => 100 * (ratio - 1);
   record('two equal runs differ by, %', percent(timed.again.ratio));
   record('a hook that matches nothing, %', percent(timed.elsewhere.ratio));
+  record('hooks that may replace the patterns of cross-attention, %', percent(timed.replacing.ratio));
   record('capturing all patterns of cross-attention, %', percent(timed.patterns.ratio));
   record('capturing every point of cross-attention, %', percent(timed.all.ratio));
   image.dispose();

@@ -189,18 +189,16 @@ export class GraphExecutor implements Executor {
   /** The graph of a pass that computes what `readers` want, made if need be; of the parameters as they are now. */
   private graphOf({ module, name, example, rows }: PassOptions, pass: Pass, readers: Readers): PassGraph | null {
     this.followParameters();
-    const wanted = readers === noReaders ? [] : this.pointsOf(`${module} ${name}`, pass, example).filter(readers.want);
+    const points = readers === noReaders ? [] : this.pointsOf(`${module} ${name}`, pass, example);
+    if (points.some(readers.mayReplace)) return null;
+    const wanted = points.filter(readers.want);
     const key = [module, name, ...wanted].join(' ');
     const known = this.graphs.get(key);
     if (known !== undefined) return known;
-    const points = new Set(wanted);
     const fn: GraphFunction = (...inputs) => {
       const noted: tf.Tensor[] = [];
-      const noting = new NotingHooks(
-        name => points.has(name),
-        ({ activation }) => void noted.push(activation),
-      );
-      return [...pass(points.size > 0 ? noting : noHooks, ...inputs), ...noted];
+      const noting = new NotingHooks(readers.want, ({ activation }) => void noted.push(activation));
+      return [...pass(wanted.length > 0 ? noting : noHooks, ...inputs), ...noted];
     };
     const options = {
       halfWeights: rows === 'few' ? this.halfWeights : undefined,

@@ -24,8 +24,8 @@ export interface HookOptions {
    */
   step?: StepFilter;
   /**
-   * The hook only reads: what it returns is not looked at. Where all hooks do, the network may run as graphs
-   * (docs/speed.md), and they are called when a part of it has run. Default false.
+   * The hook only reads: what it returns is not looked at. A part of the network where all hooks do may run as
+   * a graph (docs/speed.md), and they are called when it has run. Default false.
    */
   readOnly?: boolean;
 }
@@ -182,9 +182,10 @@ class ScopedHooks implements Hooks {
   get readers(): Readers | null {
     if (this.runBlock) return null;
     const entries = [...this.entries].filter(({ runsAt }) => runsAt(this.step));
-    if (!entries.every(({ readOnly }) => readOnly)) return null;
+    const replacing = entries.filter(({ readOnly }) => !readOnly);
     return {
       want: name => entries.some(({ matches }) => matches(name)),
+      mayReplace: name => replacing.some(({ matches }) => matches(name)),
       show: (name, activation) => {
         for (const { matches, fn } of entries) if (matches(name)) fn(activation, this.point(name));
       },
@@ -200,17 +201,19 @@ class ScopedHooks implements Hooks {
   }
 }
 
-/** Hooks that only read, for whoever computes activations apart from the modules' own calls. */
+/** Hooks as whoever computes activations apart from the modules' own calls sees them. */
 export interface Readers {
   /** Whether some hook asks for this point. */
   want(name: string): boolean;
+  /** Whether one does that may replace what it sees. */
+  mayReplace(name: string): boolean;
   /** Calls the hooks that do. */
   show(name: string, activation: tf.Tensor): void;
 }
 
-export const noReaders: Readers = { want: () => false, show: () => {} };
+export const noReaders: Readers = { want: () => false, mayReplace: () => false, show: () => {} };
 
-/** The hooks of the whole model if they only read; null where one may replace what it sees. */
+/** The hooks of the whole model; null where blocks are not to run at once. */
 export function readersOf(h: Hooks): Readers | null {
   if (h === noHooks) return noReaders;
   return h instanceof ScopedHooks ? h.readers : null;

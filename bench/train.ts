@@ -21,14 +21,19 @@ import { exitOnError } from '../src/cli/exit.ts';
 import { Florence2Error } from '../src/errors.ts';
 import type { ShapeName } from '../tools/checkpoint_shapes.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { JsonProcess } from './json_process.ts';
 import { machine, median, rounded, writeReport } from './report.ts';
 import { writeInputs } from './train_example.ts';
-import { type Step, Worker } from './train_worker.ts';
 
 /** Losses of the first step may be this far apart. */
 const SAME_LOSS = 1e-3;
 
 type Kind = 'lora' | 'full';
+
+interface Step {
+  loss: number;
+  seconds: number;
+}
 
 interface Measured {
   what: string;
@@ -88,9 +93,10 @@ async function main(): Promise<void> {
 async function compare(folder: string, kind: Kind, batch: number): Promise<{ measured: Measured[]; peaks: Memory }> {
   const epoch = 1 + rounds;
   const tsx = ['--import', 'tsx', file('train_ours.ts')];
-  const ours = await Worker.start(process.execPath, [...tsx, folder, kind, batch, epoch, values.backend].map(String));
-  const pytorch = await Worker.start(values.python, [file('train_torch.py'), folder, kind, String(batch)]);
-  const pair = async (): Promise<[Step, Step]> => [await ours.step(), await pytorch.step()];
+  const args = [...tsx, folder, kind, batch, epoch, values.backend].map(String);
+  const { process: ours } = await JsonProcess.start(process.execPath, args);
+  const { process: pytorch } = await JsonProcess.start(values.python, [file('train_torch.py'), folder, kind, String(batch)]); // biome-ignore format: one line
+  const pair = async (): Promise<[Step, Step]> => [await ours.ask(''), await pytorch.ask('')];
   checkSame(await pair());
   const measured: Measured[] = [];
   for (const what of kind === 'lora' ? ['LoRA step', 'LoRA step, features cached'] : ['full step']) {
@@ -99,7 +105,8 @@ async function compare(folder: string, kind: Kind, batch: number): Promise<{ mea
     measured.push(summary(what, batch, pairs));
     print(measured.at(-1)!);
   }
-  const peaks = { kind, batch, ours: rounded(await ours.end()), pytorch: rounded(await pytorch.end()) };
+  const peak = async (side: JsonProcess) => rounded((await side.end<{ peakRss: number }>()).peakRss);
+  const peaks = { kind, batch, ours: await peak(ours), pytorch: await peak(pytorch) };
   console.log(`${`peak RSS MB, ${kind}, batch ${batch}`.padEnd(40)} ours ${peaks.ours}, PyTorch ${peaks.pytorch}`);
   return { measured, peaks };
 }

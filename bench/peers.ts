@@ -1,0 +1,222 @@
+/**
+ * Florence-2 here, on ONNX Runtime (which transformers.js runs on) and in PyTorch, side by side on this machine:
+ *
+ *     npm run bench:peers [-- --shape base|large] [--rounds N] [--tokens 60] [--python python3] [--folder DIR]
+ *
+ * Sets up what it compares with in out/peers: a Python environment with the packages of peers/requirements.txt,
+ * onnxruntime-node, and an ONNX export of the same random weights. They are fp16, as those that Microsoft published; the
+ * others compute with them in fp32, as we do. Each engine is a process of its own; they take turns, and what counts is
+ * the ratio of the times in each turn. All must answer with the same tokens before anything is timed.
+ *
+ * Prints a table, writes bench/results/peers-SHAPE.json and draws docs/peers-SHAPE.svg.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { exitOnError } from '../src/cli/exit.ts';
+import { Florence2Error } from '../src/errors.ts';
+import { loadTokenizer } from '../src/text/tokenizer_files.ts';
+import type { ShapeName } from '../tools/checkpoint_shapes.ts';
+import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { JsonProcess } from './json_process.ts';
+import { barChart } from './peers/bars.ts';
+import type { Done, Job } from './peers/job.ts';
+import { machine, median, rounded, writeReport } from './report.ts';
+
+const ONNXRUNTIME = '1.30.0';
+
+const { values } = parseArgs({
+  options: {
+    shape: { type: 'string', default: 'base' },
+    rounds: { type: 'string', default: '5' },
+    tokens: { type: 'string', default: '60' },
+    python: { type: 'string', default: 'python3' },
+    folder: { type: 'string', default: 'out/peers' },
+  },
+});
+const rounds = Number(values.rounds);
+const tokens = Number(values.tokens);
+const root = fileURLToPath(new URL('..', import.meta.url));
+const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+const picture = join(root, 'docs/pictures/street.jpg');
+
+interface Engine {
+  name: string;
+  process: JsonProcess;
+  /** Seconds that loading the model took, without starting the process and importing the libraries. */
+  load: number;
+  versions: Record<string, string>;
+}
+
+const run = ({ process }: Engine, job: Job): Promise<Done> => process.ask(JSON.stringify(job));
+
+async function start(name: string, command: string, args: string[]): Promise<Engine> {
+  const { process, hello } = await JsonProcess.start<{ load: number }>(command, args);
+  const { load, ...versions } = hello;
+  return { name, process, load, versions };
+}
+
+/** Ends an engine. Returns its peak RSS in MB. */
+const end = async ({ process }: Engine): Promise<number> => (await process.end<{ peakRss: number }>()).peakRss;
+
+interface Row {
+  what: string;
+  unit: 's' | 'ms';
+  job: Job;
+}
+
+const rows: Row[] = [
+  { what: 'vision', unit: 'ms', job: { what: 'vision', batch: 1 } },
+  { what: 'encoder', unit: 'ms', job: { what: 'encoder', batch: 1 } },
+  { what: `greedy, a token of ${tokens}`, unit: 'ms', job: { what: 'decode', batch: 1, tokens } },
+  { what: `3 beams, a step of ${tokens}`, unit: 'ms', job: { what: 'decode', batch: 1, tokens, beams: 3 } },
+  { what: 'file to 50 tokens', unit: 's', job: { what: 'file', batch: 1, tokens: 50 } },
+  { what: 'file to 50 tokens, 3 beams', unit: 's', job: { what: 'file', batch: 1, tokens: 50, beams: 3 } },
+  { what: 'vision, batch 4', unit: 'ms', job: { what: 'vision', batch: 4 } },
+  { what: 'encoder, batch 4', unit: 'ms', job: { what: 'encoder', batch: 4 } },
+  { what: `greedy, batch 4, a step of ${tokens}`, unit: 'ms', job: { what: 'decode', batch: 4, tokens } },
+];
+
+interface Measured {
+  what: string;
+  unit: string;
+  /** Medians, engine by engine. */
+  times: Record<string, number>;
+  /** Ours over theirs: the median over the turns, the least and the most. */
+  ratios: Record<string, { median: number; least: number; most: number }>;
+}
+
+async function main(): Promise<void> {
+  if (machine.loadBefore > 1)
+    console.log(`The load is ${machine.loadBefore}: other work makes these figures worthless.`);
+  const starters = await setUp();
+  const measured: Measured[] = [await measureLoads(starters)];
+  const engines = await startAll(starters);
+  const [ours, ...others] = engines;
+  await checkAnswers(engines);
+  for (const { what, unit, job } of rows) {
+    const scale = unit === 'ms' ? 1000 : 1;
+    const turns: number[][] = engines.map(() => []);
+    for (let round = 0; round <= rounds; round++) {
+      for (let i = 0; i < engines.length; i++) {
+        const turn = (round + i) % engines.length;
+        const { seconds } = await run(engines[turn], job);
+        if (round > 0) turns[turn].push(scale * seconds);
+      }
+    }
+    measured.push(compare(what, unit, engines.map(({ name }) => name), turns)); // biome-ignore format: one line
+    print(measured.at(-1)!);
+  }
+  const peaks: number[][] = [];
+  for (const engine of engines) peaks.push([await end(engine)]);
+  measured.push(compare('peak RSS', 'MB', engines.map(({ name }) => name), peaks)); // biome-ignore format: one line
+  print(measured.at(-1)!);
+  const versions = Object.fromEntries([ours, ...others].map(({ name, versions }) => [name, versions]));
+  await writeReport(`peers-${values.shape}`, { shape: values.shape, rounds, versions, measured });
+  await writeFile(join(root, `docs/peers-${values.shape}.svg`), barChart(title(), measured.slice(0, 7)));
+}
+
+const title = (): string =>
+  `Florence-2-${values.shape} shape, 768×768, ${machine.cores} cores (${machine.cpu}): times, ours = 1`;
+
+type Starter = () => Promise<Engine>;
+
+/** Installs and exports what is not there yet, and tells how each engine is started, ours first. */
+async function setUp(): Promise<Starter[]> {
+  const folder = join(root, values.folder);
+  const checkpoint = join(folder, values.shape);
+  const onnx = join(folder, `${values.shape}-onnx`);
+  const python = join(folder, 'venv/bin/python');
+  await mkdir(onnx, { recursive: true });
+  if (!existsSync(python)) {
+    install(values.python, '-m', 'venv', join(folder, 'venv'));
+    install(python, '-m', 'pip', 'install', '--quiet', '-r', file('peers/requirements.txt'));
+  }
+  if (!existsSync(join(onnx, 'node_modules/onnxruntime-node'))) {
+    // Its install script downloads CUDA's libraries.
+    install('npm', 'install', '--prefix', onnx, '--no-save', '--ignore-scripts', `onnxruntime-node@${ONNXRUNTIME}`);
+  }
+  if (!existsSync(join(checkpoint, 'config.json'))) {
+    const shape = values.shape as ShapeName;
+    await writeRandomCheckpoint(checkpoint, { shape, seed: 1, dtype: 'F16', layout: 'native' });
+  }
+  if (!existsSync(join(onnx, 'decoder.onnx'))) install(python, file('peers/export_onnx.py'), checkpoint, onnx);
+  process.env.PROMPT_IDS = JSON.stringify((await loadTokenizer(checkpoint)).encode('What does the image describe?'));
+  const config = join(checkpoint, 'config.json');
+  return [
+    () => start('ours', process.execPath, ['--import', 'tsx', file('peers/ours.ts'), checkpoint, picture]),
+    () => start('ONNX Runtime', process.execPath, [file('peers/onnxruntime.mjs'), onnx, config, picture]),
+    () => start('PyTorch', python, [file('peers/pytorch.py'), checkpoint, picture]),
+  ];
+}
+
+function install(command: string, ...args: string[]): void {
+  console.log(`${command} ${args.join(' ')}`);
+  try {
+    execFileSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  } catch (error) {
+    throw new Florence2Error(`${command} failed: ${(error as Error).message}`);
+  }
+}
+
+async function startAll(starters: readonly Starter[]): Promise<Engine[]> {
+  const engines: Engine[] = [];
+  for (const starter of starters) engines.push(await starter());
+  return engines;
+}
+
+/** Loads each model several times, in turns. The files are in the system's cache. */
+async function measureLoads(starters: readonly Starter[]): Promise<Measured> {
+  const turns: number[][] = starters.map(() => []);
+  const names: string[] = [];
+  for (let round = 0; round <= 3; round++) {
+    for (const [i, starter] of starters.entries()) {
+      const engine = await starter();
+      names[i] = engine.name;
+      if (round > 0) turns[i].push(engine.load);
+      await end(engine);
+    }
+  }
+  const measured = compare('load', 's', names, turns);
+  print(measured);
+  return measured;
+}
+
+async function checkAnswers(engines: readonly Engine[]): Promise<void> {
+  const answers: string[] = [];
+  for (const engine of engines) {
+    const { ids } = await run(engine, { what: 'decode', batch: 1, tokens: 12 });
+    answers.push(String(ids!.slice(0, -1))); // we end a cut answer with </s>
+  }
+  engines.forEach(({ name }, i) => {
+    if (answers[i] !== answers[0]) throw new Florence2Error(`${name} answers ${answers[i]}, we ${answers[0]}.`);
+  });
+}
+
+/** @param turns for each engine its figure in each turn, ours first */
+function compare(what: string, unit: string, names: readonly string[], turns: readonly number[][]): Measured {
+  const [ours] = turns;
+  const spread = (values: number[]) => ({
+    median: rounded(median(values)),
+    least: rounded(Math.min(...values)),
+    most: rounded(Math.max(...values)),
+  });
+  const ratios = names.slice(1).map((name, i) => [name, spread(ours.map((mine, turn) => mine / turns[i + 1][turn]))]);
+  return {
+    what,
+    unit,
+    times: Object.fromEntries(names.map((name, i) => [name, rounded(median(turns[i]))])),
+    ratios: Object.fromEntries(ratios),
+  };
+}
+
+function print({ what, unit, times, ratios }: Measured): void {
+  const figures = Object.entries(times).map(([name, time]) => `${name} ${time} ${unit}`);
+  const against = Object.entries(ratios).map(([name, { median }]) => `${median} of ${name}`);
+  console.log(`${what.padEnd(32)} ${figures.join(', ')}: ${against.join(', ')}`);
+}
+
+await exitOnError(main);

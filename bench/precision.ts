@@ -1,0 +1,76 @@
+/**
+ * What bf16 changes in the answers of the demo checkpoint, on scenes that it has never seen, and how long each takes for
+ * the base shape's vision tower:
+ *
+ *     npx tsx bench/precision.ts [--scenes 200] [--rounds 5]
+ *
+ * Writes bench/results/precision.json.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Florence2, type GeneratedSequence, type ImageFeatures } from '../src/index.ts';
+import { constructPrompt } from '../src/text/tasks.ts';
+import { drawScene } from '../tools/demo/scene.ts';
+import { HELD_OUT_SEED } from '../tools/demo/seeds.ts';
+import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { paired } from './paired.ts';
+import { rounded, writeReport } from './report.ts';
+
+const { values } = parseArgs({
+  options: { scenes: { type: 'string', default: '200' }, rounds: { type: 'string', default: '5' } },
+});
+const scenes = Number(values.scenes);
+const demo = fileURLToPath(new URL('../weights/demo', import.meta.url));
+const figures: Record<string, number> = {};
+
+function record(name: string, value: number): void {
+  figures[name] = rounded(value);
+  process.stdout.write(`${name.padEnd(60)} ${figures[name]}\n`);
+}
+
+const load = (folder: string) =>
+  Promise.all(
+    (['fp32', 'bf16'] as const).map(precision => Florence2.load(folder, { backend: 'tensorflow', precision })),
+  );
+
+const models = await load(demo);
+for (const task of ['<CAPTION>', '<OD>', '<OCR_WITH_REGION>'] as const) {
+  let [same, apart] = [0, 0];
+  for (let i = 0; i < scenes; i++) {
+    const { image } = drawScene(HELD_OUT_SEED, i);
+    const answers: GeneratedSequence[] = [];
+    for (const model of models) {
+      const features: ImageFeatures = await model.encodeImage(image);
+      const [[answer]] = await model.generate([features], [constructPrompt(task)], { numBeams: 1 });
+      features.dispose();
+      answers.push(answer);
+    }
+    const [exact, coarse] = answers;
+    if (String(exact.ids) !== String(coarse.ids)) continue;
+    same++;
+    apart += Math.abs(exact.score - coarse.score) / exact.logProbs.length;
+  }
+  record(`${task}: answers with the same tokens, %`, (100 * same) / scenes);
+  record(`${task}: their log-probability for each token differs by`, apart / same);
+}
+for (const model of models) model.dispose();
+
+const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
+try {
+  await writeRandomCheckpoint(folder, { shape: 'base', seed: 1 });
+  const [exact, coarse] = await load(folder);
+  const picture = new URL('../docs/pictures/street.jpg', import.meta.url);
+  const see = (model: Florence2) => async () => (await model.encodeImage(picture)).dispose();
+  const timed = await paired({ fp32: see(exact), bf16: see(coarse) }, Number(values.rounds));
+  record('vision, base: fp32 ms', timed.fp32.ms);
+  record('vision, base: bf16 ms', timed.bf16.ms);
+  record('vision, base: bf16 over fp32', timed.bf16.ratio);
+  exact.dispose();
+  coarse.dispose();
+  await writeReport('precision', { scenes, rounds: Number(values.rounds), figures });
+} finally {
+  await rm(folder, { recursive: true });
+}

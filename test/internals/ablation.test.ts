@@ -222,7 +222,7 @@ test('resampling takes the activations of other questions, a row each', async ()
       }
       if (name === windows) {
         const [got, want] = [await made.array(name, { head: 0 }), await plain.array(name, { head: 0 })];
-        assert.is(difference(got.values, want.values).maxAbs, 0);
+        assert.ok(difference(got.values, want.values).maxAbs <= 2e-5); // the order of sums may differ with hooks
       }
       plain.dispose();
     }

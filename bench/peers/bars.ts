@@ -33,6 +33,7 @@ export function barChart(title: string, groups: readonly Bars[]): string {
     return `<rect x="${x}" y="32" width="12" height="12" fill="${colors[i]}"/><text x="${x + 18}" y="42" ${font}>${escapeXml(name)}</text>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${56 + groups.length * height}">
+<title>${escapeXml(title)}</title>
 <rect width="100%" height="100%" fill="white"/>
 <text x="10" y="20" ${font} font-weight="bold">${escapeXml(title)}</text>
 ${legend.join('\n')}

@@ -15,6 +15,9 @@ import { fewRowsSupported } from './runtime/tensorflow.ts';
 /** Rows up to which the kernels for few rows are faster than TensorFlow's: at 16, base takes 67 ms a step instead of 78. */
 const FEW = 16;
 
+/** Graphs that are kept. One model in use has few; whoever captures other points each time makes many. */
+const MOST_GRAPHS = 32;
+
 /** A pass of the network: `h` is given the activations on the way. */
 type Pass = (h: Hooks, ...inputs: tf.Tensor[]) => readonly tf.Tensor[];
 
@@ -212,6 +215,7 @@ export class GraphExecutor implements Executor {
       if (!(error instanceof DependsOnSizeError) || wanted.length === 0) throw error;
     }
     this.graphs.set(key, made);
+    if (this.graphs.size > MOST_GRAPHS) this.forgetOldest();
     return made;
   }
 
@@ -229,6 +233,12 @@ export class GraphExecutor implements Executor {
       this.points.set(name, points);
     }
     return points;
+  }
+
+  private forgetOldest(): void {
+    const [oldest, made] = this.graphs.entries().next().value!;
+    this.graphs.delete(oldest);
+    made?.graph.dispose();
   }
 
   /** Training, merged adapters and new tokens put other tensors in the parameters' place. */

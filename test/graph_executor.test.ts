@@ -144,6 +144,25 @@ for (const beams of [1, 2]) {
     }));
 }
 
+test('no more than some graphs are kept, however many points are asked for', async () => {
+  const { binding } = tf.backend() as unknown as { binding: { getNumOfSavedModels(): number } };
+  const before = binding.getNumOfSavedModels();
+  const own = new GraphExecutor(model);
+  const names = await asGraphs(async () => [...(await everything(1)).keys()].map(key => key.split(' ')[0]));
+  const points = [...new Set(names)].filter(name => name.startsWith('vision_tower')).slice(0, 34);
+  assert.ok(points.length > 33, `${points.length}`);
+  const pixels = tf.ones([1, 64, 64, 3]) as tf.Tensor4D;
+  for (const point of points) {
+    const hooks = new HookRegistry();
+    hooks.add(point, () => {}, { readOnly: true });
+    own.visionMap(pixels, hooks.root()).dispose();
+  }
+  assert.is(binding.getNumOfSavedModels() - before, 32);
+  own.dispose();
+  assert.is(binding.getNumOfSavedModels(), before);
+  pixels.dispose();
+});
+
 test('gradients pass through', async () => {
   const pixels = tf.randomNormal([1, 64, 64, 3], 0, 1, 'float32', 7) as tf.Tensor4D;
   const gradient = async () => {

@@ -14,10 +14,10 @@ import * as tf from '@tensorflow/tfjs';
 import { EagerExecutor, type Executor } from '../src/executor.ts';
 import { Florence2, noHooks } from '../src/index.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
-import { median, rounded, writeReport } from './report.ts';
+import { Figures, median, writeReport } from './report.ts';
 
 const STEPS = 60;
-const figures: Record<string, number> = {};
+const figures = new Figures();
 
 /** Median milliseconds of the steps of `rows` rows over one image and prompt. */
 function timeSteps(executor: Executor, rows: number, dModel: number): number {
@@ -44,9 +44,8 @@ try {
     const ways = { 'operation by operation': new EagerExecutor(model), 'as a graph': model.executor };
     for (const [way, executor] of Object.entries(ways)) {
       for (const rows of [1, 3]) {
-        const name = `${dtype} weights, ${way}, ${rows} rows: ms a step`;
-        figures[name] = rounded(timeSteps(executor, rows, model.config.text.dModel));
-        console.log(`${name.padEnd(64)} ${figures[name]}`);
+        const time = timeSteps(executor, rows, model.config.text.dModel);
+        figures.record(`${dtype} weights, ${way}, ${rows} rows: ms a step`, time);
       }
     }
     model.dispose();
@@ -54,4 +53,4 @@ try {
 } finally {
   await rm(folder, { recursive: true });
 }
-await writeReport('decode-step', { steps: STEPS, figures });
+await writeReport('decode-step', { steps: STEPS, figures: figures.values });

@@ -19,7 +19,7 @@ import { Florence2, type Hooks, noHooks } from '../src/index.ts';
 import { type BackendName, useBackend } from '../src/runtime/backend.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 import { paired } from './paired.ts';
-import { median, rounded, writeReport } from './report.ts';
+import { Figures, median, writeReport } from './report.ts';
 
 const { values } = parseArgs({
   options: {
@@ -33,12 +33,8 @@ const tokens = Number(values.tokens);
 const picture = new URL('../docs/pictures/street.jpg', import.meta.url);
 const cross = '**.encoder_attn.hook_pattern';
 const everything = '**.encoder_attn.*';
-const figures: Record<string, number> = {};
-
-function record(name: string, value: number): void {
-  figures[name] = rounded(value);
-  process.stdout.write(`${name.padEnd(64)} ${figures[name]}\n`);
-}
+const figures = new Figures();
+const { record } = figures;
 
 /** Hooks as they are where there are none, which count how often they are asked. */
 function countingHooks(): { hooks: Hooks; count: () => number } {
@@ -139,7 +135,10 @@ try {
   record('capturing every point of cross-attention, %', percent(timed.all.ratio));
   image.dispose();
   model.dispose();
-  await writeReport(`hooks-${values.shape}-${backend.name}`, { rounds: Number(values.rounds), figures });
+  await writeReport(`hooks-${values.shape}-${backend.name}`, {
+    rounds: Number(values.rounds),
+    figures: figures.values,
+  });
 } finally {
   await rm(folder, { recursive: true });
 }

@@ -14,7 +14,7 @@ import { answerLogProb, Florence2, type PatchGrid, patchSweep, Question } from '
 import { type BackendName, useBackend } from '../src/runtime/backend.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 import { paired } from './paired.ts';
-import { rounded, writeReport } from './report.ts';
+import { Figures, writeReport } from './report.ts';
 
 const { values } = parseArgs({
   options: {
@@ -27,18 +27,14 @@ const { values } = parseArgs({
 });
 const rounds = Number(values.rounds);
 const sizes = values.batch.split(',').map(Number);
-const figures: Record<string, number> = {};
+const figures = new Figures();
+const { record } = figures;
 const sweeps = {
   'self-attention': 'language_model.decoder.layers.{layer}.self_attn.hook_z',
   'cross-attention': 'language_model.decoder.layers.{layer}.encoder_attn.hook_z',
 };
 const picture = (name: string) => new URL(`../docs/pictures/${name}`, import.meta.url);
 const blank = { data: new Uint8Array(3 * 64 * 64).fill(128), width: 64, height: 64 };
-
-function record(name: string, value: number): void {
-  figures[name] = rounded(value);
-  process.stdout.write(`${name.padEnd(64)} ${figures[name]}\n`);
-}
 
 /** The largest difference between two grids, of the gap between the clean and the corrupted question. */
 function gap(one: PatchGrid, other: PatchGrid): number {
@@ -63,7 +59,7 @@ try {
     };
     const timed = await paired(Object.fromEntries([1, ...sizes].map(size => [`batch ${size}`, way(size)])), rounds);
     const alone = grids.get('1')!;
-    if (!('interventions' in figures)) record('interventions', alone.values.length);
+    if (!('interventions' in figures.values)) record('interventions', alone.values.length);
     for (const [name, { ms, ratio }] of Object.entries(timed)) {
       record(`${what}: s of a sweep, ${name}`, ms / 1000);
       if (name !== 'batch 1') record(`${what}: times faster than one by one, ${name}`, 1 / ratio);
@@ -76,7 +72,11 @@ try {
   clean.dispose();
   corrupted.dispose();
   model.dispose();
-  await writeReport(`patching-${values.shape}-${backend.name}`, { rounds, tokens: clean.answerIds.length, figures });
+  await writeReport(`patching-${values.shape}-${backend.name}`, {
+    rounds,
+    tokens: clean.answerIds.length,
+    figures: figures.values,
+  });
 } finally {
   await rm(folder, { recursive: true });
 }

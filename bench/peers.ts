@@ -24,7 +24,7 @@ import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 import { JsonProcess } from './json_process.ts';
 import { barChart } from './peers/bars.ts';
 import type { Done, Job } from './peers/job.ts';
-import { machine, median, rounded, writeReport } from './report.ts';
+import { machine, median, rounded, spread, writeReport } from './report.ts';
 
 const ONNXRUNTIME = '1.30.0';
 
@@ -95,7 +95,6 @@ async function main(): Promise<void> {
   const starters = await setUp();
   const measured: Measured[] = [await measureLoads(starters)];
   const engines = await startAll(starters);
-  const [ours, ...others] = engines;
   await checkAnswers(engines);
   for (const { what, unit, job } of rows) {
     const scale = unit === 'ms' ? 1000 : 1;
@@ -114,7 +113,7 @@ async function main(): Promise<void> {
   for (const engine of engines) peaks.push([await end(engine)]);
   measured.push(compare('peak RSS', 'MB', engines.map(({ name }) => name), peaks)); // biome-ignore format: one line
   print(measured.at(-1)!);
-  const versions = Object.fromEntries([ours, ...others].map(({ name, versions }) => [name, versions]));
+  const versions = Object.fromEntries(engines.map(({ name, versions }) => [name, versions]));
   await writeReport(`peers-${values.shape}`, { shape: values.shape, rounds, versions, measured });
   await writeFile(join(root, `docs/peers-${values.shape}.svg`), barChart(title(), measured.slice(0, 7)));
 }
@@ -199,11 +198,6 @@ async function checkAnswers(engines: readonly Engine[]): Promise<void> {
 /** @param turns for each engine its figure in each turn, ours first */
 function compare(what: string, unit: string, names: readonly string[], turns: readonly number[][]): Measured {
   const [ours] = turns;
-  const spread = (values: number[]) => ({
-    median: rounded(median(values)),
-    least: rounded(Math.min(...values)),
-    most: rounded(Math.max(...values)),
-  });
   const ratios = names.slice(1).map((name, i) => [name, spread(ours.map((mine, turn) => mine / turns[i + 1][turn]))]);
   return {
     what,

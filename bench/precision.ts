@@ -17,19 +17,15 @@ import { drawScene } from '../tools/demo/scene.ts';
 import { HELD_OUT_SEED } from '../tools/demo/seeds.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 import { paired } from './paired.ts';
-import { rounded, writeReport } from './report.ts';
+import { Figures, writeReport } from './report.ts';
 
 const { values } = parseArgs({
   options: { scenes: { type: 'string', default: '200' }, rounds: { type: 'string', default: '5' } },
 });
 const scenes = Number(values.scenes);
 const demo = fileURLToPath(new URL('../weights/demo', import.meta.url));
-const figures: Record<string, number> = {};
-
-function record(name: string, value: number): void {
-  figures[name] = rounded(value);
-  process.stdout.write(`${name.padEnd(60)} ${figures[name]}\n`);
-}
+const figures = new Figures();
+const { record } = figures;
 
 const load = (folder: string) =>
   Promise.all(
@@ -70,7 +66,7 @@ try {
   record('vision, base: bf16 over fp32', timed.bf16.ratio);
   exact.dispose();
   coarse.dispose();
-  await writeReport('precision', { scenes, rounds: Number(values.rounds), figures });
+  await writeReport('precision', { scenes, rounds: Number(values.rounds), figures: figures.values });
 } finally {
   await rm(folder, { recursive: true });
 }

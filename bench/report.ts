@@ -24,5 +24,21 @@ export async function writeReport(name: string, figures: object): Promise<void> 
 
 export const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
 
+/** Figures of a report, each printed as it comes. */
+export class Figures {
+  readonly values: Record<string, number> = {};
+
+  readonly record = (name: string, value: number): void => {
+    this.values[name] = rounded(value);
+    process.stdout.write(`${name.padEnd(64)} ${this.values[name]}\n`);
+  };
+}
+
+export const spread = (values: number[]): { median: number; least: number; most: number } => ({
+  median: rounded(median(values)),
+  least: rounded(Math.min(...values)),
+  most: rounded(Math.max(...values)),
+});
+
 /** Four digits. */
 export const rounded = (value: number): number => Number(value.toPrecision(4));

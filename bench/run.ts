@@ -15,7 +15,7 @@ import { Florence2, type RunOptions } from '../src/index.ts';
 import { noHooks } from '../src/internals/hooks.ts';
 import { type BackendName, useBackend } from '../src/runtime/backend.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
-import { median, rounded, writeReport } from './report.ts';
+import { Figures, median, writeReport } from './report.ts';
 
 const { values } = parseArgs({
   options: {
@@ -30,12 +30,8 @@ const rounds = Number(values.rounds);
 const lengths = values.tokens.split(',').map(Number);
 const batches = values.batch.split(',').map(Number);
 const picture = new URL('../docs/pictures/street.jpg', import.meta.url);
-const figures: Record<string, number> = {};
-
-function record(name: string, value: number): void {
-  figures[name] = rounded(value);
-  process.stdout.write(`${name.padEnd(44)} ${figures[name]}\n`);
-}
+const figures = new Figures();
+const { record } = figures;
 
 /** Median milliseconds of `body`. */
 async function time(body: () => Promise<unknown>): Promise<number> {
@@ -129,7 +125,12 @@ try {
   record('peak RSS MB', process.resourceUsage().maxRSS / 1000);
   model.dispose();
 
-  await writeReport(`${values.shape}-${backend.name}`, { shape: values.shape, backend, rounds, figures });
+  await writeReport(`${values.shape}-${backend.name}`, {
+    shape: values.shape,
+    backend,
+    rounds,
+    figures: figures.values,
+  });
 } finally {
   await rm(folder, { recursive: true, force: true });
 }

@@ -22,7 +22,7 @@ import { Florence2Error } from '../src/errors.ts';
 import type { ShapeName } from '../tools/checkpoint_shapes.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 import { JsonProcess } from './json_process.ts';
-import { machine, median, rounded, writeReport } from './report.ts';
+import { machine, median, rounded, spread, writeReport } from './report.ts';
 import { writeInputs } from './train_example.ts';
 
 /** Losses of the first step may be this far apart. */
@@ -123,11 +123,7 @@ function summary(what: string, batch: number, pairs: [Step, Step][]): Measured {
     batch,
     ours: rounded(median(pairs.map(([{ seconds }]) => seconds))),
     pytorch: rounded(median(pairs.map(([, { seconds }]) => seconds))),
-    speed: {
-      median: rounded(median(ratios)),
-      least: rounded(Math.min(...ratios)),
-      most: rounded(Math.max(...ratios)),
-    },
+    speed: spread(ratios),
   };
 }
 

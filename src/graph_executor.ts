@@ -3,7 +3,6 @@ import { EagerExecutor, type Executor, type Precision } from './executor.ts';
 import { type Hooks, NotingHooks, noHooks, noReaders, type Readers, readersOf } from './internals/hooks.ts';
 import { type KeyValue, LayerCache } from './language/cache.ts';
 import type { Memory } from './language/decoder.ts';
-import { POSITION_OFFSET } from './language/encoder.ts';
 import type { Florence2Model } from './model.ts';
 import { Graph, type GraphFunction } from './runtime/graph/graph.ts';
 import { HalfWeights } from './runtime/graph/half_weights.ts';
@@ -86,7 +85,7 @@ export class GraphExecutor implements Executor {
         const rows = () => positions as tf.Tensor2D;
         return [encoder.encode(embeds as tf.Tensor3D, rows, (mask ?? null) as tf.Tensor4D | null, h.in(module))];
       },
-      () => [inputsEmbeds, encoder.embedPositions.rows(POSITION_OFFSET, length), ...(mask ? [mask] : [])],
+      () => [inputsEmbeds, encoder.positions(length), ...(mask ? [mask] : [])],
       h,
     );
     return made ? (made[0] as tf.Tensor3D) : this.eager.encode(inputsEmbeds, mask, h);
@@ -140,7 +139,7 @@ export class GraphExecutor implements Executor {
     if (!made) return this.eager.decodeStep(tokens, memory, caches, h);
     const [logits, ...present] = made;
     pairs(present).forEach(({ key, value }, i) => {
-      caches[i].put({ key: tf.keep(key), value: tf.keep(value) });
+      caches[i].replace({ key: tf.keep(key), value: tf.keep(value) });
     });
     return logits as tf.Tensor2D;
   }
@@ -200,7 +199,7 @@ export class GraphExecutor implements Executor {
     if (known !== undefined) return known;
     const fn: GraphFunction = (...inputs) => {
       const noted: tf.Tensor[] = [];
-      const noting = new NotingHooks(readers.want, ({ activation }) => void noted.push(activation));
+      const noting = new NotingHooks(readers.want, (_, activation) => void noted.push(activation));
       return [...pass(wanted.length > 0 ? noting : noHooks, ...inputs), ...noted];
     };
     const options = {
@@ -226,7 +225,7 @@ export class GraphExecutor implements Executor {
       const names: string[] = [];
       const noting = new NotingHooks(
         () => true,
-        ({ name }) => void names.push(name),
+        name => void names.push(name),
       );
       record((...inputs) => pass(noting, ...inputs), example(2), this.weights);
       points = names;

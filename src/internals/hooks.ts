@@ -141,7 +141,7 @@ class ScopedHooks implements Hooks {
 
   in(module: string): ScopedHooks {
     if (module === '') return this;
-    return new ScopedHooks(this.join(module), this.entries, this.step, this.runBlock, this.view);
+    return new ScopedHooks(join(this.path, module), this.entries, this.step, this.runBlock, this.view);
   }
 
   seen(view: View): ScopedHooks {
@@ -159,7 +159,7 @@ class ScopedHooks implements Hooks {
   }
 
   at<T extends tf.Tensor>(leaf: string, activation: T): T {
-    const name = this.join(leaf);
+    const name = join(this.path, leaf);
     let shown: tf.Tensor | undefined;
     let current: tf.Tensor | undefined;
     for (const entry of this.entries) {
@@ -195,11 +195,9 @@ class ScopedHooks implements Hooks {
   private point(name: string): HookPoint {
     return this.step === undefined ? { name } : { name, step: this.step };
   }
-
-  private join(name: string): string {
-    return this.path === '' ? name : `${this.path}.${name}`;
-  }
 }
+
+const join = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);
 
 /** Hooks as whoever computes activations apart from the modules' own calls sees them. */
 export interface Readers {
@@ -219,31 +217,24 @@ export function readersOf(h: Hooks): Readers | null {
   return h instanceof ScopedHooks ? h.readers : null;
 }
 
-/** Activations as they pass, with the names of their points. */
-export interface Noted {
-  readonly name: string;
-  readonly activation: tf.Tensor;
-}
-
 /** Hooks that note the activations at some points, in the form in which hooks are to see them. */
 export class NotingHooks implements Hooks {
   constructor(
     private readonly wants: (name: string) => boolean,
-    private readonly note: (noted: Noted) => void,
+    private readonly note: (name: string, activation: tf.Tensor) => void,
     private readonly path = '',
     private readonly view?: View,
   ) {}
 
   at<T extends tf.Tensor>(leaf: string, activation: T): T {
-    const name = this.path === '' ? leaf : `${this.path}.${leaf}`;
-    if (this.wants(name)) this.note({ name, activation: this.view ? this.view.show(activation) : activation });
+    const name = join(this.path, leaf);
+    if (this.wants(name)) this.note(name, this.view ? this.view.show(activation) : activation);
     return activation;
   }
 
   in(module: string): NotingHooks {
     if (module === '') return this;
-    const path = this.path === '' ? module : `${this.path}.${module}`;
-    return new NotingHooks(this.wants, this.note, path, this.view);
+    return new NotingHooks(this.wants, this.note, join(this.path, module), this.view);
   }
 
   seen(view: View): NotingHooks {

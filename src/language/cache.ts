@@ -45,8 +45,9 @@ export class LayerCache {
   }
 
   /** Takes keys and values of all tokens so far in place of those that it has. The cache owns them. */
-  put(tokens: KeyValue): void {
-    this.replace(tokens);
+  replace(next: KeyValue | null): void {
+    if (this.tokens) tf.dispose([this.tokens.key, this.tokens.value]);
+    this.tokens = next;
   }
 
   /** Row i becomes what row `rows[i]` was: beams move, finished sequences fall away. */
@@ -64,11 +65,6 @@ export class LayerCache {
   dispose(): void {
     this.replace(null);
     tf.dispose([this.memory.key, this.memory.value]);
-  }
-
-  private replace(next: KeyValue | null): void {
-    if (this.tokens) tf.dispose([this.tokens.key, this.tokens.value]);
-    this.tokens = next;
   }
 }
 

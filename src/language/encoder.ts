@@ -30,7 +30,12 @@ export class Encoder {
   /** inputsEmbeds [B, S, D], mask [B, 1, 1, S] (see `paddingMask`) -> [B, S, D] */
   forward(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
     const S = inputsEmbeds.shape[1];
-    return this.encode(inputsEmbeds, () => this.embedPositions.rows(POSITION_OFFSET, S), mask, h);
+    return this.encode(inputsEmbeds, () => this.positions(S), mask, h);
+  }
+
+  /** Embeddings of the first S positions -> [S, D] */
+  positions(S: number): tf.Tensor2D {
+    return this.embedPositions.rows(POSITION_OFFSET, S);
   }
 
   /** As `forward`, with the embeddings of the positions [S, D] given: all that depends on the length. */

@@ -1,5 +1,5 @@
-import { type Attribute, attributeOf, type DType, type Output, specOf } from './nodes.ts';
-import { inputsOf, operation, type Rule, reshape } from './patterns.ts';
+import { attributeOf, type DType, type Output, specOf } from './nodes.ts';
+import { inputsOf, operation, type Rule, reshape, withAttribute } from './patterns.ts';
 
 /**
  * Products as TensorFlow computes them in bf16: their inputs rounded to 8 bits of mantissa, their sums kept in fp32. What
@@ -8,9 +8,7 @@ import { inputsOf, operation, type Rule, reshape } from './patterns.ts';
 export const inBf16: Rule = y => {
   const inputs = inputsOf(y, '_FusedMatMul');
   if (!inputs || attributeOf(y.node, 'T') === 'bfloat16') return undefined;
-  const attributes = y.node.attributes.map(
-    (attribute): Attribute => (attribute.name === 'T' ? { name: 'T', type: 'type', value: 'bfloat16' } : attribute),
-  );
+  const { attributes } = withAttribute(y, { name: 'T', type: 'type', value: 'bfloat16' }).node;
   const { shape } = specOf(y);
   const rounded = operation('_FusedMatMul', inputs.map(inBf16Already), { shape, dtype: 'bfloat16' }, attributes);
   return cast(rounded, 'float32');

@@ -1,8 +1,8 @@
 import { attributeOf, constant, type Output, specOf } from './nodes.ts';
-import { argumentOfGelu, behindReshape, inputsOf, operation, type Rule, reshape, scalarOf } from './patterns.ts';
+import { geluOf, inputsOf, matricesOf, operation, type Rule, scalarOf, withAttribute } from './patterns.ts';
 
 /** What is registered by kernels/few_rows.cc. */
-export const MAT_MUL = 'Florence2FewRowsMatMul';
+const MAT_MUL = 'Florence2FewRowsMatMul';
 const QUERIES = 'Florence2FewQueries';
 
 /** No bias, no mask. */
@@ -10,10 +10,13 @@ const none: Output = { node: constant({ shape: [0], dtype: 'float32', values: ne
 
 /** x W or x Wᵀ of matrices */
 const product: Rule = y => {
-  const [x, weight] = inputsOf(y, 'BatchMatMulV2') ?? [];
-  if (!x || ![x, weight!].every(input => specOf(input).shape.length === 2)) return undefined;
-  if (attributeOf(y.node, 'adj_x')) return undefined;
-  return matMul([x, weight!, none], y, attributeOf(y.node, 'adj_y') as boolean, false);
+  const matrices = matricesOf(y);
+  if (!matrices || attributeOf(y.node, 'adj_x')) return undefined;
+  return operation(MAT_MUL, [...matrices, none], specOf(y), [
+    { name: 'T', type: 'type', value: 'float32' },
+    { name: 'transposed', type: 'bool', value: attributeOf(y.node, 'adj_y') as boolean },
+    { name: 'gelu', type: 'bool', value: false },
+  ]);
 };
 
 /** x W + b */
@@ -21,26 +24,10 @@ const linear: Rule = y => {
   const [unbiased, bias] = inputsOf(y, 'Add') ?? [];
   const [x, weight, before] = inputsOf(unbiased, MAT_MUL) ?? [];
   if (before?.node !== none.node || specOf(bias!).shape.length !== 1) return undefined;
-  return matMul([x!, weight!, bias!], y, attributeOf(unbiased!.node, 'transposed') as boolean, false);
+  return operation(MAT_MUL, [x!, weight!, bias!], specOf(y), unbiased!.node.attributes);
 };
 
-/** GELU of such a product */
-const gelu: Rule = y => {
-  const x = argumentOfGelu(y);
-  const product = x && behindReshape(x);
-  if (product?.node.op !== MAT_MUL) return undefined;
-  const { inputs } = product.node;
-  const joined = matMul(inputs, product, attributeOf(product.node, 'transposed') as boolean, true);
-  return product === x ? joined : reshape(joined, specOf(y).shape);
-};
-
-function matMul(inputs: readonly Output[], y: Output, transposed: boolean, gelu: boolean): Output {
-  return operation(MAT_MUL, inputs, specOf(y), [
-    { name: 'T', type: 'type', value: specOf(inputs[1]).dtype },
-    { name: 'transposed', type: 'bool', value: transposed },
-    { name: 'gelu', type: 'bool', value: gelu },
-  ]);
-}
+const gelu = geluOf(MAT_MUL, product => withAttribute(product, { name: 'gelu', type: 'bool', value: true }));
 
 /** softmax(q · scale · kᵀ + mask) v, the mask being the same for all heads and queries */
 const attention: Rule = z => {
@@ -65,5 +52,8 @@ export const withHalfWeights =
   y => {
     const [x, weight, bias] = inputsOf(y, MAT_MUL) ?? [];
     const halved = weight && half(weight, attributeOf(y.node, 'transposed') as boolean);
-    return halved && matMul([x!, halved, bias!], y, true, attributeOf(y.node, 'gelu') as boolean);
+    if (!halved) return undefined;
+    const turned = withAttribute(y, { name: 'transposed', type: 'bool', value: true });
+    const { attributes } = withAttribute(turned, { name: 'T', type: 'type', value: 'float16' }).node;
+    return operation(MAT_MUL, [x!, halved, bias!], specOf(y), attributes);
   };

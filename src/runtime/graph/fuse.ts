@@ -1,13 +1,14 @@
-import { type Attribute, attributeOf, constantOf, type GraphNode, type Output, specOf } from './nodes.ts';
+import { type Attribute, attributeOf, constantOf, inferable, type Output, specOf } from './nodes.ts';
 import {
-  argumentOfGelu,
-  behindReshape,
+  geluOf,
   inputsOf,
+  matricesOf,
   meanOfLast,
   operation,
   type Rule,
   reshape,
   scalarOf,
+  withAttribute,
 } from './patterns.ts';
 
 /** A cast to the type that is there, a reshape to the shape that is there. */
@@ -16,15 +17,14 @@ const unneeded: Rule = ({ node }) => {
   const [{ shape, dtype }] = node.outputs;
   if (node.op === 'Cast') return specOf(input).dtype === dtype ? input : undefined;
   if (node.op !== 'Reshape') return undefined;
-  const known = shape.filter(size => size === -1).length < 2;
-  return known && String(specOf(input).shape) === String(shape) ? input : undefined;
+  return inferable(shape) && String(specOf(input).shape) === String(shape) ? input : undefined;
 };
 
 /** A reshape of a reshape. */
 const twice: Rule = output => {
   const [first] = inputsOf(output, 'Reshape') ?? [];
   const { shape } = specOf(output);
-  if (first?.node.op !== 'Reshape' || shape.filter(size => size === -1).length > 1) return undefined;
+  if (first?.node.op !== 'Reshape' || !inferable(shape)) return undefined;
   return reshape(first.node.inputs[0], shape);
 };
 
@@ -35,40 +35,29 @@ const unmoved: Rule = output => {
   const axes = Array.from(constantOf(permutation!)!.values).filter(axis => specOf(x).shape[axis] !== 1);
   const { shape } = specOf(output);
   const sorted = axes.every((axis, i) => i === 0 || axes[i - 1] < axis);
-  return sorted && shape.filter(size => size === -1).length < 2 ? reshape(x, shape) : undefined;
+  return sorted && inferable(shape) ? reshape(x, shape) : undefined;
 };
 
 /** x W + b of matrices */
 const linear: Rule = y => {
   const [product, bias] = inputsOf(y, 'Add') ?? [];
-  const [x, weight] = inputsOf(product, 'BatchMatMulV2') ?? [];
-  if (!x || ![x, weight!].every(input => specOf(input).shape.length === 2)) return undefined;
-  if (specOf(bias!).shape.length !== 1) return undefined;
-  return fusedMatMul(product!.node, [x, weight!, bias!], y, ['BiasAdd']);
-};
-
-/** GELU of such a product */
-const gelu: Rule = y => {
-  const x = argumentOfGelu(y);
-  const product = x && behindReshape(x);
-  if (product?.node.op !== '_FusedMatMul') return undefined;
-  const fused = fusedMatMul(product.node, product.node.inputs, product, ['BiasAdd', 'GeluExact']);
-  return product === x ? fused : reshape(fused, specOf(y).shape);
-};
-
-function fusedMatMul(product: GraphNode, inputs: readonly Output[], y: Output, fused: string[]): Output {
-  const flag = (name: string, own: string): Attribute => {
-    const value = (attributeOf(product, name) ?? attributeOf(product, own)) as boolean;
-    return { name, type: 'bool', value };
+  const matrices = matricesOf(product);
+  if (!matrices || specOf(bias!).shape.length !== 1) return undefined;
+  const flag = (name: string, of: string): Attribute => {
+    return { name, type: 'bool', value: attributeOf(product!.node, of) as boolean };
   };
-  return operation('_FusedMatMul', inputs, specOf(y), [
+  return operation('_FusedMatMul', [...matrices, bias!], specOf(y), [
     { name: 'T', type: 'type', value: 'float32' },
     flag('transpose_a', 'adj_x'),
     flag('transpose_b', 'adj_y'),
     { name: 'num_args', type: 'int', value: 1 },
-    { name: 'fused_ops', type: 'string', value: fused },
+    { name: 'fused_ops', type: 'string', value: ['BiasAdd'] },
   ]);
-}
+};
+
+const gelu = geluOf('_FusedMatMul', product => {
+  return withAttribute(product, { name: 'fused_ops', type: 'string', value: ['BiasAdd', 'GeluExact'] });
+});
 
 /** (x - mean) · rsqrt(variance + ε) · weight + bias over the last axis */
 const layerNorm: Rule = y => {

@@ -33,6 +33,7 @@ export class HalfWeights {
       const turned = transposed ? weight : tf.transpose(weight);
       const half = this.cast(this.backend.getInputTensorIds([turned])[0], float32, float16);
       const back = this.backend.createOutputTensor(this.cast(half.id, float16, float32));
+      // Nothing is waited for: on this backend it has been computed.
       if (tf.all(tf.equal(back, turned)).dataSync()[0] === 1) id = half.id;
       else this.backend.binding.deleteTensor(half.id);
     });

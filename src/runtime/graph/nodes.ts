@@ -57,6 +57,15 @@ export const constant = (value: Constant): GraphNode => ({
   outputs: [{ shape: value.shape, dtype: value.dtype }],
 });
 
+/** int32 numbers as an input: shapes, sizes. */
+export const integers = (values: readonly number[]): Output => ({
+  node: constant({ shape: [values.length], dtype: 'int32', values: Int32Array.from(values) }),
+  index: 0,
+});
+
+/** Whether TensorFlow can work out a shape: at most one size is not known. */
+export const inferable = (shape: readonly number[]): boolean => shape.filter(size => size === -1).length < 2;
+
 /** The nodes that `outputs` need, each after what it reads. */
 export function inOrder(outputs: readonly Output[]): GraphNode[] {
   const seen = new Set<GraphNode>();

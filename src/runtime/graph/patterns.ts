@@ -1,4 +1,4 @@
-import { type Attribute, attributeOf, constant, constantOf, type GraphNode, type Output, specOf } from './nodes.ts';
+import { type Attribute, attributeOf, constantOf, type GraphNode, integers, type Output, specOf } from './nodes.ts';
 
 /** What takes the place of an output, if the rule applies to it. */
 export type Rule = (output: Output) => Output | undefined;
@@ -53,8 +53,25 @@ export function meanOfLast(output: Output | undefined): readonly Output[] | unde
   return scalarOf(inputs[1]) === specOf(inputs[0]).shape.length - 1 ? inputs : undefined;
 }
 
-/** x and the GELU of what it is of: x · (1 + erf(x / √2)) / 2 */
-export function argumentOfGelu(y: Output): Output | undefined {
+/** The inputs of a product of two matrices. */
+export function matricesOf(y: Output | undefined): readonly Output[] | undefined {
+  const inputs = inputsOf(y, 'BatchMatMulV2');
+  return inputs?.every(input => specOf(input).shape.length === 2) ? inputs : undefined;
+}
+
+/** GELU of what `op` computes, reshaped or not, by what `withGelu` makes of it. */
+export const geluOf =
+  (op: string, withGelu: (product: Output) => Output): Rule =>
+  y => {
+    const x = argumentOfGelu(y);
+    const product = x && (inputsOf(x, 'Reshape')?.[0] ?? x);
+    if (product?.node.op !== op) return undefined;
+    const joined = withGelu(product);
+    return product === x ? joined : reshape(joined, specOf(y).shape);
+  };
+
+/** x, of which y is the GELU: x · (1 + erf(x / √2)) / 2 */
+function argumentOfGelu(y: Output): Output | undefined {
   const [weighted] = withConstant(y, 'Mul', 0.5) ?? [];
   const [twiceCdf, x] = inputsOf(weighted, 'Mul') ?? [];
   const [erf] = withConstant(twiceCdf, 'Add', 1) ?? [];
@@ -73,15 +90,17 @@ export function operation(
   return { node: { op, inputs, attributes, outputs: [{ shape, dtype }] }, index: 0 };
 }
 
+/** The same operation with another value of one attribute. */
+export function withAttribute({ node, index }: Output, changed: Attribute): Output {
+  const attributes = node.attributes.map(attribute => (attribute.name === changed.name ? changed : attribute));
+  return { node: { ...node, attributes }, index };
+}
+
 /** x in another shape, in which one size may be -1. */
 export function reshape(x: Output, shape: readonly number[]): Output {
   const { dtype } = specOf(x);
-  const sizes = constant({ shape: [shape.length], dtype: 'int32', values: Int32Array.from(shape) });
-  return operation('Reshape', [x, { node: sizes, index: 0 }], { shape, dtype }, [
+  return operation('Reshape', [x, integers(shape)], { shape, dtype }, [
     { name: 'T', type: 'type', value: dtype },
     { name: 'Tshape', type: 'type', value: 'int32' },
   ]);
 }
-
-/** The first input of a reshape, or `output` itself: what is in memory. */
-export const behindReshape = (output: Output): Output => inputsOf(output, 'Reshape')?.[0] ?? output;

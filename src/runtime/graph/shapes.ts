@@ -68,7 +68,6 @@ function convolved(operation: Operation, outChannels: (filter: Shape) => number)
 
 const rules: Record<string, (operation: Operation) => Shape[]> = {
   Add: broadcast,
-  AddV2: broadcast,
   Sub: broadcast,
   Mul: broadcast,
   RealDiv: broadcast,

@@ -1,4 +1,4 @@
-import { constant, constantOf, type GraphNode, type Output, specOf } from './nodes.ts';
+import { constantOf, type GraphNode, inferable, integers, type Output, specOf } from './nodes.ts';
 import type { Recording } from './record.ts';
 
 /**
@@ -36,13 +36,13 @@ function unifyNodes(a: GraphNode, b: GraphNode, outputOf: (a: Output, b: Output)
   switch (a.op) {
     case 'Reshape': {
       const [{ shape }] = outputs;
-      if (shape.filter(size => size === -1).length > 1) throw differs(a, b);
-      return { ...a, inputs: [input(0), sizes(shape)], outputs };
+      if (!inferable(shape)) throw differs(a, b);
+      return { ...a, inputs: [input(0), integers(shape)], outputs };
     }
     case 'Slice': {
       const [size, other] = [toTheEnd(a), toTheEnd(b)];
       if (String(size) !== String(other)) throw differs(a, b);
-      return { ...a, inputs: [input(0), input(1), sizes(size)], outputs };
+      return { ...a, inputs: [input(0), input(1), integers(size)], outputs };
     }
     default:
       return { ...a, inputs: a.inputs.map((_, i) => input(i)), outputs };
@@ -51,11 +51,6 @@ function unifyNodes(a: GraphNode, b: GraphNode, outputOf: (a: Output, b: Output)
 
 const open = (a: readonly number[], b: readonly number[]): number[] =>
   a.map((size, axis) => (size === b[axis] ? size : -1));
-
-const sizes = (values: readonly number[]): Output => ({
-  node: constant({ shape: [values.length], dtype: 'int32', values: Int32Array.from(values) }),
-  index: 0,
-});
 
 /** The sizes of a slice, -1 where it goes to the end. */
 function toTheEnd({ inputs: [x, begin, size] }: GraphNode): number[] {

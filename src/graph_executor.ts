@@ -9,7 +9,7 @@ import { HalfWeights } from './runtime/graph/half_weights.ts';
 import type { TensorSpec } from './runtime/graph/nodes.ts';
 import { record } from './runtime/graph/record.ts';
 import { DependsOnSizeError } from './runtime/graph/unify.ts';
-import { fewRowsSupported } from './runtime/tensorflow.ts';
+import { kernelsSupported } from './runtime/tensorflow.ts';
 
 /** Rows up to which the kernels for few rows are faster than TensorFlow's: at 16, base takes 67 ms a step instead of 78. */
 const FEW = 16;
@@ -114,7 +114,7 @@ export class GraphExecutor implements Executor {
     const cross = caches.flatMap(({ cross }) => [cross.key, cross.value]); // [B, heads, S, d] each
     const [B, heads, , d] = cross[0].shape;
     const beams = rows / B;
-    const kind = fewRowsSupported() && rows <= FEW ? 'few' : 'many';
+    const kind = kernelsSupported() && rows <= FEW ? 'few' : 'many';
     const mask = memory.mask ? [memory.mask] : [];
     const made = this.run(
       {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Hooks } from '../internals/hooks.ts';
-import { matMulTransposed } from './ops.ts';
+import { matMulTransposed, softmax } from './ops.ts';
 
 /** x [B, T, heads · d] -> [B, heads, T, d] */
 export function splitHeads(x: tf.Tensor3D, heads: number): tf.Tensor4D {
@@ -43,7 +43,7 @@ export function attend(
   return tf.tidy(() => {
     const scores = matMulTransposed(tf.mul(q, q.shape[3] ** -0.5), k); // [B, heads, T, S]
     const masked = h.at('hook_attn_scores', mask ? tf.add(scores, mask) : scores) as tf.Tensor4D;
-    const pattern = h.at('hook_pattern', tf.softmax(masked)); // [B, heads, T, S]
+    const pattern = h.at('hook_pattern', softmax(masked)); // [B, heads, T, S]
     return h.at('hook_z', tf.matMul(pattern, v)); // [B, heads, T, d]
   });
 }

@@ -5,6 +5,7 @@ import util from 'node:util';
 import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import type { Messages } from './graph/saved_model.ts';
+import { registerOnePassKernels } from './one_pass.ts';
 import { instructionSet } from './setup/instruction_sets.ts';
 import { bindingPath, findBuilds, kernelsPath, stderrPath, tfjsNodeVersion } from './setup/layout.ts';
 
@@ -50,7 +51,7 @@ export function registerTensorflow(): string {
     const name = `@tensorflow/tfjs-node${gpu ? '-gpu' : ''}`;
     tfjs.registerBackend('tensorflow', () => new NodeJSKernelBackend(binding, name));
   }
-  running = { location, gpu, kernels: !gpu && loadKernels(location) };
+  running = { location, gpu, kernels: !gpu && loadKernels(tfjs, location) };
   return `TensorFlow ${binding.TF_Version} (${gpu ? 'GPU' : 'CPU'})`;
 }
 
@@ -59,8 +60,8 @@ let running: { location: Location; gpu: boolean; kernels: boolean } | undefined;
 /** On a GPU a graph's inputs, the weights among them, would be copied to its memory at each run. */
 export const graphsSupported = (): boolean => running !== undefined && !running.gpu;
 
-/** Whether the kernels of kernels/few_rows.cc are there: in the build that `florence2 setup tensorflow` keeps. */
-export const fewRowsSupported = (): boolean => running?.kernels ?? false;
+/** Whether our own kernels are there: in the build that `florence2 setup tensorflow` keeps. */
+export const kernelsSupported = (): boolean => running?.kernels ?? false;
 
 /** The classes of TensorFlow's protocol buffers, of which a graph is written. */
 export function protocolBuffers(): Messages {
@@ -123,9 +124,10 @@ function loadBinding({ require, binding, stderr }: Location): Binding {
   }
 }
 
-function loadKernels({ require, kernels }: Location): boolean {
+function loadKernels(tfjs: Tfjs, { require, kernels }: Location): boolean {
   if (kernels === undefined || !existsSync(kernels)) return false;
   require(kernels);
+  registerOnePassKernels(tfjs);
   return true;
 }
 

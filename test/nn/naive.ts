@@ -83,3 +83,24 @@ export function conv2d(
   }
   return result;
 }
+
+/** x · Φ(x), with Φ by Simpson's rule. */
+export function gelu(x: number): number {
+  const steps = 400;
+  const density = (at: number) => Math.exp(-(at ** 2) / 2) / Math.sqrt(2 * Math.PI);
+  let integral = 0;
+  for (let i = 0; i <= steps; i++) {
+    const weight = i === 0 || i === steps ? 1 : i % 2 === 1 ? 4 : 2;
+    integral += (weight * density((x * i) / steps) * x) / steps / 3;
+  }
+  return x * (0.5 + integral);
+}
+
+/** exp(x) / Σ exp(x), over rows of C */
+export function softmax(x: ArrayLike<number>, C: number): number[] {
+  const powers = Array.from(x, value => Math.exp(value));
+  return powers.map((power, i) => {
+    const row = Math.floor(i / C) * C;
+    return power / powers.slice(row, row + C).reduce((sum, value) => sum + value, 0);
+  });
+}

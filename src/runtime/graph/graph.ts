@@ -20,7 +20,7 @@ export type GraphFunction = (...inputs: tf.Tensor[]) => readonly tf.Tensor[];
 export interface GraphOptions {
   /**
    * Where weights are kept as halves. Given where matrices have few rows, as in decoding, and the kernels for those are
-   * there (`fewRowsSupported`). They must outlive the graph.
+   * there (`kernelsSupported`). They must outlive the graph.
    */
   halfWeights?: HalfWeights;
   /** Computes products with a bias in bf16. Default false. */

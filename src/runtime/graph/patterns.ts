@@ -72,6 +72,8 @@ export const geluOf =
 
 /** x, of which y is the GELU: x · (1 + erf(x / √2)) / 2 */
 function argumentOfGelu(y: Output): Output | undefined {
+  const whole = inputsOf(y, 'Florence2Gelu');
+  if (whole) return whole[0];
   const [weighted] = withConstant(y, 'Mul', 0.5) ?? [];
   const [twiceCdf, x] = inputsOf(weighted, 'Mul') ?? [];
   const [erf] = withConstant(twiceCdf, 'Add', 1) ?? [];

@@ -1,197 +1,25 @@
 // Kernels for decoding, where TensorFlow's own leave most of the memory's speed unused: a step reads every weight of the
-// decoder once, for the few rows of the beams. Registered with TensorFlow when this addon is loaded.
+// decoder once, for the few rows of the beams.
 //
 //   Florence2FewRowsMatMul  x [M, K], weight [K, N] (transposed: [N, K]), bias [N] or [0]  ->  x · weight + bias [M, N]
 //                           The weights may be halves: products and sums are floats all the same. gelu: of the result.
 //   Florence2FewQueries     query [B, H, T, d], key and value [B, H, S, d], mask of S numbers for each of B, or [0]
 //                           ->  softmax(query · keyᵀ · scale + mask) · value [B, H, T, d]
-//
-// One source for all instruction sets: the vectors below become whatever the compiler is told to use.
-
-#include <node_api.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <condition_variable>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <memory>
-#include <mutex>
-#include <string>
-#include <thread>
 #include <vector>
 
-#include "tensorflow/c/kernels.h"
-#include "tensorflow/c/ops.h"
-#include "tensorflow/c/tf_tensor.h"
+#include "kernels.h"
+#include "team.h"
+#include "tensorflow.h"
+#include "vectors.h"
 
-#if defined(__F16C__) || defined(__AVX512F__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
+namespace florence2 {
 namespace {
-
-// ---- vectors ----
-
-constexpr int W = 16;
-typedef float Vector __attribute__((vector_size(4 * W)));
-
-inline Vector load(const float* from) {
-  Vector v;
-  std::memcpy(&v, from, sizeof v);
-  return v;
-}
-
-inline void store(float* to, const Vector& v) { std::memcpy(to, &v, sizeof v); }
-
-struct Half {
-  uint16_t bits;
-};
-
-inline float widen(float value) { return value; }
-
-inline float widen(Half half) {
-#if defined(__F16C__)
-  return _cvtsh_ss(half.bits);
-#elif defined(__aarch64__)
-  __fp16 value;
-  std::memcpy(&value, &half, sizeof value);
-  return value;
-#else
-  const uint32_t sign = (half.bits & 0x8000u) << 16, rest = half.bits & 0x7fffu;
-  if (rest >= 0x7c00u) {  // infinite, or not a number
-    const uint32_t bits = sign | 0x7f800000u | (rest & 0x3ffu) << 13;
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-  }
-  // A float's exponent reaches 112 further down; the product puts it right, for subnormals too.
-  const uint32_t bits = rest << 13, scale = 0x77800000u;
-  float value, factor;
-  std::memcpy(&value, &bits, sizeof value);
-  std::memcpy(&factor, &scale, sizeof factor);
-  value *= factor;
-  return sign ? -value : value;
-#endif
-}
-
-inline Vector load(const Half* from) {
-  Vector v;
-#if defined(__AVX512F__)
-  const __m512 wide = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-  std::memcpy(&v, &wide, sizeof v);
-#elif defined(__F16C__)
-  __m256 wide[2];
-  for (int i = 0; i < 2; i++) wide[i] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8 * i)));
-  std::memcpy(&v, wide, sizeof v);
-#elif defined(__aarch64__)
-  float32x4_t wide[4];
-  for (int i = 0; i < 4; i++) wide[i] = vcvt_f32_f16(vld1_f16(reinterpret_cast<const __fp16*>(from + 4 * i)));
-  std::memcpy(&v, wide, sizeof v);
-#else
-  for (int i = 0; i < W; i++) v[i] = widen(from[i]);
-#endif
-  return v;
-}
-
-inline float sum(const Vector& v) {
-  typedef float Eight __attribute__((vector_size(32)));
-  typedef float Four __attribute__((vector_size(16)));
-  Eight eights[2];
-  std::memcpy(eights, &v, sizeof v);
-  const Eight eight = eights[0] + eights[1];
-  Four fours[2];
-  std::memcpy(fours, &eight, sizeof eight);
-  const Four four = fours[0] + fours[1];
-  return (four[0] + four[1]) + (four[2] + four[3]);
-}
-
-inline float dot(const float* a, const float* b, int size) {
-  Vector total = {};
-  int i = 0;
-  for (; i + W <= size; i += W) total += load(a + i) * load(b + i);
-  float rest = sum(total);
-  for (; i < size; i++) rest += a[i] * b[i];
-  return rest;
-}
-
-// ---- threads ----
-
-// Threads that share one piece of work. They wait awake for a moment, since in a decode step the next piece comes soon.
-class Team {
- public:
-  explicit Team(int size) : size_(size) {
-    for (int i = 1; i < size; i++) std::thread([this, i] { help(i); }).detach();
-  }
-
-  int size() const { return size_; }
-
-  // Calls work(part, parts) for every part, and returns when all are done. One piece of work after the other.
-  void run(const std::function<void(int, int)>& work) {
-    const std::lock_guard<std::mutex> turn(turn_);
-    work_ = &work;
-    running_.store(size_ - 1, std::memory_order_relaxed);
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      round_.fetch_add(1, std::memory_order_release);
-    }
-    if (asleep_.load()) wake_.notify_all();
-    work(0, size_);
-    while (running_.load(std::memory_order_acquire) > 0) pause();
-  }
-
- private:
-  static void pause() {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-  }
-
-  void help(int part) {
-    uint64_t seen = 0;
-    for (;;) {
-      for (int spins = 0; round_.load(std::memory_order_acquire) == seen && spins < 5000; spins++) pause();
-      if (round_.load(std::memory_order_acquire) == seen) {
-        std::unique_lock<std::mutex> lock(mutex_);
-        asleep_++;
-        wake_.wait(lock, [&] { return round_.load(std::memory_order_acquire) != seen; });
-        asleep_--;
-      }
-      seen++;
-      (*work_)(part, size_);
-      running_.fetch_sub(1, std::memory_order_release);
-    }
-  }
-
-  const int size_;
-  std::mutex turn_, mutex_;
-  std::condition_variable wake_;
-  std::atomic<uint64_t> round_{0};
-  std::atomic<int> running_{0}, asleep_{0};
-  const std::function<void(int, int)>* work_ = nullptr;
-};
-
-Team& team() {
-  static Team* const one = [] {
-    const char* wanted = std::getenv("TF_NUM_INTRAOP_THREADS");
-    const int named = wanted ? std::atoi(wanted) : 0;
-    return new Team(std::max(1, named > 0 ? named : static_cast<int>(std::thread::hardware_concurrency())));
-  }();
-  return *one;
-}
-
-// The range of `size` items that a part takes, in whole vectors.
-void share(int64_t size, int part, int parts, int64_t* from, int64_t* to) {
-  const int64_t each = ((size + parts - 1) / parts + W - 1) / W * W;
-  *from = std::min(size, part * each);
-  *to = std::min(size, *from + each);
-}
 
 // ---- x · weight ----
 
@@ -313,35 +141,6 @@ void finish(float* y, const float* bias, bool gelu, int64_t M, int64_t N) {
     }
 }
 
-// ---- TensorFlow ----
-
-struct Deleter {
-  void operator()(TF_Tensor* tensor) const { TF_DeleteTensor(tensor); }
-  void operator()(TF_Status* status) const { TF_DeleteStatus(status); }
-};
-using Tensor = std::unique_ptr<TF_Tensor, Deleter>;
-using Status = std::unique_ptr<TF_Status, Deleter>;
-
-Tensor input(TF_OpKernelContext* context, int i, TF_Status* status) {
-  TF_Tensor* tensor = nullptr;
-  TF_GetInput(context, i, &tensor, status);
-  return Tensor(tensor);
-}
-
-Tensor output(TF_OpKernelContext* context, std::vector<int64_t> shape, TF_Status* status) {
-  int64_t size = 1;
-  for (const int64_t side : shape) size *= side;
-  return Tensor(TF_AllocateOutput(context, 0, TF_FLOAT, shape.data(), shape.size(), 4 * size, status));
-}
-
-const float* floats(const Tensor& tensor) { return static_cast<const float*>(TF_TensorData(tensor.get())); }
-int64_t side(const Tensor& tensor, int axis) { return TF_Dim(tensor.get(), axis); }
-
-void fail(TF_OpKernelContext* context, TF_Status* status, const char* message) {
-  TF_SetStatus(status, TF_INVALID_ARGUMENT, message);
-  TF_OpKernelContext_Failure(context, status);
-}
-
 struct MatMul {
   bool transposed = false, gelu = false;
 };
@@ -433,45 +232,15 @@ void computeQueries(void* kernel, TF_OpKernelContext* context) {
   });
 }
 
-template <class Kernel>
-void destroy(void* kernel) {
-  delete static_cast<Kernel*>(kernel);
-}
-
-void unknownShape(TF_ShapeInferenceContext* context, TF_Status* status) {
-  TF_ShapeInferenceContextSetUnknownShape(context, status);
-}
-
-void define(const char* name, std::vector<const char*> inputs, const char* result, std::vector<const char*> attributes,
-            TF_Status* status) {
-  TF_OpDefinitionBuilder* const builder = TF_NewOpDefinitionBuilder(name);
-  for (const char* attribute : attributes) TF_OpDefinitionBuilderAddAttr(builder, attribute);
-  for (const char* each : inputs) TF_OpDefinitionBuilderAddInput(builder, each);
-  TF_OpDefinitionBuilderAddOutput(builder, result);
-  TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, &unknownShape);
-  TF_RegisterOpDefinition(builder, status);
-}
-
-std::string registerKernels() {
-  const Status status(TF_NewStatus());
-  const auto kernel = [&](const char* name, auto create, auto compute, auto destroy) {
-    if (TF_GetCode(status.get()) != TF_OK) return;
-    TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, "CPU", create, compute, destroy), status.get());
-  };
-  define("Florence2FewRowsMatMul", {"x: float", "weight: T", "bias: float"}, "y: float",
-         {"T: {float, half}", "transposed: bool = false", "gelu: bool = false"}, status.get());
-  kernel("Florence2FewRowsMatMul", &createMatMul, &computeMatMul, &destroy<MatMul>);
-  if (TF_GetCode(status.get()) == TF_OK)
-    define("Florence2FewQueries", {"query: float", "key: float", "value: float", "mask: float"}, "z: float",
-           {"scale: float"}, status.get());
-  kernel("Florence2FewQueries", &createQueries, &computeQueries, &destroy<Queries>);
-  return TF_GetCode(status.get()) == TF_OK ? "" : TF_Message(status.get());
-}
-
 }  // namespace
 
-NAPI_MODULE_INIT() {
-  static const std::string problem = registerKernels();  // once in a process, whichever thread loads it
-  if (!problem.empty()) napi_throw_error(env, nullptr, problem.c_str());
-  return exports;
+void registerFewRows(TF_Status* status) {
+  define("Florence2FewRowsMatMul", {"x: float", "weight: T", "bias: float"}, {"y: float"},
+         {"T: {float, half}", "transposed: bool = false", "gelu: bool = false"}, status);
+  registerKernel("Florence2FewRowsMatMul", &createMatMul, &computeMatMul, &destroy<MatMul>, status);
+  define("Florence2FewQueries", {"query: float", "key: float", "value: float", "mask: float"}, {"z: float"},
+         {"scale: float"}, status);
+  registerKernel("Florence2FewQueries", &createQueries, &computeQueries, &destroy<Queries>, status);
 }
+
+}  // namespace florence2

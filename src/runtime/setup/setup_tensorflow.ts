@@ -207,12 +207,14 @@ class Setup {
 
   /** Our own kernels, for each instruction set. Where they do not compile, TensorFlow's do their work, slower. */
   private async compileKernels({ includes, libraries }: Addon, log: string): Promise<void> {
-    const source = fileURLToPath(new URL('../../../src/runtime/kernels/few_rows.cc', import.meta.url));
+    const folder = new URL('../../../src/runtime/kernels/', import.meta.url);
+    const files = ['addon.cc', 'few_rows.cc', 'one_pass.cc'];
+    const sources = files.map(file => fileURLToPath(new URL(file, folder)));
     for (const [set, flags] of instructionSets()) {
       const output = kernelsPath(this.folder, set);
       this.report('compile', basename(output))(0, 1);
       try {
-        const addon = { sources: [source], output, includes, flags: ['-O3', ...flags], libraries };
+        const addon = { sources, output, includes, flags: ['-O3', ...flags], libraries };
         await compileAddon(this.compiler, addon, log);
       } catch (error) {
         if (!(error instanceof Florence2Error)) throw error;

@@ -8,7 +8,7 @@ import { gelu, layerNorm, linear } from '../../../src/nn/ops.ts';
 import { Graph, type GraphFunction } from '../../../src/runtime/graph/graph.ts';
 import { HalfWeights } from '../../../src/runtime/graph/half_weights.ts';
 import type { TensorSpec } from '../../../src/runtime/graph/nodes.ts';
-import { fewRowsSupported } from '../../../src/runtime/tensorflow.ts';
+import { kernelsSupported } from '../../../src/runtime/tensorflow.ts';
 import { testBackend, withoutLeaks } from '../../backend.ts';
 
 const test = testBackend === 'tensorflow' ? anyTest : anyTest.skip;
@@ -190,7 +190,7 @@ test('products in bf16 round their factors and nothing else', () => {
 });
 
 // What the kernels for few rows compute, by TensorFlow's own.
-const few = testBackend === 'tensorflow' && fewRowsSupported() ? anyTest : anyTest.skip;
+const few = testBackend === 'tensorflow' && kernelsSupported() ? anyTest : anyTest.skip;
 
 /** Numbers that halves can hold. */
 const halves = (shape: number[], seed: number) => tf.tidy(() => tf.div(tf.round(tf.mul(random(shape, seed), 64)), 64));

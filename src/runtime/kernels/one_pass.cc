@@ -1,0 +1,306 @@
+// Functions of each element or row, and their gradients, in one pass over memory: TensorFlow goes through its tensors once
+// for each addition and product in them.
+//
+//   Florence2Gelu                 x  ->  x · Φ(x)
+//   Florence2GeluGrad             x, dy  ->  dx
+//   Florence2LayerNorm            x [..., C], weight [C], bias [C]  ->  [..., C]
+//   Florence2LayerNormGrad        x, weight, dy  ->  dx
+//   Florence2LayerNormWeightGrad  x, dy  ->  dweight [C]
+//   Florence2SoftmaxGrad          y, dy  ->  dx, along the last axis
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "kernels.h"
+#include "team.h"
+#include "tensorflow.h"
+#include "vectors.h"
+
+namespace florence2 {
+namespace {
+
+// ---- functions of vectors ----
+
+typedef int32_t Integers __attribute__((vector_size(4 * W)));
+
+inline Vector same(float value) { return value - Vector{}; }
+
+// exp(x) for x ≤ 0, as 2^n · exp(r) with |r| ≤ ln 2 / 2. Below -87, where floats end, that of -87.
+inline Vector expOfNegative(const Vector& x) {
+  const Vector clamped = x < -87.0f ? same(-87.0f) : x;
+  const float shift = 12582912.0f;  // 1.5 · 2^23: a sum with it has no fraction
+  const Vector shifted = clamped * 1.44269504f + shift;
+  const Vector n = shifted - shift;
+  const Vector r = clamped - n * 0.693145752f - n * 1.42860677e-6f;  // ln 2 in two parts
+  Vector series = same(1.0f / 5040);
+  for (const float divisor : {720.0f, 120.0f, 24.0f, 6.0f, 2.0f, 1.0f, 1.0f}) series = series * r + 1.0f / divisor;
+  const Integers exponent = (Integers)shifted << 23;
+  const Integers bits = (Integers)series + exponent;
+  return (Vector)bits;
+}
+
+// The normal distribution at x: density φ and distribution function Φ.
+struct Normal {
+  Vector density, cumulative;
+};
+
+inline Normal normal(const Vector& x) {
+  const Vector size = x < 0.0f ? -x : x;
+  const Vector bell = expOfNegative(x * x * -0.5f);
+  // erfc(z) · exp(z²) as a polynomial of t = 1 / (1 + 0.39 z), fitted with an error of 1e-8. z = |x| / √2
+  const Vector t = 1.0f / (1.0f + size * (0.39f * 0.70710678f));
+  Vector tail = same(-0.227537288f);
+  for (const float next : {0.886665041f, -0.635401375f, 0.649560289f, 0.0913880557f, 0.235325277f}) tail = tail * t + next;
+  tail = tail * t * bell * 0.5f;
+  return {bell * 0.398942280f, x < 0.0f ? tail : 1.0f - tail};
+}
+
+// ---- elements ----
+
+// Calls body for each vector of `size` elements: body(at, count) reads and writes `count` elements from `at` on.
+template <class Body>
+void eachVector(int64_t size, const Body& body) {
+  team().run([&](int part, int parts) {
+    int64_t from, to;
+    share(size, part, parts, &from, &to);
+    for (int64_t at = from; at < to; at += W) body(at, std::min<int64_t>(W, to - at));
+  });
+}
+
+inline Vector loadSome(const float* from, int64_t count) {
+  if (count >= W) return load(from);
+  Vector v = {};
+  std::memcpy(&v, from, 4 * count);
+  return v;
+}
+
+inline void storeSome(float* to, const Vector& v, int64_t count) { std::memcpy(to, &v, 4 * std::min<int64_t>(W, count)); }
+
+void gelu(const float* x, float* y, int64_t size) {
+  eachVector(size, [=](int64_t at, int64_t count) {
+    const Vector v = loadSome(x + at, count);
+    storeSome(y + at, v * normal(v).cumulative, count);
+  });
+}
+
+void geluGrad(const float* x, const float* dy, float* dx, int64_t size) {
+  eachVector(size, [=](int64_t at, int64_t count) {
+    const Vector v = loadSome(x + at, count);
+    const auto [density, cumulative] = normal(v);
+    storeSome(dx + at, loadSome(dy + at, count) * (cumulative + v * density), count);
+  });
+}
+
+// ---- rows ----
+
+// Calls body(row) for rows [0, rows), by all threads. body is told which thread it is called by.
+template <class Body>
+void eachRow(int64_t rows, const Body& body) {
+  team().run([&](int part, int parts) {
+    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++) body(row, part);
+  });
+}
+
+// Σ f(i, count) over vectors of a row of C elements; f gives 0 beyond `count`.
+template <class Function>
+float sumOver(int64_t C, const Function& f) {
+  Vector total = {};
+  for (int64_t i = 0; i < C; i += W) total += f(i, C - i);
+  return sum(total);
+}
+
+// A vector of ones up to `count`, zeros beyond.
+inline Vector ones(int64_t count) {
+  Vector v = {};
+  for (int i = 0; i < W; i++) v[i] = i < count ? 1.0f : 0.0f;
+  return v;
+}
+
+// The mean of a row and the factor that brings its deviations to a variance of 1.
+struct Spread {
+  float mean, scale;
+};
+
+Spread spreadOf(const float* x, int64_t C, float epsilon) {
+  const float mean = sumOver(C, [=](int64_t i, int64_t count) { return loadSome(x + i, count); }) / C;
+  const float variance = sumOver(C, [=](int64_t i, int64_t count) {
+    Vector deviation = loadSome(x + i, count) - mean;
+    if (count < W) deviation *= ones(count);
+    return deviation * deviation;
+  }) / C;
+  return {mean, 1.0f / std::sqrt(variance + epsilon)};
+}
+
+void layerNorm(const float* x, const float* weight, const float* bias, float* y, int64_t rows, int64_t C, float epsilon) {
+  eachRow(rows, [=](int64_t row, int) {
+    const float* const from = x + row * C;
+    const auto [mean, scale] = spreadOf(from, C, epsilon);
+    for (int64_t i = 0; i < C; i += W) {
+      const int64_t count = C - i;
+      const Vector normal = (loadSome(from + i, count) - mean) * scale;
+      storeSome(y + row * C + i, normal * loadSome(weight + i, count) + loadSome(bias + i, count), count);
+    }
+  });
+}
+
+void layerNormGrad(const float* x, const float* weight, const float* dy, float* dx, int64_t rows, int64_t C,
+                   float epsilon) {
+  eachRow(rows, [=](int64_t row, int) {
+    const float *const from = x + row * C, *const above = dy + row * C;
+    const auto [mean, scale] = spreadOf(from, C, epsilon);
+    const auto weighted = [=](int64_t i, int64_t count) { return loadSome(above + i, count) * loadSome(weight + i, count); };
+    const auto normal = [=, mean = mean, scale = scale](int64_t i, int64_t count) {
+      return (loadSome(from + i, count) - mean) * scale;
+    };
+    const float common = sumOver(C, weighted) / C;
+    const float along = sumOver(C, [=](int64_t i, int64_t count) { return weighted(i, count) * normal(i, count); }) / C;
+    for (int64_t i = 0; i < C; i += W) {
+      const int64_t count = C - i;
+      storeSome(dx + row * C + i, (weighted(i, count) - common - normal(i, count) * along) * scale, count);
+    }
+  });
+}
+
+void layerNormWeightGrad(const float* x, const float* dy, float* dweight, int64_t rows, int64_t C, float epsilon) {
+  std::vector<std::vector<float>> sums(team().size(), std::vector<float>(C));
+  eachRow(rows, [=, &sums](int64_t row, int part) {
+    const float *const from = x + row * C, *const above = dy + row * C;
+    float* const total = sums[part].data();
+    const auto [mean, scale] = spreadOf(from, C, epsilon);
+    for (int64_t i = 0; i < C; i += W) {
+      const int64_t count = C - i;
+      const Vector normal = (loadSome(from + i, count) - mean) * scale;
+      storeSome(total + i, loadSome(total + i, count) + loadSome(above + i, count) * normal, count);
+    }
+  });
+  for (int64_t i = 0; i < C; i++) {
+    dweight[i] = 0;
+    for (const auto& each : sums) dweight[i] += each[i];
+  }
+}
+
+void softmaxGrad(const float* y, const float* dy, float* dx, int64_t rows, int64_t C) {
+  eachRow(rows, [=](int64_t row, int) {
+    const float *const from = y + row * C, *const above = dy + row * C;
+    const float common = sumOver(C, [=](int64_t i, int64_t count) { return loadSome(from + i, count) * loadSome(above + i, count); });
+    for (int64_t i = 0; i < C; i += W) {
+      const int64_t count = C - i;
+      storeSome(dx + row * C + i, loadSome(from + i, count) * (loadSome(above + i, count) - common), count);
+    }
+  });
+}
+
+// ---- TensorFlow ----
+
+// Inputs and output of a kernel. The output has the shape of input 0 unless it is told otherwise.
+class Call {
+ public:
+  Call(TF_OpKernelContext* context, int count) : context_(context), status_(TF_NewStatus()) {
+    for (int i = 0; i < count; i++) inputs_.push_back(input(context, i, status_.get()));
+  }
+
+  const float* operator[](int i) const { return floats(inputs_[i]); }
+  int64_t size(int i) const { return TF_TensorElementCount(inputs_[i].get()); }
+  int64_t channels() const { return TF_NumDims(inputs_[0].get()) > 0 ? TF_Dim(inputs_[0].get(), TF_NumDims(inputs_[0].get()) - 1) : 1; }
+  int64_t rows() const { return channels() > 0 ? size(0) / channels() : 0; }
+
+  // Whether these inputs have as many elements as is said; else the call has failed.
+  bool fits(int i, int64_t elements) const {
+    if (size(i) == elements) return true;
+    fail(context_, status_.get(), "The inputs do not fit each other.");
+    return false;
+  }
+
+  // nullptr when there is no memory: the call has failed.
+  float* result() { return result(shapeOf(inputs_[0])); }
+  float* result(const std::vector<int64_t>& shape) {
+    result_ = output(context_, shape, status_.get());
+    if (TF_GetCode(status_.get()) == TF_OK) return static_cast<float*>(TF_TensorData(result_.get()));
+    TF_OpKernelContext_Failure(context_, status_.get());
+    return nullptr;
+  }
+
+ private:
+  TF_OpKernelContext* const context_;
+  const Status status_;
+  std::vector<Tensor> inputs_;
+  Tensor result_;
+};
+
+void computeGelu(void*, TF_OpKernelContext* context) {
+  Call call(context, 1);
+  if (float* const y = call.result()) gelu(call[0], y, call.size(0));
+}
+
+void computeGeluGrad(void*, TF_OpKernelContext* context) {
+  Call call(context, 2);
+  if (!call.fits(1, call.size(0))) return;
+  if (float* const dx = call.result()) geluGrad(call[0], call[1], dx, call.size(0));
+}
+
+struct Epsilon {
+  float value = 0;
+};
+
+void* createEpsilon(TF_OpKernelConstruction* construction) {
+  const Status status(TF_NewStatus());
+  auto* const epsilon = new Epsilon;
+  TF_OpKernelConstruction_GetAttrFloat(construction, "epsilon", &epsilon->value, status.get());
+  return epsilon;
+}
+
+void computeLayerNorm(void* kernel, TF_OpKernelContext* context) {
+  Call call(context, 3);
+  const int64_t C = call.channels();
+  if (!call.fits(1, C) || !call.fits(2, C)) return;
+  const float epsilon = static_cast<Epsilon*>(kernel)->value;
+  if (float* const y = call.result()) layerNorm(call[0], call[1], call[2], y, call.rows(), C, epsilon);
+}
+
+void computeLayerNormGrad(void* kernel, TF_OpKernelContext* context) {
+  Call call(context, 3);
+  const int64_t C = call.channels();
+  if (!call.fits(1, C) || !call.fits(2, call.size(0))) return;
+  const float epsilon = static_cast<Epsilon*>(kernel)->value;
+  if (float* const dx = call.result()) layerNormGrad(call[0], call[1], call[2], dx, call.rows(), C, epsilon);
+}
+
+void computeLayerNormWeightGrad(void* kernel, TF_OpKernelContext* context) {
+  Call call(context, 2);
+  const int64_t C = call.channels();
+  if (!call.fits(1, call.size(0))) return;
+  const float epsilon = static_cast<Epsilon*>(kernel)->value;
+  if (float* const dweight = call.result({C})) layerNormWeightGrad(call[0], call[1], dweight, call.rows(), C, epsilon);
+}
+
+void computeSoftmaxGrad(void*, TF_OpKernelContext* context) {
+  Call call(context, 2);
+  if (!call.fits(1, call.size(0))) return;
+  if (float* const dx = call.result()) softmaxGrad(call[0], call[1], dx, call.rows(), call.channels());
+}
+
+void nothing(void*) {}
+void* createNothing(TF_OpKernelConstruction*) { return nullptr; }
+
+}  // namespace
+
+void registerOnePass(TF_Status* status) {
+  const auto kernel = [=](const char* name, std::vector<const char*> inputs, auto compute) {
+    define(name, inputs, {"result: float"}, {}, status);
+    registerKernel(name, &createNothing, compute, &nothing, status);
+  };
+  const auto kernelWithEpsilon = [=](const char* name, std::vector<const char*> inputs, auto compute) {
+    define(name, inputs, {"result: float"}, {"epsilon: float"}, status);
+    registerKernel(name, &createEpsilon, compute, &destroy<Epsilon>, status);
+  };
+  kernel("Florence2Gelu", {"x: float"}, &computeGelu);
+  kernel("Florence2GeluGrad", {"x: float", "dy: float"}, &computeGeluGrad);
+  kernelWithEpsilon("Florence2LayerNorm", {"x: float", "weight: float", "bias: float"}, &computeLayerNorm);
+  kernelWithEpsilon("Florence2LayerNormGrad", {"x: float", "weight: float", "dy: float"}, &computeLayerNormGrad);
+  kernelWithEpsilon("Florence2LayerNormWeightGrad", {"x: float", "dy: float"}, &computeLayerNormWeightGrad);
+  kernel("Florence2SoftmaxGrad", {"y: float", "dy: float"}, &computeSoftmaxGrad);
+}
+
+}  // namespace florence2

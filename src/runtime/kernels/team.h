@@ -1,0 +1,90 @@
+// Threads for the kernels of one process.
+
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "vectors.h"
+
+namespace florence2 {
+
+// Threads that share one piece of work. They wait awake for a moment, since in a decode step the next piece comes soon.
+class Team {
+ public:
+  explicit Team(int size) : size_(size) {
+    for (int i = 1; i < size; i++) std::thread([this, i] { help(i); }).detach();
+  }
+
+  int size() const { return size_; }
+
+  // Calls work(part, parts) for every part, and returns when all are done. One piece of work after the other.
+  void run(const std::function<void(int, int)>& work) {
+    const std::lock_guard<std::mutex> turn(turn_);
+    work_ = &work;
+    running_.store(size_ - 1, std::memory_order_relaxed);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      round_.fetch_add(1, std::memory_order_release);
+    }
+    if (asleep_.load()) wake_.notify_all();
+    work(0, size_);
+    while (running_.load(std::memory_order_acquire) > 0) pause();
+  }
+
+ private:
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
+  void help(int part) {
+    uint64_t seen = 0;
+    for (;;) {
+      for (int spins = 0; round_.load(std::memory_order_acquire) == seen && spins < 5000; spins++) pause();
+      if (round_.load(std::memory_order_acquire) == seen) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        asleep_++;
+        wake_.wait(lock, [&] { return round_.load(std::memory_order_acquire) != seen; });
+        asleep_--;
+      }
+      seen++;
+      (*work_)(part, size_);
+      running_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  const int size_;
+  std::mutex turn_, mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint64_t> round_{0};
+  std::atomic<int> running_{0}, asleep_{0};
+  const std::function<void(int, int)>* work_ = nullptr;
+};
+
+inline Team& team() {
+  static Team* const one = [] {
+    const char* wanted = std::getenv("TF_NUM_INTRAOP_THREADS");
+    const int named = wanted ? std::atoi(wanted) : 0;
+    return new Team(std::max(1, named > 0 ? named : static_cast<int>(std::thread::hardware_concurrency())));
+  }();
+  return *one;
+}
+
+// The range of `size` items that a part takes, in whole vectors.
+inline void share(int64_t size, int part, int parts, int64_t* from, int64_t* to) {
+  const int64_t each = ((size + parts - 1) / parts + W - 1) / W * W;
+  *from = std::min(size, part * each);
+  *to = std::min(size, *from + each);
+}
+
+}  // namespace florence2

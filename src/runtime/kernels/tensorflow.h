@@ -1,0 +1,76 @@
+// What the kernels need of TensorFlow's C API.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "tensorflow/c/kernels.h"
+#include "tensorflow/c/ops.h"
+#include "tensorflow/c/tf_tensor.h"
+
+namespace florence2 {
+
+struct Deleter {
+  void operator()(TF_Tensor* tensor) const { TF_DeleteTensor(tensor); }
+  void operator()(TF_Status* status) const { TF_DeleteStatus(status); }
+};
+using Tensor = std::unique_ptr<TF_Tensor, Deleter>;
+using Status = std::unique_ptr<TF_Status, Deleter>;
+
+inline Tensor input(TF_OpKernelContext* context, int i, TF_Status* status) {
+  TF_Tensor* tensor = nullptr;
+  TF_GetInput(context, i, &tensor, status);
+  return Tensor(tensor);
+}
+
+inline Tensor output(TF_OpKernelContext* context, const std::vector<int64_t>& shape, TF_Status* status, int i = 0) {
+  int64_t size = 1;
+  for (const int64_t side : shape) size *= side;
+  return Tensor(TF_AllocateOutput(context, i, TF_FLOAT, shape.data(), shape.size(), 4 * size, status));
+}
+
+inline std::vector<int64_t> shapeOf(const Tensor& tensor) {
+  std::vector<int64_t> shape(TF_NumDims(tensor.get()));
+  for (size_t axis = 0; axis < shape.size(); axis++) shape[axis] = TF_Dim(tensor.get(), axis);
+  return shape;
+}
+
+inline const float* floats(const Tensor& tensor) { return static_cast<const float*>(TF_TensorData(tensor.get())); }
+inline int64_t side(const Tensor& tensor, int axis) { return TF_Dim(tensor.get(), axis); }
+
+inline void fail(TF_OpKernelContext* context, TF_Status* status, const char* message) {
+  TF_SetStatus(status, TF_INVALID_ARGUMENT, message);
+  TF_OpKernelContext_Failure(context, status);
+}
+
+template <class Kernel>
+void destroy(void* kernel) {
+  delete static_cast<Kernel*>(kernel);
+}
+
+inline void unknownShape(TF_ShapeInferenceContext* context, TF_Status* status) {
+  TF_ShapeInferenceContextSetUnknownShape(context, status);
+}
+
+// Neither `define` nor `registerKernel` does anything once the status is an error.
+
+inline void define(const char* name, std::vector<const char*> inputs, std::vector<const char*> outputs,
+                   std::vector<const char*> attributes, TF_Status* status) {
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_OpDefinitionBuilder* const builder = TF_NewOpDefinitionBuilder(name);
+  for (const char* attribute : attributes) TF_OpDefinitionBuilderAddAttr(builder, attribute);
+  for (const char* each : inputs) TF_OpDefinitionBuilderAddInput(builder, each);
+  for (const char* each : outputs) TF_OpDefinitionBuilderAddOutput(builder, each);
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, &unknownShape);
+  TF_RegisterOpDefinition(builder, status);
+}
+
+inline void registerKernel(const char* name, void* (*create)(TF_OpKernelConstruction*),
+                           void (*compute)(void*, TF_OpKernelContext*), void (*destroy)(void*), TF_Status* status) {
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, "CPU", create, compute, destroy), status);
+}
+
+}  // namespace florence2

@@ -1,0 +1,29 @@
+import type * as tf from '@tensorflow/tfjs';
+import { kernelName, type OnePassKernel } from '../nn/one_pass.ts';
+import type { NodeBackend } from './graph/record.ts';
+
+const kernels: OnePassKernel[] = [
+  'Gelu',
+  'GeluGrad',
+  'LayerNorm',
+  'LayerNormGrad',
+  'LayerNormWeightGrad',
+  'SoftmaxGrad',
+];
+
+/** Tells tfjs of the operations that kernels/one_pass.cc has registered with TensorFlow: by the same names and inputs. */
+export function registerOnePassKernels(tfjs: typeof tf): void {
+  for (const kernel of kernels) {
+    tfjs.registerKernel({
+      kernelName: kernelName(kernel),
+      backendName: 'tensorflow',
+      kernelFunc: ({ inputs, attrs, backend }) => {
+        const node = backend as NodeBackend;
+        const attributes = Object.entries(attrs ?? {}).map(([name, value]) => {
+          return { name, type: node.binding.TF_ATTR_FLOAT as number, value };
+        });
+        return node.executeSingleOutput(kernelName(kernel), attributes, Object.values(inputs) as tf.Tensor[]);
+      },
+    });
+  }
+}

@@ -1,0 +1,73 @@
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { download } from '../../src/internals/parity/capture.ts';
+import { difference } from '../../src/internals/parity/compare.ts';
+import { gelu, layerNorm, softmax } from '../../src/nn/ops.ts';
+import { vectorJacobian } from '../../src/training/backward.ts';
+import { withoutLeaks } from '../backend.ts';
+import * as naive from './naive.ts';
+
+/** Sizes of rows that fill no vector of a kernel, one, and one and a bit. */
+const sizes = [1, 5, 16, 17, 50];
+const rows = 3;
+
+type Naive = (...inputs: Float64Array[]) => ArrayLike<number>;
+
+/** Σ dy · ∂y/∂x for every element of input `which`, by small steps to either side of the definition in doubles. */
+function bySmallSteps(y: Naive, inputs: Float32Array[], which: number, dy: Float32Array): number[] {
+  const step = 1e-5;
+  const exact = inputs.map(input => Float64Array.from(input));
+  const sum = (): number => Array.from(y(...exact)).reduce((sum, value, i) => sum + value * dy[i], 0);
+  return Array.from(exact[which], (value, i) => {
+    const [above, below] = [value + step, value - step].map(moved => {
+      exact[which][i] = moved;
+      return sum();
+    });
+    exact[which][i] = value;
+    return (above - below) / (2 * step);
+  });
+}
+
+const functions: {
+  name: string;
+  inputs: (C: number) => number[][];
+  y: (xs: tf.Tensor[]) => tf.Tensor;
+  exact: Naive;
+}[] = [
+  { name: 'gelu', inputs: C => [[rows, C]], y: ([x]) => gelu(x), exact: x => Array.from(x, naive.gelu) },
+  {
+    name: 'softmax',
+    inputs: C => [[rows, C]],
+    y: ([x]) => softmax(x),
+    exact: x => naive.softmax(x, x.length / rows),
+  },
+  {
+    name: 'layerNorm',
+    inputs: C => [[rows, C], [C], [C]],
+    y: ([x, weight, bias]) => layerNorm(x, weight as tf.Tensor1D, bias as tf.Tensor1D, 1e-5),
+    exact: naive.layerNorm,
+  },
+];
+
+for (const { name, inputs, y, exact } of functions) {
+  for (const C of sizes) {
+    if (name === 'layerNorm' && C === 1) continue; // of one value epsilon decides all
+    test(`the gradients of ${name} over rows of ${C}`, () =>
+      withoutLeaks(async () => {
+        const shapes = inputs(C);
+        const values = shapes.map((shape, i) => naive.numbers(tf.util.sizeFromShape(shape), 7 + i, 2));
+        const above = naive.numbers(rows * C, 3);
+        const xs = shapes.map((shape, i) => tf.tensor(values[i], shape));
+        const dy = tf.tensor(above, [rows, C]);
+        const gradients = vectorJacobian(() => y(xs), xs, dy) as tf.Tensor[];
+        for (const [i, gradient] of gradients.entries()) {
+          const { maxAbs } = difference((await download(gradient)).values, bySmallSteps(exact, values, i, above));
+          assert.ok(maxAbs < 5e-6, `the gradient of input ${i} differs by ${maxAbs}`);
+        }
+        tf.dispose([...xs, dy]);
+      }));
+  }
+}
+
+test.run();

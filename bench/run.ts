@@ -72,7 +72,7 @@ async function benchVisionAndEncoder(model: Florence2, batch: number): Promise<v
   const image = { data: new Uint8Array(width * height * 3).map((_, i) => (31 * i) % 251), width, height };
   const vision = async () => {
     const features = await model.encodeImages(Array.from({ length: batch }, () => image));
-    await tf.tidy(() => tf.addN(features.map(({ tensor }) => tf.sum(tensor)))).data();
+    await tf.tidy(() => tf.sum(tf.concat(features.map(({ tensor }) => tensor)))).data();
     return features;
   };
   record(

@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { withGradient } from './gradient.ts';
 
-/** The functions of ops.ts that a backend may have kernels for, which go through memory once: see runtime/one_pass.ts. */
-export type OnePassKernel = 'Gelu' | 'GeluGrad' | 'LayerNorm' | 'LayerNormGrad' | 'LayerNormWeightGrad' | 'SoftmaxGrad';
+/** What some backends have kernels for that go through memory once: functions of ops.ts and their gradients. */
+export const onePassKernels = ['Gelu', 'GeluGrad', 'LayerNorm', 'LayerNormGrad', 'SoftmaxGrad'] as const;
+
+export type OnePassKernel = (typeof onePassKernels)[number];
 
 /** Whether the active backend has these kernels. */
 export const hasOnePass = (): boolean => tf.getKernel(kernelName('Gelu'), tf.getBackend()) !== undefined;
@@ -28,6 +30,7 @@ export function gelu<T extends tf.Tensor>(x: T): T {
 
 /** As `layerNorm` of ops.ts. */
 export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: tf.Tensor1D, epsilon: number): T {
+  const leading = x.shape.slice(0, -1).map((_, axis) => axis);
   return withGradient(
     { x, weight, bias },
     save => {
@@ -36,8 +39,11 @@ export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: 
     },
     (dy, [x, weight]) => ({
       x: () => run('LayerNormGrad', { x, weight, dy }, { epsilon }),
-      weight: () => run('LayerNormWeightGrad', { x, dy }, { epsilon }),
-      bias: () => tf.sum(tf.reshape(dy, [-1, bias.size]), 0),
+      weight: () => {
+        const normal = run('LayerNorm', { x, weight: tf.onesLike(weight), bias: tf.zerosLike(weight) }, { epsilon });
+        return tf.sum(tf.mul(dy, normal), leading);
+      },
+      bias: () => tf.sum(dy, leading),
     }),
   );
 }

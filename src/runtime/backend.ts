@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { isNode } from './platform.ts';
-import { limitFreeBuffers, type WithBuffers } from './webgpu_buffers.ts';
 
 /** The tfjs backends this package runs on, fastest first: the order in which `auto` tries them. */
 export const backendNames = ['tensorflow', 'webgpu', 'wasm', 'cpu'] as const;
@@ -58,7 +57,7 @@ async function start(name: BackendName, options: BackendOptions): Promise<string
   const description = await withoutWarnings(async () => {
     const description = await register(name, options);
     await activate(name);
-    if (name === 'webgpu') limitFreeBuffers((tf.backend() as unknown as WithBuffers).bufferManager);
+    if (name === 'webgpu') (await import('./webgpu_tuning.ts')).tuneWebgpu();
     return description;
   });
   await prove();

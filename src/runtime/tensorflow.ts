@@ -5,9 +5,9 @@ import util from 'node:util';
 import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import type { Messages } from './graph/saved_model.ts';
-import { registerOnePassKernels } from './one_pass.ts';
 import { instructionSet } from './setup/instruction_sets.ts';
 import { bindingPath, findBuilds, kernelsPath, stderrPath, tfjsNodeVersion } from './setup/layout.ts';
+import { registerOnePassKernels } from './tensorflow_one_pass.ts';
 
 type Tfjs = typeof tf;
 

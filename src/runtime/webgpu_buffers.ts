@@ -14,12 +14,20 @@ export interface BufferManager {
   releaseBuffer(buffer: Buffer, reuse?: boolean): void;
 }
 
-/** The webgpu backend. */
+/** The part of tfjs's webgpu backend that has to do with buffers. */
 export interface WithBuffers {
-  bufferManager: BufferManager;
+  bufferManager: BufferManager & { acquireBuffer(size: number, usage: number): Buffer };
+  queue: { writeBuffer(buffer: Buffer, offset: number, values: ArrayBufferView): void };
+  tensorMap: { get(dataId: object): TensorData | undefined };
+  uploadToGPU(dataId: object): void;
 }
 
-const limited = new WeakSet<BufferManager>();
+interface TensorData {
+  dtype: string;
+  /** What has not been uploaded yet. */
+  values: ArrayLike<number> | null;
+  resource?: Buffer | null;
+}
 
 /**
  * Lets freed buffers go. tfjs keeps each for the next tensor of exactly its size, so where sizes vary, as with answers of
@@ -27,8 +35,6 @@ const limited = new WeakSet<BufferManager>();
  * together are at most twice what has ever been in use at once.
  */
 export function limitFreeBuffers(manager: BufferManager): void {
-  if (limited.has(manager)) return;
-  limited.add(manager);
   const release = manager.releaseBuffer.bind(manager);
   let mostUsed = 0;
   manager.releaseBuffer = (buffer, reuse) => {
@@ -46,4 +52,28 @@ function destroyOne(manager: BufferManager, free: Buffer[]): void {
   buffer.destroy();
   manager.numFreeBuffers--;
   manager.numBytesAllocated -= buffer.size;
+}
+
+/** GPUBufferUsage.STORAGE, COPY_SRC and COPY_DST, as tfjs has them for tensors. */
+const TENSOR = 0x80 | 0x4 | 0x8;
+
+/** Bytes up to which numbers are copied into the queue. Above that mapping is no slower. */
+const SMALL = 2 ** 16;
+
+/**
+ * Uploads small tensors by way of the queue. tfjs maps a new buffer for each, which takes more than a millisecond, and
+ * every number in an operation is such a tensor. A buffer is free only after what has used it was submitted, so what is
+ * written at once does not come too early.
+ */
+export function uploadThroughQueue(backend: WithBuffers): void {
+  const upload = backend.uploadToGPU.bind(backend);
+  backend.uploadToGPU = dataId => {
+    const data = backend.tensorMap.get(dataId)!;
+    const bytes = 4 * (data.values?.length ?? 0);
+    if (data.resource || bytes === 0 || bytes > SMALL) return upload(dataId);
+    const values = data.dtype === 'float32' ? Float32Array.from(data.values!) : Int32Array.from(data.values!);
+    data.resource = backend.bufferManager.acquireBuffer(bytes, TENSOR);
+    data.values = null;
+    backend.queue.writeBuffer(data.resource, 0, values);
+  };
 }

@@ -235,10 +235,10 @@ void computeQueries(void* kernel, TF_OpKernelContext* context) {
 }  // namespace
 
 void registerFewRows(TF_Status* status) {
-  define("Florence2FewRowsMatMul", {"x: float", "weight: T", "bias: float"}, {"y: float"},
+  define("Florence2FewRowsMatMul", {"x: float", "weight: T", "bias: float"}, "y: float",
          {"T: {float, half}", "transposed: bool = false", "gelu: bool = false"}, status);
   registerKernel("Florence2FewRowsMatMul", &createMatMul, &computeMatMul, &destroy<MatMul>, status);
-  define("Florence2FewQueries", {"query: float", "key: float", "value: float", "mask: float"}, {"z: float"},
+  define("Florence2FewQueries", {"query: float", "key: float", "value: float", "mask: float"}, "z: float",
          {"scale: float"}, status);
   registerKernel("Florence2FewQueries", &createQueries, &computeQueries, &destroy<Queries>, status);
 }

@@ -1,12 +1,11 @@
 // Functions of each element or row, and their gradients, in one pass over memory: TensorFlow goes through its tensors once
 // for each addition and product in them.
 //
-//   Florence2Gelu                 x  ->  x · Φ(x)
-//   Florence2GeluGrad             x, dy  ->  dx
-//   Florence2LayerNorm            x [..., C], weight [C], bias [C]  ->  [..., C]
-//   Florence2LayerNormGrad        x, weight, dy  ->  dx
-//   Florence2LayerNormWeightGrad  x, dy  ->  dweight [C]
-//   Florence2SoftmaxGrad          y, dy  ->  dx, along the last axis
+//   Florence2Gelu           x  ->  x · Φ(x)
+//   Florence2GeluGrad       x, dy  ->  dx
+//   Florence2LayerNorm      x [..., C], weight [C], bias [C]  ->  [..., C]
+//   Florence2LayerNormGrad  x, weight, dy  ->  dx
+//   Florence2SoftmaxGrad    y, dy  ->  dx, along the last axis
 
 #include <algorithm>
 #include <cmath>
@@ -95,11 +94,11 @@ void geluGrad(const float* x, const float* dy, float* dx, int64_t size) {
 
 // ---- rows ----
 
-// Calls body(row) for rows [0, rows), by all threads. body is told which thread it is called by.
+// Calls body(row) for rows [0, rows).
 template <class Body>
 void eachRow(int64_t rows, const Body& body) {
   team().run([&](int part, int parts) {
-    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++) body(row, part);
+    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++) body(row);
   });
 }
 
@@ -134,7 +133,7 @@ Spread spreadOf(const float* x, int64_t C, float epsilon) {
 }
 
 void layerNorm(const float* x, const float* weight, const float* bias, float* y, int64_t rows, int64_t C, float epsilon) {
-  eachRow(rows, [=](int64_t row, int) {
+  eachRow(rows, [=](int64_t row) {
     const float* const from = x + row * C;
     const auto [mean, scale] = spreadOf(from, C, epsilon);
     for (int64_t i = 0; i < C; i += W) {
@@ -147,7 +146,7 @@ void layerNorm(const float* x, const float* weight, const float* bias, float* y,
 
 void layerNormGrad(const float* x, const float* weight, const float* dy, float* dx, int64_t rows, int64_t C,
                    float epsilon) {
-  eachRow(rows, [=](int64_t row, int) {
+  eachRow(rows, [=](int64_t row) {
     const float *const from = x + row * C, *const above = dy + row * C;
     const auto [mean, scale] = spreadOf(from, C, epsilon);
     const auto weighted = [=](int64_t i, int64_t count) { return loadSome(above + i, count) * loadSome(weight + i, count); };
@@ -163,26 +162,8 @@ void layerNormGrad(const float* x, const float* weight, const float* dy, float* 
   });
 }
 
-void layerNormWeightGrad(const float* x, const float* dy, float* dweight, int64_t rows, int64_t C, float epsilon) {
-  std::vector<std::vector<float>> sums(team().size(), std::vector<float>(C));
-  eachRow(rows, [=, &sums](int64_t row, int part) {
-    const float *const from = x + row * C, *const above = dy + row * C;
-    float* const total = sums[part].data();
-    const auto [mean, scale] = spreadOf(from, C, epsilon);
-    for (int64_t i = 0; i < C; i += W) {
-      const int64_t count = C - i;
-      const Vector normal = (loadSome(from + i, count) - mean) * scale;
-      storeSome(total + i, loadSome(total + i, count) + loadSome(above + i, count) * normal, count);
-    }
-  });
-  for (int64_t i = 0; i < C; i++) {
-    dweight[i] = 0;
-    for (const auto& each : sums) dweight[i] += each[i];
-  }
-}
-
 void softmaxGrad(const float* y, const float* dy, float* dx, int64_t rows, int64_t C) {
-  eachRow(rows, [=](int64_t row, int) {
+  eachRow(rows, [=](int64_t row) {
     const float *const from = y + row * C, *const above = dy + row * C;
     const float common = sumOver(C, [=](int64_t i, int64_t count) { return loadSome(from + i, count) * loadSome(above + i, count); });
     for (int64_t i = 0; i < C; i += W) {
@@ -194,7 +175,7 @@ void softmaxGrad(const float* y, const float* dy, float* dx, int64_t rows, int64
 
 // ---- TensorFlow ----
 
-// Inputs and output of a kernel. The output has the shape of input 0 unless it is told otherwise.
+// Inputs and output of a kernel. The output has the shape of input 0.
 class Call {
  public:
   Call(TF_OpKernelContext* context, int count) : context_(context), status_(TF_NewStatus()) {
@@ -214,9 +195,8 @@ class Call {
   }
 
   // nullptr when there is no memory: the call has failed.
-  float* result() { return result(shapeOf(inputs_[0])); }
-  float* result(const std::vector<int64_t>& shape) {
-    result_ = output(context_, shape, status_.get());
+  float* result() {
+    result_ = output(context_, shapeOf(inputs_[0]), status_.get());
     if (TF_GetCode(status_.get()) == TF_OK) return static_cast<float*>(TF_TensorData(result_.get()));
     TF_OpKernelContext_Failure(context_, status_.get());
     return nullptr;
@@ -267,14 +247,6 @@ void computeLayerNormGrad(void* kernel, TF_OpKernelContext* context) {
   if (float* const dx = call.result()) layerNormGrad(call[0], call[1], call[2], dx, call.rows(), C, epsilon);
 }
 
-void computeLayerNormWeightGrad(void* kernel, TF_OpKernelContext* context) {
-  Call call(context, 2);
-  const int64_t C = call.channels();
-  if (!call.fits(1, call.size(0))) return;
-  const float epsilon = static_cast<Epsilon*>(kernel)->value;
-  if (float* const dweight = call.result({C})) layerNormWeightGrad(call[0], call[1], dweight, call.rows(), C, epsilon);
-}
-
 void computeSoftmaxGrad(void*, TF_OpKernelContext* context) {
   Call call(context, 2);
   if (!call.fits(1, call.size(0))) return;
@@ -288,18 +260,17 @@ void* createNothing(TF_OpKernelConstruction*) { return nullptr; }
 
 void registerOnePass(TF_Status* status) {
   const auto kernel = [=](const char* name, std::vector<const char*> inputs, auto compute) {
-    define(name, inputs, {"result: float"}, {}, status);
+    define(name, inputs, "result: float", {}, status);
     registerKernel(name, &createNothing, compute, &nothing, status);
   };
   const auto kernelWithEpsilon = [=](const char* name, std::vector<const char*> inputs, auto compute) {
-    define(name, inputs, {"result: float"}, {"epsilon: float"}, status);
+    define(name, inputs, "result: float", {"epsilon: float"}, status);
     registerKernel(name, &createEpsilon, compute, &destroy<Epsilon>, status);
   };
   kernel("Florence2Gelu", {"x: float"}, &computeGelu);
   kernel("Florence2GeluGrad", {"x: float", "dy: float"}, &computeGeluGrad);
   kernelWithEpsilon("Florence2LayerNorm", {"x: float", "weight: float", "bias: float"}, &computeLayerNorm);
   kernelWithEpsilon("Florence2LayerNormGrad", {"x: float", "weight: float", "dy: float"}, &computeLayerNormGrad);
-  kernelWithEpsilon("Florence2LayerNormWeightGrad", {"x: float", "dy: float"}, &computeLayerNormWeightGrad);
   kernel("Florence2SoftmaxGrad", {"y: float", "dy: float"}, &computeSoftmaxGrad);
 }
 

@@ -1,19 +1,10 @@
 import type * as tf from '@tensorflow/tfjs';
-import { kernelName, type OnePassKernel } from '../nn/one_pass.ts';
+import { kernelName, onePassKernels } from '../nn/one_pass.ts';
 import type { NodeBackend } from './graph/record.ts';
-
-const kernels: OnePassKernel[] = [
-  'Gelu',
-  'GeluGrad',
-  'LayerNorm',
-  'LayerNormGrad',
-  'LayerNormWeightGrad',
-  'SoftmaxGrad',
-];
 
 /** Tells tfjs of the operations that kernels/one_pass.cc has registered with TensorFlow: by the same names and inputs. */
 export function registerOnePassKernels(tfjs: typeof tf): void {
-  for (const kernel of kernels) {
+  for (const kernel of onePassKernels) {
     tfjs.registerKernel({
       kernelName: kernelName(kernel),
       backendName: 'tensorflow',

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
+import { hasKernel, topOfRows } from '../nn/one_pass.ts';
 import type { DecodingSession } from './decoding.ts';
 import type { GenerationSettings } from './options.ts';
 import { forcedToken } from './processors.ts';
@@ -44,14 +45,9 @@ export async function topCandidates(
   banned: readonly (readonly number[])[],
   k: number,
 ): Promise<Candidate[][]> {
-  const [rows, vocabSize] = logits.shape;
+  const [, vocabSize] = logits.shape;
   const width = Math.min(vocabSize, k + Math.max(...banned.map(tokens => tokens.length)));
-  const packed = tf.tidy(() => {
-    const { values, indices } = tf.topk(logits, width); // [rows, width] each
-    const highest = values.slice([0, 0], [rows, 1]); // [rows, 1]
-    const mass = sumOfRows(tf.exp(tf.sub(logits, highest))); // [rows, 1], of at least 1
-    return tf.concat([values, indices.cast('float32'), mass], 1); // one download; ids below 2^24 are exact in float32
-  });
+  const packed = hasKernel('TopOfRows') ? topOfRows(logits, width) : topByParts(logits, width); // one download
   logits.dispose();
   let numbers: Float32Array;
   try {
@@ -74,6 +70,16 @@ export async function topCandidates(
       if (logProb > -Infinity && !forbidden.includes(token)) candidates.push({ token, logProb });
     }
     return candidates;
+  });
+}
+
+/** As `topOfRows`. */
+function topByParts(logits: tf.Tensor2D, width: number): tf.Tensor2D {
+  return tf.tidy(() => {
+    const { values, indices } = tf.topk(logits, width); // [rows, width] each
+    const highest = values.slice([0, 0], [-1, 1]); // [rows, 1]
+    const mass = sumOfRows(tf.exp(tf.sub(logits, highest))); // [rows, 1], of at least 1
+    return tf.concat([values, indices.cast('float32'), mass], 1); // ids below 2^24 are exact in float32
   });
 }
 

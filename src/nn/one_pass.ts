@@ -1,13 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
 import { withGradient } from './gradient.ts';
 
-/** What some backends have kernels for that go through memory once: functions of ops.ts and their gradients. */
-export const onePassKernels = ['Gelu', 'GeluGrad', 'LayerNorm', 'LayerNormGrad', 'SoftmaxGrad'] as const;
+/** What some backends have kernels for that go through memory once: functions of ops.ts with their gradients, and more. */
+export const onePassKernels = ['Gelu', 'GeluGrad', 'LayerNorm', 'LayerNormGrad', 'SoftmaxGrad', 'TopOfRows'] as const;
 
 export type OnePassKernel = (typeof onePassKernels)[number];
 
-/** Whether the active backend has these kernels. */
-export const hasOnePass = (): boolean => tf.getKernel(kernelName('Gelu'), tf.getBackend()) !== undefined;
+/** Whether the active backend has a kernel. */
+export const hasKernel = (kernel: OnePassKernel): boolean =>
+  tf.getKernel(kernelName(kernel), tf.getBackend()) !== undefined;
 
 /** The name under which tfjs knows a kernel. */
 export const kernelName = (kernel: OnePassKernel): string => `Florence2${kernel}`;
@@ -60,3 +61,12 @@ export function softmax<T extends tf.Tensor>(x: T): T {
     (dy, [y]) => ({ x: () => run('SoftmaxGrad', { y, dy }) }),
   );
 }
+
+/**
+ * What is needed of logits: of each row the k highest, the first of equals first, where they are, and the sum of
+ * exp(x - highest).
+ *
+ * @param x [rows, n]
+ * @returns [rows, k + k + 1]
+ */
+export const topOfRows = (x: tf.Tensor2D, k: number): tf.Tensor2D => run('TopOfRows', { x }, { k });

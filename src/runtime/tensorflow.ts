@@ -17,6 +17,12 @@ interface Binding {
   isUsingGpuDevice(): boolean;
 }
 
+/** What our own addon gives, beside the operations that it registers: see kernels/program.cc. */
+interface OwnKernels {
+  addProgram(code: Int32Array, values: Int32Array): number;
+  removeProgram(number: number): void;
+}
+
 /** Where the JavaScript of @tensorflow/tfjs-node and its compiled binding lie. */
 interface Location {
   require: NodeJS.Require;
@@ -51,17 +57,20 @@ export function registerTensorflow(): string {
     const name = `@tensorflow/tfjs-node${gpu ? '-gpu' : ''}`;
     tfjs.registerBackend('tensorflow', () => new NodeJSKernelBackend(binding, name));
   }
-  running = { location, gpu, kernels: !gpu && loadKernels(tfjs, location) };
+  running = { location, gpu, kernels: gpu ? undefined : loadKernels(tfjs, location) };
   return `TensorFlow ${binding.TF_Version} (${gpu ? 'GPU' : 'CPU'})`;
 }
 
-let running: { location: Location; gpu: boolean; kernels: boolean } | undefined;
+let running: { location: Location; gpu: boolean; kernels?: OwnKernels } | undefined;
 
 /** On a GPU a graph's inputs, the weights among them, would be copied to its memory at each run. */
 export const graphsSupported = (): boolean => running !== undefined && !running.gpu;
 
 /** Whether our own kernels are there: in the build that `florence2 setup tensorflow` keeps. */
-export const kernelsSupported = (): boolean => running?.kernels ?? false;
+export const kernelsSupported = (): boolean => running?.kernels !== undefined;
+
+/** What our addon gives; only where `kernelsSupported`. */
+export const ownKernels = (): OwnKernels => running!.kernels!;
 
 /** The classes of TensorFlow's protocol buffers, of which a graph is written. */
 export function protocolBuffers(): Messages {
@@ -124,11 +133,11 @@ function loadBinding({ require, binding, stderr }: Location): Binding {
   }
 }
 
-function loadKernels(tfjs: Tfjs, { require, kernels }: Location): boolean {
-  if (kernels === undefined || !existsSync(kernels)) return false;
-  require(kernels);
+function loadKernels(tfjs: Tfjs, { require, kernels }: Location): OwnKernels | undefined {
+  if (kernels === undefined || !existsSync(kernels)) return undefined;
+  const addon = require(kernels) as OwnKernels;
   registerOnePassKernels(tfjs);
-  return true;
+  return addon;
 }
 
 /** tfjs-node 4.22 calls helpers that Node 22 warns of and Node 23 removed (tensorflow/tfjs#8425, never released). */

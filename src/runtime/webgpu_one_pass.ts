@@ -40,7 +40,7 @@ const normal = `
 `;
 
 /** What each kernel computes: of the element at i, or of a row of C elements, c being the place in it. */
-const shaders: Record<OnePassKernel, Pick<Program, 'variableNames'> & { element?: string; row?: string }> = {
+const shaders: Partial<Record<OnePassKernel, Pick<Program, 'variableNames'> & { element?: string; row?: string }>> = {
   Gelu: { variableNames: ['x'], element: 'x[i] * cumulative(x[i])' },
   GeluGrad: { variableNames: ['x', 'dy'], element: 'dy[i] * (cumulative(x[i]) + x[i] * density(x[i]))' },
   LayerNorm: {
@@ -94,7 +94,7 @@ function overRow(value: string): string {
       }`;
 }
 
-/** Registers the kernels of nn/one_pass.ts for the webgpu backend. */
+/** Registers those kernels of nn/one_pass.ts that are here for the webgpu backend. */
 export function registerOnePassKernels(): void {
   for (const [kernel, { variableNames, element, row }] of Object.entries(shaders)) {
     const name = kernelName(kernel as OnePassKernel);

@@ -3,14 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../../errors.ts';
-import { protocolBuffers } from '../tensorflow.ts';
+import { ownKernels, protocolBuffers } from '../tensorflow.ts';
 import { inBf16 } from './bf16.ts';
 import { fewRows, withHalfWeights } from './few_rows.ts';
 import { fusions, sharedConstants } from './fuse.ts';
 import type { HalfWeights } from './half_weights.ts';
 import { type GraphNode, inOrder, type Output, specOf, type TensorSpec } from './nodes.ts';
 import { operation, rewrite } from './patterns.ts';
-import { type NodeBackend, placeholder, record } from './record.ts';
+import { asProgram, type Program } from './program.ts';
+import { type NodeBackend, placeholder, record, type TensorMetadata } from './record.ts';
 import { savedModel, TAG } from './saved_model.ts';
 import { unify } from './unify.ts';
 
@@ -27,6 +28,13 @@ export interface GraphOptions {
   bf16?: boolean;
 }
 
+/** What TensorFlow has of a graph. */
+interface Runner {
+  /** The binding's numbers of the tensors that it reads -> what it computes. */
+  run(ids: readonly number[]): TensorMetadata[];
+  dispose(): void;
+}
+
 /**
  * A function of tensors as one TensorFlow graph, like torch.compile: what tfjs would call one by one, TensorFlow fuses
  * and schedules. Weights are not copied: they share their memory with the tensors that the function was recorded with.
@@ -36,12 +44,10 @@ export class Graph {
   private readonly backend = tf.backend() as unknown as NodeBackend;
 
   private constructor(
-    private readonly id: number,
+    private readonly runner: Runner,
     private readonly weights: readonly tf.Tensor[],
     /** The binding's numbers of weights that are halves. */
     private readonly halves: readonly number[],
-    private readonly feeds: string,
-    private readonly fetches: string,
   ) {}
 
   /**
@@ -63,30 +69,64 @@ export class Graph {
     let outputs = rewrite(recorded, halfWeights ? [...fewRows, ...fusions] : fusions);
     if (halfWeights) outputs = rewrite(outputs, [withHalfWeights(halver(captured, halfWeights, halves))]);
     if (bf16) outputs = rewrite(outputs, [inBf16]);
-    outputs = rewrite(outputs, [sharedConstants()]).map(computed);
 
-    const names = new Map([...inOrder(outputs), ...inputs].map((node, i) => [node, `n${i}`]));
-    const read = [...captured].filter(([, node]) => names.has(node));
-    const name = (node: GraphNode, index = 0) => `${names.get(node)}:${index}`;
+    const needed = new Set(inOrder(outputs));
+    const read = [...captured].filter(([, node]) => needed.has(node));
+    const reads = [...inputs, ...read.map(([, node]) => node), ...halves.keys()];
+    const program = halfWeights && asProgram(outputs);
+    const runner = program ? runProgram(program, reads) : runSavedModel(outputs, reads);
     return new Graph(
-      load(savedModel(protocolBuffers(), names)),
+      runner,
       read.map(([tensor]) => tensor),
       [...halves.values()],
-      [...inputs, ...read.map(([, node]) => node), ...halves.keys()].map(node => name(node)).join(),
-      outputs.map(({ node, index }) => name(node, index)).join(),
     );
   }
 
   /** Computes the function. The caller disposes the result. */
   run(...inputs: tf.Tensor[]): tf.Tensor[] {
     const ids = [...this.backend.getInputTensorIds([...inputs, ...this.weights]), ...this.halves];
-    const outputs = this.backend.binding.runSavedModel(this.id, ids, this.feeds, this.fetches);
-    return outputs.map(output => this.backend.createOutputTensor(output));
+    return this.runner.run(ids).map(output => this.backend.createOutputTensor(output));
   }
 
   dispose(): void {
-    this.backend.binding.deleteSavedModel(this.id);
+    this.runner.dispose();
   }
+}
+
+/** Runs a graph as TensorFlow does. `reads` are the placeholders that it is given values of. */
+function runSavedModel(outputs: readonly Output[], reads: readonly GraphNode[]): Runner {
+  const { binding } = tf.backend() as unknown as NodeBackend;
+  const results = rewrite(outputs, [sharedConstants()]).map(computed);
+  const names = new Map([...inOrder(results), ...reads].map((node, i) => [node, `n${i}`]));
+  const id = load(savedModel(protocolBuffers(), names));
+  const feeds = reads.map(node => `${names.get(node)}:0`).join();
+  const fetches = results.map(({ node, index }) => `${names.get(node)}:${index}`).join();
+  return {
+    run: ids => binding.runSavedModel(id, [...ids], feeds, fetches),
+    dispose: () => binding.deleteSavedModel(id),
+  };
+}
+
+/** Runs a graph as one operation of ours. */
+function runProgram({ inputs, counts, code, values }: Program, reads: readonly GraphNode[]): Runner {
+  const { binding } = tf.backend() as unknown as NodeBackend;
+  const kernels = ownKernels();
+  const program = kernels.addProgram(code, values);
+  const places = inputs.map(node => reads.indexOf(node));
+  const settings = { n_floats: counts[0], n_halves: counts[1], n_integers: counts[2], count: values.length, program };
+  const attributes = Object.entries(settings).map(([name, value]) => {
+    return { name, type: binding.TF_ATTR_INT as number, value };
+  });
+  return {
+    run: ids =>
+      binding.executeOp(
+        'Florence2Program',
+        attributes,
+        places.map(place => ids[place]),
+        values.length,
+      ),
+    dispose: () => kernels.removeProgram(program),
+  };
 }
 
 /** TensorFlow does not give back what it is given. */

@@ -126,9 +126,9 @@ void multiplyTransposed(const float* x, const T* weight, float* y, int64_t M, in
 }
 
 template <class T>
-void multiply(bool transposed, const float* x, const void* weight, float* y, int64_t M, int64_t K, int64_t N) {
-  const T* const w = static_cast<const T*>(weight);
-  transposed ? multiplyTransposed(x, w, y, M, K, N) : multiply(x, w, y, M, K, N);
+void multiply(const Weight& weight, const float* x, float* y, int64_t M, int64_t K, int64_t N) {
+  const T* const w = static_cast<const T*>(weight.values);
+  weight.transposed ? multiplyTransposed(x, w, y, M, K, N) : multiply(x, w, y, M, K, N);
 }
 
 // y [M, N] + bias [N] or none, and GELU of that.
@@ -140,6 +140,49 @@ void finish(float* y, const float* bias, bool gelu, int64_t M, int64_t N) {
       if (gelu) value *= 0.5f * (1.0f + std::erf(value * 0.70710678118654752f));
     }
 }
+
+}  // namespace
+
+void fewRowsMatMul(const float* x, const Weight& weight, const float* bias, bool gelu, float* y, int64_t M, int64_t K,
+                   int64_t N) {
+  weight.half ? multiply<Half>(weight, x, y, M, K, N) : multiply<float>(weight, x, y, M, K, N);
+  finish(y, bias, gelu, M, N);
+}
+
+void fewQueries(const float* query, const float* key, const float* value, const float* mask, float scale, float* z,
+                const Heads& size) {
+  const auto [B, H, T, S, d] = size;
+  team().run([&, B = B, H = H, T = T, S = S, d = d](int part, int parts) {
+    std::vector<float> scores(T * S);
+    for (int64_t head = part; head < B * H; head += parts) {
+      const float* const q = query + head * T * d;
+      const float* const k = key + head * S * d;
+      const float* const v = value + head * S * d;
+      const float* const hidden = mask ? mask + head / H * S : nullptr;
+      for (int64_t s = 0; s < S; s++)
+        for (int64_t t = 0; t < T; t++)
+          scores[t * S + s] = scale * dot(q + t * d, k + s * d, d) + (hidden ? hidden[s] : 0.0f);
+      for (int64_t t = 0; t < T; t++) {
+        float* const row = scores.data() + t * S;
+        const float highest = *std::max_element(row, row + S);
+        float total = 0;
+        for (int64_t s = 0; s < S; s++) total += row[s] = std::exp(row[s] - highest);
+        for (int64_t s = 0; s < S; s++) row[s] /= total;
+      }
+      float* const to = z + head * T * d;
+      std::memset(to, 0, 4 * T * d);
+      for (int64_t s = 0; s < S; s++)
+        for (int64_t t = 0; t < T; t++) {
+          const float weight = scores[t * S + s];
+          int64_t i = 0;
+          for (; i + W <= d; i += W) store(to + t * d + i, load(to + t * d + i) + weight * load(v + s * d + i));
+          for (; i < d; i++) to[t * d + i] += weight * v[s * d + i];
+        }
+    }
+  });
+}
+
+namespace {
 
 struct MatMul {
   bool transposed = false, gelu = false;
@@ -167,12 +210,8 @@ void computeMatMul(void* kernel, TF_OpKernelContext* context) {
   const Tensor y = output(context, {M, N}, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return TF_OpKernelContext_Failure(context, status.get());
   float* const out = static_cast<float*>(TF_TensorData(y.get()));
-  const void* const w = TF_TensorData(weight.get());
-  if (TF_TensorType(weight.get()) == TF_HALF)
-    multiply<Half>(transposed, floats(x), w, out, M, K, N);
-  else
-    multiply<float>(transposed, floats(x), w, out, M, K, N);
-  finish(out, biased ? floats(bias) : nullptr, gelu, M, N);
+  const Weight w{TF_TensorData(weight.get()), TF_TensorType(weight.get()) == TF_HALF, transposed};
+  fewRowsMatMul(floats(x), w, biased ? floats(bias) : nullptr, gelu, out, M, K, N);
 }
 
 struct Queries {
@@ -202,34 +241,7 @@ void computeQueries(void* kernel, TF_OpKernelContext* context) {
   const Tensor z = output(context, {B, H, T, d}, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return TF_OpKernelContext_Failure(context, status.get());
   float* const out = static_cast<float*>(TF_TensorData(z.get()));
-  team().run([&](int part, int parts) {
-    std::vector<float> scores(T * S);
-    for (int64_t head = part; head < B * H; head += parts) {
-      const float* const q = floats(query) + head * T * d;
-      const float* const k = floats(key) + head * S * d;
-      const float* const v = floats(value) + head * S * d;
-      const float* const hidden = masked ? floats(mask) + head / H * S : nullptr;
-      for (int64_t s = 0; s < S; s++)
-        for (int64_t t = 0; t < T; t++)
-          scores[t * S + s] = scale * dot(q + t * d, k + s * d, d) + (hidden ? hidden[s] : 0.0f);
-      for (int64_t t = 0; t < T; t++) {
-        float* const row = scores.data() + t * S;
-        const float highest = *std::max_element(row, row + S);
-        float total = 0;
-        for (int64_t s = 0; s < S; s++) total += row[s] = std::exp(row[s] - highest);
-        for (int64_t s = 0; s < S; s++) row[s] /= total;
-      }
-      float* const to = out + head * T * d;
-      std::memset(to, 0, 4 * T * d);
-      for (int64_t s = 0; s < S; s++)
-        for (int64_t t = 0; t < T; t++) {
-          const float weight = scores[t * S + s];
-          int64_t i = 0;
-          for (; i + W <= d; i += W) store(to + t * d + i, load(to + t * d + i) + weight * load(v + s * d + i));
-          for (; i < d; i++) to[t * d + i] += weight * v[s * d + i];
-        }
-    }
-  });
+  fewQueries(floats(query), floats(key), floats(value), masked ? floats(mask) : nullptr, scale, out, {B, H, T, S, d});
 }
 
 }  // namespace

@@ -6,10 +6,13 @@
 //   Florence2LayerNorm      x [..., C], weight [C], bias [C]  ->  [..., C]
 //   Florence2LayerNormGrad  x, weight, dy  ->  dx
 //   Florence2SoftmaxGrad    y, dy  ->  dx, along the last axis
+//   Florence2TopOfRows      x [rows, C]  ->  [rows, 2 k + 1]: of each row its k highest values, the first highest first, where
+//                           they are, and Σ exp(x - highest)
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "kernels.h"
@@ -132,6 +135,8 @@ Spread spreadOf(const float* x, int64_t C, float epsilon) {
   return {mean, 1.0f / std::sqrt(variance + epsilon)};
 }
 
+}  // namespace
+
 void layerNorm(const float* x, const float* weight, const float* bias, float* y, int64_t rows, int64_t C, float epsilon) {
   eachRow(rows, [=](int64_t row) {
     const float* const from = x + row * C;
@@ -143,6 +148,8 @@ void layerNorm(const float* x, const float* weight, const float* bias, float* y,
     }
   });
 }
+
+namespace {
 
 void layerNormGrad(const float* x, const float* weight, const float* dy, float* dx, int64_t rows, int64_t C,
                    float epsilon) {
@@ -173,9 +180,34 @@ void softmaxGrad(const float* y, const float* dy, float* dx, int64_t rows, int64
   });
 }
 
+// The places of equal values are in order.
+void topOfRows(const float* x, float* y, int64_t rows, int64_t C, int64_t k) {
+  eachRow(rows, [=](int64_t row) {
+    const float* const from = x + row * C;
+    float *const highest = y + row * (2 * k + 1), *const places = highest + k;
+    std::fill(highest, highest + k, -std::numeric_limits<float>::infinity());
+    std::fill(places, places + k, 0.0f);
+    for (int64_t i = 0; i < C; i++) {
+      if (!(from[i] > highest[k - 1])) continue;
+      int64_t at = k - 1;
+      for (; at > 0 && from[i] > highest[at - 1]; at--) {
+        highest[at] = highest[at - 1];
+        places[at] = places[at - 1];
+      }
+      highest[at] = from[i];
+      places[at] = i;
+    }
+    const float peak = highest[0];
+    highest[2 * k] = sumOver(C, [=](int64_t i, int64_t count) {
+      const Vector power = expOfNegative(loadSome(from + i, count) - peak);
+      return count < W ? power * ones(count) : power;
+    });
+  });
+}
+
 // ---- TensorFlow ----
 
-// Inputs and output of a kernel. The output has the shape of input 0.
+// Inputs and output of a kernel. The output has the shape of input 0 unless it is told otherwise.
 class Call {
  public:
   Call(TF_OpKernelContext* context, int count) : context_(context), status_(TF_NewStatus()) {
@@ -195,8 +227,9 @@ class Call {
   }
 
   // nullptr when there is no memory: the call has failed.
-  float* result() {
-    result_ = output(context_, shapeOf(inputs_[0]), status_.get());
+  float* result() { return result(shapeOf(inputs_[0])); }
+  float* result(const std::vector<int64_t>& shape) {
+    result_ = output(context_, shape, status_.get());
     if (TF_GetCode(status_.get()) == TF_OK) return static_cast<float*>(TF_TensorData(result_.get()));
     TF_OpKernelContext_Failure(context_, status_.get());
     return nullptr;
@@ -253,6 +286,23 @@ void computeSoftmaxGrad(void*, TF_OpKernelContext* context) {
   if (float* const dx = call.result()) softmaxGrad(call[0], call[1], dx, call.rows(), call.channels());
 }
 
+struct Count {
+  int64_t value = 1;
+};
+
+void* createCount(TF_OpKernelConstruction* construction) {
+  const Status status(TF_NewStatus());
+  auto* const count = new Count;
+  TF_OpKernelConstruction_GetAttrInt64(construction, "k", &count->value, status.get());
+  return count;
+}
+
+void computeTopOfRows(void* kernel, TF_OpKernelContext* context) {
+  Call call(context, 1);
+  const int64_t k = static_cast<Count*>(kernel)->value;
+  if (float* const y = call.result({call.rows(), 2 * k + 1})) topOfRows(call[0], y, call.rows(), call.channels(), k);
+}
+
 void nothing(void*) {}
 void* createNothing(TF_OpKernelConstruction*) { return nullptr; }
 
@@ -272,6 +322,8 @@ void registerOnePass(TF_Status* status) {
   kernelWithEpsilon("Florence2LayerNorm", {"x: float", "weight: float", "bias: float"}, &computeLayerNorm);
   kernelWithEpsilon("Florence2LayerNormGrad", {"x: float", "weight: float", "dy: float"}, &computeLayerNormGrad);
   kernel("Florence2SoftmaxGrad", {"y: float", "dy: float"}, &computeSoftmaxGrad);
+  define("Florence2TopOfRows", {"x: float"}, "result: float", {"k: int >= 1"}, status);
+  registerKernel("Florence2TopOfRows", &createCount, &computeTopOfRows, &destroy<Count>, status);
 }
 
 }  // namespace florence2

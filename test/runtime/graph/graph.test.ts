@@ -282,4 +282,55 @@ few('attention of few queries, with a mask and without', () => {
   }
 });
 
+// Such graphs are one operation of ours, unless they have something that it knows no instruction for.
+for (const [what, end] of [
+  ['all of it as one operation', (x: tf.Tensor) => x],
+  ['with an operation that ours does not know', (x: tf.Tensor) => tf.exp(x)],
+] as const) {
+  few(`a step of embeddings, norm, a growing cache and heads: ${what}`, async () => {
+    await withoutLeaks(async () => {
+      const [table, place, scale, shift, w] = [
+        random([50, 24], 1),
+        random([1, 24], 2),
+        random([24], 3) as tf.Tensor1D,
+        random([24], 4) as tf.Tensor1D,
+        random([24, 24], 5) as tf.Tensor2D,
+      ];
+      const fn: GraphFunction = (ids, past) =>
+        tf.tidy(() => {
+          const [rows] = ids.shape;
+          const embeds = tf.add(tf.gather(table, ids as tf.Tensor2D), place) as tf.Tensor3D; // [rows, 1, 24]
+          const normal = layerNorm(embeds, scale, shift, 1e-3);
+          const product = tf.reshape(tf.matMul(tf.reshape(normal, [-1, 24]), w), [rows, 1, 24]);
+          const heads = tf.transpose(tf.reshape(tf.add(embeds, product), [rows, 1, 4, 6]), [0, 2, 1, 3]); // [rows, 4, 1, 6]
+          const present = tf.concat([past as tf.Tensor4D, heads as tf.Tensor4D], 2); // [rows, 4, T + 1, 6]
+          const turned = tf.reshape(tf.transpose(present, [0, 2, 1, 3]), [-1, 24]); // [rows · (T + 1), 24]
+          return [present, end(turned), tf.reshape(past, [-1, 6])];
+        });
+      const example = (size: number): TensorSpec[] => [
+        { shape: [size, 1], dtype: 'int32' },
+        floats(size, 4, size + 3, 6),
+      ];
+      const { graph, dispose } = compileFew(fn, example, [table, place, scale, shift, w]);
+      for (const [rows, T] of [
+        [1, 0],
+        [3, 7],
+        [8, 1],
+      ]) {
+        // biome-ignore format: one line
+        const ids = tf.tensor2d(Array.from({ length: rows }, (_, i) => (7 * i) % 50), [rows, 1], 'int32');
+        const past = random([rows, 4, T, 6], 9);
+        assertSame(graph, fn, [ids, past], 1e-5, `${rows} rows after ${T}`);
+        tf.dispose([ids, past]);
+      }
+      const beyond = tf.tensor2d([50], [1, 1], 'int32');
+      const past = random([1, 4, 1, 6], 9);
+      assert.throws(() => graph.run(beyond, past), /beyond the table|not in \[0, 50\)/);
+      tf.dispose([beyond, past]);
+      dispose();
+      tf.dispose([table, place, scale, shift, w]);
+    });
+  });
+}
+
 anyTest.run();

@@ -45,12 +45,13 @@ inline float widen(Half half) {
     std::memcpy(&value, &bits, sizeof value);
     return value;
   }
-  // A float's exponent reaches 112 further down; the product puts it right, for subnormals too.
-  const uint32_t bits = rest << 13, scale = 0x77800000u;
-  float value, factor;
-  std::memcpy(&value, &bits, sizeof value);
-  std::memcpy(&factor, &scale, sizeof factor);
-  value *= factor;
+  float value;
+  if (rest < 0x400u) {
+    value = static_cast<float>(rest) * 5.96046448e-8f;  // subnormal, in steps of 2^-24
+  } else {
+    const uint32_t bits = (rest << 13) + (112u << 23);  // a float's exponent counts from 112 further down
+    std::memcpy(&value, &bits, sizeof value);
+  }
   return sign ? -value : value;
 #endif
 }

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "team.h"
 #include "tensorflow.h"
 
 namespace florence2 {
@@ -193,13 +194,15 @@ class Run {
     const int64_t first = a.shape[axis] * inner, second = b.shape[axis] * inner;
     std::vector<int64_t> shape = a.shape;
     shape[axis] += b.shape[axis];
-    float* to = make(std::move(shape));
-    if (!to) return;
-    for (int64_t i = 0; i < outer; i++) {
-      std::memcpy(to, a.floats() + i * first, 4 * first);
-      std::memcpy(to + first, b.floats() + i * second, 4 * second);
-      to += first + second;
-    }
+    float* const y = make(std::move(shape));
+    if (!y) return;
+    team().run([&](int part, int parts) {  // by heads, as their queries: they are still near then
+      for (int64_t i = part; i < outer; i += parts) {
+        float* const to = y + i * (first + second);
+        std::memcpy(to, a.floats() + i * first, 4 * first);
+        std::memcpy(to + first, b.floats() + i * second, 4 * second);
+      }
+    });
   }
 
   void gather() {

@@ -1,6 +1,6 @@
 /**
- * What graphs, kernels for few rows and weights as halves each bring to a decode step of the base shape, with 60 tokens
- * behind it and 587 positions to look at, on the tensorflow backend:
+ * What our kernels and weights as halves each bring to a decode step of the base shape, of the first 60 tokens and with
+ * 587 positions to look at, on the tensorflow backend; and what a step takes further on in a long answer:
  *
  *     npx tsx bench/decode_step.ts
  *
@@ -17,14 +17,18 @@ import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 import { Figures, median, writeReport } from './report.ts';
 
 const STEPS = 60;
+/** Tokens of a long answer, how often it is given, and where its steps are looked at. */
+const LONG = 520;
+const TIMES = 9;
+const PLACES = [10, 100, 200, 300, 400, 500];
 const figures = new Figures();
 
-/** Median milliseconds of the steps of `rows` rows over one image and prompt. */
-function timeSteps(executor: Executor, rows: number, dModel: number): number {
+/** Milliseconds of each of `count` steps of `rows` rows over one image and prompt. */
+function timeSteps(executor: Executor, count: number, rows: number, dModel: number): number[] {
   const states = tf.randomNormal([1, 587, dModel], 0, 1, 'float32', 3) as tf.Tensor3D;
   const caches = executor.newCaches(states, noHooks);
   const times: number[] = [];
-  for (let step = 0; step < STEPS; step++) {
+  for (let step = 0; step < count; step++) {
     const tokens = tf.fill([rows, 1], 100 + step, 'int32') as tf.Tensor2D;
     const start = performance.now();
     const logits = executor.decodeStep(tokens, { states, mask: null }, caches, noHooks);
@@ -33,7 +37,7 @@ function timeSteps(executor: Executor, rows: number, dModel: number): number {
   }
   for (const cache of caches) cache.dispose();
   states.dispose();
-  return median(times);
+  return times;
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
@@ -41,12 +45,17 @@ try {
   for (const dtype of ['F32', 'F16'] as const) {
     await writeRandomCheckpoint(join(folder, dtype), { shape: 'base', seed: 1, dtype });
     const { model } = await Florence2.load(join(folder, dtype), { backend: 'tensorflow' });
-    const ways = { 'operation by operation': new EagerExecutor(model), 'as a graph': model.executor };
+    const ways = { 'operation by operation': new EagerExecutor(model), 'as one operation': model.executor };
     for (const [way, executor] of Object.entries(ways)) {
       for (const rows of [1, 3]) {
-        const time = timeSteps(executor, rows, model.config.text.dModel);
-        figures.record(`${dtype} weights, ${way}, ${rows} rows: ms a step`, time);
+        const times = timeSteps(executor, STEPS, rows, model.config.text.dModel);
+        figures.record(`${dtype} weights, ${way}, ${rows} rows: ms a step`, median(times));
       }
+    }
+    const answers = Array.from({ length: TIMES }, () => timeSteps(model.executor, LONG, 1, model.config.text.dModel));
+    for (const place of PLACES) {
+      const near = answers.map(times => median(times.slice(place - 5, place + 5)));
+      figures.record(`${dtype} weights, 1 row, token ${place}: ms`, median(near));
     }
     model.dispose();
   }

@@ -2,7 +2,15 @@ import * as tf from '@tensorflow/tfjs';
 import { withGradient } from './gradient.ts';
 
 /** What some backends have kernels for that go through memory once: functions of ops.ts with their gradients, and more. */
-export const onePassKernels = ['Gelu', 'GeluGrad', 'LayerNorm', 'LayerNormGrad', 'SoftmaxGrad', 'TopOfRows'] as const;
+export const onePassKernels = [
+  'Gelu',
+  'GeluGrad',
+  'LayerNorm',
+  'LayerNormGrad',
+  'SoftmaxGrad',
+  'TopOfRows',
+  'WidenHalves',
+] as const;
 
 export type OnePassKernel = (typeof onePassKernels)[number];
 
@@ -70,3 +78,16 @@ export function softmax<T extends tf.Tensor>(x: T): T {
  * @returns [rows, k + k + 1]
  */
 export const topOfRows = (x: tf.Tensor2D, k: number): tf.Tensor2D => run('TopOfRows', { x }, { k });
+
+/**
+ * Halves as floats.
+ *
+ * @param halves the bits of [rows, columns]; an even number of them
+ * @param transposed whether the result is [columns, rows]
+ */
+export function widenHalves(halves: Uint16Array, rows: number, columns: number, transposed: boolean): tf.Tensor2D {
+  return tf.tidy(() => {
+    const pairs = tf.tensor1d(new Int32Array(halves.buffer, halves.byteOffset, halves.length / 2), 'int32');
+    return run('WidenHalves', { pairs }, { rows, columns, transposed });
+  });
+}

@@ -2,7 +2,13 @@ import type * as tf from '@tensorflow/tfjs';
 import { kernelName, onePassKernels } from '../nn/one_pass.ts';
 import type { NodeBackend } from './graph/record.ts';
 
-const attributeTypes: Record<string, string> = { epsilon: 'TF_ATTR_FLOAT', k: 'TF_ATTR_INT' };
+const attributeTypes: Record<string, string> = {
+  epsilon: 'TF_ATTR_FLOAT',
+  k: 'TF_ATTR_INT',
+  rows: 'TF_ATTR_INT',
+  columns: 'TF_ATTR_INT',
+  transposed: 'TF_ATTR_BOOL',
+};
 
 /** Tells tfjs of the operations that kernels/one_pass.cc has registered with TensorFlow: by the same names and inputs. */
 export function registerOnePassKernels(tfjs: typeof tf): void {

@@ -1,5 +1,5 @@
 import { Florence2Error } from '../errors.ts';
-import { dtypeBytes } from './dtypes.ts';
+import { asBytes, dtypeBytes } from './dtypes.ts';
 import { canonicalName, headName, sharedName } from './names.ts';
 import { elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 
@@ -26,6 +26,16 @@ export class CanonicalCheckpoint {
     const values = into ? into.subarray(0, stored.length) : new Float32Array(stored.length);
     for (let o = 0; o < out; o++) for (let i = 0; i < inner; i++) values[o * inner + i] = stored[i * out + o];
     return values;
+  }
+
+  /** The bits of a tensor of halves in its canonical shape, put into `into`; null for one that is stored otherwise. */
+  async readHalves(name: string, into: Uint16Array): Promise<Uint16Array | null> {
+    const { fileName, shape, dtype, transposed } = requireTensor(this.tensors, name, this.file.path);
+    const place = dtype === 'F16' && !transposed ? this.file.locate(fileName) : undefined;
+    if (!place) return null;
+    const halves = into.subarray(0, elementCount(shape));
+    await place.source.read(asBytes(halves), place.position, `tensor ${fileName}`);
+    return halves;
   }
 
   close(): Promise<void> {

@@ -19,16 +19,44 @@ export async function loadParameters(
   checkTensors(parameters, checkpoint);
   const present = [...parameters.values()].filter(({ name }) => checkpoint.tensors.has(name));
   const total = present.reduce((bytes, parameter) => bytes + byteSize(parameter), 0);
-  // A parameter that is reordered on its way leaves the array it came in, so these share one; the others keep theirs.
-  const reordered = present.filter(({ layout }) => layout !== 'plain');
-  const buffer = new Float32Array(Math.max(0, ...reordered.map(({ shape }) => elementCount(shape))));
+  // The next parameter is read while this one is put in place: each of the two has a buffer.
+  const buffers = [new ReadBuffer(present), new ReadBuffer(present)];
+  const read = (i: number) => (i < present.length ? readValues(present[i], checkpoint, buffers[i % 2]) : undefined);
   let loaded = 0;
-  for (const parameter of present) {
-    const into = parameter.layout === 'plain' ? undefined : buffer;
-    parameter.load(await checkpoint.readFloat32(parameter.name, into));
+  let next = read(0);
+  for (const [i, parameter] of present.entries()) {
+    const values = await next!;
+    next = read(i + 1);
+    next?.catch(() => {}); // it is awaited in the next round, unless this one throws
+    if (values instanceof Uint16Array) parameter.loadHalves(values);
+    else parameter.load(values);
     loaded += byteSize(parameter);
     onProgress(loaded, total);
   }
+}
+
+/** Where values are on their way. */
+class ReadBuffer {
+  /** For parameters that are reordered: they leave the array in which they come, the others keep it. */
+  readonly floats: Float32Array;
+  readonly halves: Uint16Array;
+
+  constructor(parameters: readonly Parameter[]) {
+    const largest = (some: Parameter[]) => Math.max(0, ...some.map(({ shape }) => elementCount(shape)));
+    const halved = parameters.filter(({ takesHalves }) => takesHalves);
+    this.halves = new Uint16Array(largest(halved));
+    this.floats = new Float32Array(largest(parameters.filter(({ layout }) => layout !== 'plain')));
+  }
+}
+
+/** A parameter's values, or the bits of halves where it takes them and the checkpoint has them. */
+async function readValues(
+  parameter: Parameter,
+  checkpoint: CanonicalCheckpoint,
+  { floats, halves }: ReadBuffer,
+): Promise<Float32Array | Uint16Array> {
+  const bits = parameter.takesHalves ? await checkpoint.readHalves(parameter.name, halves) : null;
+  return bits ?? checkpoint.readFloat32(parameter.name, parameter.layout === 'plain' ? undefined : floats);
 }
 
 function checkTensors(parameters: ReadonlyMap<string, Parameter>, { tensors, file }: CanonicalCheckpoint): void {

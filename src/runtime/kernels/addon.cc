@@ -19,6 +19,7 @@ std::string registerKernels() {
   florence2::registerFewRows(status.get());
   florence2::registerOnePass(status.get());
   florence2::registerProgram(status.get());
+  florence2::registerWiden(status.get());
   return TF_GetCode(status.get()) == TF_OK ? "" : TF_Message(status.get());
 }
 

@@ -39,6 +39,10 @@ void registerOnePass(TF_Status* status);
 // y [rows, C] = x [rows, C] with mean 0 and variance 1, · weight [C] + bias [C]
 void layerNorm(const float* x, const float* weight, const float* bias, float* y, int64_t rows, int64_t C, float epsilon);
 
+// ---- widen.cc ----
+
+void registerWiden(TF_Status* status);
+
 // ---- program.cc ----
 
 void registerProgram(TF_Status* status);

@@ -208,7 +208,7 @@ class Setup {
   /** Our own kernels, for each instruction set. Where they do not compile, TensorFlow's do their work, slower. */
   private async compileKernels({ includes, libraries }: Addon, log: string): Promise<void> {
     const folder = new URL('../../../src/runtime/kernels/', import.meta.url);
-    const files = ['addon.cc', 'few_rows.cc', 'one_pass.cc', 'program.cc'];
+    const files = ['addon.cc', 'few_rows.cc', 'one_pass.cc', 'program.cc', 'widen.cc'];
     const sources = files.map(file => fileURLToPath(new URL(file, folder)));
     for (const [set, flags] of instructionSets()) {
       const output = kernelsPath(this.folder, set);

@@ -1,0 +1,84 @@
+/**
+ * The vision tower on wasm in a browser: a naive port of the reference (wasm/naive_davit.ts), ours, and ours on threads.
+ *
+ *     npx tsx bench/wasm.ts [--shape base|tiny] [--runs N]
+ *
+ * Needs Chromium. Each way has a page of its own; the three take turns, and what counts is the ratio of their times in
+ * each turn. Writes bench/results/wasm-SHAPE.json.
+ */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { build } from 'esbuild';
+import { exitOnError } from '../src/cli/exit.ts';
+import { Florence2Error } from '../src/errors.ts';
+import { BrowserPage, chromium } from '../test/inspect/chromium.ts';
+import { median, rounded, spread, writeReport } from './report.ts';
+import type { Timed } from './wasm/page.ts';
+
+const { values } = parseArgs({
+  options: { shape: { type: 'string', default: 'base' }, runs: { type: 'string', default: '2' } },
+});
+const ways = { 'naive port': "'naive', false", ours: "'ours', false", 'ours, threads': "'ours', true" };
+
+async function main(): Promise<void> {
+  if (!chromium) throw new Florence2Error('Chromium is not installed.');
+  const address = await serve();
+  const turns: Record<string, number[]> = Object.fromEntries(Object.keys(ways).map(way => [way, []]));
+  const sums: number[] = [];
+  for (let turn = 0; turn < Number(values.runs); turn++) {
+    for (const [way, settings] of Object.entries(ways)) {
+      const { backend, times, sum } = await timeInPage(address, `time(${settings}, '${values.shape}', 1)`);
+      turns[way].push(times[0]);
+      sums.push(sum);
+      console.log(`${way.padEnd(16)} ${Math.round(times[0])} ms (${backend})`);
+    }
+  }
+  if (Math.max(...sums) / Math.min(...sums) > 1.0001) throw new Florence2Error(`The maps differ: ${sums.join()}.`);
+  const naive = turns['naive port'];
+  const measured = Object.entries(turns).map(([way, times]) => {
+    return { way, ms: rounded(median(times)), toNaive: spread(times.map((time, turn) => time / naive[turn])) };
+  });
+  for (const { way, ms, toNaive } of measured)
+    console.log(`${way.padEnd(16)} ${ms} ms, ${toNaive.median} of the naive`);
+  await writeReport(`wasm-${values.shape}`, { shape: values.shape, measured });
+  process.exit();
+}
+
+async function timeInPage(address: string, expression: string): Promise<Timed> {
+  const page = await BrowserPage.start();
+  try {
+    await page.send('Page.navigate', { url: address });
+    await page.until('globalThis.time');
+    return await page.evaluate<Timed>(expression);
+  } finally {
+    await page.close();
+  }
+}
+
+/** Serves the page and tfjs's wasm files, isolated from other origins, without which there are no threads. */
+async function serve(): Promise<string> {
+  const entry = fileURLToPath(new URL('wasm/page.ts', import.meta.url));
+  const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: 'esm', write: false });
+  const binaries = dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm'));
+  const server = createServer((request, response) => {
+    response.setHeader('cross-origin-opener-policy', 'same-origin');
+    response.setHeader('cross-origin-embedder-policy', 'require-corp');
+    if (request.url?.startsWith('/wasm/')) {
+      response.setHeader('content-type', 'application/wasm').end(readFileSync(join(binaries, basename(request.url))));
+    } else {
+      const script = outputFiles[0].text.replaceAll('</script', '<\\/script');
+      response.setHeader('content-type', 'text/html').end(`<!doctype html><script type="module">${script}</script>`);
+    }
+  });
+  await new Promise<void>(resolve => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  return `http://localhost:${(server.address() as AddressInfo).port}/`;
+}
+
+await exitOnError(main);

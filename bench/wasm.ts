@@ -1,7 +1,7 @@
 /**
  * The vision tower on wasm in a browser: a naive port of the reference (wasm/naive_davit.ts), ours, and ours on threads.
  *
- *     npx tsx bench/wasm.ts [--shape base|tiny] [--runs N]
+ *     npx tsx bench/wasm.ts [--shape base|tiny] [--side PIXELS] [--runs N]
  *
  * Needs Chromium. Each way has a page of its own; the three take turns, and what counts is the ratio of their times in
  * each turn. Writes bench/results/wasm-SHAPE.json.
@@ -13,7 +13,7 @@ import type { AddressInfo } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 import { exitOnError } from '../src/cli/exit.ts';
 import { Florence2Error } from '../src/errors.ts';
 import { BrowserPage, chromium } from '../test/inspect/chromium.ts';
@@ -21,7 +21,11 @@ import { median, rounded, spread, writeReport } from './report.ts';
 import type { Timed } from './wasm/page.ts';
 
 const { values } = parseArgs({
-  options: { shape: { type: 'string', default: 'base' }, runs: { type: 'string', default: '2' } },
+  options: {
+    shape: { type: 'string', default: 'base' },
+    side: { type: 'string', default: '384' },
+    runs: { type: 'string', default: '2' },
+  },
 });
 const ways = { 'naive port': "'naive', false", ours: "'ours', false", 'ours, threads': "'ours', true" };
 
@@ -32,7 +36,10 @@ async function main(): Promise<void> {
   const sums: number[] = [];
   for (let turn = 0; turn < Number(values.runs); turn++) {
     for (const [way, settings] of Object.entries(ways)) {
-      const { backend, times, sum } = await timeInPage(address, `time(${settings}, '${values.shape}', 1)`);
+      const { backend, times, sum } = await timeInPage(
+        address,
+        `time(${settings}, '${values.shape}', ${values.side}, 1)`,
+      );
       turns[way].push(times[0]);
       sums.push(sum);
       console.log(`${way.padEnd(16)} ${Math.round(times[0])} ms (${backend})`);
@@ -45,7 +52,7 @@ async function main(): Promise<void> {
   });
   for (const { way, ms, toNaive } of measured)
     console.log(`${way.padEnd(16)} ${ms} ms, ${toNaive.median} of the naive`);
-  await writeReport(`wasm-${values.shape}`, { shape: values.shape, measured });
+  await writeReport(`wasm-${values.shape}`, { shape: values.shape, side: Number(values.side), measured });
   process.exit();
 }
 
@@ -60,10 +67,19 @@ async function timeInPage(address: string, expression: string): Promise<Timed> {
   }
 }
 
+/** The tensorflow backend is part of the bundle but never runs in a browser. */
+const withoutNode: Plugin = {
+  name: 'without node',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: 'node' }));
+    onLoad({ filter: /.*/, namespace: 'node' }, () => ({ contents: 'module.exports = {};' }));
+  },
+};
+
 /** Serves the page and tfjs's wasm files, isolated from other origins, without which there are no threads. */
 async function serve(): Promise<string> {
   const entry = fileURLToPath(new URL('wasm/page.ts', import.meta.url));
-  const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: 'esm', write: false });
+  const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: 'esm', write: false, plugins: [withoutNode] }); // biome-ignore format: one line
   const binaries = dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm'));
   const server = createServer((request, response) => {
     response.setHeader('cross-origin-opener-policy', 'same-origin');

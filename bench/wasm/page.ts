@@ -14,12 +14,18 @@ export interface Timed {
   sum: number;
 }
 
-async function time(way: 'naive' | 'ours', threads: boolean, shape: ShapeName, runs: number): Promise<Timed> {
+async function time(
+  way: 'naive' | 'ours',
+  threads: boolean,
+  shape: ShapeName,
+  side: number,
+  runs: number,
+): Promise<Timed> {
+  await import('@tensorflow/tfjs-backend-wasm'); // brings the flag
   if (!threads) tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
   const backend = await registerWasm('/wasm/');
   const { vision, model } = randomModel(shape);
-  const { imageSize } = shapes[shape];
-  const pixels = tf.randomNormal([1, imageSize, imageSize, 3], 0, 1, 'float32', 1) as tf.Tensor4D;
+  const pixels = tf.randomNormal([1, side, side, 3], 0, 1, 'float32', 1) as tf.Tensor4D;
   const stored = new Map(vision.map(parameter => [parameter.name, parameter.inCheckpointOrder(parameter.value)]));
   const run = () => {
     if (way === 'ours') return model.visionTower.forward(pixels, noHooks);

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { hasKernel, topOfRows } from '../nn/one_pass.ts';
+import { hasKernel, topOfRows } from '../nn/kernels.ts';
 import type { DecodingSession } from './decoding.ts';
 import type { GenerationSettings } from './options.ts';
 import { forcedToken } from './processors.ts';

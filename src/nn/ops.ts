@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { withGradient } from './gradient.ts';
-import * as onePass from './one_pass.ts';
+import * as kernels from './kernels.ts';
 
 /** x [..., C] -> [N, C]. To reshape is an operation of its own, even to the same shape. */
 export function asRows(x: tf.Tensor): tf.Tensor2D {
@@ -26,7 +26,7 @@ export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | 
 
 /** Exact GELU, x · Φ(x). The tanh approximation is another function: it moves the logits by 3e-3. */
 export function gelu<T extends tf.Tensor>(x: T): T {
-  if (onePass.hasKernel('Gelu')) return onePass.gelu(x);
+  if (kernels.hasKernel('Gelu')) return kernels.gelu(x);
   return withGradient(
     { x },
     save => {
@@ -66,7 +66,7 @@ function steps(x: tf.Tensor, functions: ((x: tf.Tensor) => tf.Tensor)[]): tf.Ten
  * @param bias [C]
  */
 export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: tf.Tensor1D, epsilon: number): T {
-  if (onePass.hasKernel('LayerNorm')) return onePass.layerNorm(x, weight, bias, epsilon);
+  if (kernels.hasKernel('LayerNorm')) return kernels.layerNorm(x, weight, bias, epsilon);
   const leading = x.shape.slice(0, -1).map((_, axis) => axis);
   return withGradient(
     { x, weight, bias },
@@ -92,7 +92,7 @@ export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: 
 
 /** Softmax over the last axis. */
 export function softmax<T extends tf.Tensor>(x: T): T {
-  return onePass.hasKernel('SoftmaxGrad') ? onePass.softmax(x) : tf.softmax(x);
+  return kernels.hasKernel('SoftmaxGrad') ? kernels.softmax(x) : tf.softmax(x);
 }
 
 /** a · bᵀ over the last two axes. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { hasKernel, widenHalves } from './one_pass.ts';
+import { hasKernel, widenHalves } from './kernels.ts';
 
 /** How a checkpoint's tensor lies in memory here. The values are the checkpoint's, only their order differs. */
 export type Layout =

@@ -7,7 +7,7 @@ import { Florence2Error } from '../errors.ts';
 import type { Messages } from './graph/saved_model.ts';
 import { instructionSet } from './setup/instruction_sets.ts';
 import { bindingPath, findBuilds, kernelsPath, stderrPath, tfjsNodeVersion } from './setup/layout.ts';
-import { registerOnePassKernels } from './tensorflow_one_pass.ts';
+import { registerKernels } from './tensorflow_kernels.ts';
 
 type Tfjs = typeof tf;
 
@@ -136,7 +136,7 @@ function loadBinding({ require, binding, stderr }: Location): Binding {
 function loadKernels(tfjs: Tfjs, { require, kernels }: Location): OwnKernels | undefined {
   if (kernels === undefined || !existsSync(kernels)) return undefined;
   const addon = require(kernels) as OwnKernels;
-  registerOnePassKernels(tfjs);
+  registerKernels(tfjs);
   return addon;
 }
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { limitFreeBuffers, uploadThroughQueue, type WithBuffers } from './webgpu_buffers.ts';
-import { registerOnePassKernels } from './webgpu_one_pass.ts';
+import { registerKernels } from './webgpu_kernels.ts';
 
 const tuned = new WeakSet<object>();
 
@@ -9,7 +9,7 @@ export function tuneWebgpu(): void {
   const backend = tf.backend() as unknown as WithBuffers;
   if (tuned.has(backend)) return;
   tuned.add(backend);
-  registerOnePassKernels();
+  registerKernels();
   limitFreeBuffers(backend.bufferManager);
   uploadThroughQueue(backend);
 }

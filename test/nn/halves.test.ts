@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { hasKernel } from '../../src/nn/one_pass.ts';
+import { hasKernel } from '../../src/nn/kernels.ts';
 import { type Layout, Params } from '../../src/nn/params.ts';
 import { widenToFloat32 } from '../../src/weights/dtypes.ts';
 import { withoutLeaks } from '../backend.ts';

@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Florence2Error } from '../../errors.ts';
@@ -207,9 +207,8 @@ class Setup {
 
   /** Our own kernels, for each instruction set. Where they do not compile, TensorFlow's do their work, slower. */
   private async compileKernels({ includes, libraries }: Addon, log: string): Promise<void> {
-    const folder = new URL('../../../src/runtime/kernels/', import.meta.url);
-    const files = ['addon.cc', 'few_rows.cc', 'one_pass.cc', 'program.cc', 'widen.cc'];
-    const sources = files.map(file => fileURLToPath(new URL(file, folder)));
+    const folder = fileURLToPath(new URL('../../../src/runtime/kernels', import.meta.url));
+    const sources = (await readdir(folder)).filter(name => name.endsWith('.cc')).map(name => join(folder, name));
     for (const [set, flags] of instructionSets()) {
       const output = kernelsPath(this.folder, set);
       this.report('compile', basename(output))(0, 1);

@@ -1,8 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { withGradient } from './gradient.ts';
 
-/** What some backends have kernels for that go through memory once: functions of ops.ts with their gradients, and more. */
-export const onePassKernels = [
+/**
+ * What some backends have kernels of our own for: functions of ops.ts and their gradients in one pass over memory, and
+ * more. See runtime/tensorflow_kernels.ts and runtime/webgpu_kernels.ts.
+ */
+export const kernelNames = [
   'Gelu',
   'GeluGrad',
   'LayerNorm',
@@ -12,17 +15,17 @@ export const onePassKernels = [
   'WidenHalves',
 ] as const;
 
-export type OnePassKernel = (typeof onePassKernels)[number];
+export type Kernel = (typeof kernelNames)[number];
 
 /** Whether the active backend has a kernel. */
-export const hasKernel = (kernel: OnePassKernel): boolean =>
-  tf.getKernel(kernelName(kernel), tf.getBackend()) !== undefined;
+export const hasKernel = (kernel: Kernel): boolean =>
+  tf.getKernel(registeredName(kernel), tf.getBackend()) !== undefined;
 
 /** The name under which tfjs knows a kernel. */
-export const kernelName = (kernel: OnePassKernel): string => `Florence2${kernel}`;
+export const registeredName = (kernel: Kernel): string => `Florence2${kernel}`;
 
-function run<T extends tf.Tensor>(kernel: OnePassKernel, inputs: tf.NamedTensorMap, attributes: object = {}): T {
-  return tf.engine().runKernel(kernelName(kernel), inputs, attributes as tf.NamedAttrMap);
+function run<T extends tf.Tensor>(kernel: Kernel, inputs: tf.NamedTensorMap, attributes: object = {}): T {
+  return tf.engine().runKernel(registeredName(kernel), inputs, attributes as tf.NamedAttrMap);
 }
 
 /** As `gelu` of ops.ts. */

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import { kernelName, onePassKernels } from '../nn/one_pass.ts';
+import { kernelNames, registeredName } from '../nn/kernels.ts';
 import type { NodeBackend } from './graph/record.ts';
 
 const attributeTypes: Record<string, string> = {
@@ -10,18 +10,18 @@ const attributeTypes: Record<string, string> = {
   transposed: 'TF_ATTR_BOOL',
 };
 
-/** Tells tfjs of the operations that kernels/one_pass.cc has registered with TensorFlow: by the same names and inputs. */
-export function registerOnePassKernels(tfjs: typeof tf): void {
-  for (const kernel of onePassKernels) {
+/** Tells tfjs of the operations that our addon has registered with TensorFlow: by the same names and inputs. */
+export function registerKernels(tfjs: typeof tf): void {
+  for (const kernel of kernelNames) {
     tfjs.registerKernel({
-      kernelName: kernelName(kernel),
+      kernelName: registeredName(kernel),
       backendName: 'tensorflow',
       kernelFunc: ({ inputs, attrs, backend }) => {
         const node = backend as NodeBackend;
         const attributes = Object.entries(attrs ?? {}).map(([name, value]) => {
           return { name, type: node.binding[attributeTypes[name]] as number, value };
         });
-        return node.executeSingleOutput(kernelName(kernel), attributes, Object.values(inputs) as tf.Tensor[]);
+        return node.executeSingleOutput(registeredName(kernel), attributes, Object.values(inputs) as tf.Tensor[]);
       },
     });
   }

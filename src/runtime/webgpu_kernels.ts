@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { kernelName, type OnePassKernel } from '../nn/one_pass.ts';
+import { type Kernel, registeredName } from '../nn/kernels.ts';
 
 /** A shader as tfjs's webgpu backend takes it. */
 interface Program {
@@ -40,7 +40,7 @@ const normal = `
 `;
 
 /** What each kernel computes: of the element at i, or of a row of C elements, c being the place in it. */
-const shaders: Partial<Record<OnePassKernel, Pick<Program, 'variableNames'> & { element?: string; row?: string }>> = {
+const shaders: Partial<Record<Kernel, Pick<Program, 'variableNames'> & { element?: string; row?: string }>> = {
   Gelu: { variableNames: ['x'], element: 'x[i] * cumulative(x[i])' },
   GeluGrad: { variableNames: ['x', 'dy'], element: 'dy[i] * (cumulative(x[i]) + x[i] * density(x[i]))' },
   LayerNorm: {
@@ -94,10 +94,10 @@ function overRow(value: string): string {
       }`;
 }
 
-/** Registers those kernels of nn/one_pass.ts that are here for the webgpu backend. */
-export function registerOnePassKernels(): void {
+/** Registers those kernels of nn/kernels.ts that are here for the webgpu backend. */
+export function registerKernels(): void {
   for (const [kernel, { variableNames, element, row }] of Object.entries(shaders)) {
-    const name = kernelName(kernel as OnePassKernel);
+    const name = registeredName(kernel as Kernel);
     if (tf.getKernel(name, 'webgpu')) continue;
     tf.registerKernel({
       kernelName: name,

@@ -39,6 +39,13 @@ const normal = `
   }
 `;
 
+/** The mean of a row, and the factor that brings its deviations to a variance of 1. */
+const spread = `
+      ${sumOverRow('mean', 'x[i]')}
+      mean = mean / f32(C);
+      ${sumOverRow('variance', '(x[i] - mean) * (x[i] - mean)')}
+      let scale = inverseSqrt(variance / f32(C) + uniforms.epsilon);`;
+
 /** What each kernel computes: of the element at i, or of a row of C elements, c being the place in it. */
 const shaders: Partial<Record<Kernel, Pick<Program, 'variableNames'> & { element?: string; row?: string }>> = {
   Gelu: { variableNames: ['x'], element: 'x[i] * cumulative(x[i])' },
@@ -46,19 +53,13 @@ const shaders: Partial<Record<Kernel, Pick<Program, 'variableNames'> & { element
   LayerNorm: {
     variableNames: ['x', 'weight', 'bias'],
     row: `
-      ${sumOverRow('mean', 'x[i]')}
-      mean = mean / f32(C);
-      ${sumOverRow('variance', '(x[i] - mean) * (x[i] - mean)')}
-      let scale = inverseSqrt(variance / f32(C) + uniforms.epsilon);
+      ${spread}
       ${overRow('(x[i] - mean) * scale * weight[c] + bias[c]')}`,
   },
   LayerNormGrad: {
     variableNames: ['x', 'weight', 'dy'],
     row: `
-      ${sumOverRow('mean', 'x[i]')}
-      mean = mean / f32(C);
-      ${sumOverRow('variance', '(x[i] - mean) * (x[i] - mean)')}
-      let scale = inverseSqrt(variance / f32(C) + uniforms.epsilon);
+      ${spread}
       ${sumOverRow('total', 'dy[i] * weight[c]')}
       ${sumOverRow('along', 'dy[i] * weight[c] * (x[i] - mean) * scale')}
       ${overRow('(dy[i] * weight[c] - total / f32(C) - (x[i] - mean) * scale * along / f32(C)) * scale')}`,

@@ -28,12 +28,13 @@ export class CanonicalCheckpoint {
     return values;
   }
 
-  /** The bits of a tensor of halves in its canonical shape, put into `into`; null for one that is stored otherwise. */
-  async readHalves(name: string, into: Uint16Array): Promise<Uint16Array | null> {
+  /** The bits of a tensor of halves in its canonical shape; null for one that is stored otherwise. */
+  async readHalves(name: string, into?: Uint16Array): Promise<Uint16Array | null> {
     const { fileName, shape, dtype, transposed } = requireTensor(this.tensors, name, this.file.path);
     const place = dtype === 'F16' && !transposed ? this.file.locate(fileName) : undefined;
     if (!place) return null;
-    const halves = into.subarray(0, elementCount(shape));
+    const count = elementCount(shape);
+    const halves = into ? into.subarray(0, count) : new Uint16Array(count);
     await place.source.read(asBytes(halves), place.position, `tensor ${fileName}`);
     return halves;
   }

@@ -19,44 +19,38 @@ export async function loadParameters(
   checkTensors(parameters, checkpoint);
   const present = [...parameters.values()].filter(({ name }) => checkpoint.tensors.has(name));
   const total = present.reduce((bytes, parameter) => bytes + byteSize(parameter), 0);
-  // The next parameter is read while this one is put in place: each of the two has a buffer.
-  const buffers = [new ReadBuffer(present), new ReadBuffer(present)];
-  const read = (i: number) => (i < present.length ? readValues(present[i], checkpoint, buffers[i % 2]) : undefined);
+  // A parameter that is reordered on its way leaves the array it came in, so these share one; the others keep theirs.
+  const reordered = present.filter(({ layout }) => layout !== 'plain');
+  const floats = new Float32Array(Math.max(0, ...reordered.map(({ shape }) => elementCount(shape))));
+  // The next halves are read while these are put in place: each of the two has a buffer.
+  const buffers = [0, 1].map(() => new Uint16Array(present.some(({ takesHalves }) => takesHalves) ? READ_AHEAD : 0));
+  const ahead = (i: number) => (i < present.length ? readHalves(present[i], checkpoint, buffers[i % 2]) : null);
   let loaded = 0;
-  let next = read(0);
+  let next = ahead(0);
   for (const [i, parameter] of present.entries()) {
-    const values = await next!;
-    next = read(i + 1);
+    const halves = await next;
+    next = ahead(i + 1);
     next?.catch(() => {}); // it is awaited in the next round, unless this one throws
-    if (values instanceof Uint16Array) parameter.loadHalves(values);
-    else parameter.load(values);
+    const into = parameter.layout === 'plain' ? undefined : floats;
+    if (halves) parameter.loadHalves(halves);
+    else parameter.load(await checkpoint.readFloat32(parameter.name, into));
     loaded += byteSize(parameter);
     onProgress(loaded, total);
   }
 }
 
-/** Where values are on their way. */
-class ReadBuffer {
-  /** For parameters that are reordered: they leave the array in which they come, the others keep it. */
-  readonly floats: Float32Array;
-  readonly halves: Uint16Array;
+/** Halves that a buffer has room for. Larger tensors, which are few, get one of their own. */
+const READ_AHEAD = 2 ** 22;
 
-  constructor(parameters: readonly Parameter[]) {
-    const largest = (some: Parameter[]) => Math.max(0, ...some.map(({ shape }) => elementCount(shape)));
-    const halved = parameters.filter(({ takesHalves }) => takesHalves);
-    this.halves = new Uint16Array(largest(halved));
-    this.floats = new Float32Array(largest(parameters.filter(({ layout }) => layout !== 'plain')));
-  }
-}
-
-/** A parameter's values, or the bits of halves where it takes them and the checkpoint has them. */
-async function readValues(
+/** The bits of a parameter's halves; null where it does not take them, or the checkpoint does not have them. */
+async function readHalves(
   parameter: Parameter,
   checkpoint: CanonicalCheckpoint,
-  { floats, halves }: ReadBuffer,
-): Promise<Float32Array | Uint16Array> {
-  const bits = parameter.takesHalves ? await checkpoint.readHalves(parameter.name, halves) : null;
-  return bits ?? checkpoint.readFloat32(parameter.name, parameter.layout === 'plain' ? undefined : floats);
+  buffer: Uint16Array,
+): Promise<Uint16Array | null> {
+  if (!parameter.takesHalves) return null;
+  const count = elementCount(parameter.shape);
+  return checkpoint.readHalves(parameter.name, count <= buffer.length ? buffer : undefined);
 }
 
 function checkTensors(parameters: ReadonlyMap<string, Parameter>, { tensors, file }: CanonicalCheckpoint): void {

@@ -3,7 +3,7 @@ import { attributeOf, constantOf, type DType, type GraphNode, inOrder, type Outp
 /** The instructions of kernels/program.cc, by their numbers there. */
 const numbers = { matMul: 0, queries: 1, add: 2, layerNorm: 3, reshape: 4, concat: 5, gather: 6, transpose: 7 };
 
-/** Gives the number of a value. -1 stands for no bias and no mask. */
+/** Gives the number of a value: -1 for no bias and no mask, which are empty constants, NaN for other constants. */
 type Values = (value: Output) => number;
 
 /** A graph as a list of instructions. */
@@ -23,7 +23,8 @@ const types: readonly DType[] = ['float32', 'float16', 'int32'];
  * A graph as instructions for one operation, Florence2Program. For graphs whose operations take less time than TensorFlow
  * takes to get from one to the next: a decode step of few rows.
  *
- * @returns undefined where the graph has an operation that there is no instruction for
+ * @returns undefined where the graph has an operation that there is no instruction for, computes with constants or gives
+ *   something else than floats
  */
 export function asProgram(outputs: readonly Output[]): Program | undefined {
   const nodes = inOrder(outputs);
@@ -32,17 +33,19 @@ export function asProgram(outputs: readonly Output[]): Program | undefined {
   const inputs = groups.flat();
   if (inputs.length < placeholders.length) return undefined;
   const places = new Map(inputs.map((node, i) => [node, i]));
-  const values: Values = value => (constantOf(value) ? -1 : places.get(value.node)!);
+  const values: Values = value => (constantOf(value)?.values.length === 0 ? -1 : (places.get(value.node) ?? NaN));
   const code: number[] = [];
   for (const node of nodes) {
     if (places.has(node) || node.op === 'Const') continue;
     const instruction = instructions[node.op]?.(node, values);
-    if (!instruction) return undefined;
+    if (!instruction || instruction.some(Number.isNaN)) return undefined;
     places.set(node, places.size);
     code.push(...instruction);
   }
+  const given = outputs.map(values);
+  if (!outputs.every((output, i) => specOf(output).dtype === 'float32' && given[i] >= 0)) return undefined;
   const counts = groups.map(({ length }) => length);
-  return { inputs, counts, code: Int32Array.from(code), values: Int32Array.from(outputs, values) };
+  return { inputs, counts, code: Int32Array.from(code), values: Int32Array.from(given) };
 }
 
 /** How an operation is written down; undefined for the forms of it that there is no instruction for. */
@@ -65,7 +68,7 @@ const instructions: Record<string, (node: GraphNode, values: Values) => number[]
     const [a, b] = inputs.map(input => specOf(input).shape.slice());
     while (b[0] === 1) b.shift(); // what is repeated over the leading axes of a
     const repeated = b.length <= a.length && b.every((size, i) => size === a[a.length - b.length + i]);
-    return repeated && !inputs.some(constantOf) ? [numbers.add, ...inputs.map(values)] : undefined;
+    return repeated ? [numbers.add, ...inputs.map(values)] : undefined;
   },
   Reshape: ({ inputs: [x], outputs: [{ shape }] }, values) => [numbers.reshape, values(x), shape.length, ...shape],
   ConcatV2: ({ inputs: [a, b, axis, ...more], outputs: [{ shape }] }, values) => {

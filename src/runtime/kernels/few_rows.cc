@@ -131,22 +131,15 @@ void multiply(const Weight& weight, const float* x, float* y, int64_t M, int64_t
   weight.transposed ? multiplyTransposed(x, w, y, M, K, N) : multiply(x, w, y, M, K, N);
 }
 
-// y [M, N] + bias [N] or none, and GELU of that.
-void finish(float* y, const float* bias, bool gelu, int64_t M, int64_t N) {
-  for (int64_t m = 0; m < M; m++)
-    for (int64_t n = 0; n < N; n++) {
-      float& value = y[m * N + n];
-      if (bias) value += bias[n];
-      if (gelu) value *= 0.5f * (1.0f + std::erf(value * 0.70710678118654752f));
-    }
-}
-
 }  // namespace
 
-void fewRowsMatMul(const float* x, const Weight& weight, const float* bias, bool gelu, float* y, int64_t M, int64_t K,
+void fewRowsMatMul(const float* x, const Weight& weight, const float* bias, bool withGelu, float* y, int64_t M, int64_t K,
                    int64_t N) {
   weight.half ? multiply<Half>(weight, x, y, M, K, N) : multiply<float>(weight, x, y, M, K, N);
-  finish(y, bias, gelu, M, N);
+  if (bias)
+    for (int64_t m = 0; m < M; m++)
+      for (int64_t n = 0; n < N; n++) y[m * N + n] += bias[n];
+  if (withGelu) gelu(y, y, M * N);
 }
 
 void fewQueries(const float* query, const float* key, const float* value, const float* mask, float scale, float* z,

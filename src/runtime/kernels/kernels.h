@@ -20,7 +20,7 @@ struct Weight {
 };
 
 // y [M, N] = x [M, K] · weight + bias [N] or nullptr, and GELU of that
-void fewRowsMatMul(const float* x, const Weight& weight, const float* bias, bool gelu, float* y, int64_t M, int64_t K,
+void fewRowsMatMul(const float* x, const Weight& weight, const float* bias, bool withGelu, float* y, int64_t M, int64_t K,
                    int64_t N);
 
 // Batch, heads, queries, keys, size of a head.
@@ -35,6 +35,9 @@ void fewQueries(const float* query, const float* key, const float* value, const 
 // ---- one_pass.cc ----
 
 void registerOnePass(TF_Status* status);
+
+// y = x · Φ(x) of each element. y may be x.
+void gelu(const float* x, float* y, int64_t size);
 
 // y [rows, C] = x [rows, C] with mean 0 and variance 1, · weight [C] + bias [C]
 void layerNorm(const float* x, const float* weight, const float* bias, float* y, int64_t rows, int64_t C, float epsilon);

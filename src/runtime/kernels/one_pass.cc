@@ -80,12 +80,16 @@ inline Vector loadSome(const float* from, int64_t count) {
 
 inline void storeSome(float* to, const Vector& v, int64_t count) { std::memcpy(to, &v, 4 * std::min<int64_t>(W, count)); }
 
+}  // namespace
+
 void gelu(const float* x, float* y, int64_t size) {
   eachVector(size, [=](int64_t at, int64_t count) {
     const Vector v = loadSome(x + at, count);
     storeSome(y + at, v * normal(v).cumulative, count);
   });
 }
+
+namespace {
 
 void geluGrad(const float* x, const float* dy, float* dx, int64_t size) {
   eachVector(size, [=](int64_t at, int64_t count) {

@@ -333,4 +333,20 @@ for (const [what, end] of [
   });
 }
 
+few('constants count in such a graph, and may be what it gives', () => {
+  const w = random([24, 24], 1) as tf.Tensor2D;
+  const numbers = () => tf.tensor1d(Array.from({ length: 24 }, (_, i) => i));
+  const fns: GraphFunction[] = [
+    x => [linear(x as tf.Tensor2D, w, numbers())],
+    x => [layerNorm(x, numbers(), numbers(), 1e-3)],
+    x => [tf.add(numbers(), x)],
+    x => [tf.matMul(x, w), numbers()],
+  ];
+  for (const fn of fns) {
+    const { graph, dispose } = compileFew(fn, size => [floats(size, 24)], [w]);
+    assertSame(graph, fn, [random([3, 24], 2)], 1e-4, String(fn));
+    dispose();
+  }
+});
+
 anyTest.run();

@@ -1,12 +1,14 @@
 /**
- * Florence-2 here, on ONNX Runtime (which transformers.js runs on) and in PyTorch, side by side on this machine:
+ * Florence-2 here, on ONNX Runtime, in PyTorch and in transformers.js (which runs on ONNX Runtime), side by side on this
+ * machine:
  *
  *     npm run bench:peers [-- --shape base|large] [--rounds N] [--tokens 60] [--python python3] [--folder DIR]
  *
  * Sets up what it compares with in out/peers: a Python environment with the packages of peers/requirements.txt,
- * onnxruntime-node, and an ONNX export of the same random weights. They are fp16, as those that Microsoft published; the
+ * transformers.js, and ONNX exports of the same random weights. They are fp16, as those that Microsoft published; the
  * others compute with them in fp32, as we do. Each engine is a process of its own; they take turns, and what counts is
- * the ratio of the times in each turn. All must answer with the same tokens before anything is timed.
+ * the ratio of the times in each turn. All must answer with the same tokens before anything is timed. transformers.js
+ * has no beam search.
  *
  * Prints a table, writes bench/results/peers-SHAPE.json and draws docs/peers-SHAPE.svg.
  */
@@ -26,7 +28,7 @@ import { barChart } from './peers/bars.ts';
 import type { Done, Job } from './peers/job.ts';
 import { machine, median, rounded, spread, writeReport } from './report.ts';
 
-const ONNXRUNTIME = '1.30.0';
+const TRANSFORMERS_JS = '4.3.1'; // brings the ONNX Runtime that is measured by itself too
 
 const { values } = parseArgs({
   options: {
@@ -66,17 +68,20 @@ interface Row {
   what: string;
   unit: 's' | 'ms';
   job: Job;
+  /** What transformers.js has no call for. */
+  lacking?: true;
 }
 
+const lacking = true;
 const rows: Row[] = [
   { what: 'vision', unit: 'ms', job: { what: 'vision', batch: 1 } },
-  { what: 'encoder', unit: 'ms', job: { what: 'encoder', batch: 1 } },
+  { what: 'encoder', unit: 'ms', job: { what: 'encoder', batch: 1 }, lacking },
   { what: `greedy, a token of ${tokens}`, unit: 'ms', job: { what: 'decode', batch: 1, tokens } },
-  { what: `3 beams, a step of ${tokens}`, unit: 'ms', job: { what: 'decode', batch: 1, tokens, beams: 3 } },
+  { what: `3 beams, a step of ${tokens}`, unit: 'ms', job: { what: 'decode', batch: 1, tokens, beams: 3 }, lacking },
   { what: 'file to 50 tokens', unit: 's', job: { what: 'file', batch: 1, tokens: 50 } },
-  { what: 'file to 50 tokens, 3 beams', unit: 's', job: { what: 'file', batch: 1, tokens: 50, beams: 3 } },
+  { what: 'file to 50 tokens, 3 beams', unit: 's', job: { what: 'file', batch: 1, tokens: 50, beams: 3 }, lacking },
   { what: 'vision, batch 4', unit: 'ms', job: { what: 'vision', batch: 4 } },
-  { what: 'encoder, batch 4', unit: 'ms', job: { what: 'encoder', batch: 4 } },
+  { what: 'encoder, batch 4', unit: 'ms', job: { what: 'encoder', batch: 4 }, lacking },
   { what: `greedy, batch 4, a step of ${tokens}`, unit: 'ms', job: { what: 'decode', batch: 4, tokens } },
 ];
 
@@ -96,17 +101,18 @@ async function main(): Promise<void> {
   const measured: Measured[] = [await measureLoads(starters)];
   const engines = await startAll(starters);
   await checkAnswers(engines);
-  for (const { what, unit, job } of rows) {
+  for (const { what, unit, job, lacking } of rows) {
+    const able = lacking ? engines.filter(({ name }) => name !== 'transformers.js') : engines;
     const scale = unit === 'ms' ? 1000 : 1;
-    const turns: number[][] = engines.map(() => []);
+    const turns: number[][] = able.map(() => []);
     for (let round = 0; round <= rounds; round++) {
-      for (let i = 0; i < engines.length; i++) {
-        const turn = (round + i) % engines.length;
-        const { seconds } = await run(engines[turn], job);
+      for (let i = 0; i < able.length; i++) {
+        const turn = (round + i) % able.length;
+        const { seconds } = await run(able[turn], job);
         if (round > 0) turns[turn].push(scale * seconds);
       }
     }
-    measured.push(compare(what, unit, engines.map(({ name }) => name), turns)); // biome-ignore format: one line
+    measured.push(compare(what, unit, able.map(({ name }) => name), turns)); // biome-ignore format: one line
     print(measured.at(-1)!);
   }
   const peaks: number[][] = [];
@@ -134,21 +140,24 @@ async function setUp(): Promise<Starter[]> {
     install(values.python, '-m', 'venv', join(folder, 'venv'));
     install(python, '-m', 'pip', 'install', '--quiet', '-r', file('peers/requirements.txt'));
   }
-  if (!existsSync(join(onnx, 'node_modules/onnxruntime-node'))) {
-    // Its install script downloads CUDA's libraries.
-    install('npm', 'install', '--prefix', onnx, '--no-save', '--ignore-scripts', `onnxruntime-node@${ONNXRUNTIME}`);
+  if (!existsSync(join(onnx, 'node_modules/@huggingface/transformers'))) {
+    // The install script of ONNX Runtime downloads CUDA's libraries.
+    const transformers = `@huggingface/transformers@${TRANSFORMERS_JS}`;
+    install('npm', 'install', '--prefix', onnx, '--no-save', '--ignore-scripts', transformers);
   }
   if (!existsSync(join(checkpoint, 'config.json'))) {
     const shape = values.shape as ShapeName;
     await writeRandomCheckpoint(checkpoint, { shape, seed: 1, dtype: 'F16', layout: 'native' });
   }
-  if (!existsSync(join(onnx, 'decoder.onnx'))) install(python, file('peers/export_onnx.py'), checkpoint, onnx);
+  if (!existsSync(join(onnx, 'onnx/decoder_model_merged.onnx')))
+    install(python, file('peers/export_onnx.py'), checkpoint, onnx);
   process.env.PROMPT_IDS = JSON.stringify((await loadTokenizer(checkpoint)).encode('What does the image describe?'));
   const config = join(checkpoint, 'config.json');
   return [
     () => start('ours', process.execPath, ['--import', 'tsx', file('peers/ours.ts'), checkpoint, picture]),
     () => start('ONNX Runtime', process.execPath, [file('peers/onnxruntime.mjs'), onnx, config, picture]),
     () => start('PyTorch', python, [file('peers/pytorch.py'), checkpoint, picture]),
+    () => start('transformers.js', process.execPath, [file('peers/transformersjs.mjs'), onnx, picture]),
   ];
 }
 

@@ -6,7 +6,7 @@ interface Bars {
   times: Record<string, number>;
 }
 
-const colors = ['#1f77b4', '#9aa5b1', '#cfd6dd'];
+const colors = ['#1f77b4', '#9aa5b1', '#cfd6dd', '#6b7580'];
 const bar = 15;
 const left = 200;
 const width = 860;
@@ -17,9 +17,10 @@ export function barChart(title: string, groups: readonly Bars[]): string {
   const names = Object.keys(groups[0].times);
   const longest = Math.max(...groups.flatMap(({ times }) => relative(times)));
   const scale = (width - left - 110) / longest;
-  const height = names.length * bar + 14;
-  const parts = groups.map((group, i) => {
-    const top = 56 + i * height;
+  let bottom = 56;
+  const parts = groups.map(group => {
+    const top = bottom;
+    bottom += Object.keys(group.times).length * bar + 14;
     const bars = Object.values(group.times).map((time, engine) => {
       const y = top + engine * bar;
       const length = relative(group.times)[engine] * scale;
@@ -32,7 +33,7 @@ export function barChart(title: string, groups: readonly Bars[]): string {
     const x = left + i * 130;
     return `<rect x="${x}" y="32" width="12" height="12" fill="${colors[i]}"/><text x="${x + 18}" y="42" ${font}>${escapeXml(name)}</text>`;
   });
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${56 + groups.length * height}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${bottom}">
 <title>${escapeXml(title)}</title>
 <rect width="100%" height="100%" fill="white"/>
 <text x="10" y="20" ${font} font-weight="bold">${escapeXml(title)}</text>

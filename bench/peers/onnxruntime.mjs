@@ -24,9 +24,10 @@ const say = message => console.log(JSON.stringify(message));
 let start = performance.now();
 const seconds = () => (performance.now() - start) / 1000;
 const open = name => ort.InferenceSession.create(join(folder, name), { intraOpNumThreads: cpus().length });
-const [vision, encoder, cross, decoder] = [
-  await open('vision.onnx'),
-  await open('encoder.onnx'),
+const [vision, embedding, encoder, cross, decoder] = [
+  await open('onnx/vision_encoder.onnx'),
+  await open('onnx/embed_tokens.onnx'),
+  await open('onnx/encoder_model.onnx'),
   await open('cross.onnx'),
   await open('decoder.onnx'),
 ];
@@ -57,17 +58,19 @@ function normalised(bytes, batch) {
 }
 
 const pattern = Uint8Array.from({ length: 3 * side * side }, (_, i) => (31 * i) % 251);
-const { features } = await vision.run({ pixel_values: normalised(pattern, 1) });
+const { image_features: features } = await vision.run({ pixel_values: normalised(pattern, 1) });
 // The prompt "What does the image describe?" as the tokenizer of the random checkpoint has it.
 const prompt = JSON.parse(process.env.PROMPT_IDS);
 
 async function encode(features, ids) {
-  return (
-    await encoder.run({
-      features,
-      ids: longs(Array(features.dims[0]).fill(ids).flat(), [features.dims[0], ids.length]),
-    })
-  ).states;
+  const [B, N, D] = features.dims;
+  const { inputs_embeds: words } = await embedding.run({ input_ids: longs(ids, [1, ids.length]) });
+  const embeds = new Float32Array(B * (N + ids.length) * D);
+  for (let b = 0; b < B; b++) {
+    embeds.set(features.data.subarray(b * N * D, (b + 1) * N * D), b * (N + ids.length) * D);
+    embeds.set(words.data, (b * (N + ids.length) + N) * D);
+  }
+  return (await encoder.run({ inputs_embeds: floats(embeds, [B, N + ids.length, D]) })).last_hidden_state;
 }
 
 /** Greedy tokens of equal rows, from 2; the step of the first is not counted in `seconds`. */
@@ -125,7 +128,7 @@ const jobs = {
       .removeAlpha()
       .raw()
       .toBuffer();
-    const { features } = await vision.run({ pixel_values: normalised(bytes, 1) });
+    const { image_features: features } = await vision.run({ pixel_values: normalised(bytes, 1) });
     const states = repeated(await encode(features, prompt), beams);
     await decode(states, tokens);
     return { seconds: (performance.now() - began) / 1000 };

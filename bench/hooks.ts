@@ -44,6 +44,10 @@ function countingHooks(): { hooks: Hooks; count: () => number } {
       calls++;
       return activation;
     },
+    sees: () => {
+      calls++;
+      return false;
+    },
     in: () => {
       calls++;
       return hooks;

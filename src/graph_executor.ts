@@ -17,6 +17,11 @@ const FEW = 16;
 /** Graphs that are kept. One model in use has few; whoever captures other points each time makes many. */
 const MOST_GRAPHS = 32;
 
+/**
+ * Pixels that the vision tower sees at a time. One image of 768×768 keeps the processor busy; more only take their memory.
+ */
+const PIXELS = 768 * 768;
+
 /** A pass of the network: `h` is given the activations on the way. */
 type Pass = (h: Hooks, ...inputs: tf.Tensor[]) => readonly tf.Tensor[];
 
@@ -60,7 +65,9 @@ export class GraphExecutor implements Executor {
   }
 
   visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
-    const [, H, W] = pixels.shape;
+    const [B, H, W] = pixels.shape;
+    const together = Math.max(1, Math.floor(PIXELS / (H * W)));
+    if (B > together && readersOf(h) === noReaders) return this.visionMaps(pixels, together, h);
     const { visionTower } = this.model;
     const made = this.run(
       { module: 'vision_tower', name: `${H}×${W}`, example: B => [floats(B, H, W, 3)], rows: 'many' },
@@ -69,6 +76,16 @@ export class GraphExecutor implements Executor {
       h,
     );
     return made ? (made[0] as tf.Tensor4D) : this.eager.visionMap(pixels, h);
+  }
+
+  /** The maps of a batch, so many images at a time. */
+  private visionMaps(pixels: tf.Tensor4D, together: number, h: Hooks): tf.Tensor4D {
+    const [B, ...size] = pixels.shape;
+    const starts = Array.from({ length: Math.ceil(B / together) }, (_, i) => i * together);
+    return tf.tidy(() => {
+      const part = (from: number) => tf.slice(pixels, [from, 0, 0, 0], [Math.min(together, B - from), ...size]);
+      return tf.concat(starts.map(from => this.visionMap(part(from), h)));
+    });
   }
 
   encode(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {

@@ -37,6 +37,8 @@ export type ScopedHook = readonly [filter: HookFilter, fn: HookFn, options?: Hoo
 export interface Hooks {
   /** The activation itself, or what a hook at this point puts in its place. */
   at<T extends tf.Tensor>(leaf: string, activation: T): T;
+  /** Whether a hook is at this point. */
+  sees(leaf: string): boolean;
   /** The hooks of a child module; of this one for ''. */
   in(module: string): Hooks;
   /** The same hooks where an activation lies otherwise than hooks are to see it. */
@@ -71,6 +73,7 @@ export type BlockRunner = (
 /** No hook anywhere: costs one call for each point. */
 export const noHooks: Hooks = {
   at: (_leaf, activation) => activation,
+  sees: () => false,
   in: () => noHooks,
   seen: () => noHooks,
   block: (_module, forward, ...inputs) => forward(noHooks, ...inputs),
@@ -179,6 +182,11 @@ class ScopedHooks implements Hooks {
     return (this.view ? this.view.restore(current) : current) as T;
   }
 
+  sees(leaf: string): boolean {
+    const name = join(this.path, leaf);
+    return [...this.entries].some(({ runsAt, matches }) => runsAt(this.step) && matches(name));
+  }
+
   get readers(): Readers | null {
     if (this.runBlock) return null;
     const entries = [...this.entries].filter(({ runsAt }) => runsAt(this.step));
@@ -230,6 +238,10 @@ export class NotingHooks implements Hooks {
     const name = join(this.path, leaf);
     if (this.wants(name)) this.note(name, this.view ? this.view.show(activation) : activation);
     return activation;
+  }
+
+  sees(leaf: string): boolean {
+    return this.wants(join(this.path, leaf));
   }
 
   in(module: string): NotingHooks {

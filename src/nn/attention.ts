@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Hooks } from '../internals/hooks.ts';
+import { attention, hasKernel } from './kernels.ts';
 import { matMulTransposed, softmax } from './ops.ts';
 
 /** x [B, T, heads · d] -> [B, heads, T, d] */
@@ -40,8 +41,11 @@ export function attend(
   mask: tf.Tensor4D | null,
   h: Hooks,
 ): tf.Tensor4D {
+  const scale = q.shape[3] ** -0.5;
+  const seen = ['hook_attn_scores', 'hook_pattern'].some(leaf => h.sees(leaf));
+  if (hasKernel('Attention') && !seen) return h.at('hook_z', attention(q, k, v, mask, scale));
   return tf.tidy(() => {
-    const scores = matMulTransposed(tf.mul(q, q.shape[3] ** -0.5), k); // [B, heads, T, S]
+    const scores = matMulTransposed(tf.mul(q, scale), k); // [B, heads, T, S]
     const masked = h.at('hook_attn_scores', mask ? tf.add(scores, mask) : scores) as tf.Tensor4D;
     const pattern = h.at('hook_pattern', softmax(masked)); // [B, heads, T, S]
     return h.at('hook_z', tf.matMul(pattern, v)); // [B, heads, T, d]

@@ -6,6 +6,8 @@ import { withGradient } from './gradient.ts';
  * more. See runtime/tensorflow_kernels.ts and runtime/webgpu_kernels.ts.
  */
 export const kernelNames = [
+  'Attention',
+  'AttentionGrad',
   'Gelu',
   'GeluGrad',
   'LayerNorm',
@@ -24,8 +26,34 @@ export const hasKernel = (kernel: Kernel): boolean =>
 /** The name under which tfjs knows a kernel. */
 export const registeredName = (kernel: Kernel): string => `Florence2${kernel}`;
 
-function run<T extends tf.Tensor>(kernel: Kernel, inputs: tf.NamedTensorMap, attributes: object = {}): T {
-  return tf.engine().runKernel(registeredName(kernel), inputs, attributes as tf.NamedAttrMap);
+function run<T extends tf.Tensor | tf.Tensor[] = tf.Tensor>(
+  kernel: Kernel,
+  inputs: tf.NamedTensorMap,
+  attributes: object = {},
+): T {
+  return tf.engine().runKernel(registeredName(kernel), inputs, attributes as tf.NamedAttrMap) as T;
+}
+
+/** softmax(q kᵀ · scale + mask) v: as `attend` of attention.ts, whose scores do not get into memory. */
+export function attention(
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  v: tf.Tensor4D,
+  mask: tf.Tensor4D | null,
+  scale: number,
+): tf.Tensor4D {
+  return withGradient<tf.Tensor4D, 'q' | 'k' | 'v'>(
+    { q, k, v },
+    save => {
+      const hidden = mask ?? tf.tensor1d([]);
+      save([q, k, v, hidden]);
+      return run('Attention', { q, k, v, hidden }, { scale });
+    },
+    (dz, [q, k, v, hidden]) => {
+      const [dq, dk, dv] = run<tf.Tensor[]>('AttentionGrad', { q, k, v, hidden, dz }, { scale });
+      return { q: () => dq, k: () => dk, v: () => dv };
+    },
+  );
 }
 
 /** As `gelu` of ops.ts. */

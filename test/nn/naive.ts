@@ -104,3 +104,61 @@ export function softmax(x: ArrayLike<number>, C: number): number[] {
     return power / powers.slice(row, row + C).reduce((sum, value) => sum + value, 0);
   });
 }
+
+/** Sizes of an attention: batch, heads, queries, keys, size of a head. */
+export interface Heads {
+  B: number;
+  H: number;
+  T: number;
+  S: number;
+  d: number;
+}
+
+/** softmax(q kᵀ / √d + mask) v: q [B, H, T, d], k and v [B, H, S, d], `mask` at (b, t, s) -> [B, H, T, d] */
+export function attention(
+  q: ArrayLike<number>,
+  k: ArrayLike<number>,
+  v: ArrayLike<number>,
+  { B, H, T, S, d }: Heads,
+  mask: (b: number, t: number, s: number) => number = () => 0,
+): number[] {
+  const z = new Array<number>(B * H * T * d).fill(0);
+  for (let head = 0; head < B * H; head++) {
+    for (let t = 0; t < T; t++) {
+      const query = (head * T + t) * d;
+      const weights = Array.from({ length: S }, (_, s) => {
+        let score = 0;
+        for (let i = 0; i < d; i++) score += q[query + i] * k[(head * S + s) * d + i];
+        return Math.exp(score / Math.sqrt(d) + mask(Math.floor(head / H), t, s));
+      });
+      const total = weights.reduce((sum, weight) => sum + weight, 0);
+      for (let s = 0; s < S; s++) {
+        const weight = weights[s] / total;
+        for (let i = 0; i < d; i++) z[query + i] += weight * v[(head * S + s) * d + i];
+      }
+    }
+  }
+  return z;
+}
+
+type Definition = (...inputs: Float64Array[]) => ArrayLike<number>;
+
+/** Σ dy · ∂y/∂x for every element of input `which`, by small steps to either side of the definition in doubles. */
+export function gradient(
+  y: Definition,
+  inputs: readonly Float32Array[],
+  which: number,
+  dy: ArrayLike<number>,
+): number[] {
+  const step = 1e-5;
+  const exact = inputs.map(input => Float64Array.from(input));
+  const sum = (): number => Array.from(y(...exact)).reduce((sum, value, i) => sum + value * dy[i], 0);
+  return Array.from(exact[which], (value, i) => {
+    const [above, below] = [value + step, value - step].map(moved => {
+      exact[which][i] = moved;
+      return sum();
+    });
+    exact[which][i] = value;
+    return (above - below) / (2 * step);
+  });
+}

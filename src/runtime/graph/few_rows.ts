@@ -1,11 +1,10 @@
 import { attributeOf, constant, type Output, specOf } from './nodes.ts';
-import { geluOf, inputsOf, matricesOf, operation, type Rule, scalarOf, withAttribute } from './patterns.ts';
+import { geluOf, inputsOf, matricesOf, operation, type Rule, withAttribute } from './patterns.ts';
 
 /** What is registered by kernels/few_rows.cc. */
 const MAT_MUL = 'Florence2FewRowsMatMul';
-const QUERIES = 'Florence2FewQueries';
 
-/** No bias, no mask. */
+/** No bias. */
 const none: Output = { node: constant({ shape: [0], dtype: 'float32', values: new Float32Array() }), index: 0 };
 
 /** x W or x Wᵀ of matrices */
@@ -29,22 +28,8 @@ const linear: Rule = y => {
 
 const gelu = geluOf(MAT_MUL, product => withAttribute(product, { name: 'gelu', type: 'bool', value: true }));
 
-/** softmax(q · scale · kᵀ + mask) v, the mask being the same for all heads and queries */
-const attention: Rule = z => {
-  const [pattern, value] = inputsOf(z, 'BatchMatMulV2') ?? [];
-  const [masked] = inputsOf(pattern, 'Softmax') ?? [];
-  const [scores, mask] = inputsOf(masked, 'Add') ?? [masked, none];
-  const [scaled, key] = inputsOf(scores, 'BatchMatMulV2') ?? [];
-  const [query, factor] = inputsOf(scaled, 'Mul') ?? [];
-  const scale = factor && scalarOf(factor);
-  if (!query || scale === undefined || specOf(query).shape.length !== 4) return undefined;
-  if (!attributeOf(scores!.node, 'adj_y') || attributeOf(z.node, 'adj_y')) return undefined;
-  if (mask !== none && String(specOf(mask!).shape.slice(1, 3)) !== '1,1') return undefined;
-  return operation(QUERIES, [query, key!, value!, mask!], specOf(z), [{ name: 'scale', type: 'float', value: scale }]);
-};
-
 /** Uses kernels that are made for the few rows of a decode step. */
-export const fewRows: readonly Rule[] = [product, linear, gelu, attention];
+export const fewRows: readonly Rule[] = [product, linear, gelu];
 
 /** Reads the weights of such products as halves [out, in], where `half` has them so. */
 export const withHalfWeights =

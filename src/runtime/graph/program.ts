@@ -1,7 +1,7 @@
 import { attributeOf, constantOf, type DType, type GraphNode, inOrder, type Output, specOf } from './nodes.ts';
 
 /** The instructions of kernels/program.cc, by their numbers there. */
-const numbers = { matMul: 0, queries: 1, add: 2, layerNorm: 3, reshape: 4, concat: 5, gather: 6, transpose: 7 };
+const numbers = { matMul: 0, attention: 1, add: 2, layerNorm: 3, reshape: 4, concat: 5, gather: 6, transpose: 7 };
 
 /** Gives the number of a value: -1 for no bias and no mask, which are empty constants, NaN for other constants. */
 type Values = (value: Output) => number;
@@ -54,8 +54,8 @@ const instructions: Record<string, (node: GraphNode, values: Values) => number[]
     const flags = ['transposed', 'gelu'].map(name => Number(attributeOf(node, name)));
     return [numbers.matMul, ...node.inputs.map(values), ...flags];
   },
-  Florence2FewQueries: (node, values) => [
-    numbers.queries,
+  Florence2Attention: (node, values) => [
+    numbers.attention,
     ...node.inputs.map(values),
     bitsOf(attributeOf(node, 'scale') as number),
   ],

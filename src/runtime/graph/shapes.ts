@@ -80,6 +80,7 @@ const rules: Record<string, (operation: Operation) => Shape[]> = {
   Erf: same,
   Cast: same,
   Softmax: same,
+  Florence2Attention: same,
   Florence2Gelu: same,
   Florence2LayerNorm: same,
   Mean: reduced,

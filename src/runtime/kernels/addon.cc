@@ -16,6 +16,7 @@ namespace {
 
 std::string registerKernels() {
   const florence2::Status status(TF_NewStatus());
+  florence2::registerAttention(status.get());
   florence2::registerFewRows(status.get());
   florence2::registerOnePass(status.get());
   florence2::registerProgram(status.get());

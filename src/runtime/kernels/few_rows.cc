@@ -3,8 +3,6 @@
 //
 //   Florence2FewRowsMatMul  x [M, K], weight [K, N] (transposed: [N, K]), bias [N] or [0]  ->  x · weight + bias [M, N]
 //                           The weights may be halves: products and sums are floats all the same. gelu: of the result.
-//   Florence2FewQueries     query [B, H, T, d], key and value [B, H, S, d], mask of S numbers for each of B, or [0]
-//                           ->  softmax(query · keyᵀ · scale + mask) · value [B, H, T, d]
 
 #include <algorithm>
 #include <cmath>
@@ -142,39 +140,6 @@ void fewRowsMatMul(const float* x, const Weight& weight, const float* bias, bool
   if (withGelu) gelu(y, y, M * N);
 }
 
-void fewQueries(const float* query, const float* key, const float* value, const float* mask, float scale, float* z,
-                const Heads& size) {
-  const auto [B, H, T, S, d] = size;
-  team().run([&, B = B, H = H, T = T, S = S, d = d](int part, int parts) {
-    std::vector<float> scores(T * S);
-    for (int64_t head = part; head < B * H; head += parts) {
-      const float* const q = query + head * T * d;
-      const float* const k = key + head * S * d;
-      const float* const v = value + head * S * d;
-      const float* const hidden = mask ? mask + head / H * S : nullptr;
-      for (int64_t s = 0; s < S; s++)
-        for (int64_t t = 0; t < T; t++)
-          scores[t * S + s] = scale * dot(q + t * d, k + s * d, d) + (hidden ? hidden[s] : 0.0f);
-      for (int64_t t = 0; t < T; t++) {
-        float* const row = scores.data() + t * S;
-        const float highest = *std::max_element(row, row + S);
-        float total = 0;
-        for (int64_t s = 0; s < S; s++) total += row[s] = std::exp(row[s] - highest);
-        for (int64_t s = 0; s < S; s++) row[s] /= total;
-      }
-      float* const to = z + head * T * d;
-      std::memset(to, 0, 4 * T * d);
-      for (int64_t s = 0; s < S; s++)
-        for (int64_t t = 0; t < T; t++) {
-          const float weight = scores[t * S + s];
-          int64_t i = 0;
-          for (; i + W <= d; i += W) store(to + t * d + i, load(to + t * d + i) + weight * load(v + s * d + i));
-          for (; i < d; i++) to[t * d + i] += weight * v[s * d + i];
-        }
-    }
-  });
-}
-
 namespace {
 
 struct MatMul {
@@ -207,45 +172,12 @@ void computeMatMul(void* kernel, TF_OpKernelContext* context) {
   fewRowsMatMul(floats(x), w, biased ? floats(bias) : nullptr, gelu, out, M, K, N);
 }
 
-struct Queries {
-  float scale = 1;
-};
-
-void* createQueries(TF_OpKernelConstruction* construction) {
-  const Status status(TF_NewStatus());
-  auto* const kernel = new Queries;
-  TF_OpKernelConstruction_GetAttrFloat(construction, "scale", &kernel->scale, status.get());
-  return kernel;
-}
-
-void computeQueries(void* kernel, TF_OpKernelContext* context) {
-  const float scale = static_cast<Queries*>(kernel)->scale;
-  const Status status(TF_NewStatus());
-  const Tensor query = input(context, 0, status.get()), key = input(context, 1, status.get());
-  const Tensor value = input(context, 2, status.get()), mask = input(context, 3, status.get());
-  if (TF_NumDims(query.get()) != 4 || TF_NumDims(key.get()) != 4 || TF_NumDims(value.get()) != 4)
-    return fail(context, status.get(), "query, key and value must have four axes.");
-  const int64_t B = side(query, 0), H = side(query, 1), T = side(query, 2), d = side(query, 3), S = side(key, 2);
-  const bool masked = TF_TensorElementCount(mask.get()) > 0;
-  const bool fits = side(key, 0) == B && side(key, 1) == H && side(key, 3) == d && side(value, 0) == B &&
-                    side(value, 1) == H && side(value, 2) == S && side(value, 3) == d &&
-                    (!masked || TF_TensorElementCount(mask.get()) == B * S);
-  if (!fits) return fail(context, status.get(), "query, key, value and mask do not fit each other.");
-  const Tensor z = output(context, {B, H, T, d}, status.get());
-  if (TF_GetCode(status.get()) != TF_OK) return TF_OpKernelContext_Failure(context, status.get());
-  float* const out = static_cast<float*>(TF_TensorData(z.get()));
-  fewQueries(floats(query), floats(key), floats(value), masked ? floats(mask) : nullptr, scale, out, {B, H, T, S, d});
-}
-
 }  // namespace
 
 void registerFewRows(TF_Status* status) {
-  define("Florence2FewRowsMatMul", {"x: float", "weight: T", "bias: float"}, "y: float",
+  define("Florence2FewRowsMatMul", {"x: float", "weight: T", "bias: float"}, {"y: float"},
          {"T: {float, half}", "transposed: bool = false", "gelu: bool = false"}, status);
   registerKernel("Florence2FewRowsMatMul", &createMatMul, &computeMatMul, &destroy<MatMul>, status);
-  define("Florence2FewQueries", {"query: float", "key: float", "value: float", "mask: float"}, "z: float",
-         {"scale: float"}, status);
-  registerKernel("Florence2FewQueries", &createQueries, &computeQueries, &destroy<Queries>, status);
 }
 
 }  // namespace florence2

@@ -23,14 +23,33 @@ struct Weight {
 void fewRowsMatMul(const float* x, const Weight& weight, const float* bias, bool withGelu, float* y, int64_t M, int64_t K,
                    int64_t N);
 
+// ---- attention.cc ----
+
+void registerAttention(TF_Status* status);
+
 // Batch, heads, queries, keys, size of a head.
 struct Heads {
   int64_t B, H, T, S, d;
 };
 
-// z [B, H, T, d] = softmax(query [B, H, T, d] · key [B, H, S, d]ᵀ · scale + mask [B, S] or nullptr) · value [B, H, S, d]
-void fewQueries(const float* query, const float* key, const float* value, const float* mask, float scale, float* z,
-                const Heads& size);
+// Numbers that are added to scores, or nullptr: [S] for all queries or [T, S], for the whole batch or for each of it.
+struct Mask {
+  const float* values;
+  bool queries, batch;
+};
+
+// A mask of the shape [B or 1, 1, T or 1, S]; none of [0].
+inline Mask maskOfShape(const float* values, const std::vector<int64_t>& shape) {
+  return shape.size() == 4 ? Mask{values, shape[2] > 1, shape[0] > 1} : Mask{};
+}
+
+// z [B, H, T, d] = softmax(query [B, H, T, d] · key [B, H, S, d]ᵀ · scale + mask) · value [B, H, S, d]
+void attention(const float* query, const float* key, const float* value, const Mask& mask, float scale, float* z,
+               const Heads& size);
+
+// What is wrong with tensors of these shapes, or nullptr.
+const char* attentionMisfit(const std::vector<int64_t>& query, const std::vector<int64_t>& key,
+                            const std::vector<int64_t>& value, const std::vector<int64_t>& mask);
 
 // ---- one_pass.cc ----
 

@@ -25,24 +25,6 @@ namespace {
 
 // ---- functions of vectors ----
 
-typedef int32_t Integers __attribute__((vector_size(4 * W)));
-
-inline Vector same(float value) { return value - Vector{}; }
-
-// exp(x) for x ≤ 0, as 2^n · exp(r) with |r| ≤ ln 2 / 2. Below -87, where floats end, that of -87.
-inline Vector expOfNegative(const Vector& x) {
-  const Vector clamped = x < -87.0f ? same(-87.0f) : x;
-  const float shift = 12582912.0f;  // 1.5 · 2^23: a sum with it has no fraction
-  const Vector shifted = clamped * 1.44269504f + shift;
-  const Vector n = shifted - shift;
-  const Vector r = clamped - n * 0.693145752f - n * 1.42860677e-6f;  // ln 2 in two parts
-  Vector series = same(1.0f / 5040);
-  for (const float divisor : {720.0f, 120.0f, 24.0f, 6.0f, 2.0f, 1.0f, 1.0f}) series = series * r + 1.0f / divisor;
-  const Integers exponent = (Integers)shifted << 23;
-  const Integers bits = (Integers)series + exponent;
-  return (Vector)bits;
-}
-
 // The normal distribution at x: density φ and distribution function Φ.
 struct Normal {
   Vector density, cumulative;
@@ -70,15 +52,6 @@ void eachVector(int64_t size, const Body& body) {
     for (int64_t at = from; at < to; at += W) body(at, std::min<int64_t>(W, to - at));
   });
 }
-
-inline Vector loadSome(const float* from, int64_t count) {
-  if (count >= W) return load(from);
-  Vector v = {};
-  std::memcpy(&v, from, 4 * count);
-  return v;
-}
-
-inline void storeSome(float* to, const Vector& v, int64_t count) { std::memcpy(to, &v, 4 * std::min<int64_t>(W, count)); }
 
 }  // namespace
 
@@ -314,11 +287,11 @@ void* createNothing(TF_OpKernelConstruction*) { return nullptr; }
 
 void registerOnePass(TF_Status* status) {
   const auto kernel = [=](const char* name, std::vector<const char*> inputs, auto compute) {
-    define(name, inputs, "result: float", {}, status);
+    define(name, inputs, {"result: float"}, {}, status);
     registerKernel(name, &createNothing, compute, &nothing, status);
   };
   const auto kernelWithEpsilon = [=](const char* name, std::vector<const char*> inputs, auto compute) {
-    define(name, inputs, "result: float", {"epsilon: float"}, status);
+    define(name, inputs, {"result: float"}, {"epsilon: float"}, status);
     registerKernel(name, &createEpsilon, compute, &destroy<Epsilon>, status);
   };
   kernel("Florence2Gelu", {"x: float"}, &computeGelu);
@@ -326,7 +299,7 @@ void registerOnePass(TF_Status* status) {
   kernelWithEpsilon("Florence2LayerNorm", {"x: float", "weight: float", "bias: float"}, &computeLayerNorm);
   kernelWithEpsilon("Florence2LayerNormGrad", {"x: float", "weight: float", "dy: float"}, &computeLayerNormGrad);
   kernel("Florence2SoftmaxGrad", {"y: float", "dy: float"}, &computeSoftmaxGrad);
-  define("Florence2TopOfRows", {"x: float"}, "result: float", {"k: int >= 1"}, status);
+  define("Florence2TopOfRows", {"x: float"}, {"result: float"}, {"k: int >= 1"}, status);
   registerKernel("Florence2TopOfRows", &createCount, &computeTopOfRows, &destroy<Count>, status);
 }
 

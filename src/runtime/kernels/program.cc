@@ -23,7 +23,7 @@
 namespace florence2 {
 namespace {
 
-enum Instruction : int64_t { kMatMul, kQueries, kAdd, kLayerNorm, kReshape, kConcat, kGather, kTranspose };
+enum Instruction : int64_t { kMatMul, kAttention, kAdd, kLayerNorm, kReshape, kConcat, kGather, kTranspose };
 
 // A tensor on the way.
 struct Value {
@@ -123,7 +123,7 @@ class Run {
   void step() {
     switch (next()) {
       case kMatMul: return matMul();
-      case kQueries: return queries();
+      case kAttention: return attend();
       case kAdd: return add();
       case kLayerNorm: return norm();
       case kReshape: return reshape();
@@ -145,15 +145,17 @@ class Run {
     if (float* const y = make({M, N})) fewRowsMatMul(from, w, added, gelu, y, M, K, N);
   }
 
-  void queries() {
+  void attend() {
     const Value query = *read(), key = *read(), value = *read();
     const Value* const mask = read();
     const float scale = readNumber();
-    const float* const hidden = mask ? mask->floats() : nullptr;
+    const std::vector<int64_t> none = {0}, &masked = mask ? mask->shape : none;
+    const char* const misfit = attentionMisfit(query.shape, key.shape, value.shape, masked);
+    if (!require(!misfit, misfit)) return;
     const auto& shape = query.shape;
     const Heads size{shape[0], shape[1], shape[2], key.shape[2], shape[3]};
-    if (!require(key.shape[0] == shape[0] && value.shape == key.shape, "query, key and value do not fit.")) return;
-    if (float* const z = make(shape)) fewQueries(query.floats(), key.floats(), value.floats(), hidden, scale, z, size);
+    const Mask hidden = maskOfShape(mask ? mask->floats() : nullptr, masked);
+    if (float* const z = make(shape)) attention(query.floats(), key.floats(), value.floats(), hidden, scale, z, size);
   }
 
   // b is repeated over the leading axes of a.
@@ -295,7 +297,7 @@ void removeProgram(int64_t number) {
 
 void registerProgram(TF_Status* status) {
   define("Florence2Program", {"floats: n_floats * float", "halves: n_halves * half", "integers: n_integers * int32"},
-         "results: count * float",
+         {"results: count * float"},
          {"n_floats: int >= 0", "n_halves: int >= 0", "n_integers: int >= 0", "count: int >= 1", "program: int"}, status);
   registerKernel("Florence2Program", &create, &compute, &destroy<Number>, status);
 }

@@ -25,10 +25,11 @@ inline Tensor input(TF_OpKernelContext* context, int i, TF_Status* status) {
   return Tensor(tensor);
 }
 
-inline Tensor output(TF_OpKernelContext* context, const std::vector<int64_t>& shape, TF_Status* status) {
+inline Tensor output(TF_OpKernelContext* context, const std::vector<int64_t>& shape, TF_Status* status,
+                     int number = 0) {
   int64_t size = 1;
   for (const int64_t side : shape) size *= side;
-  return Tensor(TF_AllocateOutput(context, 0, TF_FLOAT, shape.data(), shape.size(), 4 * size, status));
+  return Tensor(TF_AllocateOutput(context, number, TF_FLOAT, shape.data(), shape.size(), 4 * size, status));
 }
 
 inline std::vector<int64_t> shapeOf(const Tensor& tensor) {
@@ -38,6 +39,7 @@ inline std::vector<int64_t> shapeOf(const Tensor& tensor) {
 }
 
 inline const float* floats(const Tensor& tensor) { return static_cast<const float*>(TF_TensorData(tensor.get())); }
+inline float* toFloats(const Tensor& tensor) { return static_cast<float*>(TF_TensorData(tensor.get())); }
 inline int64_t side(const Tensor& tensor, int axis) { return TF_Dim(tensor.get(), axis); }
 
 inline void fail(TF_OpKernelContext* context, TF_Status* status, const char* message) {
@@ -56,13 +58,13 @@ inline void unknownShape(TF_ShapeInferenceContext* context, TF_Status* status) {
 
 // Neither `define` nor `registerKernel` does anything once the status is an error.
 
-inline void define(const char* name, std::vector<const char*> inputs, const char* output,
+inline void define(const char* name, std::vector<const char*> inputs, std::vector<const char*> outputs,
                    std::vector<const char*> attributes, TF_Status* status) {
   if (TF_GetCode(status) != TF_OK) return;
   TF_OpDefinitionBuilder* const builder = TF_NewOpDefinitionBuilder(name);
   for (const char* attribute : attributes) TF_OpDefinitionBuilderAddAttr(builder, attribute);
   for (const char* each : inputs) TF_OpDefinitionBuilderAddInput(builder, each);
-  TF_OpDefinitionBuilderAddOutput(builder, output);
+  for (const char* each : outputs) TF_OpDefinitionBuilderAddOutput(builder, each);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, &unknownShape);
   TF_RegisterOpDefinition(builder, status);
 }

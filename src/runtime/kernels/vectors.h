@@ -96,4 +96,33 @@ inline float dot(const float* a, const float* b, int size) {
   return rest;
 }
 
+// The first `count` elements, zeros beyond.
+inline Vector loadSome(const float* from, int64_t count) {
+  if (count >= W) return load(from);
+  Vector v = {};
+  std::memcpy(&v, from, 4 * count);
+  return v;
+}
+
+inline void storeSome(float* to, const Vector& v, int64_t count) { std::memcpy(to, &v, 4 * std::min<int64_t>(W, count)); }
+
+typedef int32_t Integers __attribute__((vector_size(4 * W)));
+
+// All elements the same.
+inline Vector same(float value) { return value - Vector{}; }
+
+// exp(x) for x ≤ 0, as 2^n · exp(r) with |r| ≤ ln 2 / 2. Below -87, where floats end, that of -87.
+inline Vector expOfNegative(const Vector& x) {
+  const Vector clamped = x < -87.0f ? same(-87.0f) : x;
+  const float shift = 12582912.0f;  // 1.5 · 2^23: a sum with it has no fraction
+  const Vector shifted = clamped * 1.44269504f + shift;
+  const Vector n = shifted - shift;
+  const Vector r = clamped - n * 0.693145752f - n * 1.42860677e-6f;  // ln 2 in two parts
+  Vector series = same(1.0f / 5040);
+  for (const float divisor : {720.0f, 120.0f, 24.0f, 6.0f, 2.0f, 1.0f, 1.0f}) series = series * r + 1.0f / divisor;
+  const Integers exponent = (Integers)shifted << 23;
+  const Integers bits = (Integers)series + exponent;
+  return (Vector)bits;
+}
+
 }  // namespace florence2

@@ -79,7 +79,7 @@ void compute(void* kernel, TF_OpKernelContext* context) {
 }  // namespace
 
 void registerWiden(TF_Status* status) {
-  define("Florence2WidenHalves", {"pairs: int32"}, "floats: float",
+  define("Florence2WidenHalves", {"pairs: int32"}, {"floats: float"},
          {"rows: int >= 1", "columns: int >= 1", "transposed: bool"}, status);
   registerKernel("Florence2WidenHalves", &create, &compute, &destroy<Layout>, status);
 }

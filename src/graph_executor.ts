@@ -14,6 +14,9 @@ import { kernelsSupported } from './runtime/tensorflow.ts';
 /** Rows up to which the kernels for few rows are faster than TensorFlow's: at 16, base takes 67 ms a step instead of 78. */
 const FEW = 16;
 
+/** Tokens whose keys and values are copied at each step, before they are joined to those that are not. */
+const MOST_RECENT = 64;
+
 /** Graphs that are kept. One model in use has few; whoever captures other points each time makes many. */
 const MOST_GRAPHS = 32;
 
@@ -139,24 +142,27 @@ export class GraphExecutor implements Executor {
         example: size => [
           { shape: [size * beams, 1], dtype: 'int32' },
           floats(1, this.model.config.text.dModel),
-          ...cross.map(() => floats(size, heads, size + 20, d)),
-          ...cross.map(() => floats(size * beams, heads, size + 10, d)),
+          ...[20, 40, 10].flatMap((more, part) => {
+            return cross.map(() => floats(part === 0 ? size : size * beams, heads, size + more, d));
+          }),
           ...mask.map(() => floats(size, 1, 1, size + 20)),
         ],
       },
       (h, tokens, positions, ...rest) => this.step(h, tokens as tf.Tensor2D, positions as tf.Tensor2D, rest),
       () => {
-        const past = caches.flatMap(({ self }) => {
-          return self ? [self.key, self.value] : [1, 2].map(() => tf.zeros([rows, heads, 0, d]));
+        const none = tf.zeros([rows, heads, 0, d]);
+        const past = (['sealed', 'recent'] as const).flatMap(part => {
+          return caches.flatMap(({ parts }) => [parts[part]?.key ?? none, parts[part]?.value ?? none]);
         });
         return [tokens, decoder.positions(caches[0].length, 1), ...cross, ...past, ...mask];
       },
       h,
     );
     if (!made) return this.eager.decodeStep(tokens, memory, caches, h);
-    const [logits, ...present] = made;
-    pairs(present).forEach(({ key, value }, i) => {
+    const [logits, ...recent] = made;
+    pairs(recent).forEach(({ key, value }, i) => {
       caches[i].replace({ key: tf.keep(key), value: tf.keep(value) });
+      if (key.shape[2] >= MOST_RECENT) caches[i].seal();
     });
     return logits as tf.Tensor2D;
   }
@@ -167,21 +173,21 @@ export class GraphExecutor implements Executor {
     this.halfWeights.dispose();
   }
 
-  /** The pass of `decodeStep`. `rest`: keys and values of all layers, of the memory and of the past, and the mask. */
+  /** The pass of `decodeStep`. `rest`: keys and values of all layers, of memory and tokens (`LayerCache`), and the mask. */
   private step(h: Hooks, tokens: tf.Tensor2D, positions: tf.Tensor2D, rest: readonly tf.Tensor[]): tf.Tensor[] {
     const { languageModel, lmHead } = this.model;
     const { decoder } = languageModel;
     const count = 2 * decoder.layers.length;
-    const past = pairs(rest.slice(count, 2 * count));
-    const caches = pairs(rest.slice(0, count)).map((cross, i) => new LayerCache(cross, past[i]));
-    const mask = (rest[2 * count] ?? null) as tf.Tensor4D | null;
+    const [cross, sealed, recent] = [0, 1, 2].map(part => pairs(rest.slice(part * count, (part + 1) * count)));
+    const caches = cross.map((cross, i) => new LayerCache(cross, recent[i], sealed[i]));
+    const mask = (rest[3 * count] ?? null) as tf.Tensor4D | null;
     const embeds = languageModel.embed(tokens); // [rows, 1, D]
     const memory = { states: embeds, mask }; // the caches have what is read of the states
     const hidden = decoder.decode(embeds, () => positions, memory, caches, h.in('language_model.decoder'));
     const logits = tf.squeeze(lmHead.forward(hidden, h), [1]); // [rows, V]
-    const present = caches.flatMap(({ self }) => [tf.clone(self!.key), tf.clone(self!.value)]);
+    const grown = caches.flatMap(({ parts }) => [tf.clone(parts.recent!.key), tf.clone(parts.recent!.value)]);
     for (const cache of caches) cache.dispose();
-    return [logits, ...present];
+    return [logits, ...grown];
   }
 
   /** What a pass makes of `inputs`; null where it cannot run as a graph now. */

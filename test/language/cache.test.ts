@@ -39,7 +39,7 @@ test('a cache grows, moves its rows and drops items', async () => {
   await withoutLeaks(async () => {
     const cache = new LayerCache(tokens([0, 1], 1, 2));
     assert.is(cache.length, 0);
-    assert.is(cache.self, null);
+    assert.is(cache.parts.recent, null);
     const append = (rows: number[], from: number, T: number) => {
       const added = tokens(rows, from, T);
       const all = cache.append(added);
@@ -56,14 +56,42 @@ test('a cache grows, moves its rows and drops items', async () => {
     assert.is(cache.length, 3);
 
     move(1, 1, 3, 2); // row 0 becomes what row 1 was, …
-    assert.equal(await contents(cache.self!), [[11, 12, 13], [11, 12, 13], [31, 32, 33], [21, 22, 23]]); // biome-ignore format: one line
+    assert.equal(await contents(cache.parts.recent!), [[11, 12, 13], [11, 12, 13], [31, 32, 33], [21, 22, 23]]); // biome-ignore format: one line
     move(2, 3); // the first item, two rows, has ended
     const items = tf.tensor1d([1], 'int32');
     cache.keepCross(items);
     items.dispose();
-    assert.equal(await contents(cache.self!), [[31, 32, 33], [21, 22, 23]]); // biome-ignore format: one line
+    assert.equal(await contents(cache.parts.recent!), [[31, 32, 33], [21, 22, 23]]); // biome-ignore format: one line
     assert.equal(await contents(cache.cross), [[11, 12]]);
     assert.equal(await contents(append([8, 9], 4, 1)), [[31, 32, 33, 84], [21, 22, 23, 94]]); // biome-ignore format: one line
+    cache.dispose();
+  });
+});
+
+test('a sealed cache keeps the same tokens in two parts', async () => {
+  await withoutLeaks(async () => {
+    const cache = new LayerCache(tokens([0], 1, 1));
+    cache.seal();
+    assert.is(cache.length, 0);
+    assert.throws(() => cache.all(), /no tokens yet/);
+    tf.tidy(() => {
+      cache.append(tokens([0, 1], 1, 2));
+      cache.seal();
+      cache.append(tokens([0, 1], 3, 1));
+    });
+    assert.equal(await contents(cache.parts.sealed!), [[1, 2], [11, 12]]); // biome-ignore format: one line
+    assert.equal(await contents(cache.parts.recent!), [[3], [13]]);
+    tf.tidy(() => cache.reorder(tf.tensor1d([1, 0], 'int32')));
+    assert.is(cache.length, 3);
+    const added = tokens([0, 1], 4, 1);
+    const appended = cache.append(added);
+    const rows = [[11, 12, 13, 4], [1, 2, 3, 14]]; // biome-ignore format: one line
+    assert.equal(await contents(appended), rows);
+    cache.seal();
+    assert.is(cache.parts.recent, null);
+    const all = cache.all();
+    assert.equal(await contents(all), rows);
+    tf.dispose([added, appended, all].flatMap(({ key, value }) => [key, value]));
     cache.dispose();
   });
 });
@@ -73,7 +101,7 @@ test('a cache survives the tidy in which it grew', async () => {
     const cache = new LayerCache(tokens([0], 1, 1));
     tf.tidy(() => void cache.append(tokens([0], 1, 2)));
     tf.tidy(() => cache.reorder(tf.tensor1d([0, 0], 'int32')));
-    assert.equal(await contents(cache.self!), [[1, 2], [1, 2]]); // biome-ignore format: one line
+    assert.equal(await contents(cache.parts.recent!), [[1, 2], [1, 2]]); // biome-ignore format: one line
     cache.dispose();
   });
 });

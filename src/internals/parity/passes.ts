@@ -91,10 +91,12 @@ async function cachePass(subject: Subject, _dump: SafetensorsFile, wanted: Dumpe
         return model.lmHead.forward(hidden, h);
       });
       await put(`step${step}.logits`, logits);
-      for (const [i, { self, cross }] of caches.entries()) {
-        await put(`step${step}.layer${i}.self.key`, tf.clone(self!.key));
-        await put(`step${step}.layer${i}.self.value`, tf.clone(self!.value));
+      for (const [i, cache] of caches.entries()) {
+        const { key, value } = cache.all();
+        await put(`step${step}.layer${i}.self.key`, key);
+        await put(`step${step}.layer${i}.self.value`, value);
         if (step > 0) continue;
+        const { cross } = cache;
         await put(`layer${i}.cross.key`, tf.clone(cross.key));
         await put(`layer${i}.cross.value`, tf.clone(cross.value));
       }

@@ -6,6 +6,9 @@ const numbers = { matMul: 0, attention: 1, add: 2, layerNorm: 3, reshape: 4, con
 /** Gives the number of a value: -1 for no bias and no mask, which are empty constants, NaN for other constants. */
 type Values = (value: Output) => number;
 
+/** The two values that lie one after the other where keys or values of an attention are: -1 where it is one. */
+type Parts = (value: Output) => number[];
+
 /** A graph as a list of instructions. */
 export interface Program {
   /** What it reads, floats before halves before int32. */
@@ -34,10 +37,14 @@ export function asProgram(outputs: readonly Output[]): Program | undefined {
   if (inputs.length < placeholders.length) return undefined;
   const places = new Map(inputs.map((node, i) => [node, i]));
   const values: Values = value => (constantOf(value)?.values.length === 0 ? -1 : (places.get(value.node) ?? NaN));
+  const apart = readInParts(nodes, outputs);
+  const parts: Parts = value => {
+    return apart.has(value.node) ? value.node.inputs.slice(0, 2).map(values) : [values(value), -1];
+  };
   const code: number[] = [];
   for (const node of nodes) {
-    if (places.has(node) || node.op === 'Const') continue;
-    const instruction = instructions[node.op]?.(node, values);
+    if (places.has(node) || node.op === 'Const' || apart.has(node)) continue;
+    const instruction = instructions[node.op]?.(node, values, parts);
     if (!instruction || instruction.some(Number.isNaN)) return undefined;
     places.set(node, places.size);
     code.push(...instruction);
@@ -48,15 +55,30 @@ export function asProgram(outputs: readonly Output[]): Program | undefined {
   return { inputs, counts, code: Int32Array.from(code), values: Int32Array.from(given) };
 }
 
+/** Keys and values of attentions that nothing else reads, put together of two: they may stay where they are. */
+function readInParts(nodes: readonly GraphNode[], outputs: readonly Output[]): ReadonlySet<GraphNode> {
+  const joined = nodes.filter(({ op, inputs }) => op === 'ConcatV2' && inputs.length === 3 && alongOf(inputs) === 2);
+  const apart = new Set(joined);
+  for (const { node } of outputs) apart.delete(node);
+  for (const { op, inputs } of nodes)
+    inputs.forEach(({ node }, i) => {
+      if (!(op === 'Florence2Attention' && (i === 1 || i === 2))) apart.delete(node);
+    });
+  return apart;
+}
+
+/** The axis of a ConcatV2. */
+const alongOf = (inputs: readonly Output[]): number | undefined => constantOf(inputs.at(-1)!)?.values[0];
+
 /** How an operation is written down; undefined for the forms of it that there is no instruction for. */
-const instructions: Record<string, (node: GraphNode, values: Values) => number[] | undefined> = {
+const instructions: Record<string, (node: GraphNode, values: Values, parts: Parts) => number[] | undefined> = {
   Florence2FewRowsMatMul: (node, values) => {
     const flags = ['transposed', 'gelu'].map(name => Number(attributeOf(node, name)));
     return [numbers.matMul, ...node.inputs.map(values), ...flags];
   },
-  Florence2Attention: (node, values) => [
+  Florence2Attention: (node, values, parts) => [
     numbers.attention,
-    ...node.inputs.map(values),
+    ...[values(node.inputs[0]), ...parts(node.inputs[1]), ...parts(node.inputs[2]), values(node.inputs[3])],
     bitsOf(attributeOf(node, 'scale') as number),
   ],
   Florence2LayerNorm: (node, values) => [
@@ -71,10 +93,11 @@ const instructions: Record<string, (node: GraphNode, values: Values) => number[]
     return repeated ? [numbers.add, ...inputs.map(values)] : undefined;
   },
   Reshape: ({ inputs: [x], outputs: [{ shape }] }, values) => [numbers.reshape, values(x), shape.length, ...shape],
-  ConcatV2: ({ inputs: [a, b, axis, ...more], outputs: [{ shape }] }, values) => {
-    const along = constantOf(axis)?.values[0];
-    if (along === undefined || more.length > 0) return undefined;
-    return [numbers.concat, values(a), values(b), along < 0 ? along + shape.length : along];
+  ConcatV2: ({ inputs, outputs: [{ shape }] }, values) => {
+    const along = alongOf(inputs);
+    if (along === undefined || inputs.length !== 3) return undefined;
+    const [a, b] = inputs.map(values);
+    return [numbers.concat, a, b, along < 0 ? along + shape.length : along];
   },
   GatherV2: (node, values) => {
     const [table, ids, axis] = node.inputs;

@@ -157,35 +157,48 @@ float expOfScores(float* row, const float* mask, float scale, int64_t S) {
   return sum(total);
 }
 
+}  // namespace
+
 // ---- few queries: a decode step ----
 
-void fewQueries(const float* query, const float* key, const float* value, const Mask& mask, float scale, float* z,
+void fewQueries(const float* query, const Parts& key, const Parts& value, const Mask& mask, float scale, float* z,
                 const Heads& size) {
   const auto [B, H, T, S, d] = size;
   team().run([&, B = B, H = H, T = T, S = S, d = d](int part, int parts) {
-    std::vector<float> scores(T * wholeVectors(S));
+    const int64_t row = wholeVectors(S);
+    std::vector<float> scores(T * row);
+    // Calls body(s, what lies there) for each of a head's keys or values.
+    const auto each = [&](const Parts& of, int64_t head, const auto& body) {
+      const float* const first = of.first + head * of.begun * d;
+      const float* const rest = of.rest + head * (S - of.begun) * d;
+      for (int64_t s = 0; s < of.begun; s++) body(s, first + s * d);
+      for (int64_t s = of.begun; s < S; s++) body(s, rest + (s - of.begun) * d);
+    };
     for (int64_t head = part; head < B * H; head += parts) {
-      const float *const q = query + head * T * d, *const k = key + head * S * d, *const v = value + head * S * d;
+      const float* const q = query + head * T * d;
       float* const to = z + head * T * d;
-      const int64_t row = wholeVectors(S);
-      for (int64_t s = 0; s < S; s++)
-        for (int64_t t = 0; t < T; t++) scores[t * row + s] = dot(q + t * d, k + s * d, d);
+      each(key, head, [&](int64_t s, const float* k) {
+        for (int64_t t = 0; t < T; t++) scores[t * row + s] = dot(q + t * d, k, d);
+      });
       for (int64_t t = 0; t < T; t++) {
         float* const weights = scores.data() + t * row;
         const float total = expOfScores(weights, maskOf(mask, size, head, t), scale, S);
         for (int64_t s = 0; s < S; s++) weights[s] /= total;
       }
       std::memset(to, 0, 4 * T * d);
-      for (int64_t s = 0; s < S; s++)
+      each(value, head, [&](int64_t s, const float* v) {
         for (int64_t t = 0; t < T; t++) {
           const float weight = scores[t * row + s];
           int64_t i = 0;
-          for (; i + W <= d; i += W) store(to + t * d + i, load(to + t * d + i) + weight * load(v + s * d + i));
-          for (; i < d; i++) to[t * d + i] += weight * v[s * d + i];
+          for (; i + W <= d; i += W) store(to + t * d + i, load(to + t * d + i) + weight * load(v + i));
+          for (; i < d; i++) to[t * d + i] += weight * v[i];
         }
+      });
     }
   });
 }
+
+namespace {
 
 // ---- many queries ----
 
@@ -269,8 +282,8 @@ void attentionGrad(const float* query, const float* key, const float* value, con
 void attention(const float* query, const float* key, const float* value, const Mask& mask, float scale, float* z,
                const Heads& size) {
   // With few queries it takes longer to turn the keys than to multiply by them as they are.
-  const auto compute = size.T < kRows ? fewQueries : manyQueries;
-  compute(query, key, value, mask, scale, z, size);
+  size.T < kRows ? fewQueries(query, {key, key, size.S}, {value, value, size.S}, mask, scale, z, size)
+                 : manyQueries(query, key, value, mask, scale, z, size);
 }
 
 const char* attentionMisfit(const std::vector<int64_t>& query, const std::vector<int64_t>& key,

@@ -43,6 +43,16 @@ inline Mask maskOfShape(const float* values, const std::vector<int64_t>& shape) 
   return shape.size() == 4 ? Mask{values, shape[2] > 1, shape[0] > 1} : Mask{};
 }
 
+// Keys or values [B, H, S, d] in two parts: of each head the first `begun` of its S lie in one place, the others in another.
+struct Parts {
+  const float *first, *rest;
+  int64_t begun;
+};
+
+// As attention, for a few queries.
+void fewQueries(const float* query, const Parts& key, const Parts& value, const Mask& mask, float scale, float* z,
+                const Heads& size);
+
 // z [B, H, T, d] = softmax(query [B, H, T, d] · key [B, H, S, d]ᵀ · scale + mask) · value [B, H, S, d]
 void attention(const float* query, const float* key, const float* value, const Mask& mask, float scale, float* z,
                const Heads& size);

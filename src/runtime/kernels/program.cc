@@ -145,8 +145,25 @@ class Run {
     if (float* const y = make({M, N})) fewRowsMatMul(from, w, added, gelu, y, M, K, N);
   }
 
+  // Keys or values, in one place or two.
+  struct Joined {
+    std::vector<int64_t> shape;
+    Parts parts;
+  };
+
+  Joined readParts() {
+    const Value& first = *read();
+    const Value* const rest = read();
+    std::vector<int64_t> shape = first.shape;
+    if (!require(shape.size() == 4 && (!rest || rest->shape.size() == 4), "key and value must have four axes.")) return {};
+    const Parts parts{first.floats(), rest ? rest->floats() : first.floats(), shape[2]};
+    if (rest) shape[2] += rest->shape[2];
+    return {shape, parts};
+  }
+
   void attend() {
-    const Value query = *read(), key = *read(), value = *read();
+    const Value query = *read();
+    const Joined key = readParts(), value = readParts();
     const Value* const mask = read();
     const float scale = readNumber();
     const std::vector<int64_t> none = {0}, &masked = mask ? mask->shape : none;
@@ -155,7 +172,7 @@ class Run {
     const auto& shape = query.shape;
     const Heads size{shape[0], shape[1], shape[2], key.shape[2], shape[3]};
     const Mask hidden = maskOfShape(mask ? mask->floats() : nullptr, masked);
-    if (float* const z = make(shape)) attention(query.floats(), key.floats(), value.floats(), hidden, scale, z, size);
+    if (float* const z = make(shape)) fewQueries(query.floats(), key.parts, value.parts, hidden, scale, z, size);
   }
 
   // b is repeated over the leading axes of a.

@@ -48,7 +48,10 @@ const picture = join(root, 'docs/pictures/street.jpg');
 interface Engine {
   name: string;
   process: JsonProcess;
-  /** Seconds that loading the model took, without starting the process and importing the libraries. */
+  /**
+   * Seconds that loading the model took, with its tokenizer where the engine has one, without starting the process and
+   * importing the libraries.
+   */
   load: number;
   versions: Record<string, string>;
 }

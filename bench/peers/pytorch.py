@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from transformers import Florence2ForConditionalGeneration
+from transformers import AutoTokenizer, Florence2ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 transformers.utils.logging.disable_progress_bar()
@@ -24,6 +24,7 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 def main(folder, picture):
     start = time.perf_counter()
     model = Florence2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    AutoTokenizer.from_pretrained(folder)
     load = time.perf_counter() - start
     say(load=load, engine='PyTorch', torch=torch.__version__, transformers=transformers.__version__)
     engine = Engine(model, picture)

@@ -13,7 +13,7 @@ import { pathToFileURL } from 'node:url';
 
 const [folder, picture] = process.argv.slice(2);
 const require = createRequire(join(folder, 'package.json'));
-const { AutoImageProcessor, Florence2ForConditionalGeneration, RawImage, Tensor, env } = await import(
+const { AutoImageProcessor, AutoTokenizer, Florence2ForConditionalGeneration, RawImage, Tensor, env } = await import(
   pathToFileURL(require.resolve('@huggingface/transformers'))
 );
 env.allowRemoteModels = false;
@@ -24,10 +24,11 @@ let start = performance.now();
 const seconds = () => (performance.now() - start) / 1000;
 const session_options = { intraOpNumThreads: cpus().length };
 const model = await Florence2ForConditionalGeneration.from_pretrained(folder, { dtype: 'fp32', session_options });
+const processor = await AutoImageProcessor.from_pretrained(folder);
+await AutoTokenizer.from_pretrained(folder);
 const load = seconds();
 say({ load, engine: 'transformers.js', '@huggingface/transformers': env.version, node: process.version });
 
-const processor = await AutoImageProcessor.from_pretrained(folder);
 const { height, width } = processor.size;
 const pattern = Uint8ClampedArray.from({ length: 3 * height * width }, (_, i) => (31 * i) % 251);
 const image = new RawImage(pattern, width, height, 3);

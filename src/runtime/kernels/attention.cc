@@ -22,12 +22,12 @@ namespace {
 
 // ---- products of matrices in the cache ----
 
-// Rows and vectors of columns whose sums fit into the registers.
+// Rows and vectors of columns whose sums take nearly all registers that there are.
 constexpr int kRows = 6;
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kVectors = 4;
 #else
-constexpr int kVectors = 1;
+constexpr int kVectors = 2;
 #endif
 constexpr int kColumns = kVectors * W;
 
@@ -62,7 +62,7 @@ void known(int64_t n, const Body& body) {
   body(std::integral_constant<int, Most>());
 }
 
-// c [M, N] = a [M, K] · b [K, N], or is added to. N is a multiple of W, and at most kColumns.
+// The same for any M; N is a multiple of W, and at most kColumns.
 void multiply(const Matrix& a, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t M, int64_t N, int64_t K,
               bool add = false) {
   known<kVectors>(N / W, [&](auto vectors) {
@@ -74,7 +74,7 @@ void multiply(const Matrix& a, const float* b, int64_t bRow, float* c, int64_t c
   });
 }
 
-// The same for any multiple of W.
+// The same for any multiple of W columns.
 void multiplyWide(const Matrix& a, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t M, int64_t N, int64_t K,
                   bool add = false) {
   for (int64_t n = 0; n < N; n += kColumns)
@@ -138,21 +138,21 @@ const float* maskOf(const Mask& mask, const Heads& size, int64_t head, int64_t t
 // there up to whole vectors.
 float expOfScores(float* row, const float* mask, float scale, int64_t S) {
   const int64_t end = wholeVectors(S);
+  for (int64_t s = 0; s < S; s++) row[s] *= scale;
+  for (int64_t s = 0; mask && s < S; s++) row[s] += mask[s];
   std::fill(row + S, row + end, -INFINITY);
-  Vector highest = same(-INFINITY);
+  Vector highest = load(row);
   for (int64_t s = 0; s < end; s += W) {
-    Vector score = load(row + s) * scale;
-    if (mask) score += loadSome(mask + s, S - s);
-    store(row + s, score);
-    highest = score > highest ? score : highest;
+    const Vector scores = load(row + s);
+    highest = scores > highest ? scores : highest;
   }
   float most = highest[0];
   for (int i = 1; i < W; i++) most = std::max(most, highest[i]);
   Vector total = {};
   for (int64_t s = 0; s < end; s += W) {
-    const Vector weight = expOfNegative(load(row + s) - most);
-    store(row + s, weight);
-    total += weight;
+    const Vector weights = expOfNegative(load(row + s) - most);
+    store(row + s, weights);
+    total += weights;
   }
   return sum(total);
 }

@@ -1,4 +1,4 @@
-// Vectors of sixteen floats, for all instruction sets: they become whatever the compiler is told to use.
+// Vectors of as many floats as a register has, for all instruction sets.
 
 #pragma once
 
@@ -13,7 +13,13 @@
 
 namespace florence2 {
 
+#if defined(__AVX512F__)
 constexpr int W = 16;
+#elif defined(__AVX__)
+constexpr int W = 8;
+#else
+constexpr int W = 4;
+#endif
 typedef float Vector __attribute__((vector_size(4 * W)));
 
 inline Vector load(const float* from) {
@@ -62,13 +68,11 @@ inline Vector load(const Half* from) {
   const __m512 wide = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   std::memcpy(&v, &wide, sizeof v);
 #elif defined(__F16C__)
-  __m256 wide[2];
-  for (int i = 0; i < 2; i++) wide[i] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8 * i)));
-  std::memcpy(&v, wide, sizeof v);
+  const __m256 wide = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  std::memcpy(&v, &wide, sizeof v);
 #elif defined(__aarch64__)
-  float32x4_t wide[4];
-  for (int i = 0; i < 4; i++) wide[i] = vcvt_f32_f16(vld1_f16(reinterpret_cast<const __fp16*>(from + 4 * i)));
-  std::memcpy(&v, wide, sizeof v);
+  const float32x4_t wide = vcvt_f32_f16(vld1_f16(reinterpret_cast<const __fp16*>(from)));
+  std::memcpy(&v, &wide, sizeof v);
 #else
   for (int i = 0; i < W; i++) v[i] = widen(from[i]);
 #endif
@@ -76,15 +80,11 @@ inline Vector load(const Half* from) {
 }
 
 inline float sum(const Vector& v) {
-  typedef float Eight __attribute__((vector_size(32)));
-  typedef float Four __attribute__((vector_size(16)));
-  Eight eights[2];
-  std::memcpy(eights, &v, sizeof v);
-  const Eight eight = eights[0] + eights[1];
-  Four fours[2];
-  std::memcpy(fours, &eight, sizeof eight);
-  const Four four = fours[0] + fours[1];
-  return (four[0] + four[1]) + (four[2] + four[3]);
+  float parts[W];
+  std::memcpy(parts, &v, sizeof v);
+  for (int half = W / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) parts[i] += parts[i + half];
+  return parts[0];
 }
 
 inline float dot(const float* a, const float* b, int size) {

@@ -95,9 +95,9 @@ const slowOnCpu = (file: string): boolean =>
       .replace(/\.test\.ts$/, ''),
   );
 
-/** Trainings take hours on a software GPU: there they run when webgpu is asked for by name. */
+/** Whole trainings take long on a software GPU: there they run when webgpu is asked for by name. */
 function trainsForLong(file: string): boolean {
-  const short = /training[\\/](reference_lora|optimizer|loss|clip)\.test\.ts$/;
+  const short = /training[\\/](reference_lora|optimizer|loss|clip|dropout|gradients|train_step|trainable)\.test\.ts$/;
   return /training[\\/]|parity_training/.test(relative(testFolder, file)) && !short.test(file);
 }
 

@@ -12,9 +12,9 @@ export const kernelNames = [
   'GeluGrad',
   'LayerNorm',
   'LayerNormGrad',
+  'ReadWeight',
   'SoftmaxGrad',
   'TopOfRows',
-  'WidenHalves',
 ] as const;
 
 export type Kernel = (typeof kernelNames)[number];
@@ -110,15 +110,23 @@ export function softmax<T extends tf.Tensor>(x: T): T {
  */
 export const topOfRows = (x: tf.Tensor2D, k: number): tf.Tensor2D => run('TopOfRows', { x }, { k });
 
+/** Values that lie in a row in a file. */
+export interface FilePlace {
+  readonly file: string;
+  /** In bytes. */
+  readonly position: number;
+  readonly dtype: 'F16' | 'F32';
+}
+
 /**
- * Halves as floats.
+ * A matrix out of a file.
  *
- * @param halves the bits of [rows, columns]; an even number of them
  * @param transposed whether the result is [columns, rows]
  */
-export function widenHalves(halves: Uint16Array, rows: number, columns: number, transposed: boolean): tf.Tensor2D {
+export function readWeight(place: FilePlace, rows: number, columns: number, transposed: boolean): tf.Tensor2D {
+  const { file, position, dtype } = place;
   return tf.tidy(() => {
-    const pairs = tf.tensor1d(new Int32Array(halves.buffer, halves.byteOffset, halves.length / 2), 'int32');
-    return run('WidenHalves', { pairs }, { rows, columns, transposed });
+    const at = tf.tensor1d([Math.floor(position / 2 ** 31), position % 2 ** 31], 'int32');
+    return run('ReadWeight', { at }, { file, halves: dtype === 'F16', rows, columns, transposed });
   });
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { hasKernel, widenHalves } from './kernels.ts';
+import { type FilePlace, readWeight } from './kernels.ts';
 
 /** How a checkpoint's tensor lies in memory here. The values are the checkpoint's, only their order differs. */
 export type Layout =
@@ -62,19 +62,15 @@ export class Parameter {
     });
   }
 
-  /** Whether `loadHalves` can take this parameter's values on the active backend. */
-  get takesHalves(): boolean {
-    const plain = this.layout === 'plain' || this.layout === 'linear';
-    return plain && tf.util.sizeFromShape(this.shape) % 2 === 0 && hasKernel('WidenHalves');
-  }
-
-  /** As `load`, of the bits of halves; only where `takesHalves`. */
-  loadHalves(halves: Uint16Array): void {
+  /** As `load`, straight out of a file; on backends that have the kernel ReadWeight. */
+  loadFrom(place: FilePlace): void {
     this.dispose();
     this.tensor = tf.tidy(() => {
       const columns = this.shape.at(-1)!;
-      const floats = widenHalves(halves, halves.length / columns, columns, this.layout === 'linear');
-      return tf.keep(this.layout === 'linear' ? floats : tf.reshape(floats, this.shape));
+      const rows = tf.util.sizeFromShape(this.shape) / columns;
+      if (this.layout === 'linear') return tf.keep(readWeight(place, rows, columns, true));
+      const tensor = tf.reshape(readWeight(place, rows, columns, false), this.shape);
+      return tf.keep(this.layout === 'plain' ? tensor : tf.transpose(tensor, TO_MEMORY[this.layout]));
     });
   }
 

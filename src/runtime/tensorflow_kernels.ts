@@ -6,6 +6,8 @@ const attributeTypes: Record<string, string> = {
   epsilon: 'TF_ATTR_FLOAT',
   scale: 'TF_ATTR_FLOAT',
   k: 'TF_ATTR_INT',
+  file: 'TF_ATTR_STRING',
+  halves: 'TF_ATTR_BOOL',
   rows: 'TF_ATTR_INT',
   columns: 'TF_ATTR_INT',
   transposed: 'TF_ATTR_BOOL',

@@ -63,10 +63,9 @@ export function readTokenizerJson(files: TokenizerFiles): { json: TokenizerJson;
     pad: nameOf(config.pad_token) ?? '<pad>',
   };
   const known = tokenIds(json, file);
-  json.added_tokens.push(
-    ...configTokens(config, at('tokenizer_config.json')).filter(token => !known.has(token.content)),
-  );
-  const idOf = tokenIds(json, file);
+  const more = configTokens(config, at('tokenizer_config.json')).filter(token => !known.has(token.content));
+  json.added_tokens.push(...more);
+  const idOf = more.length > 0 ? tokenIds(json, file) : known;
   for (const token of Object.values(names)) {
     if (!idOf.has(token))
       throw new Florence2Error(`${file} has no ${token} token. Is it the tokenizer of a Florence-2 checkpoint?`);

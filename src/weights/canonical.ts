@@ -1,5 +1,6 @@
 import { Florence2Error } from '../errors.ts';
-import { asBytes, dtypeBytes } from './dtypes.ts';
+import type { FilePlace } from '../nn/kernels.ts';
+import { dtypeBytes } from './dtypes.ts';
 import { canonicalName, headName, sharedName } from './names.ts';
 import { elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 
@@ -28,15 +29,12 @@ export class CanonicalCheckpoint {
     return values;
   }
 
-  /** The bits of a tensor of halves in its canonical shape; null for one that is stored otherwise. */
-  async readHalves(name: string, into?: Uint16Array): Promise<Uint16Array | null> {
-    const { fileName, shape, dtype, transposed } = requireTensor(this.tensors, name, this.file.path);
-    const place = dtype === 'F16' && !transposed ? this.file.locate(fileName) : undefined;
-    if (!place) return null;
-    const count = elementCount(shape);
-    const halves = into ? into.subarray(0, count) : new Uint16Array(count);
-    await place.source.read(asBytes(halves), place.position, `tensor ${fileName}`);
-    return halves;
+  /** Where a tensor's values lie in a row in a file, as floats or halves in its canonical shape; null where they do not. */
+  placeOf(name: string): FilePlace | null {
+    const { fileName, dtype, transposed } = requireTensor(this.tensors, name, this.file.path);
+    if (transposed || (dtype !== 'F16' && dtype !== 'F32')) return null;
+    const { source, position } = this.file.locate(fileName) ?? {};
+    return source?.isFile ? { file: source.path, position: position!, dtype } : null;
   }
 
   close(): Promise<void> {

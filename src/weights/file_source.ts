@@ -66,6 +66,8 @@ export async function writeAll(handle: FileHandle, bytes: Uint8Array, position: 
 }
 
 class FileSource implements ByteSource {
+  readonly isFile = true;
+
   constructor(
     readonly path: string,
     readonly size: number,

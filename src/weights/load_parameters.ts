@@ -1,4 +1,5 @@
 import { Florence2Error } from '../errors.ts';
+import { hasKernel } from '../nn/kernels.ts';
 import type { Parameter } from '../nn/params.ts';
 import type { CanonicalCheckpoint } from './canonical.ts';
 import { elementCount } from './tensor_file.ts';
@@ -19,38 +20,20 @@ export async function loadParameters(
   checkTensors(parameters, checkpoint);
   const present = [...parameters.values()].filter(({ name }) => checkpoint.tensors.has(name));
   const total = present.reduce((bytes, parameter) => bytes + byteSize(parameter), 0);
+  const readsFiles = hasKernel('ReadWeight');
+  const places = present.map(({ name }) => (readsFiles ? checkpoint.placeOf(name) : null));
   // A parameter that is reordered on its way leaves the array it came in, so these share one; the others keep theirs.
-  const reordered = present.filter(({ layout }) => layout !== 'plain');
+  const reordered = present.filter(({ layout }, i) => layout !== 'plain' && !places[i]);
   const floats = new Float32Array(Math.max(0, ...reordered.map(({ shape }) => elementCount(shape))));
-  // The next halves are read while these are put in place: each of the two has a buffer.
-  const buffers = [0, 1].map(() => new Uint16Array(present.some(({ takesHalves }) => takesHalves) ? READ_AHEAD : 0));
-  const ahead = (i: number) => (i < present.length ? readHalves(present[i], checkpoint, buffers[i % 2]) : null);
   let loaded = 0;
-  let next = ahead(0);
   for (const [i, parameter] of present.entries()) {
-    const halves = await next;
-    next = ahead(i + 1);
-    next?.catch(() => {}); // it is awaited in the next round, unless this one throws
+    const place = places[i];
     const into = parameter.layout === 'plain' ? undefined : floats;
-    if (halves) parameter.loadHalves(halves);
+    if (place) parameter.loadFrom(place);
     else parameter.load(await checkpoint.readFloat32(parameter.name, into));
     loaded += byteSize(parameter);
     onProgress(loaded, total);
   }
-}
-
-/** Halves that a buffer has room for. Larger tensors, which are few, get one of their own. */
-const READ_AHEAD = 2 ** 22;
-
-/** The bits of a parameter's halves; null where it does not take them, or the checkpoint does not have them. */
-async function readHalves(
-  parameter: Parameter,
-  checkpoint: CanonicalCheckpoint,
-  buffer: Uint16Array,
-): Promise<Uint16Array | null> {
-  if (!parameter.takesHalves) return null;
-  const count = elementCount(parameter.shape);
-  return checkpoint.readHalves(parameter.name, count <= buffer.length ? buffer : undefined);
 }
 
 function checkTensors(parameters: ReadonlyMap<string, Parameter>, { tensors, file }: CanonicalCheckpoint): void {

@@ -20,7 +20,7 @@ std::string registerKernels() {
   florence2::registerFewRows(status.get());
   florence2::registerOnePass(status.get());
   florence2::registerProgram(status.get());
-  florence2::registerWiden(status.get());
+  florence2::registerReadWeight(status.get());
   return TF_GetCode(status.get()) == TF_OK ? "" : TF_Message(status.get());
 }
 

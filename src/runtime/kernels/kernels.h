@@ -71,9 +71,9 @@ void gelu(const float* x, float* y, int64_t size);
 // y [rows, C] = x [rows, C] with mean 0 and variance 1, · weight [C] + bias [C]
 void layerNorm(const float* x, const float* weight, const float* bias, float* y, int64_t rows, int64_t C, float epsilon);
 
-// ---- widen.cc ----
+// ---- read_weight.cc ----
 
-void registerWiden(TF_Status* status);
+void registerReadWeight(TF_Status* status);
 
 // ---- program.cc ----
 

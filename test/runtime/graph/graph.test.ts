@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import * as tf from '@tensorflow/tfjs';
 import { test as anyTest } from 'uvu';
 import * as assert from 'uvu/assert';
+import { noHooks } from '../../../src/internals/hooks.ts';
+import { attend } from '../../../src/nn/attention.ts';
 import { gelu, layerNorm, linear } from '../../../src/nn/ops.ts';
 import { Graph, type GraphFunction } from '../../../src/runtime/graph/graph.ts';
 import { HalfWeights } from '../../../src/runtime/graph/half_weights.ts';
@@ -255,30 +257,63 @@ few('subnormal and large halves are read as they are', () => {
   dispose();
 });
 
-few('attention of few queries, with a mask and without', () => {
+few('attention of few queries, with a mask and without, over keys in one place and in two', () => {
   for (const [B, H, T, S, d] of [
     [1, 4, 1, 33, 16],
     [2, 3, 3, 20, 10],
-    [3, 2, 1, 1, 64],
+    [3, 2, 1, 3, 64],
   ]) {
-    // biome-ignore format: one line
-    const [k, v] = [random([B, H, S, d], 1), random([B, H, S, d], 2)];
-    const mask = tf.tidy(() => tf.mul(tf.cast(tf.greater(random([B, 1, 1, S], 3), 0.5), 'float32'), -1e9));
+    const [q, k, v] = [random([B, H, T, d], 4), random([B, H, S, d], 1), random([B, H, S, d], 2)] as tf.Tensor4D[];
+    const mask = tf.tidy(() =>
+      tf.mul(tf.cast(tf.greater(random([B, 1, 1, S], 3), 0.5), 'float32'), -1e9),
+    ) as tf.Tensor4D;
     for (const masked of [false, true]) {
-      const fn: GraphFunction = (q, k, v, mask) => {
-        const scores = tf.matMul(tf.mul(q, d ** -0.5), k, false, true);
-        return [tf.matMul(tf.softmax(mask ? tf.add(scores, mask) : scores), v)];
-      };
-      const example = (size: number) => [
-        floats(size, H, T, d),
-        ...[1, 2].map(() => floats(size, H, size + 5, d)),
-        ...(masked ? [floats(size, 1, 1, size + 5)] : []),
-      ];
-      const { graph, dispose } = compileFew(fn, example, []);
-      const q = random([B, H, T, d], 4);
-      assertSame(graph, fn, [q, k, v, ...(masked ? [mask] : [])], 1e-5, `[${[B, H, T, S, d]}] ${masked}`);
-      dispose();
+      for (const [parts, kept] of [
+        [[S], false],
+        [[S - 2, 2], false],
+        [[0, S], false],
+        [[1, S - 1], true],
+      ] as const) {
+        // biome-ignore format: one line
+        const what = `[${[B, H, T, S, d]}]${masked ? ' masked' : ''} in [${parts}]${kept ? ', keys are wanted too' : ''}`;
+        const plain = (q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, mask?: tf.Tensor4D) => {
+          const scores = tf.matMul(tf.mul(q, d ** -0.5), k, false, true);
+          return tf.matMul(tf.softmax(mask ? tf.add(scores, mask) : scores), v);
+        };
+        const joined = (some: tf.Tensor[]) => (some.length === 1 ? some[0] : tf.concat(some, 2)) as tf.Tensor4D;
+        const fn: GraphFunction = (q, ...rest) => {
+          const [keys, values] = [
+            joined(rest.slice(0, parts.length)),
+            joined(rest.slice(parts.length, 2 * parts.length)),
+          ];
+          const hidden = (rest[2 * parts.length] ?? null) as tf.Tensor4D | null;
+          return [attend(q as tf.Tensor4D, keys, values, hidden, noHooks), ...(kept ? [keys] : [])];
+        };
+        const example = (size: number) => [
+          floats(size, H, T, d),
+          ...[1, 2].flatMap(() => parts.map((_, i) => floats(size, H, size + 5 + 7 * i, d))),
+          ...(masked
+            ? [
+                floats(
+                  size,
+                  1,
+                  1,
+                  parts.reduce((sum, _, i) => sum + size + 5 + 7 * i, 0),
+                ),
+              ]
+            : []),
+        ];
+        const { graph, dispose } = compileFew(fn, example, []);
+        tf.tidy(() => {
+          const cut = (x: tf.Tensor4D) => tf.split(x, [...parts], 2);
+          const [z, keys] = graph.run(q, ...cut(k), ...cut(v), ...(masked ? [mask] : []));
+          assertNear(z, plain(q, k, v, masked ? mask : undefined), 1e-5, what);
+          if (kept) assertNear(keys, k, 0, what);
+        });
+        dispose();
+      }
     }
+    tf.dispose([q, k, v, mask]);
   }
 });
 

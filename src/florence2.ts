@@ -127,7 +127,7 @@ export class Florence2 {
     return features;
   }
 
-  /** The same for several images, of any and different sizes, in one pass (on wasm, whose memory is small, one by one). */
+  /** The same for several images, of any and different sizes. Hooks see them in one pass, on wasm one by one. */
   async encodeImages(images: ImageInput[], options: DecodeOptions = {}): Promise<ImageFeatures[]> {
     const { decodeImage } = await import('./image/decode.ts');
     const raw: RawImage[] = await Promise.all(images.map(image => decodeImage(image, options)));

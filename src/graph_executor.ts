@@ -70,7 +70,7 @@ export class GraphExecutor implements Executor {
   visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
     const [B, H, W] = pixels.shape;
     const together = Math.max(1, Math.floor(PIXELS / (H * W)));
-    if (B > together && readersOf(h) === noReaders) return this.visionMaps(pixels, together, h);
+    if (B > together && readersOf(h) === noReaders && !underGradient()) return this.visionMaps(pixels, together, h);
     const { visionTower } = this.model;
     const made = this.run(
       { module: 'vision_tower', name: `${H}×${W}`, example: B => [floats(B, H, W, 3)], rows: 'many' },
@@ -142,9 +142,8 @@ export class GraphExecutor implements Executor {
         example: size => [
           { shape: [size * beams, 1], dtype: 'int32' },
           floats(1, this.model.config.text.dModel),
-          ...[20, 40, 10].flatMap((more, part) => {
-            return cross.map(() => floats(part === 0 ? size : size * beams, heads, size + more, d));
-          }),
+          ...cross.map(() => floats(size, heads, size + 20, d)),
+          ...[40, 10].flatMap(more => cross.map(() => floats(size * beams, heads, size + more, d))),
           ...mask.map(() => floats(size, 1, 1, size + 20)),
         ],
       },
@@ -193,7 +192,7 @@ export class GraphExecutor implements Executor {
   /** What a pass makes of `inputs`; null where it cannot run as a graph now. */
   private run(options: PassOptions, pass: Pass, inputs: () => tf.Tensor[], h: Hooks): tf.Tensor[] | null {
     const readers = readersOf(h);
-    if (!readers || tf.engine().state.gradientDepth > 0 || this.adapted(options.module)) return null;
+    if (!readers || underGradient() || this.adapted(options.module)) return null;
     const made = this.graphOf(options, pass, readers);
     if (!made) return null;
     return tf.tidy(() => {
@@ -274,6 +273,8 @@ export class GraphExecutor implements Executor {
     this.weights = weights;
   }
 }
+
+const underGradient = (): boolean => tf.engine().state.gradientDepth > 0;
 
 const floats = (...shape: number[]): TensorSpec => ({ shape, dtype: 'float32' });
 

@@ -94,6 +94,27 @@ test('a graph serves batches of any size, and prompts of any length', async () =
   }
 });
 
+test('large images go through one at a time, but together under a gradient', async () => {
+  const pixels = tf.randomNormal([2, 768, 448, 3], 0, 1, 'float32', 8) as tf.Tensor4D;
+  const { visionTower } = model;
+  const run = async () => (await download(model.executor.visionMap(pixels, noHooks))).values;
+  assert.ok(difference(await asGraphs(run), await eagerly(run)).maxAbs <= SAME);
+  const { forward } = visionTower;
+  const batches: number[] = [];
+  visionTower.forward = (pixels, h) => {
+    batches.push(pixels.shape[0]);
+    return forward.call(visionTower, pixels, h);
+  };
+  try {
+    const grad = tf.grad(x => tf.sum(model.executor.visionMap(x as tf.Tensor4D, noHooks)));
+    await asGraphs(async () => tf.dispose(grad(pixels)));
+  } finally {
+    visionTower.forward = forward;
+  }
+  assert.equal(batches, [2]);
+  pixels.dispose();
+});
+
 for (const beams of [1, 3]) {
   test(`decodes with ${beams} beams and padded prompts as operation by operation`, async () => {
     const [made, want] = [await asGraphs(() => stepLogits(beams, 7)), await eagerly(() => stepLogits(beams, 7))];

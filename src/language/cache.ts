@@ -43,7 +43,7 @@ export class LayerCache {
     return join(this.sealed, this.recent);
   }
 
-  /** Adds the keys and values of new tokens, [rows, heads, T, d], and returns those of all. */
+  /** Within a tidy: adds the keys and values of new tokens, [rows, heads, T, d], and returns those of all. */
   append(added: KeyValue): KeyValue {
     const recent = join(this.recent, added);
     this.replace(kept(recent));
@@ -59,7 +59,7 @@ export class LayerCache {
   /** Joins the two parts, so that the tokens so far are no longer copied. */
   seal(): void {
     const { sealed } = this;
-    this.sealed = this.length > 0 ? kept(tf.tidy(() => ({ ...this.all() }))) : null;
+    this.sealed = this.length > 0 ? kept(this.all()) : null;
     if (sealed) tf.dispose([sealed.key, sealed.value]);
     this.replace(null);
   }

@@ -42,8 +42,8 @@ export function attend(
   h: Hooks,
 ): tf.Tensor4D {
   const scale = q.shape[3] ** -0.5;
-  const seen = ['hook_attn_scores', 'hook_pattern'].some(leaf => h.sees(leaf));
-  if (hasKernel('Attention') && !seen) return h.at('hook_z', attention(q, k, v, mask, scale));
+  if (hasKernel('Attention') && !h.sees('hook_attn_scores') && !h.sees('hook_pattern'))
+    return h.at('hook_z', attention(q, k, v, mask, scale));
   return tf.tidy(() => {
     const scores = matMulTransposed(tf.mul(q, scale), k); // [B, heads, T, S]
     const masked = h.at('hook_attn_scores', mask ? tf.add(scores, mask) : scores) as tf.Tensor4D;

@@ -50,7 +50,7 @@ class File {
   const int descriptor_;
 };
 
-// Rows [begin, end) of a weight, which lie in `from`, put where they belong.
+// `size` values in a row, widened.
 template <class T>
 void place(const T* from, float* to, int64_t size) {
   int64_t i = 0;

@@ -28,8 +28,8 @@ export class LmHead implements Adaptable {
     return tf.tidy(() => {
       const x = tf.reshape(hidden, [rows * T, D]) as tf.Tensor2D;
       const product = this.product(x); // [rows · T, V]
-      const plain = this.finalLogitsBias.loaded ? tf.add(product, this.finalLogitsBias.value) : product;
-      const logits = this.adapters ? addLowRank(plain, x, this.adapters, (x, a) => tf.matMul(x, a)) : plain;
+      const plain: tf.Tensor2D = this.finalLogitsBias.loaded ? tf.add(product, this.finalLogitsBias.value) : product;
+      const logits = this.adapters ? addLowRank(plain, x, this.adapters) : plain;
       return h.at('hook_logits', tf.reshape(logits, [rows, T, -1]) as tf.Tensor3D);
     });
   }

@@ -12,6 +12,8 @@ export const kernelNames = [
   'GeluGrad',
   'LayerNorm',
   'LayerNormGrad',
+  'LowRank',
+  'LowRankGrad',
   'ReadWeight',
   'SoftmaxGrad',
   'TopOfRows',
@@ -85,6 +87,21 @@ export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: 
       },
       bias: () => tf.sum(dy, leading),
     }),
+  );
+}
+
+/** As `lowRank` of ops.ts. */
+export function lowRank(y: tf.Tensor2D, x: tf.Tensor2D, a: tf.Tensor2D, b: tf.Tensor2D, scale: number): tf.Tensor2D {
+  return withGradient<tf.Tensor2D, 'y' | 'x' | 'a' | 'b'>(
+    { y, x, a, b },
+    save => {
+      save([x, a, b]);
+      return run('LowRank', { y, x, a, b }, { scale });
+    },
+    (dy, [x, a, b]) => {
+      const [dx, da, db] = run<tf.Tensor[]>('LowRankGrad', { x, a, b, dy }, { scale });
+      return { y: () => dy, x: () => dx, a: () => da, b: () => db };
+    },
   );
 }
 

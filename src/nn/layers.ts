@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { addLowRank } from './low_rank.ts';
+import { addLowRank, addLowRankMaps } from './low_rank.ts';
 import { asRows, layerNorm, linear, lookUp } from './ops.ts';
 import type { Adaptable, LowRank, Parameter, Params } from './params.ts';
 
@@ -26,7 +26,7 @@ export class Linear implements Adaptable {
       const rows = asRows(x); // [N, in]
       const bias = this.bias ? (this.bias.value as tf.Tensor1D) : null;
       const plain = linear(rows, this.weight.value as tf.Tensor2D, bias); // [N, out]
-      const y = this.adapters ? addLowRank(plain, rows, this.adapters, (x, a) => tf.matMul(x, a)) : plain;
+      const y = this.adapters ? addLowRank(plain, rows, this.adapters) : plain;
       return tf.reshape(y, [...x.shape.slice(0, -1), this.outFeatures]) as T;
     });
   }
@@ -72,7 +72,7 @@ export class Conv2d implements Adaptable {
   forward(x: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => {
       const y = tf.add(this.convolve(x, this.weight.value as tf.Tensor4D), this.bias.value) as tf.Tensor4D;
-      return this.adapters ? addLowRank(y, x, this.adapters, (x, a: tf.Tensor4D) => this.convolve(x, a)) : y;
+      return this.adapters ? addLowRankMaps(y, x, this.adapters, (x, a) => this.convolve(x, a)) : y;
     });
   }
 

@@ -1,25 +1,40 @@
 import * as tf from '@tensorflow/tfjs';
-import { asRows } from './ops.ts';
+import { asRows, lowRank } from './ops.ts';
 import type { Layout, LowRank, Parameter } from './params.ts';
 
-/**
- * y + Σ s · (drop(x) A) B over the adapters of a layer.
- *
- * @param y the layer's own output [..., out]
- * @param x the layer's input
- * @param down how the layer multiplies its input with a weight, here A: a matrix product or a convolution to r channels
- */
-export function addLowRank<Y extends tf.Tensor, X extends tf.Tensor, A extends tf.Tensor>(
-  y: Y,
-  x: X,
-  adapters: readonly LowRank[],
-  down: (x: X, a: A) => tf.Tensor,
-): Y {
+/** y + Σ s · (drop(x) A) B over the adapters of a layer of rows: y [N, out], x [N, in] -> [N, out] */
+export function addLowRank(y: tf.Tensor2D, x: tf.Tensor2D, adapters: readonly LowRank[]): tf.Tensor2D {
   return tf.tidy(() =>
     adapters.reduce((sum, adapter) => {
-      const hidden = asRows(down(adapter.drop(x), adapter.a.value as A)); // [N, r]
+      return lowRank(
+        sum,
+        adapter.drop(x),
+        adapter.a.value as tf.Tensor2D,
+        adapter.b.value as tf.Tensor2D,
+        adapter.scale,
+      );
+    }, y),
+  );
+}
+
+/**
+ * The same for a convolution, where A is a convolution to r channels and B one of 1×1.
+ *
+ * @param y the layer's own output [B, H', W', out]
+ * @param x the layer's input [B, H, W, in]
+ * @param convolve x with A as with the layer's own filters
+ */
+export function addLowRankMaps(
+  y: tf.Tensor4D,
+  x: tf.Tensor4D,
+  adapters: readonly LowRank[],
+  convolve: (x: tf.Tensor4D, a: tf.Tensor4D) => tf.Tensor4D,
+): tf.Tensor4D {
+  return tf.tidy(() =>
+    adapters.reduce((sum, adapter) => {
+      const hidden = asRows(convolve(adapter.drop(x), adapter.a.value as tf.Tensor4D)); // [N, r]
       const up = tf.matMul(tf.mul(hidden, adapter.scale), asRows(adapter.b.value)); // [N, out]
-      return tf.add(sum, y.rank === 2 ? up : tf.reshape(up, y.shape));
+      return tf.add(sum, tf.reshape(up, y.shape));
     }, y),
   );
 }

@@ -24,6 +24,12 @@ export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D | 
   );
 }
 
+/** y + scale · (x A) B: y [N, out], x [N, in], a [in, r], b [r, out] -> [N, out] */
+export function lowRank(y: tf.Tensor2D, x: tf.Tensor2D, a: tf.Tensor2D, b: tf.Tensor2D, scale: number): tf.Tensor2D {
+  if (kernels.hasKernel('LowRank')) return kernels.lowRank(y, x, a, b, scale);
+  return tf.tidy(() => tf.add(y, tf.matMul(tf.mul(tf.matMul(x, a), scale), b)));
+}
+
 /** Exact GELU, x · Φ(x). The tanh approximation is another function: it moves the logits by 3e-3. */
 export function gelu<T extends tf.Tensor>(x: T): T {
   if (kernels.hasKernel('Gelu')) return kernels.gelu(x);

@@ -14,7 +14,7 @@ const attributeTypes: Record<string, string> = {
 };
 
 /** How many tensors a kernel gives, where it is not one. */
-const counts: Partial<Record<Kernel, number>> = { AttentionGrad: 3 };
+const counts: Partial<Record<Kernel, number>> = { AttentionGrad: 3, LowRankGrad: 3 };
 
 /** Tells tfjs of the operations that our addon has registered with TensorFlow: by the same names and inputs. */
 export function registerKernels(tfjs: typeof tf): void {

@@ -5,8 +5,11 @@ import { download } from '../../src/internals/parity/capture.ts';
 import { difference } from '../../src/internals/parity/compare.ts';
 import { Conv2d, Linear } from '../../src/nn/layers.ts';
 import { lowRankDelta, lowRankShapes } from '../../src/nn/low_rank.ts';
+import { lowRank } from '../../src/nn/ops.ts';
 import { type LowRank, Parameter, Params } from '../../src/nn/params.ts';
+import { vectorJacobian } from '../../src/training/backward.ts';
 import { withoutLeaks } from '../backend.ts';
+import * as naive from './naive.ts';
 import { conv2d, linear, numbers } from './naive.ts';
 
 const count = (shape: number[]): number => shape.reduce((n, d) => n * d, 1);
@@ -30,6 +33,36 @@ async function expects(output: () => tf.Tensor, want: ArrayLike<number>): Promis
   const { maxAbs } = difference(values, want);
   assert.is(values.length, want.length);
   assert.ok(maxAbs <= 5e-6, `differs by ${maxAbs}`);
+}
+
+/** Sizes about those that a kernel takes at a time: rows, elements of a vector. */
+const shapes: naive.LowRankShape[] = [
+  { N: 1, inner: 7, out: 5, r: 2 },
+  { N: 3, inner: 16, out: 32, r: 16 },
+  { N: 5, inner: 33, out: 20, r: 17 },
+  { N: 7, inner: 9, out: 80, r: 3 },
+  { N: 75, inner: 17, out: 6, r: 3 },
+];
+for (const shape of shapes) {
+  const { N, inner, out, r } = shape;
+  test(`y + scale · (x A) B and its gradients: ${N} rows, ${inner} to ${r} to ${out}`, () =>
+    withoutLeaks(async () => {
+      const sides: [number, number][] = [[N, out], [N, inner], [inner, r], [r, out]]; // biome-ignore format: one line
+      const values = sides.map((side, i) => numbers(count(side), 20 + i, 0.5));
+      const [y, x, a, b] = values.map((value, i) => tf.tensor2d(value, sides[i]));
+      const exact = (...inputs: ArrayLike<number>[]) => naive.lowRank(inputs, shape, -0.7);
+      const pass = () => lowRank(y, x, a, b, -0.7);
+      await expects(pass, exact(...values));
+      const above = numbers(N * out, 24);
+      const dz = tf.tensor(above, [N, out]);
+      const gradients = vectorJacobian(pass, [y, x, a, b], dz) as tf.Tensor[];
+      for (const [i, gradient] of gradients.entries()) {
+        assert.equal(gradient.shape, sides[i]);
+        const { maxAbs } = difference((await download(gradient)).values, naive.gradient(exact, values, i, above));
+        assert.ok(maxAbs < 2e-5, `that of ${'yxab'[i]} differs by ${maxAbs}`);
+      }
+      tf.dispose([y, x, a, b, dz]);
+    }));
 }
 
 test('Linear: the sum of two adapters of different ranks and scales, and the weight with them in it', async () => {

@@ -39,6 +39,32 @@ export function layerNorm(x: ArrayLike<number>, weight: ArrayLike<number>, bias:
   return result;
 }
 
+/** Rows, inputs, outputs and rank of a layer with an adapter. */
+export interface LowRankShape {
+  N: number;
+  inner: number;
+  out: number;
+  r: number;
+}
+
+/** y + scale · (x a) b: y [N, out], x [N, in], a [in, r], b [r, out] -> [N, out] */
+export function lowRank(
+  [y, x, a, b]: readonly ArrayLike<number>[],
+  { N, inner, out, r }: LowRankShape,
+  scale: number,
+): number[] {
+  const hidden = Array.from({ length: N * r }, (_, i) => {
+    let sum = 0;
+    for (let k = 0; k < inner; k++) sum += x[Math.floor(i / r) * inner + k] * a[k * r + (i % r)];
+    return scale * sum;
+  });
+  return Array.from({ length: N * out }, (_, i) => {
+    let sum = y[i];
+    for (let j = 0; j < r; j++) sum += hidden[Math.floor(i / out) * r + j] * b[j * out + (i % out)];
+    return sum;
+  });
+}
+
 interface ConvShape {
   height: number;
   width: number;

@@ -40,7 +40,7 @@ withCompiler('a driver that takes the process down with it', async () => {
     '#include <cstdlib>\n#include <node_api.h>\nNAPI_MODULE_INIT() { (void)env; (void)exports; abort(); }\n',
   );
   const build: TensorflowBuild = {
-    layout: 4,
+    layout: 5,
     tensorflow: '2.21.0',
     variant: 'cpu',
     tfjsNode: '4.22.0',

@@ -18,6 +18,7 @@ std::string registerKernels() {
   const florence2::Status status(TF_NewStatus());
   florence2::registerAttention(status.get());
   florence2::registerFewRows(status.get());
+  florence2::registerLowRank(status.get());
   florence2::registerOnePass(status.get());
   florence2::registerProgram(status.get());
   florence2::registerReadWeight(status.get());

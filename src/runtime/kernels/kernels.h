@@ -61,6 +61,10 @@ void attention(const float* query, const float* key, const float* value, const M
 const char* attentionMisfit(const std::vector<int64_t>& query, const std::vector<int64_t>& key,
                             const std::vector<int64_t>& value, const std::vector<int64_t>& mask);
 
+// ---- low_rank.cc ----
+
+void registerLowRank(TF_Status* status);
+
 // ---- one_pass.cc ----
 
 void registerOnePass(TF_Status* status);

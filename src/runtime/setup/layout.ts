@@ -31,7 +31,7 @@ export interface TensorflowBuild {
 }
 
 /** Changes when a folder made by an earlier release of this package cannot be used any more. */
-export const layoutVersion = 4;
+export const layoutVersion = 5;
 
 export const tfjsNodeVersion = '4.22.0';
 

@@ -10,7 +10,7 @@ test.before.each(() => {
 });
 
 const good: TensorflowBuild = {
-  layout: 4,
+  layout: 5,
   tensorflow: '2.21.0',
   variant: 'cpu',
   tfjsNode: '4.22.0',

@@ -1,0 +1,90 @@
+// Products of matrices that are in the cache.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+#include "vectors.h"
+
+namespace florence2 {
+
+// Rows and vectors of columns whose sums take nearly all registers that there are.
+constexpr int kRows = 6;
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kVectors = 4;
+#else
+constexpr int kVectors = 2;
+#endif
+constexpr int kColumns = kVectors * W;
+
+// A matrix whose element (i, k) is at[i · row + k · column].
+struct Matrix {
+  const float* at;
+  int64_t row, column;
+};
+
+// c [R, V · W] = a [R, K] · b [K, V · W], or is added to.
+template <int R, int V>
+void tile(const Matrix& a, const float* b, int64_t bRow, int64_t K, float* c, int64_t cRow, bool add) {
+  Vector total[R][V] = {};
+  for (int64_t k = 0; k < K; k++) {
+    Vector part[V];
+    for (int v = 0; v < V; v++) part[v] = load(b + k * bRow + v * W);
+    for (int r = 0; r < R; r++)
+      for (int v = 0; v < V; v++) total[r][v] += a.at[r * a.row + k * a.column] * part[v];
+  }
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < V; v++) {
+      float* const to = c + r * cRow + v * W;
+      store(to, add ? load(to) + total[r][v] : total[r][v]);
+    }
+}
+
+// Calls body with min(n, Most) as a number that the compiler knows.
+template <int Most, class Body>
+void known(int64_t n, const Body& body) {
+  if constexpr (Most > 1)
+    if (n < Most) return known<Most - 1>(n, body);
+  body(std::integral_constant<int, Most>());
+}
+
+// c [M, N] = a [M, K] · b [K, N], or is added to. N is a multiple of W, and at most kColumns.
+inline void multiply(const Matrix& a, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t M, int64_t N,
+                     int64_t K, bool add = false) {
+  known<kVectors>(N / W, [&](auto vectors) {
+    for (int64_t m = 0; m < M; m += kRows)
+      known<kRows>(M - m, [&](auto rows) {
+        const Matrix from{a.at + m * a.row, a.row, a.column};
+        tile<decltype(rows)::value, decltype(vectors)::value>(from, b, bRow, K, c + m * cRow, cRow, add);
+      });
+  });
+}
+
+// The same for any multiple of W.
+inline void multiplyWide(const Matrix& a, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t M, int64_t N,
+                         int64_t K, bool add = false) {
+  for (int64_t n = 0; n < N; n += kColumns)
+    multiply(a, b + n, bRow, c + n, cRow, M, std::min<int64_t>(kColumns, N - n), K, add);
+}
+
+inline int64_t wholeVectors(int64_t size) { return (size + W - 1) / W * W; }
+
+// Rows of d elements as rows of D, with zeros at their ends. `buffer` is used where d is not D.
+inline const float* widened(const float* x, int64_t n, int64_t d, int64_t D, std::vector<float>& buffer) {
+  if (d == D) return x;
+  buffer.assign(n * D, 0.0f);
+  for (int64_t i = 0; i < n; i++) std::memcpy(buffer.data() + i * D, x + i * d, 4 * d);
+  return buffer.data();
+}
+
+// The other way.
+inline void narrowed(const float* x, int64_t n, int64_t d, int64_t D, float* to) {
+  if (x == to) return;
+  for (int64_t i = 0; i < n; i++) std::memcpy(to + i * d, x + i * D, 4 * d);
+}
+
+}  // namespace florence2

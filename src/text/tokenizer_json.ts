@@ -127,9 +127,10 @@ function configTokens(config: JsonObject, file: string): AddedToken[] {
 
 /** All tokens and their ids. Two tokens with one id would make decoding ambiguous. */
 function tokenIds(json: TokenizerJson, file: string): Map<string, number> {
-  const ids = new Map(Object.entries(json.model.vocab));
-  const tokens = new Map<number, string>();
+  const ids = new Map<string, number>();
+  for (const content in json.model.vocab) ids.set(content, json.model.vocab[content]);
   for (const { id, content } of json.added_tokens) ids.set(content, id);
+  const tokens = new Map<number, string>();
   for (const [content, id] of ids) {
     const other = tokens.get(id);
     if (other !== undefined)
@@ -142,8 +143,10 @@ function tokenIds(json: TokenizerJson, file: string): Map<string, number> {
 }
 
 function checkVocab(vocab: unknown, file: string): Record<string, number> {
-  if (!isObject(vocab) || Object.keys(vocab).length === 0) throw new Florence2Error(`${file} has no vocabulary.`);
-  for (const [token, id] of Object.entries(vocab)) {
+  const tokens = isObject(vocab) ? Object.keys(vocab) : [];
+  if (tokens.length === 0) throw new Florence2Error(`${file} has no vocabulary.`);
+  for (const token of tokens) {
+    const id = (vocab as JsonObject)[token];
     if (!isId(id))
       throw new Florence2Error(
         `${file}: token ${JSON.stringify(token)} has id ${JSON.stringify(id)}, not a whole number.`,

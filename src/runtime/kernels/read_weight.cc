@@ -5,6 +5,7 @@
 //                        ->  floats [rows, columns], transposed: [columns, rows]
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -74,13 +75,25 @@ void placeTransposed(const T* from, float* to, int64_t row, int64_t count, int64
   }
 }
 
+// Gives new memory its pages, all in one go: to be interrupted for each of them takes longer.
+void populate(float* memory, int64_t size) {
+#ifdef MADV_POPULATE_WRITE
+  const uintptr_t page = sysconf(_SC_PAGESIZE), begin = reinterpret_cast<uintptr_t>(memory);
+  team().run([=](int part, int parts) {
+    const uintptr_t from = (begin + 4 * size * part / parts + page - 1) / page * page;
+    const uintptr_t to = (begin + 4 * size * (part + 1) / parts) / page * page;
+    if (from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_POPULATE_WRITE);
+  });
+#endif
+}
+
 // Whether all of it was there. The threads share the rows, and take as many at a time as the second-level cache has room for.
 template <class T>
 bool readWeight(const File& file, int64_t position, const Layout& layout, float* to) {
   const auto& [path, rows, columns, halves, transposed] = layout;
   constexpr int64_t kPiece = 1 << 17;
   std::atomic<bool> complete{true};
-  team().run([&, rows = rows, columns = columns, transposed = transposed](int part, int parts) {
+  const auto work = [&, rows = rows, columns = columns, transposed = transposed](int part, int parts) {
     const int64_t total = transposed ? rows : rows * columns, width = transposed ? columns : 1;
     const int64_t step = std::max<int64_t>(W, kPiece / width / W * W);
     int64_t begin, end;
@@ -96,7 +109,13 @@ bool readWeight(const File& file, int64_t position, const Layout& layout, float*
         place(piece.data(), to + at, count);
       }
     }
-  });
+  };
+  if (rows * columns < kPiece) {
+    work(0, 1);  // to wake the other threads takes longer
+  } else {
+    populate(to, rows * columns);
+    team().run(work);
+  }
   return complete;
 }
 

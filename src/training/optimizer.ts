@@ -134,7 +134,7 @@ export class AdamW {
 /** The values of some tensors one after another. */
 function join(tensors: tf.Tensor[]): tf.Tensor1D {
   return tf.tidy(() => {
-    const flat = tensors.map(tensor => tf.reshape(tensor, [tensor.size]) as tf.Tensor1D);
+    const flat = tensors.map(tensor => (tensor.rank === 1 ? tensor : tf.reshape(tensor, [tensor.size])) as tf.Tensor1D);
     return flat.length === 1 ? flat[0] : tf.concat1d(flat);
   });
 }

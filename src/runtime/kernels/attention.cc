@@ -227,21 +227,12 @@ namespace {
 
 // ---- TensorFlow ----
 
-struct Attention {
-  float scale = 1;
-};
-
-void* create(TF_OpKernelConstruction* construction) {
-  const Status status(TF_NewStatus());
-  auto* const kernel = new Attention;
-  TF_OpKernelConstruction_GetAttrFloat(construction, "scale", &kernel->scale, status.get());
-  return kernel;
-}
+constexpr char kScale[] = "scale";
 
 // What both operations read.
 struct Call {
   Call(void* kernel, TF_OpKernelContext* context)
-      : scale(static_cast<Attention*>(kernel)->scale),
+      : scale(*static_cast<float*>(kernel)),
         status(TF_NewStatus()),
         query(input(context, 0, status.get())),
         key(input(context, 1, status.get())),
@@ -285,10 +276,10 @@ void computeGrad(void* kernel, TF_OpKernelContext* context) {
 void registerAttention(TF_Status* status) {
   define("Florence2Attention", {"query: float", "key: float", "value: float", "mask: float"}, {"z: float"}, {"scale: float"},
          status);
-  registerKernel("Florence2Attention", &create, &compute, &destroy<Attention>, status);
+  registerKernel("Florence2Attention", &createNumber<kScale>, &compute, &destroy<float>, status);
   define("Florence2AttentionGrad", {"query: float", "key: float", "value: float", "mask: float", "dz: float"},
          {"dquery: float", "dkey: float", "dvalue: float"}, {"scale: float"}, status);
-  registerKernel("Florence2AttentionGrad", &create, &computeGrad, &destroy<Attention>, status);
+  registerKernel("Florence2AttentionGrad", &createNumber<kScale>, &computeGrad, &destroy<float>, status);
 }
 
 }  // namespace florence2

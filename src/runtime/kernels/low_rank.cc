@@ -100,16 +100,7 @@ void lowRankGrad(const float* x, const float* a, const float* b, const float* dy
 
 // ---- TensorFlow ----
 
-struct LowRank {
-  float scale = 1;
-};
-
-void* create(TF_OpKernelConstruction* construction) {
-  const Status status(TF_NewStatus());
-  auto* const kernel = new LowRank;
-  TF_OpKernelConstruction_GetAttrFloat(construction, "scale", &kernel->scale, status.get());
-  return kernel;
-}
+constexpr char kScale[] = "scale";
 
 // Whether factors of these shapes fit a layer from x to y, or the call has failed.
 bool fits(TF_OpKernelContext* context, TF_Status* status, const Tensor& x, const Tensor& a, const Tensor& b,
@@ -125,18 +116,17 @@ bool fits(TF_OpKernelContext* context, TF_Status* status, const Tensor& x, const
 
 Size sizeOf(const Tensor& x, const Tensor& b) { return {side(x, 0), side(x, 1), side(b, 1), side(b, 0)}; }
 
-void compute(void* kernel, TF_OpKernelContext* context) {
+void compute(void* scale, TF_OpKernelContext* context) {
   const Status status(TF_NewStatus());
   const Tensor y = input(context, 0, status.get()), x = input(context, 1, status.get());
   const Tensor a = input(context, 2, status.get()), b = input(context, 3, status.get());
   if (!fits(context, status.get(), x, a, b, y)) return;
   const Tensor z = output(context, shapeOf(y), status.get());
   if (TF_GetCode(status.get()) != TF_OK) return TF_OpKernelContext_Failure(context, status.get());
-  const float scale = static_cast<LowRank*>(kernel)->scale;
-  lowRank(floats(y), floats(x), floats(a), floats(b), scale, toFloats(z), sizeOf(x, b));
+  lowRank(floats(y), floats(x), floats(a), floats(b), *static_cast<float*>(scale), toFloats(z), sizeOf(x, b));
 }
 
-void computeGrad(void* kernel, TF_OpKernelContext* context) {
+void computeGrad(void* scale, TF_OpKernelContext* context) {
   const Status status(TF_NewStatus());
   const Tensor x = input(context, 0, status.get()), a = input(context, 1, status.get());
   const Tensor b = input(context, 2, status.get()), dy = input(context, 3, status.get());
@@ -145,18 +135,18 @@ void computeGrad(void* kernel, TF_OpKernelContext* context) {
   const Tensor da = output(context, shapeOf(a), status.get(), 1);
   const Tensor db = output(context, shapeOf(b), status.get(), 2);
   if (TF_GetCode(status.get()) != TF_OK) return TF_OpKernelContext_Failure(context, status.get());
-  const float scale = static_cast<LowRank*>(kernel)->scale;
-  lowRankGrad(floats(x), floats(a), floats(b), floats(dy), scale, toFloats(dx), toFloats(da), toFloats(db), sizeOf(x, b));
+  lowRankGrad(floats(x), floats(a), floats(b), floats(dy), *static_cast<float*>(scale), toFloats(dx), toFloats(da),
+              toFloats(db), sizeOf(x, b));
 }
 
 }  // namespace
 
 void registerLowRank(TF_Status* status) {
   define("Florence2LowRank", {"y: float", "x: float", "a: float", "b: float"}, {"z: float"}, {"scale: float"}, status);
-  registerKernel("Florence2LowRank", &create, &compute, &destroy<LowRank>, status);
+  registerKernel("Florence2LowRank", &createNumber<kScale>, &compute, &destroy<float>, status);
   define("Florence2LowRankGrad", {"x: float", "a: float", "b: float", "dy: float"}, {"dx: float", "da: float", "db: float"},
          {"scale: float"}, status);
-  registerKernel("Florence2LowRankGrad", &create, &computeGrad, &destroy<LowRank>, status);
+  registerKernel("Florence2LowRankGrad", &createNumber<kScale>, &computeGrad, &destroy<float>, status);
 }
 
 }  // namespace florence2

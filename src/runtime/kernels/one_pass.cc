@@ -230,22 +230,13 @@ void computeGeluGrad(void*, TF_OpKernelContext* context) {
   if (float* const dx = call.result()) geluGrad(call[0], call[1], dx, call.size(0));
 }
 
-struct Epsilon {
-  float value = 0;
-};
-
-void* createEpsilon(TF_OpKernelConstruction* construction) {
-  const Status status(TF_NewStatus());
-  auto* const epsilon = new Epsilon;
-  TF_OpKernelConstruction_GetAttrFloat(construction, "epsilon", &epsilon->value, status.get());
-  return epsilon;
-}
+constexpr char kEpsilon[] = "epsilon";
 
 void computeLayerNorm(void* kernel, TF_OpKernelContext* context) {
   Call call(context, 3);
   const int64_t C = call.channels();
   if (!call.fits(1, C) || !call.fits(2, C)) return;
-  const float epsilon = static_cast<Epsilon*>(kernel)->value;
+  const float epsilon = *static_cast<float*>(kernel);
   if (float* const y = call.result()) layerNorm(call[0], call[1], call[2], y, call.rows(), C, epsilon);
 }
 
@@ -253,7 +244,7 @@ void computeLayerNormGrad(void* kernel, TF_OpKernelContext* context) {
   Call call(context, 3);
   const int64_t C = call.channels();
   if (!call.fits(1, C) || !call.fits(2, call.size(0))) return;
-  const float epsilon = static_cast<Epsilon*>(kernel)->value;
+  const float epsilon = *static_cast<float*>(kernel);
   if (float* const dx = call.result()) layerNormGrad(call[0], call[1], call[2], dx, call.rows(), C, epsilon);
 }
 
@@ -292,7 +283,7 @@ void registerOnePass(TF_Status* status) {
   };
   const auto kernelWithEpsilon = [=](const char* name, std::vector<const char*> inputs, auto compute) {
     define(name, inputs, {"result: float"}, {"epsilon: float"}, status);
-    registerKernel(name, &createEpsilon, compute, &destroy<Epsilon>, status);
+    registerKernel(name, &createNumber<kEpsilon>, compute, &destroy<float>, status);
   };
   kernel("Florence2Gelu", {"x: float"}, &computeGelu);
   kernel("Florence2GeluGrad", {"x: float", "dy: float"}, &computeGeluGrad);

@@ -52,6 +52,15 @@ void destroy(void* kernel) {
   delete static_cast<Kernel*>(kernel);
 }
 
+// A kernel that knows nothing but one number, its attribute of this name.
+template <const char* name>
+void* createNumber(TF_OpKernelConstruction* construction) {
+  const Status status(TF_NewStatus());
+  auto* const number = new float(0);
+  TF_OpKernelConstruction_GetAttrFloat(construction, name, number, status.get());
+  return number;
+}
+
 inline void unknownShape(TF_ShapeInferenceContext* context, TF_Status* status) {
   TF_ShapeInferenceContextSetUnknownShape(context, status);
 }

@@ -22,7 +22,10 @@ export async function writeReport(name: string, figures: object): Promise<void> 
   await writeFile(join(results, `${name}.json`), `${JSON.stringify(report, null, 2)}\n`);
 }
 
-export const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
+export function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
 
 /** Figures of a report, each printed as it comes. */
 export class Figures {

@@ -8,9 +8,9 @@
  * Sets up what it compares with in out/peers: a Python environment with the packages of peers/requirements.txt,
  * transformers.js, and ONNX exports of the same random weights. They are fp16, as those that Microsoft published; the
  * others compute with them in fp32, as we do. Each engine is a process of its own; they take turns, and what counts is
- * the ratio of the times in each turn; turns of less than a second come four times as often. All stay in memory: of the
- * large shape 24 GB have no room for transformers.js beside the others. All must answer with the same tokens before anything is timed. transformers.js
- * has no beam search.
+ * the ratio of the times in each turn; turns of less than a second come four times as often. All must answer with the
+ * same tokens before anything is timed. All stay in memory: 24 GB have no room for the large shape in transformers.js
+ * beside the others. transformers.js has no beam search.
  *
  * Prints a table, writes bench/results/peers-SHAPE.json and draws docs/peers-SHAPE.svg.
  */

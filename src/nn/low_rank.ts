@@ -6,13 +6,8 @@ import type { Layout, LowRank, Parameter } from './params.ts';
 export function addLowRank(y: tf.Tensor2D, x: tf.Tensor2D, adapters: readonly LowRank[]): tf.Tensor2D {
   return tf.tidy(() =>
     adapters.reduce((sum, adapter) => {
-      return lowRank(
-        sum,
-        adapter.drop(x),
-        adapter.a.value as tf.Tensor2D,
-        adapter.b.value as tf.Tensor2D,
-        adapter.scale,
-      );
+      const [a, b] = [adapter.a, adapter.b].map(({ value }) => value as tf.Tensor2D); // [in, r], [r, out]
+      return lowRank(sum, adapter.drop(x), a, b, adapter.scale);
     }, y),
   );
 }

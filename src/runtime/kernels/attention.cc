@@ -151,7 +151,7 @@ void manyQueries(const float* query, const float* key, const float* value, const
       for (int64_t i = 0; i < count; i++)
         totals[i] = expOfScores(scores.data() + i * row, maskOf(mask, size, head, at - head * T + i), scale, S);
       float* const to = d == D ? z + at * d : wide.data();
-      multiplyWide({scores.data(), row, 1}, values, D, to, D, count, D, S);
+      multiply({scores.data(), row, 1}, values, D, to, D, count, D, S);
       for (int64_t i = 0; i < count; i++)
         for (int64_t j = 0; j < D; j += W) store(to + i * D + j, load(to + i * D + j) / totals[i]);
       narrowed(to, count, d, D, z + at * d);
@@ -192,10 +192,10 @@ void attentionGrad(const float* query, const float* key, const float* value, con
           const float mean = sum(along);
           for (int64_t s = 0; s < row; s += W) store(rise + s, load(w + s) * (load(rise + s) - mean) * scale);
         }
-        multiplyWide({rises.data(), row, 1}, wholeKeys, D, dq.data(), D, count, D, S);
+        multiply({rises.data(), row, 1}, wholeKeys, D, dq.data(), D, count, D, S);
         narrowed(dq.data(), count, d, D, dquery + (head * T + t) * d);
-        multiplyWide({weights.data(), 1, row}, widened(dzs, count, d, D, wideRises), D, dv.data(), D, S, D, count, true);
-        multiplyWide({rises.data(), 1, row}, widened(qs, count, d, D, wideQueries), D, dk.data(), D, S, D, count, true);
+        multiply({weights.data(), 1, row}, widened(dzs, count, d, D, wideRises), D, dv.data(), D, S, D, count, true);
+        multiply({rises.data(), 1, row}, widened(qs, count, d, D, wideQueries), D, dk.data(), D, S, D, count, true);
       }
       narrowed(dk.data(), S, d, D, dkey + head * S * d);
       narrowed(dv.data(), S, d, D, dvalue + head * S * d);

@@ -45,7 +45,7 @@ std::vector<float> transposed(const float* x, int64_t rows, int64_t columns) {
 
 // hidden [count, wideR] = x [count, K] · factor [K, wideR] · scale
 void toRank(const float* x, int64_t K, const float* factor, float scale, float* hidden, int64_t count, const Size& size) {
-  multiplyWide({x, K, 1}, factor, size.wideR, hidden, size.wideR, count, size.wideR, K);
+  multiply({x, K, 1}, factor, size.wideR, hidden, size.wideR, count, size.wideR, K);
   for (int64_t i = 0; i < count * size.wideR; i++) hidden[i] *= scale;
 }
 
@@ -59,7 +59,7 @@ void lowRank(const float* y, const float* x, const float* a, const float* b, flo
       toRank(x + row * size.in, size.in, aWide, scale, hidden.data(), count, size);
       float* const to = size.out == size.wideOut ? z + row * size.out : wide.data();
       for (int64_t i = 0; i < count; i++) std::memcpy(to + i * size.wideOut, y + (row + i) * size.out, 4 * size.out);
-      multiplyWide({hidden.data(), size.wideR, 1}, bWide, size.wideOut, to, size.wideOut, count, size.wideOut, size.r, true);
+      multiply({hidden.data(), size.wideR, 1}, bWide, size.wideOut, to, size.wideOut, count, size.wideOut, size.r, true);
       narrowed(to, count, size.out, size.wideOut, z + row * size.out);
     });
   });
@@ -81,12 +81,12 @@ void lowRankGrad(const float* x, const float* a, const float* b, const float* dy
       toRank(xs, size.in, aWide, scale, hidden.data(), count, size);
       toRank(dys, size.out, bTransposed.data(), scale, dhidden.data(), count, size);
       float* const to = size.in == size.wideIn ? dx + row * size.in : wide.data();
-      multiplyWide({dhidden.data(), size.wideR, 1}, aTransposed.data(), size.wideIn, to, size.wideIn, count, size.wideIn,
+      multiply({dhidden.data(), size.wideR, 1}, aTransposed.data(), size.wideIn, to, size.wideIn, count, size.wideIn,
                    size.r);
       narrowed(to, count, size.in, size.wideIn, dx + row * size.in);
-      multiplyWide({xs, 1, size.in}, dhidden.data(), size.wideR, das[part].data(), size.wideR, size.in, size.wideR, count,
+      multiply({xs, 1, size.in}, dhidden.data(), size.wideR, das[part].data(), size.wideR, size.in, size.wideR, count,
                    true);
-      multiplyWide({hidden.data(), 1, size.wideR}, widened(dys, count, size.out, size.wideOut, buffer), size.wideOut,
+      multiply({hidden.data(), 1, size.wideR}, widened(dys, count, size.out, size.wideOut, buffer), size.wideOut,
                    dbs[part].data(), size.wideOut, size.r, size.wideOut, count, true);
     });
   });

@@ -52,23 +52,17 @@ void known(int64_t n, const Body& body) {
   body(std::integral_constant<int, Most>());
 }
 
-// c [M, N] = a [M, K] · b [K, N], or is added to. N is a multiple of W, and at most kColumns.
+// c [M, N] = a [M, K] · b [K, N], or is added to. N is a multiple of W.
 inline void multiply(const Matrix& a, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t M, int64_t N,
                      int64_t K, bool add = false) {
-  known<kVectors>(N / W, [&](auto vectors) {
-    for (int64_t m = 0; m < M; m += kRows)
-      known<kRows>(M - m, [&](auto rows) {
-        const Matrix from{a.at + m * a.row, a.row, a.column};
-        tile<decltype(rows)::value, decltype(vectors)::value>(from, b, bRow, K, c + m * cRow, cRow, add);
-      });
-  });
-}
-
-// The same for any multiple of W.
-inline void multiplyWide(const Matrix& a, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t M, int64_t N,
-                         int64_t K, bool add = false) {
   for (int64_t n = 0; n < N; n += kColumns)
-    multiply(a, b + n, bRow, c + n, cRow, M, std::min<int64_t>(kColumns, N - n), K, add);
+    known<kVectors>((N - n) / W, [&](auto vectors) {
+      for (int64_t m = 0; m < M; m += kRows)
+        known<kRows>(M - m, [&](auto rows) {
+          const Matrix from{a.at + m * a.row, a.row, a.column};
+          tile<decltype(rows)::value, decltype(vectors)::value>(from, b + n, bRow, K, c + m * cRow + n, cRow, add);
+        });
+    });
 }
 
 inline int64_t wholeVectors(int64_t size) { return (size + W - 1) / W * W; }

@@ -7,10 +7,10 @@
  * Prints milliseconds, the least of several turns.
  */
 import * as tf from '@tensorflow/tfjs';
-import { noHooks } from '../src/internals/hooks.ts';
+import { noHooks } from '../src/hooks/hooks.ts';
 import { attend } from '../src/nn/attention.ts';
+import { vectorJacobian } from '../src/nn/tape.ts';
 import { useBackend } from '../src/runtime/backend.ts';
-import { vectorJacobian } from '../src/training/backward.ts';
 
 const TURNS = 10;
 const kernel = 'Florence2Attention';

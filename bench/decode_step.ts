@@ -11,8 +11,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { EagerExecutor, type Executor } from '../src/executor.ts';
 import { Florence2, noHooks } from '../src/index.ts';
+import { EagerExecutor, type Executor } from '../src/model/executor.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 import { Figures, median, writeReport } from './report.ts';
 

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { loadConfig } from '../src/checkpoint/load_config.ts';
+import { loadTokenizer } from '../src/checkpoint/tokenizer_files.ts';
+import type { TrainingExample } from '../src/datasets/example.ts';
 import { decodeImage } from '../src/image/decode.ts';
 import { preprocess } from '../src/image/preprocess.ts';
 import { resizeBicubic } from '../src/image/resize.ts';
-import { loadTokenizer } from '../src/text/tokenizer_files.ts';
 import { tokenizeTarget } from '../src/training/batch.ts';
-import type { TrainingExample } from '../src/training/example.ts';
-import { loadConfig } from '../src/weights/load_config.ts';
 import { type TensorToWrite, writeSafetensors } from '../src/weights/safetensors.ts';
 
 const picture = fileURLToPath(new URL('../docs/pictures/street.jpg', import.meta.url));

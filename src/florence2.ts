@@ -1,30 +1,30 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Florence2Config, GenerationConfig, PreprocessorConfig } from './config.ts';
+import type { ActivationCache } from './activations/cache.ts';
+import { type CacheOptions, runWithCache } from './activations/run_with_cache.ts';
+import { Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
+import type { Lora } from './adapters/lora.ts';
+import type { Florence2Config, GenerationConfig, PreprocessorConfig } from './config/model.ts';
 import { UsageError } from './errors.ts';
-import type { Precision } from './executor.ts';
 import type { DecodingSession, GeneratedSequence } from './generation/decoding.ts';
 import { generateSequences } from './generation/generate.ts';
 import { greedySteps } from './generation/greedy.ts';
 import { type GenerationOptions, type GenerationSettings, resolveGeneration } from './generation/options.ts';
 import { CachedSession, UncachedSession } from './generation/session.ts';
+import { type HookFilter, type HookFn, type HookOptions, HookRegistry, type ScopedHook } from './hooks/hooks.ts';
+import { ImageFeatures } from './image/features.ts';
 import { preprocess, toTensor } from './image/preprocess.ts';
 import type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
-import { ImageFeatures } from './image_features.ts';
-import type { ActivationCache } from './internals/activation_cache.ts';
 import { type HookPointShape, hookPoints } from './internals/hook_points.ts';
-import { type HookFilter, type HookFn, type HookOptions, HookRegistry, type ScopedHook } from './internals/hooks.ts';
 import type { QuestionOptions } from './internals/question.ts';
-import { type CacheOptions, runWithCache } from './internals/run_with_cache.ts';
 import type { Memory } from './language/decoder.ts';
-import type { Florence2Model } from './model.ts';
-import { parse } from './results/parse.ts';
+import type { Precision } from './model/executor.ts';
+import type { Florence2Model } from './model/florence2_model.ts';
+import { parse } from './results/parse/parse.ts';
 import type { ResultOf, TaskResult } from './results/types.ts';
 import type { BackendChoice, BackendName } from './runtime/backend.ts';
 import { requestText, type TaskArguments } from './text/prompt.ts';
 import { constructPrompt, findTask, type Task } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
-import { Adapters, type LoadAdapterOptions } from './training/adapters.ts';
-import type { Lora } from './training/lora.ts';
 
 /** How far a long step has come, in bytes. */
 export interface Progress {
@@ -103,7 +103,7 @@ export class Florence2 {
    * @throws Florence2Error when the checkpoint is missing, damaged or of another kind, or the backend cannot run
    */
   static async load(dirOrHubId: string, options: LoadOptions = {}): Promise<Florence2> {
-    const { loadParts } = await import('./load.ts');
+    const { loadParts } = await import('./checkpoint/load.ts');
     return new Florence2(await loadParts(dirOrHubId, options));
   }
 

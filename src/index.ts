@@ -1,5 +1,33 @@
-export type { Florence2Config, GenerationConfig, PreprocessorConfig, TextConfig, VisionConfig } from './config.ts';
+export { ActivationCache, type ActivationPart } from './activations/cache.ts';
+export type { CacheOptions } from './activations/run_with_cache.ts';
+export { Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
+export {
+  createLora,
+  Lora,
+  type LoraBias,
+  type LoraInit,
+  LoraLayer,
+  type LoraOptions,
+  type LoraSettings,
+} from './adapters/lora.ts';
+export { defaultTargets, type TargetOptions } from './adapters/targets.ts';
+export type { SaveAdapterOptions } from './adapters/write.ts';
+export type {
+  Florence2Config,
+  GenerationConfig,
+  PreprocessorConfig,
+  TextConfig,
+  VisionConfig,
+} from './config/model.ts';
+export { checkDataset, type DatasetReport } from './datasets/check.ts';
+export { collectDataset, type ImageTarget } from './datasets/collect.ts';
+export type { Dataset, Target, TrainingExample } from './datasets/example.ts';
+export { datasetSplits, openDataset } from './datasets/open.ts';
+export { type DrawOptions, draw } from './drawing/draw.ts';
+export { drawHeatmap, type Heatmap, type HeatmapOptions } from './drawing/heatmap.ts';
+export { encodeMask } from './drawing/mask_png.ts';
 export { Florence2Error, UsageError } from './errors.ts';
+export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
 export {
   Florence2,
   type Florence2Parts,
@@ -11,37 +39,9 @@ export {
 } from './florence2.ts';
 export type { GeneratedSequence } from './generation/decoding.ts';
 export type { GenerationOptions } from './generation/options.ts';
-export { type PixelValues, preprocess, toTensor } from './image/preprocess.ts';
-export { resizeBicubic } from './image/resize.ts';
-export type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
-export { ImageFeatures } from './image_features.ts';
-export { collectReport, type InspectOptions } from './inspect/collect.ts';
-export { renderReport } from './inspect/html.ts';
-export type { Report } from './inspect/report.ts';
-export { ablate, meanAblation, meanActivation, resampleAblation, zeroAblation } from './internals/ablation.ts';
-export { ActivationCache, type ActivationPart } from './internals/activation_cache.ts';
-export { attentionLabels, overImage, type WeightsOverImage } from './internals/attention_labels.ts';
-export {
-  type AttentionKind,
-  type AttentionLabels,
-  type AttentionLayer,
-  type AttentionMap,
-  type AttentionOptions,
-  attention,
-  attentionPoints,
-} from './internals/attention_maps.ts';
-export { gradientsAt } from './internals/backward.ts';
-export {
-  type DiffOptions,
-  type DiffReport,
-  type DiffRow,
-  diffRuns,
-  type ImageDiff,
-  type RunAnswer,
-  type RunSpec,
-} from './internals/diff.ts';
-export { type FeatureOptions, FeatureReader } from './internals/features.ts';
-export type { HookPointShape } from './internals/hook_points.ts';
+export { boxIou, maskIou } from './geometry/iou.ts';
+export { type Mask, maskArea, maskBounds, polygonsToMask } from './geometry/masks.ts';
+export { compressCounts, decodeRle, decompressCounts, encodeRle, type RunLengths } from './geometry/rle.ts';
 export {
   type HookFilter,
   type HookFn,
@@ -52,7 +52,37 @@ export {
   noHooks,
   type ScopedHook,
   type StepFilter,
-} from './internals/hooks.ts';
+} from './hooks/hooks.ts';
+export { ImageFeatures } from './image/features.ts';
+export { type PixelValues, preprocess, toTensor } from './image/preprocess.ts';
+export { resizeBicubic } from './image/resize.ts';
+export type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
+export { collectReport, type InspectOptions } from './inspect/collect.ts';
+export { renderReport } from './inspect/html.ts';
+export type { Report } from './inspect/report.ts';
+export { ablate, meanAblation, meanActivation, resampleAblation, zeroAblation } from './internals/ablation.ts';
+export { attentionLabels, overImage, type WeightsOverImage } from './internals/attention_labels.ts';
+export {
+  type AttentionKind,
+  type AttentionLabels,
+  type AttentionLayer,
+  type AttentionMap,
+  type AttentionOptions,
+  attention,
+  attentionPoints,
+} from './internals/attention_maps.ts';
+export {
+  type DiffOptions,
+  type DiffReport,
+  type DiffRow,
+  diffRuns,
+  type ImageDiff,
+  type RunAnswer,
+  type RunSpec,
+} from './internals/diff/report.ts';
+export { type FeatureOptions, FeatureReader } from './internals/feature_reader.ts';
+export { gradientsAt } from './internals/gradients_at.ts';
+export type { HookPointShape } from './internals/hook_points.ts';
 export type { Replacement } from './internals/intervention.ts';
 export { type LogitAttribution, type LogitParts, lastLayerAttribution } from './internals/last_layer.ts';
 export {
@@ -63,18 +93,7 @@ export {
   lensLogits,
   logitLens,
 } from './internals/logit_lens.ts';
-export { answerLogProb, logitDifference, logitOf, type Metric, type RowMetric } from './internals/metrics.ts';
-export {
-  type CheckpointReport,
-  checkParity,
-  type NotCompared,
-  type ParityOptions,
-  type ParityReport,
-  type SequenceRow,
-  type TensorRow,
-  type TrainingRow,
-  type VariantReport,
-} from './internals/parity.ts';
+export { answerLogProb, logitDifference, logitOf, type Metric, type RowMetric } from './internals/logit_metrics.ts';
 export {
   type AblationGrid,
   ablationSweep,
@@ -97,7 +116,6 @@ export {
   type QuestionOptions,
 } from './internals/question.ts';
 export { encoderRollout, type RolloutOptions, rollout, tokenRelevance } from './internals/rollout.ts';
-export type { CacheOptions } from './internals/run_with_cache.ts';
 export {
   type GradCamOptions,
   gradCam,
@@ -113,16 +131,22 @@ export { steer, steeringVector } from './internals/steering.ts';
 export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } from './internals/window_maps.ts';
 export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';
-export { Florence2Model } from './model.ts';
-export type { Answer, AnswerTokens } from './results/answer.ts';
-export { type DrawOptions, draw } from './results/draw.ts';
+export { Florence2Model } from './model/florence2_model.ts';
+export {
+  type CheckpointReport,
+  checkParity,
+  type NotCompared,
+  type ParityOptions,
+  type ParityReport,
+  type SequenceRow,
+  type TensorRow,
+  type TrainingRow,
+  type VariantReport,
+} from './parity/parity.ts';
 export { filterByScore } from './results/filter.ts';
-export { drawHeatmap, type Heatmap, type HeatmapOptions } from './results/heatmap.ts';
-export { boxIou, maskIou } from './results/iou.ts';
-export { encodeMask } from './results/mask_png.ts';
-export { type Mask, maskArea, maskBounds, polygonsToMask } from './results/masks.ts';
-export { type ParseOptions, parse } from './results/parse.ts';
-export { compressCounts, decodeRle, decompressCounts, encodeRle, type RunLengths } from './results/rle.ts';
+export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './results/format.ts';
+export type { Answer, AnswerTokens } from './results/parse/answer.ts';
+export { type ParseOptions, parse } from './results/parse/parse.ts';
 export type * from './results/types.ts';
 export { type BackendChoice, type BackendName, useBackend } from './runtime/backend.ts';
 export {
@@ -147,26 +171,8 @@ export {
   taskInfo,
 } from './text/tasks.ts';
 export { Tokenizer } from './text/tokenizer.ts';
-export { Adapters, type LoadAdapterOptions } from './training/adapters.ts';
 export { addTokens } from './training/add_tokens.ts';
-export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './training/answers.ts';
-export { type AugmentOptions, augment, type DecodedExample } from './training/data/augment.ts';
-export { checkDataset, type DatasetReport } from './training/data/check.ts';
-export { collectDataset, type ImageTarget } from './training/data/collect.ts';
-export type { WeightedDataset } from './training/data/mixture.ts';
-export { datasetSplits, openDataset } from './training/data/open.ts';
-export type { Dataset, Target, TrainingExample } from './training/example.ts';
+export { type AugmentOptions, augment, type DecodedExample } from './training/augment/augment.ts';
 export type { StepRecord, ValidationRecord } from './training/log/records.ts';
-export {
-  createLora,
-  Lora,
-  type LoraBias,
-  type LoraInit,
-  LoraLayer,
-  type LoraOptions,
-  type LoraSettings,
-} from './training/lora.ts';
-export { Evaluator, type EvaluatorOptions } from './training/metrics/evaluator.ts';
-export { defaultTargets, type TargetOptions } from './training/targets.ts';
+export type { WeightedDataset } from './training/mixture.ts';
 export { Trainer, type TrainerOptions, type TrainingSummary } from './training/trainer.ts';
-export type { SaveAdapterOptions } from './training/write_adapter.ts';

@@ -14,7 +14,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, stripVTControlCharacters } from 'node:util';
 import { type BackendName, backendNames } from '../src/runtime/backend.ts';
-import { findBuilds } from '../src/runtime/setup/layout.ts';
+import { findBuilds } from '../src/runtime/builds.ts';
 import { swiftshaderEnv } from './runtime/swiftshader.ts';
 
 const testFolder = dirname(fileURLToPath(import.meta.url));
@@ -81,12 +81,11 @@ function importsBackend(file: string): boolean {
 /** What takes plain JavaScript more than some ten seconds: on the cpu backend it is part of the slow suite. */
 // biome-ignore format: a list of files
 const SLOW_ON_CPU = [
-  'florence2', 'generation/reference', 'inspect/collect', 'internals/ablation', 'internals/activation_cache',
-  'internals/attention_maps', 'internals/backward', 'internals/diff', 'internals/features', 'internals/hooks',
-  'internals/parity', 'internals/parity_request', 'internals/parity_training', 'internals/patching', 'internals/question',
-  'internals/saliency', 'training/adapters',
-  'training/dropout', 'training/feature_cache', 'training/gradients', 'training/resume', 'training/train_step',
-  'training/trainable', 'training/trainer',
+  'activations/cache', 'adapters/adapters', 'florence2', 'generation/reference', 'hooks/hooks', 'inspect/collect',
+  'internals/ablation', 'internals/attention_maps', 'internals/diff/report', 'internals/feature_reader',
+  'internals/gradients_at', 'internals/patching', 'internals/question', 'internals/saliency', 'parity/parity',
+  'parity/request', 'parity/training', 'training/dropout', 'training/gradients', 'training/map_cache',
+  'training/resume', 'training/train_step', 'training/trainable', 'training/trainer',
 ];
 const slowOnCpu = (file: string): boolean =>
   SLOW_ON_CPU.includes(
@@ -97,8 +96,8 @@ const slowOnCpu = (file: string): boolean =>
 
 /** Whole trainings take long on a software GPU: there they run when webgpu is asked for by name. */
 function trainsForLong(file: string): boolean {
-  const short = /training[\\/](reference_lora|optimizer|loss|clip|dropout|gradients|train_step|trainable)\.test\.ts$/;
-  return /training[\\/]|parity_training/.test(relative(testFolder, file)) && !short.test(file);
+  const short = /training[\\/](reference_lora|optimizer|clip|dropout|gradients|train_step|trainable)\.test\.ts$/;
+  return /^(training|adapters)[\\/]|parity[\\/]training/.test(relative(testFolder, file)) && !short.test(file);
 }
 
 const running = new Set<() => void>();

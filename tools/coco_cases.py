@@ -1,4 +1,4 @@
-"""Writes test/training/metrics/coco_cases.jsonl: boxes, and what COCO's own evaluation makes of them.
+"""Writes test/evaluation/coco_cases.jsonl: boxes, and what COCO's own evaluation makes of them.
 
     pip install pycocotools==2.0.11 numpy==2.4.6 && python tools/coco_cases.py
 
@@ -135,7 +135,7 @@ def cases():
 
 
 written = [dict(name=name, expected=evaluate(images), images=images) for name, images in cases()]
-path = pathlib.Path(__file__).parent.parent / 'test/training/metrics/coco_cases.jsonl'
+path = pathlib.Path(__file__).parent.parent / 'test/evaluation/coco_cases.jsonl'
 path.write_text(''.join(json.dumps(case, separators=(',', ':')) + '\n' for case in written))
 for case in written:
     print(f'{case["name"]}: {case["expected"]["mAP"]}')

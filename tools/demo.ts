@@ -10,8 +10,8 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { exitOnError } from '../src/cli/exit.ts';
-import { reportLines } from '../src/cli/report.ts';
-import { writeWhole } from '../src/files.ts';
+import { reportLines } from '../src/cli/print/result.ts';
+import { writeWhole } from '../src/files/write.ts';
 import { draw, Florence2, type RawImage, taskInfo } from '../src/index.ts';
 import { pictureQuestions, type Question, sceneQuestions } from './demo/questions.ts';
 

@@ -5,8 +5,8 @@
  */
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
+import { renderText } from '../src/drawing/text.ts';
 import { draw, Florence2, type Task, taskInfo } from '../src/index.ts';
-import { renderText } from '../src/results/draw_text.ts';
 import { sceneQuestions } from './demo/questions.ts';
 
 const tasks: Task[] = ['<OD>', '<DENSE_REGION_CAPTION>', '<REFERRING_EXPRESSION_SEGMENTATION>', '<OCR_WITH_REGION>'];

@@ -1,4 +1,4 @@
-"""Makes src/results/font/label-font.ttf, the letters that drawings are labelled with, from Inter SemiBold (SIL Open Font License).
+"""Makes src/drawing/font/label-font.ttf, the letters that drawings are labelled with, from Inter SemiBold (SIL Open Font License).
 
     npm pack @expo-google-fonts/inter && tar xzf expo-google-fonts-inter-*.tgz
     pip install fonttools && python tools/label_font.py package/600SemiBold/Inter_600SemiBold.ttf
@@ -30,4 +30,4 @@ for kind, text in {1: FAMILY, 2: 'Regular', 3: f'{FAMILY}; subset of Inter SemiB
 font['OS/2'].usWeightClass = 400  # its only weight, so the regular one
 font['OS/2'].fsSelection = (font['OS/2'].fsSelection & ~0x21) | 0x40
 font['head'].macStyle = 0
-font.save(pathlib.Path(__file__).parent.parent / 'src/results/font/label-font.ttf')
+font.save(pathlib.Path(__file__).parent.parent / 'src/drawing/font/label-font.ttf')

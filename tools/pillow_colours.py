@@ -1,4 +1,4 @@
-"""Writes test/training/data/pillow_colours.json: a small image, and what Pillow's ImageEnhance makes of it.
+"""Writes test/training/augment/pillow_colours.json: a small image, and what Pillow's ImageEnhance makes of it.
 
     pip install pillow==12.0.0 numpy && python tools/pillow_colours.py
 
@@ -24,5 +24,5 @@ for brightness, contrast, saturation in factors:
     out = ImageEnhance.Color(out).enhance(saturation)
     cases.append(dict(brightness=brightness, contrast=contrast, saturation=saturation, pixels=base64_of(out)))
 
-path = pathlib.Path(__file__).parent.parent / 'test/training/data/pillow_colours.json'
+path = pathlib.Path(__file__).parent.parent / 'test/training/augment/pillow_colours.json'
 path.write_text(json.dumps(dict(width=W, height=H, pixels=base64_of(image), cases=cases), indent=2) + '\n')

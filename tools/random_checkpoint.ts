@@ -2,14 +2,14 @@ import { copyFile, mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { parseConfig } from '../src/config.ts';
+import { loadTokenizer } from '../src/checkpoint/tokenizer_files.ts';
+import { storedTensor } from '../src/checkpoint/write.ts';
+import { parseConfig } from '../src/config/model.ts';
 import { Florence2Error, UsageError } from '../src/errors.ts';
-import { Florence2Model } from '../src/model.ts';
-import { loadTokenizer } from '../src/text/tokenizer_files.ts';
+import { Florence2Model } from '../src/model/florence2_model.ts';
 import { headName, logitsBiasName } from '../src/weights/names.ts';
 import { type TensorToWrite, writeSafetensors } from '../src/weights/safetensors.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
-import { storedTensor } from '../src/weights/write_checkpoint.ts';
 import {
   configJson,
   generationJson,

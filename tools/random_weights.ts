@@ -1,4 +1,4 @@
-import { randomIntegers } from '../src/training/random.ts';
+import { randomIntegers } from '../src/random.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
 
 export interface RandomWeightsOptions {

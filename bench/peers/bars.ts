@@ -1,4 +1,4 @@
-import { escapeXml } from '../../src/results/draw_text.ts';
+import { escapeXml } from '../../src/drawing/text.ts';
 
 interface Bars {
   what: string;

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { VisionConfig } from '../../src/config.ts';
+import type { VisionConfig } from '../../src/config/model.ts';
 
 /** The parameters of the vision tower by name, as a checkpoint has them: a linear layer's weight is [out, in]. */
 export type Weights = (name: string) => tf.Tensor;

@@ -1,8 +1,8 @@
 /** What wasm.ts runs in a browser: the vision tower with random weights, in one of three ways. */
 import * as tf from '@tensorflow/tfjs';
-import { parseConfig } from '../../src/config.ts';
-import { noHooks } from '../../src/internals/hooks.ts';
-import { Florence2Model } from '../../src/model.ts';
+import { parseConfig } from '../../src/config/model.ts';
+import { noHooks } from '../../src/hooks/hooks.ts';
+import { Florence2Model } from '../../src/model/florence2_model.ts';
 import { registerWasm } from '../../src/runtime/wasm.ts';
 import { configJson, type ShapeName, shapes } from '../../tools/checkpoint_shapes.ts';
 import { naiveDavit } from './naive_davit.ts';

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { diffCommand } from './diff.ts';
-import { doctorCommand } from './doctor.ts';
-import { featuresCommand } from './features.ts';
-import { inspectCommand } from './inspect.ts';
-import { parityCommand } from './parity.ts';
-import { runCommand } from './run.ts';
-import { setupCommand } from './setup.ts';
-import { trainCommand } from './train.ts';
-import { verifyCommand } from './verify.ts';
+import { diffCommand } from './commands/diff.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { featuresCommand } from './commands/features.ts';
+import { inspectCommand } from './commands/inspect.ts';
+import { parityCommand } from './commands/parity.ts';
+import { runCommand } from './commands/run.ts';
+import { setupCommand } from './commands/setup.ts';
+import { trainCommand } from './commands/train.ts';
+import { verifyCommand } from './commands/verify.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 

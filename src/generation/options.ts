@@ -1,4 +1,4 @@
-import type { GenerationConfig, TextConfig } from '../config.ts';
+import type { GenerationConfig, TextConfig } from '../config/model.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
 
 /**

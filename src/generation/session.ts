@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
-import type { HookRegistry } from '../internals/hooks.ts';
+import type { HookRegistry } from '../hooks/hooks.ts';
 import type { LayerCache } from '../language/cache.ts';
 import type { Memory } from '../language/decoder.ts';
-import type { Florence2Model } from '../model.ts';
+import type { Florence2Model } from '../model/florence2_model.ts';
 import type { DecodingSession } from './decoding.ts';
 
 /**

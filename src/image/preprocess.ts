@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { PreprocessorConfig } from '../config_preprocessor.ts';
+import type { PreprocessorConfig } from '../config/preprocessor.ts';
 import { UsageError } from '../errors.ts';
 import { resizeBicubic } from './resize.ts';
 import { checkRawImage } from './source.ts';

@@ -1,4 +1,4 @@
-import { labelColors } from '../results/draw_marks.ts';
+import { labelColors } from '../drawing/marks.ts';
 import type { TaskResult } from '../results/types.ts';
 import { dequantize, type ImageSize } from '../text/locations.ts';
 import type { Region, ReportToken } from './report.ts';

@@ -6,12 +6,12 @@ import { attentionLabels } from '../internals/attention_labels.ts';
 import { attention, attentionPoints } from '../internals/attention_maps.ts';
 import { type LensReading, logitLens } from '../internals/logit_lens.ts';
 import { captureForced, Question } from '../internals/question.ts';
-import { parse } from '../results/parse.ts';
+import { parse } from '../results/parse/parse.ts';
 import { requestText, type TaskArguments } from '../text/prompt.ts';
 import { constructPrompt, findTask } from '../text/tasks.ts';
 import { answerRegions, coordinatesOf } from './answer_regions.ts';
 import { NormRecorder } from './norm_recorder.ts';
-import { packRows } from './packed_rows.ts';
+import { packRows } from './packing.ts';
 import type { Candidate, CrossAttention, Lens, Report, ReportToken } from './report.ts';
 import { reportImage } from './report_image.ts';
 

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { ScopedHook } from '../internals/hooks.ts';
+import type { ScopedHook } from '../hooks/hooks.ts';
 import type { NormPanel } from './report.ts';
 
 const LEAVES = ['hook_resid_post', 'hook_attn_out', 'hook_cross_attn_out', 'hook_mlp_out'];

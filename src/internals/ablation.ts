@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
+import { ActivationCache, HEADED } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
-import { ActivationCache, HEADED } from './activation_cache.ts';
-import type { ScopedHook } from './hooks.ts';
+import type { ScopedHook } from '../hooks/hooks.ts';
 import { activationOf, misfit, type Replacement, replaceAt } from './intervention.ts';
 import type { Site } from './site.ts';
 

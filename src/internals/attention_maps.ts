@@ -1,5 +1,5 @@
+import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
-import type { ActivationCache } from './activation_cache.ts';
 import { type AttentionLayer, readHeads } from './attention_parts.ts';
 import { readWindowAttention, type WindowAttentionMap, windowPoints } from './window_maps.ts';
 

@@ -1,6 +1,6 @@
+import type { Activation } from '../activations/activation.ts';
+import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
-import type { ActivationCache } from './activation_cache.ts';
-import type { Activation } from './parity/compare.ts';
 
 /** `stage.block` of DaViT (`'2.0'`), a number in encoder and decoder. */
 export type AttentionLayer = number | string;

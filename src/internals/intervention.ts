@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
-import type { VisionConfig } from '../config.ts';
+import type { ActivationCache } from '../activations/cache.ts';
+import type { VisionConfig } from '../config/model.ts';
 import { UsageError } from '../errors.ts';
-import type { ActivationCache } from './activation_cache.ts';
-import type { HookPoint, ScopedHook } from './hooks.ts';
+import type { HookPoint, ScopedHook } from '../hooks/hooks.ts';
 import { type Site, siteMask } from './site.ts';
 
 /**

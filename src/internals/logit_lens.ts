@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
-import { noHooks } from './hooks.ts';
+import { noHooks } from '../hooks/hooks.ts';
 import { type Prediction, readPredictions } from './predictions.ts';
 import { captureForced, forcedLogits, type Question } from './question.ts';
 

@@ -1,9 +1,9 @@
+import { ActivationCache } from '../activations/cache.ts';
 import type { Florence2 } from '../florence2.ts';
+import type { ScopedHook } from '../hooks/hooks.ts';
 import { resampleAblation, zeroAblation } from './ablation.ts';
-import { ActivationCache } from './activation_cache.ts';
-import type { ScopedHook } from './hooks.ts';
 import { type Replacement, replaceAt } from './intervention.ts';
-import type { RowMetric } from './metrics.ts';
+import type { RowMetric } from './logit_metrics.ts';
 import { captureForced, type Question } from './question.ts';
 import type { Site } from './site.ts';
 import { type Grid, measure, planGrid, rowValues, type SweepOptions, type SweepPlan, survey } from './sweep.ts';

@@ -1,18 +1,18 @@
 import * as tf from '@tensorflow/tfjs';
+import { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { generateSequences } from '../generation/generate.ts';
 import { type GenerationOptions, resolveGeneration } from '../generation/options.ts';
 import { CachedSession } from '../generation/session.ts';
+import { Capture } from '../hooks/capture.ts';
+import { type HookFilter, HookRegistry } from '../hooks/hooks.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
 import type { DecodeOptions, ImageInput } from '../image/types.ts';
 import type { ImageSize } from '../text/locations.ts';
 import { requestText, type TaskArguments } from '../text/prompt.ts';
 import { constructPrompt } from '../text/tasks.ts';
 import { mapSize } from '../vision/davit.ts';
-import { ActivationCache } from './activation_cache.ts';
-import { Capture } from './capture.ts';
-import { type HookFilter, HookRegistry } from './hooks.ts';
 
 export interface QuestionOptions extends TaskArguments, DecodeOptions, GenerationOptions {
   /**

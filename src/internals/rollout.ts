@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
+import type { Activation } from '../activations/activation.ts';
+import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
-import type { ActivationCache } from './activation_cache.ts';
 import { type AttentionLabels, type AttentionMap, attention, attentionPoints } from './attention_maps.ts';
 import { headOf } from './attention_parts.ts';
-import type { Activation } from './parity/compare.ts';
 
 export interface RolloutOptions {
   /** What the residual connection carries past an attention, the rest goes through it. Default 0.5, as in the paper. */

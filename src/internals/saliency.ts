@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
-import type { PreprocessorConfig } from '../config.ts';
+import { ActivationCache } from '../activations/cache.ts';
+import type { PreprocessorConfig } from '../config/model.ts';
+import type { Heatmap } from '../drawing/heatmap.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
-import type { Heatmap } from '../results/heatmap.ts';
-import { ActivationCache } from './activation_cache.ts';
-import { gradientsAt, PIXELS } from './backward.ts';
-import { Capture } from './capture.ts';
-import type { RowMetric } from './metrics.ts';
+import { Capture } from '../hooks/capture.ts';
+import { gradientsAt, PIXELS } from './gradients_at.ts';
+import type { RowMetric } from './logit_metrics.ts';
 import { forcedLogits, type Question } from './question.ts';
 
 /**

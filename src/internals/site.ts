@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import type { VisionConfig } from '../config.ts';
+import { HEADED } from '../activations/cache.ts';
+import type { VisionConfig } from '../config/model.ts';
 import { UsageError } from '../errors.ts';
+import type { HookFilter, HookPoint } from '../hooks/hooks.ts';
 import { mapSize } from '../vision/davit.ts';
-import { HEADED } from './activation_cache.ts';
-import type { HookFilter, HookPoint } from './hooks.ts';
 
 /** Where something is done to activations: hook points, and which part of them. */
 export interface Site {

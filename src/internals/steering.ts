@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
+import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
+import type { ScopedHook } from '../hooks/hooks.ts';
 import { meanActivation } from './ablation.ts';
-import type { ActivationCache } from './activation_cache.ts';
-import type { ScopedHook } from './hooks.ts';
 import { type Site, siteMask } from './site.ts';
 
 /**

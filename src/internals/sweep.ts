@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
+import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
+import { Capture } from '../hooks/capture.ts';
 import { mapSize } from '../vision/davit.ts';
-import type { ActivationCache } from './activation_cache.ts';
-import { Capture } from './capture.ts';
 import { type Replacement, replaceAt } from './intervention.ts';
-import type { RowMetric } from './metrics.ts';
+import type { RowMetric } from './logit_metrics.ts';
 import { forcedLogits, type Question } from './question.ts';
 import type { Site } from './site.ts';
 

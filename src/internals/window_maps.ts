@@ -1,7 +1,7 @@
+import type { Activation } from '../activations/activation.ts';
+import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
-import type { ActivationCache } from './activation_cache.ts';
 import { type AttentionLayer, checkHead, isIndex, readHeads } from './attention_parts.ts';
-import type { Activation } from './parity/compare.ts';
 
 /**
  * Window attention of one block on the image plane. A position attends to its own window only, so that its weights are a

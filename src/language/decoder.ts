@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import type { TextConfig } from '../config.ts';
+import type { TextConfig } from '../config/model.ts';
 import { Florence2Error } from '../errors.ts';
-import type { Hooks, View } from '../internals/hooks.ts';
+import type { Hooks, View } from '../hooks/hooks.ts';
 import { Embedding, LayerNorm, Linear } from '../nn/layers.ts';
 import { gelu } from '../nn/ops.ts';
 import type { Params } from '../nn/params.ts';

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import type { TextConfig } from '../config.ts';
-import type { Hooks } from '../internals/hooks.ts';
+import type { TextConfig } from '../config/model.ts';
+import type { Hooks } from '../hooks/hooks.ts';
 import { Embedding, LayerNorm, Linear } from '../nn/layers.ts';
 import { gelu } from '../nn/ops.ts';
 import type { Params } from '../nn/params.ts';

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Hooks } from '../internals/hooks.ts';
+import type { Hooks } from '../hooks/hooks.ts';
 import type { Embedding } from '../nn/layers.ts';
 import { addLowRank } from '../nn/low_rank.ts';
 import type { Adaptable, LowRank, Parameter, Params } from '../nn/params.ts';

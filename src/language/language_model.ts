@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { TextConfig } from '../config.ts';
+import type { TextConfig } from '../config/model.ts';
 import { Embedding } from '../nn/layers.ts';
 import type { Params } from '../nn/params.ts';
 import { Decoder } from './decoder.ts';

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Hooks } from '../internals/hooks.ts';
+import type { Hooks } from '../hooks/hooks.ts';
 import { attention, hasKernel } from './kernels.ts';
 import { matMulTransposed, softmax } from './ops.ts';
 

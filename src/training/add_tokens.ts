@@ -1,5 +1,5 @@
 import { UsageError } from '../errors.ts';
-import type { Florence2Model } from '../model.ts';
+import type { Florence2Model } from '../model/florence2_model.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
 /**

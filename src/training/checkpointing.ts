@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import type { BlockInputs, BlockRunner } from '../internals/hooks.ts';
+import type { BlockInputs, BlockRunner } from '../hooks/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
-import { accumulate, vectorJacobian } from './backward.ts';
+import { accumulate, vectorJacobian } from '../nn/tape.ts';
 
 interface Block {
   forward: (...inputs: BlockInputs) => tf.Tensor;

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Florence2Config } from '../config.ts';
-import { HookRegistry } from '../internals/hooks.ts';
-import { randomIntegers } from './random.ts';
+import type { Florence2Config } from '../config/model.ts';
+import { HookRegistry } from '../hooks/hooks.ts';
+import { randomIntegers } from '../random.ts';
 
 /** Which batch of which run draws the random numbers: equal ones drop equal things, in a block computed twice too. */
 export interface DropoutSeed {

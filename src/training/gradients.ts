@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import type { HookRegistry, Hooks } from '../internals/hooks.ts';
+import type { HookRegistry, Hooks } from '../hooks/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
-import { vectorJacobian } from './backward.ts';
+import { vectorJacobian } from '../nn/tape.ts';
 import { BlockTape } from './checkpointing.ts';
 
 /** A forward pass that ends in one loss for each answer, [R]. */

@@ -1,10 +1,10 @@
+import type { LoraOptions } from '../adapters/lora.ts';
+import type { Dataset } from '../datasets/example.ts';
 import { UsageError } from '../errors.ts';
-import type { AugmentOptions } from './data/augment.ts';
-import type { WeightedDataset } from './data/mixture.ts';
-import type { Dataset } from './example.ts';
-import { type FeatureStore, featureStores } from './feature_cache.ts';
+import type { AugmentOptions } from './augment/augment.ts';
 import type { StepRecord, ValidationRecord } from './log/records.ts';
-import type { LoraOptions } from './lora.ts';
+import { type FeatureStore, featureStores } from './map_cache.ts';
+import type { WeightedDataset } from './mixture.ts';
 import { type ScheduleName, scheduleNames } from './schedule.ts';
 
 export interface TrainerOptions {

@@ -1,5 +1,5 @@
-import type { Draw } from './data/mixture.ts';
-import { epochLength, epochOrder } from './data/mixture.ts';
+import type { Draw } from './mixture.ts';
+import { epochLength, epochOrder } from './mixture.ts';
 
 /** An optimizer step: the images that it learns from. */
 export interface PlannedStep {

@@ -1,13 +1,13 @@
-import type { TextConfig } from '../config.ts';
+import type { TextConfig } from '../config/model.ts';
+import type { Dataset, Target, TrainingExample } from '../datasets/example.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
 import type { RawImage } from '../image/types.ts';
+import { randomStream, shuffle } from '../random.ts';
 import type { ImageSize } from '../text/locations.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
+import type { AugmentOptions } from './augment/augment.ts';
 import { type TokenizedTarget, tokenizeTarget } from './batch.ts';
-import type { AugmentOptions } from './data/augment.ts';
-import type { Draw } from './data/mixture.ts';
-import type { Dataset, Target, TrainingExample } from './example.ts';
-import { randomStream, shuffle } from './random.ts';
+import type { Draw } from './mixture.ts';
 
 /** An image of a step, ready to be learnt from. */
 export interface StepImage {
@@ -82,7 +82,7 @@ export class ExampleReader {
       targets = shuffle([...targets], randomStream(seed, 'targets', epoch, key)).slice(0, targetsPerImage);
     }
     if (augmentation) {
-      const { augment } = await import('./data/augment.ts');
+      const { augment } = await import('./augment/augment.ts');
       const random = randomStream(seed, 'augment', epoch, key);
       const changed = augment({ image: pixels!, targets, source }, augmentation, random);
       ({ image: pixels, targets } = changed);

@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { HookRegistry, type Hooks } from '../internals/hooks.ts';
+import { HookRegistry, type Hooks } from '../hooks/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
 import { collate, disposeBatch, labelWeights, lengthGroups, type TokenizedTarget } from './batch.ts';
 import { clipFactor, globalNorm } from './clip.ts';
 import { type DropoutSeed, dropout, dropoutHooks } from './dropout.ts';
-import { batchLosses } from './forward.ts';
 import { type LossAndGradients, lossAndGradients } from './gradients.ts';
+import { batchLosses } from './losses.ts';
 import type { StepImage } from './step_images.ts';
 import { TaskMeans } from './task_means.ts';
 import type { TrainingContext } from './training_context.ts';

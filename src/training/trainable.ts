@@ -1,6 +1,6 @@
 import { closest } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
-import type { Florence2Model } from '../model.ts';
+import type { Florence2Model } from '../model/florence2_model.ts';
 import type { Parameter } from '../nn/params.ts';
 import { isBuffer } from '../weights/names.ts';
 

@@ -1,14 +1,15 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { writeAdapter } from '../adapters/write.ts';
+import { writeCheckpoint } from '../checkpoint/write.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
-import { writeCheckpoint } from '../weights/write_checkpoint.ts';
 import { addTokens } from './add_tokens.ts';
-import type { WeightedDataset } from './data/mixture.ts';
 import { recoverFolder, replaceFolder } from './folders.ts';
 import type { StepRecord, ValidationRecord } from './log/records.ts';
 import { RunLog } from './log/run_log.ts';
+import type { WeightedDataset } from './mixture.ts';
 import { resolveOptions, type TrainerOptions, type TrainerSettings } from './options.ts';
 import { Pace } from './pace.ts';
 import { Plan } from './plan.ts';
@@ -19,7 +20,6 @@ import { trainStep } from './train_step.ts';
 import { ADAPTER, type TrainingContext, trainingContext } from './training_context.ts';
 import { Validation } from './validation.ts';
 import { frozenMaps } from './vision_maps.ts';
-import { writeAdapter } from './write_adapter.ts';
 
 export type { TrainerOptions };
 

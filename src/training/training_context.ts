@@ -1,9 +1,9 @@
 import { join } from 'node:path';
+import { createLora, type Lora } from '../adapters/lora.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { Parameter } from '../nn/params.ts';
-import { FeatureCache } from './feature_cache.ts';
-import { createLora, type Lora } from './lora.ts';
+import { FeatureCache } from './map_cache.ts';
 import { AdamW, decaysByDefault } from './optimizer.ts';
 import type { TrainerSettings } from './options.ts';
 import { trainableParameters } from './trainable.ts';

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
+import { Evaluator } from '../evaluation/evaluator.ts';
 import type { Florence2 } from '../florence2.ts';
-import { ImageFeatures } from '../image_features.ts';
-import { noHooks } from '../internals/hooks.ts';
+import { noHooks } from '../hooks/hooks.ts';
+import { ImageFeatures } from '../image/features.ts';
 import { collate, disposeBatch } from './batch.ts';
-import { batchLosses } from './forward.ts';
-import { Evaluator } from './metrics/evaluator.ts';
+import { batchLosses } from './losses.ts';
 import type { StepImage } from './step_images.ts';
 import { TaskMeans } from './task_means.ts';
 

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import type { PreprocessorConfig } from '../config.ts';
+import type { PreprocessorConfig } from '../config/model.ts';
+import { noHooks } from '../hooks/hooks.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
-import { noHooks } from '../internals/hooks.ts';
-import type { Florence2Model } from '../model.ts';
-import type { FeatureCache } from './feature_cache.ts';
+import type { Florence2Model } from '../model/florence2_model.ts';
+import type { FeatureCache } from './map_cache.ts';
 import type { StepImage } from './step_images.ts';
 
 /** As many images go through a frozen tower together: more takes memory, and no less time. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import type { VisionConfig } from '../config.ts';
-import type { Hooks } from '../internals/hooks.ts';
+import type { VisionConfig } from '../config/model.ts';
+import type { Hooks } from '../hooks/hooks.ts';
 import { Conv2d, DepthwiseConv2d, LayerNorm, Linear } from '../nn/layers.ts';
 import { gelu } from '../nn/ops.ts';
 import type { Params } from '../nn/params.ts';

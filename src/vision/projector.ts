@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Florence2Config } from '../config.ts';
+import type { Florence2Config } from '../config/model.ts';
 import { Florence2Error } from '../errors.ts';
-import type { Hooks } from '../internals/hooks.ts';
+import type { Hooks } from '../hooks/hooks.ts';
 import { Embedding, LayerNorm, Linear } from '../nn/layers.ts';
 import type { Parameter, Params } from '../nn/params.ts';
 

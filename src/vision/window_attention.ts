@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Hooks } from '../internals/hooks.ts';
+import type { Hooks } from '../hooks/hooks.ts';
 import { attend, mergeHeads, splitQkv } from '../nn/attention.ts';
 import { Linear } from '../nn/layers.ts';
 import type { Params } from '../nn/params.ts';

@@ -1,8 +1,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { isRecord, parseJsonObject, show } from '../json_fields.ts';
-import { fileError } from './file_source.ts';
+import { fileError } from '../files/file_source.ts';
+import { isRecord, parseJsonObject, show } from '../json.ts';
 import { duplicateKey } from './json_keys.ts';
 import { openPytorchBin } from './pytorch_bin.ts';
 import { openSafetensors } from './safetensors.ts';

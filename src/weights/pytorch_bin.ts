@@ -1,6 +1,6 @@
 import { Florence2Error } from '../errors.ts';
+import { openFile } from '../files/file_source.ts';
 import { dtypeBytes } from './dtypes.ts';
-import { openFile } from './file_source.ts';
 import { type PickleHost, type PickleValue, unpickle } from './pickle.ts';
 import { readFloat32At, readInt32At } from './read_elements.ts';
 import {

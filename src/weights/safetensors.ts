@@ -1,8 +1,8 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
+import { openFile, writeAll, writeError } from '../files/file_source.ts';
 import { asBytes, dtypeBytes, narrowFromFloat32 } from './dtypes.ts';
-import { openFile, writeAll, writeError } from './file_source.ts';
 import { readFloat32At, readInt32At } from './read_elements.ts';
 import { headerLength, parseHeader, type StoredTensor } from './safetensors_header.ts';
 import { type ByteSource, elementCount, requireTensor, type TensorFile } from './tensor_file.ts';

@@ -1,8 +1,8 @@
 import { writeSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { writeAll, writeError } from '../files/file_source.ts';
 import { asBytes } from './dtypes.ts';
-import { writeAll, writeError } from './file_source.ts';
 import { makeHeader } from './safetensors.ts';
 
 /** So much is held of the data while it moves behind the header. */

@@ -3,7 +3,7 @@ import { symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findBuilds } from '../../src/runtime/setup/layout.ts';
+import { findBuilds } from '../../src/runtime/builds.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 import { programOf, root } from './commands.ts';
 

@@ -1,15 +1,15 @@
 import * as tf from '@tensorflow/tfjs';
-import { fastestExecutor } from '../../src/executor.ts';
+import { loadConfig } from '../../src/checkpoint/load_config.ts';
+import { loadParameters } from '../../src/checkpoint/load_parameters.ts';
 import type { DecodingSession, GeneratedSequence } from '../../src/generation/decoding.ts';
 import { generateSequences } from '../../src/generation/generate.ts';
 import { type GenerationOptions, resolveGeneration } from '../../src/generation/options.ts';
 import { CachedSession, UncachedSession } from '../../src/generation/session.ts';
-import { HookRegistry, noHooks } from '../../src/internals/hooks.ts';
-import { Florence2Model } from '../../src/model.ts';
+import { HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
+import { fastestExecutor } from '../../src/model/executor.ts';
+import { Florence2Model } from '../../src/model/florence2_model.ts';
 import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
 import { openCheckpoint } from '../../src/weights/checkpoint.ts';
-import { loadConfig } from '../../src/weights/load_config.ts';
-import { loadParameters } from '../../src/weights/load_parameters.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { reference } from '../reference.ts';
 

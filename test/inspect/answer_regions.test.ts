@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { answerRegions, coordinatesOf } from '../../src/inspect/answer_regions.ts';
 import type { ReportToken } from '../../src/inspect/report.ts';
-import { parse } from '../../src/results/parse.ts';
+import { parse } from '../../src/results/parse/parse.ts';
 import { binsToTokens } from '../../src/text/locations.ts';
 
 const image = { width: 768, height: 512 };

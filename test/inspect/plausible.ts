@@ -2,10 +2,10 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { decodeImage } from '../../src/image/decode.ts';
 import { answerRegions, coordinatesOf } from '../../src/inspect/answer_regions.ts';
-import { packRows } from '../../src/inspect/packed_rows.ts';
+import { packRows } from '../../src/inspect/packing.ts';
 import type { Candidate, NormPanel, Report, ReportToken } from '../../src/inspect/report.ts';
 import { reportImage } from '../../src/inspect/report_image.ts';
-import { parse } from '../../src/results/parse.ts';
+import { parse } from '../../src/results/parse/parse.ts';
 import { boxToTokens, pointsToTokens } from '../../src/text/locations.ts';
 import { constructPrompt } from '../../src/text/tasks.ts';
 

@@ -2,15 +2,15 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { difference } from '../../src/activations/activation.ts';
+import { ActivationCache } from '../../src/activations/cache.ts';
 import { UsageError } from '../../src/errors.ts';
+import type { ScopedHook } from '../../src/hooks/hooks.ts';
 import { ablate, meanAblation, meanActivation, resampleAblation } from '../../src/internals/ablation.ts';
-import { ActivationCache } from '../../src/internals/activation_cache.ts';
-import type { ScopedHook } from '../../src/internals/hooks.ts';
 import type { Replacement } from '../../src/internals/intervention.ts';
-import { difference } from '../../src/internals/parity/compare.ts';
 import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
 import type { Site } from '../../src/internals/site.ts';
-import type { Florence2Model } from '../../src/model.ts';
+import type { Florence2Model } from '../../src/model/florence2_model.ts';
 import { withoutLeaks } from '../backend.ts';
 import { openTiny, street } from './look.ts';
 

@@ -1,8 +1,8 @@
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseConfig } from '../../src/config.ts';
-import { Florence2Model } from '../../src/model.ts';
-import { loadTokenizer } from '../../src/text/tokenizer_files.ts';
+import { loadTokenizer } from '../../src/checkpoint/tokenizer_files.ts';
+import { parseConfig } from '../../src/config/model.ts';
+import { Florence2Model } from '../../src/model/florence2_model.ts';
 import { toNative } from '../../src/weights/names.ts';
 import { writeSafetensors } from '../../src/weights/safetensors.ts';
 import { elementCount } from '../../src/weights/tensor_file.ts';

@@ -3,8 +3,11 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { type Activation, difference } from '../../src/activations/activation.ts';
+import { ActivationCache } from '../../src/activations/cache.ts';
+import type { CacheOptions } from '../../src/activations/run_with_cache.ts';
 import { UsageError } from '../../src/errors.ts';
-import { ActivationCache } from '../../src/internals/activation_cache.ts';
+import { Capture } from '../../src/hooks/capture.ts';
 import { attentionLabels, overImage } from '../../src/internals/attention_labels.ts';
 import {
   type AttentionKind,
@@ -13,21 +16,12 @@ import {
   attention,
   attentionPoints,
 } from '../../src/internals/attention_maps.ts';
-import { Capture } from '../../src/internals/capture.ts';
-import { type Activation, difference } from '../../src/internals/parity/compare.ts';
-import {
-  encodeImages,
-  encodePrompts,
-  forcedLogits,
-  type Loaded,
-  readPixels,
-} from '../../src/internals/parity/subject.ts';
-import { tensorTolerance } from '../../src/internals/parity/tolerance.ts';
 import { captureForced, Question } from '../../src/internals/question.ts';
-import type { CacheOptions } from '../../src/internals/run_with_cache.ts';
 import { denseWindowAttention, windowAttentionFrom } from '../../src/internals/window_maps.ts';
 import type { Attention } from '../../src/language/attention.ts';
 import type { Linear } from '../../src/nn/layers.ts';
+import { encodeImages, encodePrompts, forcedLogits, type Loaded, readPixels } from '../../src/parity/subject.ts';
+import { tensorTolerance } from '../../src/parity/tolerance.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { withoutLeaks } from '../backend.ts';
 import { reference, wholeReference } from '../reference.ts';

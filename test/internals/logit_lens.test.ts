@@ -2,14 +2,14 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { difference } from '../../src/activations/activation.ts';
 import { UsageError } from '../../src/errors.ts';
 import type { Florence2 } from '../../src/florence2.ts';
-import type { ScopedHook } from '../../src/internals/hooks.ts';
+import type { ScopedHook } from '../../src/hooks/hooks.ts';
 import { lastLayerAttribution } from '../../src/internals/last_layer.ts';
 import { alternatives, type LensLayer, lensLogits, logitLens } from '../../src/internals/logit_lens.ts';
-import { difference } from '../../src/internals/parity/compare.ts';
-import { tensorTolerance } from '../../src/internals/parity/tolerance.ts';
 import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
+import { tensorTolerance } from '../../src/parity/tolerance.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { withoutLeaks } from '../backend.ts';
 import { reference, wholeReference } from '../reference.ts';

@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../../src/errors.ts';
 import { ablate, meanAblation, resampleAblation } from '../../src/internals/ablation.ts';
-import { answerLogProb, logitDifference, type RowMetric } from '../../src/internals/metrics.ts';
+import { answerLogProb, logitDifference, type RowMetric } from '../../src/internals/logit_metrics.ts';
 import { ablationSweep, patch, patchSweep, type SweepPlan } from '../../src/internals/patching.ts';
 import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';

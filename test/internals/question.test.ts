@@ -2,9 +2,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { difference } from '../../src/activations/activation.ts';
 import { UsageError } from '../../src/errors.ts';
-import { answerLogProb, logitDifference, logitOf } from '../../src/internals/metrics.ts';
-import { difference } from '../../src/internals/parity/compare.ts';
+import { answerLogProb, logitDifference, logitOf } from '../../src/internals/logit_metrics.ts';
 import {
   captureForced,
   type ForcedOptions,

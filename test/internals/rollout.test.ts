@@ -2,13 +2,13 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { type Activation, difference } from '../../src/activations/activation.ts';
+import type { ActivationCache } from '../../src/activations/cache.ts';
 import { UsageError } from '../../src/errors.ts';
-import type { ActivationCache } from '../../src/internals/activation_cache.ts';
+import type { HookFn, ScopedHook } from '../../src/hooks/hooks.ts';
 import { attentionLabels, overImage } from '../../src/internals/attention_labels.ts';
 import { attention, attentionPoints } from '../../src/internals/attention_maps.ts';
 import { headOf } from '../../src/internals/attention_parts.ts';
-import type { HookFn, ScopedHook } from '../../src/internals/hooks.ts';
-import { type Activation, difference } from '../../src/internals/parity/compare.ts';
 import { captureForced, Question } from '../../src/internals/question.ts';
 import { encoderRollout, rollout, tokenRelevance } from '../../src/internals/rollout.ts';
 import { withoutLeaks } from '../backend.ts';

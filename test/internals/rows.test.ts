@@ -2,8 +2,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ScopedHook } from '../../src/internals/hooks.ts';
-import { difference } from '../../src/internals/parity/compare.ts';
+import { difference } from '../../src/activations/activation.ts';
+import type { ScopedHook } from '../../src/hooks/hooks.ts';
 import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
 import { withoutLeaks } from '../backend.ts';
 import { openTiny, street } from './look.ts';

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { difference } from '../../src/activations/activation.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
-import { gradientsAt } from '../../src/internals/backward.ts';
-import { answerLogProb, logitDifference } from '../../src/internals/metrics.ts';
-import { difference } from '../../src/internals/parity/compare.ts';
+import { gradientsAt } from '../../src/internals/gradients_at.ts';
+import { answerLogProb, logitDifference } from '../../src/internals/logit_metrics.ts';
 import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
 import {
   gaussLegendre,

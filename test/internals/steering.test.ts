@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { difference } from '../../src/activations/activation.ts';
 import { UsageError } from '../../src/errors.ts';
-import { difference } from '../../src/internals/parity/compare.ts';
 import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
 import { steer, steeringVector } from '../../src/internals/steering.ts';
 import { withoutLeaks } from '../backend.ts';

@@ -1,8 +1,8 @@
 import { dirname } from 'node:path';
-import { HookRegistry } from '../../src/internals/hooks.ts';
-import { readManifest } from '../../src/internals/parity/manifest.ts';
-import { encodeImages, encodePrompts, type Loaded, loadCheckpoint } from '../../src/internals/parity/subject.ts';
+import { HookRegistry } from '../../src/hooks/hooks.ts';
 import type { Memory } from '../../src/language/decoder.ts';
+import { readManifest } from '../../src/parity/manifest.ts';
+import { encodeImages, encodePrompts, type Loaded, loadCheckpoint } from '../../src/parity/subject.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { reference } from '../reference.ts';
 

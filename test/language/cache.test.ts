@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { difference } from '../../src/activations/activation.ts';
 import { CachedSession, UncachedSession } from '../../src/generation/session.ts';
-import { HookRegistry, noHooks } from '../../src/internals/hooks.ts';
-import { download } from '../../src/internals/parity/capture.ts';
-import { difference } from '../../src/internals/parity/compare.ts';
-import { forcedLogits } from '../../src/internals/parity/subject.ts';
+import { HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
 import { type KeyValue, LayerCache } from '../../src/language/cache.ts';
+import { download } from '../../src/parity/capture.ts';
+import { forcedLogits } from '../../src/parity/subject.ts';
 import { withoutLeaks } from '../backend.ts';
 import { encodeInputs, openSubject } from '../internals/subject.ts';
 

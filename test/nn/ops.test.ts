@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { download } from '../../src/internals/parity/capture.ts';
-import { difference } from '../../src/internals/parity/compare.ts';
+import { difference } from '../../src/activations/activation.ts';
 import { mergeHeads, splitHeads, splitQkv } from '../../src/nn/attention.ts';
 import { gelu, matMulTransposed } from '../../src/nn/ops.ts';
+import { download } from '../../src/parity/capture.ts';
 import { withoutLeaks } from '../backend.ts';
 import { linear, numbers } from './naive.ts';
 

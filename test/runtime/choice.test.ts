@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type BackendName, useBackend } from '../../src/runtime/backend.ts';
-import { probeBackend } from '../../src/runtime/probe.ts';
+import { probeBackend } from '../../src/runtime/setup/probe.ts';
 import { temporaryFolder } from './setup/temporary.ts';
 import { swiftshaderEnv } from './swiftshader.ts';
 

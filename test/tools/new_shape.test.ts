@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { checkDataset } from '../../src/datasets/check.ts';
+import type { Dataset } from '../../src/datasets/example.ts';
+import { openDataset } from '../../src/datasets/open.ts';
 import type { Florence2, Request } from '../../src/florence2.ts';
-import { parse } from '../../src/results/parse.ts';
+import { parse } from '../../src/results/parse/parse.ts';
 import { Tokenizer } from '../../src/text/tokenizer.ts';
-import { checkDataset } from '../../src/training/data/check.ts';
-import { openDataset } from '../../src/training/data/open.ts';
 import type { Split } from '../../src/training/data/splits.ts';
-import type { Dataset } from '../../src/training/example.ts';
 import { drawBeforeAfter } from '../../tools/demo/before_after.ts';
 import { detect, shapeFigures } from '../../tools/demo/measure_shape.ts';
 import { writeShapeDatasets } from '../../tools/demo/shape_dataset.ts';

@@ -1,11 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parse } from '../../src/results/parse.ts';
+import type { Target } from '../../src/datasets/example.ts';
+import { formatAnswer } from '../../src/results/format.ts';
+import { parse } from '../../src/results/parse/parse.ts';
 import { TASKS } from '../../src/text/tasks.ts';
 import { Tokenizer } from '../../src/text/tokenizer.ts';
-import { formatAnswer } from '../../src/training/answers.ts';
 import { tokenizeTarget } from '../../src/training/batch.ts';
-import type { Target } from '../../src/training/example.ts';
 import { sceneDataset } from '../../tools/demo/dataset.ts';
 import { type Layout, layOut, SCENE_SIDE, type SceneObject } from '../../tools/demo/layout.ts';
 import { paint } from '../../tools/demo/paint.ts';

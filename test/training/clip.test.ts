@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { download } from '../../src/internals/parity/capture.ts';
+import { download } from '../../src/parity/capture.ts';
 import { globalNorm } from '../../src/training/clip.ts';
 import { withoutLeaks } from '../backend.ts';
 

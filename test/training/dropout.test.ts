@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { HookRegistry, noHooks } from '../../src/internals/hooks.ts';
+import { HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
 import { dropout, dropoutHooks } from '../../src/training/dropout.ts';
 import { withoutLeaks } from '../backend.ts';
 import { dataset, learnerCheckpoint, logic, trainOn, withLearner } from './learner.ts';

@@ -1,9 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { HookRegistry } from '../../src/internals/hooks.ts';
+import { createLora, type LoraOptions } from '../../src/adapters/lora.ts';
+import { HookRegistry } from '../../src/hooks/hooks.ts';
 import { dropout, dropoutHooks } from '../../src/training/dropout.ts';
 import { lossAndGradients } from '../../src/training/gradients.ts';
-import { createLora, type LoraOptions } from '../../src/training/lora.ts';
 import { trainableParameters } from '../../src/training/trainable.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { apart, dataset, learnerCheckpoint, withLearner } from './learner.ts';

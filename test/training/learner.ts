@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseConfig } from '../../src/config.ts';
+import { parseConfig } from '../../src/config/model.ts';
+import type { Dataset, Target, TrainingExample } from '../../src/datasets/example.ts';
 import { Florence2 } from '../../src/florence2.ts';
 import type { RawImage } from '../../src/image/types.ts';
-import { Florence2Model } from '../../src/model.ts';
-import type { Dataset, Target, TrainingExample } from '../../src/training/example.ts';
+import { Florence2Model } from '../../src/model/florence2_model.ts';
 import { Trainer, type TrainerOptions, type TrainingSummary } from '../../src/training/trainer.ts';
 import { writeSafetensors } from '../../src/weights/safetensors.ts';
 import {

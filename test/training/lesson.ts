@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
+import type { Dataset } from '../../src/datasets/example.ts';
 import type { Florence2 } from '../../src/florence2.ts';
-import type { HookRegistry, Hooks } from '../../src/internals/hooks.ts';
+import type { HookRegistry, Hooks } from '../../src/hooks/hooks.ts';
 import type { Parameter } from '../../src/nn/params.ts';
 import { collate, disposeBatch, type TokenizedTarget } from '../../src/training/batch.ts';
-import type { Dataset } from '../../src/training/example.ts';
-import { batchLosses } from '../../src/training/forward.ts';
 import { lossAndGradients } from '../../src/training/gradients.ts';
+import { batchLosses } from '../../src/training/losses.ts';
 import { ExampleReader } from '../../src/training/step_images.ts';
 import { pixelBatch } from '../../src/training/vision_maps.ts';
 

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/internals/parity/compare.ts';
+import { difference } from '../../src/activations/activation.ts';
 import { Parameter } from '../../src/nn/params.ts';
 import { clipFactor, globalNorm } from '../../src/training/clip.ts';
 import { AdamW, type Moments } from '../../src/training/optimizer.ts';

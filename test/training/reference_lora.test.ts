@@ -1,8 +1,8 @@
 /** What is known of adapters that PyTorch trained, beside what parity_training.test.ts compares. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/internals/parity/compare.ts';
-import { Adapters } from '../../src/training/adapters.ts';
+import { difference } from '../../src/activations/activation.ts';
+import { Adapters } from '../../src/adapters/adapters.ts';
 import '../backend.ts';
 import { openSubject } from '../internals/subject.ts';
 import { hasReference, reference } from '../reference.ts';

@@ -1,5 +1,5 @@
-import { download } from '../../src/internals/parity/capture.ts';
-import { inputLogits, type Loaded } from '../../src/internals/parity/subject.ts';
+import { download } from '../../src/parity/capture.ts';
+import { inputLogits, type Loaded } from '../../src/parity/subject.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 
 /** All tensors of a safetensors file, by name. */

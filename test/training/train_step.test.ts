@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Dataset } from '../../src/datasets/example.ts';
 import { Florence2Error } from '../../src/errors.ts';
-import { HookRegistry } from '../../src/internals/hooks.ts';
-import type { Dataset } from '../../src/training/example.ts';
+import { HookRegistry } from '../../src/hooks/hooks.ts';
 import { trainableParameters } from '../../src/training/trainable.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { apart, dataset, learnerCheckpoint, train, trainOn, valuesOf, withLearner } from './learner.ts';

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Dataset } from '../../src/datasets/example.ts';
 import { UsageError } from '../../src/errors.ts';
 import type { Florence2 } from '../../src/florence2.ts';
-import { noHooks } from '../../src/internals/hooks.ts';
-import type { Dataset } from '../../src/training/example.ts';
+import { noHooks } from '../../src/hooks/hooks.ts';
 import { Trainer, type TrainerOptions } from '../../src/training/trainer.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { noHooks } from '../../src/internals/hooks.ts';
+import { noHooks } from '../../src/hooks/hooks.ts';
 import { mapSize } from '../../src/vision/davit.ts';
 import { withoutLeaks } from '../backend.ts';
 import { openSubject } from '../internals/subject.ts';

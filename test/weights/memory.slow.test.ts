@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findBuilds } from '../../src/runtime/setup/layout.ts';
+import { findBuilds } from '../../src/runtime/builds.ts';
 import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
 import { openCheckpoint } from '../../src/weights/checkpoint.ts';
 import { elementCount } from '../../src/weights/tensor_file.ts';

@@ -1,5 +1,5 @@
-import { draw } from '../../src/results/draw.ts';
-import { renderText } from '../../src/results/draw_text.ts';
+import { draw } from '../../src/drawing/draw.ts';
+import { renderText } from '../../src/drawing/text.ts';
 import type { Detected } from './measure_shape.ts';
 
 const tile = 384; // pixels

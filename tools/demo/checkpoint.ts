@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseConfig } from '../../src/config.ts';
-import { Florence2Model } from '../../src/model.ts';
+import { parseConfig } from '../../src/config/model.ts';
+import { Florence2Model } from '../../src/model/florence2_model.ts';
 import { Tokenizer } from '../../src/text/tokenizer.ts';
 import { writeSafetensors } from '../../src/weights/safetensors.ts';
 import { configJson, generationJson, preprocessorJson, type Shape } from '../checkpoint_shapes.ts';

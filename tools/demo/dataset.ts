@@ -1,5 +1,5 @@
-import type { Dataset, Target, TrainingExample } from '../../src/training/example.ts';
-import { randomStream } from '../../src/training/random.ts';
+import type { Dataset, Target, TrainingExample } from '../../src/datasets/example.ts';
+import { randomStream } from '../../src/random.ts';
 import { SCENE_SIDE, type SceneOptions } from './layout.ts';
 import { drawScene } from './scene.ts';
 

@@ -1,8 +1,8 @@
+import type { Target } from '../../src/datasets/example.ts';
+import { Evaluator } from '../../src/evaluation/evaluator.ts';
+import { exactMatch } from '../../src/evaluation/text.ts';
 import type { Florence2 } from '../../src/florence2.ts';
 import type { TaskResult } from '../../src/results/types.ts';
-import type { Target } from '../../src/training/example.ts';
-import { Evaluator } from '../../src/training/metrics/evaluator.ts';
-import { exactMatch } from '../../src/training/metrics/text.ts';
 import { SCENE_SIDE, type SceneOptions } from './layout.ts';
 import { drawScene } from './scene.ts';
 import { wordsRight } from './words_right.ts';

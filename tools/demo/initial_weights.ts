@@ -1,5 +1,5 @@
+import { normalStream } from '../../src/random.ts';
 import { LOCATION_BINS } from '../../src/text/locations.ts';
-import { normalStream } from '../../src/training/random.ts';
 import { elementCount } from '../../src/weights/tensor_file.ts';
 import { sinusoids } from '../random_weights.ts';
 

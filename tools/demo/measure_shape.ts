@@ -1,10 +1,10 @@
+import type { Dataset } from '../../src/datasets/example.ts';
+import { type ClassBox, DetectionMetric } from '../../src/evaluation/detection.ts';
 import type { Florence2 } from '../../src/florence2.ts';
 import { decodeImage } from '../../src/image/decode.ts';
 import type { RawImage } from '../../src/image/types.ts';
+import { parseAnswer } from '../../src/results/format.ts';
 import type { ResultOf } from '../../src/results/types.ts';
-import { parseAnswer } from '../../src/training/answers.ts';
-import type { Dataset } from '../../src/training/example.ts';
-import { type ClassBox, DetectionMetric } from '../../src/training/metrics/detection.ts';
 import { NEW_SHAPE } from './shape_dataset.ts';
 
 /** mAP50 of `<OD>`, 0 to 1. */

@@ -51,7 +51,7 @@ On ${measured.scenes} scenes of a seed that neither training nor any choice has 
 
 ${figureTable(measured)}
 
-Every task, with the metrics of [Evaluator](../../src/training/metrics/evaluator.ts):
+Every task, with the metrics of [Evaluator](../../src/evaluation/evaluator.ts):
 
 ${taskTable(measured)}
 

@@ -1,5 +1,5 @@
 import type { RawImage } from '../../src/image/types.ts';
-import { randomStream } from '../../src/training/random.ts';
+import { randomStream } from '../../src/random.ts';
 import { type Background, type Layout, SCENE_SIDE, type Sign } from './layout.ts';
 import { printedWords } from './printed_words.ts';
 import { inBox, SHAPES } from './shapes.ts';

@@ -1,5 +1,5 @@
+import type { Target } from '../../src/datasets/example.ts';
 import type { RawImage } from '../../src/image/types.ts';
-import type { Target } from '../../src/training/example.ts';
 import { type Layout, layOut, type SceneOptions } from './layout.ts';
 import { paint } from './paint.ts';
 import { targetsOf } from './targets.ts';

@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { formatAnswer } from '../../src/results/format.ts';
 import { taskText } from '../../src/text/prompt.ts';
 import type { Task } from '../../src/text/tasks.ts';
-import { formatAnswer } from '../../src/training/answers.ts';
 import { layOut, SCENE_SIDE } from './layout.ts';
 import { drawScene, type Scene } from './scene.ts';
 import { HELD_OUT_SEED, NEW_SHAPE_SEEDS, TRAINING_SEEDS, VALIDATION_SEED } from './seeds.ts';

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
+import { loadConfig } from '../../checkpoint/load_config.ts';
+import { loadTokenizer } from '../../checkpoint/tokenizer_files.ts';
+import { checkDataset, type DatasetReport } from '../../datasets/check.ts';
 import { resolveTask } from '../../text/tasks.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
-import { loadTokenizer } from '../../text/tokenizer_files.ts';
-import { checkDataset, type DatasetReport } from '../../training/data/check.ts';
-import { loadConfig } from '../../weights/load_config.ts';
 import { ProgressBars } from '../progress.ts';
 import type { TrainConfig } from './config.ts';
 import { allSplits } from './datasets.ts';

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { closest, distance } from 'fastest-levenshtein';
 import { UsageError } from '../../errors.ts';
+import { fileError } from '../../files/file_source.ts';
 import type { LoadOptions } from '../../florence2.ts';
-import { isRecord, parseJsonObject, show } from '../../json_fields.ts';
+import { isRecord, parseJsonObject, show } from '../../json.ts';
 import type { TrainerOptions } from '../../training/options.ts';
-import { fileError } from '../../weights/file_source.ts';
 import { settingsByPath } from './settings.ts';
 
 /** What is set, by the keys of a config file. All values are of their setting's kind. */

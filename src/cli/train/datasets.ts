@@ -1,10 +1,10 @@
+import type { Dataset } from '../../datasets/example.ts';
+import { datasetSplits, openDataset } from '../../datasets/open.ts';
+import { noExample } from '../../datasets/reading.ts';
 import { UsageError } from '../../errors.ts';
 import { resolveTask } from '../../text/tasks.ts';
-import { noExample } from '../../training/data/list.ts';
-import type { WeightedDataset } from '../../training/data/mixture.ts';
-import { datasetSplits, openDataset } from '../../training/data/open.ts';
 import type { Split } from '../../training/data/splits.ts';
-import type { Dataset } from '../../training/example.ts';
+import type { WeightedDataset } from '../../training/mixture.ts';
 import type { TrainConfig } from './config.ts';
 
 /** A path of `--data` and its weight. */

@@ -1,5 +1,5 @@
+import { loraDefaults } from '../../adapters/lora.ts';
 import { backendNames } from '../../runtime/backend.ts';
-import { loraDefaults } from '../../training/lora.ts';
 import { resolveOptions } from '../../training/options.ts';
 import { scheduleNames } from '../../training/schedule.ts';
 import * as kinds from './kinds.ts';

@@ -1,6 +1,6 @@
-import type { DiffRow } from '../diff.ts';
-import { difference } from '../parity/compare.ts';
+import { difference } from '../../activations/activation.ts';
 import type { Point } from './points.ts';
+import type { DiffRow } from './report.ts';
 
 type Measured = Omit<DiffRow, 'departs' | 'firstDeparture'>;
 

@@ -1,10 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { readAdapterConfig } from '../../adapters/read.ts';
 import { Florence2Error } from '../../errors.ts';
 import { Florence2 } from '../../florence2.ts';
-import { readAdapterConfig } from '../../training/read_adapter.ts';
 import { openSafetensors } from '../../weights/safetensors.ts';
+import { captureForced, Question } from '../question.ts';
+import { comparable, comparePoint, onlyIn, otherShape } from './compare_point.ts';
+import { type Point, passesOver, pointsOf } from './points.ts';
 import {
   DIFF_TOLERANCE,
   type DiffOptions,
@@ -13,10 +16,7 @@ import {
   type ImageDiff,
   type RunAnswer,
   type RunSpec,
-} from '../diff.ts';
-import { captureForced, Question } from '../question.ts';
-import { comparable, comparePoint, onlyIn, otherShape } from './compare_point.ts';
-import { type Point, passesOver, pointsOf } from './points.ts';
+} from './report.ts';
 
 /** What run A leaves of one image. */
 interface Recorded {

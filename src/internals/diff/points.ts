@@ -1,7 +1,7 @@
 import type { Florence2 } from '../../florence2.ts';
+import type { HookFilter } from '../../hooks/hooks.ts';
 import { elementCount } from '../../weights/tensor_file.ts';
 import type { HookPointShape } from '../hook_points.ts';
-import type { HookFilter } from '../hooks.ts';
 import { forcedLogits, type Question } from '../question.ts';
 
 export type Point = HookPointShape;

@@ -1,7 +1,7 @@
 import { dequantizePoints, type ImageSize } from '../../text/locations.ts';
 import { parseDecimal, strip, stripStart } from '../../text/python_strings.ts';
 import type { Span } from '../../text/tokenizer.ts';
-import type { AnswerText } from '../answer.ts';
+import type { AnswerText } from './answer.ts';
 
 /**
  * How answers are written: labels followed by location tokens. The patterns take what the reference's take, on

@@ -1,6 +1,6 @@
 import { type BoxCoordinates, dequantizeBox, type ImageSize } from '../../text/locations.ts';
-import type { AnswerText } from '../answer.ts';
 import type { PolygonInstance } from '../types.ts';
+import type { AnswerText } from './answer.ts';
 import { LOCATION, type Location, labelOf, locationsIn, scored, toPixels, WORDS_BEGIN } from './grammar.ts';
 
 const MARKS = `(?:${LOCATION}|<sep>|<poly>|</poly>){4,}`;

@@ -1,7 +1,7 @@
 import type { ImageSize } from '../../text/locations.ts';
 import { strip } from '../../text/python_strings.ts';
-import type { AnswerText } from '../answer.ts';
 import type { Quad, QuadCoordinates } from '../types.ts';
+import type { AnswerText } from './answer.ts';
 import { LOCATION, locationsIn, scored, toPixels, WORDS_BEGIN } from './grammar.ts';
 
 /** Any text of one line, then the eight locations of four corners. */

@@ -1,6 +1,6 @@
 import { release } from 'node:os';
 import { Florence2Error } from '../../errors.ts';
-import type { Variant } from './layout.ts';
+import type { Variant } from '../builds.ts';
 import type { Machine } from './wheel.ts';
 
 /** The machine this process runs on. */

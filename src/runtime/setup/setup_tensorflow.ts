@@ -3,13 +3,6 @@ import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Florence2Error } from '../../errors.ts';
-import { cacheRoot, downloadRoot } from '../cache.ts';
-import { type Probe, probeBackend } from '../probe.ts';
-import { type Addon, type Command, compileAddon, findCompiler, findNodeHeaders } from './compiler.ts';
-import { cudaPlace, cudaRequirements } from './cuda.ts';
-import { type Artifact, download } from './download.ts';
-import { Http } from './http.ts';
-import { instructionSets } from './instruction_sets.ts';
 import {
   bindingPath,
   buildFolder,
@@ -20,13 +13,20 @@ import {
   type TensorflowBuild,
   tfjsNodeVersion,
   type Variant,
-} from './layout.ts';
+} from '../builds.ts';
+import { cacheRoot, downloadRoot } from '../cache.ts';
+import { type Addon, type Command, compileAddon, findCompiler, findNodeHeaders } from './compiler.ts';
+import { cudaPlace, cudaRequirements } from './cuda.ts';
+import { type Artifact, download } from './download.ts';
+import { Http } from './http.ts';
+import { instructionSets } from './instruction_sets.ts';
 import { withLock } from './lock.ts';
 import { tensorflowProject, thisMachine } from './machine.ts';
 import { readNpmConfig } from './npm_config.ts';
 import { nodeHeaders, type PinnedPackage, placePackage, protobuf, tfjsNode } from './npm_packages.ts';
 import { findWheel, type Wanted } from './package_index.ts';
 import { readPipConfig } from './pip_config.ts';
+import { type Probe, probeBackend } from './probe.ts';
 import { stderrAddon } from './stderr_addon.ts';
 import { unzip } from './unpack.ts';
 import { type Machine, parseWheelName } from './wheel.ts';

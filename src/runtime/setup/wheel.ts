@@ -1,4 +1,4 @@
-import { compareVersions } from './layout.ts';
+import { compareVersions } from '../builds.ts';
 
 /** A wheel's file name, read: name-version(-build)-python-abi-platform.whl. */
 export interface WheelName {

@@ -1,9 +1,9 @@
 import { UsageError } from '../../errors.ts';
-import { isRecord, show } from '../../json_fields.ts';
-import { decodeRle, decompressCounts } from '../../results/rle.ts';
+import { maskOutlines } from '../../geometry/outlines.ts';
+import { decodeRle, decompressCounts } from '../../geometry/rle.ts';
+import { isRecord, show } from '../../json.ts';
 import type { Polygon } from '../../results/types.ts';
 import type { ImageSize } from '../../text/locations.ts';
-import { maskOutlines } from './outlines.ts';
 
 /**
  * The outline of one object: polygons, or run lengths (a list of them, or COCO's string), whose mask's borders are

@@ -1,9 +1,9 @@
 import { extname, sep } from 'node:path';
+import type { LabelledObject } from '../../datasets/objects.ts';
 import { UsageError } from '../../errors.ts';
-import { show } from '../../json_fields.ts';
+import { readLines } from '../../files/lines.ts';
+import { show } from '../../json.ts';
 import type { ImageSize } from '../../text/locations.ts';
-import { readLines } from './lines.ts';
-import type { LabelledObject } from './objects.ts';
 import { type ProblemHandler, reporting } from './problems.ts';
 
 /** An object in parts of the image's width and height. */

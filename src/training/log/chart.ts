@@ -1,4 +1,4 @@
-import { escapeXml } from '../../results/draw_text.ts';
+import { escapeXml } from '../../drawing/text.ts';
 import { brief, linearTicks, logTicks } from './ticks.ts';
 
 export type Point = readonly [x: number, y: number];

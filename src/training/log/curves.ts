@@ -1,5 +1,5 @@
+import { mainMetric } from '../../evaluation/evaluator.ts';
 import { taskInfo } from '../../text/tasks.ts';
-import { mainMetric } from '../metrics/evaluator.ts';
 import { CHART_WIDTH, type Chart, chartHeight, chartSvg, type Point, type Range, type Series } from './chart.ts';
 import type { StepRecord, ValidationRecord } from './records.ts';
 import { smooth, thin } from './smooth.ts';

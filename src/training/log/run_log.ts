@@ -1,7 +1,7 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeWhole } from '../../files.ts';
-import { isRecord } from '../../json_fields.ts';
+import { writeWhole } from '../../files/write.ts';
+import { isRecord } from '../../json.ts';
 import { taskInfo } from '../../text/tasks.ts';
 import { drawCurves } from './curves.ts';
 import type { StepRecord, ValidationRecord } from './records.ts';

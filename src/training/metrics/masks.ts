@@ -1,5 +1,5 @@
-import { maskIou } from '../../results/iou.ts';
-import { maskArea, polygonsToMask } from '../../results/masks.ts';
+import { maskIou } from '../../geometry/iou.ts';
+import { maskArea, polygonsToMask } from '../../geometry/masks.ts';
 import type { ImageSize } from '../../text/locations.ts';
 
 /** An object's outline, of one or several polygons `[x1, y1, x2, y2, …]` in pixels. */

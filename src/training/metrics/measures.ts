@@ -1,4 +1,4 @@
-import { DetectionMetric } from './detection.ts';
+import { DetectionMetric } from '../../evaluation/detection.ts';
 
 /** What is kept of the answers to one task. */
 export class Measures {

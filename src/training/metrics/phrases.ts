@@ -1,6 +1,6 @@
-import { byScore } from './detection.ts';
+import { byScore } from '../../evaluation/detection.ts';
+import { iouOf } from '../../evaluation/pairs.ts';
 import { groupBy } from './group.ts';
-import { iouOf } from './pairs.ts';
 
 /** Words of a caption and the boxes `[x1, y1, x2, y2]` of what they name. */
 export interface GroundedPhrase {

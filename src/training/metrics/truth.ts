@@ -1,10 +1,10 @@
+import type { TypedAnswer } from '../../results/format.ts';
 import { BANNED_PHRASES } from '../../results/parse/banned_phrases.ts';
 import { asciiOnly } from '../../results/parse/grammar.ts';
-import { parse } from '../../results/parse.ts';
+import { parse } from '../../results/parse/parse.ts';
 import type { TaskResult } from '../../results/types.ts';
 import type { ImageSize } from '../../text/locations.ts';
 import { strip } from '../../text/python_strings.ts';
-import type { TypedAnswer } from '../answers.ts';
 
 /**
  * A true answer in the terms of results, so that the two can be compared: text is parsed, and labels go through what the

@@ -1,9 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { LoraOptions } from '../../../src/adapters/lora.ts';
 import * as kinds from '../../../src/cli/train/kinds.ts';
 import { flagOf, SETTINGS, settingsByPath } from '../../../src/cli/train/settings.ts';
-import type { AugmentOptions } from '../../../src/training/data/augment.ts';
-import type { LoraOptions } from '../../../src/training/lora.ts';
+import type { AugmentOptions } from '../../../src/training/augment/augment.ts';
 import type { TrainerOptions } from '../../../src/training/options.ts';
 
 /** The compiler asks for every option here, and the test for a setting of each. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import * as tf from '@tensorflow/tfjs';
 import { test as anyTest } from 'uvu';
 import * as assert from 'uvu/assert';
-import { noHooks } from '../../../src/internals/hooks.ts';
+import { noHooks } from '../../../src/hooks/hooks.ts';
 import { attend } from '../../../src/nn/attention.ts';
 import { gelu, layerNorm, linear } from '../../../src/nn/ops.ts';
 import { Graph, type GraphFunction } from '../../../src/runtime/graph/graph.ts';

@@ -1,0 +1,77 @@
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, extname } from 'node:path';
+import { UsageError } from '../errors.ts';
+import { writeAll, writeError } from '../files/file_source.ts';
+import { npyHeader } from '../internals/npy.ts';
+import { asBytes } from '../weights/dtypes.ts';
+import { makeHeader } from '../weights/safetensors.ts';
+
+export interface FeatureFileOptions {
+  /** Of the whole array, rows first. */
+  shape: readonly number[];
+  /** The tensor's, in a safetensors file. */
+  name: string;
+  /** Of a safetensors file; .npy has none. */
+  metadata: Record<string, string>;
+}
+
+/** Complains about a path of another kind, before there is anything to write. */
+export function featureFileKind(path: string): 'npy' | 'safetensors' {
+  const extension = extname(path).toLowerCase();
+  if (extension === '.npy') return 'npy';
+  if (extension === '.safetensors') return 'safetensors';
+  throw new UsageError(`${path}: features are written as .npy or .safetensors: name such a file.`);
+}
+
+/**
+ * One fp32 array whose rows come one after the other: a .npy file, or a safetensors file with one tensor. It appears
+ * under its name when it is finished, and not at all when it is abandoned.
+ */
+export class FeatureFile {
+  private constructor(
+    private readonly path: string,
+    private readonly unfinished: string,
+    private readonly file: FileHandle,
+    private position: number,
+  ) {}
+
+  /** @throws Florence2Error when the place cannot be written */
+  static async create(path: string, { shape, name, metadata }: FeatureFileOptions): Promise<FeatureFile> {
+    const tensors = [{ name, shape, dtype: 'F32' as const }];
+    const header = featureFileKind(path) === 'npy' ? npyHeader(shape) : makeHeader(path, tensors, metadata);
+    const unfinished = `${path}.${process.pid}.part`;
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      const feature = new FeatureFile(path, unfinished, await open(unfinished, 'w'), header.length);
+      await writeAll(feature.file, header, 0);
+      return feature;
+    } catch (error) {
+      throw writeError(path, error);
+    }
+  }
+
+  async append(values: Float32Array): Promise<void> {
+    try {
+      await writeAll(this.file, asBytes(values), this.position);
+    } catch (error) {
+      throw writeError(this.path, error);
+    }
+    this.position += values.byteLength;
+  }
+
+  async finish(): Promise<void> {
+    try {
+      await this.file.close();
+      await rename(this.unfinished, this.path);
+    } catch (error) {
+      await rm(this.unfinished, { force: true });
+      throw writeError(this.path, error);
+    }
+  }
+
+  /** Removes what was written. */
+  async abandon(): Promise<void> {
+    await this.file.close();
+    await rm(this.unfinished, { force: true });
+  }
+}

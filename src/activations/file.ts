@@ -1,0 +1,58 @@
+import * as tf from '@tensorflow/tfjs';
+import type { ActivationSink } from '../hooks/capture.ts';
+import { SafetensorsStream } from '../weights/safetensors_stream.ts';
+import { ActivationCache, floats, tensorName } from './cache.ts';
+
+/** Moves activations to a safetensors file as they come. For Node. */
+export class ActivationFile implements ActivationSink {
+  private readonly stored: ActivationCache;
+  private readonly pending = new Set<Promise<void>>();
+  private failure: unknown;
+
+  static async create(file: string): Promise<ActivationFile> {
+    return new ActivationFile(file, await SafetensorsStream.create(file));
+  }
+
+  private constructor(
+    file: string,
+    private readonly stream: SafetensorsStream,
+  ) {
+    this.stored = new ActivationCache(file);
+  }
+
+  put(name: string, step: number | undefined, tensor: tf.Tensor): void {
+    if (this.failure) throw this.failure; // a full disk ends the run
+    const moved = this.move(name, step, tf.keep(tensor))
+      .catch(error => {
+        this.failure ??= error;
+      })
+      .finally(() => this.pending.delete(moved));
+    this.pending.add(moved);
+  }
+
+  /** The complete file, by what is in it. */
+  async finish(): Promise<ActivationCache> {
+    await this.settled();
+    if (this.failure) throw this.failure;
+    await this.stream.finish();
+    return this.stored;
+  }
+
+  async abandon(): Promise<void> {
+    await this.settled();
+    await this.stream.abandon();
+  }
+
+  private async move(name: string, step: number | undefined, tensor: tf.Tensor): Promise<void> {
+    try {
+      this.stream.append(tensorName(name, step), tensor.shape, await floats(tensor));
+      this.stored.putStored(name, step, tensor.shape);
+    } finally {
+      tensor.dispose();
+    }
+  }
+
+  private async settled(): Promise<void> {
+    await Promise.all(this.pending);
+  }
+}

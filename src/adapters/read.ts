@@ -1,0 +1,195 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { Florence2Error } from '../errors.ts';
+import { fileError } from '../files/file_source.ts';
+import type { Florence2Model } from '../model/florence2_model.ts';
+import { Parameter } from '../nn/params.ts';
+import { canonicalName, headName, sharedName } from '../weights/names.ts';
+import { openPytorchBin } from '../weights/pytorch_bin.ts';
+import { openSafetensors } from '../weights/safetensors.ts';
+import type { TensorFile, TensorInfo } from '../weights/tensor_file.ts';
+import { type AdapterConfig, parseAdapterConfig } from './config.ts';
+import { Lora } from './lora.ts';
+import { isWithin, patternValue } from './targets.ts';
+
+/**
+ * Reads an adapter as PEFT saves it, with the module names of transformers' own Florence-2 or of Microsoft's code:
+ * adapter_config.json, and adapter_model.safetensors or adapter_model.bin. The file's tensors decide which layers are
+ * adapted; targets of the config that match no layer mean nothing.
+ *
+ * @param weights a safetensors file in place of the folder's: the same adapter at another time of its training
+ * @throws Florence2Error naming file and tensor (or field) for what is missing, does not fit the model or the config, or
+ *   is not supported
+ */
+export async function readAdapter(model: Florence2Model, folder: string, weights?: string): Promise<Lora> {
+  const config = await readAdapterConfig(folder);
+  const file = weights === undefined ? await openWeights(folder) : await openSafetensors(weights);
+  const lora = new Lora(config.settings);
+  try {
+    const { layers, others } = sortTensors(file);
+    await readLayers(lora, layers, { model, config, file });
+    const hasTable = others.some(({ canonical }) => canonical === sharedName);
+    for (const tensor of others) await readOwn(lora, tensor, hasTable, { model, config, file });
+    if (lora.parameters.length === 0) throw new Florence2Error(`${file.path} holds no LoRA tensors.`);
+    return lora;
+  } catch (error) {
+    lora.dispose();
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+/** What the adapter in a folder says of itself. Throws as `readAdapter` does. */
+export async function readAdapterConfig(folder: string): Promise<AdapterConfig> {
+  const path = join(folder, 'adapter_config.json');
+  const text = await readFile(path, 'utf8').catch(async error => {
+    if (!(await stat(folder).catch(() => undefined))?.isDirectory()) {
+      throw new Florence2Error(`${folder} is not a folder: an adapter is a folder with adapter_config.json.`);
+    }
+    throw fileError(path, error);
+  });
+  return parseAdapterConfig(text, path);
+}
+
+async function openWeights(folder: string): Promise<TensorFile> {
+  const binary = join(folder, 'adapter_model.bin');
+  const safe = join(folder, 'adapter_model.safetensors');
+  const onlyBinary = (await stat(binary).catch(() => undefined)) && !(await stat(safe).catch(() => undefined));
+  return onlyBinary ? openPytorchBin(binary) : openSafetensors(safe);
+}
+
+interface Source {
+  model: Florence2Model;
+  config: AdapterConfig;
+  file: TensorFile;
+}
+
+/** A and B of a layer, under the layer's name in the file. */
+interface Pair {
+  path: string;
+  a?: TensorInfo;
+  b?: TensorInfo;
+}
+
+/** A tensor that takes the place of one of the model's. */
+interface OwnTensor extends TensorInfo {
+  /** Of the module, in the file. */
+  path: string;
+  canonical: string;
+  transposed: boolean;
+}
+
+function sortTensors(file: TensorFile): { layers: Map<string, Pair>; others: OwnTensor[] } {
+  const layers = new Map<string, Pair>();
+  const others: OwnTensor[] = [];
+  for (const tensor of file.tensors.values()) {
+    const name = tensor.name.replace(/^base_model\.model\./, '');
+    const [, path, matrix] = name.match(/^(.+)\.lora_([AB])\.weight$/) ?? [];
+    // PEFT wraps an adapted layer: what was `fc1.bias` is `fc1.base_layer.bias` then.
+    const found = canonicalName(path ?? name.replace('.base_layer.', '.'));
+    if (!found || (!path && name.includes('.lora_'))) {
+      throw new Florence2Error(`${file.path}: ${tensor.name} is no tensor of a LoRA adapter for Florence-2.`);
+    }
+    const canonical = found.name ?? found.copyOf;
+    if (path === undefined) {
+      const parent = name.replace('.base_layer.', '.').replace(/\.?[^.]*$/, '');
+      others.push({ ...tensor, path: parent, canonical, transposed: found.transposed ?? false });
+      continue;
+    }
+    const pair = layers.get(canonical) ?? { path };
+    if (pair.path !== path) throw new Florence2Error(`${file.path}: ${pair.path} and ${path} are both ${canonical}.`);
+    pair[matrix === 'A' ? 'a' : 'b'] = tensor;
+    layers.set(canonical, pair);
+  }
+  // The table of embeddings first: a head is compared with it.
+  others.sort((a, b) => Number(b.canonical === sharedName) - Number(a.canonical === sharedName));
+  return { layers, others };
+}
+
+async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config, file }: Source): Promise<void> {
+  const unknown = [...layers].find(([module]) => !model.adaptable.has(module));
+  if (unknown) {
+    throw new Florence2Error(
+      `${file.path} adapts ${unknown[1].path}; this model has no Linear or Conv2d of that name.`,
+    );
+  }
+  for (const [module, { weight }] of model.adaptable) {
+    const pair = layers.get(module);
+    if (!pair) continue;
+    const { path, a, b } = pair;
+    if (!a || !b)
+      throw new Florence2Error(`${file.path} has lora_${a ? 'A' : 'B'} of ${path}, but not lora_${a ? 'B' : 'A'}.`);
+    const r = patternValue(config.rankPattern, path) ?? config.settings.r;
+    const alpha = patternValue(config.alphaPattern, path) ?? config.settings.alpha;
+    const layer = lora.adapt(module, weight, r, alpha);
+    if (a.shape.length === layer.a.shape.length && a.shape[0] !== r) {
+      throw new Florence2Error(
+        `${file.path}: ${a.name} has rank ${a.shape[0]}, but adapter_config.json makes it ${r}.`,
+      );
+    }
+    for (const [tensor, parameter] of [
+      [a, layer.a],
+      [b, layer.b],
+    ] as const) {
+      requireShape(file, tensor, parameter.shape);
+      parameter.load(await file.readFloat32(tensor.name));
+    }
+  }
+}
+
+/** Reads values that stand in for a parameter of the model, unless they are the same. */
+async function readOwn(
+  lora: Lora,
+  tensor: OwnTensor,
+  hasTable: boolean,
+  { model, config, file }: Source,
+): Promise<void> {
+  const saved = config.modulesToSave.some(module => isWithin(tensor.path, module));
+  if (saved && tensor.canonical === sharedName) {
+    throw new Florence2Error(
+      `${file.path}: ${tensor.name} is a table of embeddings apart from the others; this model has one for all.`,
+    );
+  }
+  // A tied head that was not trained apart is the table of embeddings.
+  const isTable = tensor.canonical === headName && !saved && !hasTable && isTied(model);
+  const replaced = model.parameters.get(isTable ? sharedName : tensor.canonical);
+  if (!replaced) throw new Florence2Error(`${file.path} has ${tensor.name}, which this model does not have.`);
+  requireShape(file, tensor, tensor.transposed ? replaced.shape.toReversed() : replaced.shape);
+  const own = new Parameter(replaced.name, replaced.shape, replaced.layout);
+  const values = await file.readFloat32(tensor.name);
+  if (tensor.transposed) own.replace(tf.tensor(values, tensor.shape));
+  else own.load(values);
+
+  const before = lora.own.get(own.name);
+  const table = own.name === headName && isTied(model) ? lora.own.get(sharedName) : undefined;
+  const same = await equal(own.value, (before ?? table)?.value ?? replaced.original);
+  if (!same && !before) {
+    lora.own.set(own.name, own);
+    return;
+  }
+  own.dispose();
+  if (!same) {
+    throw new Florence2Error(`${file.path}: ${tensor.name} differs from another tensor that is ${own.name} too.`);
+  }
+}
+
+const isTied = ({ lmHead, languageModel }: Florence2Model): boolean =>
+  lmHead.weight.original === languageModel.shared.weight.original;
+
+function requireShape(file: TensorFile, { name, shape }: TensorInfo, expected: number[]): void {
+  if (shape.join() === expected.join()) return;
+  throw new Florence2Error(
+    `${file.path}: ${name} has shape [${shape.join(', ')}], but for this model it would be [${expected.join(', ')}].`,
+  );
+}
+
+async function equal(a: tf.Tensor, b: tf.Tensor): Promise<boolean> {
+  const all = tf.tidy(() => tf.all(tf.equal(a, b)));
+  try {
+    return (await all.data())[0] === 1;
+  } finally {
+    all.dispose();
+  }
+}

@@ -1,0 +1,75 @@
+import { mkdir, readdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { checkpointValues } from '../checkpoint/write.ts';
+import { UsageError } from '../errors.ts';
+import { writeError } from '../files/file_source.ts';
+import type { Parameter } from '../nn/params.ts';
+import { toMicrosoft, toNative } from '../weights/names.ts';
+import { type TensorToWrite, writeSafetensors } from '../weights/safetensors.ts';
+import { formatAdapterConfig } from './config.ts';
+import type { Lora } from './lora.ts';
+
+export interface SaveAdapterOptions {
+  /** Whose module names: transformers' own Florence-2 (default), or Microsoft's code (`trust_remote_code`). */
+  layout?: 'native' | 'microsoft';
+  /** Hub id or folder of the checkpoint that the adapter was trained on, which PEFT's `AutoPeftModel` loads first. */
+  baseModel?: string;
+}
+
+/** How PEFT finds the class of the base model, which Microsoft's configs name themselves. */
+const nativeClass = {
+  base_model_class: 'Florence2ForConditionalGeneration',
+  parent_library: 'transformers.models.florence2.modeling_florence2',
+};
+
+/**
+ * Writes an adapter as PEFT does: adapter_config.json and adapter_model.safetensors in fp32. A new folder appears when
+ * it is complete; in one that exists, the files are replaced one after the other, each whole.
+ *
+ * @throws UsageError for an adapter that the layout has no names for, Florence2Error when the folder cannot be written
+ */
+export async function writeAdapter(lora: Lora, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
+  const { layout = 'native', baseModel } = options;
+  const spell = layout === 'native' ? toNative : microsoftName;
+  const autoMapping = layout === 'native' ? nativeClass : null;
+  const config = formatAdapterConfig(lora, spell, { baseModel, autoMapping });
+  const tensors = lora.parameters.map(parameter => toWrite(parameter, lora, spell));
+  const target = resolve(folder);
+  const unfinished = join(
+    dirname(target),
+    `.${basename(target)}.${process.pid}.${Math.random().toString(36).slice(2)}`,
+  );
+  try {
+    await mkdir(unfinished, { recursive: true });
+    await writeSafetensors(join(unfinished, 'adapter_model.safetensors'), tensors);
+    await writeFile(join(unfinished, 'adapter_config.json'), config);
+    await moveInto(target, unfinished);
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true }).catch(() => undefined); // the first error says more
+    throw writeError(folder, error);
+  }
+}
+
+async function moveInto(target: string, finished: string): Promise<void> {
+  if (!(await stat(target).catch(() => undefined))) return rename(finished, target);
+  for (const name of await readdir(finished)) await rename(join(finished, name), join(target, name));
+  await rmdir(finished);
+}
+
+function toWrite(parameter: Parameter, { layers }: Lora, spell: (name: string) => string): TensorToWrite {
+  const { name, shape } = parameter;
+  const end = name.lastIndexOf('.');
+  const module = name.slice(0, end);
+  // PEFT wraps an adapted layer, whose own tensors are then one level further down.
+  const spelled = layers.has(module) ? `${spell(module)}.base_layer${name.slice(end)}` : spell(name);
+  return { name: `base_model.model.${spelled}`, shape, data: () => checkpointValues(parameter) };
+}
+
+function microsoftName(name: string): string {
+  if (/\.image_projection(\.|$)/.test(name)) {
+    throw new UsageError(
+      "Microsoft's code has the image projection as a bare parameter, which PEFT cannot adapt: leave it out of the targets, or save with the layout native.",
+    );
+  }
+  return toMicrosoft(name);
+}

@@ -1,0 +1,72 @@
+import { copyFile, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { missingShards } from '../../weights/checkpoint.ts';
+
+/**
+ * One repository in the cache that all Hugging Face tools share:
+ * `blobs/<etag>` has contents, `snapshots/<commit>/<file>` links to them, `refs/<revision>` has the commit of a branch.
+ */
+export class RepoCache {
+  /** @param folder `<cache>/models--namespace--name` */
+  constructor(readonly folder: string) {}
+
+  snapshot(commit: string): string {
+    return join(this.folder, 'snapshots', commit);
+  }
+
+  blob(etag: string): string {
+    return join(this.folder, 'blobs', etag);
+  }
+
+  /** The commit that a revision stood for when it was last downloaded. A commit stands for itself. */
+  async commitOf(revision: string): Promise<string | undefined> {
+    if (isCommit(revision)) return revision;
+    const text = await readFile(join(this.folder, 'refs', revision), 'utf8').catch(() => '');
+    return isCommit(text.trim()) ? text.trim() : undefined;
+  }
+
+  async setRef(revision: string, commit: string): Promise<void> {
+    if (isCommit(revision)) return;
+    const path = join(this.folder, 'refs', revision);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, commit);
+  }
+
+  /** A snapshot that has a config and weights. They are downloaded last, so with them everything is there. */
+  async completeSnapshot(revision: string): Promise<string | undefined> {
+    const commit = await this.commitOf(revision);
+    if (!commit) return undefined;
+    const folder = this.snapshot(commit);
+    const there = (await exists(join(folder, 'config.json'))) && (await hasWeights(folder));
+    return there ? folder : undefined;
+  }
+
+  /** Puts a blob into a snapshot: by a link, or, where the system makes none, by moving it there. */
+  async link(etag: string, commit: string, file: string): Promise<void> {
+    const blob = this.blob(etag);
+    const path = join(this.snapshot(commit), file);
+    await mkdir(dirname(path), { recursive: true });
+    await rm(path, { force: true }); // a link to a blob that is gone
+    try {
+      await symlink(relative(dirname(path), blob), path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // another process was faster
+      await rename(blob, path).catch(() => copyFile(blob, path));
+    }
+  }
+}
+
+export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(revision);
+
+/** True for what is there; a link whose target is missing is not. */
+export const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;
+
+async function hasWeights(folder: string): Promise<boolean> {
+  if ((await exists(join(folder, 'model.safetensors'))) || (await exists(join(folder, 'pytorch_model.bin'))))
+    return true;
+  for (const index of ['model.safetensors.index.json', 'pytorch_model.bin.index.json']) {
+    const missing = await missingShards(join(folder, index)).catch(() => undefined);
+    if (missing?.length === 0) return true;
+  }
+  return false;
+}

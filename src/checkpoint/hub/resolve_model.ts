@@ -1,0 +1,140 @@
+import { readFile, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Florence2Error, UsageError } from '../../errors.ts';
+import { missingShards } from '../../weights/checkpoint.ts';
+import { exists, isCommit, RepoCache } from './cache.ts';
+import { HubClient, HubError, type HubFile } from './client.ts';
+import { downloadFile } from './download.ts';
+
+export interface HubOptions {
+  /** Branch, tag or commit. Default `main`. */
+  revision?: string;
+  /** Default: HF_TOKEN, else what `hf auth login` has stored. */
+  token?: string;
+  /** Bytes of all files that are being downloaded. */
+  onProgress?: (progress: { stage: 'download'; file: string; loaded: number; total: number }) => void;
+  /** First pause before another try, in milliseconds; it doubles. Default 500. */
+  retryDelay?: number;
+}
+
+/** What a model needs besides weights, where the repository has it. */
+const smallFiles = [
+  ...['config.json', 'generation_config.json', 'preprocessor_config.json', 'processor_config.json'],
+  ...['tokenizer.json', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json'],
+  'special_tokens_map.json',
+];
+
+/** Best first; of these one is taken. */
+const weightFiles = [
+  'model.safetensors',
+  'model.safetensors.index.json',
+  'pytorch_model.bin',
+  'pytorch_model.bin.index.json',
+];
+
+/**
+ * The folder of a checkpoint: the given folder, or the one in the Hugging Face cache to which a model of the hub is
+ * downloaded. HF_HOME or HF_HUB_CACHE say where the cache is, HF_ENDPOINT which hub, HF_TOKEN who asks, HF_HUB_OFFLINE=1
+ * that only the cache is used. Without a connection the cache is used as well.
+ *
+ * @param dirOrHubId a folder, or an id such as `microsoft/Florence-2-base`
+ * @throws Florence2Error that says what is missing, or why the hub refuses
+ */
+export async function resolveModel(dirOrHubId: string, options: HubOptions = {}): Promise<string> {
+  const local = await stat(dirOrHubId).catch(() => undefined);
+  if (local?.isDirectory()) return resolve(dirOrHubId);
+  if (local) throw new Florence2Error(`${dirOrHubId} is a file; give the folder of the checkpoint, or a hub id.`);
+  if (!/^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(dirOrHubId)) {
+    throw new Florence2Error(
+      `"${dirOrHubId}" is neither a folder that exists nor an id of a hub model such as microsoft/Florence-2-base.`,
+    );
+  }
+  const revision = options.revision ?? 'main';
+  if (!/^[\w.-]+(\/[\w.-]+)*$/.test(revision) || revision.split('/').includes('..')) {
+    throw new UsageError(`"${revision}" is not the name of a revision.`);
+  }
+  return fromHub(dirOrHubId, revision, options);
+}
+
+async function fromHub(id: string, revision: string, options: HubOptions): Promise<string> {
+  const hub = await import('@huggingface/hub');
+  const folder = join(hub.getHFHubCachePath(), hub.getRepoFolderName({ type: 'model', name: id }));
+  const cache = new RepoCache(folder);
+  const cached = await cache.completeSnapshot(revision);
+  if (cached && (isCommit(revision) || isOffline())) return cached;
+  if (isOffline()) {
+    throw new Florence2Error(
+      `"${id}" is not a folder here, and its revision ${revision} is not in the cache ${folder}; HF_HUB_OFFLINE forbids to download it.`,
+    );
+  }
+  const endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
+  const token = options.token ?? (await storedToken());
+  if (token && !token.startsWith('hf_')) {
+    throw new Florence2Error('The token for the hub (HF_TOKEN) is wrong: tokens begin with "hf_".');
+  }
+  const client = new HubClient(hub, id, { endpoint, token, retryDelay: options.retryDelay ?? 500 });
+  try {
+    const commit = isCommit(revision) ? revision : await client.commitOf(revision);
+    await download(client, commit, cache, options.onProgress);
+    await cache.setRef(revision, commit);
+    return cache.snapshot(commit);
+  } catch (error) {
+    if (cached && error instanceof HubError && (error.unreachable || error.passing)) return cached;
+    throw error;
+  } finally {
+    await client.close();
+  }
+}
+
+/** Small files first and weights last: a snapshot that has weights is complete. */
+async function download(
+  client: HubClient,
+  commit: string,
+  cache: RepoCache,
+  onProgress: HubOptions['onProgress'],
+): Promise<void> {
+  const listed = new Map((await client.files(commit)).map(file => [file.path, file]));
+  const weights = weightFiles.find(name => listed.has(name));
+  if (!listed.has('config.json') || !weights) {
+    const lacks = weights ? 'config.json' : 'model.safetensors or pytorch_model.bin';
+    throw new Florence2Error(
+      `${client.access.endpoint}/${client.id} has no ${lacks}: it is not a Florence-2 checkpoint.`,
+    );
+  }
+  const fetchAll = async (files: HubFile[]): Promise<void> => {
+    const total = files.reduce((bytes, { size }) => bytes + size, 0);
+    let before = 0;
+    for (const file of files) {
+      const report = (loaded: number) =>
+        onProgress?.({ stage: 'download', file: file.path, loaded: before + loaded, total });
+      if (!(await exists(cache.blob(file.etag))))
+        await downloadFile(client, commit, file, cache.blob(file.etag), report);
+      await cache.link(file.etag, commit, file.path);
+      before += file.size;
+    }
+  };
+  /** Files that the snapshot does not have yet. */
+  const absent = async (names: string[]): Promise<HubFile[]> => {
+    const there = await Promise.all(names.map(name => exists(join(cache.snapshot(commit), name))));
+    return names.flatMap((name, i) => (there[i] ? [] : (listed.get(name) ?? [])));
+  };
+  await fetchAll(await absent([...smallFiles, weights]));
+  if (!weights.endsWith('.index.json')) return;
+  const shards = await missingShards(join(cache.snapshot(commit), weights));
+  const unlisted = shards.find(name => !listed.has(name));
+  if (unlisted)
+    throw new Florence2Error(`${client.access.endpoint}/${client.id} has no ${unlisted}, which its ${weights} names.`);
+  await fetchAll(await absent(shards));
+}
+
+const isOffline = (): boolean => /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
+
+/** Where the hub's own tools keep a token. */
+async function storedToken(): Promise<string | undefined> {
+  const { HF_TOKEN, HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME } = process.env;
+  if (HF_TOKEN) return HF_TOKEN.trim();
+  const home = HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
+  const text = await readFile(HF_TOKEN_PATH ?? join(home, 'token'), 'utf8').catch(() => '');
+  return text.trim() || undefined;
+}

@@ -1,0 +1,61 @@
+import { Florence2Error } from '../errors.ts';
+import { hasKernel } from '../nn/kernels.ts';
+import type { Parameter } from '../nn/params.ts';
+import type { CanonicalCheckpoint } from '../weights/canonical.ts';
+import { elementCount } from '../weights/tensor_file.ts';
+
+/** Called after each tensor: bytes of fp32 weights so far, and in all. */
+export type LoadProgress = (loaded: number, total: number) => void;
+
+/**
+ * Fills the parameters from a checkpoint, tensor by tensor, so that no second copy of the weights ever stands in memory.
+ *
+ * @throws Florence2Error naming the tensors that are missing, that the model has no place for, or of another shape
+ */
+export async function loadParameters(
+  parameters: ReadonlyMap<string, Parameter>,
+  checkpoint: CanonicalCheckpoint,
+  onProgress: LoadProgress = () => {},
+): Promise<void> {
+  checkTensors(parameters, checkpoint);
+  const present = [...parameters.values()].filter(({ name }) => checkpoint.tensors.has(name));
+  const total = present.reduce((bytes, parameter) => bytes + byteSize(parameter), 0);
+  const readsFiles = hasKernel('ReadWeight');
+  const places = present.map(({ name }) => (readsFiles ? checkpoint.placeOf(name) : null));
+  // A parameter that is reordered on its way leaves the array it came in, so these share one; the others keep theirs.
+  const reordered = present.filter(({ layout }, i) => layout !== 'plain' && !places[i]);
+  const floats = new Float32Array(Math.max(0, ...reordered.map(({ shape }) => elementCount(shape))));
+  let loaded = 0;
+  for (const [i, parameter] of present.entries()) {
+    const place = places[i];
+    const into = parameter.layout === 'plain' ? undefined : floats;
+    if (place) parameter.loadFrom(place);
+    else parameter.load(await checkpoint.readFloat32(parameter.name, into));
+    loaded += byteSize(parameter);
+    onProgress(loaded, total);
+  }
+}
+
+function checkTensors(parameters: ReadonlyMap<string, Parameter>, { tensors, file }: CanonicalCheckpoint): void {
+  const missing = [...parameters.values()].filter(({ name, optional }) => !optional && !tensors.has(name));
+  if (missing.length > 0) throw new Florence2Error(`${file.path} lacks ${list(missing.map(({ name }) => name))}.`);
+  const surplus = [...tensors.values()].filter(({ name }) => !parameters.has(name));
+  if (surplus.length > 0) {
+    const names = list(surplus.map(({ fileName }) => fileName));
+    throw new Florence2Error(`${file.path} has ${names}, for which the model of config.json has no place.`);
+  }
+  for (const { name, fileName, shape } of tensors.values()) {
+    const expected = parameters.get(name)!.shape;
+    if (shape.join() !== expected.join()) {
+      throw new Florence2Error(
+        `${file.path}: ${fileName} has shape [${shape.join(', ')}], but config.json makes it [${expected.join(', ')}].`,
+      );
+    }
+  }
+}
+
+function list(names: string[]): string {
+  return names.slice(0, 3).join(', ') + (names.length > 3 ? ` and ${names.length - 3} more` : '');
+}
+
+const byteSize = (parameter: Parameter): number => 4 * elementCount(parameter.shape);

@@ -1,0 +1,120 @@
+import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { UsageError } from '../errors.ts';
+import { isRecord, parseJsonObject } from '../json.ts';
+import type { Florence2Model } from '../model/florence2_model.ts';
+import type { Parameter } from '../nn/params.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import { canonicalName, toMicrosoft, toNative } from '../weights/names.ts';
+import { type TensorToWrite, writeSafetensors } from '../weights/safetensors.ts';
+import { saveTokenizer } from './tokenizer_files.ts';
+
+export type CheckpointLayout = 'microsoft' | 'native';
+
+/** A tensor as a layout spells and turns it, from its canonical name, shape and values. */
+export function storedTensor(
+  name: string,
+  shape: number[],
+  layout: CheckpointLayout,
+  dtype: 'F32' | 'F16' | 'BF16',
+  data: () => Float32Array | Promise<Float32Array>,
+): TensorToWrite {
+  const fileName = layout === 'microsoft' ? toMicrosoft(name) : toNative(name);
+  if (!canonicalName(fileName)?.transposed) return { name: fileName, shape, dtype, data };
+  return { name: fileName, shape: shape.toReversed(), dtype, data: async () => transpose(await data(), shape) };
+}
+
+function transpose(values: Float32Array, [rows, columns]: number[]): Float32Array {
+  return values.map((_, at) => values[(at % rows) * columns + Math.floor(at / rows)]);
+}
+
+/** What a checkpoint is written of: `Florence2` is one. */
+export interface CheckpointParts {
+  model: Florence2Model;
+  tokenizer: Tokenizer;
+  /** Where it was loaded from. */
+  folder: string;
+}
+
+type FloatDtype = 'F32' | 'F16' | 'BF16';
+
+/**
+ * Writes the model as a checkpoint of its own: weights in the layout that it was loaded in, and what belongs to them
+ * (configuration, tokenizer, Microsoft's code), brought up to date.
+ *
+ * @param folder exists; files of the same names are replaced
+ * @throws UsageError while an adapter is active, unless it is merged
+ */
+export async function writeCheckpoint(
+  { model, tokenizer, folder: source }: CheckpointParts,
+  folder: string,
+  dtype: FloatDtype = 'F32',
+): Promise<void> {
+  if ([...model.adaptable.values()].some(({ adapters }) => adapters)) {
+    throw new UsageError('An adapter is active, which is no part of a checkpoint: merge it first, or save it apart.');
+  }
+  const beside = (await readdir(source)).filter(name => copied.test(name));
+  for (const name of beside) await copyFile(join(source, name), join(folder, name));
+  await saveTokenizer(tokenizer, source, folder);
+  const config = parseJsonObject(await readFile(join(source, 'config.json'), 'utf8'), join(source, 'config.json'));
+  const hasCode = beside.some(name => name.endsWith('.py'));
+  const updated = updateConfig(hasCode ? config : locateCode(config, source), model, dtype);
+  await writeFile(join(folder, 'config.json'), `${JSON.stringify(updated, null, 2)}\n`);
+  const tensors = [...model.parameters.values()]
+    .filter(({ loaded }) => loaded)
+    .map(parameter =>
+      storedTensor(parameter.name, parameter.shape, model.config.dialect, dtype, () => checkpointValues(parameter)),
+    );
+  await writeSafetensors(join(folder, 'model.safetensors'), tensors);
+}
+
+/** Files beside config and tokenizer that belong to a model. */
+const copied = /^(generation_config|preprocessor_config|processor_config)\.json$|\.py$/;
+
+/** The values of a parameter in the checkpoint's order. */
+export async function checkpointValues(parameter: Parameter): Promise<Float32Array> {
+  const ordered = parameter.inCheckpointOrder(parameter.value);
+  try {
+    return (await ordered.data()) as Float32Array;
+  } finally {
+    ordered.dispose();
+  }
+}
+
+type Json = Record<string, unknown>;
+
+const torchDtypes: Record<FloatDtype, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
+
+/** The config with this vocabulary and this type of weights, and with a head of its own where the model has one. */
+function updateConfig(config: Json, { config: { text, dialect }, lmHead }: Florence2Model, dtype: FloatDtype): Json {
+  const has = (fields: Json, name: string, value: unknown): Json => (name in fields ? { [name]: value } : {});
+  const update = (fields: unknown): Json => {
+    if (!isRecord(fields)) return {};
+    const types = ['torch_dtype', 'dtype'].map(name => has(fields, name, torchDtypes[dtype]));
+    return Object.assign({ ...fields, ...has(fields, 'vocab_size', text.vocabSize) }, ...types);
+  };
+  const untied = lmHead.weight.loaded ? { tie_word_embeddings: false } : {};
+  return {
+    ...(dialect === 'native' && !('torch_dtype' in config) ? { dtype: torchDtypes[dtype] } : {}),
+    ...(dialect === 'microsoft' && !('dtype' in config) ? { torch_dtype: torchDtypes[dtype] } : {}),
+    ...update(config),
+    text_config: { ...update(config.text_config), ...untied },
+    vision_config: update(config.vision_config),
+    ...untied,
+  };
+}
+
+/**
+ * Microsoft's config names the Python code that runs it (`auto_map`). In a snapshot of the hub's cache, which we keep
+ * without code, it is the repository that has it: transformers then looks there, as when it saves such a model itself.
+ */
+function locateCode(config: Json, source: string): Json {
+  const [, id] = source.match(/[\\/]models--([^\\/]+)[\\/]snapshots[\\/]/) ?? [];
+  if (!isRecord(config.auto_map) || !id) return config;
+  const repository = id.replaceAll('--', '/');
+  const located = Object.entries(config.auto_map).map(([name, code]) => [
+    name,
+    typeof code === 'string' && !code.includes('--') ? `${repository}--${code}` : code,
+  ]);
+  return { ...config, auto_map: Object.fromEntries(located) };
+}

@@ -1,0 +1,52 @@
+import { expandImages } from '../../datasets/find_images.ts';
+import { UsageError } from '../../errors.ts';
+import { type DiffOptions, diffRuns, type RunSpec } from '../../internals/diff/report.ts';
+import type { DiffFlags } from '../commands/diff.ts';
+import { interruptSignal } from '../exit.ts';
+import { diffLines, imageLines } from '../print/diff.ts';
+import { ProgressBars } from '../progress.ts';
+import { readQuestion } from '../question.ts';
+import { finiteNumbers } from './parity.ts';
+
+/** Compares and prints, image by image. With --tolerance the exit code is 1 where a point departs. */
+export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
+  const [a, b] = readRuns(flags);
+  const question = readQuestion(flags);
+  if (!question) throw new UsageError('Nothing is asked: name a --task or a --prompt.');
+  const images = await expandImages(args);
+  const bars = new ProgressBars();
+  const print = (lines: string[]): void => {
+    bars.stop();
+    process.stdout.write(`${lines.join('\n')}\n`);
+  };
+  const { at, tolerance, maxNewTokens, applyOrientation, json } = flags;
+  const options: DiffOptions = {
+    ...question,
+    ...{ at, tolerance, maxNewTokens, applyOrientation },
+    signal: interruptSignal(),
+    onProgress: bars.onProgress,
+    ...(!json && { onImage: image => print(imageLines(image)) }),
+  };
+  const report = await diffRuns(a, b, images, options).finally(() => bars.stop());
+  print(json ? [JSON.stringify(report, finiteNumbers, 1)] : diffLines(report));
+  if (tolerance !== undefined && !report.within) process.exitCode = 1;
+}
+
+function readRuns(flags: DiffFlags): [a: RunSpec, b: RunSpec] {
+  const { model, revision, adapter, backend, imageSize, bModel, bRevision, bAdapter, bBackend } = flags;
+  if ([bModel, bRevision, bAdapter, bBackend].every(flag => flag === undefined)) {
+    throw new UsageError('Both runs are the same: say how B differs, by --b-model, --b-adapter or --b-backend.');
+  }
+  const other = bAdapter === 'none' ? undefined : (bAdapter ?? adapter);
+  const inherited = bModel === undefined ? revision : undefined; // a revision of another repository is none of this
+  return [
+    { model, revision, adapter, backend, imageSize },
+    {
+      model: bModel ?? model,
+      revision: bRevision ?? inherited,
+      adapter: other,
+      backend: bBackend ?? backend,
+      imageSize,
+    },
+  ];
+}

@@ -1,0 +1,81 @@
+import type { Activation } from '../../activations/activation.ts';
+import { FeatureFile, featureFileKind } from '../../activations/array_file.ts';
+import { readAdapterConfig } from '../../adapters/read.ts';
+import { expandImages } from '../../datasets/find_images.ts';
+import { Florence2Error } from '../../errors.ts';
+import { Florence2 } from '../../florence2.ts';
+import { decodeImage } from '../../image/decode.ts';
+import { FeatureReader } from '../../internals/feature_reader.ts';
+import type { FeatureFlags } from '../commands/features.ts';
+import { interruptSignal } from '../exit.ts';
+import { backendLine } from '../load_model.ts';
+import { ProgressBars } from '../progress.ts';
+import { readQuestion } from '../question.ts';
+
+/** Reads batch after batch, and writes each before the next. The first image that cannot be read ends it all. */
+export async function runFeatures(args: string[], flags: FeatureFlags): Promise<void> {
+  featureFileKind(flags.out);
+  const question = readQuestion(flags);
+  const images = await expandImages(args);
+  if (flags.adapter !== undefined) await readAdapterConfig(flags.adapter); // complains before the model is loaded
+  const signal = interruptSignal();
+  const bars = new ProgressBars();
+  const { model: source, revision, backend, imageSize, maxNewTokens, pool } = flags;
+  const model = await Florence2.load(source, { revision, backend, imageSize, onProgress: bars.onProgress }).finally(
+    () => bars.stop(),
+  );
+  process.stderr.write(`${backendLine(model)}\n`);
+  let file: FeatureFile | undefined;
+  try {
+    if (flags.adapter !== undefined) {
+      await model.loadAdapter(flags.adapter);
+      model.adapters.mergeAndUnload();
+    }
+    const reader = new FeatureReader(model, flags.at, { ...question, maxNewTokens, pool, signal });
+    let shape: number[] | undefined;
+    for (let first = 0; first < images.length; first += flags.batch) {
+      signal.throwIfAborted();
+      if (images.length > 1) bars.show('Images', first, images.length, 'images');
+      const paths = images.slice(first, first + flags.batch);
+      const raws = await Promise.all(
+        paths.map(path => decodeImage(path, { applyOrientation: flags.applyOrientation })),
+      );
+      for (const [i, row] of (await reader.read(raws)).entries()) {
+        shape ??= row.shape;
+        requireShape(row, shape, paths[i], images[0]);
+        file ??= await FeatureFile.create(flags.out, {
+          shape: [images.length, ...shape],
+          name: reader.point!,
+          metadata: describe(images, flags, reader.point!, question?.task),
+        });
+        await file.append(row.values);
+      }
+    }
+    await file!.finish();
+    file = undefined;
+  } finally {
+    bars.stop();
+    await file?.abandon();
+    model.dispose();
+  }
+  process.stdout.write(`${images.join('\n')}\n`);
+}
+
+/** Text and answers may have other lengths for other images. */
+function requireShape({ shape }: Activation, expected: number[], image: string, first: string): void {
+  if (shape.join() === expected.join()) return;
+  throw new Florence2Error(
+    `${image}: its activation has shape [${shape}], that of ${first} [${expected}]: one array needs --pool mean.`,
+  );
+}
+
+function describe(images: string[], { model, adapter, pool, text }: FeatureFlags, at: string, task?: string) {
+  return {
+    format: 'pt',
+    images: JSON.stringify(images),
+    ...{ model, at, pool },
+    ...(adapter !== undefined && { adapter }),
+    ...(task !== undefined && { task }),
+    ...(text !== undefined && { text }),
+  };
+}

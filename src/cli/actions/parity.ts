@@ -1,0 +1,20 @@
+import { checkParity } from '../../parity/parity.ts';
+import type { ParityFlags } from '../commands/parity.ts';
+import { checkpointLines, parityLines } from '../print/parity.ts';
+
+/** Checks and prints, checkpoint by checkpoint. The exit code is 1 when anything is out. */
+export async function runParity(dir: string, { backend, training, json }: ParityFlags): Promise<void> {
+  const print = (lines: string[]): void => void process.stdout.write(`${lines.join('\n')}\n`);
+  const report = await checkParity(dir, {
+    backend,
+    ...(training && { training }),
+    ...(!json && { onCheckpoint: checkpoint => print(checkpointLines(checkpoint)) }),
+  });
+  print(json ? [JSON.stringify(report, finiteNumbers, 1)] : parityLines(report));
+  if (!report.equal) process.exitCode = 1;
+}
+
+/** JSON has no word for infinity; null would pass for "none". */
+export function finiteNumbers(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+}

@@ -1,0 +1,176 @@
+import { join } from 'node:path';
+import { readAdapterConfig } from '../../adapters/read.ts';
+import { expandImages } from '../../datasets/find_images.ts';
+import { draw } from '../../drawing/draw.ts';
+import { encodeMask } from '../../drawing/mask_png.ts';
+import { UsageError } from '../../errors.ts';
+import { writeWhole } from '../../files/write.ts';
+import { Florence2 } from '../../florence2.ts';
+import { polygonsToMask } from '../../geometry/masks.ts';
+import { decodeImage } from '../../image/decode.ts';
+import type { RawImage } from '../../image/types.ts';
+import { filterByScore } from '../../results/filter.ts';
+import type { TaskResult } from '../../results/types.ts';
+import { type TaskArguments, taskText } from '../../text/prompt.ts';
+import { resolveTask, TASKS, type TaskInput, taskInfo } from '../../text/tasks.ts';
+import { generationFlags, type RunFlags } from '../commands/run.ts';
+import { describe, interruptSignal } from '../exit.ts';
+import { backendLine } from '../load_model.ts';
+import { drawingPaths, type ImageNames, nameImages } from '../outputs.ts';
+import { reportLines } from '../print/result.ts';
+import { ProgressBars } from '../progress.ts';
+
+/** What every image is asked. */
+interface Question extends TaskArguments {
+  /** A task token, or a prompt. */
+  task: string;
+  /** In the names of output files. */
+  name: string;
+}
+
+/** An image and its answers, one for each question. */
+interface Answered {
+  image: string;
+  raw: RawImage;
+  results: TaskResult[];
+}
+
+/** Asks all questions of all images. An image that cannot be read is reported, and the others go on. */
+export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
+  const questions = readQuestions(flags);
+  const images = await expandImages(args);
+  const names = nameImages(images);
+  const writers = [printer(flags, images.length > 1), ...pictureWriters(flags, names, questions)];
+  if (flags.adapter !== undefined) await readAdapterConfig(flags.adapter); // complains before the model is loaded
+  const signal = interruptSignal();
+  const bars = new ProgressBars();
+  const { model: source, revision, backend, imageSize, precision } = flags;
+  const options = { revision, backend, imageSize, precision, onProgress: bars.onProgress };
+  const model = await Florence2.load(source, options).finally(() => bars.stop());
+  process.stderr.write(`${backendLine(model)}\n`);
+  try {
+    if (flags.adapter !== undefined) {
+      await model.loadAdapter(flags.adapter);
+      model.adapters.mergeAndUnload(); // one adapter for all images: it costs nothing in the weights
+    }
+    for (let first = 0; first < images.length; first += flags.batch) {
+      signal.throwIfAborted();
+      if (images.length > 1) bars.show('Images', first, images.length, 'images');
+      const batch = await readImages(images.slice(first, first + flags.batch), flags, bars);
+      const answered = await answer(model, batch, questions, flags, signal);
+      bars.stop();
+      for (const item of answered) for (const write of writers) await write(item);
+    }
+  } finally {
+    bars.stop();
+    model.dispose();
+  }
+}
+
+function readQuestions({ task, prompt, text, box }: RunFlags): Question[] {
+  const tasks = task.map(name => taskInfo(resolveTask(name)));
+  const takers = (input: TaskInput) =>
+    TASKS.filter(row => row.input === input)
+      .map(({ name }) => name)
+      .join(', ');
+  if (text !== undefined && !tasks.some(({ input }) => input === 'text')) {
+    throw new UsageError(`--text: none of the tasks takes a text. Those that do: ${takers('text')}.`);
+  }
+  if (box !== undefined && !tasks.some(({ input }) => input === 'region')) {
+    throw new UsageError(`--box: none of the tasks takes a region. Those that do: ${takers('region')}.`);
+  }
+  const questions: Question[] = tasks.map(({ task, name, input }) => {
+    const given = { text: input === 'text' ? text : undefined, box: input === 'region' ? box : undefined };
+    taskText(task, given, { width: 1, height: 1 }); // complains now, not after the model has been loaded
+    return { task, name, ...given };
+  });
+  questions.push(...prompt.map((task, i) => ({ task, name: `prompt-${i + 1}` })));
+  if (questions.length > 0) return questions;
+  throw new UsageError(`Nothing is asked: name a --task (${TASKS.map(({ name }) => name).join(', ')}) or a --prompt.`);
+}
+
+/** The images that can be read; the others are reported, and make the exit code 1. */
+async function readImages(
+  paths: string[],
+  { applyOrientation, json }: RunFlags,
+  bars: ProgressBars,
+): Promise<{ image: string; raw: RawImage }[]> {
+  const read = await Promise.allSettled(paths.map(path => decodeImage(path, { applyOrientation })));
+  return read.flatMap((outcome, i) => {
+    const image = paths[i];
+    if (outcome.status === 'fulfilled') return { image, raw: outcome.value };
+    bars.stop();
+    const error = describe(outcome.reason);
+    process.stderr.write(`florence2: ${error}\n`);
+    if (json) process.stdout.write(`${JSON.stringify({ image, error })}\n`);
+    process.exitCode = 1;
+    return [];
+  });
+}
+
+/** One encoding of each image, then every question to all images of the batch together. */
+async function answer(
+  model: Florence2,
+  batch: { image: string; raw: RawImage }[],
+  questions: Question[],
+  flags: RunFlags,
+  signal: AbortSignal,
+): Promise<Answered[]> {
+  const options = { ...generationFlags(flags), signal };
+  const features = await model.encodeImages(batch.map(({ raw }) => raw));
+  try {
+    const answers: TaskResult[][] = [];
+    for (const { task, text, box } of questions) {
+      const results = await model.runBatch(
+        features.map(image => ({ image, task, text, box })),
+        options,
+      );
+      answers.push(
+        results.map(result => (flags.minScore === undefined ? result : filterByScore(result, flags.minScore))),
+      );
+    }
+    return batch.map((item, i) => ({ ...item, results: answers.map(results => results[i]) }));
+  } finally {
+    for (const image of features) image.dispose();
+  }
+}
+
+/** Prints answers: JSON Lines, or text with a heading for each image and task where there are several. */
+function printer({ json }: RunFlags, severalImages: boolean): (item: Answered) => Promise<void> {
+  return async ({ image, results }) => {
+    for (const result of results) {
+      if (json) {
+        process.stdout.write(`${JSON.stringify({ image, ...result })}\n`);
+        continue;
+      }
+      const asked = result.task === 'prompt' ? result.prompt : result.task;
+      const heading = [severalImages && image, results.length > 1 && asked].filter(Boolean).join('  ');
+      const indent = heading ? '  ' : '';
+      const lines = reportLines(result).map(line => indent + line);
+      process.stdout.write(`${[...(heading ? [heading] : []), ...lines].join('\n')}\n`);
+    }
+  };
+}
+
+function pictureWriters({ draw: path, masks: folder }: RunFlags, names: ImageNames, questions: Question[]) {
+  const writers: ((item: Answered) => Promise<void>)[] = [];
+  if (path !== undefined) {
+    const pathOf = drawingPaths(path, names, questions.length > 1);
+    writers.push(async ({ image, raw, results }) => {
+      for (const [i, result] of results.entries())
+        await writeWhole(pathOf(image, questions[i].name), await draw(raw, result));
+    });
+  }
+  if (folder !== undefined) {
+    writers.push(async ({ image, results }) => {
+      for (const [i, result] of results.entries()) {
+        const instances = 'instances' in result ? result.instances : [];
+        for (const [n, { polygons }] of instances.entries()) {
+          const mask = await encodeMask(polygonsToMask(polygons, result.imageSize));
+          await writeWhole(join(folder, `${names.get(image)}.${questions[i].name}.${n + 1}.png`), mask);
+        }
+      }
+    });
+  }
+  return writers;
+}

@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import { Florence2Error } from '../../errors.ts';
+import { fileError } from '../../files/file_source.ts';
+import { Florence2 } from '../../florence2.ts';
+import { decodeImage } from '../../image/decode.ts';
+import type { RawImage } from '../../image/types.ts';
+import { parseJsonObject } from '../../json.ts';
+import { published } from '../../parity/published/answers.ts';
+import { type KnownAnswer, type PublishedAnswers, parsePublished } from '../../parity/published/cases.ts';
+import { casesOf, type VerifyRow, verify } from '../../parity/published/verify.ts';
+import type { VerifyFlags } from '../commands/verify.ts';
+import { ProgressBars } from '../progress.ts';
+
+/** Asks and prints, case by case. The exit code is 1 when an answer differs. */
+export async function runVerify(source: string, flags: VerifyFlags): Promise<void> {
+  const answers = await readAnswers(flags.cases);
+  const cases = casesOf(answers, flags.as ?? source);
+  const bars = new ProgressBars();
+  const { revision, backend, images } = flags;
+  const model = await Florence2.load(source, { revision, backend, onProgress: bars.onProgress }).finally(() =>
+    bars.stop(),
+  );
+  const imageOf = (name: string): Promise<RawImage> => readImage(answers.images.get(name)!.url, name, images);
+  let equal = 0;
+  try {
+    for await (const row of verify(model, answers, cases, imageOf)) {
+      process.stdout.write(flags.json ? `${JSON.stringify(row)}\n` : `${rowLines(row).join('\n')}\n`);
+      if (row.equal) equal++;
+    }
+  } finally {
+    model.dispose();
+  }
+  if (!flags.json) {
+    const { name, description } = model.backend;
+    process.stdout.write(`on ${name}: ${description}\n${equal} of ${cases.length} published answers equal\n`);
+  }
+  if (equal < cases.length) process.exitCode = 1;
+}
+
+/** From the folder of images, where there is one, else from its URL. */
+async function readImage(url: string, name: string, folder?: string): Promise<RawImage> {
+  if (folder !== undefined) return decodeImage(join(folder, name + (extname(new URL(url).pathname) || '.jpg')));
+  return decodeImage(url).catch(error => {
+    if (!(error instanceof Florence2Error)) throw error;
+    throw new Florence2Error(`${error.message} --images takes the images from a folder.`, { cause: error });
+  });
+}
+
+async function readAnswers(file?: string): Promise<PublishedAnswers> {
+  if (file === undefined) return parsePublished(published, 'the published answers');
+  const text = await readFile(file, 'utf8').catch(error => {
+    throw fileError(file, error);
+  });
+  return parsePublished(parseJsonObject(text, file), file);
+}
+
+function rowLines({ image, task, input, expected, got, equal, differences }: VerifyRow): string[] {
+  return [
+    `${equal ? '✓' : '✗'} ${task}${input ? ` ${input}` : ''} (${image})`,
+    ...answerLines('expected', expected),
+    ...answerLines('got     ', got),
+    ...differences.map(difference => `    ${difference}`),
+  ];
+}
+
+function answerLines(title: string, { text, labels, boxes }: KnownAnswer): string[] {
+  const at = (box?: number[]) => (box ?? []).map(value => value.toFixed(2)).join(', ');
+  const objects = labels?.map((label, i) => `${label} [${at(boxes?.[i])}]`) ?? [];
+  return [`    ${title}  ${[...(text === undefined ? [] : [text]), ...objects].join('; ') || 'nothing'}`];
+}

@@ -1,0 +1,100 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { LoadOptions, RunOptions } from '../../florence2.ts';
+import { addModelOptions } from '../options.ts';
+
+export interface RunFlags {
+  task: string[];
+  prompt: string[];
+  text?: string;
+  box?: number[];
+  model: string;
+  revision?: string;
+  adapter?: string;
+  backend: LoadOptions['backend'];
+  beams?: number;
+  maxNewTokens?: number;
+  imageSize?: number;
+  precision?: LoadOptions['precision'];
+  minScore?: number;
+  applyOrientation?: boolean;
+  keepUnicode?: boolean;
+  json?: boolean;
+  draw?: string;
+  masks?: string;
+  batch: number;
+}
+
+/** `florence2 run`: ask one or more tasks about images. */
+export function runCommand(): Command {
+  const command = new Command('run')
+    .summary('ask tasks about images')
+    .description('Asks one or more tasks about each image. An image is encoded once, however many tasks follow.')
+    .argument('<image...>', 'image files, folders, patterns or URLs')
+    .option('-t, --task <name>', 'a task by name or token (od, caption, "<OCR>"); may be repeated', collect, [])
+    .option('-p, --prompt <text>', 'a prompt of your own, passed to the model as it is; may be repeated', collect, [])
+    .option('--text <text>', 'the caption, phrase or class names of a task that takes a text')
+    .option('--box <x1,y1,x2,y2>', 'the region of a task that takes one, in pixels', parseBox);
+  return addModelOptions(command)
+    .option('--beams <n>', 'beams of the beam search, 1 for greedy', parseCount)
+    .option('--max-new-tokens <n>', 'longest answer', parseCount)
+    .option('--image-size <pixels>', 'side to which images are resized', parseCount)
+    .addOption(new Option('--precision <name>', 'of products of many rows, on tensorflow').choices(['fp32', 'bf16']))
+    .option('--min-score <score>', 'leave out boxes, polygons and quads below this, 0 to 1', parseScore)
+    .option('--apply-orientation', 'turn photos as their EXIF orientation says')
+    .option('--keep-unicode', 'keep characters outside ASCII in labels')
+    .option('--json', 'print JSON Lines, one object for each image and task')
+    .option('--draw <path>', 'draw results: a PNG file, or a folder where there are several images')
+    .option('--masks <dir>', 'write a mask PNG for each polygon instance into a folder')
+    .option('--batch <n>', 'images to run together', parseCount, 1)
+    .addHelpText('after', EXAMPLES)
+    .action(async (images: string[], flags: RunFlags) => {
+      const { runTasks } = await import('../actions/run.ts');
+      await runTasks(images, flags);
+    });
+}
+
+const EXAMPLES = `
+Examples:
+  $ florence2 run street.jpg --task od --draw boxes.png
+  $ florence2 run street.jpg --task caption --task ocr-with-region --json
+  $ florence2 run street.jpg --task grounding --text "A green car in front of a yellow building."
+  $ florence2 run street.jpg --task region-category --box 34,160,597,371
+  $ florence2 run photos/ --task dense-region-caption --batch 4 --json > answers.jsonl
+  $ florence2 run scan.png --model ./my-finetune --prompt "<DocVQA>What is the total?"
+
+Tasks without input: caption, detailed-caption, more-detailed-caption, od, dense-region-caption, region-proposal,
+  ocr, ocr-with-region
+Tasks with --text: grounding, referring-segmentation, open-vocabulary-detection
+Tasks with --box: region-segmentation, region-category, region-description, region-ocr`;
+
+/** What a run takes of the flags. */
+export function generationFlags(flags: RunFlags): RunOptions {
+  const { beams: numBeams, maxNewTokens, keepUnicode } = flags;
+  return { numBeams, maxNewTokens, keepUnicode };
+}
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+function parseCount(value: string): number {
+  const count = Number(value);
+  if (!Number.isSafeInteger(count) || count < 1) throw new InvalidArgumentError('Expected a whole number from 1.');
+  return count;
+}
+
+function parseScore(value: string): number {
+  const score = Number(value);
+  if (value.trim() === '' || !(score >= 0 && score <= 1))
+    throw new InvalidArgumentError('Expected a number from 0 to 1.');
+  return score;
+}
+
+export function parseBox(value: string): number[] {
+  const box = value.split(',').map(part => (part.trim() === '' ? Number.NaN : Number(part)));
+  if (box.length !== 4 || !box.every(Number.isFinite)) {
+    throw new InvalidArgumentError('Expected four numbers in pixels: x1,y1,x2,y2.');
+  }
+  if (box[2] < box[0] || box[3] < box[1]) throw new InvalidArgumentError('Expected x1 <= x2 and y1 <= y2.');
+  return box;
+}

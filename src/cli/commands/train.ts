@@ -1,0 +1,88 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { TrainConfig } from '../train/config.ts';
+import type { Kind } from '../train/kinds.ts';
+import { flagOf, SETTINGS, type Setting, settingsByPath } from '../train/settings.ts';
+
+/** What is given on the command line beside settings. */
+export interface TrainFlags {
+  lora?: boolean;
+  config?: string;
+  check?: boolean;
+}
+
+/** `florence2 train`: fine-tune a checkpoint, in full or by a LoRA adapter. */
+export function trainCommand(): Command {
+  const command = new Command('train')
+    .summary('fine-tune a checkpoint, in full or by LoRA')
+    .description(
+      'Fine-tunes a checkpoint on datasets of images with answers. Ctrl-C saves and stops; --resume goes on from there, ' +
+        'or from the last save after a crash.',
+    );
+  for (const [heading, settings] of Object.entries(SETTINGS)) {
+    command.optionsGroup(heading);
+    if (heading === 'Adapter:') command.option('--lora', 'train a LoRA adapter in place of the whole model');
+    for (const option of settings.flatMap(optionsOf)) command.addOption(option);
+  }
+  return command
+    .optionsGroup('Options:')
+    .option('--config <file>', 'settings as JSON: names of flags in camelCase, those of LoRA in an object "lora", those of augmentation in "augment". Flags override it') // biome-ignore format: one line
+    .option('--check', 'look at the data alone and list what is wrong by file and line. Exit code 1 where training would refuse it') // biome-ignore format: one line
+    .addHelpText('after', EXAMPLES)
+    .action(async (flags: TrainFlags) => {
+      const { runTrain } = await import('../actions/train.ts');
+      await runTrain(givenSettings(command), flags);
+    });
+}
+
+const EXAMPLES = `
+Examples:
+  $ florence2 train -d data/dents --check
+  $ florence2 train -d data/dents -o runs/dents --lora --epochs 10
+  $ florence2 train -d data/dents -d data/old:0.2 -o runs/both --lora --r 16 --alpha 32 --batch-size 4
+  $ florence2 train -d data/dents -o runs/dents --resume
+  $ florence2 train --config run.json --learning-rate 5e-5
+  $ florence2 run car.jpg -t od --adapter runs/dents/best`;
+
+/** The flags of a setting: none, one, or two where there is a negative one. */
+function optionsOf(setting: Setting): Option[] {
+  const { short, kind, help, negative } = setting;
+  const flag = flagOf(setting);
+  const options: Option[] = [];
+  if (flag !== null && help !== undefined) {
+    const names = `${short ? `${short}, ` : ''}--${flag}`;
+    const option = new Option(kind.placeholder ? `${names} ${kind.placeholder}` : names, help);
+    if (kind.placeholder) option.argParser(parser(kind));
+    options.push(setting.default === undefined ? option : option.default(setting.default));
+  }
+  if (negative !== undefined) options.push(new Option(`--no-${flag}`, negative));
+  return options;
+}
+
+const parser =
+  ({ read, allows, expected, repeatable }: Kind) =>
+  (text: string, previous: unknown): unknown => {
+    const value = read(text);
+    if (!allows(value)) throw new InvalidArgumentError(`Expected ${expected}.`);
+    return repeatable ? [...((previous as unknown[] | undefined) ?? []), value] : value;
+  };
+
+/** The settings that stand on the command line, by the keys of a config file. Defaults are not among them. */
+function givenSettings(command: Command): TrainConfig {
+  const isGiven = (key: string): boolean => command.getOptionValueSource(key) === 'cli';
+  const config: Record<string, unknown> = {};
+  const groups: Record<string, Record<string, unknown>> = {};
+  if (isGiven('lora')) groups.lora = {};
+  for (const setting of settingsByPath.values()) {
+    const flag = flagOf(setting);
+    const key = flag?.replace(/-./g, dash => dash[1].toUpperCase());
+    if (key === undefined || !isGiven(key)) continue;
+    const given = command.getOptionValue(key);
+    const value = setting.kind.repeatable && given === false ? [] : given;
+    if (setting.group === undefined) config[setting.name] = value;
+    else {
+      groups[setting.group] ??= {};
+      groups[setting.group][setting.name] = value;
+    }
+  }
+  return { ...config, ...groups };
+}

@@ -1,0 +1,38 @@
+import { Command, Option } from 'commander';
+import { type BackendName, backendNames } from '../../runtime/backend.ts';
+
+export interface VerifyFlags {
+  as?: string;
+  images?: string;
+  cases?: string;
+  revision?: string;
+  backend: BackendName | 'auto';
+  json?: boolean;
+}
+
+/** `florence2 verify`: check a real checkpoint by its published answers. */
+export function verifyCommand(): Command {
+  return new Command('verify')
+    .summary('check a real checkpoint by its published answers')
+    .description(
+      'Downloads (or takes) a published checkpoint, asks it what others have asked the original, and compares the ' +
+        'answers. Exit code 1 when one differs.',
+    )
+    .argument('<model>', 'a folder, or an id on the Hugging Face hub')
+    .option('--as <id>', "whose answers to expect; default: the model's own name")
+    .option('--images <dir>', 'a folder with the images (car.jpg, cats.jpg), in place of their URLs')
+    .option('--cases <file>', 'other answers to check, in the form of src/parity/published/answers.ts, as JSON')
+    .option('--revision <name>', 'branch, tag or commit on the hub')
+    .addOption(new Option('-b, --backend <name>', 'where it runs').choices(['auto', ...backendNames]).default('auto'))
+    .option('--json', 'print JSON Lines, one object for each answer')
+    .addHelpText('after', EXAMPLES)
+    .action(async (model: string, flags: VerifyFlags) => {
+      const { runVerify } = await import('../actions/verify.ts');
+      await runVerify(model, flags);
+    });
+}
+
+const EXAMPLES = `
+Examples:
+  $ florence2 verify microsoft/Florence-2-base
+  $ florence2 verify ./download --as microsoft/Florence-2-large --images ./images`;

@@ -1,0 +1,46 @@
+import type { TaskResult } from '../../results/types.ts';
+
+/** A result as lines for people to read. */
+export function reportLines(result: TaskResult): string[] {
+  const lines = itemLines(result);
+  if (lines.length === 0) lines.push('nothing found');
+  if (result.truncated) lines.push('(cut by the token limit: raise --max-new-tokens)');
+  return lines;
+}
+
+function itemLines(result: TaskResult): string[] {
+  if ('text' in result) return result.text.split('\n');
+  if ('phrases' in result) {
+    return table(
+      result.phrases.flatMap(({ phrase, boxes }) => boxes.map(({ box, score }) => [phrase, sure(score), at(box)])),
+    );
+  }
+  if ('quads' in result) return table(result.quads.map(({ text, score, quad }) => [text, sure(score), at(quad)]));
+  const boxes = 'boxes' in result ? result.boxes : [];
+  const instances = 'instances' in result ? result.instances : [];
+  return table([
+    ...boxes.map(({ label, score, box }) => [label, sure(score), at(box)]),
+    ...instances.map(({ label, score, polygons }) => [label, sure(score), shape(polygons)]),
+  ]);
+}
+
+const sure = (score: number | undefined): string => (score === undefined ? '' : score.toFixed(2));
+
+const at = (coordinates: readonly number[]): string => coordinates.map(value => value.toFixed(1)).join(', ');
+
+function shape(polygons: readonly number[][]): string {
+  const points = polygons.reduce((sum, polygon) => sum + polygon.length / 2, 0);
+  return `${polygons.length} ${polygons.length === 1 ? 'polygon' : 'polygons'} of ${points} points`;
+}
+
+/** Columns of equal width, empty ones left out. */
+function table(rows: string[][]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map(row => row[column].length)));
+  return rows.map(row =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]))
+      .filter((_, column) => widths[column] > 0)
+      .join('  ')
+      .trimEnd(),
+  );
+}

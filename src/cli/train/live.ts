@@ -1,0 +1,86 @@
+import { SingleBar } from 'cli-progress';
+import { mainMetric } from '../../evaluation/evaluator.ts';
+import { taskInfo } from '../../text/tasks.ts';
+import type { StepRecord, ValidationRecord } from '../../training/log/records.ts';
+
+export interface LiveOptions {
+  /** Default stderr. */
+  stream?: NodeJS.WriteStream;
+  /** Between the lines that are written where no person watches. Default 10. */
+  secondsBetweenLines?: number;
+}
+
+/**
+ * Shows how a run goes: on a terminal one line that changes with each step, elsewhere a line every few seconds. A
+ * validation is a line that stays.
+ */
+export class LiveLine {
+  private readonly stream: NodeJS.WriteStream;
+  private readonly pause: number; // milliseconds
+  private written = Number.NEGATIVE_INFINITY;
+  private bar?: SingleBar;
+
+  constructor({ stream = process.stderr, secondsBetweenLines = 10 }: LiveOptions = {}) {
+    this.stream = stream;
+    this.pause = 1000 * secondsBetweenLines;
+  }
+
+  readonly step = (record: StepRecord): void => {
+    if (this.stream.isTTY) this.show(stepLine(record));
+    else if (performance.now() - this.written >= this.pause) {
+      this.stream.write(`${stepLine(record)}\n`);
+      this.written = performance.now();
+    }
+  };
+
+  readonly validation = (record: ValidationRecord): void => {
+    this.stop();
+    this.stream.write(`${validationLine(record)}\n`);
+  };
+
+  /** Removes the line, so that others can be written. */
+  stop(): void {
+    this.bar?.stop();
+    this.bar = undefined;
+  }
+
+  private show(line: string): void {
+    if (!this.bar) {
+      this.bar = new SingleBar({ format: '{line}', stream: this.stream, hideCursor: true, clearOnComplete: true });
+      this.bar.start(1, 0, { line });
+    }
+    this.bar.update(0, { line });
+  }
+}
+
+/** `epoch 1.25  step 500  loss 0.412  rate 9.5e-5  3.2 samples/s  1 h 12 min left` */
+export function stepLine({ epoch, step, loss, learningRate, samplesPerSecond, secondsLeft }: StepRecord): string {
+  return [
+    `epoch ${epoch.toFixed(2)}`,
+    `step ${step}`,
+    `loss ${loss.toFixed(3)}`,
+    `rate ${learningRate.toExponential(1)}`,
+    `${samplesPerSecond.toPrecision(3)} samples/s`,
+    `${duration(secondsLeft)} left`,
+  ].join('  ');
+}
+
+/** `validation at step 500: loss 0.386  od mAP 0.512  caption editSimilarity 0.731` */
+export function validationLine({ step, loss, metrics }: ValidationRecord): string {
+  const tasks = Object.entries(metrics).flatMap(([task, values]) => {
+    const name = mainMetric(values);
+    return name ? [`${taskInfo(task)?.name ?? task} ${name} ${values[name].toFixed(3)}`] : [];
+  });
+  return [`validation at step ${step}: loss ${loss.toFixed(3)}`, ...tasks].join('  ');
+}
+
+/** A time in the two largest of its units: `1 h 12 min`, `3 min 20 s`, `8 s`. */
+export function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const hours = Math.round(seconds / 3600);
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}

@@ -1,0 +1,174 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { Florence2Error, UsageError } from '../errors.ts';
+import { isRecord, parseJsonObject, show } from '../json.ts';
+import type { BoxCoordinates, ImageSize } from '../text/locations.ts';
+import { cocoPolygons } from '../training/data/coco_segmentation.ts';
+import { ImageFolder } from '../training/data/images.ts';
+import { type ProblemHandler, refuseErrors, reporting } from '../training/data/problems.ts';
+import type { Dataset, Target } from './example.ts';
+import type { ReadOptions } from './jsonl.ts';
+import { CAPTION_TASKS, chooseTasks, type LabelledObject, OBJECT_TASKS, objectTargets } from './objects.ts';
+import { ExampleList } from './reading.ts';
+import { checkLabelName, checkTarget } from './targets.ts';
+
+export interface CocoOptions extends ReadOptions {
+  /** The folder of the images. Default: the file's own, or where COCO's own layout has them (`../val2017`). */
+  images?: string;
+}
+
+interface CocoImage {
+  path: string;
+  size?: ImageSize;
+  source: string;
+  objects: LabelledObject[];
+  captions: string[];
+}
+
+/**
+ * A COCO file of objects (`instances`, Roboflow's `_annotations.coco.json`) or of captions. Without `tasks` objects
+ * teach `<OD>` and captions `<CAPTION>`; see `objectTargets` for the others. Boxes are x, y, width, height. Crowds are
+ * left out, with a warning, and images without objects are answered by nothing.
+ *
+ * Outlines are read where a task needs them: polygons as they are, run lengths as the borders of their masks (their
+ * holes filled).
+ *
+ * @throws Florence2Error with the file and the entry for what is wrong, unless `onProblem` takes it
+ */
+export async function readCoco(file: string, options: CocoOptions = {}): Promise<Dataset> {
+  const { onProblem = refuseErrors } = options;
+  const json = parseJsonObject(await readText(file), file);
+  const annotations = list(json, 'annotations', file);
+  const captions = annotations.some(annotation => isRecord(annotation) && annotation.caption !== undefined);
+  const captionTasks = captions ? chooseTasks(options.tasks ?? ['<CAPTION>'], CAPTION_TASKS, file) : [];
+  const objectTasks = captions ? [] : chooseTasks(options.tasks ?? ['<OD>'], OBJECT_TASKS, file);
+  const outlines = objectTasks.some(task => task.endsWith('_SEGMENTATION>'));
+
+  const images = readImages(json, file, options, onProblem);
+  const labels = captions ? new Map() : readCategories(json, file, onProblem);
+  let crowds = 0;
+  for (const [i, entry] of annotations.entries()) {
+    const source = `${file}: annotations[${i}]`;
+    reporting(source, onProblem, () => {
+      const annotation = record(entry);
+      const image = images.get(annotation.image_id);
+      if (image === undefined) throw unknown('image_id', annotation, 'images');
+      if (image === null) return; // its own problem is reported
+      if (annotation.iscrowd === 1) crowds++;
+      else if (captions) image.captions.push(caption(annotation));
+      else {
+        const label = labels.get(annotation.category_id);
+        if (label === undefined) throw unknown('category_id', annotation, 'categories');
+        const warn = (message: string): void => onProblem({ severity: 'warning', source, message });
+        const polygons = outlines ? cocoPolygons(annotation.segmentation, image.size, warn) : undefined;
+        if (label !== null) image.objects.push({ label, box: readBox(annotation.bbox), ...(polygons && { polygons }) });
+      }
+    });
+  }
+  if (crowds > 0) {
+    const message = `${crowds} annotations of crowds are left out: they outline no single object.`;
+    onProblem({ severity: 'warning', source: file, message });
+  }
+  const examples = new ExampleList();
+  for (const image of images.values()) {
+    if (!image) continue;
+    const said = captionTasks.flatMap(task => image.captions.map((text): Target => ({ task, answer: { text } })));
+    examples.add(image.path, [...said, ...objectTargets(image.objects, objectTasks)], image.source, image.size);
+  }
+  return examples.dataset(file);
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new Florence2Error(code === 'ENOENT' ? `${file} does not exist.` : `${file} cannot be read: ${message}.`);
+  }
+}
+
+/** By their ids; null for those that a problem was reported of. */
+function readImages(
+  json: Record<string, unknown>,
+  file: string,
+  options: CocoOptions,
+  onProblem: ProblemHandler,
+): Map<unknown, CocoImage | null> {
+  const entries = list(json, 'images', file);
+  const folder = new ImageFolder(options.images ?? findFolder(file, entries[0]));
+  const images = new Map<unknown, CocoImage | null>();
+  for (const [i, entry] of entries.entries()) {
+    const source = `${file}: images[${i}]`;
+    reporting(source, onProblem, () => {
+      const { id, file_name, width, height } = record(entry);
+      if (images.has(id)) throw new UsageError(`id ${show(id)} is that of another image too.`);
+      images.set(id, null);
+      if (typeof file_name !== 'string') throw new UsageError(`file_name is ${show(file_name)}, expected a path.`);
+      const size = isPositive(width) && isPositive(height) ? { width, height } : undefined;
+      images.set(id, { path: folder.find(file_name), size, source, objects: [], captions: [] });
+    });
+  }
+  return images;
+}
+
+/** Where the first image is: beside the file, in `images`, or as COCO keeps `annotations/instances_val2017.json`. */
+function findFolder(file: string, first: unknown): string {
+  const folder = dirname(file);
+  const name = isRecord(first) ? first.file_name : undefined;
+  const set = /([^_]+)\.json$/.exec(basename(file))?.[1] ?? '';
+  const places = ['', 'images', join('..', set), join('..', 'images', set), join('..', 'images')];
+  return places.map(place => join(folder, place)).find(place => existsSync(join(place, String(name)))) ?? folder;
+}
+
+/** By their ids; null for those that a problem was reported of. */
+function readCategories(
+  json: Record<string, unknown>,
+  file: string,
+  onProblem: ProblemHandler,
+): Map<unknown, string | null> {
+  const labels = new Map<unknown, string | null>();
+  for (const [i, entry] of list(json, 'categories', file).entries()) {
+    reporting(`${file}: categories[${i}]`, onProblem, () => {
+      const { id, name } = record(entry);
+      if (labels.has(id)) throw new UsageError(`id ${show(id)} is that of another category too.`);
+      labels.set(id, null);
+      checkLabelName(name);
+      labels.set(id, name);
+    });
+  }
+  return labels;
+}
+
+function caption(annotation: Record<string, unknown>): string {
+  const text = annotation.caption as string;
+  checkTarget({ task: '<CAPTION>', answer: { text } });
+  return text;
+}
+
+function readBox(bbox: unknown): BoxCoordinates {
+  if (!Array.isArray(bbox) || bbox.length !== 4 || !bbox.every(Number.isFinite)) {
+    throw new UsageError(`bbox is ${show(bbox)}, expected x, y, width and height.`);
+  }
+  const [x, y, width, height] = bbox as number[];
+  if (width < 0 || height < 0) throw new UsageError(`bbox is ${show(bbox)}: its width or height is negative.`);
+  return [x, y, x + width, y + height];
+}
+
+const unknown = (field: string, annotation: Record<string, unknown>, where: string): UsageError =>
+  new UsageError(`${field} ${show(annotation[field])} is not among the ${where}.`);
+
+function list(json: Record<string, unknown>, field: string, file: string): unknown[] {
+  const value = json[field];
+  if (Array.isArray(value)) return value;
+  throw new Florence2Error(
+    `${file} has no list of ${field}: a COCO file has images, annotations and, unless it is of captions, categories.`,
+  );
+}
+
+function record(value: unknown): Record<string, unknown> {
+  if (isRecord(value)) return value;
+  throw new UsageError(`It is ${show(value)}, expected an object.`);
+}
+
+const isPositive = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0;

@@ -1,0 +1,86 @@
+import { dirname } from 'node:path';
+import { Florence2Error, UsageError } from '../errors.ts';
+import { readLines } from '../files/lines.ts';
+import { isRecord, show } from '../json.ts';
+import type { TypedAnswer } from '../results/format.ts';
+import { resolveTask } from '../text/tasks.ts';
+import { ImageFolder } from '../training/data/images.ts';
+import { type ProblemHandler, refuseErrors, reporting } from '../training/data/problems.ts';
+import type { Dataset } from './example.ts';
+import { ExampleList, type SourcedTarget } from './reading.ts';
+import { checkTarget, splitPrompt } from './targets.ts';
+
+export interface ReadOptions {
+  /** The tasks to learn, by token or name. Default: all that are there; for COCO and YOLO see `objectTargets`. */
+  tasks?: readonly string[];
+  /** Default: throws a Florence2Error at the first error. */
+  onProblem?: ProblemHandler;
+}
+
+/**
+ * A file of JSON lines, in the layout that Roboflow's maestro reads: `image` (a path relative to the file), `prefix` (a
+ * task token and what it is asked about, or a prompt of your own) and `suffix` (the very text to be learnt, with
+ * location tokens or without). In place of prefix and suffix a line may have `task`, `text`, `box` and `answer`, a typed
+ * answer in pixels. All lines of one image are one example.
+ *
+ * @throws Florence2Error with file and line for what is wrong, unless `onProblem` takes it
+ */
+export async function readJsonl(file: string, options: ReadOptions = {}): Promise<Dataset> {
+  const { onProblem = refuseErrors } = options;
+  const tasks: string[] | undefined = options.tasks?.map(resolveTask);
+  const images = new ImageFolder(dirname(file));
+  const examples = new ExampleList();
+  for await (const { line, text } of readLines(file)) {
+    const source = `${file}:${line}`;
+    reporting(source, onProblem, () => {
+      const { image, ...target } = readRow(text);
+      checkTarget(target);
+      const path = images.find(image);
+      if (!tasks || tasks.includes(target.task)) examples.add(path, [{ ...target, source }], source);
+    });
+  }
+  const dataset = examples.dataset(file);
+  if (dataset.length === 0) onProblem({ severity: 'error', source: file, message: 'It has no examples.' });
+  return dataset;
+}
+
+function readRow(text: string): SourcedTarget & { image: string } {
+  const row = parseRow(text);
+  const image = words(row, 'image');
+  if (row.suffix !== undefined && row.answer !== undefined) {
+    throw new UsageError('The line has both a suffix and an answer: give one of them.');
+  }
+  if (row.answer === undefined) {
+    return { image, ...splitPrompt(words(row, 'prefix')), answer: words(row, 'suffix') };
+  }
+  return {
+    image,
+    task: words(row, 'task'),
+    ...(row.text !== undefined && { text: row.text as string }),
+    ...(row.box !== undefined && { box: row.box as number[] }),
+    answer: row.answer as TypedAnswer | string,
+  };
+}
+
+/** The line as an object, without the fields that are null: exports write them for what they leave out. */
+function parseRow(text: string): Record<string, unknown> {
+  let row: unknown;
+  try {
+    row = JSON.parse(text);
+  } catch (error) {
+    throw new Florence2Error(`The line is not JSON: ${(error as Error).message.replaceAll('\n', ' ')}.`);
+  }
+  if (!isRecord(row)) throw new UsageError(`The line holds ${show(row)}, expected an object.`);
+  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null));
+}
+
+function words(row: Record<string, unknown>, field: string): string {
+  const value = row[field];
+  if (typeof value === 'string') return value;
+  const fields = Object.keys(row).join(', ') || 'none';
+  throw new UsageError(
+    value === undefined
+      ? `The field ${field} is missing; the line has ${fields}.`
+      : `The field ${field} is ${show(value)}, expected a text.`,
+  );
+}

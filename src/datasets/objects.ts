@@ -1,0 +1,99 @@
+import { UsageError } from '../errors.ts';
+import type { Polygon } from '../results/types.ts';
+import type { BoxCoordinates } from '../text/locations.ts';
+import { resolveTask, type Task } from '../text/tasks.ts';
+import type { Target } from './example.ts';
+
+/** An object as detection datasets know it, in pixels. */
+export interface LabelledObject {
+  label: string;
+  box: BoxCoordinates;
+  /** Its outline, where the dataset has it. */
+  polygons?: Polygon[];
+}
+
+type ObjectTask = (typeof OBJECT_TASKS)[number];
+
+/** The tasks that can be learnt from labelled objects. */
+export const OBJECT_TASKS = [
+  '<OD>',
+  '<REGION_PROPOSAL>',
+  '<OPEN_VOCABULARY_DETECTION>',
+  '<REGION_TO_CATEGORY>',
+  '<REFERRING_EXPRESSION_SEGMENTATION>',
+  '<REGION_TO_SEGMENTATION>',
+] as const satisfies Task[];
+
+/** The tasks that can be learnt from captions. */
+export const CAPTION_TASKS = ['<CAPTION>', '<DETAILED_CAPTION>', '<MORE_DETAILED_CAPTION>'] as const satisfies Task[];
+
+/**
+ * What can be learnt from the objects of an image:
+ *
+ * - `<OD>`: all objects; those of one class together, classes in the order in which they first come, as Florence-2
+ *   writes them. An image without objects is answered by nothing, the empty text.
+ * - `<REGION_PROPOSAL>`: all boxes. The same.
+ * - `<OPEN_VOCABULARY_DETECTION>`: for each class in the image its boxes.
+ * - `<REGION_TO_CATEGORY>`: for each object its label.
+ * - `<REFERRING_EXPRESSION_SEGMENTATION>`: for each class in the image the outlines of its objects.
+ * - `<REGION_TO_SEGMENTATION>`: for each object its outline.
+ *
+ * The last two pass over objects without polygons.
+ */
+export function objectTargets(objects: readonly LabelledObject[], tasks: readonly ObjectTask[]): Target[] {
+  return tasks.flatMap(task => TARGETS[task](objects));
+}
+
+const TARGETS: Record<ObjectTask, (objects: readonly LabelledObject[]) => Target[]> = {
+  '<OD>': objects => [
+    {
+      task: '<OD>',
+      answer: { boxes: byLabel(objects).flatMap(([label, same]) => same.map(({ box }) => ({ label, box }))) },
+    },
+  ],
+  '<REGION_PROPOSAL>': objects => [
+    { task: '<REGION_PROPOSAL>', answer: { boxes: objects.map(({ box }) => ({ label: '', box })) } },
+  ],
+  '<OPEN_VOCABULARY_DETECTION>': objects =>
+    byLabel(objects).map(([label, same]) => ({
+      task: '<OPEN_VOCABULARY_DETECTION>',
+      text: label,
+      answer: { boxes: same.map(({ box }) => ({ label, box })) },
+    })),
+  '<REGION_TO_CATEGORY>': objects =>
+    objects.map(({ label, box }) => ({ task: '<REGION_TO_CATEGORY>', box, answer: { text: label } })),
+  '<REFERRING_EXPRESSION_SEGMENTATION>': objects =>
+    byLabel(objects.filter(hasOutline)).map(([label, same]) => ({
+      task: '<REFERRING_EXPRESSION_SEGMENTATION>',
+      text: label,
+      answer: { instances: same.map(({ polygons }) => ({ label: '', polygons: polygons! })) },
+    })),
+  '<REGION_TO_SEGMENTATION>': objects =>
+    objects.filter(hasOutline).map(({ box, polygons }) => ({
+      task: '<REGION_TO_SEGMENTATION>',
+      box,
+      answer: { instances: [{ label: '', polygons: polygons! }] },
+    })),
+};
+
+const hasOutline = ({ polygons }: LabelledObject): boolean => polygons !== undefined && polygons.length > 0;
+
+function byLabel(objects: readonly LabelledObject[]): [label: string, objects: LabelledObject[]][] {
+  const groups = new Map<string, LabelledObject[]>();
+  for (const object of objects) {
+    const group = groups.get(object.label);
+    if (group) group.push(object);
+    else groups.set(object.label, [object]);
+  }
+  return [...groups];
+}
+
+/** Throws a UsageError for tasks that a kind of dataset does not teach, and gives back those that it does. */
+export function chooseTasks<T extends Task>(wanted: readonly string[], possible: readonly T[], what: string): T[] {
+  return wanted.map(name => {
+    const task = resolveTask(name);
+    const found = possible.find(known => known === task);
+    if (found) return found;
+    throw new UsageError(`${what} cannot teach ${task}; it can: ${possible.join(', ')}.`);
+  });
+}

@@ -1,0 +1,120 @@
+import { boxIou } from '../geometry/iou.ts';
+import type { BoxCoordinates } from '../text/locations.ts';
+import { groupBy } from '../training/metrics/group.ts';
+
+/** A box with its class. Without a score it counts 1: boxes then rank in the order in which they were given. */
+export interface ClassBox {
+  label: string;
+  box: ArrayLike<number>; // [x1, y1, x2, y2]
+  score?: number;
+}
+
+/** All that precision and recall need to know about one class. */
+interface ClassRecord {
+  truths: number;
+  detections: { score: number; hits: boolean[] }[]; // hits [T]: whether a truth was met at each threshold
+}
+
+const IOU_THRESHOLDS = linspace(0.5, 0.95, 10);
+const RECALLS = linspace(0, 1, 101);
+const MAX_DETECTIONS = 100;
+
+/**
+ * COCO's mean average precision of boxes, number for number what pycocotools 2.0 gives for all areas and 100 detections:
+ * in each image and class, detections take truths in the order of their scores; precision is read at 101 recalls. A box
+ * of another class than the truth's never counts. Classes without any truth are left out of the means.
+ */
+export class DetectionMetric {
+  private readonly classes = new Map<string, ClassRecord>();
+
+  /** One image: its true boxes and those that were found, in any order. */
+  add(truth: readonly ClassBox[], found: readonly ClassBox[]): void {
+    const [truths, detections] = [truth, found].map(boxes => groupBy(boxes, ({ label }) => label));
+    for (const label of new Set([...truths.keys(), ...detections.keys()])) {
+      const record = this.classes.get(label) ?? { truths: 0, detections: [] };
+      this.classes.set(label, record);
+      const boxes = truths.get(label) ?? [];
+      record.truths += boxes.length;
+      const ranked = byScore(detections.get(label) ?? []).slice(0, MAX_DETECTIONS);
+      const hits = IOU_THRESHOLDS.map(threshold => matches(boxes, ranked, threshold)); // [T][D]
+      ranked.forEach(({ score = 1 }, d) => {
+        record.detections.push({ score, hits: hits.map(row => row[d]) });
+      });
+    }
+  }
+
+  /** `mAP` over IoU 0.50:0.95, `mAP50` and `mAP75`, 0 to 1. Empty where no image had a true box. */
+  metrics(): Record<string, number> {
+    const precisions = [...this.averagePrecisions().values()]; // [K][T]
+    if (precisions.length === 0) return {};
+    const at = (t: number): number => mean(precisions.map(row => row[t]));
+    return { mAP: mean(precisions.map(mean)), mAP50: at(0), mAP75: at(5) };
+  }
+
+  /** `AP/<class>`: the average precision of each class over IoU 0.50:0.95, in alphabetical order. */
+  perClass(): Record<string, number> {
+    const rows = [...this.averagePrecisions()].sort(([a], [b]) => (a < b ? -1 : 1));
+    return Object.fromEntries(rows.map(([label, row]) => [`AP/${label}`, mean(row)]));
+  }
+
+  /** For each class that has a truth, its average precision at each threshold [T]. */
+  private averagePrecisions(): Map<string, number[]> {
+    const known = [...this.classes].filter(([, { truths }]) => truths > 0);
+    return new Map(
+      known.map(([label, { truths, detections }]) => {
+        const ranked = byScore(detections);
+        const row = IOU_THRESHOLDS.map((_, t) => averagePrecision(ranked.map(({ hits }) => hits[t]), truths)); // biome-ignore format: one line
+        return [label, row];
+      }),
+    );
+  }
+}
+
+/**
+ * Which detections, best first, meet a truth: each takes the one that it overlaps most of those still free, the last of
+ * several equal ones, if that reaches the threshold.
+ */
+function matches(truths: readonly ClassBox[], detections: readonly ClassBox[], threshold: number): boolean[] {
+  const taken = truths.map(() => false);
+  return detections.map(({ box }) => {
+    let [most, match] = [threshold, -1];
+    for (const [i, truth] of truths.entries()) {
+      if (taken[i]) continue;
+      const iou = boxIou(box as BoxCoordinates, truth.box as BoxCoordinates);
+      if (iou >= most) [most, match] = [iou, i];
+    }
+    if (match >= 0) taken[match] = true;
+    return match >= 0;
+  });
+}
+
+/** The mean over 101 recalls of the best precision that is reached at this recall or a higher one. */
+function averagePrecision(hits: readonly boolean[], truths: number): number {
+  const recall: number[] = [];
+  const precision: number[] = [];
+  let right = 0;
+  for (const [i, hit] of hits.entries()) {
+    if (hit) right++;
+    recall.push(right / truths);
+    precision.push(right / (i + 1));
+  }
+  for (let i = precision.length - 1; i > 0; i--) precision[i - 1] = Math.max(precision[i - 1], precision[i]);
+  let i = 0;
+  const read = RECALLS.map(wanted => {
+    while (i < recall.length && recall[i] < wanted) i++;
+    return precision[i] ?? 0;
+  });
+  return mean(read);
+}
+
+/** Highest first, 1 where there is none; equal ones stay in their order. */
+export const byScore = <T extends { score?: number }>(list: readonly T[]): T[] =>
+  list.toSorted((a, b) => (b.score ?? 1) - (a.score ?? 1));
+
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** As NumPy computes it: a recall of 0.35 does not reach the 35th step, which is 0.35000000000000003. */
+function linspace(start: number, stop: number, count: number): number[] {
+  const step = (stop - start) / (count - 1);
+  return Array.from({ length: count }, (_, i) => (i === count - 1 ? stop : start + i * step));
+}

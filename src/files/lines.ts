@@ -1,0 +1,28 @@
+import { createReadStream } from 'node:fs';
+import { Florence2Error } from '../errors.ts';
+
+/**
+ * The lines of a UTF-8 file that are not blank, trimmed, with their numbers from 1, read piece by piece: the file may
+ * be larger than a string can be. A byte order mark and the CR of CRLF are white space. Only LF ends a line
+ * (`node:readline` also splits at U+2028, which JSON allows within strings).
+ */
+export async function* readLines(file: string): AsyncGenerator<{ line: number; text: string }, void> {
+  let line = 0;
+  let rest = '';
+  try {
+    for await (const piece of createReadStream(file, 'utf8') as AsyncIterable<string>) {
+      const lines = piece.split('\n');
+      lines[0] = rest + lines[0];
+      rest = lines.pop()!;
+      for (const text of lines) {
+        line++;
+        if (text.trim() !== '') yield { line, text: text.trim() };
+      }
+    }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new Florence2Error(code === 'ENOENT' ? `${file} does not exist.` : `${file} cannot be read: ${message}.`);
+  }
+  if (rest.trim() !== '') yield { line: line + 1, text: rest.trim() };
+}

@@ -1,0 +1,38 @@
+import type { BoxCoordinates } from '../text/locations.ts';
+
+type Point = [x: number, y: number];
+
+/**
+ * The part of a polygon that lies in a window (Sutherland and Hodgman 1974). Where a concave polygon falls apart, its
+ * parts stay joined along the window's edge.
+ */
+export function clipPolygon(polygon: ArrayLike<number>, [x1, y1, x2, y2]: BoxCoordinates): number[] {
+  let points = Array.from({ length: polygon.length >> 1 }, (_, i): Point => [polygon[2 * i], polygon[2 * i + 1]]);
+  points = clipSide(points, 0, x => x - x1);
+  points = clipSide(points, 0, x => x2 - x);
+  points = clipSide(points, 1, y => y - y1);
+  points = clipSide(points, 1, y => y2 - y);
+  return points.flat();
+}
+
+/** `depth` says how far inside a coordinate is; below 0 it is outside. */
+function clipSide(points: Point[], axis: 0 | 1, depth: (coordinate: number) => number): Point[] {
+  return points.flatMap((to, i) => {
+    const from = points.at(i - 1)!;
+    const [before, now] = [depth(from[axis]), depth(to[axis])];
+    if (before >= 0 === now >= 0) return now >= 0 ? [to] : [];
+    const share = before / (before - now);
+    const crossing: Point = [from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1])];
+    return now >= 0 ? [crossing, to] : [crossing];
+  });
+}
+
+/** By the shoelace formula. */
+export function polygonArea(polygon: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < polygon.length; i += 2) {
+    const next = (i + 2) % polygon.length;
+    sum += polygon[i] * polygon[next + 1] - polygon[next] * polygon[i + 1];
+  }
+  return Math.abs(sum) / 2;
+}

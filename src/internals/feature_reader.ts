@@ -1,0 +1,159 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Activation } from '../activations/activation.ts';
+import { UsageError } from '../errors.ts';
+import type { Florence2 } from '../florence2.ts';
+import { type ActivationSink, Capture } from '../hooks/capture.ts';
+import type { ImageFeatures } from '../image/features.ts';
+import type { RawImage } from '../image/types.ts';
+import { requestText, type TaskArguments } from '../text/prompt.ts';
+import { constructPrompt } from '../text/tasks.ts';
+import { forcedLogits, Question } from './question.ts';
+
+export interface FeatureOptions extends TaskArguments {
+  /** A task token or a prompt, which points of the language model need. */
+  task?: string;
+  /** `mean`: over all axes but the last, so that an image is one vector. Default `none`. */
+  pool?: 'mean' | 'none';
+  /** Longest answer, for points of the decoder. */
+  maxNewTokens?: number;
+  signal?: AbortSignal;
+}
+
+/** How far a pass goes: over the image, over image and prompt, or over the answer as well. */
+type Reach = 'image' | 'prompt' | 'answer';
+
+/**
+ * Reads the activations at one hook point, image by image. Only as much of the model runs as leads to the point:
+ * without a task vision tower and projector; with one the encoder on the prompt, or the decoder on the model's own greedy
+ * answer, all its positions in one pass.
+ */
+export class FeatureReader {
+  /** The point that was found, after the first images. */
+  point?: string;
+  private reach?: Reach;
+
+  /** @param at a hook point, or a glob that fits one */
+  constructor(
+    private readonly model: Florence2,
+    private readonly at: string,
+    private readonly options: FeatureOptions = {},
+  ) {}
+
+  /**
+   * The activation of each image, without an axis for images.
+   *
+   * @throws UsageError when no point has the name, several fit it, or it is the same for every image
+   */
+  async read(images: RawImage[]): Promise<Activation[]> {
+    const found = new Found();
+    const capture = new Capture(this.model.hooks, this.at, found);
+    try {
+      for (const reach of this.reaches()) {
+        await this.run(reach, images);
+        if (found.empty) continue;
+        this.reach = reach;
+        this.point = found.point(this.at);
+        return await found.rows(images.length, this.options.pool === 'mean');
+      }
+      return this.complain(capture);
+    } finally {
+      capture.stop();
+      found.dispose();
+    }
+  }
+
+  private reaches(): Reach[] {
+    if (this.reach) return [this.reach];
+    return this.options.task === undefined ? ['image'] : ['image', 'prompt', 'answer'];
+  }
+
+  private async run(reach: Reach, images: RawImage[]): Promise<void> {
+    const { task, pool: _, ...options } = this.options;
+    if (reach === 'answer') {
+      // One by one: answers have different lengths.
+      for (const image of images) {
+        const question = await Question.ask(this.model, image, task!, options);
+        try {
+          forcedLogits(this.model, question).dispose();
+        } finally {
+          question.dispose();
+        }
+      }
+      return;
+    }
+    const features = await this.model.encodeImages(images);
+    try {
+      if (reach === 'prompt') this.encodePrompt(features);
+    } finally {
+      for (const image of features) image.dispose();
+    }
+  }
+
+  private encodePrompt(features: ImageFeatures[]): void {
+    const { model, tokenizer, hooks } = this.model;
+    const text = requestText(this.options.task!, this.options, features[0].imageSize);
+    const ids = tokenizer.encode(constructPrompt(text));
+    tf.tidy(() => {
+      const rows = tf.concat(features.map(({ tensor }) => tensor)) as tf.Tensor3D; // [B, 1 + N, D]
+      const prompts = tf.tile(tf.tensor2d([ids], undefined, 'int32'), [features.length, 1]);
+      model.encodePrompt(rows, prompts, null, hooks.root());
+    });
+  }
+
+  private complain(capture: Capture): never {
+    if (this.options.task === undefined && /^(language_model\.|hook_)/.test(this.at)) {
+      throw new UsageError(`${this.at} is of the language model, which is only reached with a task.`);
+    }
+    capture.requireAll(); // suggests a name
+    throw new UsageError(`No hook point is named ${this.at}.`);
+  }
+}
+
+/** What one call captured: a tensor of all images, or, where they run one by one, one tensor for each. */
+class Found implements ActivationSink {
+  private readonly tensors = new Map<string, tf.Tensor[]>();
+
+  get empty(): boolean {
+    return this.tensors.size === 0;
+  }
+
+  put(name: string, _step: number | undefined, tensor: tf.Tensor): void {
+    this.tensors.set(name, [...(this.tensors.get(name) ?? []), tf.keep(tensor)]);
+  }
+
+  point(at: string): string {
+    const names = [...this.tensors.keys()];
+    if (names.length > 1) {
+      const some = `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''}`;
+      throw new UsageError(`${at} fits ${names.length} hook points, features are those of one: ${some}`);
+    }
+    if (/hook_(pos|temporal)_embed$/.test(names[0])) {
+      throw new UsageError(`${names[0]} is a table of positions, the same for every image.`);
+    }
+    return names[0];
+  }
+
+  /** The first axis counts images, or the windows of each: [B, …] or [B · windows, …] */
+  async rows(images: number, pooled: boolean): Promise<Activation[]> {
+    const tensors = [...this.tensors.values()].flat();
+    const each = images / tensors.length;
+    const rows: Activation[] = [];
+    for (const tensor of tensors) {
+      const perImage = tensor.shape[0] / each;
+      const shape = [...(perImage === 1 ? [] : [perImage]), ...tensor.shape.slice(1)];
+      const [C] = shape.slice(-1);
+      const batch = tf.tidy(() => (pooled ? tf.mean(tf.reshape(tensor, [each, -1, C]), 1) : tf.clone(tensor)));
+      const values = Float32Array.from(await batch.data());
+      batch.dispose();
+      const size = values.length / each;
+      for (let i = 0; i < each; i++) {
+        rows.push({ values: values.subarray(i * size, (i + 1) * size), shape: pooled ? [C] : shape });
+      }
+    }
+    return rows;
+  }
+
+  dispose(): void {
+    tf.dispose([...this.tensors.values()].flat());
+  }
+}

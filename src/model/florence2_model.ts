@@ -1,0 +1,131 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Florence2Config } from '../config/model.ts';
+import { Florence2Error } from '../errors.ts';
+import type { Hooks } from '../hooks/hooks.ts';
+import type { Memory } from '../language/decoder.ts';
+import { LmHead } from '../language/head.ts';
+import { LanguageModel } from '../language/language_model.ts';
+import { paddingMask } from '../language/masks.ts';
+import { type Adaptable, type Parameter, Params } from '../nn/params.ts';
+import { DaViT } from '../vision/davit.ts';
+import { Projector } from '../vision/projector.ts';
+import { EagerExecutor, type Executor } from './executor.ts';
+
+/**
+ * The network of Florence-2: pixels and token ids in, logits out; no files, no text. Its members and their parameters
+ * are named as in transformers' `Florence2ForConditionalGeneration`, without the leading `model.`.
+ * Xiao et al. 2023, https://arxiv.org/abs/2311.06242.
+ */
+export class Florence2Model {
+  readonly visionTower: DaViT;
+  readonly multiModalProjector: Projector;
+  readonly languageModel: LanguageModel;
+  readonly lmHead: LmHead;
+  /** Every parameter by canonical name, in the model's order. */
+  readonly parameters: ReadonlyMap<string, Parameter>;
+  /** Every layer that adapters may be added to, by canonical name. */
+  readonly adaptable: ReadonlyMap<string, Adaptable>;
+  /** How inference runs: operation by operation, or as graphs. */
+  executor: Executor = new EagerExecutor(this);
+  private currentConfig: Florence2Config;
+
+  constructor(config: Florence2Config) {
+    this.currentConfig = config;
+    const p = Params.root();
+    this.visionTower = new DaViT(p.at('vision_tower'), config.vision);
+    this.multiModalProjector = new Projector(p.at('multi_modal_projector'), config);
+    this.languageModel = new LanguageModel(p.at('language_model'), config.text);
+    this.lmHead = new LmHead(p, this.languageModel.shared, config.text.vocabSize, config.text.dModel);
+    this.parameters = p.all;
+    this.adaptable = p.adaptables;
+  }
+
+  /** The checkpoint's; its vocabulary grows with `addTokenRows`. */
+  get config(): Florence2Config {
+    return this.currentConfig;
+  }
+
+  /** Normalised pixels [B, H, W, 3] -> image features [B, 1 + N, D], N = H/32 · W/32 */
+  encodeImage(pixels: tf.Tensor4D, h: Hooks): tf.Tensor3D {
+    return tf.tidy(() => {
+      return this.projectMap(this.executor.visionMap(pixels, h), h);
+    });
+  }
+
+  /** The vision tower's last map [B, H/32, W/32, C] -> image features [B, 1 + N, D]: the second half of `encodeImage`. */
+  projectMap(map: tf.Tensor4D, h: Hooks): tf.Tensor3D {
+    return h.block('multi_modal_projector', (h, map) => this.multiModalProjector.forward(map, h), map);
+  }
+
+  /**
+   * Runs the encoder over image and prompt, S = 1 + N + T positions. The caller disposes the result.
+   *
+   * @param imageFeatures [B, 1 + N, D]
+   * @param promptIds [B, T], padded on the right
+   * @param promptMask [B, T], 1 = token, 0 = padding; null where nothing is padded
+   * @throws Florence2Error when S exceeds the position table
+   */
+  encodePrompt(imageFeatures: tf.Tensor3D, promptIds: tf.Tensor2D, promptMask: tf.Tensor2D | null, h: Hooks): Memory {
+    const [B, imageTokens] = imageFeatures.shape;
+    const T = promptIds.shape[1];
+    const { maxPositionEmbeddings } = this.config.text;
+    if (imageTokens + T > maxPositionEmbeddings) {
+      throw new Florence2Error(
+        `The prompt has ${T} tokens; with ${imageTokens} for the image that is more than the model's ${maxPositionEmbeddings} positions. Use a shorter text.`,
+      );
+    }
+    const mask =
+      promptMask && tf.tidy(() => paddingMask(tf.concat([tf.ones([B, imageTokens], 'int32'), promptMask], 1)));
+    try {
+      const states = tf.tidy(() => {
+        const join = (_: Hooks, features: tf.Tensor3D, ids: tf.Tensor2D) =>
+          tf.concat([features, this.languageModel.embed(ids)], 1) as tf.Tensor3D;
+        const inputsEmbeds = h.block('language_model.shared', join, imageFeatures, promptIds); // [B, S, D]
+        return this.executor.encode(inputsEmbeds, mask, h);
+      });
+      return { states, mask };
+    } catch (error) {
+      mask?.dispose(); // a hook may throw
+      throw error;
+    }
+  }
+
+  /** Logits [B, T, V] of every position of given answers [B, T] (teacher forcing). */
+  logits(decoderInputIds: tf.Tensor2D, memory: Memory, h: Hooks): tf.Tensor3D {
+    return tf.tidy(() => {
+      const embed = (_: Hooks, ids: tf.Tensor2D) => this.languageModel.embed(ids);
+      const embeds = h.block('language_model.shared', embed, decoderInputIds); // [B, T, D]
+      const hidden = this.languageModel.decoder.forward(embeds, memory, null, h.in('language_model.decoder')); // [B, T, D]
+      return h.block('', (h, hidden) => this.lmHead.forward(hidden, h), hidden);
+    });
+  }
+
+  /**
+   * Prepares `count` rows of the token embeddings for new tokens, from row `first` on, and as many of a head of its own:
+   * they begin as the mean of all rows before them, with which a new token is as likely as an average one (Hewitt 2021,
+   * https://nlp.stanford.edu/~johnhew/vocab-expansion.html). The tables grow where they end sooner.
+   */
+  addTokenRows(first: number, count: number): void {
+    const { shared } = this.languageModel;
+    const tables = [shared.weight, ...(this.lmHead.weight.loaded ? [this.lmHead.weight] : [])];
+    for (const table of tables) table.resize(tf.tidy(() => withMeanRows(table.value as tf.Tensor2D, first, count)));
+    const vocabSize = shared.weight.shape[0];
+    this.lmHead.resize(vocabSize);
+    this.currentConfig = { ...this.config, text: { ...this.config.text, vocabSize } };
+  }
+
+  dispose(): void {
+    this.executor.dispose();
+    for (const parameter of this.parameters.values()) parameter.dispose();
+    this.lmHead.dispose();
+  }
+}
+
+/** A table [V, D] with the mean of the rows before `first` in `count` rows from there on. */
+function withMeanRows(table: tf.Tensor2D, first: number, count: number): tf.Tensor2D {
+  const [V] = table.shape;
+  const known = tf.slice(table, [0, 0], [first, -1]);
+  const fresh = tf.tile(tf.mean(known, 0, true), [count, 1]); // [count, D]
+  const spare = Math.max(0, V - first - count);
+  return tf.concat([known, fresh, tf.slice(table, [V - spare, 0], [spare, -1])]) as tf.Tensor2D;
+}

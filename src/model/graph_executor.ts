@@ -1,0 +1,286 @@
+import * as tf from '@tensorflow/tfjs';
+import { type Hooks, NotingHooks, noHooks, noReaders, type Readers, readersOf } from '../hooks/hooks.ts';
+import { type KeyValue, LayerCache } from '../language/cache.ts';
+import type { Memory } from '../language/decoder.ts';
+import { Graph, type GraphFunction } from '../runtime/graph/graph.ts';
+import { HalfWeights } from '../runtime/graph/half_weights.ts';
+import type { TensorSpec } from '../runtime/graph/nodes.ts';
+import { record } from '../runtime/graph/record.ts';
+import { DependsOnSizeError } from '../runtime/graph/unify.ts';
+import { kernelsSupported } from '../runtime/tensorflow.ts';
+import { EagerExecutor, type Executor, type Precision } from './executor.ts';
+import type { Florence2Model } from './florence2_model.ts';
+
+/** Rows up to which the kernels for few rows are faster than TensorFlow's: at 16, base takes 67 ms a step instead of 78. */
+const FEW = 16;
+
+/** Tokens whose keys and values are copied at each step, before they are joined to those that are not. */
+const MOST_RECENT = 64;
+
+/** Graphs that are kept. One model in use has few; whoever captures other points each time makes many. */
+const MOST_GRAPHS = 32;
+
+/**
+ * Pixels that the vision tower sees at a time. One image of 768×768 keeps the processor busy; more only take their memory.
+ */
+const PIXELS = 768 * 768;
+
+/** A pass of the network: `h` is given the activations on the way. */
+type Pass = (h: Hooks, ...inputs: tf.Tensor[]) => readonly tf.Tensor[];
+
+/** A pass as a graph, which also computes the activations at some points. */
+interface PassGraph {
+  readonly graph: Graph;
+  readonly points: readonly string[];
+}
+
+/** How a pass is recorded. */
+interface PassOptions {
+  /** Where it is among the modules: adapters within keep it from being a graph. */
+  readonly module: string;
+  /** Tells its graph from others. */
+  readonly name: string;
+  /** Inputs of some size: sizes that depend on it may be any. */
+  readonly example: (size: number) => TensorSpec[];
+  /** Whether its matrices have few rows, for which there are kernels, or many, for which precision matters. */
+  readonly rows: 'few' | 'many';
+}
+
+/**
+ * Runs the network as TensorFlow graphs, recorded from its modules when they are first needed. Where the inside must be
+ * changed or differentiated, it is run operation by operation: with hooks that may replace what they see, with adapters
+ * that are not merged, under a gradient.
+ */
+export class GraphExecutor implements Executor {
+  private readonly eager: EagerExecutor;
+  private readonly graphs = new Map<string, PassGraph | null>();
+  private readonly halfWeights = new HalfWeights();
+  /** Names of the points of each pass. */
+  private readonly points = new Map<string, readonly string[]>();
+  /** The parameters' values that the graphs read. */
+  private weights: tf.Tensor[] = [];
+
+  constructor(
+    private readonly model: Florence2Model,
+    private readonly precision: Precision = 'fp32',
+  ) {
+    this.eager = new EagerExecutor(model);
+  }
+
+  visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
+    const [B, H, W] = pixels.shape;
+    const together = Math.max(1, Math.floor(PIXELS / (H * W)));
+    if (B > together && readersOf(h) === noReaders && !underGradient()) return this.visionMaps(pixels, together, h);
+    const { visionTower } = this.model;
+    const made = this.run(
+      { module: 'vision_tower', name: `${H}×${W}`, example: B => [floats(B, H, W, 3)], rows: 'many' },
+      (h, pixels) => [visionTower.forward(pixels as tf.Tensor4D, h.in('vision_tower'))],
+      () => [pixels],
+      h,
+    );
+    return made ? (made[0] as tf.Tensor4D) : this.eager.visionMap(pixels, h);
+  }
+
+  /** The maps of a batch, so many images at a time. */
+  private visionMaps(pixels: tf.Tensor4D, together: number, h: Hooks): tf.Tensor4D {
+    const [B, ...size] = pixels.shape;
+    const starts = Array.from({ length: Math.ceil(B / together) }, (_, i) => i * together);
+    return tf.tidy(() => {
+      const part = (from: number) => tf.slice(pixels, [from, 0, 0, 0], [Math.min(together, B - from), ...size]);
+      return tf.concat(starts.map(from => this.visionMap(part(from), h)));
+    });
+  }
+
+  encode(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
+    const { encoder } = this.model.languageModel;
+    const [B, length, D] = inputsEmbeds.shape;
+    const module = 'language_model.encoder';
+    const masks = (S: number) => (mask ? [floats(B, 1, 1, S)] : []);
+    const made = this.run(
+      {
+        ...{ module, name: `${B} ${mask !== null}`, rows: 'many' },
+        example: S => [floats(B, S, D), floats(S, D), ...masks(S)],
+      },
+      (h, embeds, positions, mask) => {
+        const rows = () => positions as tf.Tensor2D;
+        return [encoder.encode(embeds as tf.Tensor3D, rows, (mask ?? null) as tf.Tensor4D | null, h.in(module))];
+      },
+      () => [inputsEmbeds, encoder.positions(length), ...(mask ? [mask] : [])],
+      h,
+    );
+    return made ? (made[0] as tf.Tensor3D) : this.eager.encode(inputsEmbeds, mask, h);
+  }
+
+  newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[] {
+    const [B, , D] = states.shape;
+    const module = 'language_model.decoder';
+    const { decoder } = this.model.languageModel;
+    const made = this.run(
+      { module, name: `memory ${B}`, example: S => [floats(B, S, D)], rows: 'many' },
+      (h, states) => {
+        return decoder.memoryKeys(states as tf.Tensor3D, h.in(module)).flatMap(({ key, value }) => [key, value]);
+      },
+      () => [states],
+      h,
+    );
+    if (!made) return this.eager.newCaches(states, h);
+    return pairs(made).map(({ key, value }) => new LayerCache({ key: tf.keep(key), value: tf.keep(value) }));
+  }
+
+  decodeStep(tokens: tf.Tensor2D, memory: Memory, caches: readonly LayerCache[], h: Hooks): tf.Tensor2D {
+    if (this.model.lmHead.adapters) return this.eager.decodeStep(tokens, memory, caches, h);
+    const [rows] = tokens.shape;
+    const { decoder } = this.model.languageModel;
+    const cross = caches.flatMap(({ cross }) => [cross.key, cross.value]); // [B, heads, S, d] each
+    const [B, heads, , d] = cross[0].shape;
+    const beams = rows / B;
+    const kind = kernelsSupported() && rows <= FEW ? 'few' : 'many';
+    const mask = memory.mask ? [memory.mask] : [];
+    const made = this.run(
+      {
+        ...{ module: 'language_model.decoder', name: `step ${beams} ${mask.length} ${kind}`, rows: kind },
+        example: size => [
+          { shape: [size * beams, 1], dtype: 'int32' },
+          floats(1, this.model.config.text.dModel),
+          ...cross.map(() => floats(size, heads, size + 20, d)),
+          ...[40, 10].flatMap(more => cross.map(() => floats(size * beams, heads, size + more, d))),
+          ...mask.map(() => floats(size, 1, 1, size + 20)),
+        ],
+      },
+      (h, tokens, positions, ...rest) => this.step(h, tokens as tf.Tensor2D, positions as tf.Tensor2D, rest),
+      () => {
+        const none = tf.zeros([rows, heads, 0, d]);
+        const past = (['sealed', 'recent'] as const).flatMap(part => {
+          return caches.flatMap(({ parts }) => [parts[part]?.key ?? none, parts[part]?.value ?? none]);
+        });
+        return [tokens, decoder.positions(caches[0].length, 1), ...cross, ...past, ...mask];
+      },
+      h,
+    );
+    if (!made) return this.eager.decodeStep(tokens, memory, caches, h);
+    const [logits, ...recent] = made;
+    pairs(recent).forEach(({ key, value }, i) => {
+      caches[i].replace({ key: tf.keep(key), value: tf.keep(value) });
+      if (key.shape[2] >= MOST_RECENT) caches[i].seal();
+    });
+    return logits as tf.Tensor2D;
+  }
+
+  dispose(): void {
+    for (const made of this.graphs.values()) made?.graph.dispose();
+    this.graphs.clear();
+    this.halfWeights.dispose();
+  }
+
+  /** The pass of `decodeStep`. `rest`: keys and values of all layers, of memory and tokens (`LayerCache`), and the mask. */
+  private step(h: Hooks, tokens: tf.Tensor2D, positions: tf.Tensor2D, rest: readonly tf.Tensor[]): tf.Tensor[] {
+    const { languageModel, lmHead } = this.model;
+    const { decoder } = languageModel;
+    const count = 2 * decoder.layers.length;
+    const [cross, sealed, recent] = [0, 1, 2].map(part => pairs(rest.slice(part * count, (part + 1) * count)));
+    const caches = cross.map((cross, i) => new LayerCache(cross, recent[i], sealed[i]));
+    const mask = (rest[3 * count] ?? null) as tf.Tensor4D | null;
+    const embeds = languageModel.embed(tokens); // [rows, 1, D]
+    const memory = { states: embeds, mask }; // the caches have what is read of the states
+    const hidden = decoder.decode(embeds, () => positions, memory, caches, h.in('language_model.decoder'));
+    const logits = tf.squeeze(lmHead.forward(hidden, h), [1]); // [rows, V]
+    const grown = caches.flatMap(({ parts }) => [tf.clone(parts.recent!.key), tf.clone(parts.recent!.value)]);
+    for (const cache of caches) cache.dispose();
+    return [logits, ...grown];
+  }
+
+  /** What a pass makes of `inputs`; null where it cannot run as a graph now. */
+  private run(options: PassOptions, pass: Pass, inputs: () => tf.Tensor[], h: Hooks): tf.Tensor[] | null {
+    const readers = readersOf(h);
+    if (!readers || underGradient() || this.adapted(options.module)) return null;
+    const made = this.graphOf(options, pass, readers);
+    if (!made) return null;
+    return tf.tidy(() => {
+      const outputs = made.graph.run(...inputs());
+      const read = outputs.splice(outputs.length - made.points.length);
+      made.points.forEach((name, i) => {
+        readers.show(name, read[i]);
+      });
+      return outputs;
+    });
+  }
+
+  private adapted(module: string): boolean {
+    for (const [name, { adapters }] of this.model.adaptable) if (adapters && name.startsWith(module)) return true;
+    return false;
+  }
+
+  /** The graph of a pass that computes what `readers` want, made if need be; of the parameters as they are now. */
+  private graphOf({ module, name, example, rows }: PassOptions, pass: Pass, readers: Readers): PassGraph | null {
+    this.followParameters();
+    const points = readers === noReaders ? [] : this.pointsOf(`${module} ${name}`, pass, example);
+    if (points.some(readers.mayReplace)) return null;
+    const wanted = points.filter(readers.want);
+    const key = [module, name, ...wanted].join(' ');
+    const known = this.graphs.get(key);
+    if (known !== undefined) return known;
+    const fn: GraphFunction = (...inputs) => {
+      const noted: tf.Tensor[] = [];
+      const noting = new NotingHooks(readers.want, (_, activation) => void noted.push(activation));
+      return [...pass(wanted.length > 0 ? noting : noHooks, ...inputs), ...noted];
+    };
+    const options = {
+      halfWeights: rows === 'few' ? this.halfWeights : undefined,
+      bf16: rows === 'many' && this.precision === 'bf16',
+    };
+    let made: PassGraph | null = null;
+    try {
+      made = { graph: Graph.compile(fn, [example(2), example(3)], this.weights, options), points: wanted };
+    } catch (error) {
+      // Beams are shown to hooks in a form that no graph has for all sizes.
+      if (!(error instanceof DependsOnSizeError) || wanted.length === 0) throw error;
+    }
+    this.graphs.set(key, made);
+    if (this.graphs.size > MOST_GRAPHS) this.forgetOldest();
+    return made;
+  }
+
+  /** Names of the points of a pass, in the order in which it comes to them. */
+  private pointsOf(name: string, pass: Pass, example: (size: number) => TensorSpec[]): readonly string[] {
+    let points = this.points.get(name);
+    if (!points) {
+      const names: string[] = [];
+      const noting = new NotingHooks(
+        () => true,
+        name => void names.push(name),
+      );
+      record((...inputs) => pass(noting, ...inputs), example(2), this.weights);
+      points = names;
+      this.points.set(name, points);
+    }
+    return points;
+  }
+
+  private forgetOldest(): void {
+    const [oldest, made] = this.graphs.entries().next().value!;
+    this.graphs.delete(oldest);
+    made?.graph.dispose();
+  }
+
+  /** Training, merged adapters and new tokens put other tensors in the parameters' place. */
+  private followParameters(): void {
+    const weights: tf.Tensor[] = [];
+    for (const parameter of this.model.parameters.values()) {
+      if (!parameter.optional || parameter.loaded) weights.push(parameter.value);
+    }
+    const same = weights.length === this.weights.length && weights.every((weight, i) => weight === this.weights[i]);
+    if (!same) this.dispose();
+    this.weights = weights;
+  }
+}
+
+const underGradient = (): boolean => tf.engine().state.gradientDepth > 0;
+
+const floats = (...shape: number[]): TensorSpec => ({ shape, dtype: 'float32' });
+
+/** Keys and values in turns, put together. */
+function pairs(tensors: readonly tf.Tensor[]): KeyValue[] {
+  return Array.from({ length: tensors.length / 2 }, (_, i) => {
+    return { key: tensors[2 * i] as tf.Tensor4D, value: tensors[2 * i + 1] as tf.Tensor4D };
+  });
+}

@@ -1,0 +1,106 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Florence2Error } from '../errors.ts';
+import { fileError } from '../files/file_source.ts';
+import type { GenerationOptions } from '../generation/options.ts';
+import { isRecord, parseJsonObject, show } from '../json.ts';
+import { isIds, type Manifest } from './manifest.ts';
+import { GENERATION_FILE } from './report.ts';
+
+/** A generation, and what PyTorch answered. */
+export interface GenerationCase {
+  readonly name: string;
+  readonly options: Required<GenerationOptions>;
+  /** False: every position of the prompt is attended, padding too. */
+  readonly masked: boolean;
+  /** One row of the inputs alone, without its padding. */
+  readonly row?: number;
+  readonly sequences: number[][];
+  readonly scores?: number[];
+  /** |fp32 - fp64| of each score, where recorded. */
+  readonly scorePrecision?: number[];
+}
+
+/** In the manifest and not in generation.json: of Microsoft's own code, computed again at each step. */
+export const MICROSOFT_GREEDY = 'ms_greedy_nocache';
+
+/** What the cases' arguments are called here. What is absent is transformers' own default, not the checkpoint's. */
+const ARGUMENTS: Record<string, keyof GenerationOptions> = {
+  num_beams: 'numBeams',
+  max_new_tokens: 'maxNewTokens',
+  early_stopping: 'earlyStopping',
+  length_penalty: 'lengthPenalty',
+  no_repeat_ngram_size: 'noRepeatNgramSize',
+  forced_bos_token_id: 'forcedBosTokenId',
+  forced_eos_token_id: 'forcedEosTokenId',
+  num_return_sequences: 'numReturnSequences',
+};
+const DEFAULTS: Required<GenerationOptions> = {
+  numBeams: 1,
+  maxNewTokens: 20,
+  earlyStopping: false,
+  lengthPenalty: 1,
+  noRepeatNgramSize: 0,
+  forcedBosTokenId: null,
+  forcedEosTokenId: null,
+  numReturnSequences: 1,
+  useCache: true,
+};
+
+/**
+ * The generation cases of a reference folder: generation.json, and the greedy ids of Microsoft's code in the manifest.
+ *
+ * @throws Florence2Error naming the file and the case that cannot be read
+ */
+export async function readCases({ folder, generations, microsoftGreedy }: Manifest): Promise<GenerationCase[]> {
+  const path = join(folder, GENERATION_FILE);
+  const cases = await readFileOfCases(path, generations.length > 0);
+  const lost = generations.find(name => !cases.some(testCase => testCase.name === name));
+  if (lost) throw new Florence2Error(`${path} lacks the case ${lost}, which manifest.json names.`);
+  if (!microsoftGreedy) return cases;
+  const maxNewTokens = Math.max(...microsoftGreedy.map(ids => ids.length)) - 1;
+  const options = { ...DEFAULTS, maxNewTokens, useCache: false };
+  return [...cases, { name: MICROSOFT_GREEDY, options, masked: false, sequences: microsoftGreedy }];
+}
+
+async function readFileOfCases(path: string, required: boolean): Promise<GenerationCase[]> {
+  if (!required && !(await stat(path).catch(() => undefined))) return [];
+  const text = await readFile(path, 'utf8').catch(error => {
+    throw fileError(path, error);
+  });
+  const { cases } = parseJsonObject(text, path);
+  if (!isRecord(cases)) throw new Florence2Error(`${path}: cases is ${show(cases)}, expected cases by name.`);
+  return Object.entries(cases).map(([name, entry]) => readCase(path, name, entry));
+}
+
+function readCase(path: string, name: string, entry: unknown): GenerationCase {
+  const fail = (field: string, value: unknown, expected: string): never => {
+    throw new Florence2Error(`${path}: ${name}.${field} is ${show(value)}, expected ${expected}.`);
+  };
+  if (!isRecord(entry) || !isRecord(entry.args)) return fail('args', entry, 'arguments of generate');
+  const { args, encoder_mask: mask, row, sequences, sequences_scores: scores, sequences_scores_fp64: exact } = entry;
+  const options = Object.fromEntries(
+    Object.entries(args).map(([arg, value]) => {
+      if (!Object.hasOwn(ARGUMENTS, arg)) fail(`args.${arg}`, value, 'nothing: this tool does not know it');
+      return [ARGUMENTS[arg], value];
+    }),
+  );
+  if (mask !== 'attention_mask' && mask !== 'all ones') fail('encoder_mask', mask, '"attention_mask" or "all ones"');
+  if (!isIds(sequences)) return fail('sequences', sequences, 'lists of token ids');
+  const numbers = (field: string, value: unknown): number[] | undefined =>
+    value === undefined || (Array.isArray(value) && value.length === sequences.length && value.every(Number.isFinite))
+      ? value
+      : fail(field, value, 'a number for each sequence');
+  if (row !== undefined && !Number.isSafeInteger(row)) fail('row', row, 'a row of the inputs');
+  const recorded = numbers('sequences_scores', scores);
+  const fp64 = numbers('sequences_scores_fp64', exact);
+  return {
+    name,
+    options: { ...DEFAULTS, ...options },
+    masked: mask === 'attention_mask',
+    ...(row !== undefined && { row: row as number }),
+    sequences,
+    ...(recorded && { scores: recorded }),
+    ...(recorded && fp64 && { scorePrecision: recorded.map((score, i) => Math.abs(score - fp64[i])) }),
+  };
+}

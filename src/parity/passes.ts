@@ -1,0 +1,154 @@
+import * as tf from '@tensorflow/tfjs';
+import { type Activation, toDumpLayout } from '../activations/activation.ts';
+import { dumpPoint } from '../activations/dump_names.ts';
+import type { LayerCache } from '../language/cache.ts';
+import type { SafetensorsFile } from '../weights/safetensors.ts';
+import { download, PointCapture } from './capture.ts';
+import { IGNORED_LABEL, meanCrossEntropy } from './cross_entropy.ts';
+import type { DumpedTensor } from './manifest.ts';
+import { encodePrompts, forcedLogits, readIds, readPixels, type Subject } from './subject.ts';
+
+/** A tensor as the network makes it, in the dump's layout; or why this checkpoint does not make it. */
+export type Made = Activation | { readonly skipped: string };
+
+/** Runs the network for one file of the dump: the tensors of that file, as far as they can be made. */
+type Pass = (subject: Subject, dump: SafetensorsFile, wanted: DumpedTensor[]) => Promise<Map<string, Made>>;
+
+/** Tensors of the dumps that go into the network, and do not come out of it. */
+export const INPUTS: ReadonlySet<string> = new Set(['pixel_values', 'final_logits_bias']);
+
+/** The files of a reference folder that inference can make. */
+export const PASSES: Readonly<Record<string, Pass>> = {
+  'vision.safetensors': visionPass,
+  'text.safetensors': textPass,
+  'nonsquare.safetensors': visionPass,
+  'cache.safetensors': cachePass,
+  'extra.safetensors': extraPass,
+};
+
+/** Every point of vision tower and projector, over the file's own images where it has some. */
+async function visionPass({ model, inputs, hooks }: Subject, dump: SafetensorsFile, wanted: DumpedTensor[]) {
+  const pixels = await readPixels(dump.tensors.has('pixel_values') ? dump : inputs);
+  const capture = new PointCapture(hooks, pointsOf(wanted));
+  try {
+    tf.dispose(model.encodeImage(pixels, hooks.root()));
+    return await takeAll(capture, wanted);
+  } finally {
+    capture.dispose();
+    pixels.dispose();
+  }
+}
+
+/** Encoder and decoder under teacher forcing, with padding masked and attended, and the losses. */
+async function textPass(subject: Subject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
+  const { model, inputs, manifest } = subject;
+  const capture = new PointCapture(subject.hooks, pointsOf(wanted));
+  let made: Map<string, Made>;
+  let masked: Activation;
+  try {
+    const logits = await forcedLogits(subject, await encodePrompts(subject, true)); // [B, T, V]
+    made = await takeAll(capture, wanted);
+    masked = await download(logits);
+  } finally {
+    capture.dispose();
+  }
+  const attended = await download(await forcedLogits(subject, await encodePrompts(subject, false))); // [B, T, V]
+  made.set('logits_nomask', attended);
+
+  const labels = await inputs.readInt32('labels');
+  const paddedLabels = labels.map(label => (label === IGNORED_LABEL ? model.config.text.padTokenId : label));
+  const dumpedRows = wanted.find(({ name }) => name === 'logits')?.shape.at(-1);
+  const ownRows = model.config.text.vocabSize;
+  const loss = (logits: Activation, targets: Int32Array): Made =>
+    dumpedRows === undefined || dumpedRows === ownRows
+      ? scalar(meanCrossEntropy(logits, targets))
+      : { skipped: `it is over ${dumpedRows} rows of vocabulary, and this checkpoint has ${ownRows}` };
+  made.set('loss', loss(masked, labels));
+  made.set('loss_nomask', loss(attended, labels));
+  made.set('loss_padlabels', loss(masked, paddedLabels));
+  const { microsoftVocab } = manifest;
+  if (microsoftVocab) made.set('loss_ms_vocab', scalar(meanCrossEntropy(masked, labels, microsoftVocab)));
+  return made;
+}
+
+/** The decoder token by token: what the caches hold after each step, and its logits. */
+async function cachePass(subject: Subject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
+  const { model, inputs, hooks } = subject;
+  const { decoder } = model.languageModel;
+  const made = new Map<string, Made>();
+  const steps = Math.max(0, ...wanted.map(({ name }) => 1 + Number(/^step(\d+)\./.exec(name)?.[1] ?? -1)));
+  const ids = await readIds(inputs, 'decoder_input_ids'); // [B, T]
+  const memory = await encodePrompts(subject, true);
+  let caches: LayerCache[] = [];
+  const put = async (name: string, tensor: tf.Tensor) => made.set(name, await download(tensor));
+  try {
+    caches = decoder.newCaches(memory.states, hooks.root(0).in('language_model.decoder'));
+    for (let step = 0; step < steps; step++) {
+      const h = hooks.root(step);
+      const logits = tf.tidy(() => {
+        const embeds = model.languageModel.embed(tf.slice(ids, [0, step], [-1, 1]));
+        const hidden = decoder.forward(embeds, memory, caches, h.in('language_model.decoder')); // [B, 1, D]
+        return model.lmHead.forward(hidden, h);
+      });
+      await put(`step${step}.logits`, logits);
+      for (const [i, cache] of caches.entries()) {
+        const { key, value } = cache.all();
+        await put(`step${step}.layer${i}.self.key`, key);
+        await put(`step${step}.layer${i}.self.value`, value);
+        if (step > 0) continue;
+        const { cross } = cache;
+        await put(`layer${i}.cross.key`, tf.clone(cross.key));
+        await put(`layer${i}.cross.value`, tf.clone(cross.value));
+      }
+    }
+    return made;
+  } finally {
+    for (const cache of caches) cache.dispose();
+    tf.dispose([ids, memory.states, memory.mask ?? []]);
+  }
+}
+
+/** Logits of a bias that is not zero. (Those of rounded weights are their own checkpoints', see `roundedPass`.) */
+async function extraPass(subject: Subject, dump: SafetensorsFile, _wanted: DumpedTensor[]) {
+  const made = new Map<string, Made>([[ROUNDED_LOGITS, { skipped: 'it is of weights rounded to fp16' }]]);
+  if (!dump.tensors.has('final_logits_bias')) return made;
+  const { finalLogitsBias } = subject.model.lmHead;
+  if (!finalLogitsBias.loaded) {
+    return made.set('logits_with_bias', { skipped: 'this checkpoint has no final_logits_bias' });
+  }
+  const own = (await finalLogitsBias.value.data()) as Float32Array;
+  finalLogitsBias.load(await dump.readFloat32('final_logits_bias'));
+  try {
+    const logits = await forcedLogits(subject, await encodePrompts(subject, true));
+    return made.set('logits_with_bias', await download(logits));
+  } finally {
+    finalLogitsBias.load(own);
+  }
+}
+
+const ROUNDED_LOGITS = 'logits_fp16_weights';
+
+/** What is known of a checkpoint that holds the same weights rounded to fp16: its logits. */
+export async function roundedPass(subject: Subject): Promise<Map<string, Made>> {
+  const logits = await forcedLogits(subject, await encodePrompts(subject, true));
+  return new Map([[ROUNDED_LOGITS, await download(logits)]]);
+}
+
+function pointsOf(wanted: DumpedTensor[]): string[] {
+  return wanted.flatMap(({ name }) => dumpPoint(name)?.point ?? []);
+}
+
+/** Reads what was captured for each tensor that has a point, in the tensor's layout. */
+async function takeAll(capture: PointCapture, wanted: DumpedTensor[]): Promise<Map<string, Made>> {
+  const made = new Map<string, Made>();
+  for (const { name, shape } of wanted) {
+    const found = dumpPoint(name);
+    const activation = found && (await capture.take(found.point));
+    if (!activation) continue;
+    const values = toDumpLayout(activation, found.layout, shape);
+    made.set(name, values ? { values, shape } : activation); // of another shape it is reported as it is
+  }
+  return made;
+}
+
+const scalar = (value: number): Activation => ({ values: Float32Array.of(value), shape: [1] });

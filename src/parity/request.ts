@@ -1,0 +1,46 @@
+import { dirname, join, resolve } from 'node:path';
+import { type Activation, difference, toDumpLayout } from '../activations/activation.ts';
+import { loadConfig } from '../checkpoint/load_config.ts';
+import { loadTokenizer } from '../checkpoint/tokenizer_files.ts';
+import { decodeImage } from '../image/decode.ts';
+import { preprocess } from '../image/preprocess.ts';
+import { taskText } from '../text/prompt.ts';
+import { constructPrompt, taskInfo } from '../text/tasks.ts';
+import { requireTensor, type TensorFile } from '../weights/tensor_file.ts';
+import type { DumpedCheckpoint, DumpedRequest } from './manifest.ts';
+import { INPUT_FILE, type TensorRow } from './report.ts';
+
+/** Of normalised pixels, which are numbers below 3: a few roundings. One level of 255 is more than a thousand times that. */
+const PIXELS = 2e-6;
+
+/** What a dump's own image and task become here, on their way to the network: pixels and the prompt's ids. */
+export async function checkRequest(
+  folder: string,
+  { file }: DumpedCheckpoint,
+  { image, task, text }: DumpedRequest,
+  inputs: TensorFile,
+): Promise<TensorRow[]> {
+  const checkpoint = dirname(resolve(folder, file));
+  const { preprocessor } = await loadConfig(checkpoint);
+  const tokenizer = await loadTokenizer(checkpoint);
+  const { data, shape } = preprocess(await decodeImage(join(folder, image)), preprocessor);
+  const known = taskInfo(task);
+  const ids = tokenizer.encode(constructPrompt(known ? taskText(known.task, { text }) : task + (text ?? '')));
+  const prompt = { values: Float32Array.from(ids), shape: [1, ids.length] };
+  return [
+    await compareInput(inputs, 'pixel_values', { values: data, shape }, PIXELS),
+    await compareInput(inputs, 'text_input_ids', prompt, 0),
+  ];
+}
+
+async function compareInput(inputs: TensorFile, name: string, made: Activation, tolerance: number): Promise<TensorRow> {
+  const { shape } = requireTensor(inputs.tensors, name, inputs.path);
+  const row = { file: INPUT_FILE, name, shape: made.shape, tolerance, firstDeparture: false };
+  const got = toDumpLayout(made, made.shape.length === 4 ? 'channels first' : 'same', shape);
+  if (!got) {
+    const problem = `has shape [${made.shape}], expected [${shape}]`;
+    return { ...row, maxAbs: Infinity, relative: Infinity, equal: false, problem };
+  }
+  const { maxAbs, relative } = difference(got, await inputs.readFloat32(name));
+  return { ...row, maxAbs, relative, equal: maxAbs <= tolerance };
+}

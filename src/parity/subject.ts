@@ -1,0 +1,110 @@
+import { dirname, resolve } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { loadConfig } from '../checkpoint/load_config.ts';
+import { loadParameters } from '../checkpoint/load_parameters.ts';
+import type { GenerationConfig } from '../config/model.ts';
+import { Florence2Error } from '../errors.ts';
+import type { HookRegistry } from '../hooks/hooks.ts';
+import type { Memory } from '../language/decoder.ts';
+import { fastestExecutor } from '../model/executor.ts';
+import { Florence2Model } from '../model/florence2_model.ts';
+import { canonicalCheckpoint } from '../weights/canonical.ts';
+import { openCheckpoint } from '../weights/checkpoint.ts';
+import { openPytorchBin } from '../weights/pytorch_bin.ts';
+import { openSafetensors } from '../weights/safetensors.ts';
+import { requireTensor, type TensorFile } from '../weights/tensor_file.ts';
+import type { DumpedCheckpoint, Manifest } from './manifest.ts';
+
+/** A checkpoint under test: the network with its weights, what it is run on, and the hooks it is run with. */
+export interface Loaded {
+  readonly manifest: Manifest;
+  readonly model: Florence2Model;
+  readonly generation: GenerationConfig;
+  readonly inputs: TensorFile;
+  readonly hooks: HookRegistry;
+}
+
+/** A checkpoint whose weights stay as they are. */
+export interface Subject extends Loaded {
+  /** Of the inputs' images, [B, 1 + N, D]. Every prompt is asked of them: the vision tower is most of the work. */
+  readonly features: tf.Tensor3D;
+}
+
+/** Loads one checkpoint of a reference folder. Both readers of weights are judged, so the manifest names the file. */
+export async function loadCheckpoint(
+  folder: string,
+  { file }: DumpedCheckpoint,
+): Promise<{ model: Florence2Model; generation: GenerationConfig }> {
+  const path = resolve(folder, file);
+  const { config, generation } = await loadConfig(dirname(path));
+  const weights = await openWeights(path);
+  const model = new Florence2Model(config);
+  try {
+    await loadParameters(model.parameters, await canonicalCheckpoint(weights));
+    model.executor = await fastestExecutor(model);
+    return { model, generation };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  } finally {
+    await weights.close();
+  }
+}
+
+function openWeights(path: string): Promise<TensorFile> {
+  if (path.endsWith('.index.json')) return openCheckpoint(dirname(path));
+  return path.endsWith('.bin') ? openPytorchBin(path) : openSafetensors(path);
+}
+
+/** The images of a file, [B, 3, H, W] there -> [B, H, W, 3] */
+export async function readPixels(file: TensorFile): Promise<tf.Tensor4D> {
+  const { shape } = requireTensor(file.tensors, 'pixel_values', file.path);
+  if (shape.length !== 4) throw new Florence2Error(`${file.path}: pixel_values has shape [${shape}], expected 4 axes.`);
+  const values = await file.readFloat32('pixel_values');
+  return tf.tidy(() => tf.transpose(tf.tensor4d(values, shape as [number, number, number, number]), [0, 2, 3, 1]));
+}
+
+/** Ids, labels or a mask, [B, T] */
+export async function readIds(file: TensorFile, name: string): Promise<tf.Tensor2D> {
+  const { shape } = requireTensor(file.tensors, name, file.path);
+  if (shape.length !== 2) throw new Florence2Error(`${file.path}: ${name} has shape [${shape}], expected 2 axes.`);
+  return tf.tensor2d(await file.readInt32(name), shape as [number, number], 'int32');
+}
+
+/** The inputs' images -> their features, see `Subject` */
+export async function encodeImages({ model, inputs, hooks }: Loaded): Promise<tf.Tensor3D> {
+  const pixels = await readPixels(inputs);
+  try {
+    return model.encodeImage(pixels, hooks.root());
+  } finally {
+    pixels.dispose();
+  }
+}
+
+/** The inputs' prompts -> the encoder's output. `masked` false: padding is attended like any token. */
+export async function encodePrompts({ model, inputs, hooks, features }: Subject, masked: boolean): Promise<Memory> {
+  const ids = await readIds(inputs, 'text_input_ids');
+  const mask = masked ? await readIds(inputs, 'text_attention_mask') : null;
+  try {
+    return model.encodePrompt(features, ids, mask, hooks.root());
+  } finally {
+    tf.dispose([ids, mask ?? []]);
+  }
+}
+
+/** The inputs' answers under teacher forcing -> logits [B, T, V]. Disposes `memory`. */
+export async function forcedLogits({ model, inputs, hooks }: Loaded, memory: Memory): Promise<tf.Tensor3D> {
+  const ids = await readIds(inputs, 'decoder_input_ids');
+  try {
+    return model.logits(ids, memory, hooks.root());
+  } finally {
+    tf.dispose([ids, memory.states, memory.mask ?? []]);
+  }
+}
+
+/** Images, prompts and answers of the inputs -> logits [B, T, V], by the weights and adapters of this moment. */
+export async function inputLogits(loaded: Loaded): Promise<tf.Tensor3D> {
+  const features = await encodeImages(loaded);
+  const memory = await encodePrompts({ ...loaded, features }, true).finally(() => features.dispose());
+  return forcedLogits(loaded, memory);
+}

@@ -1,0 +1,130 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Parameter } from '../nn/params.ts';
+import { type Batch, disposeBatch } from '../training/batch.ts';
+import { clipFactor, globalNorm } from '../training/clip.ts';
+import { type LossPass, lossAndGradients } from '../training/gradients.ts';
+import { batchLosses } from '../training/losses.ts';
+import { AdamW } from '../training/optimizer.ts';
+import type { TensorFile } from '../weights/tensor_file.ts';
+import { download } from './capture.ts';
+import { IGNORED_LABEL } from './cross_entropy.ts';
+import { type Loaded, readIds, readPixels } from './subject.ts';
+import type { TrainingRecord } from './training_record.ts';
+
+/** What is learnt from what: a reference folder's inputs, by the code that the Trainer runs. */
+export interface Lesson {
+  readonly pass: LossPass;
+  readonly trainable: readonly Parameter[];
+  /** That the loss is the mean over. */
+  readonly tokens: number;
+  readonly hooks: Loaded['hooks'];
+}
+
+/** @param countPadding labels that are ignored count as the padding token, a mistake of which the outcome is known */
+export async function withLesson<T>(
+  { model, inputs, hooks }: Loaded,
+  trainable: readonly Parameter[],
+  body: (lesson: Lesson) => Promise<T>,
+  countPadding = false,
+): Promise<T> {
+  const { batch, tokens } = await readBatch(inputs, model.config.text.padTokenId, countPadding);
+  const pixels = await readPixels(inputs);
+  const visionLearns = trainable.some(({ name }) => name.startsWith('vision_tower.'));
+  const frozen = visionLearns
+    ? null
+    : tf.tidy(() => model.visionTower.forward(pixels, hooks.root().in('vision_tower')));
+  try {
+    const pass: LossPass = h => {
+      const features = frozen ? model.projectMap(frozen, h) : model.encodeImage(pixels, h);
+      return batchLosses(model, features, batch, 0, h);
+    };
+    return await body({ pass, trainable, tokens, hooks });
+  } finally {
+    tf.dispose([pixels, frozen ?? []]);
+    disposeBatch(batch);
+  }
+}
+
+async function readBatch(
+  inputs: TensorFile,
+  padTokenId: number,
+  countPadding: boolean,
+): Promise<{ batch: Batch; tokens: number }> {
+  const [promptIds, promptMask, decoderInputIds] = await Promise.all(
+    ['text_input_ids', 'text_attention_mask', 'decoder_input_ids'].map(name => readIds(inputs, name)),
+  );
+  const labels = await inputs.readInt32('labels');
+  const counts = labels.map(label => Number(countPadding || label !== IGNORED_LABEL));
+  const ids = labels.map(label => (label === IGNORED_LABEL ? padTokenId : label));
+  const batch: Batch = {
+    imageIndex: tf.range(0, promptIds.shape[0], 1, 'int32'),
+    promptIds,
+    promptMask,
+    decoderInputIds,
+    labels: tf.tensor2d(ids, decoderInputIds.shape, 'int32'),
+    weights: tf.tensor2d(Float32Array.from(counts), decoderInputIds.shape),
+  };
+  return { batch, tokens: counts.reduce((sum, count) => sum + count, 0) };
+}
+
+/** The gradients of the mean loss, which `use` is given, and the loss. */
+export async function learn(
+  { pass, trainable, tokens, hooks }: Lesson,
+  checkpoint: boolean,
+  use: (gradients: Map<Parameter, tf.Tensor>) => Promise<void>,
+): Promise<number> {
+  const { losses, gradients } = lossAndGradients(pass, trainable, 1 / tokens, hooks, checkpoint);
+  try {
+    await use(gradients);
+    return (await sum(losses)) / tokens;
+  } finally {
+    tf.dispose([losses, ...gradients.values()]);
+  }
+}
+
+/** How a training went: as in `TrainingRecord`. */
+export interface Course {
+  losses: number[];
+  gradNorms: number[];
+}
+
+/**
+ * Takes as many steps as were recorded.
+ *
+ * @param first is given the gradients of the first step, before clipping
+ * @param last is called before the parameters get their values back
+ */
+export async function takeSteps(
+  lesson: Lesson,
+  { learningRate, adamW, maxGradNorm, gradNorms: { length: steps } }: TrainingRecord,
+  first: (gradients: Map<Parameter, tf.Tensor>) => Promise<void>,
+  last: () => Promise<void>,
+): Promise<Course> {
+  const { pass, trainable, tokens, hooks } = lesson;
+  const optimizer = new AdamW({ ...adamW, decays: () => true });
+  const before = trainable.map(({ value }) => tf.clone(value));
+  const course: Course = { losses: [], gradNorms: [] };
+  try {
+    for (let step = 0; step < steps; step++) {
+      const loss = await learn(lesson, false, async gradients => {
+        if (step === 0) await first(gradients);
+        const [norm] = (await download(globalNorm(gradients.values()))).values;
+        optimizer.step(gradients, learningRate, clipFactor(norm, maxGradNorm));
+        course.gradNorms.push(norm);
+      });
+      course.losses.push(loss);
+    }
+    const losses = tf.tidy(() => pass(hooks.root()));
+    course.losses.push((await sum(losses).finally(() => losses.dispose())) / tokens);
+    await last();
+    return course;
+  } finally {
+    optimizer.dispose();
+    trainable.forEach((parameter, i) => {
+      parameter.replace(before[i]);
+    });
+  }
+}
+
+const sum = async (losses: tf.Tensor): Promise<number> =>
+  (await download(tf.clone(losses))).values.reduce((a, b) => a + b);

@@ -1,0 +1,139 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type * as tf from '@tensorflow/tfjs';
+import { difference } from '../activations/activation.ts';
+import { Adapters } from '../adapters/adapters.ts';
+import { readAdapter } from '../adapters/read.ts';
+import { Florence2Error } from '../errors.ts';
+import type { Florence2Model } from '../model/florence2_model.ts';
+import type { Parameter } from '../nn/params.ts';
+import { download } from './capture.ts';
+import type { NotCompared, TrainingRow } from './report.ts';
+import { inputLogits, type Loaded } from './subject.ts';
+import { readDumped } from './tensors.ts';
+import { obstacle, type TrainingOutcome, withDump } from './training_full.ts';
+import { takeSteps, withLesson } from './training_lesson.ts';
+import { readRecord, type TrainingRecord } from './training_record.ts';
+import { courseRows, type Dumped, gradientRows, type Place, trainingRow } from './training_rows.ts';
+import { LOGITS } from './training_tolerance.ts';
+
+/** The spellings in which PyTorch's adapter is there: of transformers' own model, and of Microsoft's. */
+const SPELLINGS = ['hf', 'microsoft'];
+
+/** An adapter before it was trained. */
+export const isInitialAdapter = (file: string): boolean => /^lora\/[^/]+\/init\.safetensors$/.test(file);
+
+/**
+ * A folder of lora/: logits with the adapter that PyTorch trained, on and merged; the first step's gradients, losses and
+ * gradient norms when it is trained here from where PyTorch began, and the logits after that.
+ */
+export async function checkLoraTraining(loaded: Loaded, folder: string): Promise<TrainingOutcome> {
+  const file = `${folder}/expected.safetensors`;
+  const { manifest } = loaded;
+  if (!manifest.files.has(file)) {
+    throw new Florence2Error(`${join(manifest.folder, 'manifest.json')}: files has no ${file}, which ${folder} needs.`);
+  }
+  const record = await readRecord(manifest.folder, folder);
+  const rows: TrainingRow[] = [];
+  const leftOut: NotCompared[] = [];
+  await withDump(loaded, file, record.roundingNoise, async dumped => {
+    rows.push(...(await logitsRow(loaded, { file, what: 'logits' }, dumped, 'logits_base', LOGITS.base)));
+    for (const spelling of SPELLINGS) {
+      const adapter = join(manifest.folder, folder, spelling);
+      if (existsSync(adapter)) rows.push(...(await givenAdapter(loaded, file, dumped, adapter, spelling)));
+    }
+    const trained = await trainedAdapter(loaded, file, dumped, folder, record);
+    rows.push(...trained.rows);
+    leftOut.push(...trained.leftOut);
+  });
+  return { rows, leftOut };
+}
+
+async function givenAdapter(
+  loaded: Loaded,
+  file: string,
+  dumped: Dumped,
+  adapter: string,
+  spelling: string,
+): Promise<TrainingRow[]> {
+  const adapters = new Adapters(loaded.model);
+  const place = { file, what: `logits of ${spelling}/` };
+  const compare = (name: string) => logitsRow(loaded, place, dumped, name, LOGITS.given);
+  try {
+    await adapters.load(adapter);
+    const on = await compare('logits_adapter');
+    adapters.merge();
+    const merged = await compare('logits_merged');
+    const tied = await withTiedHead(loaded.model, () => compare('logits_merged_peft_tied'));
+    return [...on, ...merged, ...tied];
+  } finally {
+    adapters.dispose();
+  }
+}
+
+/** PEFT, told to merge into an output layer that is tied to the embeddings, changes the embeddings as well. */
+async function withTiedHead<T>({ lmHead, languageModel }: Florence2Model, body: () => Promise<T>): Promise<T> {
+  const { weight } = languageModel.shared;
+  const before = weight.override;
+  weight.override = lmHead.weight.override ?? before;
+  try {
+    return await body();
+  } finally {
+    weight.override = before;
+  }
+}
+
+async function trainedAdapter(
+  loaded: Loaded,
+  file: string,
+  dumped: Dumped,
+  folder: string,
+  record: TrainingRecord,
+): Promise<TrainingOutcome> {
+  const { model, manifest } = loaded;
+  const path = (name: string): string => join(manifest.folder, folder, name);
+  const gradients = { ...dumped, tensors: dumped.tensors.filter(({ name }) => name.startsWith('grad.')) };
+  const adapters = new Adapters(model);
+  try {
+    const lora = await readAdapter(model, path('hf'), path('init.safetensors'));
+    adapters.add('init', lora);
+    const reason = obstacle(lora.parameters);
+    if (reason) {
+      const names = [...gradients.tensors.map(({ name }) => name), 'logits after training it here'];
+      const course = { file: record.file, names: ['losses', 'gradient norms'], reason };
+      return { rows: [], leftOut: [course, { file, names, reason }] };
+    }
+    return await withLesson(loaded, lora.parameters, async lesson => {
+      const rows: TrainingRow[] = [];
+      const compareGradients = async (found: Map<Parameter, tf.Tensor>): Promise<void> => {
+        rows.push(...(await gradientRows({ file, what: 'gradients' }, gradients, lora.parameters, found)));
+      };
+      const compareLogits = async (): Promise<void> => {
+        const place = { file, what: 'logits, trained here' };
+        rows.push(...(await logitsRow(loaded, place, dumped, 'logits_adapter', LOGITS.trained)));
+      };
+      const course = await takeSteps(lesson, record, compareGradients, compareLogits);
+      return { rows: [...courseRows(course, record), ...rows], leftOut: [] };
+    });
+  } finally {
+    adapters.dispose();
+  }
+}
+
+/** Runs the inputs, and compares the logits with those of this name; no row where the dump has none. */
+async function logitsRow(
+  loaded: Loaded,
+  place: Place,
+  { dump, tensors }: Dumped,
+  name: string,
+  tolerance: number,
+): Promise<TrainingRow[]> {
+  const tensor = tensors.find(tensor => tensor.name === name);
+  if (!tensor) return [];
+  const { values, shape } = await download(await inputLogits(loaded));
+  const want = await readDumped(dump, tensor);
+  if (shape.join() !== tensor.shape.join()) {
+    return [trainingRow(place, name, Infinity, tolerance, `has shape [${shape}], expected [${tensor.shape}]`)];
+  }
+  return [trainingRow(place, name, difference(values, want).maxAbs, tolerance)];
+}

@@ -1,0 +1,75 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Florence2Error } from '../errors.ts';
+import { fileError } from '../files/file_source.ts';
+import { parseJsonObject, show } from '../json.ts';
+import type { AdamWOptions } from '../training/optimizer.ts';
+
+/** What PyTorch recorded of one training: always the same batch, without dropout. */
+export interface TrainingRecord {
+  /** Of the record, from the reference folder. */
+  readonly file: string;
+  readonly learningRate: number;
+  readonly adamW: Required<Pick<AdamWOptions, 'betas' | 'epsilon' | 'weightDecay'>>;
+  readonly maxGradNorm: number;
+  /** Every parameter was trained. */
+  readonly whole: boolean;
+  /** What the names of parameters begin with that were not trained. */
+  readonly freeze: string[];
+  /** Before each step, and after the last. */
+  readonly losses: number[];
+  /** Of each step, before clipping. */
+  readonly gradNorms: number[];
+  /** Native names of parameters of which some exact gradients are zero: AdamW moves those by their rounding. */
+  readonly roundingNoise: ReadonlySet<string>;
+}
+
+/** `AdamW lr=0.001 betas=(0.9,0.999) eps=1e-8 weight_decay=0.01 (all parameters), global grad norm clip 1.0` */
+const OPTIMIZER =
+  /^AdamW lr=([\d.e-]+) betas=\(([\d.]+),([\d.]+)\) eps=([\d.e-]+) weight_decay=([\d.e-]+\d)\b.*\bclip ([\d.]+)/;
+
+/**
+ * Reads the expected.json of a training's folder.
+ *
+ * @throws Florence2Error naming the file and the field that cannot be read
+ */
+export async function readRecord(folder: string, training: string): Promise<TrainingRecord> {
+  const file = `${training}/expected.json`;
+  const path = join(folder, file);
+  const text = await readFile(path, 'utf8').catch(error => {
+    throw fileError(path, error);
+  });
+  const json = parseJsonObject(text, path);
+  const fail = (field: string, expected: string): never => {
+    throw new Florence2Error(`${path}: ${field} is ${show(json[field])}, expected ${expected}.`);
+  };
+  const optimizer = OPTIMIZER.exec(String(json.optimizer)) ?? fail('optimizer', 'AdamW with its settings');
+  const [learningRate, beta1, beta2, epsilon, weightDecay, maxGradNorm] = optimizer.slice(1).map(Number);
+  const { trainable, rounding_noise_parameters: noise = [] } = json; // of an adapter it is their number
+  const frozen = /^all but (\S+)\.\*/.exec(String(trainable))?.[1];
+  if (!frozen && !(typeof trainable === 'number' || trainable === 'all parameters')) {
+    fail('trainable', '"all parameters" or "all but NAME.*"');
+  }
+  const losses = json.loss_before_each_step_and_after_last;
+  if (!isNumbers(losses) || losses.length < 2) return fail('loss_before_each_step_and_after_last', 'losses');
+  const gradNorms = json.grad_norm_before_clip;
+  if (!isNumbers(gradNorms) || gradNorms.length !== losses.length - 1) {
+    return fail('grad_norm_before_clip', 'a number for each step');
+  }
+  if (!Array.isArray(noise) || !noise.every(name => typeof name === 'string')) {
+    return fail('rounding_noise_parameters', 'names');
+  }
+  return {
+    file,
+    learningRate,
+    adamW: { betas: [beta1, beta2], epsilon, weightDecay },
+    maxGradNorm,
+    whole: trainable === 'all parameters',
+    freeze: frozen ? [frozen] : [],
+    losses,
+    gradNorms,
+    roundingNoise: new Set(noise),
+  };
+}
+
+const isNumbers = (value: unknown): value is number[] => Array.isArray(value) && value.every(Number.isFinite);

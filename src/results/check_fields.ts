@@ -1,0 +1,128 @@
+import { UsageError } from '../errors.ts';
+import { isRecord, show } from '../json.ts';
+import { strip } from '../text/python_strings.ts';
+import { type AnswerKind, taskInfo } from '../text/tasks.ts';
+import { isEmptyAllowed, named, SPECIAL_TOKEN } from './check_text.ts';
+
+/** The fields that answer a task, the preferred one first. */
+const FIELDS: Record<AnswerKind, readonly string[]> = {
+  text: ['text'],
+  boxes: ['boxes'],
+  proposals: ['boxes'],
+  phrases: ['phrases'],
+  polygons: ['instances'],
+  'boxes or polygons': ['instances', 'boxes'],
+  quads: ['quads'],
+};
+
+/**
+ * Throws a UsageError that names the field where an answer is none for this task: fields of another task, words that
+ * are missing or hold special tokens, coordinates that are no numbers, corners in the wrong order. A task that is not
+ * in the table is a prompt of its own and answered in words.
+ */
+export function checkAnswerFields(task: string, answer: unknown): void {
+  const kind = taskInfo(task)?.answer;
+  const fields = FIELDS[kind ?? 'text'];
+  if (!isRecord(answer)) throw new UsageError(`answer is ${show(answer)}, expected a text or an object.`);
+  const given = fields.filter(field => answer[field] !== undefined);
+  if (given.length === 0) {
+    const found = Object.keys(answer).join(', ') || 'nothing';
+    throw new UsageError(`${named(task)} is answered by ${fields.join(' or ')}, but the answer has ${found}.`);
+  }
+  for (const field of given) CHECKS[field](answer[field], `answer.${field}`, task);
+  if (fields.every(field => Array.isArray(answer[field]) && answer[field].length > 0) && fields.length > 1) {
+    throw new UsageError(`answer has both ${fields.join(' and ')}: ${named(task)} is answered by one of them.`);
+  }
+}
+
+const CHECKS: Record<string, (value: unknown, at: string, task: string) => void> = {
+  text: (value, at, task) => checkText(value, at, task),
+  boxes: (value, at, task) =>
+    eachItem(value, at, (item, here) => {
+      checkLabel(item.label, `${here}.label`, taskInfo(task)?.answer === 'proposals');
+      checkBox(item.box, `${here}.box`);
+    }),
+  phrases: (value, at) =>
+    eachItem(value, at, (item, here) => {
+      checkLabel(item.phrase, `${here}.phrase`, false);
+      const count = eachItem(item.boxes, `${here}.boxes`, (found, there) => checkBox(found.box, `${there}.box`));
+      if (count === 0) fail(`${here}.boxes`, 'is empty: leave out phrases that are nowhere in the image');
+    }),
+  instances: (value, at, task) =>
+    eachItem(value, at, (item, here) => {
+      checkLabel(item.label, `${here}.label`, taskInfo(task)?.answer === 'polygons');
+      const { polygons } = item;
+      if (!Array.isArray(polygons) || polygons.length === 0) fail(`${here}.polygons`, 'is no list of polygons');
+      polygons.forEach((polygon, i) => {
+        checkPolygon(polygon, `${here}.polygons[${i}]`);
+      });
+    }),
+  quads: (value, at) =>
+    eachItem(value, at, (item, here) => {
+      checkWords(item.text, `${here}.text`);
+      if ((item.text as string).includes('\n'))
+        fail(`${here}.text`, 'holds a line break: each line is a quad of its own');
+      checkCoordinates(item.quad, `${here}.quad`);
+      if (item.quad.length !== 8) fail(`${here}.quad`, `has ${item.quad.length} numbers, expected 8: four corners`);
+    }),
+};
+
+/** Throws a UsageError unless `box` is `[x1, y1, x2, y2]` with its corners in order. */
+export function checkBox(box: unknown, at: string): void {
+  checkCoordinates(box, at);
+  if (box.length !== 4) fail(at, `has ${box.length} numbers, expected 4: x1, y1, x2, y2`);
+  if (box[0] > box[2] || box[1] > box[3]) {
+    fail(at, `is ${show(Array.from(box))}, expected x1 <= x2 and y1 <= y2: top left, then bottom right corner`);
+  }
+}
+
+function checkPolygon(polygon: unknown, at: string): void {
+  checkCoordinates(polygon, at);
+  if (polygon.length < 6 || polygon.length % 2 !== 0) {
+    fail(at, `has ${polygon.length} numbers, expected x and y of at least three points`);
+  }
+}
+
+function checkCoordinates(value: unknown, at: string): asserts value is ArrayLike<number> {
+  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) fail(at, `is ${show(value)}, expected a list of numbers`);
+  const wrong = Array.from(value as ArrayLike<unknown>).findIndex(number => !Number.isFinite(number));
+  if (wrong >= 0) fail(`${at}[${wrong}]`, `is ${(value as unknown[])[wrong]}, expected a number of pixels`);
+}
+
+/** Labels and phrases end where a location begins, so they can hold no `<`, and the parser skips those of two lines. */
+function checkLabel(value: unknown, at: string, empty: boolean): void {
+  if (empty) {
+    if (value !== '' && value !== undefined) fail(at, `is ${show(value)}, but this task's objects have no labels`);
+    return;
+  }
+  checkWords(value, at);
+  if (/[<\n]|^loc_\p{Nd}+>/u.test(strip(value))) {
+    fail(at, `is ${show(value)}: the model could not tell "<", line breaks and location tokens from what follows them`);
+  }
+}
+
+function checkText(value: unknown, at: string, task: string): void {
+  if (typeof value === 'string' && strip(value) === '' && isEmptyAllowed(task)) return;
+  checkWords(value, at);
+}
+
+function checkWords(value: unknown, at: string): asserts value is string {
+  if (typeof value !== 'string') fail(at, `is ${show(value)}, expected words`);
+  if (strip(value) === '') fail(at, 'is empty, expected words');
+  const token = SPECIAL_TOKEN.exec(value)?.[0];
+  if (token)
+    fail(at, `holds ${token}, which is a token to the model: a text to be learnt as it stands is given as a string`);
+}
+
+function eachItem(value: unknown, at: string, check: (item: Record<string, unknown>, at: string) => void): number {
+  if (!Array.isArray(value)) fail(at, `is ${show(value)}, expected a list`);
+  value.forEach((item, i) => {
+    if (!isRecord(item)) fail(`${at}[${i}]`, `is ${show(item)}, expected an object`);
+    check(item, `${at}[${i}]`);
+  });
+  return value.length;
+}
+
+function fail(field: string, problem: string): never {
+  throw new UsageError(`${field} ${problem}.`);
+}

@@ -1,0 +1,106 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { lstat, readdir } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { cpus, freemem, homedir, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { backendNames } from '../backend.ts';
+import { findBuilds, type TensorflowBuild } from '../builds.ts';
+import { cacheRoot } from '../cache.ts';
+import { findCompiler } from './compiler.ts';
+import { thisMachine } from './machine.ts';
+import { type Probe, probeBackend } from './probe.ts';
+
+/** What the first answer to a bug report would ask for. */
+export interface Diagnosis {
+  package: string;
+  tfjs: string;
+  node: string;
+  system: {
+    platform: string;
+    arch: string;
+    release: string;
+    glibc?: string;
+    cpu: string;
+    cores: number;
+    /** Bytes. */
+    memory: { total: number; free: number };
+    nvidiaDriver?: string;
+    compiler: string;
+  };
+  /** Each backend, tried in a process of its own. */
+  backends: Probe[];
+  /** What `--backend auto` takes. */
+  auto: Probe;
+  /** TensorFlow as set up by `florence2 setup tensorflow`. */
+  tensorflow: (Pick<TensorflowBuild, 'tensorflow' | 'variant' | 'cuda'> & { folder: string; bytes: number })[];
+  caches: { name: string; folder: string; exists: boolean; bytes: number }[];
+}
+
+/** Looks at the machine and tries every backend. Takes some seconds; changes nothing. */
+export async function diagnose(): Promise<Diagnosis> {
+  const backends: Probe[] = [];
+  // One after the other, so that each has the machine for itself and the times say something.
+  for (const name of backendNames) backends.push(await probeBackend(name));
+  const require = createRequire(import.meta.url);
+  return {
+    package: require('../../../package.json').version,
+    tfjs: require('@tensorflow/tfjs/package.json').version,
+    node: process.version,
+    system: await describeSystem(),
+    backends,
+    auto: await probeBackend('auto'),
+    tensorflow: await Promise.all(
+      findBuilds().map(async ({ tensorflow, variant, cuda, folder }) => {
+        return { tensorflow, variant, cuda, folder, bytes: await sizeOf(folder) };
+      }),
+    ),
+    caches: await Promise.all([describeCache('florence2', cacheRoot()), describeCache('Hugging Face', hubCache())]),
+  };
+}
+
+async function describeSystem(): Promise<Diagnosis['system']> {
+  const { platform, arch, glibc } = thisMachine();
+  const driver = nvidiaDriver();
+  return {
+    platform,
+    arch,
+    release: release(),
+    ...(glibc !== undefined && { glibc }),
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: cpus().length,
+    memory: { total: totalmem(), free: freemem() },
+    ...(driver !== undefined && { nvidiaDriver: driver }),
+    compiler: await findCompiler().then(
+      command => command.join(' '),
+      () => 'none',
+    ),
+  };
+}
+
+/** The kernel module's version, where there is one. */
+function nvidiaDriver(): string | undefined {
+  const file = '/proc/driver/nvidia/version';
+  if (!existsSync(file)) return undefined;
+  return /\s(\d+\.\d+(?:\.\d+)*)\s/.exec(readFileSync(file, 'utf8'))?.[1] ?? 'unknown';
+}
+
+/** Where @huggingface/hub keeps checkpoints. */
+function hubCache(): string {
+  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
+  const home = HF_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
+  return HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(home, 'hub');
+}
+
+async function describeCache(name: string, folder: string): Promise<Diagnosis['caches'][number]> {
+  return { name, folder, exists: existsSync(folder), bytes: await sizeOf(folder) };
+}
+
+/** Bytes of all files below a folder. Links count as links; what cannot be read counts nothing. */
+async function sizeOf(path: string): Promise<number> {
+  const stats = await lstat(path).catch(() => undefined);
+  if (!stats?.isDirectory()) return stats?.size ?? 0;
+  const names = await readdir(path).catch(() => []);
+  let sum = 0;
+  for (const name of names) sum += await sizeOf(join(path, name));
+  return sum;
+}

@@ -1,0 +1,16 @@
+/** The child process of probe.ts: starts the backend named by its argument and answers with one line. */
+import { writeSync } from 'node:fs';
+import { type BackendName, useBackend } from '../backend.ts';
+import { type Answer, answerMark } from './probe.ts';
+
+const asked = process.argv[2] as BackendName | 'auto';
+const answer: Answer = await useBackend(asked).then(
+  ({ name, description }) => ({ works: true, description, ...(asked === 'auto' && { chosen: name }) }),
+  (error: unknown) => ({
+    works: false,
+    description: (error instanceof Error ? error.message : String(error)).replace(/^Backend \w+ cannot run here: /, ''),
+  }),
+);
+writeSync(1, `${answerMark}${JSON.stringify(answer)}\n`);
+// Some drivers keep threads alive, or crash when the process ends in order. The answer is out.
+process.kill(process.pid, 'SIGKILL');

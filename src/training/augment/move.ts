@@ -1,0 +1,111 @@
+import type { Target } from '../../datasets/example.ts';
+import { clipPolygon, polygonArea } from '../../geometry/clip.ts';
+import type { TypedAnswer } from '../../results/format.ts';
+import type { BoxCoordinates } from '../../text/locations.ts';
+import { taskInfo } from '../../text/tasks.ts';
+
+/** What happens to coordinates: what lies in the window stays, and is then scaled and shifted. */
+export interface Move {
+  /** x becomes `x[0] · x + x[1]`, and y the same; −1 mirrors. */
+  x: [factor: number, shift: number];
+  y: [factor: number, shift: number];
+  /** The whole image before, and what is left of it, in its pixels. */
+  image: BoxCoordinates;
+  window: BoxCoordinates;
+  /** The least part of an object (as far as it is in the image) that must lie in the window, 0 to 1. */
+  minVisible: number;
+}
+
+/** Printed text must stay whole; this forgives rounding. */
+const WHOLE = 0.999;
+
+/**
+ * A target after a move; its places must be in pixels, so an answer that is a string holds words alone. Undefined where
+ * nothing of what it is about is left: its region, or every object that its prompt asks for.
+ */
+export function moveTarget(target: Target, move: Move): Target | undefined {
+  const { answer: before } = target;
+  const answer = typeof before === 'string' ? before : moveAnswer(before, move);
+  const row = taskInfo(target.task);
+  const asksForObjects = row?.input === 'text' || row?.answer === 'polygons';
+  if (asksForObjects && isEmpty(answer) && !isEmpty(before)) return undefined;
+  if (!target.box) return { ...target, answer };
+  const box = moveBox(target.box, row?.task === '<REGION_TO_OCR>' ? { ...move, minVisible: WHOLE } : move);
+  return box && { ...target, box, answer };
+}
+
+const isEmpty = (answer: TypedAnswer | string): boolean =>
+  typeof answer !== 'string' && Object.values(answer).every(value => !Array.isArray(value) || value.length === 0);
+
+function moveAnswer(answer: TypedAnswer, move: Move): TypedAnswer {
+  if ('quads' in answer) {
+    const quads = answer.quads.map(item => ({ ...item, quad: moveQuad(item.quad, move) }));
+    return { quads: quads.filter(hasPlace('quad')) };
+  }
+  if ('phrases' in answer) {
+    const phrases = answer.phrases.map(item => ({ ...item, boxes: moveBoxes(item.boxes, move) }));
+    return { phrases: phrases.filter(({ boxes }) => boxes.length > 0) };
+  }
+  if ('instances' in answer && answer.instances.length > 0) {
+    const instances = answer.instances.map(item => ({ ...item, polygons: movePolygons(item.polygons, move) }));
+    return { instances: instances.filter(hasPlace('polygons')) };
+  }
+  return 'boxes' in answer ? { boxes: moveBoxes(answer.boxes, move) } : answer;
+}
+
+function moveBoxes<T extends { box: ArrayLike<number> }>(items: readonly T[], move: Move) {
+  return items.map(item => ({ ...item, box: moveBox(item.box, move) })).filter(hasPlace('box'));
+}
+
+/** Narrows a list to the items that a move has left. */
+const hasPlace =
+  <F extends string>(field: F) =>
+  <T extends Record<F, unknown>>(item: T): item is T & Record<F, NonNullable<T[F]>> =>
+    item[field] !== undefined;
+
+function moveBox(box: ArrayLike<number>, move: Move): BoxCoordinates | undefined {
+  const whole = clampBox(box, move.image);
+  const left = clampBox(whole, move.window);
+  const [inX, inY] = [0, 1].map(axis => partInside(whole, left, axis));
+  if (inX * inY === 0 || inX * inY < move.minVisible) return undefined;
+  const [x1, x2] = [place(left[0], move.x), place(left[2], move.x)];
+  const [y1, y2] = [place(left[1], move.y), place(left[3], move.y)];
+  return [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
+}
+
+/** A side without length is all inside or not at all. */
+function partInside(whole: BoxCoordinates, left: BoxCoordinates, axis: number): number {
+  const length = whole[axis + 2] - whole[axis];
+  return length > 0 ? (left[axis + 2] - left[axis]) / length : Number(whole[axis] === left[axis]);
+}
+
+function movePolygons(polygons: readonly ArrayLike<number>[], move: Move): number[][] | undefined {
+  const whole = polygons.map(polygon => clipPolygon(polygon, move.image));
+  const left = whole.map(polygon => clipPolygon(polygon, move.window));
+  const kept = left.filter(
+    (polygon, i) => polygon.length >= 6 && (polygonArea(polygon) > 0 || polygonArea(whole[i]) === 0),
+  );
+  const [before, now] = [whole, kept].map(list => list.reduce((sum, polygon) => sum + polygonArea(polygon), 0));
+  if (kept.length === 0 || now < move.minVisible * before) return undefined;
+  return kept.map(polygon => movePoints(move.x[0] < 0 ? reversed(polygon) : polygon, move));
+}
+
+/** Mirrored outlines are written the other way round, so that they keep their sense. */
+const reversed = (polygon: number[]): number[] => polygon.map((_, i) => polygon[polygon.length - 2 - i + 2 * (i % 2)]);
+
+/** Text is kept only whole. Its corners keep their order: it is never mirrored. */
+function moveQuad(quad: ArrayLike<number>, move: Move): number[] | undefined {
+  const whole = Array.from(quad, (value, i) => clamp(value, move.image[i % 2], move.image[2 + (i % 2)]));
+  const left = whole.map((value, i) => clamp(value, move.window[i % 2], move.window[2 + (i % 2)]));
+  return whole.every((value, i) => Math.abs(value - left[i]) <= 0.5) ? movePoints(left, move) : undefined;
+}
+
+const movePoints = (points: readonly number[], { x, y }: Move): number[] =>
+  points.map((value, i) => place(value, i % 2 === 0 ? x : y));
+
+const place = (value: number, [factor, shift]: readonly [number, number]): number => factor * value + shift;
+
+const clampBox = (box: ArrayLike<number>, bounds: BoxCoordinates): BoxCoordinates =>
+  Array.from(box, (value, i) => clamp(value, bounds[i % 2], bounds[2 + (i % 2)])) as BoxCoordinates;
+
+const clamp = (value: number, least: number, most: number): number => Math.min(Math.max(value, least), most);

@@ -1,0 +1,44 @@
+import type { Target } from '../../datasets/example.ts';
+import { parseAnswer, type TypedAnswer } from '../../results/format.ts';
+import { dequantizeBox, type ImageSize } from '../../text/locations.ts';
+import { taskInfo } from '../../text/tasks.ts';
+
+const PRINTED = ['<OCR>', '<OCR_WITH_REGION>', '<REGION_TO_OCR>'];
+
+/** Whether what a target says is true of the changed image as well, once its coordinates have moved. */
+export function staysTrue(target: Target, change: 'flip' | 'crop'): boolean {
+  const row = taskInfo(target.task);
+  if (!row) return false;
+  if (change === 'crop') return row.answer !== 'text' || row.input === 'region';
+  return !PRINTED.includes(row.task) && ![target.text ?? '', ...wordsOf(target.answer)].some(namesSide);
+}
+
+/** Left, right, and words that begin so. */
+const namesSide = (text: string): boolean => /\b(left|right)/i.test(text);
+
+/** All words of an answer. */
+function wordsOf(answer: TypedAnswer | string): string[] {
+  if (typeof answer === 'string') return [answer];
+  if ('text' in answer) return [answer.text];
+  if ('phrases' in answer) return answer.phrases.map(({ phrase }) => phrase);
+  if ('quads' in answer) return answer.quads.map(({ text }) => text);
+  return ['instances' in answer ? answer.instances : [], 'boxes' in answer ? answer.boxes : []].flatMap(objects =>
+    objects.map(({ label }) => label),
+  );
+}
+
+/** Whether a prompt of its own has location tokens, whose meaning is unknown. */
+export const holdsPlace = ({ task, answer }: Target): boolean =>
+  !taskInfo(task) && /<loc_/.test([task, ...wordsOf(answer)].join(' '));
+
+/** The same target with its answer and its region in pixels, where they are location tokens. Words stay as they are. */
+export function typedTarget(target: Target, image: ImageSize): Target {
+  const { task, text, ...rest } = target;
+  const row = taskInfo(task);
+  if (!row) return target;
+  const places = typeof target.answer === 'string' && row.answer !== 'text';
+  const answer = places ? parseAnswer(task, target.answer as string, image) : target.answer;
+  if (row.input !== 'region' || target.box) return { ...target, answer };
+  const bins = Array.from((text ?? '').matchAll(/<loc_(\d+)>/g), match => Number(match[1]));
+  return { ...rest, task, box: dequantizeBox(bins, image), answer };
+}

@@ -1,0 +1,83 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { fileError, writeError } from '../files/file_source.ts';
+
+export const featureStores = ['memory', 'disk', 'off'] as const;
+
+/** Where the vision tower's maps are kept between epochs. */
+export type FeatureStore = (typeof featureStores)[number];
+
+/**
+ * The vision tower's last maps by image, computed once where the tower learns nothing: later epochs never run it. What
+ * does not fit into the limit is not kept, and computed again.
+ */
+export class FeatureCache {
+  private readonly inMemory = new Map<string, Float32Array>();
+  private readonly onDisk = new Set<string>();
+  private bytes = 0;
+  private shape: [H: number, W: number, C: number] = [0, 0, 0]; // of one map
+
+  /**
+   * @param folder for `disk`; `dispose` removes it
+   * @param limit in bytes
+   */
+  constructor(
+    private readonly store: FeatureStore,
+    private readonly folder: string,
+    private readonly limit: number,
+  ) {}
+
+  /** How many maps are here. */
+  get size(): number {
+    return this.inMemory.size + this.onDisk.size;
+  }
+
+  has(key: string): boolean {
+    return this.inMemory.has(key) || this.onDisk.has(key);
+  }
+
+  /** One map, [H, W, C]; the caller disposes it. It must be here, see `has`. */
+  async read(key: string): Promise<tf.Tensor3D> {
+    return tf.tensor3d(this.inMemory.get(key) ?? (await this.readFile(key)), this.shape);
+  }
+
+  /** Keeps a map [H, W, C]. */
+  async write(key: string, map: tf.Tensor3D): Promise<void> {
+    const size = 4 * map.size;
+    if (this.store === 'off' || this.has(key) || this.bytes + size > this.limit) return;
+    this.bytes += size;
+    this.shape = map.shape;
+    const values = (await map.data()) as Float32Array;
+    if (this.store === 'memory') {
+      this.inMemory.set(key, values);
+      return;
+    }
+    const path = this.path(key);
+    try {
+      await mkdir(this.folder, { recursive: true });
+      await writeFile(path, values);
+    } catch (error) {
+      throw writeError(path, error);
+    }
+    this.onDisk.add(key); // no sooner, or half a file would be read
+  }
+
+  async dispose(): Promise<void> {
+    this.inMemory.clear();
+    this.onDisk.clear();
+    if (this.store === 'disk') await rm(this.folder, { recursive: true, force: true });
+  }
+
+  private async readFile(key: string): Promise<Float32Array> {
+    const path = this.path(key);
+    const { buffer, byteOffset, byteLength } = await readFile(path).catch(error => {
+      throw fileError(path, error);
+    });
+    return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+  }
+
+  private path(key: string): string {
+    return join(this.folder, `${key}.f32`);
+  }
+}

@@ -1,0 +1,325 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type HubOptions, resolveModel } from '../../../src/checkpoint/hub/resolve_model.ts';
+import { Florence2Error } from '../../../src/errors.ts';
+import { openCheckpoint } from '../../../src/weights/checkpoint.ts';
+import { reference } from '../../reference.ts';
+import { gitSha1, HubServer, sha256 } from './hub_server.ts';
+
+interface Context {
+  hub: HubServer;
+  cache: string;
+}
+
+const text = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+const model = new Uint8Array(readFileSync(reference('model/tiny-pad/microsoft/model.safetensors')));
+const checkpoint = (): Record<string, Uint8Array> => ({
+  'config.json': new Uint8Array(readFileSync(reference('model/tiny-pad/microsoft/config.json'))),
+  'generation_config.json': new Uint8Array(readFileSync(reference('model/tiny-pad/microsoft/generation_config.json'))),
+  'tokenizer.json': text({ model: {} }),
+  'model.safetensors': model,
+  'pytorch_model.bin': new Uint8Array(100),
+  'README.md': text('not needed'),
+  '.gitattributes': text('not needed'),
+});
+
+const variables = [
+  'HF_HOME',
+  'HF_HUB_CACHE',
+  'HUGGINGFACE_HUB_CACHE',
+  'HF_ENDPOINT',
+  'HF_TOKEN',
+  'HF_TOKEN_PATH',
+  'HF_HUB_OFFLINE',
+];
+const before = Object.fromEntries(variables.map(name => [name, process.env[name]]));
+
+const test = suite<Context>('hub', {} as Context);
+
+test.before.each(async context => {
+  for (const name of variables) delete process.env[name];
+  context.cache = mkdtempSync(join(tmpdir(), 'florence2-hub-'));
+  context.hub = new HubServer(checkpoint());
+  process.env.HF_HOME = context.cache;
+  process.env.HF_ENDPOINT = await context.hub.start();
+});
+
+test.after.each(async ({ hub, cache }) => {
+  await hub.stop();
+  rmSync(cache, { recursive: true, force: true });
+  for (const name of variables) {
+    if (before[name] === undefined) delete process.env[name];
+    else process.env[name] = before[name];
+  }
+});
+
+const load = (id: string, options: HubOptions = {}) => resolveModel(id, { retryDelay: 1, ...options });
+
+async function refusal(id: string, options?: HubOptions): Promise<string> {
+  const error = await load(id, options).then(
+    folder => assert.unreachable(`resolved to ${folder}`),
+    reason => reason,
+  );
+  assert.instance(error, Florence2Error);
+  assert.not.match(error.message, /\n/);
+  return error.message;
+}
+
+/** No file of the cache is unfinished, and each blob is what its name says. */
+function checkBlobs({ cache, hub }: Context, expected?: number): void {
+  const folder = join(cache, 'hub', `models--${hub.repo.replace('/', '--')}`, 'blobs');
+  let names: string[] = [];
+  try {
+    names = readdirSync(folder);
+  } catch {} // nothing was downloaded
+  for (const name of names) {
+    const bytes = readFileSync(join(folder, name));
+    assert.ok(name === sha256(bytes) || name === gitSha1(bytes), `the blob ${name} is not its content`);
+  }
+  if (expected !== undefined) assert.is(names.length, expected);
+}
+
+test('downloads what the model needs into the cache of the Hugging Face tools', async context => {
+  const { hub, cache } = context;
+  const progress: { file: string; loaded: number; total: number }[] = [];
+  const folder = await load(hub.repo, { onProgress: p => progress.push(p) });
+  assert.is(folder, join(cache, 'hub', 'models--owner--florence-tiny', 'snapshots', 'a'.repeat(40)));
+  assert.equal(readdirSync(folder).sort(), [
+    'config.json',
+    'generation_config.json',
+    'model.safetensors',
+    'tokenizer.json',
+  ]);
+  const file = await openCheckpoint(folder);
+  assert.ok(file.tensors.size > 100);
+  await file.close();
+  assert.is(readFileSync(join(folder, '../../refs/main'), 'utf8'), 'a'.repeat(40));
+  checkBlobs(context, 4);
+  const last = progress.at(-1)!;
+  assert.is(last.file, 'model.safetensors', 'weights come last');
+  assert.is(last.loaded, last.total);
+  assert.ok(
+    progress.every((p, i) => i === 0 || p.loaded >= progress[i - 1].loaded),
+    'progress never goes back',
+  );
+  assert.equal([...hub.tokens], [undefined]);
+
+  const contents = () => hub.requests.filter(url => url.includes('/resolve/')).length;
+  const once = contents();
+  assert.is(await load(hub.repo), folder);
+  assert.is(contents(), once, 'nothing is downloaded twice');
+});
+
+test('HF_HUB_CACHE wins over HF_HOME', async ({ hub, cache }) => {
+  process.env.HF_HUB_CACHE = join(cache, 'elsewhere');
+  const folder = await load(hub.repo);
+  assert.ok(folder.startsWith(join(cache, 'elsewhere', 'models--owner--florence-tiny')), folder);
+});
+
+test('a cut connection is taken up where it ended', async context => {
+  const { hub } = context;
+  hub.cut = { path: 'model.safetensors', times: 3, at: 70_000 };
+  const folder = await load(hub.repo);
+  assert.equal(new Uint8Array(readFileSync(join(folder, 'model.safetensors'))), model);
+  assert.is(hub.cut.times, 0);
+  checkBlobs(context, 4);
+});
+
+test('a cut connection begins again where the server knows no ranges', async context => {
+  const { hub } = context;
+  hub.cut = { path: 'model.safetensors', times: 2, at: 70_000 };
+  hub.ranges = false;
+  const folder = await load(hub.repo);
+  assert.equal(new Uint8Array(readFileSync(join(folder, 'model.safetensors'))), model);
+  checkBlobs(context, 4);
+});
+
+for (const ranges of [true, false]) {
+  test(`a connection that is always cut leaves nothing broken (${ranges ? 'with' : 'without'} ranges)`, async context => {
+    const { hub, cache } = context;
+    hub.ranges = ranges;
+    hub.cut = { path: 'model.safetensors', times: Number.POSITIVE_INFINITY, at: ranges ? 0 : 70_000 };
+    const message = await refusal(hub.repo);
+    assert.match(message, /connection to http:\/\/127.*was cut|cannot be resumed/);
+    checkBlobs(context, 3);
+    process.env.HF_HUB_OFFLINE = '1';
+    assert.match(await refusal(hub.repo), /not in the cache/, 'half a model is none');
+    hub.cut = undefined;
+    delete process.env.HF_HUB_OFFLINE;
+    await load(hub.repo);
+    checkBlobs(context, 4);
+    assert.ok(readdirSync(join(cache, 'hub')).length === 1);
+  });
+}
+
+test('a damaged download is refused and removed', async context => {
+  const { hub } = context;
+  hub.damaged = bytes => bytes.map(byte => byte ^ 1);
+  hub.damagedPath = 'model.safetensors';
+  assert.match(await refusal(hub.repo), /model\.safetensors of owner\/florence-tiny arrived damaged: its SHA-256 is /);
+  checkBlobs(context, 3);
+  rmSync(join(context.cache, 'hub'), { recursive: true });
+  hub.damaged = bytes => new Uint8Array([...bytes, 32]);
+  hub.damagedPath = 'config.json';
+  assert.match(
+    await refusal(hub.repo),
+    /config\.json of owner\/florence-tiny arrived damaged: \d+ bytes, expected \d+/,
+  );
+  checkBlobs(context, 0);
+});
+
+test('what a killed download has left is removed, that of a running one is not', async ({ hub, cache }) => {
+  const blobs = join(cache, 'hub', 'models--owner--florence-tiny', 'blobs');
+  mkdirSync(blobs, { recursive: true });
+  const dead = spawnSync(process.execPath, ['-e', '']).pid;
+  const [left, running] = [dead, process.pid].map(pid => `${sha256(model)}.${pid}-abc.incomplete`);
+  for (const name of [left, running, `unrelated.${dead}-abc.incomplete`]) writeFileSync(join(blobs, name), 'part');
+  await load(hub.repo);
+  const incomplete = readdirSync(blobs).filter(name => name.endsWith('.incomplete'));
+  assert.equal(incomplete.sort(), [running, `unrelated.${dead}-abc.incomplete`].sort());
+});
+
+test('a busy hub is asked again', async ({ hub }) => {
+  hub.busy = { status: 503, times: 2 };
+  await load(hub.repo);
+  hub.busy = { status: 503, times: 1000 };
+  assert.match(await refusal('owner/other'), /answered 503 \(Busy\)/);
+});
+
+test('tokens', async ({ hub, cache }) => {
+  hub.token = 'hf_right';
+  assert.match(await refusal(hub.repo), /answered 401 .*gated or private, or does not exist\. Set HF_TOKEN/);
+  process.env.HF_TOKEN = 'hf_wrong';
+  assert.match(
+    await refusal(hub.repo),
+    /answered 401 \(Invalid username or password\): the token in HF_TOKEN is wrong/,
+  );
+  process.env.HF_TOKEN = 'secret';
+  const malformed = await refusal(hub.repo);
+  assert.match(malformed, /tokens begin with "hf_"/);
+  assert.not.match(malformed, /secret/);
+  process.env.HF_TOKEN = 'hf_right';
+  await load(hub.repo);
+  rmSync(join(cache, 'hub'), { recursive: true });
+  delete process.env.HF_TOKEN;
+  await load(hub.repo, { token: 'hf_right' });
+  rmSync(join(cache, 'hub'), { recursive: true });
+  writeFileSync(join(cache, 'token'), 'hf_right\n');
+  await load(hub.repo);
+  hub.gated = true;
+  assert.match(
+    await refusal(hub.repo),
+    /answered 403 \(Access to model .* is restricted\): .* A gated model must be accepted on http/,
+  );
+});
+
+test('what the hub does not have', async ({ hub }) => {
+  assert.match(await refusal(hub.repo, { revision: 'v9' }), /owner\/florence-tiny has no revision "v9"/);
+  assert.match(
+    await refusal('owner/other'),
+    /answered 401 .*does not exist/,
+    'the hub does not tell strangers what exists',
+  );
+  hub.token = 'hf_right';
+  process.env.HF_TOKEN = 'hf_right';
+  assert.match(
+    await refusal('owner/other'),
+    /"owner\/other" is not a folder here, and http.* has no model of this name/,
+  );
+  hub.lost = 'tokenizer.json';
+  assert.match(await refusal(hub.repo), /tokenizer\.json answered 404 \(Entry not found\)/);
+  delete hub.files['config.json'];
+  assert.match(await refusal(hub.repo), /has no config\.json: it is not a Florence-2 checkpoint/);
+  hub.files['config.json'] = text({});
+  delete hub.files['model.safetensors'];
+  delete hub.files['pytorch_model.bin'];
+  assert.match(await refusal(hub.repo), /has no model\.safetensors or pytorch_model\.bin/);
+});
+
+test('revisions: a branch, a pull request, a commit', async ({ hub }) => {
+  Object.assign(hub.revisions, { v2: 'b'.repeat(40), 'refs/pr/1': 'c'.repeat(40) });
+  assert.match(await load(hub.repo, { revision: 'v2' }), /snapshots.b{40}$/);
+  assert.match(await load(hub.repo, { revision: 'refs/pr/1' }), /snapshots.c{40}$/);
+  assert.match(await load(hub.repo, { revision: 'a'.repeat(40) }), /snapshots.a{40}$/);
+  const requests = hub.requests.length;
+  assert.match(await load(hub.repo, { revision: 'a'.repeat(40) }), /snapshots.a{40}$/);
+  assert.is(hub.requests.length, requests, 'a commit never changes, so the hub is not asked again');
+  hub.revisions.v2 = 'd'.repeat(40);
+  assert.match(await load(hub.repo, { revision: 'v2' }), /snapshots.d{40}$/);
+});
+
+test('offline: from the cache, or not at all', async context => {
+  const { hub } = context;
+  process.env.HF_HUB_OFFLINE = '1';
+  assert.match(await refusal(hub.repo), /is not in the cache .*HF_HUB_OFFLINE/);
+  assert.is(hub.requests.length, 0);
+  delete process.env.HF_HUB_OFFLINE;
+  const folder = await load(hub.repo);
+  process.env.HF_HUB_OFFLINE = '1';
+  const requests = hub.requests.length;
+  assert.is(await load(hub.repo), folder);
+  assert.is(await load(hub.repo, { revision: 'a'.repeat(40) }), folder);
+  assert.match(await refusal(hub.repo, { revision: 'v2' }), /its revision v2 is not in the cache/);
+  assert.is(hub.requests.length, requests);
+});
+
+test('without a connection the cache is used, else the error says so', async ({ hub }) => {
+  const folder = await load(hub.repo);
+  await hub.stop();
+  assert.is(await load(hub.repo), folder);
+  assert.match(await refusal('owner/other'), /http:\/\/127.* cannot be reached: .*ECONNREFUSED/);
+});
+
+test('sharded checkpoints: every shard that the index names', async context => {
+  const { hub } = context;
+  const shards = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'];
+  delete hub.files['model.safetensors'];
+  hub.files['model.safetensors.index.json'] = text({ weight_map: { a: shards[0], b: shards[1] } });
+  hub.files[shards[0]] = new Uint8Array(1000).fill(1);
+  assert.match(
+    await refusal(hub.repo),
+    /has no model-00002-of-00002\.safetensors, which its model\.safetensors\.index\.json names/,
+  );
+  hub.files[shards[1]] = new Uint8Array(2000).fill(2);
+  hub.cut = { path: shards[1], times: Number.POSITIVE_INFINITY, at: 0 };
+  await refusal(hub.repo);
+  process.env.HF_HUB_OFFLINE = '1';
+  assert.match(await refusal(hub.repo), /not in the cache/, 'a shard is missing');
+  delete process.env.HF_HUB_OFFLINE;
+  hub.cut = undefined;
+  const folder = await load(hub.repo);
+  assert.is(readdirSync(folder).filter(name => name.startsWith('model')).length, 3);
+  checkBlobs(context);
+});
+
+test('pytorch_model.bin is taken where there is nothing better', async ({ hub }) => {
+  delete hub.files['model.safetensors'];
+  assert.ok(readdirSync(await load(hub.repo)).includes('pytorch_model.bin'));
+});
+
+test('folders come before ids, and what is neither is said to be neither', async ({ hub, cache }) => {
+  const folder = join(cache, 'my model');
+  mkdirSync(folder);
+  writeFileSync(join(cache, 'file.txt'), '');
+  assert.is(await load(folder), folder);
+  const cases: [string, RegExp][] = [
+    [join(cache, 'nothing'), /neither a folder that exists nor an id of a hub model/],
+    ['./nothing', /"\.\/nothing" is neither a folder/],
+    ['../a/b', /neither a folder/],
+    ['a/b/c', /neither a folder/],
+    ['C:\\models\\x', /neither a folder/],
+    ['two words', /neither a folder/],
+    ['', /neither a folder/],
+    ['a/..', /neither a folder/],
+    [join(cache, 'file.txt'), /is a file; give the folder/],
+  ];
+  for (const [id, expected] of cases) assert.match(await refusal(id), expected, id);
+  assert.match(await refusal(hub.repo, { revision: '../../x' }), /is not the name of a revision/);
+  assert.is(hub.requests.length, 0);
+});
+
+test.run();

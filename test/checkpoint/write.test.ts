@@ -1,0 +1,148 @@
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { writeCheckpoint } from '../../src/checkpoint/write.ts';
+import { UsageError } from '../../src/errors.ts';
+import type { Parameter } from '../../src/nn/params.ts';
+import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { withoutLeaks } from '../backend.ts';
+import { apart, learnerCheckpoint, newFolder, valuesOf, withLearner } from '../training/learner.ts';
+
+const folders = { microsoft: await learnerCheckpoint('microsoft'), native: await learnerCheckpoint('native') };
+const readJson = (folder: string, name = 'config.json') => JSON.parse(readFileSync(join(folder, name), 'utf8'));
+
+function emptyFolder(): string {
+  const folder = newFolder();
+  mkdirSync(folder);
+  return folder;
+}
+
+for (const layout of ['microsoft', 'native'] as const) {
+  test(`${layout}: what was loaded comes out the same, tensor by tensor and file by file`, () =>
+    withoutLeaks(() =>
+      withLearner(folders[layout], async florence => {
+        const to = emptyFolder();
+        await writeCheckpoint(florence, to);
+        const [before, after] = await Promise.all(
+          [folders[layout], to].map(folder => openSafetensors(join(folder, 'model.safetensors'))),
+        );
+        assert.equal([...after.tensors.keys()].sort(), [...before.tensors.keys()].sort());
+        for (const [name, { shape, dtype }] of before.tensors) {
+          assert.equal([after.tensors.get(name)!.shape, after.tensors.get(name)!.dtype], [shape, dtype], name);
+          assert.equal(await after.readFloat32(name), await before.readFloat32(name), name);
+        }
+        await Promise.all([before.close(), after.close()]);
+        assert.equal(readdirSync(to).sort(), readdirSync(folders[layout]).sort());
+        for (const name of readdirSync(to).filter(name => name.endsWith('.json'))) {
+          assert.equal(readJson(to, name), readJson(folders[layout], name), name);
+        }
+      }),
+    ));
+}
+
+/** Half the step of the smallest numbers in fp16. */
+const SUBNORMAL = 2 ** -25;
+const dtypes = [
+  { dtype: 'F16', named: 'float16', error: 2 ** -11 },
+  { dtype: 'BF16', named: 'bfloat16', error: 2 ** -8 },
+] as const;
+for (const { dtype, named, error } of dtypes) {
+  for (const [layout, key] of [
+    ['microsoft', 'torch_dtype'],
+    ['native', 'dtype'],
+  ] as const) {
+    test(`${dtype}, ${layout}: weights rounded, and the config says so`, () =>
+      withLearner(folders[layout], async florence => {
+        const to = emptyFolder();
+        await writeCheckpoint(florence, to, dtype);
+        assert.is(readJson(to)[key], named);
+        await withLearner(to, async saved => {
+          const [got, expected] = [await valuesOf(saved), await valuesOf(florence)];
+          for (const [name, values] of expected) {
+            const rounded = got.get(name)!;
+            const off = values.findIndex((x, i) => Math.abs(rounded[i] - x) > error * Math.abs(x) + SUBNORMAL);
+            assert.is(off, -1, `${name}: ${values[off]} became ${rounded[off]}`);
+          }
+        });
+      }));
+  }
+}
+
+test('a head of its own is written, and the config says that it is not tied', () =>
+  withLearner(folders.native, async florence => {
+    const { lmHead } = florence.model;
+    lmHead.weight.replace(tf.tidy(() => tf.add(lmHead.weight.value, 1)));
+    const to = emptyFolder();
+    await writeCheckpoint(florence, to);
+    const { tie_word_embeddings, text_config } = readJson(to);
+    assert.equal([tie_word_embeddings, text_config.tie_word_embeddings], [false, false]);
+    await withLearner(to, async saved => {
+      assert.ok(saved.model.lmHead.weight.loaded);
+      assert.is(apart(await valuesOf(saved), await valuesOf(florence)).by, 0);
+    });
+  }));
+
+test('merged adapters are in the weights; one that is active apart is refused, not left out in silence', () =>
+  withoutLeaks(() =>
+    withLearner(folders.microsoft, async florence => {
+      const { layers } = florence.adapters.create('a', { r: 1, bias: 'all' });
+      for (const { b } of layers.values()) b.load(new Float32Array(b.shape[0]).fill(0.5));
+      const to = emptyFolder();
+      let error: unknown;
+      await writeCheckpoint(florence, to).catch(thrown => {
+        error = thrown;
+      });
+      assert.instance(error, UsageError);
+      assert.equal(readdirSync(to), [], 'nothing is written');
+      florence.adapters.merge();
+      await writeCheckpoint(florence, to);
+      const name = 'language_model.encoder.layers.0.fc1.weight';
+      const values = async (parameter: Parameter): Promise<Float32Array> =>
+        new Float32Array((await parameter.value.data()) as Float32Array);
+      const merged = await values(florence.model.parameters.get(name)!);
+      await withLearner(to, async saved => {
+        assert.equal(await values(saved.model.parameters.get(name)!), merged);
+      });
+      florence.adapters.unmerge();
+      assert.not.equal(await values(florence.model.parameters.get(name)!), merged);
+    }),
+  ));
+
+test("Microsoft's code goes along; in a snapshot of the hub, which has none here, the repository is named", async () => {
+  const auto_map = { AutoConfig: 'configuration_florence2.Florence2Config', AutoModel: 'me/code--modeling.Model' };
+  const snapshot = join(newFolder(), 'models--microsoft--Florence-2-base', 'snapshots', 'abc');
+  for (const hasCode of [true, false]) {
+    const from = hasCode ? emptyFolder() : snapshot;
+    mkdirSync(from, { recursive: true });
+    await withLearner(folders.microsoft, async florence => {
+      await writeCheckpoint(florence, from);
+      writeFileSync(join(from, 'config.json'), JSON.stringify({ ...readJson(from), auto_map }));
+      if (hasCode) writeFileSync(join(from, 'configuration_florence2.py'), '# code');
+    });
+    await withLearner(from, async florence => {
+      const to = emptyFolder();
+      await writeCheckpoint(florence, to);
+      assert.is(readdirSync(to).includes('configuration_florence2.py'), hasCode);
+      const located = { ...auto_map, AutoConfig: `microsoft/Florence-2-base--${auto_map.AutoConfig}` };
+      assert.equal(readJson(to).auto_map, hasCode ? auto_map : located);
+    });
+  }
+});
+
+test('what is no part of a checkpoint is not taken along', () =>
+  withLearner(folders.microsoft, async florence => {
+    const from = emptyFolder();
+    await writeCheckpoint(florence, from);
+    for (const name of ['training_state.json', 'model.safetensors.index.json', 'notes.txt', 'adapter_config.json']) {
+      writeFileSync(join(from, name), '{}');
+    }
+    await withLearner(from, async saved => {
+      const to = emptyFolder();
+      await writeCheckpoint(saved, to);
+      assert.equal(readdirSync(to).sort(), readdirSync(folders.microsoft).sort());
+    });
+  }));
+
+test.run();

@@ -1,0 +1,97 @@
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { npyHeader } from '../../../src/internals/npy.ts';
+import { openSafetensors } from '../../../src/weights/safetensors.ts';
+import { writeRandomCheckpoint } from '../../../tools/random_checkpoint.ts';
+import { near } from '../../internals/near.ts';
+import { withoutLeaks } from '../../leaks.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
+import { florence2 } from '../florence2.ts';
+
+const pictures = fileURLToPath(new URL('../../../docs/pictures', import.meta.url));
+const names = readdirSync(pictures).sort().map(name => join(pictures, name)); // biome-ignore format: one line
+const root = temporaryFolder();
+const checkpoint = join(root, 'checkpoint');
+await writeRandomCheckpoint(checkpoint, { shape: 'tiny', seed: 7 });
+const point = 'multi_modal_projector.hook_image_features';
+
+/** What is tested is the command: one backend is enough. */
+const features = (out: string, ...args: string[]) =>
+  withoutLeaks(() => florence2('features', '-m', checkpoint, '-b', 'wasm', '-o', join(root, out), ...args));
+
+const readNpy = (name: string): { header: Buffer; values: Float32Array } => {
+  const bytes = readFileSync(join(root, name));
+  const start = 10 + bytes.readUInt16LE(8);
+  return { header: bytes.subarray(0, start), values: new Float32Array(Uint8Array.from(bytes.subarray(start)).buffer) };
+};
+
+test('a folder of images is one array, its rows in the order that is printed', async () => {
+  const { code, stdout, stderr } = await features('a.npy', pictures, '--at', point, '--batch', '2');
+  assert.is(code, 0, stderr);
+  assert.equal(stdout.trimEnd().split('\n'), names);
+  const { header, values } = readNpy('a.npy');
+  assert.equal([...header], [...npyHeader([3, 80])]);
+  assert.is(values.length, 3 * 80);
+  const last = await features('last.npy', names[2], '--at', point);
+  assert.is(last.code, 0);
+  near(values.subarray(2 * 80), readNpy('last.npy').values, 1e-4, 'the last image');
+});
+
+test('safetensors has one tensor and the names of the images', async () => {
+  const args = ['--at', 'language_model.encoder.**1.hook_resid_post', '-t', 'caption', '--pool', 'none'];
+  const { code, stderr } = await features('b.safetensors', join(pictures, '*.jpg'), ...args);
+  assert.is(code, 0, stderr);
+  const file = await openSafetensors(join(root, 'b.safetensors'));
+  await file.close();
+  const name = 'language_model.encoder.layers.1.hook_resid_post';
+  assert.equal([...file.tensors.keys()], [name]);
+  const [images, S, D] = file.tensors.get(name)!.shape;
+  assert.equal([images, D], [3, 80]);
+  assert.ok(S > 17);
+  assert.equal(JSON.parse(file.metadata.images), names);
+  assert.equal([file.metadata.at, file.metadata.task, file.metadata.pool], [name, '<CAPTION>', 'none']);
+});
+
+test('a broken image among others ends the run, and leaves no file', async () => {
+  const folder = join(root, 'broken');
+  mkdirSync(folder);
+  for (const name of ['a.jpg', 'c.jpg']) copyFileSync(names[0], join(folder, name));
+  writeFileSync(join(folder, 'b.jpg'), readFileSync(names[0]).subarray(0, 2000));
+  const { code, stdout, stderr } = await features('out/broken.npy', folder, '--at', point);
+  assert.is(code, 1);
+  assert.is(stdout, '');
+  assert.match(stderr, /\nflorence2: .*b\.jpg is a damaged JPEG image/);
+  assert.equal(existsSync(join(root, 'out')) ? readdirSync(join(root, 'out')) : [], []);
+});
+
+test('answers of other lengths make one array only when they are pooled', async () => {
+  const args = [names[0], names[1], '--at', 'language_model.decoder.layers.1.hook_resid_post', '-t', 'caption'];
+  const whole = await features('c.npy', ...args, '--pool', 'none');
+  assert.is(whole.code, 1);
+  assert.match(whole.stderr, /has shape \[\d+,80\].*one array needs --pool mean/);
+  assert.not.ok(existsSync(join(root, 'c.npy')));
+  assert.is((await features('c.npy', ...args)).code, 0);
+  assert.equal([...readNpy('c.npy').header], [...npyHeader([2, 80])]);
+});
+
+for (const [what, args, message] of [
+  ['another kind of file', ['-o', 'x.csv', '--at', point], /x\.csv: features are written as \.npy or \.safetensors/],
+  ['an unknown task', ['--at', point, '-t', 'captoin'], /captoin/],
+  ['a task without its text', ['--at', point, '-t', 'grounding'], /needs a text/],
+  ['a text without a task', ['--at', point, '--text', 'car'], /name the task/],
+  ['a task and a prompt', ['--at', point, '-t', 'od', '-p', 'What?'], /not both/],
+  ['no point', [], /required option '--at <name>'/],
+] as [string, string[], RegExp][]) {
+  test(`${what} is a usage error of one line`, async () => {
+    const { code, stdout, stderr } = await features('d.npy', names[0], ...args);
+    assert.is(code, 2);
+    assert.is(stdout, '');
+    assert.match(stderr, message);
+    assert.is(stderr.trimEnd().split('\n').length, 1, stderr);
+  });
+}
+
+test.run();

@@ -1,0 +1,145 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { createLora } from '../../../src/adapters/lora.ts';
+import { writeAdapter } from '../../../src/adapters/write.ts';
+import { loadConfig } from '../../../src/checkpoint/load_config.ts';
+import { Florence2 } from '../../../src/florence2.ts';
+import { Florence2Model } from '../../../src/model/florence2_model.ts';
+import { withoutLeaks } from '../../leaks.ts';
+import { tinyCheckpoint } from '../../tiny_checkpoint.ts';
+import { florence2 } from '../florence2.ts';
+
+const tiny = await tinyCheckpoint();
+const pictures = fileURLToPath(new URL('../../../docs/pictures', import.meta.url));
+const street = join(pictures, 'street.jpg');
+const folder = await mkdtemp(join(tmpdir(), 'florence2-cli-'));
+
+/** `florence2 run` with a tiny checkpoint and short answers. What is tested is the command: one backend is enough. */
+const run = (...args: string[]) =>
+  withoutLeaks(() => florence2('run', '-m', tiny, '-b', 'wasm', '--max-new-tokens', '12', ...args));
+
+const jsonLines = (text: string) => text.trim().split('\n').map(line => JSON.parse(line)); // biome-ignore format: one line
+
+test('prints one JSON object for each image and task', async () => {
+  const { code, stdout } = await run(street, join(pictures, 'sign.jpg'), '-t', 'od', '-t', '<CAPTION>', '--json');
+  assert.is(code, 0);
+  const lines = jsonLines(stdout);
+  assert.equal(
+    lines.map(({ image, task }) => [image, task]),
+    [
+      [street, '<OD>'],
+      [street, '<CAPTION>'],
+      [join(pictures, 'sign.jpg'), '<OD>'],
+      [join(pictures, 'sign.jpg'), '<CAPTION>'],
+    ],
+  );
+  assert.equal(lines[0].imageSize, { width: 768, height: 512 });
+});
+
+test('says on stderr which backend runs', async () => {
+  const { stderr } = await run(street, '-t', 'od');
+  assert.match(stderr, /^Backend wasm /);
+});
+
+test('takes folders and patterns, in batches as one by one', async () => {
+  const asked = ['-t', 'caption', '--json', '--beams', '1'];
+  const one = jsonLines((await run(pictures, ...asked)).stdout);
+  const two = jsonLines((await run(join(pictures, '*.jpg'), ...asked, '--batch', '2')).stdout);
+  assert.is(one.length, 3);
+  assert.equal(two, one);
+});
+
+/** An adapter for a tiny checkpoint with so much to say that answers change. */
+async function loudAdapter(path: string): Promise<string> {
+  const { config } = await loadConfig(tiny);
+  const lora = createLora(new Florence2Model(config), { r: 1 });
+  for (const { b } of lora.layers.values()) b.load(Float32Array.from({ length: b.shape[0] }, (_, i) => Math.sin(i)));
+  await writeAdapter(lora, path);
+  lora.dispose();
+  return path;
+}
+
+test('--adapter: answers as a program that has loaded the adapter', async () => {
+  const adapter = await loudAdapter(join(folder, 'lora'));
+  const asked = [street, '-t', 'caption', '--beams', '1'];
+  const { code, stdout } = await run(...asked, '--adapter', adapter);
+  assert.is(code, 0);
+  assert.is.not((await run(...asked)).stdout, stdout);
+  await withoutLeaks(async () => {
+    const model = await Florence2.load(tiny, { backend: 'wasm' });
+    await model.loadAdapter(adapter);
+    model.adapters.mergeAndUnload(); // as the command does, so that no rounding is between them
+    const { text } = await model.run(street, '<CAPTION>', { numBeams: 1, maxNewTokens: 12 });
+    assert.is(stdout.split('\n')[0], text);
+    model.dispose();
+  });
+});
+
+test('--adapter: one that does not fit the model is an error', async () => {
+  const adapter = await loudAdapter(join(folder, 'other'));
+  const config = join(adapter, 'adapter_config.json');
+  await writeFile(config, (await readFile(config, 'utf8')).replace('"r": 1,', '"r": 2,'));
+  const { code, stderr } = await run(street, '-t', 'caption', '--adapter', adapter);
+  assert.is(code, 1);
+  assert.match(stderr, /florence2: .*lora_A\.weight has rank 1, but adapter_config\.json makes it 2/);
+  assert.not.match(stderr, /\n +at /, 'a stack');
+});
+
+test('goes on after an image that cannot be read, and exits with 1', async () => {
+  const broken = join(folder, 'broken.png');
+  await writeFile(broken, 'no image');
+  const { code, stdout, stderr } = await run(broken, street, '-t', 'od', '--json', '--batch', '2');
+  assert.is(code, 1);
+  assert.match(stderr, /florence2: .*broken\.png.*/);
+  const [first, second] = jsonLines(stdout);
+  assert.is(first.image, broken);
+  assert.match(first.error, /broken\.png/);
+  assert.is(second.task, '<OD>');
+});
+
+test('draws into a file, a file for each task, or a folder', async () => {
+  const file = join(folder, 'one.png');
+  await run(street, '-t', 'region-proposal', '--draw', file);
+  assert.equal((({ width, height }) => [width, height])(await sharp(file).metadata()), [768, 512]);
+  await run(street, '-t', 'od', '-t', 'region-proposal', '--draw', join(folder, 'two.png'));
+  await run(pictures, '-t', 'od', '--draw', join(folder, 'many'));
+  const drawn = await readdir(folder, { recursive: true });
+  for (const name of ['two.od.png', 'two.region-proposal.png', 'many/shapes.od.png', 'many/street.od.png']) {
+    assert.ok(drawn.includes(name), name);
+  }
+  assert.not.ok(drawn.some(name => name.endsWith('.part')));
+});
+
+test('writes a mask for each polygon instance', async () => {
+  const masks = join(folder, 'masks');
+  const asked = ['-t', 'region-segmentation', '--box', '94,244,278,428', '--max-new-tokens', '100', '--json'];
+  const [{ instances }] = jsonLines((await run(join(pictures, 'shapes.jpg'), ...asked, '--masks', masks)).stdout);
+  assert.ok(instances.length > 0, 'the answer has polygons');
+  const written = (await readdir(masks)).sort();
+  assert.is(written.length, instances.length);
+  const { width, height } = await sharp(join(masks, written[0])).metadata();
+  assert.equal([width, height], [768, 512]);
+});
+
+test('leaves out what scores lower', async () => {
+  const boxes = async (...more: string[]) => jsonLines((await run(street, '-t', 'region-proposal', '--json', ...more)).stdout)[0].boxes; // biome-ignore format: one line
+  const all = await boxes();
+  const scores = all.map(({ score }: { score: number }) => score).sort();
+  const middle = scores[scores.length >> 1];
+  const kept = await boxes('--min-score', String(middle));
+  assert.equal(kept, all.filter(({ score }: { score: number }) => score >= middle)); // biome-ignore format: one line
+  assert.ok(kept.length < all.length);
+});
+
+test('passes a prompt on as it is', async () => {
+  const [{ task, prompt }] = jsonLines((await run(street, '-p', '<DocVQA>How much?', '--json')).stdout);
+  assert.equal([task, prompt], ['prompt', '<DocVQA>How much?']);
+});
+
+test.after(() => rm(folder, { recursive: true }));
+test.run();

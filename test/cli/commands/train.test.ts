@@ -1,0 +1,187 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { withoutLeaks } from '../../leaks.ts';
+import { tinyCheckpoint } from '../../tiny_checkpoint.ts';
+import { florence2 } from '../florence2.ts';
+import { writeDataset } from '../train/dataset.ts';
+
+const tiny = await tinyCheckpoint();
+const folder = mkdtempSync(join(tmpdir(), 'florence2-train-'));
+const data = writeDataset({ train: 2, valid: 1 });
+
+const train = (...args: string[]) => florence2('train', ...args);
+
+/** A small adapter of a tiny checkpoint. What is tested is the command: one backend is enough. */
+const trainAdapter = (...args: string[]) =>
+  withoutLeaks(() => train('-d', data, '-m', tiny, '-b', 'wasm', '--lora', '--r', '2', ...args));
+
+const linesOf = (text: string) => text.trimEnd().split('\n');
+const logOf = (output: string) => linesOf(readFileSync(join(output, 'metrics.jsonl'), 'utf8')).map(line => JSON.parse(line)); // biome-ignore format: one line
+
+test('trains an adapter, and says where it is', async () => {
+  const output = join(folder, 'adapter');
+  const { code, stdout, stderr } = await trainAdapter('-o', output, '--epochs', '2');
+  assert.is(code, 0, stderr);
+  const [data, valid, backend, step] = linesOf(stderr);
+  assert.match(data, /^Training data: .*train\/annotations\.jsonl \(2 images\)$/);
+  assert.match(valid, /^Validation data: .*valid\/annotations\.jsonl \(1 images\)$/);
+  assert.match(backend, /^Backend wasm /);
+  assert.match(step, /^epoch 0\.50 {2}step 1 {2}loss \d/);
+  assert.is(linesOf(stderr).filter(line => /^validation at step [24]: loss .* caption editSimilarity /.test(line)).length, 2); // biome-ignore format: one line
+  const [trained, best, latest, curves] = linesOf(stdout);
+  assert.match(trained, /^Trained 4 steps, loss \d+\.\d{4}$/);
+  assert.match(best, /^best +adapter of step [24], validation loss \d+\.\d{4}: .*best$/);
+  assert.is(latest, `latest    adapter: ${join(output, 'latest')}`);
+  assert.is(curves, `curves    ${join(output, 'curves.svg')}`);
+  assert.ok(existsSync(join(output, 'best/adapter_model.safetensors')));
+  const { r } = JSON.parse(await readFile(join(output, 'latest/adapter_config.json'), 'utf8'));
+  assert.is(r, 2);
+  const kinds = logOf(output).map(({ kind }) => kind);
+  assert.equal(kinds, ['step', 'step', 'validation', 'step', 'step', 'validation']);
+});
+
+test('a run that is resumed has the settings of its folder, but for the flags', async () => {
+  const output = join(folder, 'resumed');
+  const first = await trainAdapter('-o', output, '--epochs', '1', '--learning-rate', '2e-4');
+  assert.is(first.code, 0, first.stderr);
+  const before = JSON.parse(await readFile(join(output, 'run.json'), 'utf8'));
+  const expected = {
+    data: [data],
+    model: tiny,
+    backend: 'wasm',
+    output,
+    epochs: 1,
+    learningRate: 2e-4,
+    lora: { r: 2 },
+  };
+  assert.equal(before, expected);
+
+  const refused = await train('-o', output, '-d', data);
+  assert.is(refused.code, 2);
+  assert.match(refused.stderr, /holds a run already: go on with --resume/);
+
+  const second = await withoutLeaks(() => train('-o', output, '--resume', '--epochs', '2'));
+  assert.is(second.code, 0, second.stderr);
+  assert.equal(
+    logOf(output).filter(({ kind }) => kind === 'step').map(({ step }) => step),
+    [1, 2, 3, 4],
+  ); // biome-ignore format: short
+  assert.equal(JSON.parse(await readFile(join(output, 'run.json'), 'utf8')), { ...expected, epochs: 2 });
+});
+
+test('Ctrl-C saves and stops', async () => {
+  const output = join(folder, 'stopped');
+  const watch = setInterval(() => {
+    if (!existsSync(join(output, 'metrics.jsonl')) || readFileSync(join(output, 'metrics.jsonl'), 'utf8') === '')
+      return;
+    clearInterval(watch);
+    process.emit('SIGINT');
+  }, 20);
+  const { code, stdout, stderr } = await trainAdapter('-o', output, '--epochs', '1000');
+  clearInterval(watch);
+  assert.is(code, 130, stderr);
+  assert.match(linesOf(stdout)[0], /^Stopped after \d+ steps/);
+  assert.is(linesOf(stdout).at(-1), `go on     florence2 train --output ${output} --resume`);
+  assert.ok(existsSync(join(output, 'latest/adapter_model.safetensors')));
+});
+
+test('a config file, and flags over it', async () => {
+  const output = join(folder, 'config');
+  const config = join(folder, 'config.json');
+  const settings = { data, output, model: tiny, backend: 'wasm', epochs: 5, maxSteps: 1, lora: { r: 3, alpha: 6 } };
+  writeFileSync(config, JSON.stringify(settings));
+  const { code, stderr } = await withoutLeaks(() => train('--config', config, '--r', '4'));
+  assert.is(code, 0, stderr);
+  const written = JSON.parse(await readFile(join(output, 'latest/adapter_config.json'), 'utf8'));
+  assert.equal([written.r, written.lora_alpha], [4, 6]);
+});
+
+test('--check lists what is wrong by file and line, and what there is', async () => {
+  const good = await train('-d', data, '--check', '-m', tiny);
+  assert.is(good.code, 0);
+  const [name, ...lines] = linesOf(good.stdout).slice(0, linesOf(good.stdout).length / 2);
+  assert.is(name, join(data, 'train/annotations.jsonl'));
+  assert.match(lines.join('\n'), /^ {2}images +2\n {2}targets +<CAPTION> 2\n {2}image sizes +\d+x\d+ 2\n {2}longest answer +\d+ tokens\n {2}problems +0 errors, 0 warnings$/); // biome-ignore format: one line
+
+  const wrong = writeDataset({ train: 1, valid: 1 });
+  const file = join(wrong, 'valid/annotations.jsonl');
+  const row = { image: '0.jpg', prefix: '<OD>', suffix: 'circle<loc_1><loc_2><loc_3><loc_1000>' };
+  const right = { ...row, suffix: 'circle<loc_1><loc_2><loc_3><loc_999>' };
+  writeFileSync(file, `${JSON.stringify(row)}\n{"image": "0.jpg"\n${JSON.stringify(right)}\n`);
+  const { code, stdout } = await train('-d', wrong, '--check');
+  assert.is(code, 1);
+  const problems = linesOf(stdout).filter(line => line.includes(': error: '));
+  assert.ok(problems[0].startsWith(`  ${file}:1: error: `) && problems[0].includes('<loc_1000>'), problems[0]);
+  assert.ok(problems[1].startsWith(`  ${file}:2: error: The line is not JSON`), problems[1]);
+  assert.match(stdout, /problems +2 errors, 0 warnings/);
+});
+
+const missing = join(folder, 'none');
+for (const [what, args, code, message] of [
+  ['no data', ['-o', missing], 2, /^florence2: Nothing to learn from: name a dataset with --data\.$/],
+  ['no output', ['-d', data], 2, /^florence2: Where is it to go\? Name a folder with --output\.$/],
+  ['data that are not there', ['-d', missing, '-o', missing], 1, /The dataset .*none does not exist/],
+  ['data of weight 0', ['-d', `${data}:0`, '-o', missing], 2, /nothing is learnt from data of weight 0/],
+  ['data without the task', ['-d', data, '-o', missing, '-t', 'od'], 1, /has no examples/],
+  ['a mistyped task', ['-d', data, '-o', missing, '-t', 'captoin'], 2, /Did you mean "caption"\?/],
+  [
+    'settings of LoRA without it',
+    ['-d', data, '-o', missing, '--lora-dropout', '0.1'],
+    2,
+    /--lora-dropout is a setting of LoRA: give --lora too\./,
+  ],
+  [
+    'LoRA that freezes',
+    ['-d', data, '-o', missing, '--lora', '--freeze', 'lm_head'],
+    2,
+    /LoRA freezes everything but itself/,
+  ],
+  ['half an epoch', ['--epochs', '0.5'], 2, /Expected a whole number from 1/],
+  ['more than everything', ['--label-smoothing', '1.5'], 2, /Expected a number from 0 to 1/],
+  ['no such schedule', ['--schedule', 'step'], 2, /Expected constant, linear or cosine/],
+  ['a mistyped flag', ['--learning-rat', '1'], 2, /Did you mean --learning-rate\?/],
+  ['a model that is not there', ['-d', data, '-o', missing, '-m', missing], 1, /none/],
+  [
+    'freezing nothing',
+    ['-d', data, '-o', missing, '-m', tiny, '-b', 'cpu', '--freeze', 'vision'],
+    2,
+    /freeze: vision is the name of no parameter/,
+  ],
+  [
+    'a broken pattern',
+    ['-d', data, '-o', missing, '-m', tiny, '-b', 'cpu', '--freeze', '/(/'],
+    2,
+    /freeze: \/\(\/ is no regular expression/,
+  ],
+  [
+    'a target that matches nothing',
+    ['-d', data, '-o', missing, '-m', tiny, '-b', 'cpu', '--lora', '--targets', 'q_prj'],
+    2,
+    /q_prj/,
+  ],
+  ['convolutions on wasm', ['-d', data, '-o', missing, '-m', tiny, '-b', 'wasm', '--no-freeze'], 2, /wasm/],
+] as [string, string[], number, RegExp][]) {
+  // biome-ignore format: as a table
+  test(`${what} is refused in a line`, async () => {
+    const outcome = await train(...args);
+    assert.is(outcome.code, code, outcome.stderr);
+    assert.match(outcome.stderr.replace(/^(Backend|Training|Validation) .*\n/gm, '').trimEnd(), message);
+    assert.is(outcome.stdout, '');
+    assert.not.match(outcome.stderr, /\n +at /, 'a stack');
+    assert.not.ok(existsSync(missing), 'nothing is written');
+  });
+}
+
+test('the help has a flag for every setting', async () => {
+  const { stdout } = await train('--help');
+  for (const flag of ['--learning-rate <x>', '--no-dropout', '--lora ', '--modules-to-save <names>', '--flip <x>', '--config <file>']) {
+    assert.ok(stdout.includes(`  ${flag}`), flag);
+  }
+}); // biome-ignore format: short
+
+test.after(() => rmSync(folder, { recursive: true }));
+test.run();

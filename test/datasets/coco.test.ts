@@ -1,0 +1,291 @@
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { readCoco } from '../../src/datasets/coco.ts';
+import type { Target } from '../../src/datasets/example.ts';
+import { type Mask, maskArea } from '../../src/geometry/masks.ts';
+import { maskOutlines } from '../../src/geometry/outlines.ts';
+import { decodeRle } from '../../src/geometry/rle.ts';
+import { cocoPolygons } from '../../src/training/data/coco_segmentation.ts';
+import type { DatasetProblem } from '../../src/training/data/problems.ts';
+import { referenceJson } from '../reference.ts';
+import { bmp, inFolder } from './folder.ts';
+
+const image = bmp(20, 10);
+const triangle = [1, 1, 9, 1, 9, 8];
+const square = [2, 2, 6, 2, 6, 6, 2, 6];
+
+const instances = {
+  info: {},
+  images: [
+    { id: 7, file_name: 'a.bmp', width: 20, height: 10 },
+    { id: 3, file_name: 'b.bmp', width: 20, height: 10 },
+    { id: 'x', file_name: 'empty.bmp', width: 20, height: 10 },
+  ],
+  categories: [
+    { id: 1, name: 'dog' },
+    { id: 5, name: 'cat', supercategory: 'none' },
+  ],
+  annotations: [
+    { id: 1, image_id: 7, category_id: 1, bbox: [1, 1, 8, 7], segmentation: [triangle], iscrowd: 0 },
+    { id: 2, image_id: 7, category_id: 5, bbox: [2, 2, 4, 4], segmentation: [square, [1, 2, 3, 4]] },
+    { id: 3, image_id: 3, category_id: 5, bbox: [0, 0, 20, 10] },
+    { id: 4, image_id: 7, category_id: 1, bbox: [10, 0, 10, 10], segmentation: [] },
+    {
+      id: 5,
+      image_id: 7,
+      category_id: 1,
+      bbox: [0, 0, 20, 10],
+      iscrowd: 1,
+      segmentation: { counts: [200], size: [10, 20] },
+    },
+    // columns 4 to 7 of the upper half
+    {
+      id: 6,
+      image_id: 3,
+      category_id: 1,
+      bbox: [4, 0, 4, 5],
+      segmentation: { size: [10, 20], counts: [40, 5, 5, 5, 5, 5, 5, 5, 125] },
+    },
+  ],
+};
+const images = { 'a.bmp': image, 'b.bmp': image, 'empty.bmp': image };
+
+test('objects: boxes become corners, classes come together, images without objects are answered by nothing', async () => {
+  await inFolder({ ...images, 'x.json': instances }, async folder => {
+    const problems: DatasetProblem[] = [];
+    const file = join(folder, 'x.json');
+    const dataset = await readCoco(file, { onProblem: problem => problems.push(problem) });
+    assert.is(dataset.length, 3);
+    assert.equal(await dataset.example(0), {
+      image: join(folder, 'a.bmp'),
+      imageSize: { width: 20, height: 10 },
+      source: `${file}: images[0]`,
+      targets: [
+        {
+          task: '<OD>',
+          answer: {
+            boxes: [
+              { label: 'dog', box: [1, 1, 9, 8] },
+              { label: 'dog', box: [10, 0, 20, 10] },
+              { label: 'cat', box: [2, 2, 6, 6] },
+            ],
+          },
+        },
+      ],
+    });
+    assert.equal((await dataset.example(2)).targets, [{ task: '<OD>', answer: { boxes: [] } }]);
+    assert.equal(problems, [
+      {
+        severity: 'warning',
+        source: file,
+        message: '1 annotations of crowds are left out: they outline no single object.',
+      },
+    ]);
+  });
+});
+
+test('the other tasks that objects teach', async () => {
+  await inFolder({ ...images, 'x.json': instances }, async folder => {
+    const targets = async (index: number, ...tasks: string[]): Promise<Target[]> =>
+      (await (await readCoco(join(folder, 'x.json'), { tasks })).example(index)).targets;
+    assert.equal(await targets(0, '<REGION_TO_CATEGORY>'), [
+      { task: '<REGION_TO_CATEGORY>', box: [1, 1, 9, 8], answer: { text: 'dog' } },
+      { task: '<REGION_TO_CATEGORY>', box: [2, 2, 6, 6], answer: { text: 'cat' } },
+      { task: '<REGION_TO_CATEGORY>', box: [10, 0, 20, 10], answer: { text: 'dog' } },
+    ]);
+    assert.equal(await targets(0, 'ovd'), [
+      {
+        task: '<OPEN_VOCABULARY_DETECTION>',
+        text: 'dog',
+        answer: {
+          boxes: [
+            { label: 'dog', box: [1, 1, 9, 8] },
+            { label: 'dog', box: [10, 0, 20, 10] },
+          ],
+        },
+      },
+      { task: '<OPEN_VOCABULARY_DETECTION>', text: 'cat', answer: { boxes: [{ label: 'cat', box: [2, 2, 6, 6] }] } },
+    ]);
+    assert.equal(await targets(2, '<OD>', '<REGION_PROPOSAL>'), [
+      { task: '<OD>', answer: { boxes: [] } },
+      { task: '<REGION_PROPOSAL>', answer: { boxes: [] } },
+    ]);
+    const mask = '<REFERRING_EXPRESSION_SEGMENTATION>';
+    assert.equal(await targets(0, mask), [
+      { task: mask, text: 'dog', answer: { instances: [{ label: '', polygons: [triangle] }] } },
+      { task: mask, text: 'cat', answer: { instances: [{ label: '', polygons: [square] }] } },
+    ]);
+    // b.bmp has a box without an outline and a mask of run lengths.
+    assert.equal(await targets(1, '<REGION_TO_SEGMENTATION>'), [
+      {
+        task: '<REGION_TO_SEGMENTATION>',
+        box: [4, 0, 8, 5],
+        answer: { instances: [{ label: '', polygons: [[4, 0, 8, 0, 8, 5, 4, 5]] }] },
+      },
+    ]);
+    const none = await readCoco(join(folder, 'x.json'), { tasks: ['<REGION_TO_SEGMENTATION>'] });
+    assert.is(none.length, 2, 'an image that teaches nothing is left out');
+  });
+});
+
+test('run lengths of pycocotools: outlines enclose the area that it counts, and holes', () => {
+  let compared = 0;
+  for (const { id, image_size, rle, rle_counts, area } of referenceJson('processor/masks.json').cases) {
+    if (area < 500) continue;
+    const image = { width: image_size[0], height: image_size[1] };
+    const size: [number, number] = [image.height, image.width];
+    const refuse = (message: string): void => assert.unreachable(message);
+    const polygons = cocoPolygons({ size, counts: rle }, image, refuse);
+    assert.equal(cocoPolygons({ size, counts: rle_counts }, image, refuse), polygons, id);
+    const mask = decodeRle({ size, counts: rle_counts });
+    const enclosed = (outlines: number[][]): number => outlines.reduce((sum, outline) => sum + shoelace(outline), 0);
+    assert.is(enclosed(maskOutlines(mask, 0)), area + holes(mask), id);
+    assert.ok(Math.abs(enclosed(polygons) / (area + holes(mask)) - 1) < 0.06, `${id}: ${enclosed(polygons)}`);
+    compared++;
+  }
+  assert.ok(compared >= 10, `${compared}`);
+});
+
+/** The pixels outside that the border of the image is not reached from, going up, down, left and right. */
+function holes({ data, width, height }: Mask): number {
+  const outside = new Uint8Array((width + 2) * (height + 2));
+  const waiting = [0];
+  let reached = 0;
+  for (let i = waiting.pop(); i !== undefined; i = waiting.pop()) {
+    const [x, y] = [i % (width + 2), Math.floor(i / (width + 2))];
+    const inImage = x > 0 && y > 0 && x <= width && y <= height;
+    if (outside[i] || (inImage && data[(y - 1) * width + x - 1])) continue;
+    outside[i] = 1;
+    if (inImage) reached++;
+    if (x > 0) waiting.push(i - 1);
+    if (x < width + 1) waiting.push(i + 1);
+    if (y > 0) waiting.push(i - width - 2);
+    if (y < height + 1) waiting.push(i + width + 2);
+  }
+  return width * height - reached - maskArea({ data, width, height });
+}
+
+function shoelace(polygon: number[]): number {
+  let sum = 0;
+  for (let i = 0; i < polygon.length; i += 2) {
+    const next = (i + 2) % polygon.length;
+    sum += (polygon[i] * polygon[next + 1] - polygon[next] * polygon[i + 1]) / 2;
+  }
+  return sum;
+}
+
+test('captions: each is a target', async () => {
+  const captions = {
+    images: instances.images,
+    annotations: [
+      { image_id: 7, id: 1, caption: 'A dog. ' },
+      { image_id: 7, id: 2, caption: 'Two animals.' },
+    ],
+  };
+  await inFolder({ ...images, 'x.json': captions }, async folder => {
+    const dataset = await readCoco(join(folder, 'x.json'));
+    assert.is(dataset.length, 1);
+    assert.equal((await dataset.example(0)).targets, [
+      { task: '<CAPTION>', answer: { text: 'A dog. ' } },
+      { task: '<CAPTION>', answer: { text: 'Two animals.' } },
+    ]);
+    const detailed = await readCoco(join(folder, 'x.json'), { tasks: ['<DETAILED_CAPTION>'] });
+    assert.is((await detailed.example(0)).targets[0].task, '<DETAILED_CAPTION>');
+    await rejects(
+      readCoco(join(folder, 'x.json'), { tasks: ['<OD>'] }),
+      /x\.json cannot teach <OD>; it can: <CAPTION>/,
+    );
+  });
+});
+
+test("images are found where COCO's own layout has them", async () => {
+  const files = {
+    'annotations/instances_val2017.json': { ...instances, images: instances.images.slice(0, 1), annotations: [] },
+    'val2017/a.bmp': image,
+    'other/y.json': { ...instances, images: instances.images.slice(1, 2), annotations: [] },
+    'elsewhere/b.bmp': image,
+  };
+  await inFolder(files, async folder => {
+    const found = await readCoco(join(folder, 'annotations/instances_val2017.json'));
+    assert.is((await found.example(0)).image, join(folder, 'val2017/a.bmp'));
+    await rejects(readCoco(join(folder, 'other/y.json')), /images\[0\]: The image b\.bmp does not exist: looked for /);
+    const given = await readCoco(join(folder, 'other/y.json'), { images: join(folder, 'elsewhere') });
+    assert.is((await given.example(0)).image, join(folder, 'elsewhere/b.bmp'));
+  });
+});
+
+test('what is wrong is said with its place', async () => {
+  const good = { id: 1, image_id: 7, category_id: 1, bbox: [1, 1, 8, 7] };
+  const cases: [annotation: unknown, message: RegExp][] = [
+    [3, /It is 3, expected an object/],
+    [{ ...good, image_id: 8 }, /image_id 8 is not among the images/],
+    [{ ...good, category_id: 2 }, /category_id 2 is not among the categories/],
+    [{ ...good, bbox: [1, 2, 3] }, /bbox is \[1,2,3\], expected x, y, width and height/],
+    [{ ...good, bbox: undefined }, /bbox is nothing/],
+    [{ ...good, bbox: [5, 5, -1, 2] }, /bbox is \[5,5,-1,2\]: its width or height is negative/],
+    [{ ...good, segmentation: [['a', 2]] }, /segmentation\[0\] is \["a",2\], expected x, y/],
+    [{ ...good, segmentation: 'x' }, /segmentation is "x", expected polygons or run lengths/],
+    [{ ...good, segmentation: { size: [10], counts: [] } }, /segmentation\.size is \[10\]/],
+    [{ ...good, segmentation: { size: [10, 20], counts: [3] } }, /Run lengths of 3 pixels do not make a mask of 20x10/],
+    [{ ...good, segmentation: { size: [20, 10], counts: [200] } }, /is a mask of 10x20 pixels, but the image is 20x10/],
+  ];
+  const json = { ...instances, annotations: [...cases.map(([annotation]) => annotation), good] };
+  await inFolder({ ...images, 'x.json': json, 'list.json': [], 'no.json': {}, 'bad.json': '{' }, async folder => {
+    const problems: DatasetProblem[] = [];
+    const file = join(folder, 'x.json');
+    const tasks = ['<REGION_TO_CATEGORY>', '<REGION_TO_SEGMENTATION>'];
+    const dataset = await readCoco(file, { tasks, onProblem: problem => problems.push(problem) });
+    assert.is(dataset.length, 1);
+    assert.is(problems.length, cases.length, JSON.stringify(problems, null, 1));
+    for (const [i, [annotation, message]] of cases.entries()) {
+      assert.is(problems[i].source, `${file}: annotations[${i}]`, JSON.stringify(annotation));
+      assert.match(problems[i].message, message);
+    }
+    await rejects(readCoco(file), /x\.json: annotations\[0\]: It is 3/);
+    await rejects(readCoco(join(folder, 'none.json')), /none\.json does not exist/);
+    await rejects(readCoco(join(folder, 'list.json')), /list\.json holds \[\], expected an object/);
+    await rejects(readCoco(join(folder, 'no.json')), /no\.json has no list of annotations/);
+    await rejects(readCoco(join(folder, 'bad.json')), /bad\.json is not JSON/);
+  });
+});
+
+test('images and categories that are wrong are reported once', async () => {
+  const json = {
+    images: [{ id: 1, file_name: 'a.bmp' }, { id: 1, file_name: 'b.bmp' }, { id: 2, file_name: 'none.bmp' }, { id: 3 }],
+    categories: [
+      { id: 1, name: 'dog' },
+      { id: 1, name: 'cat' },
+      { id: 2, name: '' },
+      { id: 3, name: 'a<b' },
+    ],
+    annotations: [
+      { image_id: 2, category_id: 1, bbox: [0, 0, 1, 1] },
+      { image_id: 1, category_id: 2, bbox: [0, 0, 1, 1] },
+      { image_id: 1, category_id: 1, bbox: [0, 0, 1, 1] },
+    ],
+  };
+  await inFolder({ ...images, 'x.json': json }, async folder => {
+    const problems: DatasetProblem[] = [];
+    const dataset = await readCoco(join(folder, 'x.json'), { onProblem: problem => problems.push(problem) });
+    assert.equal(
+      problems.map(({ source }) => source.replace(/.*: /, '')),
+      ['images[1]', 'images[2]', 'images[3]', 'categories[1]', 'categories[2]', 'categories[3]'],
+    );
+    assert.is(dataset.length, 1);
+    const example = await dataset.example(0);
+    assert.is(example.imageSize, undefined, 'the file does not say it');
+    assert.equal(example.targets, [{ task: '<OD>', answer: { boxes: [{ label: 'dog', box: [0, 0, 1, 1] }] } }]);
+  });
+});
+
+async function rejects(promise: Promise<unknown>, message: RegExp): Promise<void> {
+  const error = await promise.then(
+    () => undefined,
+    (thrown: Error) => thrown,
+  );
+  assert.ok(error, `expected an error like ${message}`);
+  assert.match(error.message, message);
+}
+
+test.run();

@@ -1,0 +1,44 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Florence2Error } from '../../src/errors.ts';
+import { polygonsToMask } from '../../src/geometry/masks.ts';
+import { compressCounts, decodeRle, decompressCounts, encodeRle } from '../../src/geometry/rle.ts';
+import { referenceJson } from '../reference.ts';
+
+const { cases } = referenceJson('processor/masks.json');
+
+test("run lengths and COCO's string, there and back", () => {
+  assert.ok(cases.length >= 30);
+  for (const { id, image_size, rle_counts, rle, coco_polygon } of cases) {
+    const size: [number, number] = [image_size[1], image_size[0]];
+    assert.is(compressCounts(rle_counts), rle, id);
+    assert.equal(decompressCounts(rle), rle_counts, id);
+    assert.equal(encodeRle(decodeRle({ size, counts: rle_counts })), { size, counts: rle_counts }, id);
+    if (!coco_polygon) continue;
+    const counts = decompressCounts(coco_polygon.rle);
+    assert.is(compressCounts(counts), coco_polygon.rle, id);
+    assert.is(
+      decodeRle({ size, counts }).data.reduce((a: number, b: number) => a + b, 0),
+      coco_polygon.area,
+      id,
+    );
+  }
+});
+
+test('a mask that is full at its first pixel begins with no zeros', () => {
+  const mask = polygonsToMask([[0, 0, 2, 0, 2, 1, 0, 1]], { width: 3, height: 2 });
+  assert.equal(encodeRle(mask), { size: [2, 3], counts: [0, 6] });
+});
+
+test('run lengths that are none are refused', () => {
+  const cases: [call: () => unknown, message: RegExp][] = [
+    [() => decodeRle({ size: [2, 3], counts: [1, 2] }), /^Run lengths of 3 pixels do not make a mask of 3x2\.$/],
+    [() => decompressCounts('0Ph'), /is no string of run lengths/],
+    [() => decompressCounts('é'), /is no string of run lengths/],
+  ];
+  for (const [call, message] of cases) {
+    assert.throws(call, (e: unknown) => e instanceof Florence2Error && message.test(e.message), String(message));
+  }
+});
+
+test.run();

@@ -1,0 +1,118 @@
+import { fileURLToPath } from 'node:url';
+import * as tf from '@tensorflow/tfjs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Activation } from '../../src/activations/activation.ts';
+import { Florence2 } from '../../src/florence2.ts';
+import { decodeImage } from '../../src/image/decode.ts';
+import { type FeatureOptions, FeatureReader } from '../../src/internals/feature_reader.ts';
+import { captureForced, Question } from '../../src/internals/question.ts';
+import { writeRandomCheckpoint } from '../../tools/random_checkpoint.ts';
+import { testBackend, withoutLeaks } from '../backend.ts';
+import { temporaryFolder } from '../weights/temporary.ts';
+import { near } from './near.ts';
+
+const pictures = ['sign', 'street'].map(name =>
+  fileURLToPath(new URL(`../../docs/pictures/${name}.jpg`, import.meta.url)),
+);
+const folder = temporaryFolder();
+await writeRandomCheckpoint(folder, { shape: 'tiny', seed: 7 });
+const model = await Florence2.load(folder, { backend: testBackend });
+const images = await Promise.all(pictures.map(picture => decodeImage(picture)));
+const test = suite('features');
+test.after(() => model.dispose());
+
+const read = (at: string, options: FeatureOptions = {}, rows = images): Promise<Activation[]> =>
+  withoutLeaks(() => new FeatureReader(model, at, options).read(rows));
+
+/** The same point by a forced pass on each image alone. */
+async function alone(at: string, task: string, maxNewTokens?: number): Promise<Activation[]> {
+  const rows: Activation[] = [];
+  for (const image of images) {
+    const question = await Question.ask(model, image, task, { maxNewTokens });
+    const cache = captureForced(model, question, at);
+    const { values, shape } = await cache.array(at);
+    rows.push({ values, shape: shape.slice(1) });
+    cache.dispose();
+    question.dispose();
+  }
+  return rows;
+}
+
+const blocks = 'vision_tower.blocks.2.0.channel_block';
+for (const [at, task] of [
+  ['vision_tower.convs.0.hook_embed', undefined],
+  [`${blocks}.hook_resid_post`, undefined],
+  ['multi_modal_projector.hook_image_features', undefined],
+  ['multi_modal_projector.hook_image_features', '<CAPTION>'],
+  ['language_model.encoder.layers.1.hook_resid_post', '<CAPTION>'],
+  ['language_model.decoder.layers.1.hook_resid_post', '<CAPTION>'],
+] as [string, string | undefined][]) {
+  test(`a batch at ${at} is what each image gives alone`, async () => {
+    const rows = await read(at, { task, maxNewTokens: 4 });
+    const expected = await alone(at, task ?? '<CAPTION>', 4);
+    assert.equal(rows.map(({ shape }) => shape), expected.map(({ shape }) => shape)); // biome-ignore format: one line
+    for (const [i, { values }] of rows.entries()) near(values, expected[i].values, 1e-4, `${at} of image ${i}`);
+  });
+}
+
+test('a point of windows has a row of all windows for each image', async () => {
+  const at = 'vision_tower.blocks.0.0.spatial_block.window_attn.hook_z';
+  const question = await Question.ask(model, images[1], '<CAPTION>', { answer: '' });
+  const cache = captureForced(model, question, at);
+  const expected = await cache.array(at); // [windows, heads, w², d]
+  cache.dispose();
+  question.dispose();
+  assert.ok(expected.shape[0] > 1);
+  const rows = await read(at);
+  for (const { shape } of rows) assert.equal(shape, expected.shape);
+  near(rows[1].values, expected.values, 1e-4, at);
+});
+
+test('pooled features are means over all axes but the last', async () => {
+  const at = `${blocks}.hook_resid_post`; // [H, W, C]
+  const [whole, pooled] = [await read(at), await read(at, { pool: 'mean' })];
+  for (const [i, { values, shape }] of pooled.entries()) {
+    const C = whole[i].shape.at(-1)!;
+    assert.equal(shape, [C]);
+    const sums = new Float64Array(C);
+    whole[i].values.forEach((value, at) => {
+      sums[at % C] += value;
+    });
+    near(values, sums.map(sum => (sum * C) / whole[i].values.length), 1e-4, `image ${i}`); // biome-ignore format: one line
+  }
+});
+
+test('a reader goes on with the point that it has found, and a glob may name it', async () => {
+  const reader = new FeatureReader(model, 'language_model.encoder.layers.*1.hook_mlp_out', { task: '<OD>' });
+  const first = await reader.read(images.slice(0, 1));
+  assert.is(reader.point, 'language_model.encoder.layers.1.hook_mlp_out');
+  const again = await withoutLeaks(() => reader.read(images));
+  near(again[0].values, first[0].values, 1e-4, 'the first image');
+});
+
+for (const [what, at, message] of [
+  [
+    'a point that is not there',
+    'vision_tower.convs.0.hook_embd',
+    /named vision_tower\.convs\.0\.hook_embd\. Did you mean vision_tower\.convs\.0\.hook_embed\?/,
+  ],
+  ['a point of the language model', 'language_model.encoder.layers.0.hook_mlp_out', /only reached with a task/],
+  ['several points', 'vision_tower.convs.*.hook_embed', /fits 4 hook points/],
+  ['a table of positions', 'multi_modal_projector.hook_pos_embed', /the same for every image/],
+] as [string, string, RegExp][]) {
+  // biome-ignore format: a table
+  test(`${what} is refused, and leaves nothing behind`, async () => {
+    const before = tf.memory().numTensors;
+    let thrown: Error | undefined;
+    await new FeatureReader(model, at).read(images).catch(error => {
+      thrown = error;
+    });
+    assert.match(String(thrown?.message), message);
+    assert.is(thrown?.name, 'UsageError');
+    assert.is(tf.memory().numTensors, before);
+    assert.not.ok(model.hooks.meets([at]));
+  });
+}
+
+test.run();

@@ -1,0 +1,267 @@
+import { readFileSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { UsageError } from '../../../src/errors.ts';
+import { readAnswer } from '../../../src/results/parse/answer.ts';
+import { BANNED_PHRASES } from '../../../src/results/parse/banned_phrases.ts';
+import { type ParseOptions, parse } from '../../../src/results/parse/parse.ts';
+import { parsePolygons } from '../../../src/results/parse/polygons.ts';
+import type { TaskResult } from '../../../src/results/types.ts';
+import { Tokenizer } from '../../../src/text/tokenizer.ts';
+import { reference, referenceJson } from '../../reference.ts';
+
+const file = referenceJson('processor/postprocess.json');
+const tokenizer = Tokenizer.fromFiles({ tokenizerJson: readFileSync(reference('tokenizer/tokenizer.json'), 'utf8') });
+const sizeOf = ([width, height]: [number, number]) => ({ width, height });
+
+/**
+ * Where the result is neither Microsoft's nor transformers', and why. Everything else is equal to Microsoft's, or to
+ * transformers' where both remove special tokens and trim before they read.
+ */
+const DIFFERENCES: Record<string, { expected: unknown; why: string }> = {
+  p080: { expected: 'cat', why: 'both leave <pad> in plain text; all special tokens are removed here' },
+};
+
+/** A result in the words of the reference's columns. */
+function inReferenceWords(result: TaskResult): unknown {
+  if ('text' in result) return result.text;
+  if ('quads' in result) {
+    return { quad_boxes: result.quads.map(q => q.quad), labels: result.quads.map(q => q.text) };
+  }
+  if ('phrases' in result) {
+    return {
+      bboxes: result.phrases.flatMap(p => p.boxes.map(b => b.box)),
+      labels: result.phrases.flatMap(p => p.boxes.map(() => p.phrase)),
+    };
+  }
+  if (result.task === '<OPEN_VOCABULARY_DETECTION>') {
+    return {
+      bboxes: result.boxes.map(b => b.box),
+      bboxes_labels: result.boxes.map(b => b.label),
+      polygons: result.instances.map(p => p.polygons),
+      polygons_labels: result.instances.map(p => p.label),
+    };
+  }
+  if ('instances' in result) {
+    return { polygons: result.instances.map(p => p.polygons), labels: result.instances.map(p => p.label) };
+  }
+  return { bboxes: result.boxes.map(b => b.box), labels: result.boxes.map(b => b.label) };
+}
+
+/** transformers cuts the bin centres to whole numbers; all else is kept. */
+const truncated = (value: unknown): unknown =>
+  JSON.parse(JSON.stringify(value), (_, v) => (typeof v === 'number' ? Math.trunc(v) : v));
+
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+
+const sorted = (value: unknown): unknown =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : value;
+
+test('404 answers, each equal to a column of the reference or in the table', () => {
+  assert.is(file.cases.length, 404);
+  const counts = { microsoft: 0, transformers: 0, different: 0 };
+  for (const { id, task, about, text, image_size, expected_ms, expected_hf } of file.cases) {
+    const result = inReferenceWords(parse(text, task, sizeOf(image_size)));
+    const where = `${id} ${task} ${about}: ${JSON.stringify(text)}`;
+    if (id in DIFFERENCES) {
+      const { expected } = DIFFERENCES[id];
+      assert.not(same(result, expected_ms) || same(truncated(result), expected_hf), `${where} is no difference`);
+      assert.equal(result, expected, where);
+      counts.different++;
+    } else if (same(result, expected_ms)) {
+      counts.microsoft++;
+    } else if (same(truncated(result), expected_hf)) {
+      counts.transformers++;
+    } else {
+      assert.equal(result, expected_ms, where);
+    }
+  }
+  assert.is(counts.different, Object.keys(DIFFERENCES).length);
+  assert.equal(counts, COUNTS);
+});
+
+const COUNTS = { microsoft: 367, transformers: 36, different: 1 };
+
+test('labels equal to transformers only are those that the reference says differ', () => {
+  for (const { id, task, text, image_size, expected_ms, differs } of file.cases) {
+    if (id in DIFFERENCES || same(inReferenceWords(parse(text, task, sizeOf(image_size))), expected_ms)) continue;
+    assert.ok(differs.includes('strip') || differs.includes('ocr_label'), `${id} differs from Microsoft's`);
+  }
+});
+
+test('token ids give the same results, with scores where log-probabilities come along', () => {
+  let scores = 0;
+  for (const { task, ids, scores: logProbs, image_size, expected_ms } of file.sequence_cases) {
+    const image = sizeOf(image_size);
+    const result = parse({ ids, logProbs: logProbs ?? undefined, tokenizer }, task, image);
+    const where = `${task} ${ids}`;
+    const { scores: expectedScores, ...expected } =
+      typeof expected_ms === 'string' ? { text: expected_ms } : expected_ms;
+    assert.equal(inReferenceWords(result), 'text' in expected ? expected.text : expected, where);
+    if (expectedScores) {
+      assert.ok('boxes' in result);
+      assert.is(result.boxes.length, expectedScores.length, where);
+      for (const [i, { score }] of result.boxes.entries()) {
+        assert.ok(
+          Math.abs(score! - expectedScores[i]) <= 1e-6,
+          `${where}: score ${i} is ${score}, not ${expectedScores[i]}`,
+        );
+        scores++;
+      }
+    }
+    const given = JSON.stringify(result).includes('"score"');
+    assert.is(
+      given,
+      Boolean(logProbs) && instanceCount(result) > 0,
+      `${where}: scores come with log-probabilities only`,
+    );
+  }
+  assert.ok(scores >= 8, `${scores} scores`);
+});
+
+function instanceCount(result: TaskResult): number {
+  return ['boxes', 'phrases', 'instances', 'quads']
+    .map(list => (result as unknown as Record<string, unknown[] | undefined>)[list]?.length ?? 0)
+    .reduce((a, b) => a + b);
+}
+
+test('the parts of the reference that are options here', () => {
+  for (const { text, image_size, area_threshold, expected_ms } of file.ocr_area_threshold) {
+    const { quads } = parse(text, '<OCR_WITH_REGION>', sizeOf(image_size), { areaThreshold: area_threshold });
+    assert.equal(
+      quads.map(({ quad, text }) => ({ quad_box: quad, text })),
+      expected_ms,
+      `area threshold ${area_threshold}`,
+    );
+  }
+  for (const { text, image_size, expected_ms } of file.polygons_with_box_at_start) {
+    const instances = parsePolygons(readAnswer(text), sizeOf(image_size), { labels: true, boxAtStart: true });
+    assert.equal(
+      instances.map(({ label, polygons, box }) => ({ cat_name: label, polygons, bbox: box })),
+      expected_ms,
+      text,
+    );
+  }
+});
+
+test('phrases that name nothing are those of the reference', () => {
+  assert.equal([...BANNED_PHRASES].sort(), [...file.banned_phrases].sort());
+});
+
+test('keepUnicode keeps labels whole', () => {
+  const image = { width: 1000, height: 1000 };
+  const locations = '<loc_1><loc_2><loc_3><loc_4>';
+  const cases: [text: string, ascii: string, whole: string][] = [
+    [`café table${locations}`, 'caf table', 'café table'],
+    [`日本${locations}`, '', '日本'],
+    [`dog 😀${locations}`, 'dog ', 'dog 😀'],
+  ];
+  for (const [text, ascii, whole] of cases) {
+    for (const [options, expected] of [
+      [{}, ascii],
+      [{ keepUnicode: true }, whole],
+    ] as [ParseOptions, string][]) {
+      assert.is(parse(text, '<OD>', image, options).boxes[0].label, expected);
+      assert.is(parse(text, '<CAPTION_TO_PHRASE_GROUNDING>', image, options).phrases[0].phrase, expected);
+      assert.is(parse(text, '<OPEN_VOCABULARY_DETECTION>', image, options).boxes[0].label, expected);
+    }
+  }
+});
+
+test('scores are exp of the mean log-probability of the tokens that say it', () => {
+  const image = { width: 1000, height: 1000 };
+  const poly = ['<poly>', '<loc_1>', '<loc_2>', '<loc_3>', '<loc_4>', '<sep>', '<loc_5>', '<loc_6>', '</poly>'];
+  const eight = Array.from({ length: 8 }, (_, i) => `<loc_${i}>`);
+  // Each token of an answer and its log-probability; the tokens that must be scored are those of the expected mean.
+  const cases: [
+    task: string,
+    tokens: string[],
+    logProbs: number[],
+    scores: (result: TaskResult) => unknown,
+    expected: number[],
+  ][] = [
+    [
+      '<REGION_PROPOSAL>',
+      eight,
+      [-1, -1, -1, -1, -2, -2, -2, -4],
+      r => 'boxes' in r && r.boxes.map(b => b.score),
+      [-1, -2.5],
+    ],
+    [
+      '<OCR_WITH_REGION>',
+      ['STOP', ...eight],
+      [-9, 0, 0, 0, 0, 0, 0, -4, -4],
+      r => 'quads' in r && r.quads.map(q => q.score),
+      [-1],
+    ],
+    [
+      '<REFERRING_EXPRESSION_SEGMENTATION>',
+      poly,
+      [-9, -1, -1, -1, -1, -9, -4, -4, -9],
+      r => 'instances' in r && r.instances.map(p => p.score),
+      [-2],
+    ],
+    [
+      '<OPEN_VOCABULARY_DETECTION>',
+      ['car', ...poly],
+      [-9, -9, -1, -1, -1, -1, -9, -4, -4, -9],
+      r => 'instances' in r && r.instances.map(p => p.score),
+      [-2],
+    ],
+    [
+      '<CAPTION_TO_PHRASE_GROUNDING>',
+      ['a', 'Ġdog', ...eight, 'Ġcafé', ...eight.slice(4)],
+      [-1, -3, -1, -1, -1, -1, -2, -2, -2, -2, -5, -6, -6, -6, -6],
+      r => 'phrases' in r && r.phrases.flatMap(p => [p.score, ...p.boxes.map(b => b.score)]),
+      [-2, -1, -2, -5, -6],
+    ],
+  ];
+  for (const [task, tokens, logProbs, scores, expected] of cases) {
+    // Tokens of the vocabulary, each as often as it takes: `café` is of two and gets its log-probability twice.
+    const pieces = tokens.map(token => tokenizer.encode(token.replace('Ġ', ' '), { addSpecialTokens: false }));
+    const ids = [2, 0, ...pieces.flat(), 2];
+    const all = [-7, ...pieces.flatMap((piece, i) => piece.map(() => logProbs[i])), -7];
+    const result = parse({ ids, logProbs: all, tokenizer }, task, image);
+    const found = scores(result) as number[];
+    assert.is(found.length, expected.length, task);
+    for (const [i, mean] of expected.entries()) {
+      assert.ok(Math.abs(Math.log(found[i]) - mean) < 1e-9, `${task}: score ${i} is ${found[i]}, not exp(${mean})`);
+    }
+    assert.equal(
+      parse({ ids, logProbs: [-7, ...all], tokenizer }, task, image),
+      result,
+      'one for each id, also the first',
+    );
+    assert.not.ok(
+      JSON.stringify(parse({ ids, tokenizer }, task, image)).includes('score'),
+      `${task}: none without them`,
+    );
+  }
+});
+
+test('log-probabilities that are not one for each id are refused', () => {
+  const image = { width: 1000, height: 1000 };
+  for (const logProbs of [[], [0, 0], [0, 0, 0, 0, 0]]) {
+    assert.throws(
+      () => parse({ ids: [2, 0, 102, 2], logProbs, tokenizer }, '<CAPTION>', image),
+      (e: unknown) => e instanceof UsageError && /An answer of 4 ids has . log-probabilities/.test(e.message),
+      `${logProbs.length} log-probabilities`,
+    );
+  }
+});
+
+test('what all results have', () => {
+  const image = { width: 640, height: 480 };
+  const result = parse('</s><s>A cat. </s><pad>', '<CAPTION>', image, { truncated: true });
+  const expected = { task: '<CAPTION>', text: 'A cat.', imageSize: image, answer: 'A cat. ', truncated: true };
+  assert.equal(result, expected);
+  assert.equal(JSON.parse(JSON.stringify(result)), expected, 'results are plain data');
+  const prompt = parse('12', '<DocVQA> What is the total?', image);
+  assert.is(prompt.task, 'prompt');
+  assert.ok('prompt' in prompt && prompt.prompt === '<DocVQA> What is the total?' && prompt.text === '12');
+  assert.throws(() => parse('a<loc_1><loc_1><loc_1><loc_1>', '<OD>', { width: 0, height: 1 }), /no pixels/);
+});
+
+test.run();

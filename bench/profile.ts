@@ -16,7 +16,7 @@ import { exitOnError } from '../src/cli/exit.ts';
 import { UsageError } from '../src/errors.ts';
 import { Florence2, noHooks } from '../src/index.ts';
 import { EagerExecutor } from '../src/model/executor.ts';
-import type { NodeBackend } from '../src/runtime/graph/record.ts';
+import type { NodeBackend } from '../src/runtime/tensorflow_binding.ts';
 import { Trainer } from '../src/training/trainer.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 import { trainingExample } from './train_example.ts';

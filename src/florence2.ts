@@ -3,6 +3,7 @@ import type { ActivationCache } from './activations/cache.ts';
 import { type CacheOptions, runWithCache } from './activations/run_with_cache.ts';
 import { Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
 import type { Lora } from './adapters/lora.ts';
+import type { Florence2Parts, LoadOptions } from './checkpoint/load.ts';
 import type { Florence2Config, GenerationConfig, PreprocessorConfig } from './config/model.ts';
 import { UsageError } from './errors.ts';
 import type { DecodingSession, GeneratedSequence } from './generation/decoding.ts';
@@ -17,48 +18,13 @@ import type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
 import { type HookPointShape, hookPoints } from './internals/hook_points.ts';
 import type { QuestionOptions } from './internals/question.ts';
 import type { Memory } from './language/decoder.ts';
-import type { Precision } from './model/executor.ts';
 import type { Florence2Model } from './model/florence2_model.ts';
 import { parse } from './results/parse/parse.ts';
 import type { ResultOf, TaskResult } from './results/types.ts';
-import type { BackendChoice, BackendName } from './runtime/backend.ts';
+import type { BackendChoice } from './runtime/backend.ts';
 import { requestText, type TaskArguments } from './text/prompt.ts';
 import { constructPrompt, findTask, type Task } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
-
-/** How far a long step has come, in bytes. */
-export interface Progress {
-  stage: 'download' | 'load';
-  file?: string;
-  loaded: number;
-  total: number;
-}
-
-export interface LoadOptions {
-  /** Default `auto`: the first that works of tensorflow, webgpu, wasm, cpu. It becomes tfjs's backend for the process. */
-  backend?: BackendName | 'auto';
-  /** Branch, tag or commit of a hub repository. Default `main`. */
-  revision?: string;
-  /** Side in pixels to which every image is resized. Default: what preprocessor_config.json says, else 768. */
-  imageSize?: number;
-  /**
-   * `bf16`: products of the vision tower and the encoder take about half the time on processors that have bf16, and are
-   * less exact (docs/speed.md). Tensorflow on a CPU only. Default `fp32`.
-   */
-  precision?: Precision;
-  onProgress?: (progress: Progress) => void;
-}
-
-/** What a loaded model is made of. */
-export interface Florence2Parts {
-  /** Where the checkpoint's files are. */
-  folder: string;
-  model: Florence2Model;
-  tokenizer: Tokenizer;
-  generation: GenerationConfig;
-  preprocessor: PreprocessorConfig;
-  backend: BackendChoice;
-}
 
 /** An image and what to ask about it. */
 export interface Request extends TaskArguments {

@@ -12,6 +12,7 @@ export {
 } from './adapters/lora.ts';
 export { defaultTargets, type TargetOptions } from './adapters/targets.ts';
 export type { SaveAdapterOptions } from './adapters/write.ts';
+export type { Florence2Parts, LoadOptions, Progress } from './checkpoint/load.ts';
 export type {
   Florence2Config,
   GenerationConfig,
@@ -28,15 +29,7 @@ export { drawHeatmap, type Heatmap, type HeatmapOptions } from './drawing/heatma
 export { encodeMask } from './drawing/mask_png.ts';
 export { Florence2Error, UsageError } from './errors.ts';
 export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
-export {
-  Florence2,
-  type Florence2Parts,
-  type LoadOptions,
-  type Progress,
-  type Request,
-  type RunOptions,
-  type StreamedToken,
-} from './florence2.ts';
+export { Florence2, type Request, type RunOptions, type StreamedToken } from './florence2.ts';
 export type { GeneratedSequence } from './generation/decoding.ts';
 export type { GenerationOptions } from './generation/options.ts';
 export { boxIou, maskIou } from './geometry/iou.ts';
@@ -71,15 +64,8 @@ export {
   attention,
   attentionPoints,
 } from './internals/attention_maps.ts';
-export {
-  type DiffOptions,
-  type DiffReport,
-  type DiffRow,
-  diffRuns,
-  type ImageDiff,
-  type RunAnswer,
-  type RunSpec,
-} from './internals/diff/report.ts';
+export { diffRuns } from './internals/diff/compare_runs.ts';
+export type { DiffOptions, DiffReport, DiffRow, ImageDiff, RunAnswer, RunSpec } from './internals/diff/report.ts';
 export { type FeatureOptions, FeatureReader } from './internals/feature_reader.ts';
 export { gradientsAt } from './internals/gradients_at.ts';
 export type { HookPointShape } from './internals/hook_points.ts';
@@ -136,13 +122,13 @@ export {
   type CheckpointReport,
   checkParity,
   type NotCompared,
-  type ParityOptions,
   type ParityReport,
   type SequenceRow,
   type TensorRow,
   type TrainingRow,
   type VariantReport,
-} from './parity/parity.ts';
+} from './parity/check.ts';
+export type { ParityOptions } from './parity/report.ts';
 export { filterByScore } from './results/filter.ts';
 export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './results/format.ts';
 export type { Answer, AnswerTokens } from './results/parse/answer.ts';

@@ -7,8 +7,8 @@
  */
 import { join } from 'node:path';
 import sharp, { type OverlayOptions } from 'sharp';
+import type { BoxCoordinates } from '../../src/geometry/types.ts';
 import { drawHeatmap, Florence2, type Heatmap, logitDifference, patchSweep, Question } from '../../src/index.ts';
-import type { BoxCoordinates } from '../../src/text/locations.ts';
 import { layOut, SCENE_SIDE } from '../../tools/demo/layout.ts';
 import { paint } from '../../tools/demo/paint.ts';
 import { HELD_OUT_SEED } from '../../tools/demo/seeds.ts';

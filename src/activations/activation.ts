@@ -1,4 +1,4 @@
-import type { DumpLayout } from './dump_names.ts';
+import type * as tf from '@tensorflow/tfjs';
 
 /** Values on their way from a backend to a comparison. */
 export interface Activation {
@@ -27,33 +27,11 @@ export function difference(got: ArrayLike<number>, want: ArrayLike<number>): Dif
   return { maxAbs, relative: squares === 0 ? 0 : Math.sqrt(squares / size) };
 }
 
-/**
- * An activation in a dump's layout, or undefined where it cannot have the dump's shape. Permuted here and not by the
- * backend: what is judged should come from the network alone.
- */
-export function toDumpLayout(activation: Activation, layout: DumpLayout, shape: number[]): Float32Array | undefined {
-  const { values } = activation;
-  const count = shape.reduce((n, d) => n * d, 1);
-  if (layout === 'same') return sameElements(activation.shape, shape) ? values : undefined;
-  const [H, W, C] = activation.shape.slice(-3);
-  const images = activation.shape.length === 4 ? activation.shape[0] : shape[0];
-  if ([images, C, H, W].join() !== shape.join()) return undefined;
-  const permuted = new Float32Array(count);
-  const perImage = H * W * C;
-  for (let i = 0; i < count; i++) {
-    const position = i % (H * W);
-    const channel = Math.floor(i / (H * W)) % C;
-    const image = activation.shape.length === 4 ? Math.floor(i / perImage) : 0;
-    permuted[i] = values[image * perImage + position * C + channel];
+/** The values of a tensor, which is disposed. */
+export async function download(tensor: tf.Tensor): Promise<Activation> {
+  try {
+    return { values: (await tensor.data()) as Float32Array, shape: tensor.shape };
+  } finally {
+    tensor.dispose();
   }
-  return permuted;
-}
-
-/** Equal shapes, but rows and columns of a map may be one axis there: [B, H, W, C] is [B, H·W, C]. */
-function sameElements(here: number[], there: number[]): boolean {
-  if (here.length === 4 && there.length === 3) {
-    const [B, H, W, C] = here;
-    return [B, H * W, C].join() === there.join();
-  }
-  return here.join() === there.join();
 }

@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { type HookFilter, matcher } from '../hooks/filter.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
-import { type Activation, toDumpLayout } from './activation.ts';
-import { dumpForm, dumpPoint } from './dump_names.ts';
+import type { Activation } from './activation.ts';
+import { dumpForm, dumpPoint, toDumpLayout } from './dump_names.ts';
 
 /** Which of the activations at a point, and which part of it. */
 export interface ActivationPart {

@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/file_source.ts';
+import { fileError } from '../files/errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { Parameter } from '../nn/params.ts';
 import { canonicalName, headName, sharedName } from '../weights/names.ts';

@@ -1,10 +1,10 @@
 import { mkdir, readdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { checkpointValues } from '../checkpoint/write.ts';
 import { UsageError } from '../errors.ts';
-import { writeError } from '../files/file_source.ts';
+import { writeError } from '../files/errors.ts';
 import type { Parameter } from '../nn/params.ts';
 import { toMicrosoft, toNative } from '../weights/names.ts';
+import { checkpointValues } from '../weights/parameter_values.ts';
 import { type TensorToWrite, writeSafetensors } from '../weights/safetensors.ts';
 import { formatAdapterConfig } from './config.ts';
 import type { Lora } from './lora.ts';

@@ -1,8 +1,10 @@
+import type { GenerationConfig, PreprocessorConfig } from '../config/model.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
-import type { Florence2Parts, LoadOptions } from '../florence2.ts';
-import { fastestExecutor } from '../model/executor.ts';
+import type { Precision } from '../model/executor.ts';
+import { fastestExecutor } from '../model/fastest_executor.ts';
 import { Florence2Model } from '../model/florence2_model.ts';
-import { type BackendName, useBackend } from '../runtime/backend.ts';
+import { type BackendChoice, type BackendName, useBackend } from '../runtime/backend.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
 import { mapSize } from '../vision/davit.ts';
 import { canonicalCheckpoint } from '../weights/canonical.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
@@ -77,4 +79,38 @@ function checkMemory(model: Florence2Model, backend: BackendName): void {
       `This model's weights take ${(bytes / 2 ** 30).toFixed(1)} GiB and a wasm program has 4 GiB in all: use the tensorflow backend (florence2 setup tensorflow).`,
     );
   }
+}
+
+/** How far a long step has come, in bytes. */
+export interface Progress {
+  stage: 'download' | 'load';
+  file?: string;
+  loaded: number;
+  total: number;
+}
+
+export interface LoadOptions {
+  /** Default `auto`: the first that works of tensorflow, webgpu, wasm, cpu. It becomes tfjs's backend for the process. */
+  backend?: BackendName | 'auto';
+  /** Branch, tag or commit of a hub repository. Default `main`. */
+  revision?: string;
+  /** Side in pixels to which every image is resized. Default: what preprocessor_config.json says, else 768. */
+  imageSize?: number;
+  /**
+   * `bf16`: products of the vision tower and the encoder take about half the time on processors that have bf16, and are
+   * less exact (docs/speed.md). Tensorflow on a CPU only. Default `fp32`.
+   */
+  precision?: Precision;
+  onProgress?: (progress: Progress) => void;
+}
+
+/** What a loaded model is made of. */
+export interface Florence2Parts {
+  /** Where the checkpoint's files are. */
+  folder: string;
+  model: Florence2Model;
+  tokenizer: Tokenizer;
+  generation: GenerationConfig;
+  preprocessor: PreprocessorConfig;
+  backend: BackendChoice;
 }

@@ -9,7 +9,7 @@ import {
   parsePreprocessorConfig,
 } from '../config/model.ts';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/file_source.ts';
+import { fileError } from '../files/errors.ts';
 import { parseJsonObject } from '../json.ts';
 
 export interface LoadedConfig {

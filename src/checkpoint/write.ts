@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { UsageError } from '../errors.ts';
 import { isRecord, parseJsonObject } from '../json.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
-import type { Parameter } from '../nn/params.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { canonicalName, toMicrosoft, toNative } from '../weights/names.ts';
+import { checkpointValues } from '../weights/parameter_values.ts';
 import { type TensorToWrite, writeSafetensors } from '../weights/safetensors.ts';
 import { saveTokenizer } from './tokenizer_files.ts';
 
@@ -70,16 +70,6 @@ export async function writeCheckpoint(
 
 /** Files beside config and tokenizer that belong to a model. */
 const copied = /^(generation_config|preprocessor_config|processor_config)\.json$|\.py$/;
-
-/** The values of a parameter in the checkpoint's order. */
-export async function checkpointValues(parameter: Parameter): Promise<Float32Array> {
-  const ordered = parameter.inCheckpointOrder(parameter.value);
-  try {
-    return (await ordered.data()) as Float32Array;
-  } finally {
-    ordered.dispose();
-  }
-}
 
 type Json = Record<string, unknown>;
 

@@ -1,5 +1,5 @@
 import { Presets, SingleBar } from 'cli-progress';
-import type { Progress } from '../florence2.ts';
+import type { Progress } from '../checkpoint/load.ts';
 
 const MB = 1e6;
 

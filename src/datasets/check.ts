@@ -1,13 +1,12 @@
 import { Florence2Error } from '../errors.ts';
-import { metricsKey } from '../evaluation/evaluator.ts';
+import type { ImageSize } from '../geometry/types.ts';
 import { decodeImage } from '../image/decode.ts';
-import type { ImageSize } from '../text/locations.ts';
+import { metricsKey } from '../text/tasks.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import type { DatasetProblem } from '../training/data/problems.ts';
 import { inspectTarget, labelsOf, type Say } from './check_target.ts';
 import type { Dataset, Target, TrainingExample } from './example.ts';
 import { type OpenOptions, openDataset } from './open.ts';
-import type { SourcedTarget } from './reading.ts';
+import type { DatasetProblem, SourcedTarget } from './reading.ts';
 
 export interface CheckOptions extends Omit<OpenOptions, 'onProblem'> {
   /** With it the tokens of every answer are counted. */

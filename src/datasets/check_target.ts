@@ -1,9 +1,9 @@
 import { Florence2Error } from '../errors.ts';
+import type { ImageSize } from '../geometry/types.ts';
 import { formatAnswer, parseAnswer, type TypedAnswer } from '../results/format.ts';
-import { BANNED_PHRASES } from '../results/parse/banned_phrases.ts';
-import type { ImageSize } from '../text/locations.ts';
-import type { DatasetProblem } from '../training/data/problems.ts';
+import { BANNED_PHRASES } from '../results/parse/places.ts';
 import type { Target } from './example.ts';
+import type { DatasetProblem } from './reading.ts';
 import { checkTarget, meantTask } from './targets.ts';
 
 /** Takes a problem of one target. */

@@ -1,7 +1,6 @@
 import type { ImageInput } from '../image/types.ts';
-import { type ProblemHandler, refuseErrors, reporting } from '../training/data/problems.ts';
 import type { Dataset, Target } from './example.ts';
-import { ExampleList } from './reading.ts';
+import { ExampleList, type ProblemHandler, refuseErrors, reporting } from './reading.ts';
 import { checkTarget } from './targets.ts';
 
 /** An image and one thing to learn about it. */

@@ -1,6 +1,6 @@
+import type { ImageSize } from '../geometry/types.ts';
 import type { ImageInput } from '../image/types.ts';
 import type { TypedAnswer } from '../results/format.ts';
-import type { ImageSize } from '../text/locations.ts';
 import type { TaskArguments } from '../text/prompt.ts';
 
 /** One thing to learn about an image: what is asked, and what should be answered. */

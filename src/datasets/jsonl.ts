@@ -4,10 +4,15 @@ import { readLines } from '../files/lines.ts';
 import { isRecord, show } from '../json.ts';
 import type { TypedAnswer } from '../results/format.ts';
 import { resolveTask } from '../text/tasks.ts';
-import { ImageFolder } from '../training/data/images.ts';
-import { type ProblemHandler, refuseErrors, reporting } from '../training/data/problems.ts';
 import type { Dataset } from './example.ts';
-import { ExampleList, type SourcedTarget } from './reading.ts';
+import {
+  ExampleList,
+  ImageFolder,
+  type ProblemHandler,
+  refuseErrors,
+  reporting,
+  type SourcedTarget,
+} from './reading.ts';
 import { checkTarget, splitPrompt } from './targets.ts';
 
 export interface ReadOptions {

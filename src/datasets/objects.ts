@@ -1,6 +1,5 @@
 import { UsageError } from '../errors.ts';
-import type { Polygon } from '../results/types.ts';
-import type { BoxCoordinates } from '../text/locations.ts';
+import type { BoxCoordinates, Polygon } from '../geometry/types.ts';
 import { resolveTask, type Task } from '../text/tasks.ts';
 import type { Target } from './example.ts';
 

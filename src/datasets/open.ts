@@ -1,10 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { SPLITS, type Split, splitFolders } from '../training/data/splits.ts';
 import { readCoco } from './coco.ts';
 import type { Dataset } from './example.ts';
 import { type ReadOptions, readJsonl } from './jsonl.ts';
+import { SPLITS, type Split, splitFolders } from './reading.ts';
 import { readYolo, readYoloConfig, splitEntry } from './yolo.ts';
 
 export interface OpenOptions extends ReadOptions {

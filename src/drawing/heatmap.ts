@@ -1,7 +1,7 @@
 import type { OverlayOptions } from 'sharp';
 import { UsageError } from '../errors.ts';
+import type { ImageSize } from '../geometry/types.ts';
 import type { DecodeOptions, ImageInput } from '../image/types.ts';
-import type { ImageSize } from '../text/locations.ts';
 
 /** A number for each part of an image, whatever their size: the map lies over the whole of it. */
 export interface Heatmap extends ImageSize {

@@ -1,6 +1,6 @@
 import { boxIou } from '../geometry/iou.ts';
-import type { BoxCoordinates } from '../text/locations.ts';
-import { groupBy } from '../training/metrics/group.ts';
+import type { BoxCoordinates } from '../geometry/types.ts';
+import { byScore, groupBy } from './pairs.ts';
 
 /** A box with its class. Without a score it counts 1: boxes then rank in the order in which they were given. */
 export interface ClassBox {
@@ -106,10 +106,6 @@ function averagePrecision(hits: readonly boolean[], truths: number): number {
   });
   return mean(read);
 }
-
-/** Highest first, 1 where there is none; equal ones stay in their order. */
-export const byScore = <T extends { score?: number }>(list: readonly T[]): T[] =>
-  list.toSorted((a, b) => (b.score ?? 1) - (a.score ?? 1));
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 

@@ -1,10 +1,8 @@
 import type { Target } from '../datasets/example.ts';
+import type { ImageSize } from '../geometry/types.ts';
 import type { TaskResult } from '../results/types.ts';
-import type { ImageSize } from '../text/locations.ts';
-import { findTask } from '../text/tasks.ts';
-import { Measures } from '../training/metrics/measures.ts';
-import { readTruth } from '../training/metrics/truth.ts';
-import { judge } from './judge.ts';
+import { metricsKey } from '../text/tasks.ts';
+import { judge, Measures, readTruth } from './judge.ts';
 
 export interface EvaluatorOptions {
   /** Results keep all characters of labels (see `ParseOptions`), so true labels keep them too. Default false. */
@@ -53,11 +51,6 @@ export class Evaluator {
   metrics(): Record<string, Record<string, number>> {
     return Object.fromEntries([...this.tasks].map(([key, measures]) => [key, measures.metrics()]));
   }
-}
-
-/** What a task's losses and metrics go by: its token. For a prompt of your own the tag it begins with, else `prompt`. */
-export function metricsKey(task: string): string {
-  return findTask(task)?.task ?? /^<[^<>\s]+>/.exec(task)?.[0] ?? 'prompt';
 }
 
 /** The metric that sums up a task best, of those that it has: where places have words, how well these are read there. */

@@ -1,13 +1,15 @@
 import { UsageError } from '../errors.ts';
+import { maskIou } from '../geometry/iou.ts';
+import { maskArea, polygonsToMask } from '../geometry/masks.ts';
+import type { ImageSize, QuadCoordinates } from '../geometry/types.ts';
 import type { TypedAnswer } from '../results/format.ts';
-import type { QuadCoordinates, TaskResult } from '../results/types.ts';
-import type { ImageSize } from '../text/locations.ts';
-import { groupBy } from '../training/metrics/group.ts';
-import { type Outline, outlinesIou } from '../training/metrics/masks.ts';
-import type { Measures } from '../training/metrics/measures.ts';
-import { phraseRecalls } from '../training/metrics/phrases.ts';
-import type { ClassBox } from './detection.ts';
-import { type Pair, pairBoxes } from './pairs.ts';
+import { asciiOnly } from '../results/parse/grammar.ts';
+import { parse } from '../results/parse/parse.ts';
+import { BANNED_PHRASES } from '../results/parse/places.ts';
+import type { TaskResult } from '../results/types.ts';
+import { strip } from '../text/python_strings.ts';
+import { type ClassBox, DetectionMetric } from './detection.ts';
+import { byScore, groupBy, iouOf, type Pair, pairBoxes } from './pairs.ts';
 import { editSimilarity, exactMatch } from './text.ts';
 
 /**
@@ -78,3 +80,94 @@ function lineOf({ text, quad, score }: { text: string; quad: ArrayLike<number>; 
 const unlabelled = (box: ClassBox): ClassBox => ({ ...box, label: '' });
 
 const labelOf = ({ label }: { label: string }): string => label;
+
+/** What is kept of the answers to one task. */
+export class Measures {
+  /** Answers judged. */
+  count = 0;
+  readonly detection = new DetectionMetric();
+  /** Whether classes are few enough to have metrics of their own. */
+  perClass = false;
+  private readonly means = new Map<string, { sum: number; count: number }>();
+
+  /** Adds values to a mean. */
+  add(name: string, ...values: number[]): void {
+    const mean = this.means.get(name) ?? { sum: 0, count: 0 };
+    this.means.set(name, mean);
+    for (const value of values) mean.sum += value;
+    mean.count += values.length;
+  }
+
+  /** All metrics that there are answers for. */
+  metrics(): Record<string, number> {
+    const means = [...this.means].filter(([, { count }]) => count > 0);
+    return {
+      ...this.detection.metrics(),
+      ...Object.fromEntries(means.map(([name, { sum, count }]) => [name, sum / count])),
+      count: this.count,
+      ...(this.perClass ? this.detection.perClass() : {}),
+    };
+  }
+}
+
+/**
+ * A true answer in the terms of results, so that the two can be compared: text is parsed, and labels go through what the
+ * parser does to those of results, or some true ones could never be met. Coordinates stay as they were given.
+ */
+export function readTruth(
+  answer: TypedAnswer | string,
+  task: TaskResult['task'],
+  imageSize: ImageSize,
+  keepUnicode: boolean,
+): TypedAnswer {
+  const given = typeof answer === 'string' ? parse(answer, task, imageSize, { keepUnicode }) : answer;
+  const clean = (label: string): string => asciiOnly(strip(label), keepUnicode);
+  const boxes = 'boxes' in given ? given.boxes : undefined;
+  const instances = 'instances' in given ? given.instances : undefined;
+  // A result of open vocabulary has both, and answers in the one that is not empty.
+  if (boxes && !instances?.length) return { boxes: boxes.map(row => ({ ...row, label: clean(row.label) })) };
+  if (instances) return { instances: instances.map(row => ({ ...row, label: clean(row.label) })) };
+  if ('phrases' in given) {
+    const named = given.phrases.filter(({ phrase }) => !BANNED_PHRASES.has(strip(phrase)));
+    return { phrases: named.map(row => ({ ...row, phrase: clean(row.phrase) })) };
+  }
+  return given;
+}
+
+/** An object's outline, of one or several polygons `[x1, y1, x2, y2, …]` in pixels. */
+export interface Outline {
+  polygons: readonly ArrayLike<number>[];
+}
+
+/**
+ * Intersection over union of all that is outlined, 0 to 1: of the union of the true objects with the union of those
+ * found. 1 where nothing was to be found and nothing was, as for gRefCOCO's expressions without a target (Liu et al. 2023).
+ */
+export function outlinesIou(truth: readonly Outline[], found: readonly Outline[], image: ImageSize): number {
+  const [a, b] = [truth, found].map(outlines => polygonsToMask(polygonsOf(outlines), image));
+  return maskArea(a) + maskArea(b) === 0 ? 1 : maskIou(a, b);
+}
+
+const polygonsOf = (outlines: readonly Outline[]): number[][] =>
+  outlines.flatMap(({ polygons }) => polygons.map(points => Array.from(points)));
+
+/** Words of a caption and the boxes `[x1, y1, x2, y2]` of what they name. */
+export interface GroundedPhrase {
+  phrase: string;
+  boxes: readonly { box: ArrayLike<number>; score?: number }[];
+}
+
+/**
+ * Recall@1 of phrase grounding at IoU 0.5, as for Flickr30k Entities: for each true phrase that has a box 1 where the
+ * surest box found for the same words overlaps any of its boxes by half, else 0. Words that a caption repeats are
+ * compared in their order.
+ */
+export function phraseRecalls(truth: readonly GroundedPhrase[], found: readonly GroundedPhrase[]): number[] {
+  const left = groupBy(found, ({ phrase }) => phrase);
+  return truth
+    .filter(({ boxes }) => boxes.length > 0)
+    .map(({ phrase, boxes }) => {
+      const first = byScore(left.get(phrase)?.shift()?.boxes ?? []).at(0);
+      return first && boxes.some(box => iouOf(box, first) >= 0.5) ? 1 : 0;
+    });
+}

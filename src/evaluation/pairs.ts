@@ -1,5 +1,5 @@
 import { boxIou } from '../geometry/iou.ts';
-import type { BoxCoordinates } from '../text/locations.ts';
+import type { BoxCoordinates } from '../geometry/types.ts';
 
 interface Placed {
   box: ArrayLike<number>; // [x1, y1, x2, y2]
@@ -27,3 +27,19 @@ export function pairBoxes<T extends Placed, F extends Placed>(truth: readonly T[
 }
 
 export const iouOf = (a: Placed, b: Placed): number => boxIou(a.box as BoxCoordinates, b.box as BoxCoordinates);
+
+/** The members of a list by key, in their order. */
+export function groupBy<T>(list: Iterable<T>, key: (member: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const member of list) {
+    const name = key(member);
+    const group = groups.get(name);
+    if (group) group.push(member);
+    else groups.set(name, [member]);
+  }
+  return groups;
+}
+
+/** Highest first, 1 where there is none; equal ones stay in their order. */
+export const byScore = <T extends { score?: number }>(list: readonly T[]): T[] =>
+  list.toSorted((a, b) => (b.score ?? 1) - (a.score ?? 1));

@@ -1,9 +1,8 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { Florence2Error } from '../errors.ts';
-import type { ByteSource } from '../weights/tensor_file.ts';
-
-/** One call takes at most 2 GiB - 1; smaller pieces also keep the kernel's and libuv's buffers small. */
-const largestPiece = 64 << 20;
+import type { ByteSource } from './byte_source.ts';
+import { fileError } from './errors.ts';
+import { LARGEST_PIECE } from './write.ts';
 
 /** Opens a file for positioned reads. Throws a Florence2Error when it is not there or is no file. */
 export async function openFile(path: string): Promise<ByteSource> {
@@ -30,41 +29,6 @@ async function refusePointer(source: ByteSource): Promise<void> {
   }
 }
 
-/** A system error about a file, as a sentence. */
-export function fileError(path: string, error: unknown): Error {
-  if (error instanceof Florence2Error) return error;
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === 'ENOENT') return new Florence2Error(`${path} does not exist.`);
-  if (code === 'EACCES' || code === 'EPERM') return new Florence2Error(`${path} may not be read (${code}).`);
-  if (code === 'EISDIR') return new Florence2Error(`${path} is a folder, not a file.`);
-  return new Florence2Error(`${path} cannot be read: ${(error as Error).message}`);
-}
-
-/** A system error while a file was written, as a sentence. Other errors stay as they are. */
-export function writeError(path: string, error: unknown): unknown {
-  if (!(error instanceof Error && 'syscall' in error)) return error;
-  const { code } = error as NodeJS.ErrnoException;
-  const reasons: Record<string, string> = {
-    ENOENT: 'its folder does not exist',
-    ENOTDIR: 'its folder is a file',
-    EISDIR: 'there is a folder of this name',
-    ENOSPC: 'the disk is full',
-    EACCES: 'no permission',
-    EPERM: 'no permission',
-    EROFS: 'the disk is read-only',
-  };
-  return new Florence2Error(`${path} cannot be written: ${reasons[code ?? ''] ?? error.message}.`);
-}
-
-/** Writes all bytes at a position; one call may write less than it was given. */
-export async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const length = Math.min(bytes.length - done, largestPiece);
-    const { bytesWritten } = await handle.write(bytes, done, length, position + done);
-    done += bytesWritten;
-  }
-}
-
 class FileSource implements ByteSource {
   readonly isFile = true;
 
@@ -77,7 +41,7 @@ class FileSource implements ByteSource {
   async read(target: Uint8Array, position: number, what: string): Promise<void> {
     let done = 0;
     while (done < target.length) {
-      const length = Math.min(target.length - done, largestPiece);
+      const length = Math.min(target.length - done, LARGEST_PIECE);
       const { bytesRead } = await this.handle.read(target, done, length, position + done).catch(error => {
         throw fileError(this.path, error);
       });

@@ -1,8 +1,7 @@
 import { type Candidate, nextCandidates, nothingLeft } from './candidates.ts';
-import type { DecodingSession, GeneratedSequence } from './decoding.ts';
+import { type DecodingSession, type GeneratedSequence, turn } from './decoding.ts';
 import type { GenerationSettings } from './options.ts';
 import { forcedToken, NgramBlock } from './processors.ts';
-import { turn } from './turn.ts';
 
 /** A sequence as a list from its newest token back, so that beams share what they have in common. */
 interface Path extends Candidate {

@@ -1,8 +1,7 @@
 import { nextCandidates, nothingLeft } from './candidates.ts';
-import type { DecodingSession, GeneratedSequence } from './decoding.ts';
+import { type DecodingSession, type GeneratedSequence, turn } from './decoding.ts';
 import type { GenerationSettings } from './options.ts';
 import { forcedToken, NgramBlock } from './processors.ts';
-import { turn } from './turn.ts';
 
 /** One token of one sequence. */
 export interface GreedyToken {

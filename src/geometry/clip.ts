@@ -1,4 +1,4 @@
-import type { BoxCoordinates } from '../text/locations.ts';
+import type { BoxCoordinates } from './types.ts';
 
 type Point = [x: number, y: number];
 

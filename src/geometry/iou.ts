@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts';
-import type { BoxCoordinates } from '../text/locations.ts';
 import type { Mask } from './masks.ts';
+import type { BoxCoordinates } from './types.ts';
 
 export interface IouOptions {
   /** The second is a crowd: divide by the area of the first, not by the union, as COCO does. Default false. */

@@ -1,6 +1,5 @@
 import { UsageError } from '../errors.ts';
-import type { Polygon } from '../results/types.ts';
-import type { ImageSize } from '../text/locations.ts';
+import type { ImageSize, Polygon } from './types.ts';
 
 /** A binary mask of the size of its image. */
 export interface Mask extends ImageSize {

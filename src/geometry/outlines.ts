@@ -1,5 +1,5 @@
-import type { Polygon } from '../results/types.ts';
 import type { Mask } from './masks.ts';
+import type { Polygon } from './types.ts';
 
 /**
  * The outer borders of a mask's connected parts (pixels that touch at a side or a corner), along the edges of the

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import type { ImageSize } from '../text/locations.ts';
+import type { ImageSize } from '../geometry/types.ts';
 
 /** One encoded image. The vision tower is most of the work, so encode once and ask as many tasks as you like. */
 export class ImageFeatures {

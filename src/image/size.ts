@@ -1,4 +1,4 @@
-import type { ImageSize } from '../text/locations.ts';
+import type { ImageSize } from '../geometry/types.ts';
 import { decodeImage } from './decode.ts';
 
 /**

@@ -1,6 +1,7 @@
 import { labelColors } from '../drawing/marks.ts';
+import type { ImageSize } from '../geometry/types.ts';
 import type { TaskResult } from '../results/types.ts';
-import { dequantize, type ImageSize } from '../text/locations.ts';
+import { dequantize } from '../text/locations.ts';
 import type { Region, ReportToken } from './report.ts';
 
 type Place = Omit<Region, 'color' | 'locationTokens' | 'labelTokens' | 'outlines'> & { shapes: readonly number[][] };

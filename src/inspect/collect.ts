@@ -11,9 +11,8 @@ import { requestText, type TaskArguments } from '../text/prompt.ts';
 import { constructPrompt, findTask } from '../text/tasks.ts';
 import { answerRegions, coordinatesOf } from './answer_regions.ts';
 import { NormRecorder } from './norm_recorder.ts';
-import { packRows } from './packing.ts';
+import { packRows, reportImage } from './packing.ts';
 import type { Candidate, CrossAttention, Lens, Report, ReportToken } from './report.ts';
-import { reportImage } from './report_image.ts';
 
 /** How many of the most probable tokens are told of the answer, and of each layer. */
 const [ALTERNATIVES, LENS_TOP] = [8, 5];

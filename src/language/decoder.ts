@@ -5,10 +5,9 @@ import type { Hooks, View } from '../hooks/hooks.ts';
 import { Embedding, LayerNorm, Linear } from '../nn/layers.ts';
 import { gelu } from '../nn/ops.ts';
 import type { Params } from '../nn/params.ts';
-import { Attention } from './attention.ts';
+import { Attention, causalMask } from './attention.ts';
 import { type KeyValue, LayerCache } from './cache.ts';
 import { POSITION_OFFSET } from './encoder.ts';
-import { causalMask } from './masks.ts';
 
 /** What the decoder reads: the encoder's output, and which of it is padding. */
 export interface Memory {

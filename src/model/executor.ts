@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { Florence2Error } from '../errors.ts';
 import type { Hooks } from '../hooks/hooks.ts';
 import type { LayerCache } from '../language/cache.ts';
 import type { Memory } from '../language/decoder.ts';
@@ -51,17 +50,3 @@ export class EagerExecutor implements Executor {
 
 /** How products of many rows are computed, in the vision tower and the encoder: bf16 keeps 8 bits of each factor. */
 export type Precision = 'fp32' | 'bf16';
-
-/**
- * The fastest way to run a model on the active backend.
- *
- * @throws Florence2Error when it has no such precision
- */
-export async function fastestExecutor(model: Florence2Model, precision: Precision = 'fp32'): Promise<Executor> {
-  if (tf.getBackend() === 'tensorflow') {
-    const { graphsSupported } = await import('../runtime/tensorflow.ts');
-    if (graphsSupported()) return new (await import('./graph_executor.ts')).GraphExecutor(model, precision);
-  }
-  if (precision === 'fp32') return new EagerExecutor(model);
-  throw new Florence2Error(`Precision ${precision} is there on the tensorflow backend without a GPU only.`);
-}

@@ -1,4 +1,3 @@
-import type * as tf from '@tensorflow/tfjs';
 import type { Activation } from '../activations/activation.ts';
 import { ActivationCache } from '../activations/cache.ts';
 import { Capture } from '../hooks/capture.ts';
@@ -24,14 +23,5 @@ export class PointCapture {
   dispose(): void {
     this.capture.stop();
     this.cache.dispose();
-  }
-}
-
-/** The values of a tensor, which is disposed. */
-export async function download(tensor: tf.Tensor): Promise<Activation> {
-  try {
-    return { values: (await tensor.data()) as Float32Array, shape: tensor.shape };
-  } finally {
-    tensor.dispose();
   }
 }

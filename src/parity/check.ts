@@ -6,7 +6,6 @@ import { useBackend } from '../runtime/backend.ts';
 import { openSafetensors } from '../weights/safetensors.ts';
 import { type GenerationCase, readCases } from './generation_cases.ts';
 import { type DumpedCheckpoint, findVariants, type Manifest, readManifest } from './manifest.ts';
-import type { ParityOptions } from './parity.ts';
 import { INPUTS } from './passes.ts';
 import {
   type CheckpointReport,
@@ -14,6 +13,7 @@ import {
   INPUT_FILE,
   isTrainingFile,
   type NotCompared,
+  type ParityOptions,
   type ParityReport,
   summarise,
   type VariantReport,
@@ -133,4 +133,19 @@ function missed(
   const idle = checkpoints.filter(({ tensors, training }) => tensors.length + training.length === 0);
   const reason = 'the dumps hold nothing that this checkpoint makes';
   return [...entries, ...idle.map(({ checkpoint }) => ({ file: checkpoint, names: ['weights'], reason }))];
+}
+
+export type * from './report.ts';
+
+/**
+ * Compares the network with PyTorch: every activation, logits and losses, caches and generated sequences of a reference
+ * folder (manifest.json names what it holds), for each checkpoint in it; and when asked to, training: losses, gradients,
+ * parameters after some steps, adapters.
+ *
+ * @param path a reference folder, or a folder of such folders
+ * @throws Florence2Error where a folder, a file or a checkpoint cannot be read. Differences are no errors: see `equal`
+ */
+export async function checkParity(path: string, options: ParityOptions = {}): Promise<ParityReport> {
+  const { checkFolders } = await import('./check.ts'); // it reads files, and browsers have none
+  return checkFolders(path, options);
 }

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/file_source.ts';
+import { fileError } from '../files/errors.ts';
 import type { GenerationOptions } from '../generation/options.ts';
 import { isRecord, parseJsonObject, show } from '../json.ts';
 import { isIds, type Manifest } from './manifest.ts';

@@ -1,7 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/file_source.ts';
+import { fileError } from '../files/errors.ts';
 import { isRecord, parseJsonObject, show } from '../json.ts';
 
 /** One tensor of a dump, as its manifest describes it. */

@@ -1,4 +1,5 @@
-import type { BackendChoice } from '../runtime/backend.ts';
+import type { HookRegistry } from '../hooks/hooks.ts';
+import type { BackendChoice, BackendName } from '../runtime/backend.ts';
 
 /** One tensor against the dump's. */
 export interface TensorRow {
@@ -133,4 +134,15 @@ export function summarise(backend: BackendChoice, variants: VariantReport[], wit
   const counts = [tensors, sequences, training];
   const equal = counts.every(({ equal, total }) => equal === total) && (withTraining ? training : tensors).total > 0;
   return { backend, variants, tensors, sequences, ...(withTraining && { training }), equal };
+}
+
+export interface ParityOptions {
+  /** Default `auto`. */
+  backend?: BackendName | 'auto';
+  /** Train as well, in every way that the folder has recorded. Default false. */
+  training?: boolean;
+  /** Hooks that run along: what they put in an activation's place is what is compared. */
+  hooks?: HookRegistry;
+  /** Called after each checkpoint. */
+  onCheckpoint?: (report: CheckpointReport) => void;
 }

@@ -1,5 +1,6 @@
 import { dirname, join, resolve } from 'node:path';
-import { type Activation, difference, toDumpLayout } from '../activations/activation.ts';
+import { type Activation, difference } from '../activations/activation.ts';
+import { toDumpLayout } from '../activations/dump_names.ts';
 import { loadConfig } from '../checkpoint/load_config.ts';
 import { loadTokenizer } from '../checkpoint/tokenizer_files.ts';
 import { decodeImage } from '../image/decode.ts';

@@ -6,7 +6,7 @@ import type { GenerationConfig } from '../config/model.ts';
 import { Florence2Error } from '../errors.ts';
 import type { HookRegistry } from '../hooks/hooks.ts';
 import type { Memory } from '../language/decoder.ts';
-import { fastestExecutor } from '../model/executor.ts';
+import { fastestExecutor } from '../model/fastest_executor.ts';
 import { Florence2Model } from '../model/florence2_model.ts';
 import { canonicalCheckpoint } from '../weights/canonical.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import type { Parameter } from '../nn/params.ts';
-import { untrainable } from '../training/backend_gradients.ts';
-import { trainableParameters } from '../training/trainable.ts';
+import { trainableParameters, untrainable } from '../training/trainable.ts';
 import { openSafetensors } from '../weights/safetensors.ts';
 import type { NotCompared, TrainingRow } from './report.ts';
 import type { Loaded } from './subject.ts';

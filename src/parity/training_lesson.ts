@@ -1,13 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
+import { download } from '../activations/activation.ts';
 import type { Parameter } from '../nn/params.ts';
 import { type Batch, disposeBatch } from '../training/batch.ts';
-import { clipFactor, globalNorm } from '../training/clip.ts';
 import { type LossPass, lossAndGradients } from '../training/gradients.ts';
 import { batchLosses } from '../training/losses.ts';
-import { AdamW } from '../training/optimizer.ts';
+import { AdamW, clipFactor, globalNorm } from '../training/optimizer.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
-import { download } from './capture.ts';
-import { IGNORED_LABEL } from './cross_entropy.ts';
+import { IGNORED_LABEL } from './passes.ts';
 import { type Loaded, readIds, readPixels } from './subject.ts';
 import type { TrainingRecord } from './training_record.ts';
 

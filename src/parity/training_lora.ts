@@ -1,21 +1,20 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
-import { difference } from '../activations/activation.ts';
+import { difference, download } from '../activations/activation.ts';
 import { Adapters } from '../adapters/adapters.ts';
 import { readAdapter } from '../adapters/read.ts';
 import { Florence2Error } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import type { Parameter } from '../nn/params.ts';
-import { download } from './capture.ts';
 import type { NotCompared, TrainingRow } from './report.ts';
 import { inputLogits, type Loaded } from './subject.ts';
 import { readDumped } from './tensors.ts';
+import { LOGITS } from './tolerance.ts';
 import { obstacle, type TrainingOutcome, withDump } from './training_full.ts';
 import { takeSteps, withLesson } from './training_lesson.ts';
 import { readRecord, type TrainingRecord } from './training_record.ts';
 import { courseRows, type Dumped, gradientRows, type Place, trainingRow } from './training_rows.ts';
-import { LOGITS } from './training_tolerance.ts';
 
 /** The spellings in which PyTorch's adapter is there: of transformers' own model, and of Microsoft's. */
 const SPELLINGS = ['hf', 'microsoft'];

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/file_source.ts';
+import { fileError } from '../files/errors.ts';
 import { parseJsonObject, show } from '../json.ts';
 import type { AdamWOptions } from '../training/optimizer.ts';
 

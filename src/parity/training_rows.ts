@@ -1,15 +1,14 @@
 import type * as tf from '@tensorflow/tfjs';
-import { difference } from '../activations/activation.ts';
+import { difference, download } from '../activations/activation.ts';
 import type { Parameter } from '../nn/params.ts';
 import { canonicalName } from '../weights/names.ts';
 import type { SafetensorsFile } from '../weights/safetensors.ts';
-import { download } from './capture.ts';
 import type { DumpedTensor } from './manifest.ts';
 import type { TrainingRow } from './report.ts';
 import { readDumped } from './tensors.ts';
+import { GRAD_NORM, GRADIENT, PARAMETER, PARAMETERS, ROUNDING, trainingLoss } from './tolerance.ts';
 import type { Course } from './training_lesson.ts';
 import type { TrainingRecord } from './training_record.ts';
-import { GRAD_NORM, GRADIENT, PARAMETER, PARAMETERS, ROUNDING, trainingLoss } from './training_tolerance.ts';
 
 /** Where values are in the reference, and what was done to have them here. */
 export type Place = Pick<TrainingRow, 'file' | 'what'>;

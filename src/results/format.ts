@@ -1,4 +1,5 @@
-import { boxToTokens, type ImageSize, pointsToTokens } from '../text/locations.ts';
+import type { ImageSize } from '../geometry/types.ts';
+import { boxToTokens, pointsToTokens } from '../text/locations.ts';
 import { strip } from '../text/python_strings.ts';
 import { taskInfo } from '../text/tasks.ts';
 import { checkAnswerFields } from './check_fields.ts';

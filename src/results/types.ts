@@ -1,16 +1,7 @@
-import type { BoxCoordinates, ImageSize } from '../text/locations.ts';
+import type { BoxCoordinates, ImageSize, Polygon, QuadCoordinates } from '../geometry/types.ts';
 import type { Task, TaskOf } from '../text/tasks.ts';
 
 export type { BoxCoordinates, ImageSize };
-
-/** Four corners in pixels, `[x1, y1, … x4, y4]`, in the order the model gave them (reading order, clockwise). */
-// biome-ignore format: four corners
-export type QuadCoordinates = [
-  x1: number, y1: number, x2: number, y2: number, x3: number, y3: number, x4: number, y4: number,
-];
-
-/** Points in pixels, `[x1, y1, x2, y2, …]`. May have fewer than three points, or none. */
-export type Polygon = number[];
 
 /**
  * How sure the model was, 0 to 1: exp of the mean log-probability of the tokens that say it. For boxes, polygons and

@@ -57,7 +57,7 @@ async function start(name: BackendName, options: BackendOptions): Promise<string
   const description = await withoutWarnings(async () => {
     const description = await register(name, options);
     await activate(name);
-    if (name === 'webgpu') (await import('./webgpu_tuning.ts')).tuneWebgpu();
+    if (name === 'webgpu') (await import('./webgpu_kernels.ts')).tuneWebgpu();
     return description;
   });
   await prove();

@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { tensorflowRoot } from './cache.ts';
-import type { InstructionSet } from './setup/instruction_sets.ts';
+import envPaths from 'env-paths';
 
 /** What a user can have set up: without CUDA, or with it. */
 export type Variant = 'cpu' | 'gpu';
@@ -84,4 +83,37 @@ export function compareVersions(a: string, b: string): number {
     if (difference !== 0) return difference;
   }
   return 0;
+}
+
+/**
+ * The folder where this package keeps what is expensive to get again: outside node_modules, so that `npm ci` spares it.
+ * The platform's cache folder for the user, or FLORENCE2_CACHE.
+ */
+export function cacheRoot(): string {
+  return process.env.FLORENCE2_CACHE || envPaths('florence2', { suffix: '' }).cache;
+}
+
+/** One folder per kept build of TensorFlow. */
+export const tensorflowRoot = () => join(cacheRoot(), 'tensorflow');
+
+/** Files on their way here. A finished setup leaves nothing in it. */
+export const downloadRoot = () => join(cacheRoot(), 'downloads');
+
+/** What our kernels are compiled for: each set is an addon of its own, and the machine that loads it chooses. */
+export type InstructionSet = 'avx512' | 'avx2' | 'base';
+
+/** Compiler flags of each set that this architecture has. The base of arm64 has vectors and halves. */
+export function instructionSets(): Map<InstructionSet, string[]> {
+  const sets = new Map<InstructionSet, string[]>([['base', []]]);
+  if (process.arch !== 'x64') return sets;
+  return sets.set('avx2', ['-mavx2', '-mfma', '-mf16c']).set('avx512', ['-mavx512f', '-mfma', '-mf16c']);
+}
+
+/** The best set that this machine's processor has, as far as it tells. */
+export function instructionSet(): InstructionSet {
+  const file = '/proc/cpuinfo';
+  const flags = existsSync(file) ? /^flags\s*:(.*)$/m.exec(readFileSync(file, 'utf8'))?.[1].split(' ') : undefined;
+  const has = (...names: string[]) => process.arch === 'x64' && names.every(name => flags?.includes(name));
+  if (has('avx512f', 'fma', 'f16c')) return 'avx512';
+  return has('avx2', 'fma', 'f16c') ? 'avx2' : 'base';
 }

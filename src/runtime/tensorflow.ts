@@ -4,9 +4,8 @@ import { dirname, join } from 'node:path';
 import util from 'node:util';
 import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { bindingPath, findBuilds, kernelsPath, stderrPath, tfjsNodeVersion } from './builds.ts';
-import type { Messages } from './graph/saved_model.ts';
-import { instructionSet } from './setup/instruction_sets.ts';
+import { bindingPath, findBuilds, instructionSet, kernelsPath, stderrPath, tfjsNodeVersion } from './builds.ts';
+import type { Messages } from './tensorflow_binding.ts';
 import { registerKernels } from './tensorflow_kernels.ts';
 
 type Tfjs = typeof tf;

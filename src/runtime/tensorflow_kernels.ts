@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { type Kernel, kernelNames, registeredName } from '../nn/kernels.ts';
-import type { NodeBackend } from './graph/record.ts';
+import type { NodeBackend } from './tensorflow_binding.ts';
 
 const attributeTypes: Record<string, string> = {
   epsilon: 'TF_ATTR_FLOAT',

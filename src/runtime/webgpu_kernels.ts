@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Kernel, registeredName } from '../nn/kernels.ts';
+import { limitFreeBuffers, uploadThroughQueue, type WithBuffers } from './webgpu_buffers.ts';
 
 /** A shader as tfjs's webgpu backend takes it. */
 interface Program {
@@ -144,3 +145,15 @@ const ofRows = (row: string): string => `
       let start = row * C;
       ${row}
     }`;
+
+const tuned = new WeakSet<object>();
+
+/** Gives the active webgpu backend our kernels, and mends how it handles buffers. Does nothing the second time. */
+export function tuneWebgpu(): void {
+  const backend = tf.backend() as unknown as WithBuffers;
+  if (tuned.has(backend)) return;
+  tuned.add(backend);
+  registerKernels();
+  limitFreeBuffers(backend.bufferManager);
+  uploadThroughQueue(backend);
+}

@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.ts';
+import type { BoxCoordinates, ImageSize } from '../geometry/types.ts';
 
 /**
  * The quantiser: pixels to the 1,000 location tokens and back. Florence-2 writes coordinates as `<loc_0>` to
@@ -6,15 +7,6 @@ import { UsageError } from '../errors.ts';
  * 64-bit numbers fall into other bins at the edges.
  */
 export const LOCATION_BINS = 1000;
-
-/** In pixels. */
-export interface ImageSize {
-  width: number;
-  height: number;
-}
-
-/** Two corners in pixels, `[x1, y1, x2, y2]`, in the order the model gave them: they are not sorted. */
-export type BoxCoordinates = [x1: number, y1: number, x2: number, y2: number];
 
 /** The bin of a coordinate, 0 to 999. Values outside the image go to the first or last bin. */
 export function quantize(value: number, size: number): number {

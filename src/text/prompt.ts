@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts';
-import { boxToTokens, type ImageSize } from './locations.ts';
+import type { ImageSize } from '../geometry/types.ts';
+import { boxToTokens } from './locations.ts';
 import { strip } from './python_strings.ts';
 import { findTask, type Task, taskInfo } from './tasks.ts';
 

@@ -125,3 +125,8 @@ const normalise = (name: string): string =>
 const spellings = (row: TaskInfo): string[] => [row.name, normalise(row.task), ...row.aliases];
 
 const quote = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
+
+/** What a task's losses and metrics go by: its token. For a prompt of your own the tag it begins with, else `prompt`. */
+export function metricsKey(task: string): string {
+  return findTask(task)?.task ?? /^<[^<>\s]+>/.exec(task)?.[0] ?? 'prompt';
+}

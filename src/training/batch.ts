@@ -2,11 +2,11 @@ import * as tf from '@tensorflow/tfjs';
 import type { TextConfig } from '../config/model.ts';
 import type { Target } from '../datasets/example.ts';
 import { Florence2Error } from '../errors.ts';
-import { metricsKey } from '../evaluation/evaluator.ts';
+import type { ImageSize } from '../geometry/types.ts';
 import { formatAnswer } from '../results/format.ts';
-import { type ImageSize, LOCATION_BINS } from '../text/locations.ts';
+import { LOCATION_BINS } from '../text/locations.ts';
 import { taskText } from '../text/prompt.ts';
-import { constructPrompt, type Task, taskInfo } from '../text/tasks.ts';
+import { constructPrompt, metricsKey, type Task, taskInfo } from '../text/tasks.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
 /** A target as token ids, both lists with `<s>` and `</s>`. */

@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { fileError, writeError } from '../files/file_source.ts';
+import { fileError, writeError } from '../files/errors.ts';
 
 export const featureStores = ['memory', 'disk', 'off'] as const;
 

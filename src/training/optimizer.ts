@@ -145,3 +145,39 @@ function part(joined: tf.Tensor1D, parameters: Parameter[]): tf.Tensor1D[] {
   const sizes = parameters.map(({ value }) => value.size);
   return tf.tidy(() => tf.split(joined, sizes));
 }
+
+/** The Euclidean norm of all gradients taken as one vector. */
+export function globalNorm(gradients: Iterable<tf.Tensor>): tf.Scalar {
+  return tf.tidy(() => {
+    const squares = Array.from(gradients, gradient => tf.tidy(() => tf.sum(tf.square(gradient)) as tf.Scalar));
+    return tf.sqrt(squares.length > 0 ? tf.sum(tf.stack(squares)) : tf.scalar(0)); // addN takes but a few on webgpu
+  });
+}
+
+/** What every gradient is multiplied by so that the norm of all is at most `maxNorm`, as `clip_grad_norm_` does. */
+export function clipFactor(norm: number, maxNorm: number): number {
+  return Math.min(1, maxNorm / (norm + 1e-6));
+}
+
+export const scheduleNames = ['constant', 'linear', 'cosine'] as const;
+
+export type ScheduleName = (typeof scheduleNames)[number];
+
+export interface Schedule {
+  schedule: ScheduleName;
+  /** The highest learning rate. */
+  learningRate: number;
+  /** Steps in which the rate rises from 0 to it. */
+  warmupSteps: number;
+  /** Steps of the whole run, at whose end `linear` and `cosine` are at 0. */
+  totalSteps: number;
+}
+
+/** The learning rate of a step, counted from 0, as transformers' schedulers of these names give it. */
+export function learningRateAt(step: number, { schedule, learningRate, warmupSteps, totalSteps }: Schedule): number {
+  if (step < warmupSteps) return (learningRate * step) / warmupSteps;
+  if (schedule === 'constant') return learningRate;
+  const progress = Math.min(1, (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps));
+  const share = schedule === 'linear' ? 1 - progress : (1 + Math.cos(Math.PI * progress)) / 2;
+  return learningRate * share;
+}

@@ -5,7 +5,7 @@ import type { AugmentOptions } from './augment/augment.ts';
 import type { StepRecord, ValidationRecord } from './log/records.ts';
 import { type FeatureStore, featureStores } from './map_cache.ts';
 import type { WeightedDataset } from './mixture.ts';
-import { type ScheduleName, scheduleNames } from './schedule.ts';
+import { type ScheduleName, scheduleNames } from './optimizer.ts';
 
 export interface TrainerOptions {
   /** Folder of the run: `latest/`, `best/`, metrics.jsonl and curves.svg. */

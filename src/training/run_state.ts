@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/file_source.ts';
+import { fileError } from '../files/errors.ts';
 import { parseJsonObject } from '../json.ts';
 import type { Parameter } from '../nn/params.ts';
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../weights/safetensors.ts';

@@ -1,9 +1,9 @@
 import type { TextConfig } from '../config/model.ts';
 import type { Dataset, Target, TrainingExample } from '../datasets/example.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
+import type { ImageSize } from '../geometry/types.ts';
 import type { RawImage } from '../image/types.ts';
 import { randomStream, shuffle } from '../random.ts';
-import type { ImageSize } from '../text/locations.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import type { AugmentOptions } from './augment/augment.ts';
 import { type TokenizedTarget, tokenizeTarget } from './batch.ts';

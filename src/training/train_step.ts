@@ -3,12 +3,11 @@ import { Florence2Error } from '../errors.ts';
 import { HookRegistry, type Hooks } from '../hooks/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
 import { collate, disposeBatch, labelWeights, lengthGroups, type TokenizedTarget } from './batch.ts';
-import { clipFactor, globalNorm } from './clip.ts';
 import { type DropoutSeed, dropout, dropoutHooks } from './dropout.ts';
 import { type LossAndGradients, lossAndGradients } from './gradients.ts';
-import { batchLosses } from './losses.ts';
+import { batchLosses, TaskMeans } from './losses.ts';
+import { clipFactor, globalNorm } from './optimizer.ts';
 import type { StepImage } from './step_images.ts';
-import { TaskMeans } from './task_means.ts';
 import type { TrainingContext } from './training_context.ts';
 import { frozenMaps, pixelBatch } from './vision_maps.ts';
 

@@ -4,9 +4,8 @@ import type { Florence2 } from '../florence2.ts';
 import { noHooks } from '../hooks/hooks.ts';
 import { ImageFeatures } from '../image/features.ts';
 import { collate, disposeBatch } from './batch.ts';
-import { batchLosses } from './losses.ts';
+import { batchLosses, TaskMeans } from './losses.ts';
 import type { StepImage } from './step_images.ts';
-import { TaskMeans } from './task_means.ts';
 
 /** Losses and metrics over a validation set, gathered image by image. */
 export class Validation {

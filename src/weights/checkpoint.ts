@@ -1,12 +1,12 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/file_source.ts';
-import { isRecord, parseJsonObject, show } from '../json.ts';
-import { duplicateKey } from './json_keys.ts';
+import type { ByteSource } from '../files/byte_source.ts';
+import { fileError } from '../files/errors.ts';
+import { duplicateKey, isRecord, parseJsonObject, show } from '../json.ts';
 import { openPytorchBin } from './pytorch_bin.ts';
 import { openSafetensors } from './safetensors.ts';
-import { type ByteSource, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
+import { requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 
 /** What a checkpoint's weights may be called, best first. */
 const weightFiles: [name: string, open: (path: string) => Promise<TensorFile>][] = [

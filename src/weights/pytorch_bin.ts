@@ -1,16 +1,9 @@
 import { Florence2Error } from '../errors.ts';
+import type { ByteSource } from '../files/byte_source.ts';
 import { openFile } from '../files/file_source.ts';
-import { dtypeBytes } from './dtypes.ts';
+import { dtypeBytes, readFloat32At, readInt32At } from './dtypes.ts';
 import { type PickleHost, type PickleValue, unpickle } from './pickle.ts';
-import { readFloat32At, readInt32At } from './read_elements.ts';
-import {
-  type ByteSource,
-  type Dtype,
-  elementCount,
-  requireTensor,
-  type TensorFile,
-  type TensorInfo,
-} from './tensor_file.ts';
+import { type Dtype, elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 import { type StoredEntry, storedEntries } from './zip.ts';
 
 /** A pickle of names and shapes is kilobytes; this leaves room for any real one. */

@@ -1,11 +1,13 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { openFile, writeAll, writeError } from '../files/file_source.ts';
-import { asBytes, dtypeBytes, narrowFromFloat32 } from './dtypes.ts';
-import { readFloat32At, readInt32At } from './read_elements.ts';
+import type { ByteSource } from '../files/byte_source.ts';
+import { writeError } from '../files/errors.ts';
+import { openFile } from '../files/file_source.ts';
+import { writeAll } from '../files/write.ts';
+import { asBytes, dtypeBytes, narrowFromFloat32, readFloat32At, readInt32At } from './dtypes.ts';
 import { headerLength, parseHeader, type StoredTensor } from './safetensors_header.ts';
-import { type ByteSource, elementCount, requireTensor, type TensorFile } from './tensor_file.ts';
+import { elementCount, requireTensor, type TensorFile } from './tensor_file.ts';
 
 /**
  * Opens a safetensors file (format: https://huggingface.co/docs/safetensors): its header is read and checked, tensors

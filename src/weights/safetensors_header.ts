@@ -1,6 +1,6 @@
 import { Florence2Error } from '../errors.ts';
+import { duplicateKey } from '../json.ts';
 import { dtypeBytes, isDtype } from './dtypes.ts';
-import { duplicateKey } from './json_keys.ts';
 import type { TensorInfo } from './tensor_file.ts';
 
 /** A tensor and where its bytes are, in the file. */

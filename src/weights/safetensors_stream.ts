@@ -1,7 +1,8 @@
 import { writeSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { writeAll, writeError } from '../files/file_source.ts';
+import { writeError } from '../files/errors.ts';
+import { writeAll } from '../files/write.ts';
 import { asBytes } from './dtypes.ts';
 import { makeHeader } from './safetensors.ts';
 

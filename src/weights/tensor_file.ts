@@ -1,4 +1,5 @@
 import { Florence2Error } from '../errors.ts';
+import type { ByteSource } from '../files/byte_source.ts';
 
 /** Element types as files name them (safetensors' spelling). */
 export type Dtype = 'F32' | 'F16' | 'BF16' | 'F64' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
@@ -28,17 +29,6 @@ export interface TensorFile {
   readInt32(name: string): Promise<Int32Array>;
   /** Where a tensor's bytes are, when they lie in a row; undefined when they do not. */
   locate(name: string): { source: ByteSource; position: number } | undefined;
-  close(): Promise<void>;
-}
-
-/** Bytes at a position: a file here, anything that can be read in ranges elsewhere. */
-export interface ByteSource {
-  readonly path: string;
-  /** Whether `path` is that of a file with these bytes at these positions. */
-  readonly isFile?: true;
-  readonly size: number;
-  /** Fills `target` from `position`. Throws a Florence2Error which says what was being read when the source ends early. */
-  read(target: Uint8Array, position: number, what: string): Promise<void>;
   close(): Promise<void>;
 }
 

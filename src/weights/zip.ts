@@ -1,6 +1,6 @@
 import yauzl from 'yauzl';
 import { Florence2Error } from '../errors.ts';
-import type { ByteSource } from './tensor_file.ts';
+import type { ByteSource } from '../files/byte_source.ts';
 
 /** A file in an archive: where its bytes are in the archive. */
 export interface StoredEntry {

@@ -1,13 +1,12 @@
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readCoco } from '../../src/datasets/coco.ts';
+import { cocoPolygons, readCoco } from '../../src/datasets/coco.ts';
 import type { Target } from '../../src/datasets/example.ts';
+import type { DatasetProblem } from '../../src/datasets/reading.ts';
 import { type Mask, maskArea } from '../../src/geometry/masks.ts';
 import { maskOutlines } from '../../src/geometry/outlines.ts';
 import { decodeRle } from '../../src/geometry/rle.ts';
-import { cocoPolygons } from '../../src/training/data/coco_segmentation.ts';
-import type { DatasetProblem } from '../../src/training/data/problems.ts';
 import { referenceJson } from '../reference.ts';
 import { bmp, inFolder } from './folder.ts';
 

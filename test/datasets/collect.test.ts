@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { collectDataset, type ImageTarget } from '../../src/datasets/collect.ts';
+import type { DatasetProblem } from '../../src/datasets/reading.ts';
 import type { RawImage } from '../../src/image/types.ts';
-import type { DatasetProblem } from '../../src/training/data/problems.ts';
 
 const raw = (): RawImage => ({ data: new Uint8Array(12), width: 2, height: 2 });
 const boxes = [{ label: 'dog', box: [0, 0, 1, 1] }];

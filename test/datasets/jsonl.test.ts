@@ -4,9 +4,9 @@ import { finished } from 'node:stream/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readJsonl } from '../../src/datasets/jsonl.ts';
+import type { DatasetProblem } from '../../src/datasets/reading.ts';
 import { Florence2Error } from '../../src/errors.ts';
 import { readLines } from '../../src/files/lines.ts';
-import type { DatasetProblem } from '../../src/training/data/problems.ts';
 import { bmp, inFolder } from './folder.ts';
 
 const image = bmp(4, 3);

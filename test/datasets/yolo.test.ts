@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { DatasetProblem } from '../../src/datasets/reading.ts';
 import { readYolo } from '../../src/datasets/yolo.ts';
-import type { DatasetProblem } from '../../src/training/data/problems.ts';
 import { bmp, inFolder } from './folder.ts';
 
 const image = bmp(20, 10);

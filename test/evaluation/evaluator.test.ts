@@ -2,9 +2,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Target } from '../../src/datasets/example.ts';
 import { UsageError } from '../../src/errors.ts';
-import { Evaluator, mainMetric, metricsKey } from '../../src/evaluation/evaluator.ts';
+import { Evaluator, mainMetric } from '../../src/evaluation/evaluator.ts';
 import type { TypedAnswer } from '../../src/results/format.ts';
 import { parse } from '../../src/results/parse/parse.ts';
+import { metricsKey } from '../../src/text/tasks.ts';
 
 const image = { width: 1000, height: 1000 }; // a bin is a pixel
 

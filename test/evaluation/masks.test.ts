@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { outlinesIou } from '../../src/training/metrics/masks.ts';
+import { outlinesIou } from '../../src/evaluation/judge.ts';
 
 const image = { width: 100, height: 100 };
 

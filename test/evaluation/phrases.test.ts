@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type GroundedPhrase, phraseRecalls } from '../../src/training/metrics/phrases.ts';
+import { type GroundedPhrase, phraseRecalls } from '../../src/evaluation/judge.ts';
 
 const a = [0, 0, 10, 10];
 const halfOfA = [0, 0, 5, 10]; // IoU 0.5

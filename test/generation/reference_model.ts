@@ -6,7 +6,7 @@ import { generateSequences } from '../../src/generation/generate.ts';
 import { type GenerationOptions, resolveGeneration } from '../../src/generation/options.ts';
 import { CachedSession, UncachedSession } from '../../src/generation/session.ts';
 import { HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
-import { fastestExecutor } from '../../src/model/executor.ts';
+import { fastestExecutor } from '../../src/model/fastest_executor.ts';
 import { Florence2Model } from '../../src/model/florence2_model.ts';
 import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
 import { openCheckpoint } from '../../src/weights/checkpoint.ts';

@@ -3,7 +3,7 @@ import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { decodeImage } from '../../src/image/decode.ts';
-import { withoutExif } from '../../src/image/exif.ts';
+import { withoutExif } from '../../src/image/decode_browser.ts';
 import { imagePath } from './reference_images.ts';
 
 const strip = (bytes: Uint8Array) => new Uint8Array(Buffer.concat(withoutExif(bytes)));

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { npyHeader } from '../../src/internals/npy.ts';
+import { npyHeader } from '../../src/activations/array_file.ts';
 
 /** What numpy 2.4 writes for these shapes: 128 bytes, spaces before the last. */
 const cases: [shape: number[], tuple: string][] = [

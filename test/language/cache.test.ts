@@ -1,11 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/activations/activation.ts';
+import { difference, download } from '../../src/activations/activation.ts';
 import { CachedSession, UncachedSession } from '../../src/generation/session.ts';
 import { HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
 import { type KeyValue, LayerCache } from '../../src/language/cache.ts';
-import { download } from '../../src/parity/capture.ts';
 import { forcedLogits } from '../../src/parity/subject.ts';
 import { withoutLeaks } from '../backend.ts';
 import { encodeInputs, openSubject } from '../internals/subject.ts';

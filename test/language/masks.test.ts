@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { causalMask, paddingMask } from '../../src/language/masks.ts';
+import { causalMask, paddingMask } from '../../src/language/attention.ts';
 import { withoutLeaks } from '../backend.ts';
 
 /** A mask as text: `.` for what may be seen, `#` for what is hidden. */

@@ -1,11 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/activations/activation.ts';
+import { difference, download } from '../../src/activations/activation.ts';
 import { noHooks } from '../../src/hooks/hooks.ts';
 import { attend } from '../../src/nn/attention.ts';
 import { vectorJacobian } from '../../src/nn/tape.ts';
-import { download } from '../../src/parity/capture.ts';
 import { withoutLeaks } from '../backend.ts';
 import * as naive from './naive.ts';
 

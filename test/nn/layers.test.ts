@@ -1,10 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/activations/activation.ts';
+import { difference, download } from '../../src/activations/activation.ts';
 import { Conv2d, DepthwiseConv2d, Embedding, LayerNorm, Linear } from '../../src/nn/layers.ts';
 import { type Parameter, Params } from '../../src/nn/params.ts';
-import { download } from '../../src/parity/capture.ts';
 import { withoutLeaks } from '../backend.ts';
 import { conv2d, layerNorm, linear, numbers } from './naive.ts';
 

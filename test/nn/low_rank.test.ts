@@ -1,13 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/activations/activation.ts';
+import { difference, download } from '../../src/activations/activation.ts';
 import { Conv2d, Linear } from '../../src/nn/layers.ts';
 import { lowRankDelta, lowRankShapes } from '../../src/nn/low_rank.ts';
 import { lowRank } from '../../src/nn/ops.ts';
 import { type LowRank, Parameter, Params } from '../../src/nn/params.ts';
 import { vectorJacobian } from '../../src/nn/tape.ts';
-import { download } from '../../src/parity/capture.ts';
 import { withoutLeaks } from '../backend.ts';
 import * as naive from './naive.ts';
 import { conv2d, linear, numbers } from './naive.ts';

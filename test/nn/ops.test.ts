@@ -1,10 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/activations/activation.ts';
+import { difference, download } from '../../src/activations/activation.ts';
 import { mergeHeads, splitHeads, splitQkv } from '../../src/nn/attention.ts';
 import { gelu, matMulTransposed } from '../../src/nn/ops.ts';
-import { download } from '../../src/parity/capture.ts';
 import { withoutLeaks } from '../backend.ts';
 import { linear, numbers } from './naive.ts';
 

@@ -1,10 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/activations/activation.ts';
+import { difference, download } from '../../src/activations/activation.ts';
 import { withGradient } from '../../src/nn/gradient.ts';
 import { vectorJacobian } from '../../src/nn/tape.ts';
-import { download } from '../../src/parity/capture.ts';
 import { withoutLeaks } from '../backend.ts';
 
 type Inputs = { a: tf.Tensor2D; b: tf.Tensor2D };

@@ -6,7 +6,7 @@ import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkParity } from '../../src/parity/parity.ts';
+import { checkParity } from '../../src/parity/check.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { reference, referenceJson, wholeReference } from '../reference.ts';
 import { temporaryFolder } from '../weights/temporary.ts';

@@ -5,7 +5,7 @@ import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type HookFn, HookRegistry } from '../../src/hooks/hooks.ts';
-import { checkParity, type ParityReport, type TensorRow } from '../../src/parity/parity.ts';
+import { checkParity, type ParityReport, type TensorRow } from '../../src/parity/check.ts';
 import { tensorTolerance } from '../../src/parity/tolerance.ts';
 import { testBackend as backend, withoutLeaks } from '../backend.ts';
 import { reference, referenceJson, wholeReference } from '../reference.ts';

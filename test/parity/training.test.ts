@@ -5,7 +5,7 @@ import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { HookRegistry } from '../../src/hooks/hooks.ts';
-import { checkParity, type ParityReport, type TrainingRow } from '../../src/parity/parity.ts';
+import { checkParity, type ParityReport, type TrainingRow } from '../../src/parity/check.ts';
 import { testBackend as backend, withoutLeaks } from '../backend.ts';
 import { hasReference } from '../reference.ts';
 import { refuses } from '../weights/temporary.ts';

@@ -1,10 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../../src/errors.ts';
+import type { ImageSize } from '../../src/geometry/types.ts';
 import { randomStream } from '../../src/random.ts';
 import { formatAnswer, parseAnswer, type TypedAnswer } from '../../src/results/format.ts';
 import { parse } from '../../src/results/parse/parse.ts';
-import { dequantizePoints, type ImageSize, quantizePoints } from '../../src/text/locations.ts';
+import { dequantizePoints, quantizePoints } from '../../src/text/locations.ts';
 import { strip } from '../../src/text/python_strings.ts';
 import { TASKS, taskInfo } from '../../src/text/tasks.ts';
 import { referenceJson } from '../reference.ts';

@@ -1,13 +1,13 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../../src/errors.ts';
+import type { ImageSize } from '../../src/geometry/types.ts';
 import {
   binsToTokens,
   boxesToText,
   boxToTokens,
   dequantizeBox,
   dequantizePoints,
-  type ImageSize,
   pointsToTokens,
   quantizeBox,
   quantizePoints,

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { download } from '../../src/parity/capture.ts';
-import { globalNorm } from '../../src/training/clip.ts';
+import { download } from '../../src/activations/activation.ts';
+import { globalNorm } from '../../src/training/optimizer.ts';
 import { withoutLeaks } from '../backend.ts';
 
 // A GPU's program binds about ten tensors, and tfjs' sum of more of them is silently wrong on webgpu.

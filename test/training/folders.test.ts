@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { recoverFolder, replaceFolder } from '../../src/training/folders.ts';
+import { recoverFolder, replaceFolder } from '../../src/files/write.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 
 const fill = (text: string) => (folder: string) => writeFile(join(folder, 'file'), text);

@@ -3,8 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference } from '../../src/activations/activation.ts';
 import { Parameter } from '../../src/nn/params.ts';
-import { clipFactor, globalNorm } from '../../src/training/clip.ts';
-import { AdamW, type Moments } from '../../src/training/optimizer.ts';
+import { AdamW, clipFactor, globalNorm, type Moments } from '../../src/training/optimizer.ts';
 import { withoutLeaks } from '../backend.ts';
 
 // PyTorch 2.15, for each case:

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { learningRateAt, type ScheduleName } from '../../src/training/schedule.ts';
+import { learningRateAt, type ScheduleName } from '../../src/training/optimizer.ts';
 
 // transformers 5.23: get_constant_schedule_with_warmup(opt, 3), get_linear_schedule_with_warmup(opt, 3, 10) and
 // get_cosine_schedule_with_warmup(opt, 3, 10) at a rate of 0.5, get_last_lr() before each of ten steps.

@@ -1,4 +1,4 @@
-import { download } from '../../src/parity/capture.ts';
+import { download } from '../../src/activations/activation.ts';
 import { inputLogits, type Loaded } from '../../src/parity/subject.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 

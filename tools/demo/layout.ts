@@ -1,5 +1,5 @@
+import type { BoxCoordinates } from '../../src/geometry/types.ts';
 import { randomStream } from '../../src/random.ts';
-import type { BoxCoordinates } from '../../src/text/locations.ts';
 import { printedWords } from './printed_words.ts';
 import type { ShapeName } from './shapes.ts';
 import {

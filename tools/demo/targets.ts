@@ -1,5 +1,5 @@
 import type { Target } from '../../src/datasets/example.ts';
-import type { BoxCoordinates } from '../../src/text/locations.ts';
+import type { BoxCoordinates } from '../../src/geometry/types.ts';
 import { type Layout, SCENE_SIDE, type SceneObject, type Sign } from './layout.ts';
 import { inBox, SHAPES } from './shapes.ts';
 

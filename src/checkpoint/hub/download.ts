@@ -2,7 +2,8 @@ import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { writeAll, writeError } from '../../files/file_source.ts';
+import { writeError } from '../../files/errors.ts';
+import { writeAll } from '../../files/write.ts';
 import { type HubClient, HubError, type HubFile } from './client.ts';
 
 /** Tries in a row without getting further than before, after which a download is given up. */

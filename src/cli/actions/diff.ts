@@ -1,12 +1,13 @@
 import { expandImages } from '../../datasets/find_images.ts';
 import { UsageError } from '../../errors.ts';
-import { type DiffOptions, diffRuns, type RunSpec } from '../../internals/diff/report.ts';
-import type { DiffFlags } from '../commands/diff.ts';
+import { diffRuns } from '../../internals/diff/compare_runs.ts';
+import type { DiffOptions, RunSpec } from '../../internals/diff/report.ts';
+import type { BackendName } from '../../runtime/backend.ts';
 import { interruptSignal } from '../exit.ts';
+import { type QuestionFlags, readQuestion } from '../options.ts';
 import { diffLines, imageLines } from '../print/diff.ts';
+import { finiteNumbers } from '../print/json.ts';
 import { ProgressBars } from '../progress.ts';
-import { readQuestion } from '../question.ts';
-import { finiteNumbers } from './parity.ts';
 
 /** Compares and prints, image by image. With --tolerance the exit code is 1 where a point departs. */
 export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
@@ -49,4 +50,21 @@ function readRuns(flags: DiffFlags): [a: RunSpec, b: RunSpec] {
       imageSize,
     },
   ];
+}
+
+export interface DiffFlags extends QuestionFlags {
+  model: string;
+  revision?: string;
+  adapter?: string;
+  backend: BackendName | 'auto';
+  bModel?: string;
+  bRevision?: string;
+  bAdapter?: string;
+  bBackend?: BackendName | 'auto';
+  at?: string[];
+  tolerance?: number;
+  maxNewTokens?: number;
+  imageSize?: number;
+  applyOrientation?: boolean;
+  json?: boolean;
 }

@@ -1,16 +1,16 @@
 import type { Activation } from '../../activations/activation.ts';
 import { FeatureFile, featureFileKind } from '../../activations/array_file.ts';
 import { readAdapterConfig } from '../../adapters/read.ts';
+import type { LoadOptions } from '../../checkpoint/load.ts';
 import { expandImages } from '../../datasets/find_images.ts';
 import { Florence2Error } from '../../errors.ts';
 import { Florence2 } from '../../florence2.ts';
 import { decodeImage } from '../../image/decode.ts';
 import { FeatureReader } from '../../internals/feature_reader.ts';
-import type { FeatureFlags } from '../commands/features.ts';
 import { interruptSignal } from '../exit.ts';
 import { backendLine } from '../load_model.ts';
+import { type QuestionFlags, readQuestion } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
-import { readQuestion } from '../question.ts';
 
 /** Reads batch after batch, and writes each before the next. The first image that cannot be read ends it all. */
 export async function runFeatures(args: string[], flags: FeatureFlags): Promise<void> {
@@ -78,4 +78,18 @@ function describe(images: string[], { model, adapter, pool, text }: FeatureFlags
     ...(task !== undefined && { task }),
     ...(text !== undefined && { text }),
   };
+}
+
+export interface FeatureFlags extends QuestionFlags {
+  at: string;
+  out: string;
+  pool: 'mean' | 'none';
+  batch: number;
+  model: string;
+  revision?: string;
+  adapter?: string;
+  backend: LoadOptions['backend'];
+  imageSize?: number;
+  maxNewTokens?: number;
+  applyOrientation?: boolean;
 }

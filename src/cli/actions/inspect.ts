@@ -1,16 +1,16 @@
 import { extname } from 'node:path';
 import { readAdapterConfig } from '../../adapters/read.ts';
+import type { LoadOptions } from '../../checkpoint/load.ts';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
 import { Florence2 } from '../../florence2.ts';
 import { decodeImage } from '../../image/decode.ts';
 import { collectReport, nameOf } from '../../inspect/collect.ts';
 import { renderReport } from '../../inspect/html.ts';
-import type { InspectFlags } from '../commands/inspect.ts';
 import { interruptSignal } from '../exit.ts';
 import { backendLine } from '../load_model.ts';
+import { type QuestionFlags, readQuestion } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
-import { readQuestion } from '../question.ts';
 
 /** Asks, collects and writes. Prints the path of the page. */
 export async function runInspect(path: string, flags: InspectFlags): Promise<void> {
@@ -49,4 +49,17 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
     bars.stop();
     model.dispose();
   }
+}
+
+export interface InspectFlags extends QuestionFlags {
+  out: string;
+  model: string;
+  revision?: string;
+  adapter?: string;
+  backend: LoadOptions['backend'];
+  beams?: number;
+  maxNewTokens?: number;
+  imageSize?: number;
+  applyOrientation?: boolean;
+  keepUnicode?: boolean;
 }

@@ -1,5 +1,6 @@
-import { checkParity } from '../../parity/parity.ts';
-import type { ParityFlags } from '../commands/parity.ts';
+import { checkParity } from '../../parity/check.ts';
+import type { BackendName } from '../../runtime/backend.ts';
+import { finiteNumbers } from '../print/json.ts';
 import { checkpointLines, parityLines } from '../print/parity.ts';
 
 /** Checks and prints, checkpoint by checkpoint. The exit code is 1 when anything is out. */
@@ -14,7 +15,8 @@ export async function runParity(dir: string, { backend, training, json }: Parity
   if (!report.equal) process.exitCode = 1;
 }
 
-/** JSON has no word for infinity; null would pass for "none". */
-export function finiteNumbers(_key: string, value: unknown): unknown {
-  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+export interface ParityFlags {
+  backend: BackendName | 'auto';
+  training?: boolean;
+  json?: boolean;
 }

@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { readAdapterConfig } from '../../adapters/read.ts';
+import type { LoadOptions } from '../../checkpoint/load.ts';
 import { expandImages } from '../../datasets/find_images.ts';
 import { draw } from '../../drawing/draw.ts';
 import { encodeMask } from '../../drawing/mask_png.ts';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
-import { Florence2 } from '../../florence2.ts';
+import { Florence2, type RunOptions } from '../../florence2.ts';
 import { polygonsToMask } from '../../geometry/masks.ts';
 import { decodeImage } from '../../image/decode.ts';
 import type { RawImage } from '../../image/types.ts';
@@ -13,7 +14,6 @@ import { filterByScore } from '../../results/filter.ts';
 import type { TaskResult } from '../../results/types.ts';
 import { type TaskArguments, taskText } from '../../text/prompt.ts';
 import { resolveTask, TASKS, type TaskInput, taskInfo } from '../../text/tasks.ts';
-import { generationFlags, type RunFlags } from '../commands/run.ts';
 import { describe, interruptSignal } from '../exit.ts';
 import { backendLine } from '../load_model.ts';
 import { drawingPaths, type ImageNames, nameImages } from '../outputs.ts';
@@ -173,4 +173,32 @@ function pictureWriters({ draw: path, masks: folder }: RunFlags, names: ImageNam
     });
   }
   return writers;
+}
+
+export interface RunFlags {
+  task: string[];
+  prompt: string[];
+  text?: string;
+  box?: number[];
+  model: string;
+  revision?: string;
+  adapter?: string;
+  backend: LoadOptions['backend'];
+  beams?: number;
+  maxNewTokens?: number;
+  imageSize?: number;
+  precision?: LoadOptions['precision'];
+  minScore?: number;
+  applyOrientation?: boolean;
+  keepUnicode?: boolean;
+  json?: boolean;
+  draw?: string;
+  masks?: string;
+  batch: number;
+}
+
+/** What a run takes of the flags. */
+export function generationFlags(flags: RunFlags): RunOptions {
+  const { beams: numBeams, maxNewTokens, keepUnicode } = flags;
+  return { numBeams, maxNewTokens, keepUnicode };
 }

@@ -6,7 +6,6 @@ import { writeWhole } from '../../files/write.ts';
 import { Florence2 } from '../../florence2.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';
 import { Trainer, type TrainingSummary } from '../../training/trainer.ts';
-import type { TrainFlags } from '../commands/train.ts';
 import { interruptSignal } from '../exit.ts';
 import { backendLine } from '../load_model.ts';
 import { ProgressBars } from '../progress.ts';
@@ -118,4 +117,11 @@ function summaryLines(
     `curves    ${join(output, 'curves.svg')}`,
     ...(stopped ? [`go on     florence2 train --output ${output} --resume`] : []),
   ];
+}
+
+/** What is given on the command line beside settings. */
+export interface TrainFlags {
+  lora?: boolean;
+  config?: string;
+  check?: boolean;
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { Florence2Error } from '../../errors.ts';
-import { fileError } from '../../files/file_source.ts';
+import { fileError } from '../../files/errors.ts';
 import { Florence2 } from '../../florence2.ts';
 import { decodeImage } from '../../image/decode.ts';
 import type { RawImage } from '../../image/types.ts';
@@ -9,7 +9,7 @@ import { parseJsonObject } from '../../json.ts';
 import { published } from '../../parity/published/answers.ts';
 import { type KnownAnswer, type PublishedAnswers, parsePublished } from '../../parity/published/cases.ts';
 import { casesOf, type VerifyRow, verify } from '../../parity/published/verify.ts';
-import type { VerifyFlags } from '../commands/verify.ts';
+import type { BackendName } from '../../runtime/backend.ts';
 import { ProgressBars } from '../progress.ts';
 
 /** Asks and prints, case by case. The exit code is 1 when an answer differs. */
@@ -68,4 +68,13 @@ function answerLines(title: string, { text, labels, boxes }: KnownAnswer): strin
   const at = (box?: number[]) => (box ?? []).map(value => value.toFixed(2)).join(', ');
   const objects = labels?.map((label, i) => `${label} [${at(boxes?.[i])}]`) ?? [];
   return [`    ${title}  ${[...(text === undefined ? [] : [text]), ...objects].join('; ') || 'nothing'}`];
+}
+
+export interface VerifyFlags {
+  as?: string;
+  images?: string;
+  cases?: string;
+  revision?: string;
+  backend: BackendName | 'auto';
+  json?: boolean;
 }

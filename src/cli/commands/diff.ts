@@ -1,24 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { BackendName } from '../../runtime/backend.ts';
-import { addModelOptions, backendChoices } from '../options.ts';
-import { addQuestionOptions, parseCount, type QuestionFlags } from '../question.ts';
-
-export interface DiffFlags extends QuestionFlags {
-  model: string;
-  revision?: string;
-  adapter?: string;
-  backend: BackendName | 'auto';
-  bModel?: string;
-  bRevision?: string;
-  bAdapter?: string;
-  bBackend?: BackendName | 'auto';
-  at?: string[];
-  tolerance?: number;
-  maxNewTokens?: number;
-  imageSize?: number;
-  applyOrientation?: boolean;
-  json?: boolean;
-}
+import type { DiffFlags } from '../actions/diff.ts';
+import { addModelOptions, addQuestionOptions, backendChoices, parseCount } from '../options.ts';
 
 /** `florence2 diff`: two runs, layer by layer. */
 export function diffCommand(): Command {

@@ -1,21 +1,6 @@
 import { Command, Option } from 'commander';
-import type { LoadOptions } from '../../florence2.ts';
-import { addModelOptions } from '../options.ts';
-import { addQuestionOptions, parseCount, type QuestionFlags } from '../question.ts';
-
-export interface FeatureFlags extends QuestionFlags {
-  at: string;
-  out: string;
-  pool: 'mean' | 'none';
-  batch: number;
-  model: string;
-  revision?: string;
-  adapter?: string;
-  backend: LoadOptions['backend'];
-  imageSize?: number;
-  maxNewTokens?: number;
-  applyOrientation?: boolean;
-}
+import type { FeatureFlags } from '../actions/features.ts';
+import { addModelOptions, addQuestionOptions, parseCount } from '../options.ts';
 
 /** `florence2 features`: activations of many images as one array. */
 export function featuresCommand(): Command {

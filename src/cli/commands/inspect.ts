@@ -1,21 +1,6 @@
 import { Command } from 'commander';
-import type { LoadOptions } from '../../florence2.ts';
-import { addModelOptions } from '../options.ts';
-import { addQuestionOptions, parseCount, type QuestionFlags } from '../question.ts';
-import { parseBox } from './run.ts';
-
-export interface InspectFlags extends QuestionFlags {
-  out: string;
-  model: string;
-  revision?: string;
-  adapter?: string;
-  backend: LoadOptions['backend'];
-  beams?: number;
-  maxNewTokens?: number;
-  imageSize?: number;
-  applyOrientation?: boolean;
-  keepUnicode?: boolean;
-}
+import type { InspectFlags } from '../actions/inspect.ts';
+import { addModelOptions, addQuestionOptions, parseBox, parseCount } from '../options.ts';
 
 /** `florence2 inspect`: a page that shows how an answer came about. */
 export function inspectCommand(): Command {

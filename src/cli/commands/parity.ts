@@ -1,11 +1,6 @@
 import { Command, Option } from 'commander';
-import { type BackendName, backendNames } from '../../runtime/backend.ts';
-
-export interface ParityFlags {
-  backend: BackendName | 'auto';
-  training?: boolean;
-  json?: boolean;
-}
+import { backendNames } from '../../runtime/backend.ts';
+import type { ParityFlags } from '../actions/parity.ts';
 
 /** `florence2 parity`: prove every layer equal to PyTorch's. */
 export function parityCommand(): Command {

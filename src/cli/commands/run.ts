@@ -1,28 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { LoadOptions, RunOptions } from '../../florence2.ts';
-import { addModelOptions } from '../options.ts';
-
-export interface RunFlags {
-  task: string[];
-  prompt: string[];
-  text?: string;
-  box?: number[];
-  model: string;
-  revision?: string;
-  adapter?: string;
-  backend: LoadOptions['backend'];
-  beams?: number;
-  maxNewTokens?: number;
-  imageSize?: number;
-  precision?: LoadOptions['precision'];
-  minScore?: number;
-  applyOrientation?: boolean;
-  keepUnicode?: boolean;
-  json?: boolean;
-  draw?: string;
-  masks?: string;
-  batch: number;
-}
+import type { RunFlags } from '../actions/run.ts';
+import { addModelOptions, collect, parseBox, parseScore } from '../options.ts';
 
 /** `florence2 run`: ask one or more tasks about images. */
 export function runCommand(): Command {
@@ -67,34 +45,8 @@ Tasks without input: caption, detailed-caption, more-detailed-caption, od, dense
 Tasks with --text: grounding, referring-segmentation, open-vocabulary-detection
 Tasks with --box: region-segmentation, region-category, region-description, region-ocr`;
 
-/** What a run takes of the flags. */
-export function generationFlags(flags: RunFlags): RunOptions {
-  const { beams: numBeams, maxNewTokens, keepUnicode } = flags;
-  return { numBeams, maxNewTokens, keepUnicode };
-}
-
-function collect(value: string, previous: string[]): string[] {
-  return [...previous, value];
-}
-
 function parseCount(value: string): number {
   const count = Number(value);
   if (!Number.isSafeInteger(count) || count < 1) throw new InvalidArgumentError('Expected a whole number from 1.');
   return count;
-}
-
-function parseScore(value: string): number {
-  const score = Number(value);
-  if (value.trim() === '' || !(score >= 0 && score <= 1))
-    throw new InvalidArgumentError('Expected a number from 0 to 1.');
-  return score;
-}
-
-export function parseBox(value: string): number[] {
-  const box = value.split(',').map(part => (part.trim() === '' ? Number.NaN : Number(part)));
-  if (box.length !== 4 || !box.every(Number.isFinite)) {
-    throw new InvalidArgumentError('Expected four numbers in pixels: x1,y1,x2,y2.');
-  }
-  if (box[2] < box[0] || box[3] < box[1]) throw new InvalidArgumentError('Expected x1 <= x2 and y1 <= y2.');
-  return box;
 }

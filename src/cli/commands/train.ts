@@ -1,14 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { TrainFlags } from '../actions/train.ts';
 import type { TrainConfig } from '../train/config.ts';
 import type { Kind } from '../train/kinds.ts';
 import { flagOf, SETTINGS, type Setting, settingsByPath } from '../train/settings.ts';
-
-/** What is given on the command line beside settings. */
-export interface TrainFlags {
-  lora?: boolean;
-  config?: string;
-  check?: boolean;
-}
 
 /** `florence2 train`: fine-tune a checkpoint, in full or by a LoRA adapter. */
 export function trainCommand(): Command {

@@ -1,14 +1,6 @@
 import { Command, Option } from 'commander';
-import { type BackendName, backendNames } from '../../runtime/backend.ts';
-
-export interface VerifyFlags {
-  as?: string;
-  images?: string;
-  cases?: string;
-  revision?: string;
-  backend: BackendName | 'auto';
-  json?: boolean;
-}
+import { backendNames } from '../../runtime/backend.ts';
+import type { VerifyFlags } from '../actions/verify.ts';
 
 /** `florence2 verify`: check a real checkpoint by its published answers. */
 export function verifyCommand(): Command {

@@ -6,7 +6,7 @@ import type {
   SequenceRow,
   TensorRow,
   TrainingRow,
-} from '../../parity/parity.ts';
+} from '../../parity/check.ts';
 
 /** One checkpoint's tensors in execution order, then its generations, then its trainings. */
 export function checkpointLines(report: CheckpointReport): string[] {

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { closest, distance } from 'fastest-levenshtein';
+import type { LoadOptions } from '../../checkpoint/load.ts';
 import { UsageError } from '../../errors.ts';
-import { fileError } from '../../files/file_source.ts';
-import type { LoadOptions } from '../../florence2.ts';
+import { fileError } from '../../files/errors.ts';
 import { isRecord, parseJsonObject, show } from '../../json.ts';
 import type { TrainerOptions } from '../../training/options.ts';
 import { settingsByPath } from './settings.ts';

@@ -1,9 +1,8 @@
 import type { Dataset } from '../../datasets/example.ts';
 import { datasetSplits, openDataset } from '../../datasets/open.ts';
-import { noExample } from '../../datasets/reading.ts';
+import { noExample, type Split } from '../../datasets/reading.ts';
 import { UsageError } from '../../errors.ts';
 import { resolveTask } from '../../text/tasks.ts';
-import type { Split } from '../../training/data/splits.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';
 import type { TrainConfig } from './config.ts';
 

@@ -1,7 +1,7 @@
 import { loraDefaults } from '../../adapters/lora.ts';
 import { backendNames } from '../../runtime/backend.ts';
+import { scheduleNames } from '../../training/optimizer.ts';
 import { resolveOptions } from '../../training/options.ts';
-import { scheduleNames } from '../../training/schedule.ts';
 import * as kinds from './kinds.ts';
 import { type Kind, onOff } from './kinds.ts';
 

@@ -1,4 +1,4 @@
-import type { LoadOptions, Progress } from '../../florence2.ts';
+import type { LoadOptions, Progress } from '../../checkpoint/load.ts';
 import type { HookFilter } from '../../hooks/hooks.ts';
 import type { DecodeOptions } from '../../image/types.ts';
 import type { BackendChoice } from '../../runtime/backend.ts';
@@ -72,15 +72,3 @@ export interface DiffReport {
 
 /** Backends differ by less, a fine-tuning by more. */
 export const DIFF_TOLERANCE = 1e-3;
-
-/**
- * Compares two runs on the same images: every hook point of a pass in which both are given A's greedy answer, and the
- * answers themselves. The runs follow one another, since tfjs has one backend at a time; what A computes waits in
- * temporary files, 3 GB for an image with all points of a model like Florence-2-base.
- *
- * @throws Florence2Error where a model, an adapter or an image cannot be read. Differences are no errors: see `within`
- */
-export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options: DiffOptions): Promise<DiffReport> {
-  const { compareRuns } = await import('./compare_runs.ts'); // it writes files, and browsers have none
-  return compareRuns(a, b, images, options);
-}

@@ -1,4 +1,5 @@
-import { dequantizePoints, type ImageSize } from '../../text/locations.ts';
+import type { ImageSize } from '../../geometry/types.ts';
+import { dequantizePoints } from '../../text/locations.ts';
 import { parseDecimal, strip, stripStart } from '../../text/python_strings.ts';
 import type { Span } from '../../text/tokenizer.ts';
 import type { AnswerText } from './answer.ts';

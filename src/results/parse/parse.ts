@@ -1,11 +1,10 @@
-import type { ImageSize } from '../../text/locations.ts';
+import type { ImageSize } from '../../geometry/types.ts';
 import { strip } from '../../text/python_strings.ts';
 import { type Task, taskInfo } from '../../text/tasks.ts';
 import type { ResultOf, TaskResult } from '../types.ts';
 import { type Answer, readAnswer } from './answer.ts';
-import { parseBoxes, parsePhrases, parseProposals } from './places.ts';
+import { parseBoxes, parsePhrases, parseProposals, parseQuads } from './places.ts';
 import { parsePolygons } from './polygons.ts';
-import { parseQuads } from './quads.ts';
 
 export interface ParseOptions {
   /** Keep all of a label, not only its ASCII characters. For fine-tunes in other languages. Default false. */

@@ -1,7 +1,7 @@
-import type { BoxCoordinates, ImageSize } from '../../text/locations.ts';
-import type { Box, Phrase } from '../types.ts';
+import type { BoxCoordinates, ImageSize, QuadCoordinates } from '../../geometry/types.ts';
+import { strip } from '../../text/python_strings.ts';
+import type { Box, Phrase, Quad } from '../types.ts';
 import type { AnswerText } from './answer.ts';
-import { BANNED_PHRASES } from './banned_phrases.ts';
 import { asciiOnly, LOCATION, labelOf, locationsIn, scored, toPixels, WORDS_BEGIN } from './grammar.ts';
 
 /** `label<loc><loc><loc><loc>…`: words without `<`, then the four locations of one or more boxes. */
@@ -66,3 +66,37 @@ function boxesIn(answer: AnswerText, part: string, offset: number, image: ImageS
     };
   });
 }
+
+/** Any text of one line, then the eight locations of four corners. */
+const QUAD = new RegExp(`${WORDS_BEGIN}([^\\n]+?)((?:${LOCATION}){8})`, 'gu');
+
+/** Lines of text in their quadrilaterals. Those of less than `areaThreshold` of the image are dropped. */
+export function parseQuads(answer: AnswerText, image: ImageSize, areaThreshold: number): Quad[] {
+  const quads = Array.from(answer.text.matchAll(QUAD), ({ 1: text, 2: part, index }) => {
+    const locations = locationsIn(part, index + text.length);
+    const spans = locations.map(({ span }) => span);
+    return { text: strip(text), quad: toPixels(locations, image) as QuadCoordinates, ...scored(answer, spans) };
+  });
+  return quads.filter(({ quad }) => area(quad) >= image.width * image.height * areaThreshold);
+}
+
+/** The reference's measure: the shoelace sum over three edges of the four, without the closing one. */
+function area(quad: QuadCoordinates): number {
+  let sum = 0;
+  for (let i = 0; i < 6; i += 2) sum += quad[i] * quad[i + 3] - quad[i + 2] * quad[i + 1];
+  return Math.abs(sum) / 2;
+}
+
+/**
+ * Words that name nothing in the image: phrase grounding drops them, as Microsoft's processor does. Matched whole and
+ * in this case only.
+ */
+// biome-ignore format: a list of words
+export const BANNED_PHRASES: ReadonlySet<string> = new Set([
+  'I', 'a', 'a group', 'a set', 'all', 'an', 'another', 'any', 'anybody', 'anyone', 'anything', 'each', 'each other',
+  'everybody', 'everyone', 'everything', 'few', 'he', 'her', 'hers', 'herself', 'him', 'himself', 'his', 'image',
+  'images', 'it', 'its', 'itself', 'lots', 'many', 'me', 'mine', 'myself', 'nobody', 'none', 'one', 'one another',
+  'oneself', 'other objects', 'our', 'ours', 'ourselves', 'several', 'she', 'some', 'somebody', 'someone',
+  'something', 'that', 'the', 'the image', 'their', 'theirs', 'them', 'themselves', 'these', 'they', 'this', 'those',
+  'us', 'we', 'what', 'which', 'who', 'whom', 'whose', 'you', 'your', 'yours', 'yourself', 'yourselves',
+]);

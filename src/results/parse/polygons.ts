@@ -1,4 +1,5 @@
-import { type BoxCoordinates, dequantizeBox, type ImageSize } from '../../text/locations.ts';
+import type { BoxCoordinates, ImageSize } from '../../geometry/types.ts';
+import { dequantizeBox } from '../../text/locations.ts';
 import type { PolygonInstance } from '../types.ts';
 import type { AnswerText } from './answer.ts';
 import { LOCATION, type Location, labelOf, locationsIn, scored, toPixels, WORDS_BEGIN } from './grammar.ts';

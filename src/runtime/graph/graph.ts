@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../../errors.ts';
 import { ownKernels, protocolBuffers } from '../tensorflow.ts';
+import type { NodeBackend, TensorMetadata } from '../tensorflow_binding.ts';
 import { inBf16 } from './bf16.ts';
 import { fewRows, withHalfWeights } from './few_rows.ts';
 import { fusions, sharedConstants } from './fuse.ts';
@@ -11,7 +12,7 @@ import type { HalfWeights } from './half_weights.ts';
 import { type GraphNode, inOrder, type Output, specOf, type TensorSpec } from './nodes.ts';
 import { operation, rewrite } from './patterns.ts';
 import { asProgram, type Program } from './program.ts';
-import { type NodeBackend, placeholder, record, type TensorMetadata } from './record.ts';
+import { placeholder, record } from './record.ts';
 import { savedModel, TAG } from './saved_model.ts';
 import { unify } from './unify.ts';
 

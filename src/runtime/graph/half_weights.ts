@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { NodeBackend } from './record.ts';
+import type { NodeBackend } from '../tensorflow_binding.ts';
 import { dataTypes } from './saved_model.ts';
 
 /**

@@ -1,42 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../../errors.ts';
+import type { NodeBackend, OpAttribute } from '../tensorflow_binding.ts';
 import { type Attribute, constant, type DType, type GraphNode, type Output, type TensorSpec } from './nodes.ts';
 import { dataTypes } from './saved_model.ts';
 import { outputShapes } from './shapes.ts';
-
-/** What @tensorflow/tfjs-node's binding tells of a tensor that it has made. */
-export interface TensorMetadata {
-  id: number;
-  shape: number[];
-  dtype: number;
-}
-
-/** The part of @tensorflow/tfjs-node's backend that every TensorFlow operation passes through. */
-export interface NodeBackend {
-  binding: {
-    executeOp(op: string, attributes: OpAttribute[], inputs: number[], outputs: number): TensorMetadata[];
-    deleteTensor(id: number): void;
-    loadSavedModel(folder: string, tags: string): number;
-    deleteSavedModel(id: number): void;
-    runSavedModel(id: number, tensors: number[], feeds: string, fetches: string): TensorMetadata[];
-    /** Numbers of types. */
-    [name: string]: unknown;
-  };
-  tensorMap: {
-    get(dataId: object): { values: Float32Array | Int32Array | Uint8Array | null } | undefined;
-  };
-  executeSingleOutput(op: string, attributes: OpAttribute[], inputs: tf.Tensor[]): tf.Tensor;
-  executeMultipleOutputs(op: string, attributes: OpAttribute[], inputs: tf.Tensor[], count: number): tf.Tensor[];
-  write(values: unknown, shape: number[], dtype: tf.DataType): object;
-  createOutputTensor(metadata: TensorMetadata): tf.Tensor;
-  getInputTensorIds(tensors: tf.Tensor[]): number[];
-}
-
-interface OpAttribute {
-  name: string;
-  type: number;
-  value: unknown;
-}
 
 /** A function of tensors as operations. */
 export interface Recording {

@@ -1,11 +1,5 @@
+import type { Message, Messages } from '../tensorflow_binding.ts';
 import type { Attribute, Constant, DType, GraphNode } from './nodes.ts';
-
-/** A message of a protocol buffer, as the classes that @tensorflow/tfjs-node ships have them. */
-// biome-ignore lint/suspicious/noExplicitAny: generated code without types
-type Message = any;
-
-/** TensorFlow's message classes: @tensorflow/tfjs-node/dist/proto/api_pb.js. */
-export type Messages = Record<string, Message>;
 
 /**
  * A graph as a TensorFlow SavedModel without variables: what goes into `saved_model.pb`.

@@ -6,6 +6,9 @@ import { Florence2Error } from '../../errors.ts';
 import {
   bindingPath,
   buildFolder,
+  cacheRoot,
+  downloadRoot,
+  instructionSets,
   kernelsPath,
   layoutVersion,
   readBuild,
@@ -14,12 +17,10 @@ import {
   tfjsNodeVersion,
   type Variant,
 } from '../builds.ts';
-import { cacheRoot, downloadRoot } from '../cache.ts';
 import { type Addon, type Command, compileAddon, findCompiler, findNodeHeaders } from './compiler.ts';
 import { cudaPlace, cudaRequirements } from './cuda.ts';
 import { type Artifact, download } from './download.ts';
 import { Http } from './http.ts';
-import { instructionSets } from './instruction_sets.ts';
 import { withLock } from './lock.ts';
 import { tensorflowProject, thisMachine } from './machine.ts';
 import { readNpmConfig } from './npm_config.ts';

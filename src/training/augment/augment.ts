@@ -1,10 +1,9 @@
 import type { Target, TrainingExample } from '../../datasets/example.ts';
 import { UsageError } from '../../errors.ts';
+import type { BoxCoordinates } from '../../geometry/types.ts';
 import type { RawImage } from '../../image/types.ts';
-import type { BoxCoordinates } from '../../text/locations.ts';
-import { adjustColours } from '../data/augment/colour.ts';
 import { type Move, moveTarget } from './move.ts';
-import { cropImage, flipImage, shrinkImage } from './pixels.ts';
+import { adjustColours, cropImage, flipImage, shrinkImage } from './pixels.ts';
 import { holdsPlace, staysTrue, typedTarget } from './rules.ts';
 
 /** Random changes of an image and what is to be learnt about it. All are off by default. */

@@ -1,7 +1,7 @@
 import type { Target } from '../../datasets/example.ts';
 import { clipPolygon, polygonArea } from '../../geometry/clip.ts';
+import type { BoxCoordinates } from '../../geometry/types.ts';
 import type { TypedAnswer } from '../../results/format.ts';
-import type { BoxCoordinates } from '../../text/locations.ts';
 import { taskInfo } from '../../text/tasks.ts';
 
 /** What happens to coordinates: what lies in the window stays, and is then scaled and shifted. */

@@ -1,6 +1,7 @@
 import type { Target } from '../../datasets/example.ts';
+import type { ImageSize } from '../../geometry/types.ts';
 import { parseAnswer, type TypedAnswer } from '../../results/format.ts';
-import { dequantizeBox, type ImageSize } from '../../text/locations.ts';
+import { dequantizeBox } from '../../text/locations.ts';
 import { taskInfo } from '../../text/tasks.ts';
 
 const PRINTED = ['<OCR>', '<OCR_WITH_REGION>', '<REGION_TO_OCR>'];

@@ -1,8 +1,17 @@
 import { mainMetric } from '../../evaluation/evaluator.ts';
 import { taskInfo } from '../../text/tasks.ts';
-import { CHART_WIDTH, type Chart, chartHeight, chartSvg, type Point, type Range, type Series } from './chart.ts';
+import {
+  CHART_WIDTH,
+  type Chart,
+  chartHeight,
+  chartSvg,
+  type Point,
+  type Range,
+  type Series,
+  smooth,
+  thin,
+} from './chart.ts';
 import type { StepRecord, ValidationRecord } from './records.ts';
-import { smooth, thin } from './smooth.ts';
 
 /** A line of 700 pixels shows no more. */
 const MOST_POINTS = 1400;

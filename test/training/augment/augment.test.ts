@@ -9,7 +9,7 @@ import type { RawImage } from '../../../src/image/types.ts';
 import { randomStream } from '../../../src/random.ts';
 import { formatAnswer, type TypedAnswer } from '../../../src/results/format.ts';
 import { type AugmentOptions, augment, type DecodedExample } from '../../../src/training/augment/augment.ts';
-import { adjustColours } from '../../../src/training/data/augment/colour.ts';
+import { adjustColours } from '../../../src/training/augment/pixels.ts';
 
 const [WIDTH, HEIGHT] = [90, 60];
 const COLOURS = [

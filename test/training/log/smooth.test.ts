@@ -1,8 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { randomStream } from '../../../src/random.ts';
-import type { Point } from '../../../src/training/log/chart.ts';
-import { smooth, thin } from '../../../src/training/log/smooth.ts';
+import { type Point, smooth, thin } from '../../../src/training/log/chart.ts';
 
 const points = (...ys: number[]): Point[] => ys.map((y, i) => [i + 1, y]);
 

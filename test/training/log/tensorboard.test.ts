@@ -3,8 +3,13 @@ import { hostname } from 'node:os';
 import { basename } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { EventFile, fileVersionEvent, scalarsEvent, sessionStartEvent } from '../../../src/training/log/tensorboard.ts';
-import { tfRecord } from '../../../src/training/log/tfrecord.ts';
+import {
+  EventFile,
+  fileVersionEvent,
+  scalarsEvent,
+  sessionStartEvent,
+  tfRecord,
+} from '../../../src/training/log/tensorboard.ts';
 import { temporaryFolder } from '../../weights/temporary.ts';
 
 /** Encoded by the Event message of the Python package tensorboard 2.21.0. */

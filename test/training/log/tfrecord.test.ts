@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { crc32c, tfRecord } from '../../../src/training/log/tfrecord.ts';
+import { crc32c, tfRecord } from '../../../src/training/log/tensorboard.ts';
 
 const ascending = Uint8Array.from({ length: 32 }, (_, i) => i);
 

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { brief, linearTicks, logTicks } from '../../../src/training/log/ticks.ts';
+import { brief, linearTicks, logTicks } from '../../../src/training/log/chart.ts';
 
 for (const [low, high, about, expected] of [
   [0, 1, 5, [0, 0.2, 0.4, 0.6, 0.8, 1]],

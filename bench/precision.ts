@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Florence2, type GeneratedSequence, type ImageFeatures } from '../src/index.ts';
-import { constructPrompt } from '../src/text/tasks.ts';
+import { promptOf } from '../src/text/prompt.ts';
 import { drawScene } from '../tools/demo/scene.ts';
 import { HELD_OUT_SEED } from '../tools/demo/seeds.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
@@ -40,7 +40,7 @@ for (const task of ['<CAPTION>', '<OD>', '<OCR_WITH_REGION>'] as const) {
     const answers: GeneratedSequence[] = [];
     for (const model of models) {
       const features: ImageFeatures = await model.encodeImage(image);
-      const [[answer]] = await model.generate([features], [constructPrompt(task)], { numBeams: 1 });
+      const [[answer]] = await model.generate([features], [promptOf(task, {}, image)], { numBeams: 1 });
       features.dispose();
       answers.push(answer);
     }

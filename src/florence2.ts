@@ -22,8 +22,8 @@ import type { Florence2Model } from './model/florence2_model.ts';
 import { parse } from './results/parse/parse.ts';
 import type { ResultOf, TaskResult } from './results/types.ts';
 import type { BackendChoice } from './runtime/backend.ts';
-import { requestText, type TaskArguments } from './text/prompt.ts';
-import { constructPrompt, findTask, type Task } from './text/tasks.ts';
+import { promptOf, type TaskArguments } from './text/prompt.ts';
+import { findTask, type Task } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
 
 /** An image and what to ask about it. */
@@ -120,16 +120,12 @@ export class Florence2 {
   async runBatch(requests: Request[], options: RunOptions = {}): Promise<TaskResult[]> {
     const { keepUnicode } = options;
     return this.withFeatures(requests, options, async features => {
-      const prompts = requests.map((request, i) => requestText(request.task, request, features[i].imageSize));
-      const answers = await this.generate(
-        features,
-        prompts.map(text => constructPrompt(text)),
-        options,
-      );
+      const prompts = requests.map((request, i) => promptOf(request.task, request, features[i].imageSize));
+      const answers = await this.generate(features, prompts, options);
       return answers.map(([{ ids, logProbs, truncated }], i) => {
-        const task = findTask(prompts[i])?.task ?? prompts[i];
+        const { task } = requests[i];
         const answer = { ids, logProbs, tokenizer: this.tokenizer };
-        return parse(answer, task, features[i].imageSize, { keepUnicode, truncated });
+        return parse(answer, findTask(task)?.task ?? task, features[i].imageSize, { keepUnicode, truncated });
       });
     });
   }
@@ -166,7 +162,7 @@ export class Florence2 {
     const own = image instanceof ImageFeatures ? null : await this.encodeImage(image, rest);
     try {
       const features = own ?? (image as ImageFeatures);
-      const prompt = constructPrompt(requestText(task, { text, box }, features.imageSize));
+      const prompt = promptOf(task, { text, box }, features.imageSize);
       const greedy = { ...rest, numBeams: 1, numReturnSequences: 1 };
       const { signal, settings, session } = this.startSession([features], [prompt], greedy);
       try {

@@ -1,7 +1,7 @@
 import { Florence2Error } from '../errors.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { decodeImage } from '../image/decode.ts';
-import { metricsKey } from '../text/tasks.ts';
+import { taskKey } from '../text/tasks.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { inspectTarget, labelsOf, type Say } from './check_target.ts';
 import type { Dataset, Target, TrainingExample } from './example.ts';
@@ -80,7 +80,7 @@ class Inspection {
       const key = JSON.stringify(content);
       if (seen.has(key)) say('warning', `The same is to be learnt about this image in ${seen.get(key)}.`);
       else seen.set(key, source);
-      this.targets.add(metricsKey(target.task));
+      this.targets.add(taskKey(target.task));
       const text = inspectTarget(target, size ?? example!.imageSize, say);
       if (text === undefined) continue;
       this.addLabels(target, say);

@@ -1,7 +1,7 @@
 import type { Target } from '../datasets/example.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import type { TaskResult } from '../results/types.ts';
-import { metricsKey } from '../text/tasks.ts';
+import { taskKey } from '../text/tasks.ts';
 import { judge, Measures, readTruth } from './judge.ts';
 
 export interface EvaluatorOptions {
@@ -40,14 +40,14 @@ export class Evaluator {
    */
   add(target: Target, imageSize: ImageSize, result: TaskResult): void {
     const truth = readTruth(target.answer, result.task, imageSize, this.keepUnicode);
-    const key = metricsKey(target.task);
+    const key = taskKey(target.task);
     const measures = this.tasks.get(key) ?? new Measures();
     judge(truth, result, measures);
     measures.count++;
     this.tasks.set(key, measures);
   }
 
-  /** By task (see `metricsKey`), the metrics by name. */
+  /** By task (see `taskKey`), the metrics by name. */
   metrics(): Record<string, Record<string, number>> {
     return Object.fromEntries([...this.tasks].map(([key, measures]) => [key, measures.metrics()]));
   }

@@ -7,8 +7,8 @@ import { attention, attentionPoints } from '../internals/attention_maps.ts';
 import { type LensReading, logitLens } from '../internals/logit_lens.ts';
 import { captureForced, Question } from '../internals/question.ts';
 import { parse } from '../results/parse/parse.ts';
-import { requestText, type TaskArguments } from '../text/prompt.ts';
-import { constructPrompt, findTask } from '../text/tasks.ts';
+import { promptOf, type TaskArguments } from '../text/prompt.ts';
+import { findTask } from '../text/tasks.ts';
 import { answerRegions, coordinatesOf } from './answer_regions.ts';
 import { NormRecorder } from './norm_recorder.ts';
 import { packRows, reportImage } from './packing.ts';
@@ -50,8 +50,7 @@ export async function collectReport(
   const imageName =
     names.image ?? (typeof input === 'string' || input instanceof URL ? nameOf(String(input)) : 'image');
   const imageSize = { width: image.width, height: image.height };
-  const request = requestText(task, { text, box }, imageSize);
-  const prompt = constructPrompt(request);
+  const prompt = promptOf(task, { text, box }, imageSize);
   const norms = new NormRecorder();
   try {
     begin(0);
@@ -62,7 +61,7 @@ export async function collectReport(
       .finally(() => features.dispose());
     const [[{ ids, logProbs, truncated }]] = generated;
     const answer = { ids, logProbs, tokenizer: model.tokenizer };
-    const result = parse(answer, findTask(request)?.task ?? request, imageSize, { keepUnicode, truncated });
+    const result = parse(answer, findTask(task)?.task ?? task, imageSize, { keepUnicode, truncated });
     const settings = resolveGeneration(generation, model.generation, model.config.text);
     const forced = logProbs.map((_, t) => forcedToken(settings, t) !== undefined);
     begin(2);

@@ -5,8 +5,7 @@ import type { Florence2 } from '../florence2.ts';
 import { type ActivationSink, Capture } from '../hooks/capture.ts';
 import type { ImageFeatures } from '../image/features.ts';
 import type { RawImage } from '../image/types.ts';
-import { requestText, type TaskArguments } from '../text/prompt.ts';
-import { constructPrompt } from '../text/tasks.ts';
+import { promptOf, type TaskArguments } from '../text/prompt.ts';
 import { forcedLogits, Question } from './question.ts';
 
 export interface FeatureOptions extends TaskArguments {
@@ -91,8 +90,7 @@ export class FeatureReader {
 
   private encodePrompt(features: ImageFeatures[]): void {
     const { model, tokenizer, hooks } = this.model;
-    const text = requestText(this.options.task!, this.options, features[0].imageSize);
-    const ids = tokenizer.encode(constructPrompt(text));
+    const ids = tokenizer.encode(promptOf(this.options.task!, this.options, features[0].imageSize));
     tf.tidy(() => {
       const rows = tf.concat(features.map(({ tensor }) => tensor)) as tf.Tensor3D; // [B, 1 + N, D]
       const prompts = tf.tile(tf.tensor2d([ids], undefined, 'int32'), [features.length, 1]);

@@ -10,8 +10,7 @@ import { Capture } from '../hooks/capture.ts';
 import { type HookFilter, HookRegistry } from '../hooks/hooks.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
 import type { DecodeOptions, ImageInput } from '../image/types.ts';
-import { requestText, type TaskArguments } from '../text/prompt.ts';
-import { constructPrompt } from '../text/tasks.ts';
+import { promptOf, type TaskArguments } from '../text/prompt.ts';
 import { mapSize } from '../vision/davit.ts';
 
 export interface QuestionOptions extends TaskArguments, DecodeOptions, GenerationOptions {
@@ -78,7 +77,7 @@ export class Question {
     const { decodeImage } = await import('../image/decode.ts');
     const raw = await decodeImage(image, options);
     const imageSize = { width: raw.width, height: raw.height };
-    const prompt = constructPrompt(requestText(task, options, imageSize));
+    const prompt = promptOf(task, options, imageSize);
     const promptIds = model.tokenizer.encode(prompt);
     const recorder = new PassRecorder();
     const tensors = tf.tidy(() => {

@@ -5,8 +5,8 @@ import { loadConfig } from '../checkpoint/load_config.ts';
 import { loadTokenizer } from '../checkpoint/tokenizer_files.ts';
 import { decodeImage } from '../image/decode.ts';
 import { preprocess } from '../image/preprocess.ts';
-import { taskText } from '../text/prompt.ts';
-import { constructPrompt, taskInfo } from '../text/tasks.ts';
+import { promptOf } from '../text/prompt.ts';
+import { taskInfo } from '../text/tasks.ts';
 import { requireTensor, type TensorFile } from '../weights/tensor_file.ts';
 import type { DumpedCheckpoint, DumpedRequest } from './manifest.ts';
 import { INPUT_FILE, type TensorRow } from './report.ts';
@@ -24,9 +24,10 @@ export async function checkRequest(
   const checkpoint = dirname(resolve(folder, file));
   const { preprocessor } = await loadConfig(checkpoint);
   const tokenizer = await loadTokenizer(checkpoint);
-  const { data, shape } = preprocess(await decodeImage(join(folder, image)), preprocessor);
-  const known = taskInfo(task);
-  const ids = tokenizer.encode(constructPrompt(known ? taskText(known.task, { text }) : task + (text ?? '')));
+  const decoded = await decodeImage(join(folder, image));
+  const { data, shape } = preprocess(decoded, preprocessor);
+  const asked = taskInfo(task) ? promptOf(task, { text }, decoded) : promptOf(task + (text ?? ''), {}, decoded);
+  const ids = tokenizer.encode(asked);
   const prompt = { values: Float32Array.from(ids), shape: [1, ids.length] };
   return [
     await compareInput(inputs, 'pixel_values', { values: data, shape }, PIXELS),

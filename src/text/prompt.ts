@@ -2,7 +2,7 @@ import { UsageError } from '../errors.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { boxToTokens } from './locations.ts';
 import { strip } from './python_strings.ts';
-import { findTask, type Task, taskInfo } from './tasks.ts';
+import { constructPrompt, findTask, type Task, taskInfo } from './tasks.ts';
 
 export interface TaskArguments {
   /** The caption, phrase or class names of a task that takes a text. */
@@ -39,12 +39,14 @@ export function taskText(task: Task, { text, box }: TaskArguments, image?: Image
 }
 
 /**
- * A request as one text: the task token with what it is asked about (see `taskText`), or the caller's own prompt as it
- * is. Throws a UsageError where a prompt of its own comes with a text or a box.
+ * Returns the prompt that the model receives for a task: the task's question with its text or region filled in.
+ *
+ * @param task a task token, or a whole prompt, in which a task token is replaced by its question (see `constructPrompt`)
+ * @param image size of the image that `box` refers to, in pixels
+ * @throws UsageError when the task does not take these arguments, or a prompt comes with a text or a box
  */
-export function requestText(task: string, { text, box }: TaskArguments, image: ImageSize): string {
-  const named = taskInfo(task);
-  if (named) return taskText(task as Task, { text, box }, image);
+export function promptOf(task: string, { text, box }: TaskArguments, image: ImageSize): string {
+  if (taskInfo(task)) return constructPrompt(taskText(task as Task, { text, box }, image));
   if (text !== undefined || box !== undefined) {
     const found = findTask(task);
     throw new UsageError(
@@ -53,5 +55,5 @@ export function requestText(task: string, { text, box }: TaskArguments, image: I
         : `A prompt of its own takes no ${box ? 'box' : 'text'}: write it into the prompt.`,
     );
   }
-  return task;
+  return constructPrompt(task);
 }

@@ -127,6 +127,6 @@ const spellings = (row: TaskInfo): string[] => [row.name, normalise(row.task), .
 const quote = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
 
 /** What a task's losses and metrics go by: its token. For a prompt of your own the tag it begins with, else `prompt`. */
-export function metricsKey(task: string): string {
+export function taskKey(task: string): string {
   return findTask(task)?.task ?? /^<[^<>\s]+>/.exec(task)?.[0] ?? 'prompt';
 }

@@ -5,13 +5,13 @@ import { Florence2Error } from '../errors.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { formatAnswer } from '../results/format.ts';
 import { LOCATION_BINS } from '../text/locations.ts';
-import { taskText } from '../text/prompt.ts';
-import { constructPrompt, metricsKey, type Task, taskInfo } from '../text/tasks.ts';
+import { promptOf } from '../text/prompt.ts';
+import { taskInfo, taskKey } from '../text/tasks.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
 /** A target as token ids, both lists with `<s>` and `</s>`. */
 export interface TokenizedTarget {
-  /** What its losses go by, see `metricsKey`. */
+  /** What its losses go by, see `taskKey`. */
   task: string;
   promptIds: number[];
   answerIds: number[];
@@ -31,15 +31,14 @@ export function tokenizeTarget(
   { maxPositionEmbeddings }: TextConfig,
 ): TokenizedTarget {
   const { task, text, box, answer } = target;
-  const named = taskInfo(task);
-  const prompt = constructPrompt(named ? taskText(task as Task, { text, box }, image) : task);
+  const prompt = promptOf(task, { text, box }, image);
   const answerIds = tokenizer.encode(formatAnswer(task, answer, image));
   if (answerIds.length > maxPositionEmbeddings) {
     throw new Florence2Error(
-      `The answer to ${named ? task : JSON.stringify(task)} has ${answerIds.length} tokens; the model has ${maxPositionEmbeddings} positions.`,
+      `The answer to ${taskInfo(task) ? task : JSON.stringify(task)} has ${answerIds.length} tokens; the model has ${maxPositionEmbeddings} positions.`,
     );
   }
-  return { task: metricsKey(task), promptIds: tokenizer.encode(prompt), answerIds };
+  return { task: taskKey(task), promptIds: tokenizer.encode(prompt), answerIds };
 }
 
 /** Targets of some images as tensors, R rows, padded on the right. */

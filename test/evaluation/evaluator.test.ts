@@ -5,7 +5,7 @@ import { UsageError } from '../../src/errors.ts';
 import { Evaluator, mainMetric } from '../../src/evaluation/evaluator.ts';
 import type { TypedAnswer } from '../../src/results/format.ts';
 import { parse } from '../../src/results/parse/parse.ts';
-import { metricsKey } from '../../src/text/tasks.ts';
+import { taskKey } from '../../src/text/tasks.ts';
 
 const image = { width: 1000, height: 1000 }; // a bin is a pixel
 
@@ -14,7 +14,7 @@ const locations = (...bins: number[]): string => bins.map(bin => `<loc_${bin}>`)
 /** One answer of the model, as text, judged by the truth. */
 function metricsOf(task: string, truth: TypedAnswer | string, answer: string, options = {}): Record<string, number> {
   const evaluator = new Evaluator(options);
-  const known = metricsKey(task);
+  const known = taskKey(task);
   evaluator.add({ task, answer: truth }, image, parse(answer, task, image, options));
   assert.equal(Object.keys(evaluator.metrics()), [known]);
   return evaluator.metrics()[known];

@@ -6,7 +6,7 @@ import { packRows, reportImage } from '../../src/inspect/packing.ts';
 import type { Candidate, NormPanel, Report, ReportToken } from '../../src/inspect/report.ts';
 import { parse } from '../../src/results/parse/parse.ts';
 import { boxToTokens, pointsToTokens } from '../../src/text/locations.ts';
-import { constructPrompt } from '../../src/text/tasks.ts';
+import { promptOf } from '../../src/text/prompt.ts';
 
 /**
  * Reports of the size of Florence-2-base, written by hand: what a trained model might say of the pictures, and attention
@@ -88,7 +88,7 @@ export async function plausibleReport(name: keyof typeof plausibleAnswers): Prom
   for (const [token, coordinate] of coordinatesOf(regions, tokens, size)) tokens[token].coordinate = coordinate;
   for (const region of regions) region.score = 0.55 + 0.4 * random();
 
-  const question = constructPrompt(task + input);
+  const question = promptOf(task, { text: input }, size);
   const prompt = ['<s>', ...question.match(/ ?[\p{L}]+|[^\s\p{L}]+/gu)!, '</s>'];
   const focus = tokens.map(({ text }, i): number[] => {
     const region = regions.find(r => r.locationTokens.includes(i) || r.labelTokens.includes(i));

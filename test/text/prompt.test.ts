@@ -1,17 +1,17 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../../src/errors.ts';
-import { type TaskArguments, taskText } from '../../src/text/prompt.ts';
-import { constructPrompt, type Task } from '../../src/text/tasks.ts';
+import { promptOf, type TaskArguments, taskText } from '../../src/text/prompt.ts';
+import type { Task } from '../../src/text/tasks.ts';
 import { referenceJson } from '../reference.ts';
 
 test('regions in pixels become the prompts of the reference', () => {
   const { region_prompts } = referenceJson('processor/quantize.json');
   assert.ok(region_prompts.length >= 16);
   for (const { task, image_size, box, text, prompt } of region_prompts) {
-    const built = taskText(task, { box }, { width: image_size[0], height: image_size[1] });
-    assert.is(built, text);
-    assert.is(constructPrompt(built), prompt);
+    const size = { width: image_size[0], height: image_size[1] };
+    assert.is(taskText(task, { box }, size), text);
+    assert.is(promptOf(task, { box }, size), prompt);
   }
 });
 
@@ -53,6 +53,22 @@ test('a task that is given the wrong thing says what it takes', () => {
     );
   }
   assert.throws(() => taskText('<REGION_TO_CATEGORY>', { box }), /needs the image's size/);
+});
+
+test('promptOf takes whole prompts, but no text or box with them', () => {
+  const image = { width: 640, height: 480 };
+  for (const [task, prompt] of [
+    ['How many dogs are there?', 'How many dogs are there?'],
+    ['<CAPTION_TO_PHRASE_GROUNDING>a dog', 'Locate the phrases in the caption: a dog'],
+  ]) {
+    assert.is(promptOf(task, {}, image), prompt);
+    for (const given of [{ text: 'dog' }, { box: [1, 2, 3, 4] }]) {
+      assert.throws(
+        () => promptOf(task, given, image),
+        (e: unknown) => e instanceof UsageError && /write it into the prompt|already holds/.test(e.message),
+      );
+    }
+  }
 });
 
 test.run();

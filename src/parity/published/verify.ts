@@ -3,8 +3,7 @@ import type { Florence2 } from '../../florence2.ts';
 import type { ImageFeatures } from '../../image/features.ts';
 import type { ImageInput } from '../../image/types.ts';
 import type { TaskResult } from '../../results/types.ts';
-import { taskText } from '../../text/prompt.ts';
-import { constructPrompt } from '../../text/tasks.ts';
+import { promptOf } from '../../text/prompt.ts';
 import type { KnownAnswer, PublishedAnswers, PublishedCase } from './cases.ts';
 
 /** One published answer and the model's. */
@@ -63,7 +62,7 @@ export async function* verify(
 
 async function ask(model: Florence2, features: ImageFeatures, published: PublishedCase): Promise<VerifyRow> {
   const { image, task, input, numBeams, maxNewTokens } = published;
-  const prompt = constructPrompt(taskText(task, { text: input }, features.imageSize));
+  const prompt = promptOf(task, { text: input }, features.imageSize);
   const result = await model.run(features, task, { text: input, numBeams, maxNewTokens });
   const got = { inputIds: model.tokenizer.encode(prompt), ...known(result) };
   const { inputIds, text, labels, boxes, polygons } = published;

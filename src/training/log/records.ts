@@ -11,7 +11,7 @@ export interface StepRecord {
   samplesPerSecond: number;
   /** Time left to the end of the run, as the speed so far has it. */
   secondsLeft: number;
-  /** By task (see `metricsKey`). */
+  /** By task (see `taskKey`). */
   taskLosses: Record<string, number>;
 }
 

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2, noHooks } from '../src/index.ts';
-import { EagerExecutor, type Executor } from '../src/model/executor.ts';
+import type { Executor } from '../src/model/executor.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 import { Figures, median, writeReport } from './report.ts';
 
@@ -45,7 +45,7 @@ try {
   for (const dtype of ['F32', 'F16'] as const) {
     await writeRandomCheckpoint(join(folder, dtype), { shape: 'base', seed: 1, dtype });
     const { model } = await Florence2.load(join(folder, dtype), { backend: 'tensorflow' });
-    const ways = { 'operation by operation': new EagerExecutor(model), 'as one operation': model.executor };
+    const ways = { 'operation by operation': model, 'as one operation': model.executor };
     for (const [way, executor] of Object.entries(ways)) {
       for (const rows of [1, 3]) {
         const times = timeSteps(executor, STEPS, rows, model.config.text.dModel);

@@ -15,7 +15,6 @@ import * as tf from '@tensorflow/tfjs';
 import { exitOnError } from '../src/cli/exit.ts';
 import { UsageError } from '../src/errors.ts';
 import { Florence2, noHooks } from '../src/index.ts';
-import { EagerExecutor } from '../src/model/executor.ts';
 import type { NodeBackend } from '../src/runtime/tensorflow_binding.ts';
 import { Trainer } from '../src/training/trainer.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
@@ -36,11 +35,11 @@ let counting = false;
 /** Runs a part `rounds` times and once before, which is not counted. */
 const parts: Record<string, (florence: Florence2, folder: string) => void | Promise<void>> = {
   vision({ model, preprocessor: { width, height } }) {
-    const executor = new EagerExecutor(model);
+    const executor = model;
     repeat(() => executor.visionMap(tf.ones([batchSize, height, width, 3]), noHooks));
   },
   encoder({ model }) {
-    const executor = new EagerExecutor(model);
+    const executor = model;
     repeat(() => executor.encode(tf.ones([batchSize, 600, model.config.text.dModel]), null, noHooks));
   },
   async lora(florence, folder) {

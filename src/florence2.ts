@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ActivationCache } from './activations/cache.ts';
-import { type CacheOptions, runWithCache } from './activations/run_with_cache.ts';
+import { type CaptureOptions, runWithCache } from './activations/run_with_cache.ts';
 import { Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
 import type { Lora } from './adapters/lora.ts';
 import type { Florence2Parts, LoadOptions } from './checkpoint/load.ts';
@@ -15,8 +15,6 @@ import { type HookFilter, type HookFn, type HookOptions, HookRegistry, type Scop
 import { ImageFeatures } from './image/features.ts';
 import { preprocess, toTensor } from './image/preprocess.ts';
 import type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
-import { type HookPointShape, hookPoints } from './internals/hook_points.ts';
-import type { QuestionOptions } from './internals/question.ts';
 import type { Memory } from './language/decoder.ts';
 import type { Florence2Model } from './model/florence2_model.ts';
 import { parse } from './results/parse/parse.ts';
@@ -39,6 +37,9 @@ export interface RunOptions extends GenerationOptions, DecodeOptions {
   /** Keep characters outside ASCII in labels, which Florence-2's own processor removes. Default false. */
   keepUnicode?: boolean;
 }
+
+/** Options of `runWithCache`: those of a run, and which activations are kept. */
+export interface CacheOptions extends RunOptions, TaskArguments, CaptureOptions {}
 
 /** One token of a stream, and the text that it completes (a character may take several tokens). */
 export interface StreamedToken {
@@ -226,17 +227,9 @@ export class Florence2 {
   runWithCache(
     image: Request['image'],
     task: string,
-    options: CacheOptions = {},
+    { names, steps, file, ...options }: CacheOptions = {},
   ): Promise<{ result: TaskResult; cache: ActivationCache }> {
-    return runWithCache(this, image, task, options);
-  }
-
-  /**
-   * Every hook point with its shape, in execution order, of one pass over an image, a prompt and the whole answer
-   * (teacher forcing). By default that is the model's own answer; `{ answer: '' }` spares generating one.
-   */
-  hookPoints(image: ImageInput, task: string, options: QuestionOptions = {}): Promise<HookPointShape[]> {
-    return hookPoints(this, image, task, options);
+    return runWithCache(this.hooks, { names, steps, file }, () => this.run(image, task, options));
   }
 
   /** Removes every hook. */
@@ -266,9 +259,12 @@ export class Florence2 {
     }
   }
 
+  /** Splits images into the batches in which they run through the vision tower. */
   private passes(images: RawImage[]): RawImage[][] {
-    if (this.backend.name === 'wasm') return images.map(image => [image]);
-    return images.length > 0 ? [images] : [];
+    const { height, width } = this.preprocessor;
+    const count = Math.min(images.length, this.model.executor.imagesPerPass(height, width, this.hooks.root()));
+    const starts = Array.from({ length: images.length }, (_, i) => i).filter(i => i % count === 0);
+    return starts.map(start => images.slice(start, start + count));
   }
 
   /** B × [1, 1 + N, D] */

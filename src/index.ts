@@ -1,5 +1,6 @@
+/** The TensorFlow.js instance that models compute with. Hooks must use this one: a second copy has its own tensors. */
+export * as tf from '@tensorflow/tfjs';
 export { ActivationCache, type ActivationPart } from './activations/cache.ts';
-export type { CacheOptions } from './activations/run_with_cache.ts';
 export { Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
 export {
   createLora,
@@ -29,7 +30,7 @@ export { drawHeatmap, type Heatmap, type HeatmapOptions } from './drawing/heatma
 export { encodeMask } from './drawing/mask_png.ts';
 export { Florence2Error, UsageError } from './errors.ts';
 export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
-export { Florence2, type Request, type RunOptions, type StreamedToken } from './florence2.ts';
+export { type CacheOptions, Florence2, type Request, type RunOptions, type StreamedToken } from './florence2.ts';
 export type { GeneratedSequence } from './generation/decoding.ts';
 export type { GenerationOptions } from './generation/options.ts';
 export { boxIou, maskIou } from './geometry/iou.ts';
@@ -46,6 +47,7 @@ export {
   type ScopedHook,
   type StepFilter,
 } from './hooks/hooks.ts';
+export { decodeImage } from './image/decode.ts';
 export { ImageFeatures } from './image/features.ts';
 export { type PixelValues, preprocess, toTensor } from './image/preprocess.ts';
 export { resizeBicubic } from './image/resize.ts';
@@ -68,7 +70,7 @@ export { diffRuns } from './internals/diff/compare_runs.ts';
 export type { DiffOptions, DiffReport, DiffRow, ImageDiff, RunAnswer, RunSpec } from './internals/diff/report.ts';
 export { type FeatureOptions, FeatureReader } from './internals/feature_reader.ts';
 export { gradientsAt } from './internals/gradients_at.ts';
-export type { HookPointShape } from './internals/hook_points.ts';
+export { type HookPointShape, hookPoints } from './internals/hook_points.ts';
 export type { Replacement } from './internals/intervention.ts';
 export { type LogitAttribution, type LogitParts, lastLayerAttribution } from './internals/last_layer.ts';
 export {

@@ -1,38 +1,40 @@
-import type { Florence2, Request, RunOptions } from '../florence2.ts';
 import { Capture } from '../hooks/capture.ts';
 import type { HookFilter, StepFilter } from '../hooks/filter.ts';
-import type { TaskResult } from '../results/types.ts';
-import type { TaskArguments } from '../text/prompt.ts';
+import type { HookRegistry } from '../hooks/hooks.ts';
 import { ActivationCache } from './cache.ts';
 
-export interface CacheOptions extends RunOptions, TaskArguments {
-  /** Points to keep. Default: all that the run passes, which takes the memory of them all. */
+/** Which activations of a run are kept, and where. */
+export interface CaptureOptions {
+  /** Hook points to keep. Default: all points of the run, which takes the memory of all activations together. */
   names?: HookFilter;
   /**
-   * Steps of the generation to keep; step 0 is the decoder's first call, which makes the first token. What lies outside
-   * of the generation (vision tower, encoder) is kept in any case. Default: all.
+   * Generation steps to keep; step 0 is the decoder's first call, which produces the first token. Activations outside
+   * generation (vision tower, encoder) are kept regardless. Default: all steps.
    */
   steps?: StepFilter;
   /**
-   * Move what is captured to this safetensors file as it goes, so that no more than one forward pass is held in memory.
-   * The file is there when the run has ended well, whole, and not otherwise. The cache then knows names, steps and
-   * shapes, and `array` reads from the file.
+   * Path of a safetensors file that receives the activations during the run, so that at most one forward pass is held
+   * in memory. The file appears, complete, when the run succeeds. The cache then holds names, steps and shapes, and
+   * `array` reads values from the file.
    */
   file?: string;
 }
 
-/** See `Florence2.runWithCache`. */
-export async function runWithCache(
-  model: Florence2,
-  image: Request['image'],
-  task: string,
-  { names = '**', steps, file, ...options }: CacheOptions,
-): Promise<{ result: TaskResult; cache: ActivationCache }> {
+/**
+ * Runs `body` and keeps the activations that pass the hook points. The caller disposes the cache.
+ *
+ * @throws UsageError for a name or pattern that matches no hook point of the run
+ */
+export async function runWithCache<T>(
+  hooks: HookRegistry,
+  { names = '**', steps, file }: CaptureOptions,
+  body: () => Promise<T>,
+): Promise<{ result: T; cache: ActivationCache }> {
   const stored = file === undefined ? null : await createFile(file);
   const cache = new ActivationCache();
-  const capture = new Capture(model.hooks, names, stored ?? cache, { steps });
+  const capture = new Capture(hooks, names, stored ?? cache, { steps });
   try {
-    const result = await model.run(image, task, options);
+    const result = await body();
     capture.requireAll();
     return { result, cache: stored ? await stored.finish() : cache };
   } catch (error) {
@@ -45,6 +47,6 @@ export async function runWithCache(
 }
 
 async function createFile(file: string) {
-  const { ActivationFile } = await import('./file.ts'); // it writes files, and browsers have none
+  const { ActivationFile } = await import('./file.ts');
   return ActivationFile.create(file);
 }

@@ -2,18 +2,23 @@ import type { Florence2 } from '../florence2.ts';
 import type { ImageInput } from '../image/types.ts';
 import { forcedLogits, Question, type QuestionOptions } from './question.ts';
 
-/** A place where hooks run, with the shape of its activation. */
+/** A hook point and the shape of its activation. */
 export interface HookPointShape {
   name: string;
   shape: number[];
 }
 
-/** See `Florence2.hookPoints`. */
+/**
+ * Lists every hook point with its shape, in execution order, of one pass over an image, a prompt and the whole answer
+ * (teacher forcing). By default the answer is the model's own; `{ answer: '' }` avoids generating one.
+ *
+ * @throws UsageError when the task lacks its text or region, Florence2Error when the image cannot be read
+ */
 export async function hookPoints(
   model: Florence2,
   image: ImageInput,
   task: string,
-  options: QuestionOptions,
+  options: QuestionOptions = {},
 ): Promise<HookPointShape[]> {
   const question = await Question.ask(model, image, task, options);
   const points: HookPointShape[] = [];

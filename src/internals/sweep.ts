@@ -176,10 +176,10 @@ export function rowValues(
   });
 }
 
-function defaultBatch({ hooks, backend }: Florence2, { passed }: Question, sites: readonly PlacedSite[]): number {
+function defaultBatch({ hooks, model }: Florence2, { passed }: Question, sites: readonly PlacedSite[]): number {
   const hasHooks = (part: 'pixels' | 'features') =>
     hooks.meets(passed[part]) || sites.some(({ at }) => passed[part].includes(at));
-  if (hasHooks('pixels')) return backend.name === 'wasm' ? 1 : 4; // maps of many images do not fit into its memory
+  if (hasHooks('pixels')) return Math.min(4, model.imagesPerPass());
   return hasHooks('features') ? 8 : 32;
 }
 

@@ -1,52 +1,28 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import type { Hooks } from '../hooks/hooks.ts';
 import type { LayerCache } from '../language/cache.ts';
 import type { Memory } from '../language/decoder.ts';
-import type { Florence2Model } from './florence2_model.ts';
 
 /**
- * Runs the parts of the network that answering a question consists of. How they run is the executor's business: the
- * results are the same. The caller disposes them.
+ * The four passes of inference. `Florence2Model` runs them operation by operation; `GraphExecutor` runs them as
+ * TensorFlow graphs with the same results. The caller disposes the results.
  */
 export interface Executor {
+  /**
+   * Returns how many images of this size should run through the vision tower together: larger batches need more memory
+   * without saving time. Infinite where there is no reason to split a batch.
+   */
+  imagesPerPass(height: number, width: number, h: Hooks): number;
   /** Normalised pixels [B, H, W, 3] -> DaViT's last map [B, H/32, W/32, C] */
   visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D;
-  /** inputsEmbeds [B, S, D], mask [B, 1, 1, S] or null -> the encoder's output [B, S, D] */
+  /** inputsEmbeds [B, S, D], mask [B, 1, 1, S] or null -> encoder output [B, S, D] */
   encode(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D;
-  /** The caches of a generation over the encoder's output [B, S, D]. */
+  /** Creates one key/value cache per decoder layer from the encoder output [B, S, D]. */
   newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[];
-  /** Newest tokens [rows, 1] -> logits of the next ones [rows, V]. The caches grow by one. */
+  /** Newest tokens [rows, 1] -> logits of the next tokens [rows, V]. Each cache grows by one position. */
   decodeStep(tokens: tf.Tensor2D, memory: Memory, caches: readonly LayerCache[], h: Hooks): tf.Tensor2D;
   dispose(): void;
 }
 
-/** Calls the network's modules, whose operations run one after the other. */
-export class EagerExecutor implements Executor {
-  constructor(private readonly model: Florence2Model) {}
-
-  visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
-    return this.model.visionTower.forward(pixels, h.in('vision_tower'));
-  }
-
-  encode(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
-    return this.model.languageModel.encoder.forward(inputsEmbeds, mask, h.in('language_model.encoder'));
-  }
-
-  newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[] {
-    return this.model.languageModel.decoder.newCaches(states, h.in('language_model.decoder'));
-  }
-
-  decodeStep(tokens: tf.Tensor2D, memory: Memory, caches: readonly LayerCache[], h: Hooks): tf.Tensor2D {
-    const { languageModel, lmHead } = this.model;
-    return tf.tidy(() => {
-      const embeds = languageModel.embed(tokens); // [rows, 1, D]
-      const hidden = languageModel.decoder.forward(embeds, memory, caches, h.in('language_model.decoder')); // [rows, 1, D]
-      return tf.squeeze(lmHead.forward(hidden, h), [1]) as tf.Tensor2D; // [rows, V]
-    });
-  }
-
-  dispose(): void {}
-}
-
-/** How products of many rows are computed, in the vision tower and the encoder: bf16 keeps 8 bits of each factor. */
+/** Precision of matrix products with many rows, in the vision tower and the encoder. bf16 keeps 8 significant bits. */
 export type Precision = 'fp32' | 'bf16';

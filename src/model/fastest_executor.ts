@@ -1,18 +1,18 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { EagerExecutor, type Executor, type Precision } from './executor.ts';
+import type { Executor, Precision } from './executor.ts';
 import type { Florence2Model } from './florence2_model.ts';
 
 /**
- * The fastest way to run a model on the active backend.
+ * Returns the fastest executor for the active backend: graphs on TensorFlow without a GPU, else the model itself.
  *
- * @throws Florence2Error when it has no such precision
+ * @throws Florence2Error where the backend does not support the precision
  */
 export async function fastestExecutor(model: Florence2Model, precision: Precision = 'fp32'): Promise<Executor> {
   if (tf.getBackend() === 'tensorflow') {
     const { graphsSupported } = await import('../runtime/tensorflow.ts');
     if (graphsSupported()) return new (await import('./graph_executor.ts')).GraphExecutor(model, precision);
   }
-  if (precision === 'fp32') return new EagerExecutor(model);
-  throw new Florence2Error(`Precision ${precision} is there on the tensorflow backend without a GPU only.`);
+  if (precision === 'fp32') return model;
+  throw new Florence2Error(`Precision ${precision} needs the tensorflow backend without a GPU.`);
 }

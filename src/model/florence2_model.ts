@@ -3,20 +3,21 @@ import type { Florence2Config } from '../config/model.ts';
 import { Florence2Error } from '../errors.ts';
 import type { Hooks } from '../hooks/hooks.ts';
 import { paddingMask } from '../language/attention.ts';
+import type { LayerCache } from '../language/cache.ts';
 import type { Memory } from '../language/decoder.ts';
 import { LmHead } from '../language/head.ts';
 import { LanguageModel } from '../language/language_model.ts';
 import { type Adaptable, type Parameter, Params } from '../nn/params.ts';
 import { DaViT } from '../vision/davit.ts';
 import { Projector } from '../vision/projector.ts';
-import { EagerExecutor, type Executor } from './executor.ts';
+import type { Executor } from './executor.ts';
 
 /**
  * The network of Florence-2: pixels and token ids in, logits out; no files, no text. Its members and their parameters
  * are named as in transformers' `Florence2ForConditionalGeneration`, without the leading `model.`.
  * Xiao et al. 2023, https://arxiv.org/abs/2311.06242.
  */
-export class Florence2Model {
+export class Florence2Model implements Executor {
   readonly visionTower: DaViT;
   readonly multiModalProjector: Projector;
   readonly languageModel: LanguageModel;
@@ -25,8 +26,8 @@ export class Florence2Model {
   readonly parameters: ReadonlyMap<string, Parameter>;
   /** Every layer that adapters may be added to, by canonical name. */
   readonly adaptable: ReadonlyMap<string, Adaptable>;
-  /** How inference runs: operation by operation, or as graphs. */
-  executor: Executor = new EagerExecutor(this);
+  /** Runs inference: this model itself, operation by operation, or TensorFlow graphs. */
+  executor: Executor = this;
   private currentConfig: Florence2Config;
 
   constructor(config: Florence2Config) {
@@ -90,6 +91,31 @@ export class Florence2Model {
     }
   }
 
+  /** On wasm, whose heap ends at 4 GiB, images run one by one. */
+  imagesPerPass(): number {
+    return tf.getBackend() === 'wasm' ? 1 : Infinity;
+  }
+
+  visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
+    return this.visionTower.forward(pixels, h.in('vision_tower'));
+  }
+
+  encode(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
+    return this.languageModel.encoder.forward(inputsEmbeds, mask, h.in('language_model.encoder'));
+  }
+
+  newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[] {
+    return this.languageModel.decoder.newCaches(states, h.in('language_model.decoder'));
+  }
+
+  decodeStep(tokens: tf.Tensor2D, memory: Memory, caches: readonly LayerCache[], h: Hooks): tf.Tensor2D {
+    return tf.tidy(() => {
+      const embeds = this.languageModel.embed(tokens); // [rows, 1, D]
+      const hidden = this.languageModel.decoder.forward(embeds, memory, caches, h.in('language_model.decoder')); // [rows, 1, D]
+      return tf.squeeze(this.lmHead.forward(hidden, h), [1]) as tf.Tensor2D; // [rows, V]
+    });
+  }
+
   /** Logits [B, T, V] of every position of given answers [B, T] (teacher forcing). */
   logits(decoderInputIds: tf.Tensor2D, memory: Memory, h: Hooks): tf.Tensor3D {
     return tf.tidy(() => {
@@ -115,7 +141,7 @@ export class Florence2Model {
   }
 
   dispose(): void {
-    this.executor.dispose();
+    if (this.executor !== this) this.executor.dispose();
     for (const parameter of this.parameters.values()) parameter.dispose();
     this.lmHead.dispose();
   }

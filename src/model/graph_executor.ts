@@ -8,7 +8,7 @@ import type { TensorSpec } from '../runtime/graph/nodes.ts';
 import { record } from '../runtime/graph/record.ts';
 import { DependsOnSizeError } from '../runtime/graph/unify.ts';
 import { kernelsSupported } from '../runtime/tensorflow.ts';
-import { EagerExecutor, type Executor, type Precision } from './executor.ts';
+import type { Executor, Precision } from './executor.ts';
 import type { Florence2Model } from './florence2_model.ts';
 
 /** Rows up to which the kernels for few rows are faster than TensorFlow's: at 16, base takes 67 ms a step instead of 78. */
@@ -20,9 +20,7 @@ const MOST_RECENT = 64;
 /** Graphs that are kept. One model in use has few; whoever captures other points each time makes many. */
 const MOST_GRAPHS = 32;
 
-/**
- * Pixels that the vision tower sees at a time. One image of 768×768 keeps the processor busy; more only take their memory.
- */
+/** Pixels per pass of the vision tower: one image of 768×768 keeps the processor busy; more only take memory. */
 const PIXELS = 768 * 768;
 
 /** A pass of the network: `h` is given the activations on the way. */
@@ -52,7 +50,6 @@ interface PassOptions {
  * that are not merged, under a gradient.
  */
 export class GraphExecutor implements Executor {
-  private readonly eager: EagerExecutor;
   private readonly graphs = new Map<string, PassGraph | null>();
   private readonly halfWeights = new HalfWeights();
   /** Names of the points of each pass. */
@@ -63,14 +60,16 @@ export class GraphExecutor implements Executor {
   constructor(
     private readonly model: Florence2Model,
     private readonly precision: Precision = 'fp32',
-  ) {
-    this.eager = new EagerExecutor(model);
+  ) {}
+
+  /** Operation by operation, as for hooks that read and for gradients, there is no reason to split a batch. */
+  imagesPerPass(height: number, width: number, h: Hooks): number {
+    if (readersOf(h) !== noReaders || underGradient()) return this.model.imagesPerPass();
+    return Math.max(1, Math.floor(PIXELS / (height * width)));
   }
 
   visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
-    const [B, H, W] = pixels.shape;
-    const together = Math.max(1, Math.floor(PIXELS / (H * W)));
-    if (B > together && readersOf(h) === noReaders && !underGradient()) return this.visionMaps(pixels, together, h);
+    const [, H, W] = pixels.shape;
     const { visionTower } = this.model;
     const made = this.run(
       { module: 'vision_tower', name: `${H}×${W}`, example: B => [floats(B, H, W, 3)], rows: 'many' },
@@ -78,17 +77,7 @@ export class GraphExecutor implements Executor {
       () => [pixels],
       h,
     );
-    return made ? (made[0] as tf.Tensor4D) : this.eager.visionMap(pixels, h);
-  }
-
-  /** The maps of a batch, so many images at a time. */
-  private visionMaps(pixels: tf.Tensor4D, together: number, h: Hooks): tf.Tensor4D {
-    const [B, ...size] = pixels.shape;
-    const starts = Array.from({ length: Math.ceil(B / together) }, (_, i) => i * together);
-    return tf.tidy(() => {
-      const part = (from: number) => tf.slice(pixels, [from, 0, 0, 0], [Math.min(together, B - from), ...size]);
-      return tf.concat(starts.map(from => this.visionMap(part(from), h)));
-    });
+    return made ? (made[0] as tf.Tensor4D) : this.model.visionMap(pixels, h);
   }
 
   encode(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
@@ -108,7 +97,7 @@ export class GraphExecutor implements Executor {
       () => [inputsEmbeds, encoder.positions(length), ...(mask ? [mask] : [])],
       h,
     );
-    return made ? (made[0] as tf.Tensor3D) : this.eager.encode(inputsEmbeds, mask, h);
+    return made ? (made[0] as tf.Tensor3D) : this.model.encode(inputsEmbeds, mask, h);
   }
 
   newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[] {
@@ -123,12 +112,12 @@ export class GraphExecutor implements Executor {
       () => [states],
       h,
     );
-    if (!made) return this.eager.newCaches(states, h);
+    if (!made) return this.model.newCaches(states, h);
     return pairs(made).map(({ key, value }) => new LayerCache({ key: tf.keep(key), value: tf.keep(value) }));
   }
 
   decodeStep(tokens: tf.Tensor2D, memory: Memory, caches: readonly LayerCache[], h: Hooks): tf.Tensor2D {
-    if (this.model.lmHead.adapters) return this.eager.decodeStep(tokens, memory, caches, h);
+    if (this.model.lmHead.adapters) return this.model.decodeStep(tokens, memory, caches, h);
     const [rows] = tokens.shape;
     const { decoder } = this.model.languageModel;
     const cross = caches.flatMap(({ cross }) => [cross.key, cross.value]); // [B, heads, S, d] each
@@ -157,7 +146,7 @@ export class GraphExecutor implements Executor {
       },
       h,
     );
-    if (!made) return this.eager.decodeStep(tokens, memory, caches, h);
+    if (!made) return this.model.decodeStep(tokens, memory, caches, h);
     const [logits, ...recent] = made;
     pairs(recent).forEach(({ key, value }, i) => {
       caches[i].replace({ key: tf.keep(key), value: tf.keep(value) });

@@ -6,9 +6,6 @@ import type { Florence2Model } from '../model/florence2_model.ts';
 import type { FeatureCache } from './map_cache.ts';
 import type { StepImage } from './step_images.ts';
 
-/** As many images go through a frozen tower together: more takes memory, and no less time. */
-const PIXELS_TOGETHER = 768 * 768;
-
 /** Normalised pixels of these images, [I, H, W, 3]. The caller disposes them. */
 export function pixelBatch(images: readonly StepImage[], preprocessor: PreprocessorConfig): tf.Tensor4D {
   return toTensor(
@@ -32,7 +29,8 @@ export async function frozenMaps(
   const maps = new Map<string, tf.Tensor3D>(); // an image may stand in a batch twice
   try {
     const missing = [...new Map(images.filter(({ key }) => !cache.has(key)).map(image => [image.key, image])).values()];
-    const together = Math.max(1, Math.floor(PIXELS_TOGETHER / (preprocessor.width * preprocessor.height)));
+    const { height, width } = preprocessor;
+    const together = Math.min(missing.length, model.executor.imagesPerPass(height, width, noHooks));
     for (let i = 0; i < missing.length; i += together) {
       const some = missing.slice(i, i + together);
       const computed = tf.tidy(() => {

@@ -7,9 +7,10 @@ import * as assert from 'uvu/assert';
 import { difference } from '../../src/activations/activation.ts';
 import { ActivationCache } from '../../src/activations/cache.ts';
 import { dumpForm, dumpPoint } from '../../src/activations/dump_names.ts';
-import type { CacheOptions } from '../../src/activations/run_with_cache.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
+import type { CacheOptions } from '../../src/florence2.ts';
 import { Capture } from '../../src/hooks/capture.ts';
+import { hookPoints } from '../../src/internals/hook_points.ts';
 import { captureForced, Question } from '../../src/internals/question.ts';
 import { encodeImages, encodePrompts, forcedLogits as forcedInputs } from '../../src/parity/subject.ts';
 import { tensorTolerance } from '../../src/parity/tolerance.ts';
@@ -123,7 +124,7 @@ test('with beams every step has a row for each', async () => {
 
 test('everything is kept where no names are given, and an encoded image has no vision tower', async () => {
   await withoutLeaks(async () => {
-    const points = await model.hookPoints(street, '<CAPTION>', { answer: '' });
+    const points = await hookPoints(model, street, '<CAPTION>', { answer: '' });
     const { cache } = await run({ ...greedy, maxNewTokens: 2 });
     assert.equal([...cache.names].sort(), points.map(({ name }) => name).sort());
     cache.dispose();

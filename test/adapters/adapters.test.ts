@@ -4,14 +4,13 @@ import { difference } from '../../src/activations/activation.ts';
 import { Adapters } from '../../src/adapters/adapters.ts';
 import type { Lora, LoraOptions } from '../../src/adapters/lora.ts';
 import { UsageError } from '../../src/errors.ts';
-import { EagerExecutor } from '../../src/model/executor.ts';
 import { withoutLeaks } from '../backend.ts';
 import { openSubject } from '../internals/subject.ts';
 import { numbers } from '../nn/naive.ts';
 import { logitsOf } from '../training/tensors.ts';
 
 const subject = await openSubject();
-subject.model.executor = new EagerExecutor(subject.model); // sums in one order, whatever is active: equal means to the bit
+subject.model.executor = subject.model; // sums in one order, whatever is active: equal means to the bit
 const { model, inputs } = subject;
 const { lmHead, languageModel } = model;
 const logits = () => logitsOf(subject);

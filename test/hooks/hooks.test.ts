@@ -7,7 +7,6 @@ import { generateSequences } from '../../src/generation/generate.ts';
 import { resolveGeneration } from '../../src/generation/options.ts';
 import { CachedSession, UncachedSession } from '../../src/generation/session.ts';
 import { type HookFilter, HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
-import { EagerExecutor } from '../../src/model/executor.ts';
 import { forcedLogits, readPixels } from '../../src/parity/subject.ts';
 import { withoutLeaks } from '../backend.ts';
 import { encodeInputs, openSubject } from '../internals/subject.ts';
@@ -230,7 +229,7 @@ for (const point of [
 }
 
 test('without hooks nothing is computed that is not needed', async () => {
-  model.executor = new EagerExecutor(model); // where operations can be counted
+  model.executor = model; // where operations can be counted
   assert.is(new HookRegistry().root(), noHooks);
   const pixels = await readPixels(subject.inputs);
   const kernels = async (hooks: HookRegistry) => {

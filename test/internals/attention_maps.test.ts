@@ -5,8 +5,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Activation, difference } from '../../src/activations/activation.ts';
 import { ActivationCache } from '../../src/activations/cache.ts';
-import type { CacheOptions } from '../../src/activations/run_with_cache.ts';
 import { UsageError } from '../../src/errors.ts';
+import type { CacheOptions } from '../../src/florence2.ts';
 import { Capture } from '../../src/hooks/capture.ts';
 import { attentionLabels, overImage } from '../../src/internals/attention_labels.ts';
 import {

@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference } from '../../src/activations/activation.ts';
 import { UsageError } from '../../src/errors.ts';
+import { hookPoints } from '../../src/internals/hook_points.ts';
 import { answerLogProb, logitDifference, logitOf } from '../../src/internals/logit_metrics.ts';
 import {
   captureForced,
@@ -254,7 +255,7 @@ test('a capture has the points asked for, an empty one none, a wrong one is an e
 
 test('hookPoints lists every point of a pass with its shape, in order', async () => {
   await withoutLeaks(async () => {
-    const points = await model.hookPoints(street, '<CAPTION>', free);
+    const points = await hookPoints(model, street, '<CAPTION>', free);
     const cache = captureForced(model, question, '**', { from: 'pixels' });
     assert.equal(
       points.map(({ name }) => name),

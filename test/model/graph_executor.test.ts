@@ -9,7 +9,7 @@ import { Florence2 } from '../../src/florence2.ts';
 import { CachedSession } from '../../src/generation/session.ts';
 import { Capture } from '../../src/hooks/capture.ts';
 import { HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
-import { EagerExecutor, type Executor } from '../../src/model/executor.ts';
+import type { Executor } from '../../src/model/executor.ts';
 import { fastestExecutor } from '../../src/model/fastest_executor.ts';
 import { GraphExecutor } from '../../src/model/graph_executor.ts';
 import { encodeImages, readIds } from '../../src/parity/subject.ts';
@@ -36,7 +36,7 @@ async function withExecutor<T>(executor: Executor, body: () => Promise<T>): Prom
   }
 }
 
-const eagerly = <T>(body: () => Promise<T>) => withExecutor(new EagerExecutor(model), body);
+const eagerly = <T>(body: () => Promise<T>) => withExecutor(model, body);
 const asGraphs = <T>(body: () => Promise<T>) => withExecutor(graphs!, body);
 
 /** Greedy answers' logits, step by step, of `beams` rows for each prompt, which are moved in between. */
@@ -147,7 +147,7 @@ test('a long answer, whose cache is in two parts, is that of operation by operat
     return made;
   };
   assert.ok(model.executor instanceof GraphExecutor);
-  const [made, want] = [await logits(model.executor), await logits(new EagerExecutor(model))];
+  const [made, want] = [await logits(model.executor), await logits(model)];
   assert.ok(worst(made, want) <= 8e-5, `differ by ${worst(made, want)}`);
   states.dispose();
   model.dispose();

@@ -11,6 +11,7 @@ import { Florence2 } from '../../../src/florence2.ts';
 import { diffRuns } from '../../../src/internals/diff/compare_runs.ts';
 import { passesOver } from '../../../src/internals/diff/points.ts';
 import type { DiffOptions, DiffReport, RunSpec } from '../../../src/internals/diff/report.ts';
+import { hookPoints } from '../../../src/internals/hook_points.ts';
 import { Florence2Model } from '../../../src/model/florence2_model.ts';
 import { canonicalName } from '../../../src/weights/names.ts';
 import { openSafetensors, writeSafetensors } from '../../../src/weights/safetensors.ts';
@@ -71,7 +72,7 @@ test('a run is equal to itself, to the last bit, at every hook point', async () 
   const { images, within, a, b } = await diff({});
   const [{ rows, sameAnswer, answers }] = images;
   const florence = await Florence2.load(model, { backend });
-  const points = await florence.hookPoints(picture, asked.task, { maxNewTokens: asked.maxNewTokens });
+  const points = await hookPoints(florence, picture, asked.task, { maxNewTokens: asked.maxNewTokens });
   florence.dispose();
   assert.equal(rows.map(({ name, shape }) => ({ name, shape })), points); // biome-ignore format: one line
   assert.equal(rows.filter(({ maxAbs, departs }) => maxAbs !== 0 || departs), []); // biome-ignore format: one line

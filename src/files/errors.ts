@@ -1,27 +1,38 @@
 import { Florence2Error } from '../errors.ts';
 
-/** A system error about a file, as a sentence. */
-export function fileError(path: string, error: unknown): Error {
-  if (error instanceof Florence2Error) return error;
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === 'ENOENT') return new Florence2Error(`${path} does not exist.`);
-  if (code === 'EACCES' || code === 'EPERM') return new Florence2Error(`${path} may not be read (${code}).`);
-  if (code === 'EISDIR') return new Florence2Error(`${path} is a folder, not a file.`);
-  return new Florence2Error(`${path} cannot be read: ${(error as Error).message}`);
+/** What the codes of system errors mean, as the end of a sentence. */
+const reasons: Record<string, string> = {
+  ENOENT: 'no such file or folder',
+  ENOTDIR: 'a part of the path is not a folder',
+  EISDIR: 'it is a folder, not a file',
+  EEXIST: 'it already exists',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'the disk is full',
+  EMFILE: 'too many files are open',
+};
+
+/** Returns why a system call failed, or undefined for other errors and for codes that users can do nothing about. */
+export function systemReason(error: unknown): string | undefined {
+  return reasons[codeOf(error)];
 }
 
-/** A system error while a file was written, as a sentence. Other errors stay as they are. */
+/** Whether an error says that a file does not exist. */
+export const isAbsent = (error: unknown): boolean => /^(ENOENT|ENOTDIR)$/.test(codeOf(error));
+
+/** Returns a system error from reading a file as a Florence2Error. Other errors are returned unchanged. */
+export function fileError(path: string, error: unknown): unknown {
+  if (codeOf(error) === '') return error;
+  if (isAbsent(error)) return new Florence2Error(`${path} does not exist.`);
+  return new Florence2Error(`${path} cannot be read: ${systemReason(error) ?? (error as Error).message}.`);
+}
+
+/** Returns a system error from writing a file as a Florence2Error. Other errors are returned unchanged. */
 export function writeError(path: string, error: unknown): unknown {
   if (!(error instanceof Error && 'syscall' in error)) return error;
-  const { code } = error as NodeJS.ErrnoException;
-  const reasons: Record<string, string> = {
-    ENOENT: 'its folder does not exist',
-    ENOTDIR: 'its folder is a file',
-    EISDIR: 'there is a folder of this name',
-    ENOSPC: 'the disk is full',
-    EACCES: 'no permission',
-    EPERM: 'no permission',
-    EROFS: 'the disk is read-only',
-  };
-  return new Florence2Error(`${path} cannot be written: ${reasons[code ?? ''] ?? error.message}.`);
+  const reason = codeOf(error) === 'ENOENT' ? 'its folder does not exist' : systemReason(error);
+  return new Florence2Error(`${path} cannot be written: ${reason ?? error.message}.`);
 }
+
+const codeOf = (error: unknown): string => (error instanceof Error && (error as NodeJS.ErrnoException).code) || '';

@@ -1,11 +1,18 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { Florence2Error } from '../errors.ts';
 import type { ByteSource } from './byte_source.ts';
-import { fileError } from './errors.ts';
-import { LARGEST_PIECE } from './write.ts';
+import { fileError, isAbsent } from './errors.ts';
+import { largestChunk } from './write.ts';
 
-/** Opens a file for positioned reads. Throws a Florence2Error when it is not there or is no file. */
+/** Opens a file for positioned reads. @throws Florence2Error if it does not exist or cannot be read */
 export async function openFile(path: string): Promise<ByteSource> {
+  const source = await openIfPresent(path);
+  if (!source) throw new Florence2Error(`${path} does not exist.`);
+  return source;
+}
+
+/** Opens a file for positioned reads; undefined if it does not exist. @throws Florence2Error if it cannot be read */
+export async function openIfPresent(path: string): Promise<ByteSource | undefined> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, 'r');
@@ -16,11 +23,12 @@ export async function openFile(path: string): Promise<ByteSource> {
     return source;
   } catch (error) {
     await handle?.close();
+    if (isAbsent(error)) return undefined;
     throw fileError(path, error);
   }
 }
 
-/** A clone without Git LFS has small text files where the weights should be. */
+/** A clone without Git LFS has small text files in place of the weights. */
 async function refusePointer(source: ByteSource): Promise<void> {
   const first = new Uint8Array(Math.min(source.size, 23));
   await source.read(first, 0, 'its first bytes');
@@ -41,7 +49,7 @@ class FileSource implements ByteSource {
   async read(target: Uint8Array, position: number, what: string): Promise<void> {
     let done = 0;
     while (done < target.length) {
-      const length = Math.min(target.length - done, LARGEST_PIECE);
+      const length = Math.min(target.length - done, largestChunk);
       const { bytesRead } = await this.handle.read(target, done, length, position + done).catch(error => {
         throw fileError(this.path, error);
       });

@@ -1,26 +1,117 @@
 import { existsSync } from 'node:fs';
-import { type FileHandle, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { writeError } from './errors.ts';
+import type { FileContent } from './folder.ts';
 
-/** One call takes at most 2 GiB - 1; smaller pieces also keep the kernel's and libuv's buffers small. */
-export const LARGEST_PIECE = 64 << 20;
+/**
+ * Writes a file as a whole: it appears under its name when it is complete and on the disk. If writing fails, nothing is
+ * left of it and an earlier file stays. Missing folders on the way are created.
+ *
+ * @throws Florence2Error if the file cannot be written, and whatever producing a chunk throws
+ */
+export async function writeWhole(path: string, content: FileContent): Promise<void> {
+  await mkdir(dirname(path), { recursive: true }).catch(error => {
+    throw writeError(path, error);
+  });
+  await writeInFolder(path, content);
+}
 
-/** Writes a file whole or not at all, and the folders on its way. */
-export async function writeWhole(path: string, data: Uint8Array): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const unfinished = `${path}.${process.pid}.part`;
+/** The same in a folder that exists. */
+export async function writeInFolder(path: string, content: FileContent): Promise<void> {
+  const file = await UnfinishedFile.create(path);
   try {
-    await writeFile(unfinished, data);
-    await rename(unfinished, path);
+    if (content instanceof Uint8Array) await file.append(content);
+    else for await (const chunk of content) await file.append(chunk);
+    await file.finish();
   } catch (error) {
-    await rm(unfinished, { force: true });
+    await file.abandon();
     throw error;
   }
 }
 
+/** A file that is written chunk by chunk under a temporary name. It gets its own name when it is complete. */
+export class UnfinishedFile {
+  private position = 0;
+
+  private constructor(
+    private readonly path: string,
+    private readonly temporary: string,
+    private readonly handle: FileHandle,
+  ) {}
+
+  /** @throws Florence2Error if the folder does not exist or cannot be written to */
+  static async create(path: string): Promise<UnfinishedFile> {
+    const temporary = unfinishedPath(path);
+    try {
+      return new UnfinishedFile(path, temporary, await open(temporary, 'wx'));
+    } catch (error) {
+      throw writeError(path, error);
+    }
+  }
+
+  /** Bytes written so far. */
+  get size(): number {
+    return this.position;
+  }
+
+  async append(bytes: Uint8Array): Promise<void> {
+    try {
+      await writeAll(this.handle, bytes, this.position);
+    } catch (error) {
+      throw writeError(this.path, error);
+    }
+    this.position += bytes.length;
+  }
+
+  /** Removes the content, to write it again. */
+  async restart(): Promise<void> {
+    await this.handle.truncate(0);
+    this.position = 0;
+  }
+
+  /** Flushes the file to the disk and gives it its name. `abandon` must follow if this throws. */
+  async finish(): Promise<void> {
+    try {
+      await this.handle.sync();
+      await this.handle.close();
+      await rename(this.temporary, this.path);
+    } catch (error) {
+      throw writeError(this.path, error);
+    }
+  }
+
+  /** Removes what was written. */
+  async abandon(): Promise<void> {
+    await this.handle.close();
+    await rm(this.temporary, { force: true });
+  }
+}
+
+/** Returns a temporary name next to `path` that no other writer uses. It contains the id of this process. */
+export const unfinishedPath = (path: string): string =>
+  `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.incomplete`;
+
+/** Removes the unfinished files of `path` whose processes have ended. */
+export async function removeAbandoned(path: string): Promise<void> {
+  for (const name of await readdir(dirname(path))) {
+    if (!name.startsWith(`${basename(path)}.`)) continue;
+    const pid = name.match(/\.(\d+)-\w+\.incomplete$/)?.[1];
+    if (pid && !isRunning(Number(pid))) await rm(join(dirname(path), name), { force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0); // signal 0 only checks that the process exists
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
 /**
- * Replaces a folder by one that `write` fills, whole or not at all: whenever the process ends, the folder holds the old
- * files or the new ones (after `recoverFolder`, where it ended in between).
+ * Replaces a folder by one that `write` fills. Whenever the process ends, the folder holds either the old files or the
+ * new ones; if it ends between the two renames, `recoverFolder` restores the old ones.
  */
 export async function replaceFolder(folder: string, write: (unfinished: string) => Promise<void>): Promise<void> {
   const unfinished = sibling(folder, 'part');
@@ -41,7 +132,7 @@ export async function replaceFolder(folder: string, write: (unfinished: string) 
   await rm(old, { recursive: true, force: true });
 }
 
-/** Puts right what a `replaceFolder` that was cut off left behind. */
+/** Cleans up after a `replaceFolder` that was interrupted: restores the old folder if the new one is not in place. */
 export async function recoverFolder(folder: string): Promise<void> {
   const old = sibling(folder, 'old');
   if (!existsSync(folder) && existsSync(old)) await rename(old, folder);
@@ -51,10 +142,13 @@ export async function recoverFolder(folder: string): Promise<void> {
 
 const sibling = (folder: string, state: string): string => join(dirname(folder), `.${basename(folder)}.${state}`);
 
-/** Writes all bytes at a position; one call may write less than it was given. */
+/** One call reads or writes at most 2 GiB - 1 bytes; smaller chunks also keep the buffers of the kernel and libuv small. */
+export const largestChunk = 64 << 20;
+
+/** Writes all bytes at a position; a single call may write fewer than it was given. */
 export async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
-    const length = Math.min(bytes.length - done, LARGEST_PIECE);
+    const length = Math.min(bytes.length - done, largestChunk);
     const { bytesWritten } = await handle.write(bytes, done, length, position + done);
     done += bytesWritten;
   }

@@ -1,0 +1,31 @@
+import type { ByteSource } from './byte_source.ts';
+
+/** The content of a file to write: all of it, or chunks that are produced while the file is written. */
+export type FileContent = Uint8Array | AsyncIterable<Uint8Array>;
+
+/** Files under one root: a directory on disk, or a base URL in a browser. File names have no folder part. */
+export interface Folder {
+  /** The directory or URL, for messages. */
+  readonly path: string;
+  /** The path or URL of a file, for messages. */
+  pathOf(name: string): string;
+  /** Whether the folder exists. */
+  exists(): Promise<boolean>;
+  /** Reads a file; undefined if it does not exist. @throws Florence2Error if it exists but cannot be read */
+  read(name: string): Promise<Uint8Array | undefined>;
+  /** Opens a file for positioned reads; undefined if it does not exist. @throws Florence2Error as `read` does */
+  open(name: string): Promise<ByteSource | undefined>;
+  /**
+   * Writes a file and creates the folder if it is missing. The file is replaced as a whole: if writing fails, what was
+   * there before stays.
+   *
+   * @throws Florence2Error if the file cannot be written, and whatever producing a chunk throws
+   */
+  write(name: string, content: FileContent): Promise<void>;
+}
+
+/** Reads a file as UTF-8; undefined if it does not exist. A byte order mark is kept. */
+export async function readText(folder: Folder, name: string): Promise<string | undefined> {
+  const bytes = await folder.read(name);
+  return bytes && new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+}

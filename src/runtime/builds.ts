@@ -1,19 +1,38 @@
+/**
+ * The TensorFlow builds that `florence2 setup tensorflow` keeps in the user's cache folder: where they are, which of them
+ * this machine can use, and the instruction sets that their kernels are compiled for.
+ */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import envPaths from 'env-paths';
 
-/** What a user can have set up: without CUDA, or with it. */
+/** The user's cache folder: FLORENCE2_CACHE, or the platform's default. It is outside node_modules, so `npm ci` keeps it. */
+export function cacheRoot(): string {
+  return process.env.FLORENCE2_CACHE || envPaths('florence2', { suffix: '' }).cache;
+}
+
+/** Unfinished downloads. Empty after a successful setup. */
+export const downloadRoot = () => join(cacheRoot(), 'downloads');
+
+/** One folder per build. */
+const tensorflowRoot = () => join(cacheRoot(), 'tensorflow');
+
+/** TensorFlow without CUDA (`cpu`) or with it (`gpu`). */
 export type Variant = 'cpu' | 'gpu';
 
+/** The folder of a build. Its name contains no Node version: the binding uses Node-API, which is stable across versions. */
+export const buildFolder = (tensorflow: string, variant: Variant) =>
+  join(tensorflowRoot(), `${tensorflow}-${variant}-tfjs${tfjsNodeVersion}-${process.platform}-${process.arch}`);
+
 /**
- * A kept TensorFlow, as its folder describes itself. Below the folder:
+ * manifest.json of a build. The build's folder contains:
  *
- *     manifest.json                         this, written last: a folder without it does not count
- *     site/tensorflow/                      the shared libraries, tfjs_binding.node, kernels-….node, stderr.node
- *     site/nvidia/…/lib/                    CUDA's, laid out as pip would, so that TensorFlow's own run path finds them
+ *     manifest.json                         written last: a folder without it is ignored
+ *     site/tensorflow/                      shared libraries, tfjs_binding.node, kernels-….node, stderr.node
+ *     site/nvidia/…/lib/                    CUDA's libraries, laid out as pip does, so that TensorFlow's run path finds them
  *     node_modules/@tensorflow/tfjs-node/   the backend's JavaScript
- *     node_modules/google-protobuf/         which it needs
- *     node_modules/@tensorflow/tfjs/        a stand-in that hands over our copy of TensorFlow.js (see ../tensorflow.ts)
+ *     node_modules/google-protobuf/         its dependency
+ *     node_modules/@tensorflow/tfjs/        a stand-in that exports our copy of TensorFlow.js (see tensorflow.ts)
  *     node_modules/@tensorflow/tfjs-core/   the same
  */
 export interface TensorflowBuild {
@@ -23,13 +42,13 @@ export interface TensorflowBuild {
   tfjsNode: string;
   platform: string;
   arch: string;
-  /** Files that it was made of, with their hashes. */
+  /** The downloaded wheels and packages, with their hashes. */
   sources: { file: string; hash: string }[];
-  /** CUDA's libraries, name -> version. Empty without CUDA. */
+  /** Versions of CUDA's libraries by name. Empty without CUDA. */
   cuda: Record<string, string>;
 }
 
-/** Changes when a folder made by an earlier release of this package cannot be used any more. */
+/** Increased when builds of earlier releases of this package become unusable. */
 export const layoutVersion = 5;
 
 export const tfjsNodeVersion = '4.22.0';
@@ -41,11 +60,7 @@ export const kernelsPath = (folder: string, set: InstructionSet) =>
 
 export const stderrPath = (folder: string) => join(folder, 'site', 'tensorflow', 'stderr.node');
 
-/** The binding speaks Node-API, which is the same for every Node: no ABI in the key. */
-export const buildFolder = (tensorflow: string, variant: Variant) =>
-  join(tensorflowRoot(), `${tensorflow}-${variant}-tfjs${tfjsNodeVersion}-${process.platform}-${process.arch}`);
-
-/** The builds kept for this machine's platform: those for its GPU or its lack of one first, then newest TensorFlow first. */
+/** Returns this machine's usable builds: those that match its GPU (or lack of one) first, then by newest TensorFlow. */
 export function findBuilds(): (TensorflowBuild & { folder: string })[] {
   const root = tensorflowRoot();
   if (!existsSync(root)) return [];
@@ -57,7 +72,7 @@ export function findBuilds(): (TensorflowBuild & { folder: string })[] {
     .sort((a, b) => rank(a) - rank(b) || compareVersions(b.tensorflow, a.tensorflow));
 }
 
-/** The build in a folder, or undefined when there is none that this release and this machine can use. */
+/** Returns the build in a folder, or undefined if it has none that this release can use on this machine. */
 export function readBuild(folder: string): (TensorflowBuild & { folder: string }) | undefined {
   const manifest = join(folder, 'manifest.json');
   if (!existsSync(manifest) || !existsSync(bindingPath(folder))) return undefined;
@@ -75,7 +90,7 @@ export function readBuild(folder: string): (TensorflowBuild & { folder: string }
   return usable ? { ...build, folder } : undefined;
 }
 
-/** Order of release numbers such as 2.9.1 and 2.21.0. */
+/** Orders release numbers such as 2.9.1 and 2.21.0, as a `sort` callback does. */
 export function compareVersions(a: string, b: string): number {
   const [x, y] = [a, b].map(version => version.split('.').map(Number)) as [number[], number[]];
   for (let i = 0; i < Math.max(x.length, y.length); i++) {
@@ -85,31 +100,17 @@ export function compareVersions(a: string, b: string): number {
   return 0;
 }
 
-/**
- * The folder where this package keeps what is expensive to get again: outside node_modules, so that `npm ci` spares it.
- * The platform's cache folder for the user, or FLORENCE2_CACHE.
- */
-export function cacheRoot(): string {
-  return process.env.FLORENCE2_CACHE || envPaths('florence2', { suffix: '' }).cache;
-}
-
-/** One folder per kept build of TensorFlow. */
-export const tensorflowRoot = () => join(cacheRoot(), 'tensorflow');
-
-/** Files on their way here. A finished setup leaves nothing in it. */
-export const downloadRoot = () => join(cacheRoot(), 'downloads');
-
-/** What our kernels are compiled for: each set is an addon of its own, and the machine that loads it chooses. */
+/** The instruction sets that our kernels are compiled for, one addon each. The machine that loads them chooses. */
 export type InstructionSet = 'avx512' | 'avx2' | 'base';
 
-/** Compiler flags of each set that this architecture has. The base of arm64 has vectors and halves. */
+/** Returns the compiler flags of each set that this architecture has. The base of arm64 includes vectors and fp16. */
 export function instructionSets(): Map<InstructionSet, string[]> {
   const sets = new Map<InstructionSet, string[]>([['base', []]]);
   if (process.arch !== 'x64') return sets;
   return sets.set('avx2', ['-mavx2', '-mfma', '-mf16c']).set('avx512', ['-mavx512f', '-mfma', '-mf16c']);
 }
 
-/** The best set that this machine's processor has, as far as it tells. */
+/** Returns the best set that this machine's processor supports, as far as /proc/cpuinfo shows. */
 export function instructionSet(): InstructionSet {
   const file = '/proc/cpuinfo';
   const flags = existsSync(file) ? /^flags\s*:(.*)$/m.exec(readFileSync(file, 'utf8'))?.[1].split(' ') : undefined;

@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path';
 import util from 'node:util';
 import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
+import { type Kernel, kernelNames, registeredName } from '../nn/kernels.ts';
 import { bindingPath, findBuilds, instructionSet, kernelsPath, stderrPath, tfjsNodeVersion } from './builds.ts';
-import type { Messages } from './tensorflow_binding.ts';
-import { registerKernels } from './tensorflow_kernels.ts';
+import type { Messages, NodeBackend } from './tensorflow_binding.ts';
 
 type Tfjs = typeof tf;
 
@@ -137,6 +137,41 @@ function loadKernels(tfjs: Tfjs, { require, kernels }: Location): OwnKernels | u
   const addon = require(kernels) as OwnKernels;
   registerKernels(tfjs);
   return addon;
+}
+
+const attributeTypes: Record<string, string> = {
+  epsilon: 'TF_ATTR_FLOAT',
+  scale: 'TF_ATTR_FLOAT',
+  k: 'TF_ATTR_INT',
+  file: 'TF_ATTR_STRING',
+  halves: 'TF_ATTR_BOOL',
+  rows: 'TF_ATTR_INT',
+  columns: 'TF_ATTR_INT',
+  transposed: 'TF_ATTR_BOOL',
+};
+
+/** How many tensors a kernel gives, where it is not one. */
+const counts: Partial<Record<Kernel, number>> = { AttentionGrad: 3, LowRankGrad: 3 };
+
+/** Tells tfjs of the operations that our addon has registered with TensorFlow: by the same names and inputs. */
+function registerKernels(tfjs: Tfjs): void {
+  for (const kernel of kernelNames) {
+    tfjs.registerKernel({
+      kernelName: registeredName(kernel),
+      backendName: 'tensorflow',
+      kernelFunc: ({ inputs, attrs, backend }) => {
+        const node = backend as NodeBackend;
+        const attributes = Object.entries(attrs ?? {}).map(([name, value]) => {
+          return { name, type: node.binding[attributeTypes[name]] as number, value };
+        });
+        const tensors = Object.values(inputs) as tf.Tensor[];
+        const count = counts[kernel];
+        return count
+          ? node.executeMultipleOutputs(registeredName(kernel), attributes, tensors, count)
+          : node.executeSingleOutput(registeredName(kernel), attributes, tensors);
+      },
+    });
+  }
 }
 
 /** tfjs-node 4.22 calls helpers that Node 22 warns of and Node 23 removed (tensorflow/tfjs#8425, never released). */

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type BackendName, useBackend } from '../../src/runtime/backend.ts';
 import { probeBackend } from '../../src/runtime/setup/probe.ts';
-import { temporaryFolder } from './setup/temporary.ts';
+import { temporaryFolder } from '../weights/temporary.ts';
 import { swiftshaderEnv } from './swiftshader.ts';
 
 // How backends are chosen and refused. That each computes is in backend.test.ts.

@@ -1,24 +1,19 @@
 import { readdirSync } from 'node:fs';
-import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Florence2Error } from '../../errors.ts';
 import {
-  bindingPath,
   buildFolder,
   cacheRoot,
   downloadRoot,
-  instructionSets,
-  kernelsPath,
   layoutVersion,
   readBuild,
-  stderrPath,
   type TensorflowBuild,
   tfjsNodeVersion,
   type Variant,
 } from '../builds.ts';
-import { type Addon, type Command, compileAddon, findCompiler, findNodeHeaders } from './compiler.ts';
-import { cudaPlace, cudaRequirements } from './cuda.ts';
+import { compileAddons } from './addons.ts';
+import { type Command, findCompiler, findNodeHeaders } from './compiler.ts';
 import { type Artifact, download } from './download.ts';
 import { Http } from './http.ts';
 import { withLock } from './lock.ts';
@@ -28,9 +23,9 @@ import { nodeHeaders, type PinnedPackage, placePackage, protobuf, tfjsNode } fro
 import { findWheel, type Wanted } from './package_index.ts';
 import { readPipConfig } from './pip_config.ts';
 import { type Probe, probeBackend } from './probe.ts';
-import { stderrAddon } from './stderr_addon.ts';
 import { unzip } from './unpack.ts';
 import { type Machine, parseWheelName } from './wheel.ts';
+import { cudaPlace, cudaRequirements, tensorflowPlace } from './wheel_files.ts';
 
 /** The TensorFlow that this package is tested with. */
 export const defaultTensorflow = '2.21.0';
@@ -183,44 +178,10 @@ class Setup {
   }
 
   private async compile(headers: string): Promise<void> {
-    const names = readdirSync(join(this.folder, 'site/tensorflow')).filter(name => /^libtensorflow_/.test(name));
     const own = findNodeHeaders();
     if (!own) await placePackage(this.registry, this.npm, nodeHeaders, join(headers, 'node'), downloadRoot());
-    const node = own ?? join(headers, 'node/include');
-    const binding = join(this.folder, 'node_modules', tfjsNode.name, 'binding');
-    const log = join(cacheRoot(), 'compile.log');
-    this.report('compile', 'tfjs_binding.node')(0, 1);
-    await mkdir(headers, { recursive: true });
-    await writeFile(join(headers, 'stderr.cc'), stderrAddon);
-    const stderr = { sources: [join(headers, 'stderr.cc')], output: stderrPath(this.folder), includes: [node] };
-    await compileAddon(this.compiler, stderr, log);
-    const tfjs = {
-      sources: ['tfjs_backend.cc', 'tfjs_binding.cc'].map(name => join(binding, name)),
-      output: bindingPath(this.folder),
-      includes: [node, join(headers, 'tensorflow/include')],
-      libraries: { folder: join(this.folder, 'site/tensorflow'), names },
-    };
-    await compileAddon(this.compiler, tfjs, log);
-    await rm(log, { force: true });
-    this.report('compile', 'tfjs_binding.node')(1, 1);
-    await this.compileKernels(tfjs, log);
-  }
-
-  /** Our own kernels, for each instruction set. Where they do not compile, TensorFlow's do their work, slower. */
-  private async compileKernels({ includes, libraries }: Addon, log: string): Promise<void> {
-    const folder = fileURLToPath(new URL('../../../src/runtime/kernels', import.meta.url));
-    const sources = (await readdir(folder)).filter(name => name.endsWith('.cc')).map(name => join(folder, name));
-    for (const [set, flags] of instructionSets()) {
-      const output = kernelsPath(this.folder, set);
-      this.report('compile', basename(output))(0, 1);
-      try {
-        const addon = { sources, output, includes, flags: ['-O3', ...flags], libraries };
-        await compileAddon(this.compiler, addon, log);
-      } catch (error) {
-        if (!(error instanceof Florence2Error)) throw error;
-      }
-      this.report('compile', basename(output))(1, 1);
-    }
+    const includes = [own ?? join(headers, 'node/include'), join(headers, 'tensorflow/include')];
+    await compileAddons(this.compiler, this.folder, includes, file => this.report('compile', file));
   }
 
   /** What `require('@tensorflow/tfjs')` finds from here: the copy that ../tensorflow.ts has put up for it. */
@@ -235,14 +196,4 @@ class Setup {
   private report(stage: SetupProgress['stage'], file: string) {
     return (loaded: number, total: number) => this.onProgress({ stage, file, loaded, total });
   }
-}
-
-const pluggable = 'tensorflow/core/common_runtime/next_pluggable_device/c';
-
-/** Of TensorFlow's wheel: the two libraries, and the headers of its C interface with what those include. */
-function tensorflowPlace(name: string): string | undefined {
-  if (/^tensorflow\/libtensorflow_(cc|framework)\.(so\.2|2\.dylib)$/.test(name)) return `site/${name}`;
-  const headers = ['tensorflow/c', 'tensorflow/core/platform', pluggable, 'tsl/platform', 'xla/tsl/c'];
-  const needed = name.endsWith('.h') && headers.some(folder => name.startsWith(`tensorflow/include/${folder}/`));
-  return needed ? `headers/${name}` : undefined;
 }

@@ -1,4 +1,7 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { temporaryFolder } from '../../weights/temporary.ts';
 
 export interface ArchiveFile {
   name: string;
@@ -43,6 +46,13 @@ export function makeZip(files: ArchiveFile[]): Buffer {
   end.writeUInt32LE(directory.length, 12);
   end.writeUInt32LE(offset, 16);
   return Buffer.concat([...locals, directory, end]);
+}
+
+/** Writes a zip file and returns its path. */
+export function zipFile(files: ArchiveFile[]): string {
+  const path = join(temporaryFolder(), 'x.whl');
+  writeFileSync(path, makeZip(files));
+  return path;
 }
 
 /** A gzipped tar file. A name too long for its field goes into a record of its own, as npm writes it. */

@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { doctorCommand, formatDiagnosis } from '../../../src/cli/commands/doctor.ts';
 import type { Diagnosis } from '../../../src/runtime/setup/doctor.ts';
-import { temporaryFolder } from './temporary.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
 
 const cache = temporaryFolder();
 process.env.FLORENCE2_CACHE = cache;

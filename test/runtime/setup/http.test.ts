@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Http, NetworkError, withRetries } from '../../../src/runtime/setup/http.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
 import { LocalIndex } from './local_index.ts';
-import { temporaryFolder } from './temporary.ts';
 
 let index: LocalIndex;
 test.before.each(async () => {

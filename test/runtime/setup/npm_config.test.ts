@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readNpmConfig } from '../../../src/runtime/setup/npm_config.ts';
-import { temporaryFolder } from './temporary.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
 
 interface Case {
   name: string;

@@ -5,8 +5,9 @@ import * as assert from 'uvu/assert';
 import { Http } from '../../../src/runtime/setup/http.ts';
 import { findWheel } from '../../../src/runtime/setup/package_index.ts';
 import type { Machine } from '../../../src/runtime/setup/wheel.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
+import { messageOf } from './fixtures.ts';
 import { hashOf, LocalIndex } from './local_index.ts';
-import { temporaryFolder } from './temporary.ts';
 
 const machine: Machine = { platform: 'linux', arch: 'x64', glibc: '2.36' };
 const http = new Http();
@@ -24,16 +25,6 @@ test.after(() => http.close());
 
 const find = (requirement = wanted.requirement, findLinks: string[] = [], indexes = [`${index.url}/simple`]) =>
   findWheel(http, { indexes, findLinks }, { ...wanted, requirement }, machine);
-
-async function messageOf(promise: Promise<unknown>): Promise<string> {
-  return promise.then(
-    () => assert.unreachable('it should have failed') as never,
-    (error: Error) => {
-      assert.is(error.name, 'Florence2Error', error.stack);
-      return error.message;
-    },
-  );
-}
 
 test('the JSON form: the newest Python, the right platform, hash and size', async () => {
   const files = [

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type PipConfig, readPipConfig } from '../../../src/runtime/setup/pip_config.ts';
-import { temporaryFolder } from './temporary.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
 
 const pypi = 'https://pypi.org/simple';
 

@@ -1,11 +1,12 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { bindingPath, buildFolder, type TensorflowBuild } from '../../../src/runtime/builds.ts';
+import { bindingPath, buildFolder } from '../../../src/runtime/builds.ts';
 import { compileAddon, findCompiler, findNodeHeaders } from '../../../src/runtime/setup/compiler.ts';
 import { probeBackend } from '../../../src/runtime/setup/probe.ts';
-import { temporaryFolder } from './temporary.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
+import { placeBuild } from './fixtures.ts';
 
 test('a backend that works', async () => {
   const probe = await probeBackend('cpu');
@@ -34,22 +35,11 @@ withCompiler('a driver that takes the process down with it', async () => {
   process.env.FLORENCE2_CACHE = temporaryFolder();
   const folder = buildFolder('2.21.0', 'cpu');
   const source = join(process.env.FLORENCE2_CACHE, 'crash.cc');
-  mkdirSync(dirname(bindingPath(folder)), { recursive: true });
+  placeBuild(folder);
   writeFileSync(
     source,
     '#include <cstdlib>\n#include <node_api.h>\nNAPI_MODULE_INIT() { (void)env; (void)exports; abort(); }\n',
   );
-  const build: TensorflowBuild = {
-    layout: 5,
-    tensorflow: '2.21.0',
-    variant: 'cpu',
-    tfjsNode: '4.22.0',
-    platform: process.platform,
-    arch: process.arch,
-    sources: [],
-    cuda: {},
-  };
-  writeFileSync(join(folder, 'manifest.json'), JSON.stringify(build));
   for (const name of ['tfjs_binding.node', 'stderr.node']) {
     const output = join(dirname(bindingPath(folder)), name);
     await compileAddon(compiler!, { sources: [source], output, includes: [headers!] }, join(folder, 'log'));

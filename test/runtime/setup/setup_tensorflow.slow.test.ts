@@ -7,7 +7,7 @@ import { findCompiler } from '../../../src/runtime/setup/compiler.ts';
 import { Http } from '../../../src/runtime/setup/http.ts';
 import { readPipConfig } from '../../../src/runtime/setup/pip_config.ts';
 import { setupTensorflow } from '../../../src/runtime/setup/setup_tensorflow.ts';
-import { temporaryFolder } from './temporary.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
 
 /** The real thing needs a compiler and the package index: some 270 MB. */
 async function canRun(): Promise<boolean> {

@@ -1,16 +1,17 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { bindingPath, buildFolder } from '../../../src/runtime/builds.ts';
+import { buildFolder } from '../../../src/runtime/builds.ts';
 import { Http } from '../../../src/runtime/setup/http.ts';
 import { tensorflowProject, thisMachine } from '../../../src/runtime/setup/machine.ts';
 import { nodeHeaders, placePackage } from '../../../src/runtime/setup/npm_packages.ts';
 import { type SetupOptions, setupTensorflow } from '../../../src/runtime/setup/setup_tensorflow.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
 import { makeTarball, makeZip } from './archives.ts';
+import { fakeCompiler, messageOf, placeBuild } from './fixtures.ts';
 import { LocalIndex } from './local_index.ts';
-import { temporaryFolder } from './temporary.ts';
 
 // The case of success, with the real TensorFlow, is setup_tensorflow.slow.test.ts.
 
@@ -46,7 +47,7 @@ test.before.each(async () => {
     PIP_FIND_LINKS: '',
     NPM_CONFIG_USERCONFIG: join(cache, 'none'),
     NPM_CONFIG_REGISTRY: `${index.url}/npm/`,
-    CXX: compiler('exit 0'),
+    CXX: fakeCompiler('exit 0'),
   });
 });
 test.after.each(async () => {
@@ -55,22 +56,7 @@ test.after.each(async () => {
   Object.assign(process.env, before);
 });
 
-function compiler(script: string): string {
-  const path = join(temporaryFolder(), 'cc');
-  writeFileSync(path, `#!/bin/sh\n${script}\n`);
-  chmodSync(path, 0o755);
-  return path;
-}
-
-async function failure(options: SetupOptions = {}): Promise<string> {
-  return setupTensorflow(options).then(
-    () => assert.unreachable('it should have failed') as never,
-    (error: Error) => {
-      assert.is(error.name.replace('NetworkError', 'Florence2Error'), 'Florence2Error', error.stack);
-      return error.message;
-    },
-  );
-}
+const failure = (options: SetupOptions = {}): Promise<string> => messageOf(setupTensorflow(options));
 
 /** Names in the cache, but for the downloads. */
 const left = () => readdirSync(cache).filter(name => name !== 'downloads');
@@ -158,17 +144,7 @@ flow('what a killed setup has left is cleared away', async () => {
 
 flow('a build that does not run any more is made again', async () => {
   const folder = buildFolder('2.21.0', 'cpu');
-  const manifest = {
-    layout: 1,
-    tensorflow: '2.21.0',
-    variant: 'cpu',
-    tfjsNode: '4.22.0',
-    platform: process.platform,
-    arch: process.arch,
-  };
-  mkdirSync(dirname(bindingPath(folder)), { recursive: true });
-  writeFileSync(join(folder, 'manifest.json'), JSON.stringify(manifest));
-  writeFileSync(bindingPath(folder), 'not a library');
+  placeBuild(folder);
   assert.match(await failure(), 'No wheel of');
   assert.ok(existsSync(folder), 'until a new one is ready the old one stays');
 });

@@ -2,6 +2,16 @@ import { Florence2Error } from '../../errors.ts';
 import type { Wanted } from './package_index.ts';
 import { readZipText } from './unpack.ts';
 
+const pluggable = 'tensorflow/core/common_runtime/next_pluggable_device/c';
+
+/** Of TensorFlow's wheel: the two libraries, and the headers of its C interface with what those include. */
+export function tensorflowPlace(name: string): string | undefined {
+  if (/^tensorflow\/libtensorflow_(cc|framework)\.(so\.2|2\.dylib)$/.test(name)) return `site/${name}`;
+  const headers = ['tensorflow/c', 'tensorflow/core/platform', pluggable, 'tsl/platform', 'xla/tsl/c'];
+  const needed = name.endsWith('.h') && headers.some(folder => name.startsWith(`tensorflow/include/${folder}/`));
+  return needed ? `headers/${name}` : undefined;
+}
+
 /**
  * The wheels of CUDA libraries that a TensorFlow wheel names under its extra `and-cuda`, read from its metadata:
  * lines such as `Requires-Dist: nvidia-cublas-cu12<13.0,>=12.5.3.2; extra == "and-cuda"`.

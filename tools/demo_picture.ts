@@ -5,7 +5,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
-import { renderText } from '../src/drawing/text.ts';
+import { renderText } from '../src/drawing/sharp_text.ts';
 import { draw, Florence2, type Task, taskInfo } from '../src/index.ts';
 import { sceneQuestions } from './demo/questions.ts';
 

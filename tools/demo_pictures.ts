@@ -4,7 +4,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import sharp, { type OverlayOptions } from 'sharp';
-import { renderText } from '../src/drawing/text.ts';
+import { renderText } from '../src/drawing/sharp_text.ts';
 
 const folder = fileURLToPath(new URL('../docs/pictures', import.meta.url));
 const [width, height] = [768, 512];

@@ -1,4 +1,4 @@
-import { escapeXml } from '../../src/drawing/text.ts';
+import { escapeXml } from '../../src/drawing/svg.ts';
 
 interface Bars {
   what: string;

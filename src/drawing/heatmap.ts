@@ -1,19 +1,22 @@
-import type { OverlayOptions } from 'sharp';
 import { UsageError } from '../errors.ts';
 import type { ImageSize } from '../geometry/types.ts';
-import type { DecodeOptions, ImageInput } from '../image/types.ts';
+import type { DecodeOptions } from '../image/types.ts';
 
-/** A number for each part of an image, whatever their size: the map lies over the whole of it. */
+/** A grid of values that covers an image. The size of the grid is independent of the size of the image. */
 export interface Heatmap extends ImageSize {
   readonly data: Float32Array; // [H, W], row after row
 }
 
+/** Options of `drawHeatmap`. */
 export interface HeatmapOptions extends DecodeOptions {
-  /** Of the strongest value, 0 to 1. Default 0.8. */
+  /** Opacity of the strongest value, 0 to 1. Default 0.8. */
   opacity?: number;
-  /** The value that has full colour, without its sign. Default: what 99 of 100 do not exceed, for single pixels stand out. */
+  /**
+   * The absolute value that has full colour. Default: the 99th percentile of all absolute values, because single values
+   * are often outliers.
+   */
   max?: number;
-  /** Show the map's own cells instead of a smooth surface. Default false. */
+  /** Whether the map's cells are shown as rectangles instead of a smooth surface. Default false. */
   cells?: boolean;
 }
 
@@ -21,38 +24,14 @@ export interface HeatmapOptions extends DecodeOptions {
 const WARM = ['#3b0f70', '#8c2981', '#de4968', '#fe9f6d', '#fcfdbf'];
 const COLD = ['#10305a', '#1f5f8b', '#3b93b5', '#80c8c4', '#e0f7e4'];
 
-/**
- * Draws a map over its image: the larger a value, the less transparent its colour, warm where it is positive and cold where it is
- * negative. Returns a PNG file of the image's size. Node only.
- *
- * @throws Florence2Error when the image cannot be read
- */
-export async function drawHeatmap(
-  image: ImageInput,
-  map: Heatmap,
-  { opacity = 0.8, max, cells = false, ...decoding }: HeatmapOptions = {},
-): Promise<Uint8Array> {
-  const [{ default: sharp }, { decodeImage }] = await Promise.all([import('sharp'), import('../image/decode.ts')]);
-  const { data, width, height } = await decodeImage(image, decoding);
-  const { width: columns, height: rows } = map;
-  if (map.data.length !== rows * columns || rows * columns === 0) {
-    throw new UsageError(`A map of ${columns}x${rows} has ${rows * columns} values, not ${map.data.length}.`);
+/** Returns the RGBA pixels of a map, [H, W, 4]: the larger an absolute value, the less transparent its colour. */
+export function heatmapColors(
+  { data, width, height }: Heatmap,
+  { opacity = 0.8, max = percentile99(data) }: Pick<HeatmapOptions, 'opacity' | 'max'>,
+): Uint8Array {
+  if (data.length !== width * height || data.length === 0) {
+    throw new UsageError(`A map of ${width}x${height} has ${width * height} values, not ${data.length}.`);
   }
-  const colors = sharp(colored(map, opacity, max), { raw: { width: columns, height: rows, channels: 4 } });
-  const kernel = cells ? 'nearest' : 'cubic';
-  const overlay: OverlayOptions = {
-    input: await colors.resize(width, height, { fit: 'fill', kernel }).raw().toBuffer(),
-    raw: { width, height, channels: 4 },
-  };
-  return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false })
-    .composite([overlay])
-    .removeAlpha()
-    .png()
-    .toBuffer();
-}
-
-/** RGBA of each value. */
-function colored({ data }: Heatmap, opacity: number, max = usual(data)): Uint8Array {
   const pixels = new Uint8Array(4 * data.length);
   data.forEach((value, i) => {
     const strength = max > 0 ? Math.min(1, Math.abs(value) / max) : 0;
@@ -61,7 +40,7 @@ function colored({ data }: Heatmap, opacity: number, max = usual(data)): Uint8Ar
   return pixels;
 }
 
-function usual(values: Float32Array): number {
+function percentile99(values: Float32Array): number {
   const sizes = values.map(Math.abs).sort();
   return sizes[Math.ceil(0.99 * sizes.length) - 1];
 }

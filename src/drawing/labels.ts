@@ -1,14 +1,31 @@
 import { area, type Mark, type Rectangle } from './marks.ts';
-import { type RenderedText, renderText } from './text.ts';
 
-/** A label in its place: a rectangle in the mark's colour, and its text as a picture. */
-export interface Label {
+/** How a text is set. */
+export interface TextStyle {
+  /** Height of the letters in pixels. */
+  size: number;
+  color: string;
+  /** Lines are broken at this many pixels. Default: one line. */
+  width?: number;
+}
+
+/** A text that a renderer has broken into lines: the size of its ink in pixels. */
+export interface TextBlock {
+  width: number;
+  height: number;
+}
+
+/** Breaks a text into lines and measures it. Each renderer has its own, because sizes depend on its fonts. */
+export type LayOutText<T extends TextBlock> = (text: string, style: TextStyle) => Promise<T>;
+
+/** A label at its position: a rectangle in the colour of its mark, with a text inside. */
+export interface Label<T extends TextBlock> {
   left: number;
   top: number;
   width: number;
   height: number;
   color: string;
-  text: Buffer; // PNG
+  text: T;
   textLeft: number;
   textTop: number;
 }
@@ -16,32 +33,36 @@ export interface Label {
 interface Canvas {
   width: number;
   height: number;
-  line: number;
+  lineWidth: number;
   fontSize: number;
 }
 
 /**
- * Renders the labels of all marks and finds a place for each: inside the image, at its mark, on top of as little as
- * possible of the labels placed before and of small marks. Small marks have smaller letters.
+ * Chooses a position for the label of each mark: inside the image and next to the mark, where it covers as little as
+ * possible of earlier labels and of small marks. Small marks have smaller letters.
  */
-export async function placeLabels(marks: Mark[], canvas: Canvas): Promise<Label[]> {
-  const labels: Label[] = [];
+export async function placeLabels<T extends TextBlock>(
+  marks: readonly Mark[],
+  canvas: Canvas,
+  layOutText: LayOutText<T>,
+): Promise<Label<T>[]> {
+  const labels: Label<T>[] = [];
   const taken: Rectangle[] = [];
   for (const mark of marks) {
     if (mark.label === '') continue;
-    const [left, top, right, bottom] = mark.bounds;
+    const [, top, , bottom] = mark.bounds;
     const size = Math.max(
       Math.min(11, canvas.fontSize),
       canvas.fontSize * clamp((bottom - top) / (3 * canvas.fontSize), 0.65, 1),
     );
-    const text = await fitText(mark.label, size, textColor(mark.color), canvas);
-    if (text.width > canvas.width || text.height > canvas.height) continue; // not a letter fits
+    const text = await fitText(mark.label, { size, color: textColor(mark.color) }, canvas, layOutText);
+    if (text.width > canvas.width || text.height > canvas.height) continue; // not even one letter fits
     const padding = Math.round(size * 0.38);
     const width = Math.min(text.width + 2 * padding, canvas.width);
     const height = Math.min(Math.max(text.height + Math.round(size * 0.5), Math.round(size * 1.4)), canvas.height);
 
     const small = marks.filter(m => m.bounds[3] - m.bounds[1] < 3 * height).map(m => m.bounds);
-    const place = best(candidates([left, top, right, bottom], width, height, canvas), taken, small);
+    const place = best(candidates(mark.bounds, width, height, canvas), taken, small);
     taken.push(place);
     labels.push({
       left: place[0],
@@ -49,7 +70,7 @@ export async function placeLabels(marks: Mark[], canvas: Canvas): Promise<Label[
       width,
       height,
       color: mark.color,
-      text: text.png,
+      text,
       textLeft: Math.max(0, place[0] + Math.floor((width - text.width) / 2)),
       textTop: Math.max(0, place[1] + Math.floor((height - text.height) / 2)),
     });
@@ -57,15 +78,21 @@ export async function placeLabels(marks: Mark[], canvas: Canvas): Promise<Label[
   return labels;
 }
 
-/** Long labels are broken into lines, at most three: what is left then is cut off. */
-async function fitText(label: string, size: number, color: string, canvas: Canvas): Promise<RenderedText> {
+/** Breaks long labels into lines, at most three; the rest of the label is replaced by an ellipsis. */
+async function fitText<T extends TextBlock>(
+  label: string,
+  style: { size: number; color: string },
+  canvas: Canvas,
+  layOutText: LayOutText<T>,
+): Promise<T> {
+  const { size } = style;
   const maxWidth = Math.max(1, Math.min(canvas.width - size, Math.max(size * 16, canvas.width * 0.4)));
   const maxHeight = Math.min(size * 4, canvas.height);
   let letters = [...new Intl.Segmenter().segment(label.replace(/\s+/g, ' '))].map(s => s.segment);
-  const line = await renderText(letters.join(''), { size, color });
+  const line = await layOutText(letters.join(''), style);
   if (line.width <= maxWidth && line.height <= canvas.height) return line;
   for (;;) {
-    const block = await renderText(letters.join(''), { size, color, width: maxWidth });
+    const block = await layOutText(letters.join(''), { ...style, width: maxWidth });
     if ((block.height <= maxHeight && block.width <= canvas.width) || letters.length <= 1) return block;
     const keep = Math.floor(letters.length * clamp(maxHeight / block.height, 0.5, 0.9));
     letters = [...letters.slice(0, Math.max(0, keep - 1)), '…'];
@@ -74,7 +101,7 @@ async function fitText(label: string, size: number, color: string, canvas: Canva
 
 /** Where a label of this size may stand, the best place first: above its mark, inside, below, beside. */
 function candidates(bounds: Rectangle, width: number, height: number, canvas: Canvas): Rectangle[] {
-  const rim = Math.round(canvas.line / 2);
+  const rim = Math.round(canvas.lineWidth / 2);
   const [left, top, right, bottom] = [bounds[0] - rim, bounds[1] - rim, bounds[2] + rim, bounds[3] + rim];
   const roomy = right - left > 1.5 * width && bottom - top > 2.5 * height;
   const outside = [

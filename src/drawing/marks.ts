@@ -1,4 +1,5 @@
-import type { ImageSize, TaskResult } from '../results/types.ts';
+import type { ImageSize } from '../geometry/types.ts';
+import type { TaskResult } from '../results/types.ts';
 
 /** Something to draw at a place: closed polygons in pixels of the drawing. */
 export interface Mark {
@@ -23,7 +24,7 @@ const palette = [
  * Everything in the results that has a place, in pixels of a drawing of the given size. Equal labels have equal
  * colours, things without one differ from each other; large things come before small ones.
  */
-export function marksOf(results: TaskResult[], drawing: ImageSize, withScores: boolean): Mark[] {
+export function marksOf(results: readonly TaskResult[], drawing: ImageSize, withScores: boolean): Mark[] {
   const colorOf = labelColors();
   const marks = results.flatMap(result => {
     const scale = [drawing.width / result.imageSize.width, drawing.height / result.imageSize.height];
@@ -78,7 +79,7 @@ function placesOf(result: TaskResult): Place[] {
 }
 
 /** What the results say in words. */
-export const textsOf = (results: TaskResult[]): string[] =>
+export const textsOf = (results: readonly TaskResult[]): string[] =>
   results.flatMap(result => ('text' in result && result.text.trim() !== '' ? [result.text.trim()] : []));
 
 const corners = ([x1, y1, x2, y2]: readonly number[]): number[] => [x1!, y1!, x2!, y1!, x2!, y2!, x1!, y2!];

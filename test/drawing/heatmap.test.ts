@@ -1,7 +1,7 @@
 import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { drawHeatmap } from '../../src/drawing/heatmap.ts';
+import { drawHeatmap } from '../../src/drawing/sharp.ts';
 import { UsageError } from '../../src/errors.ts';
 import type { RawImage } from '../../src/image/types.ts';
 

@@ -1,5 +1,5 @@
-import { draw } from '../../src/drawing/draw.ts';
-import { renderText } from '../../src/drawing/text.ts';
+import { draw } from '../../src/drawing/sharp.ts';
+import { renderText } from '../../src/drawing/sharp_text.ts';
 import type { Detected } from './measure_shape.ts';
 
 const tile = 384; // pixels

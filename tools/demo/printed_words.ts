@@ -1,4 +1,4 @@
-import { renderText } from '../../src/drawing/text.ts';
+import { renderText } from '../../src/drawing/sharp_text.ts';
 import { PRINTED_WORDS } from './vocabulary.ts';
 
 /** A word set in the package's letters, cut to its ink. */

@@ -1,4 +1,4 @@
-import { escapeXml } from '../../drawing/text.ts';
+import { escapeXml } from '../../drawing/svg.ts';
 
 export type Point = readonly [x: number, y: number];
 

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type DrawOptions, draw } from '../../src/drawing/draw.ts';
-import { encodeMask } from '../../src/drawing/mask_png.ts';
+import type { DrawOptions } from '../../src/drawing/scene.ts';
+import { draw, encodeMask } from '../../src/drawing/sharp.ts';
 import { polygonsToMask } from '../../src/geometry/masks.ts';
 import { decodeImage } from '../../src/image/decode.ts';
 import type { RawImage } from '../../src/image/types.ts';
@@ -297,7 +297,7 @@ test('the letters are the same on a machine without fonts', async () => {
     writeFileSync(join(folder, 'fonts.conf'), '<?xml version="1.0"?><fontconfig></fontconfig>');
     const image = grey(600, 400);
     const result = detection(image, [{ label: 'Größe: Ж & Ω', score: 0.5, box: [100, 80, 400, 300] }]);
-    const module = fileURLToPath(new URL('../../src/drawing/draw.ts', import.meta.url));
+    const module = fileURLToPath(new URL('../../src/drawing/sharp.ts', import.meta.url));
     const script = join(folder, 'draw.mjs');
     writeFileSync(
       script,

@@ -1,0 +1,111 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { LayOutText, TextBlock } from '../../src/drawing/labels.ts';
+import { buildScene, type Scene } from '../../src/drawing/scene.ts';
+import { shapesSvg } from '../../src/drawing/svg.ts';
+import { UsageError } from '../../src/errors.ts';
+import type { RawImage } from '../../src/image/types.ts';
+import type { Box, TaskResult } from '../../src/results/types.ts';
+
+interface FixedWidthText extends TextBlock {
+  text: string;
+}
+
+/** A font in which each character is half as wide as it is high. */
+const layOutText: LayOutText<FixedWidthText> = async (text, { size, width = Infinity }) => {
+  const perLine = Math.max(1, Math.floor(width / (size / 2)));
+  const lines = Math.ceil(text.length / perLine);
+  return { text, width: Math.round(Math.min(text.length, perLine) * (size / 2)), height: Math.round(lines * size) };
+};
+
+const blank = (width: number, height: number): RawImage => ({
+  data: new Uint8Array(3 * width * height),
+  width,
+  height,
+});
+const common = (imageSize: { width: number; height: number }) => ({ imageSize, answer: '', truncated: false });
+const detection = (width: number, height: number, boxes: Box[]): TaskResult => ({
+  task: '<OD>',
+  boxes,
+  ...common({ width, height }),
+});
+const sceneOf = (image: RawImage, results: TaskResult[], options = {}): Promise<Scene<FixedWidthText>> =>
+  buildScene(image, results, options, layOutText);
+
+test('outlines are in pixels of the drawing, large ones first', async () => {
+  const boxes: Box[] = [
+    { label: 'small', box: [10, 10, 20, 20] },
+    { label: 'large', box: [0, 0, 100, 50] },
+  ];
+  const { image, outlines } = await sceneOf(blank(200, 100), [detection(100, 50, boxes)]);
+  assert.equal([image.width, image.height], [400, 200], 'an image of 200x100 is enlarged by 2');
+  assert.equal(
+    outlines.map(({ polygons }) => polygons),
+    [[[0, 0, 400, 0, 400, 200, 0, 200]], [[40, 40, 80, 40, 80, 80, 40, 80]]],
+  );
+});
+
+test('labels are inside the image and do not overlap when there is room', async () => {
+  const boxes = Array.from({ length: 12 }, (_, i): Box => {
+    const [x, y] = [200 * (i % 4), 200 * Math.floor(i / 4)];
+    return { label: `item ${i}`, score: 0.5, box: [x, y, x + 150, y + 150] };
+  });
+  const { labels } = await sceneOf(blank(800, 600), [detection(800, 600, boxes)]);
+  assert.is(labels.length, 12);
+  for (const [i, a] of labels.entries()) {
+    const { left, top, width, height, text, textLeft, textTop } = a;
+    assert.match(text.text, /^item \d+ 0\.50$/);
+    assert.ok(left >= 0 && top >= 0 && left + width <= 800 && top + height <= 600, `label ${i} is in the image`);
+    assert.ok(textLeft >= left && textLeft + text.width <= left + width, `text ${i} is in its label`);
+    assert.ok(textTop >= top && textTop + text.height <= top + height, `text ${i} is in its label`);
+    for (const b of labels.slice(0, i)) {
+      const apart =
+        left >= b.left + b.width || b.left >= left + width || top >= b.top + b.height || b.top >= top + height;
+      assert.ok(apart, `labels ${i} and ${labels.indexOf(b)} overlap`);
+    }
+  }
+});
+
+test('long labels end in an ellipsis', async () => {
+  const long: Box = { label: 'word '.repeat(100), box: [100, 100, 500, 300] };
+  const { labels } = await sceneOf(blank(600, 400), [detection(600, 400, [long])]);
+  assert.match(labels[0].text.text, /^word .*…$/);
+});
+
+test('a caption only with texts', async () => {
+  const image = blank(600, 400);
+  const text: TaskResult = { task: '<CAPTION>', text: ' A cat. ', ...common(image) };
+  const { caption } = await sceneOf(image, [text, text]);
+  assert.is(caption?.text.text, 'A cat.\n\nA cat.');
+  assert.is(caption?.width, 600);
+  assert.is('caption' in (await sceneOf(image, [{ ...text, text: ' ' }])), false);
+});
+
+test('the SVG has a fill, a rim and a line for each outline, and a rectangle for each label', async () => {
+  const box: Box = { label: 'cat', box: [10, 10, 300, 200] };
+  const outline: TaskResult = {
+    task: '<REGION_TO_SEGMENTATION>',
+    instances: [
+      {
+        label: '',
+        polygons: [
+          [20, 20, 40, 20, 40, 40],
+          [50, 60],
+        ],
+      },
+    ],
+    ...common({ width: 600, height: 400 }),
+  };
+  const svg = shapesSvg(await sceneOf(blank(600, 400), [detection(600, 400, [box]), outline]));
+  assert.is(svg.match(/<g /g)?.length, 1, 'boxes are not filled');
+  assert.is(svg.match(/ stroke="#000"/g)?.length, 2);
+  assert.is(svg.match(/<rect /g)?.length, 1);
+  assert.match(svg, /M50 60L50\.01 60Z/, 'a single point has a length');
+});
+
+test('an image without as many pixels as it says is an error', async () => {
+  const error = await sceneOf({ ...blank(4, 4), width: 5 }, []).catch(error => error);
+  assert.instance(error, UsageError);
+});
+
+test.run();

@@ -30,7 +30,8 @@ export function difference(got: ArrayLike<number>, want: ArrayLike<number>): Dif
 /** The values of a tensor, which is disposed. */
 export async function download(tensor: tf.Tensor): Promise<Activation> {
   try {
-    return { values: (await tensor.data()) as Float32Array, shape: tensor.shape };
+    const values = await tensor.data();
+    return { values: values instanceof Float32Array ? values : Float32Array.from(values), shape: [...tensor.shape] };
   } finally {
     tensor.dispose();
   }

@@ -6,7 +6,7 @@ import { writeAll } from '../files/write.ts';
 import { asBytes } from '../weights/dtypes.ts';
 import { makeHeader } from '../weights/safetensors.ts';
 
-export interface FeatureFileOptions {
+export interface ArrayFileOptions {
   /** Of the whole array, rows first. */
   shape: readonly number[];
   /** The tensor's, in a safetensors file. */
@@ -16,7 +16,7 @@ export interface FeatureFileOptions {
 }
 
 /** Complains about a path of another kind, before there is anything to write. */
-export function featureFileKind(path: string): 'npy' | 'safetensors' {
+export function arrayFileKind(path: string): 'npy' | 'safetensors' {
   const extension = extname(path).toLowerCase();
   if (extension === '.npy') return 'npy';
   if (extension === '.safetensors') return 'safetensors';
@@ -27,7 +27,7 @@ export function featureFileKind(path: string): 'npy' | 'safetensors' {
  * One fp32 array whose rows come one after the other: a .npy file, or a safetensors file with one tensor. It appears
  * under its name when it is finished, and not at all when it is abandoned.
  */
-export class FeatureFile {
+export class ArrayFile {
   private constructor(
     private readonly path: string,
     private readonly unfinished: string,
@@ -36,15 +36,15 @@ export class FeatureFile {
   ) {}
 
   /** @throws Florence2Error when the place cannot be written */
-  static async create(path: string, { shape, name, metadata }: FeatureFileOptions): Promise<FeatureFile> {
+  static async create(path: string, { shape, name, metadata }: ArrayFileOptions): Promise<ArrayFile> {
     const tensors = [{ name, shape, dtype: 'F32' as const }];
-    const header = featureFileKind(path) === 'npy' ? npyHeader(shape) : makeHeader(path, tensors, metadata);
+    const header = arrayFileKind(path) === 'npy' ? npyHeader(shape) : makeHeader(path, tensors, metadata);
     const unfinished = `${path}.${process.pid}.part`;
     try {
       await mkdir(dirname(path), { recursive: true });
-      const feature = new FeatureFile(path, unfinished, await open(unfinished, 'w'), header.length);
-      await writeAll(feature.file, header, 0);
-      return feature;
+      const created = new ArrayFile(path, unfinished, await open(unfinished, 'w'), header.length);
+      await writeAll(created.file, header, 0);
+      return created;
     } catch (error) {
       throw writeError(path, error);
     }

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { type HookFilter, matcher } from '../hooks/filter.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
-import type { Activation } from './activation.ts';
+import { type Activation, download } from './activation.ts';
 import { dumpForm, dumpPoint, toDumpLayout } from './dump_names.ts';
 
 /** Which of the activations at a point, and which part of it. */
@@ -82,19 +82,10 @@ export class ActivationCache {
   /** The values of an activation, row by row. `(await cache.get(…).array())` gives nested lists. */
   async array(name: string, part: ActivationPart = {}): Promise<Activation> {
     const { kept, point, step } = this.find(name, part);
-    if (kept.tensor) {
-      const tensor = this.get(name, part);
-      return { values: await floats(tensor), shape: [...tensor.shape] };
-    }
+    if (kept.tensor) return download(tf.clone(this.get(name, part)));
     const values = await this.withFile(file => file.readFloat32(tensorName(point, step)));
     if (part.head === undefined) return { values, shape: [...kept.shape] };
-    const whole = tf.tensor(values, kept.shape);
-    const head = tf.tidy(() => headOf(point, whole, part.head!));
-    try {
-      return { values: await floats(head), shape: [...head.shape] };
-    } finally {
-      tf.dispose([whole, head]);
-    }
+    return download(tf.tidy(() => headOf(point, tf.tensor(values, kept.shape), part.head!)));
   }
 
   /**
@@ -244,12 +235,6 @@ function checkHead(point: string, shape: number[], head: number): void {
   if (!(Number.isInteger(head) && head >= 0 && head < shape[1])) {
     throw new UsageError(`${point} has heads 0 to ${shape[1] - 1}, not ${head}.`);
   }
-}
-
-/** The values of a tensor. */
-export async function floats(tensor: tf.Tensor): Promise<Float32Array> {
-  const values = await tensor.data();
-  return values instanceof Float32Array ? values : Float32Array.from(values);
 }
 
 const list = (names: readonly string[]): string =>

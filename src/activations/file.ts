@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ActivationSink } from '../hooks/capture.ts';
 import { SafetensorsStream } from '../weights/safetensors_stream.ts';
-import { ActivationCache, floats, tensorName } from './cache.ts';
+import { download } from './activation.ts';
+import { ActivationCache, tensorName } from './cache.ts';
 
 /** Moves activations to a safetensors file as they come. For Node. */
 export class ActivationFile implements ActivationSink {
@@ -44,12 +45,9 @@ export class ActivationFile implements ActivationSink {
   }
 
   private async move(name: string, step: number | undefined, tensor: tf.Tensor): Promise<void> {
-    try {
-      this.stream.append(tensorName(name, step), tensor.shape, await floats(tensor));
-      this.stored.putStored(name, step, tensor.shape);
-    } finally {
-      tensor.dispose();
-    }
+    const { values, shape } = await download(tensor);
+    this.stream.append(tensorName(name, step), shape, values);
+    this.stored.putStored(name, step, shape);
   }
 
   private async settled(): Promise<void> {

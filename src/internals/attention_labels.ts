@@ -9,10 +9,9 @@ import type { Question } from './question.ts';
  * another one, leave `given` and `said` out.
  */
 export function attentionLabels({ tokenizer }: Florence2, question: Question): Required<AttentionLabels> {
-  const { positions, features, decoderIds, answerIds } = question;
-  const [row, column] = positions[features.shape[1] - 1].split(',').map(Number); // the image's last
+  const { grid, positions, decoderIds, answerIds } = question;
   return {
-    grid: [row + 1, column + 1],
+    grid,
     positions,
     given: tokenizer.tokenTexts(decoderIds),
     said: tokenizer.tokenTexts(answerIds),

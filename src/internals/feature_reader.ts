@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Activation } from '../activations/activation.ts';
+import { type Activation, download } from '../activations/activation.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { type ActivationSink, Capture } from '../hooks/capture.ts';
@@ -141,8 +141,7 @@ class Found implements ActivationSink {
       const shape = [...(perImage === 1 ? [] : [perImage]), ...tensor.shape.slice(1)];
       const [C] = shape.slice(-1);
       const batch = tf.tidy(() => (pooled ? tf.mean(tf.reshape(tensor, [each, -1, C]), 1) : tf.clone(tensor)));
-      const values = Float32Array.from(await batch.data());
-      batch.dispose();
+      const { values } = await download(batch);
       const size = values.length / each;
       for (let i = 0; i < each; i++) {
         rows.push({ values: values.subarray(i * size, (i + 1) * size), shape: pooled ? [C] : shape });

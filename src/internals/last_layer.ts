@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { download } from '../activations/activation.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { LayerNorm } from '../nn/layers.ts';
@@ -50,13 +51,13 @@ export async function lastLayerAttribution(
   const last = `language_model.decoder.layers.${model.config.text.decoderLayers - 1}`;
   const points = [`${last}.hook_resid_mid_cross`, `${last}.hook_mlp_out`, 'hook_logits'];
   const cache = captureForced(model, question, points);
-  const logits = tf.tidy(() => {
-    const [stream, mlp, logits] = points.map(point => cache.get(point) as tf.Tensor3D); // [1, T, D], logits [1, T, V]
-    const parts = lensLogits(model, tf.concat(throughNorm(model, stream, mlp))); // [4, T, V], each with the head's bias
-    return tf.concat([parts, logits]); // [5, T, V]
-  });
   try {
-    const values = await logits.data();
+    const rows = tf.tidy(() => {
+      const [stream, mlp, logits] = points.map(point => cache.get(point) as tf.Tensor3D); // [1, T, D], logits [1, T, V]
+      const parts = lensLogits(model, tf.concat(throughNorm(model, stream, mlp))); // [4, T, V], each with the head's bias
+      return tf.concat([parts, logits]); // [5, T, V]
+    });
+    const { values } = await download(rows);
     return tokens.map((token, t) => {
       const [stream, mlp, norm, zero, logit] = [0, 1, 2, 3, 4].map(row => values[(row * T + t) * V + token]);
       const parts = {
@@ -68,7 +69,6 @@ export async function lastLayerAttribution(
       return { token, text: model.tokenizer.tokenTexts([token])[0], logit, parts };
     });
   } finally {
-    logits.dispose();
     cache.dispose();
   }
 }

@@ -42,8 +42,7 @@ export async function logitLens(
     const readings: LensReading[] = [];
     for (const [i, layer] of layers.entries()) {
       const logits = lensLogits(model, cache.get(points[i]) as tf.Tensor3D);
-      const predictions = readPredictions(logits, question.answerIds, top, model.tokenizer);
-      readings.push({ layer, predictions: await predictions.finally(() => logits.dispose()) });
+      readings.push({ layer, predictions: await readPredictions(logits, question.answerIds, top, model.tokenizer) });
     }
     return readings;
   } finally {
@@ -65,12 +64,7 @@ export async function alternatives(
   question: Question,
   { top = 5 }: { top?: number } = {},
 ): Promise<Prediction[]> {
-  const logits = forcedLogits(model, question);
-  try {
-    return await readPredictions(logits, question.answerIds, top, model.tokenizer);
-  } finally {
-    logits.dispose();
-  }
+  return readPredictions(forcedLogits(model, question), question.answerIds, top, model.tokenizer);
 }
 
 const lensLayers = ({ config }: Florence2): LensLayer[] => ['embedding', ...Array(config.text.decoderLayers).keys()];

@@ -1,3 +1,4 @@
+import { download } from '../activations/activation.ts';
 import { ActivationCache } from '../activations/cache.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { ScopedHook } from '../hooks/hooks.ts';
@@ -45,8 +46,8 @@ export async function patch(
   { clean, corrupted, metric, ...site }: PatchSubject & Site,
 ): Promise<PatchBaselines & { value: number }> {
   const run = async (question: Question, hooks: ScopedHook[] = []): Promise<number> => {
-    const made = await model.withHooks(hooks, () => rowValues(model, question, metric, clean, 1));
-    return (await made.data().finally(() => made.dispose()))[0];
+    const row = await model.withHooks(hooks, () => rowValues(model, question, metric, clean, 1));
+    return (await download(row)).values[0];
   };
   const cache = captureForced(model, clean, site.at);
   try {

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
+import { download } from '../activations/activation.ts';
 import { UsageError } from '../errors.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
@@ -20,7 +21,7 @@ export interface Prediction {
 }
 
 /**
- * Predictions from the logits of one sequence [1, T, V]. Computed in float64 from all logits: what float32 kernels sum up
+ * Predictions from the logits of one sequence [1, T, V], which are disposed. Computed in float64 from all logits: what float32 kernels sum up
  * over a vocabulary is not a probability to the last digits that one wants to compare.
  *
  * @param answer the tokens of the answer [T]
@@ -32,11 +33,11 @@ export async function readPredictions(
   count: number,
   tokenizer: Tokenizer,
 ): Promise<Prediction[]> {
-  const V = logits.shape[2];
+  const { values, shape } = await download(logits);
   if (!(Number.isSafeInteger(count) && count >= 1)) throw new UsageError(`top must be a whole number, not ${count}.`);
-  const values = await logits.data();
+  const V = shape[2];
   return answer.map((token, t) => {
-    const row = values.subarray(t * V, (t + 1) * V) as Float32Array;
+    const row = values.subarray(t * V, (t + 1) * V);
     const { probability, entropy } = softmax(row);
     const named = (token: number) => ({
       token,

@@ -11,6 +11,7 @@ import { type HookFilter, HookRegistry } from '../hooks/hooks.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
 import type { DecodeOptions, ImageInput } from '../image/types.ts';
 import { promptOf, type TaskArguments } from '../text/prompt.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
 import { mapSize } from '../vision/davit.ts';
 
 export interface QuestionOptions extends TaskArguments, DecodeOptions, GenerationOptions {
@@ -38,6 +39,7 @@ interface QuestionParts {
   promptIds: readonly number[];
   answerIds: readonly number[];
   decoderIds: readonly number[];
+  grid: [rows: number, columns: number];
   positions: string[];
   passed: Readonly<Record<'pixels' | 'features', readonly string[]>>;
 }
@@ -58,6 +60,8 @@ export class Question {
   readonly decoderIds: readonly number[];
   /** What each position is to say; ends with `</s>`. [T] */
   readonly answerIds: readonly number[];
+  /** Rows and columns of the image's map. */
+  readonly grid: [rows: number, columns: number];
   /** What the encoder's S positions are: `mean`, `row,column` of the image's map, then the prompt's tokens as text. */
   readonly positions: string[];
   /** The hook points between pixels and features, and from the features on to the memory. */
@@ -90,14 +94,16 @@ export class Question {
     try {
       const answerIds = await answerOf(model, tensors.memory, options);
       const decoderIds = [model.config.text.decoderStartTokenId, ...answerIds.slice(0, -1)];
-      const positions = positionNames(model, tensors.pixels, promptIds);
+      const [, height, width] = tensors.pixels.shape;
+      const grid = mapSize(model.config.vision, height, width);
       return new Question({
         ...tensors,
         imageSize,
         promptIds,
         answerIds,
         decoderIds,
-        positions,
+        grid,
+        positions: encoderPositions(model.tokenizer, grid, promptIds),
         passed: recorder.passed,
       });
     } catch (error) {
@@ -114,6 +120,7 @@ export class Question {
     this.promptIds = parts.promptIds;
     this.answerIds = parts.answerIds;
     this.decoderIds = parts.decoderIds;
+    this.grid = parts.grid;
     this.positions = parts.positions;
     this.passed = parts.passed;
   }
@@ -244,8 +251,11 @@ async function answerOf(
   }
 }
 
-function positionNames(model: Florence2, pixels: tf.Tensor4D, promptIds: readonly number[]): string[] {
-  const [rows, columns] = mapSize(model.config.vision, pixels.shape[1], pixels.shape[2]);
+function encoderPositions(
+  tokenizer: Tokenizer,
+  [rows, columns]: [rows: number, columns: number],
+  promptIds: readonly number[],
+): string[] {
   const cells = Array.from({ length: rows * columns }, (_, i) => `${Math.floor(i / columns)},${i % columns}`);
-  return ['mean', ...cells, ...model.tokenizer.tokenTexts(promptIds)];
+  return ['mean', ...cells, ...tokenizer.tokenTexts(promptIds)];
 }

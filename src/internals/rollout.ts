@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Activation } from '../activations/activation.ts';
+import { type Activation, download } from '../activations/activation.ts';
 import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import { type AttentionLabels, type AttentionMap, attention, attentionPoints } from './attention_maps.ts';
@@ -113,12 +113,4 @@ function keptLayers(cache: ActivationCache, kind: 'encoder' | 'cross'): number[]
 function checkedResidual({ residual = 0.5 }: RolloutOptions): number {
   if (!(residual >= 0 && residual <= 1)) throw new UsageError(`residual must be from 0 to 1, not ${residual}.`);
   return residual;
-}
-
-async function download(tensor: tf.Tensor): Promise<Activation> {
-  try {
-    return { values: (await tensor.data()) as Float32Array, shape: [...tensor.shape] };
-  } finally {
-    tensor.dispose();
-  }
 }

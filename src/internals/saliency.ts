@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { download } from '../activations/activation.ts';
 import { ActivationCache } from '../activations/cache.ts';
 import type { PreprocessorConfig } from '../config/model.ts';
 import type { Heatmap } from '../drawing/heatmap.ts';
@@ -88,9 +89,8 @@ export async function integratedGradients(
       const both = tf.concat([question.pixels, from]) as tf.Tensor4D;
       return [parts, metric(forcedLogits(model, question, { pixels: both }), question)];
     });
-    const [values, [to, at]] = await Promise.all([map.data(), ends.data()]).finally(() => tf.dispose([map, ends]));
-    const data = Float32Array.from(values);
-    const difference = to - at;
+    const [{ values: data }, { values: metrics }] = await Promise.all([download(map), download(ends)]);
+    const difference = metrics[0] - metrics[1];
     return { data, width, height, difference, error: data.reduce((a, b) => a + b, 0) - difference };
   } finally {
     tf.dispose([mean, from]);
@@ -160,9 +160,9 @@ async function pixelMap(
 
 /** [H, W], which is disposed. */
 async function heatmapOf(map: tf.Tensor): Promise<Heatmap> {
-  const [height, width] = map.shape;
-  const data = await map.data().finally(() => map.dispose());
-  return { data: Float32Array.from(data), width, height };
+  const { values, shape } = await download(map);
+  const [height, width] = shape;
+  return { data: values, width, height };
 }
 
 /** Σ weight · gradient at baseline + place · (image − baseline), [1, H, W, 3] */

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
+import { download } from '../activations/activation.ts';
 import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { Capture } from '../hooks/capture.ts';
-import { mapSize } from '../vision/davit.ts';
 import { type Replacement, replaceAt } from './intervention.ts';
 import type { RowMetric } from './logit_metrics.ts';
 import { forcedLogits, type Question } from './question.ts';
@@ -83,13 +83,13 @@ export async function survey(
       else tensor.dispose();
     },
   });
-  let made: tf.Tensor1D;
+  let row: tf.Tensor1D;
   try {
-    made = rowValues(model, question, metric, answer, 1);
+    row = rowValues(model, question, metric, answer, 1);
   } finally {
     capture.stop();
   }
-  const [value] = await made.data().finally(() => made.dispose());
+  const [value] = (await download(row)).values;
   capture.requireAll();
   return { shapes, value };
 }
@@ -107,7 +107,7 @@ export function pointsOf({ over, at, layers }: SweepPlan): string[] {
 /** Every intervention of a plan, and what its rows and columns are called. */
 export function planGrid(model: Florence2, question: Question, plan: SweepPlan, shapes: PointShapes): PlannedGrid {
   const points = [...shapes.keys()];
-  if (plan.over === 'patches') return patchGrid(model, question, points[0], plan.patch ?? 1);
+  if (plan.over === 'patches') return patchGrid(question, points[0], plan.patch ?? 1);
   const [first] = points;
   const overHeads = plan.over === 'heads';
   const shape = shapes.get(first)!;
@@ -148,13 +148,13 @@ export async function measure(
         return replaceAt(model.config.vision, rows, by);
       }),
     );
-    let made: tf.Tensor1D;
+    let rows: tf.Tensor1D;
     try {
-      made = rowValues(model, question, metric, answer, batch.length);
+      rows = rowValues(model, question, metric, answer, batch.length);
     } finally {
       remove();
     }
-    values.set(await made.data().finally(() => made.dispose()), done);
+    values.set((await download(rows)).values, done);
     done += batch.length;
     onProgress?.({ done, total: sites.length });
   }
@@ -183,8 +183,7 @@ function defaultBatch({ hooks, model }: Florence2, { passed }: Question, sites: 
   return hasHooks('features') ? 8 : 32;
 }
 
-function patchGrid(model: Florence2, { pixels }: Question, at: string, side: number): PlannedGrid {
-  const [height, width] = mapSize(model.config.vision, pixels.shape[1], pixels.shape[2]);
+function patchGrid({ grid: [height, width] }: Question, at: string, side: number): PlannedGrid {
   if (!(Number.isSafeInteger(side) && side >= 1)) throw new UsageError(`patch must be a whole number, not ${side}.`);
   if (at.startsWith('language_model.decoder.')) throw new UsageError(`${at} has no parts of the image.`);
   const [rows, columns] = [Math.ceil(height / side), Math.ceil(width / side)];

@@ -1,5 +1,5 @@
 import type { Activation } from '../../activations/activation.ts';
-import { FeatureFile, featureFileKind } from '../../activations/array_file.ts';
+import { ArrayFile, arrayFileKind } from '../../activations/array_file.ts';
 import { readAdapterConfig } from '../../adapters/read.ts';
 import type { LoadOptions } from '../../checkpoint/load.ts';
 import { expandImages } from '../../datasets/find_images.ts';
@@ -14,7 +14,7 @@ import { ProgressBars } from '../progress.ts';
 
 /** Reads batch after batch, and writes each before the next. The first image that cannot be read ends it all. */
 export async function runFeatures(args: string[], flags: FeatureFlags): Promise<void> {
-  featureFileKind(flags.out);
+  arrayFileKind(flags.out);
   const question = readQuestion(flags);
   const images = await expandImages(args);
   if (flags.adapter !== undefined) await readAdapterConfig(flags.adapter); // complains before the model is loaded
@@ -25,7 +25,7 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
     () => bars.stop(),
   );
   process.stderr.write(`${backendLine(model)}\n`);
-  let file: FeatureFile | undefined;
+  let file: ArrayFile | undefined;
   try {
     if (flags.adapter !== undefined) {
       await model.loadAdapter(flags.adapter);
@@ -43,7 +43,7 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
       for (const [i, row] of (await reader.read(raws)).entries()) {
         shape ??= row.shape;
         requireShape(row, shape, paths[i], images[0]);
-        file ??= await FeatureFile.create(flags.out, {
+        file ??= await ArrayFile.create(flags.out, {
           shape: [images.length, ...shape],
           name: reader.point!,
           metadata: describe(images, flags, reader.point!, question?.task),

@@ -6,7 +6,16 @@ import { Florence2Error } from '../../errors.ts';
 import { Florence2 } from '../../florence2.ts';
 import { openSafetensors } from '../../weights/safetensors.ts';
 import { captureForced, Question } from '../question.ts';
-import { comparable, comparePoint, onlyIn, otherShape, type Point, passesOver, pointsOf } from './points.ts';
+import {
+  comparable,
+  comparePoint,
+  type Measured,
+  onlyIn,
+  otherShape,
+  type Point,
+  passesOver,
+  pointsOf,
+} from './points.ts';
 import {
   DIFF_TOLERANCE,
   type DiffOptions,
@@ -26,8 +35,14 @@ interface Recorded {
   readonly answer: RunAnswer;
 }
 
-/** See `diffRuns` in ../diff.ts. */
-export async function compareRuns(a: RunSpec, b: RunSpec, images: string[], options: DiffOptions): Promise<DiffReport> {
+/**
+ * Compares two runs on the same images: every hook point of a pass in which both are given A's greedy answer, and the
+ * answers themselves. The runs follow one another, since tfjs has one backend at a time; what A computes waits in
+ * temporary files, 3 GB for an image with all points of a model like Florence-2-base.
+ *
+ * @throws Florence2Error where a model, an adapter or an image cannot be read. Differences are no errors: see `within`
+ */
+export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options: DiffOptions): Promise<DiffReport> {
   const { tolerance = DIFF_TOLERANCE } = options;
   for (const { adapter } of [a, b]) if (adapter !== undefined) await readAdapterConfig(adapter);
   const folder = await mkdtemp(join(tmpdir(), 'florence2-diff-'));
@@ -134,8 +149,6 @@ function answerOf({ tokenizer }: Florence2, { answerIds }: Question): RunAnswer 
   return { ids: [...answerIds], text };
 }
 
-type Measured = Omit<DiffRow, 'departs' | 'firstDeparture'>;
-
 /** In A's order; what B has besides comes last. */
 async function comparePoints(
   model: Florence2,
@@ -174,16 +187,4 @@ function markFirst(rows: Measured[], tolerance: number): DiffRow[] {
   const departs = rows.map(({ relative }) => !(relative <= tolerance));
   const first = departs.indexOf(true);
   return rows.map((row, i) => ({ ...row, departs: departs[i], firstDeparture: i === first }));
-}
-
-/**
- * Compares two runs on the same images: every hook point of a pass in which both are given A's greedy answer, and the
- * answers themselves. The runs follow one another, since tfjs has one backend at a time; what A computes waits in
- * temporary files, 3 GB for an image with all points of a model like Florence-2-base.
- *
- * @throws Florence2Error where a model, an adapter or an image cannot be read. Differences are no errors: see `within`
- */
-export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options: DiffOptions): Promise<DiffReport> {
-  const { compareRuns } = await import('./compare_runs.ts'); // it writes files, and browsers have none
-  return compareRuns(a, b, images, options);
 }

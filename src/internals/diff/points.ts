@@ -39,7 +39,8 @@ export function passesOver(points: Point[]): string[][] {
   return passes;
 }
 
-type Measured = Omit<DiffRow, 'departs' | 'firstDeparture'>;
+/** What is measured of one point. */
+export type Measured = Omit<DiffRow, 'departs' | 'firstDeparture'>;
 
 /** Whether a point has the same elements in both runs; of the vocabulary, where one run has more tokens, those of both. */
 export function comparable(a: Point, b: Point): boolean {

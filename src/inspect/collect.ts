@@ -2,7 +2,6 @@ import type { Florence2 } from '../florence2.ts';
 import { type GenerationOptions, resolveGeneration } from '../generation/options.ts';
 import { forcedToken } from '../generation/processors.ts';
 import type { DecodeOptions, ImageInput } from '../image/types.ts';
-import { attentionLabels } from '../internals/attention_labels.ts';
 import { attention, attentionPoints } from '../internals/attention_maps.ts';
 import { type LensReading, logitLens } from '../internals/logit_lens.ts';
 import { captureForced, Question } from '../internals/question.ts';
@@ -116,14 +115,14 @@ async function readCrossAttention(model: Florence2, question: Question, T: numbe
   } finally {
     cache.dispose();
   }
-  const [rows, columns] = attentionLabels(model, question).grid;
+  const [rows, columns] = question.grid;
   return {
     layers,
     heads,
     rows,
     columns,
     prompt: question.positions.slice(1 + rows * columns),
-    weights: packRows(values, [T, layers, heads, S]),
+    weights: await packRows(values, [T, layers, heads, S]),
   };
 }
 

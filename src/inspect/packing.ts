@@ -1,9 +1,8 @@
-import { gzipSync } from 'node:zlib';
 import type { RawImage } from '../image/types.ts';
 import type { PackedRows, ReportImage } from './report.ts';
 
 /** Packs values from 0 on, whose last axis is a row. */
-export function packRows(values: Float32Array, shape: readonly number[]): PackedRows {
+export async function packRows(values: Float32Array, shape: readonly number[]): Promise<PackedRows> {
   const width = shape.at(-1)!;
   const rows = width === 0 ? 0 : values.length / width;
   const bytes = new Uint8Array(values.length);
@@ -16,12 +15,23 @@ export function packRows(values: Float32Array, shape: readonly number[]): Packed
     if (peak === 0) continue;
     for (let i = begin; i < begin + width; i++) bytes[i] = Math.round(255 * Math.sqrt(Math.max(0, values[i]) / peak));
   }
-  return { shape: [...shape], bytes: base64(bytes), peaks: base64(littleEndian(peaks)) };
+  const [packedBytes, packedPeaks] = await Promise.all([gzip(bytes), gzip(littleEndian(peaks))]);
+  return { shape: [...shape], bytes: base64(packedBytes), peaks: base64(packedPeaks) };
 }
 
-const base64 = (bytes: Uint8Array): string => gzipSync(bytes, { level: 9 }).toString('base64');
+async function gzip(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  const stream = new Blob([bytes]).stream().pipeThrough(new CompressionStream('gzip'));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
 
-function littleEndian(values: Float32Array): Uint8Array {
+/** Bytes as base64, in pieces: a call takes only so many arguments. */
+function base64(bytes: Uint8Array): string {
+  let text = '';
+  for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
+  return btoa(text);
+}
+
+function littleEndian(values: Float32Array): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(4 * values.length);
   const view = new DataView(bytes.buffer);
   for (const [i, value] of values.entries()) view.setFloat32(4 * i, value, true);

@@ -116,7 +116,7 @@ export async function plausibleReport(name: keyof typeof plausibleAnswers): Prom
       rows: SIDE,
       columns: SIDE,
       prompt,
-      weights: packRows(attend(focus, prompt.length, size, random), [
+      weights: await packRows(attend(focus, prompt.length, size, random), [
         tokens.length,
         LAYERS,
         HEADS,

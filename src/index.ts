@@ -11,7 +11,7 @@ export {
   type LoraOptions,
   type LoraSettings,
 } from './adapters/lora.ts';
-export { defaultTargets, type TargetOptions } from './adapters/targets.ts';
+export { defaultTargets, type TargetOptions } from './adapters/target_modules.ts';
 export type { SaveAdapterOptions } from './adapters/write.ts';
 export type { Florence2Parts, LoadOptions, Progress } from './checkpoint/load.ts';
 export type {

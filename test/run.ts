@@ -96,7 +96,7 @@ const slowOnCpu = (file: string): boolean =>
 
 /** Whole trainings take long on a software GPU: there they run when webgpu is asked for by name. */
 function trainsForLong(file: string): boolean {
-  const short = /training[\\/](reference_lora|optimizer|clip|dropout|gradients|train_step|trainable)\.test\.ts$/;
+  const short = /(adapters[\\/]reference|training[\\/](optimizer|dropout|gradients|train_step|trainable))\.test\.ts$/;
   return /^(training|adapters)[\\/]|parity[\\/]training/.test(relative(testFolder, file)) && !short.test(file);
 }
 

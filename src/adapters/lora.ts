@@ -5,7 +5,14 @@ import { lowRankShapes } from '../nn/low_rank.ts';
 import { type LowRank, Parameter } from '../nn/params.ts';
 import { normalStream, randomStream } from '../random.ts';
 import { elementCount } from '../weights/tensor_file.ts';
-import { endsWithPattern, isWithin, matchModules, matchTargets, patternValue, type TargetOptions } from './targets.ts';
+import {
+  endsWithPattern,
+  isWithin,
+  matchModules,
+  matchTargets,
+  patternValue,
+  type TargetOptions,
+} from './target_modules.ts';
 
 /** How an adapter is built. Names and defaults are those of PEFT's `LoraConfig`, but for the targets. */
 export interface LoraOptions extends TargetOptions {

@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
+import { download } from '../activations/activation.ts';
 import { Florence2Error } from '../errors.ts';
 import { fileError } from '../files/errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
@@ -11,7 +12,7 @@ import { openSafetensors } from '../weights/safetensors.ts';
 import type { TensorFile, TensorInfo } from '../weights/tensor_file.ts';
 import { type AdapterConfig, parseAdapterConfig } from './config.ts';
 import { Lora } from './lora.ts';
-import { isWithin, patternValue } from './targets.ts';
+import { isWithin, patternValue } from './target_modules.ts';
 
 /**
  * Reads an adapter as PEFT saves it, with the module names of transformers' own Florence-2 or of Microsoft's code:
@@ -186,10 +187,6 @@ function requireShape(file: TensorFile, { name, shape }: TensorInfo, expected: n
 }
 
 async function equal(a: tf.Tensor, b: tf.Tensor): Promise<boolean> {
-  const all = tf.tidy(() => tf.all(tf.equal(a, b)));
-  try {
-    return (await all.data())[0] === 1;
-  } finally {
-    all.dispose();
-  }
+  const { values } = await download(tf.tidy(() => tf.all(tf.equal(a, b))));
+  return values[0] === 1;
 }

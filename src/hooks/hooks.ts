@@ -63,7 +63,7 @@ export interface View {
 
 export type BlockInputs = (tf.Tensor | null)[];
 
-/** Runs a block in another way than at once: see training/checkpointing.ts. */
+/** Runs a block in another way than at once: see training/gradient_checkpointing.ts. */
 export type BlockRunner = (
   path: string,
   forward: (...inputs: BlockInputs) => tf.Tensor,

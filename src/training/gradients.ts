@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { HookRegistry, Hooks } from '../hooks/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
 import { vectorJacobian } from '../nn/tape.ts';
-import { BlockTape } from './checkpointing.ts';
+import { BlockTape } from './gradient_checkpointing.ts';
 
 /** A forward pass that ends in one loss for each answer, [R]. */
 export type LossPass = (h: Hooks) => tf.Tensor1D;
@@ -18,16 +18,16 @@ export interface LossAndGradients {
  * Runs a pass forward and backward. The caller disposes what it returns; a pass that throws leaves nothing.
  *
  * @param scale of the losses: 1 / number of tokens makes the gradients those of the mean over tokens
- * @param checkpoint compute the insides of each block a second time instead of keeping them (see `BlockTape`)
+ * @param gradientCheckpointing compute the insides of each block a second time instead of keeping them (see `BlockTape`)
  */
 export function lossAndGradients(
   pass: LossPass,
   trainable: readonly Parameter[],
   scale: number,
   hooks: HookRegistry,
-  checkpoint: boolean,
+  gradientCheckpointing: boolean,
 ): LossAndGradients {
-  const run = checkpoint ? inBlocks : atOnce;
+  const run = gradientCheckpointing ? inBlocks : atOnce;
   let made: LossAndGradients | undefined;
   tf.tidy(() => {
     made = run(pass, trainable, scale, hooks);

@@ -3,16 +3,16 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { fileError, writeError } from '../files/errors.ts';
 
-export const featureStores = ['memory', 'disk', 'off'] as const;
+export const mapStores = ['memory', 'disk', 'off'] as const;
 
 /** Where the vision tower's maps are kept between epochs. */
-export type FeatureStore = (typeof featureStores)[number];
+export type MapStore = (typeof mapStores)[number];
 
 /**
  * The vision tower's last maps by image, computed once where the tower learns nothing: later epochs never run it. What
  * does not fit into the limit is not kept, and computed again.
  */
-export class FeatureCache {
+export class MapCache {
   private readonly inMemory = new Map<string, Float32Array>();
   private readonly onDisk = new Set<string>();
   private bytes = 0;
@@ -23,7 +23,7 @@ export class FeatureCache {
    * @param limit in bytes
    */
   constructor(
-    private readonly store: FeatureStore,
+    private readonly store: MapStore,
     private readonly folder: string,
     private readonly limit: number,
   ) {}

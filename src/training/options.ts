@@ -3,7 +3,7 @@ import type { Dataset } from '../datasets/example.ts';
 import { UsageError } from '../errors.ts';
 import type { AugmentOptions } from './augment/augment.ts';
 import type { StepRecord, ValidationRecord } from './log/records.ts';
-import { type FeatureStore, featureStores } from './map_cache.ts';
+import { type MapStore, mapStores } from './map_cache.ts';
 import type { WeightedDataset } from './mixture.ts';
 import { type ScheduleName, scheduleNames } from './optimizer.ts';
 
@@ -58,7 +58,7 @@ export interface TrainerOptions {
   /** Compute the insides of blocks twice instead of keeping them. Default: when the vision tower is trained. */
   gradientCheckpointing?: boolean;
   /** Where image features are kept while the vision tower is frozen and nothing is augmented. Default `memory`. */
-  featureCache?: FeatureStore;
+  featureCache?: MapStore;
   /** Most bytes of features that are kept. Default 2 GiB. */
   featureCacheBytes?: number;
   /** Steps between validations. Default: each epoch. */
@@ -126,7 +126,7 @@ export function resolveOptions(options: TrainerOptions): TrainerSettings {
   const isDecay = decay instanceof RegExp || ['all', 'matrices'].includes(decay);
   require(isDecay, 'decay', 'all, matrices or a regular expression');
   require(scheduleNames.includes(settings.schedule), 'schedule', `one of ${scheduleNames.join(', ')}`);
-  require(featureStores.includes(settings.featureCache), 'featureCache', `one of ${featureStores.join(', ')}`);
+  require(mapStores.includes(settings.featureCache), 'featureCache', `one of ${mapStores.join(', ')}`);
   require(Number.isSafeInteger(settings.seed), 'seed', 'a whole number');
   if (options.lora && options.freeze) {
     throw new UsageError('freeze is not for LoRA, which trains nothing but its adapter: choose its targets instead.');

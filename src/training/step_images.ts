@@ -45,14 +45,14 @@ export class ExampleReader {
   ) {}
 
   /**
-   * @param hasFeatures whether the image itself is not needed
+   * @param hasMap whether the image itself is not needed
    * @throws Florence2Error or UsageError that begins with the example's source
    */
-  async read({ part, index }: Draw, epoch: number, hasFeatures: (key: string) => boolean): Promise<StepImage> {
+  async read({ part, index }: Draw, epoch: number, hasMap: (key: string) => boolean): Promise<StepImage> {
     const key = `${this.name}-${part}-${index}`;
     const example = await this.datasets[part].example(index);
     try {
-      return await this.prepare(example, key, epoch, hasFeatures(key));
+      return await this.prepare(example, key, epoch, hasMap(key));
     } catch (error) {
       if (!(error instanceof Florence2Error)) throw error;
       const Kind = error instanceof UsageError ? UsageError : Florence2Error;
@@ -60,19 +60,14 @@ export class ExampleReader {
     }
   }
 
-  private async prepare(
-    example: TrainingExample,
-    key: string,
-    epoch: number,
-    hasFeatures: boolean,
-  ): Promise<StepImage> {
+  private async prepare(example: TrainingExample, key: string, epoch: number, hasMap: boolean): Promise<StepImage> {
     const { seed, targetsPerImage, augment: augmentation } = this.options;
     const { source } = example;
     let { targets } = example;
     let imageSize = this.sizes.get(key);
     let pixels: RawImage | null = null;
     if (targets.length === 0) throw new UsageError('there is nothing to learn about this image: it has no targets.');
-    if (!hasFeatures || !imageSize || augmentation) {
+    if (!hasMap || !imageSize || augmentation) {
       const { decodeImage } = await import('../image/decode.ts');
       pixels = await decodeImage(example.image);
       imageSize = { width: pixels.width, height: pixels.height };
@@ -90,6 +85,6 @@ export class ExampleReader {
     }
     const size: ImageSize = imageSize;
     const tokenized = targets.map(target => tokenizeTarget(target, size, this.tokenizer, this.text));
-    return { key, source, imageSize: size, targets, tokenized, pixels: hasFeatures ? null : pixels };
+    return { key, source, imageSize: size, targets, tokenized, pixels: hasMap ? null : pixels };
   }
 }

@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
+import { download } from '../activations/activation.ts';
 import { Florence2Error } from '../errors.ts';
 import { HookRegistry, type Hooks } from '../hooks/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
+import { accumulate } from '../nn/tape.ts';
 import { collate, disposeBatch, labelWeights, lengthGroups, type TokenizedTarget } from './batch.ts';
 import { type DropoutSeed, dropout, dropoutHooks } from './dropout.ts';
 import { type LossAndGradients, lossAndGradients } from './gradients.ts';
@@ -44,7 +46,7 @@ export async function trainStep(
       const targets = some.flatMap(({ tokenized }, i) => tokenized.map(target => ({ target, image: i })));
       const groups = lengthGroups(targets.map(({ target }) => target)).map(group => group.map(i => targets[i]));
       const made = await runBatch(some, groups, context, scale, { seed, step, batch });
-      addGradients(gradients, made.gradients);
+      for (const [parameter, gradient] of made.gradients) accumulate(gradients, parameter, gradient);
       await addLosses(
         losses,
         made.losses,
@@ -52,7 +54,7 @@ export async function trainStep(
         context,
       );
     }
-    const gradNorm = await read(globalNorm(gradients.values()));
+    const [gradNorm] = (await download(globalNorm(gradients.values()))).values;
     if (!Number.isFinite(losses.mean) || !Number.isFinite(gradNorm)) throw notFinite(step, losses, gradNorm, images);
     optimizer.step(gradients, learningRate, clipFactor(gradNorm, maxGradNorm));
     return { losses, learningRate, gradNorm, targets: targets.length };
@@ -75,9 +77,9 @@ async function runBatch(
   scale: number,
   at: DropoutSeed,
 ): Promise<LossAndGradients> {
-  const { florence, settings, lora, trainable, cache, visionLearns } = context;
+  const { florence, settings, lora, trainable, maps, visionLearns } = context;
   const { model, preprocessor } = florence;
-  const input = visionLearns ? pixelBatch(images, preprocessor) : await frozenMaps(model, images, preprocessor, cache);
+  const input = visionLearns ? pixelBatch(images, preprocessor) : await frozenMaps(model, images, preprocessor, maps);
   const batches = groups.map(group => {
     const targets = group.map(({ target }) => target);
     const imageIndex = group.map(({ image }) => image);
@@ -101,15 +103,6 @@ async function runBatch(
   }
 }
 
-/** Adds a batch's gradients to the step's, and takes them over. */
-function addGradients(sums: Map<Parameter, tf.Tensor>, gradients: ReadonlyMap<Parameter, tf.Tensor>): void {
-  for (const [parameter, gradient] of gradients) {
-    const before = sums.get(parameter);
-    sums.set(parameter, before ? tf.add(before, gradient) : gradient);
-    if (before) tf.dispose([before, gradient]);
-  }
-}
-
 /** Adds a batch's losses [R] to the step's, and frees them. */
 async function addLosses(
   sums: TaskMeans,
@@ -118,8 +111,7 @@ async function addLosses(
   context: TrainingContext,
 ): Promise<void> {
   const weights = weightsOf(targets, context);
-  const values = await losses.data();
-  losses.dispose();
+  const { values } = await download(losses);
   targets.forEach(({ task }, i) => {
     sums.add(task, values[i], sum(weights[i]));
   });
@@ -140,12 +132,6 @@ function notFinite(step: number, losses: TaskMeans, gradNorm: number, images: St
   return new Florence2Error(
     `Step ${step + 1}: the loss is ${losses.mean}${where} and the norm of the gradients ${gradNorm}. The step's samples: ${images.map(({ source }) => source).join('; ')}. Nothing of this step was kept; try a lower learning rate.`,
   );
-}
-
-async function read(scalar: tf.Scalar): Promise<number> {
-  const [value] = await scalar.data();
-  scalar.dispose();
-  return value;
 }
 
 const sum = (values: number[]): number => values.reduce((total, value) => total + value, 0);

@@ -78,7 +78,7 @@ export class Trainer {
    */
   async run({ signal }: { signal?: AbortSignal } = {}): Promise<TrainingSummary> {
     const { output } = this.settings;
-    const { optimizer, cache } = this.context;
+    const { optimizer, maps } = this.context;
     await mkdir(output, { recursive: true });
     await this.restore();
     const log = await RunLog.open(output, { resumeFromStep: this.state.step });
@@ -86,7 +86,7 @@ export class Trainer {
       return await this.train(log, signal);
     } finally {
       optimizer.dispose();
-      await cache.dispose();
+      await maps.dispose();
       await log.close();
     }
   }
@@ -116,8 +116,8 @@ export class Trainer {
   private readAhead(step: number): Promise<StepImage[]> | null {
     if (step >= this.plan.totalSteps) return null;
     const { epoch, draws } = this.plan.step(step);
-    const { cache } = this.context;
-    const images = Promise.all(draws.map(draw => this.trainReader.read(draw, epoch, key => cache.has(key))));
+    const { maps } = this.context;
+    const images = Promise.all(draws.map(draw => this.trainReader.read(draw, epoch, key => maps.has(key))));
     images.catch(() => {});
     return images;
   }
@@ -183,9 +183,9 @@ export class Trainer {
   private async validateOn(index: number, validation: Validation, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     const { model, preprocessor } = this.florence;
-    const { cache } = this.context;
-    const image = await this.validReader.read({ part: 0, index }, 0, key => cache.has(key));
-    const map = await frozenMaps(model, [image], preprocessor, cache);
+    const { maps } = this.context;
+    const image = await this.validReader.read({ part: 0, index }, 0, key => maps.has(key));
+    const map = await frozenMaps(model, [image], preprocessor, maps);
     try {
       await validation.add(image, map, signal);
     } finally {

@@ -3,10 +3,10 @@ import { createLora, type Lora } from '../adapters/lora.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { Parameter } from '../nn/params.ts';
-import { FeatureCache } from './map_cache.ts';
+import { MapCache } from './map_cache.ts';
 import { AdamW, decaysByDefault } from './optimizer.ts';
 import type { TrainerSettings } from './options.ts';
-import { trainableParameters } from './trainable.ts';
+import { trainableParameters, untrainable } from './trainable.ts';
 
 /** What the steps of a run work on. */
 export interface TrainingContext {
@@ -16,16 +16,13 @@ export interface TrainingContext {
   lora: Lora | null;
   trainable: readonly Parameter[];
   optimizer: AdamW;
-  cache: FeatureCache;
+  maps: MapCache;
   /** Whether the vision tower is run backward. */
   visionLearns: boolean;
 }
 
 /** Name of the adapter that a run trains. */
 export const ADAPTER = 'training';
-
-/** What wasm has no gradient kernels for, convolutions and rows of a table, and the head, of which it has a copy. */
-const NOT_ON_WASM = /^(vision_tower|multi_modal_projector|language_model\.shared)\.|^lm_head\.weight$/;
 
 /** @throws UsageError for what names nothing in the model, or cannot be trained on its backend */
 export function trainingContext(florence: Florence2, settings: TrainerSettings): TrainingContext {
@@ -39,7 +36,7 @@ export function trainingContext(florence: Florence2, settings: TrainerSettings):
   return {
     ...{ florence, settings, lora, trainable, visionLearns },
     optimizer: new AdamW({ ...settings, decays }),
-    cache: new FeatureCache(store, join(output, 'features'), featureCacheBytes),
+    maps: new MapCache(store, join(output, 'maps'), featureCacheBytes),
   };
 }
 
@@ -74,9 +71,9 @@ function ownParameters({ model, adapters, backend }: Florence2, { freeze, newTok
 }
 
 function checkBackend(trainable: readonly Parameter[], backend: string): void {
-  const wrong = backend === 'wasm' ? trainable.find(({ name }) => NOT_ON_WASM.test(name)) : undefined;
-  if (!wrong) return;
+  const found = untrainable(trainable, backend);
+  if (!found) return;
   throw new UsageError(
-    `The wasm backend cannot train ${wrong.name}: it has no gradients of convolutions and embeddings. Train a LoRA adapter of the language model there, or use tensorflow, webgpu or cpu.`,
+    `The ${backend} backend cannot train ${found.name}: ${found.reason}. Train a LoRA adapter of the language model there, or use tensorflow, webgpu or cpu.`,
   );
 }

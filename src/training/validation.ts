@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { download } from '../activations/activation.ts';
 import { Evaluator } from '../evaluation/evaluator.ts';
 import type { Florence2 } from '../florence2.ts';
 import { noHooks } from '../hooks/hooks.ts';
@@ -34,16 +35,13 @@ export class Validation {
     const weights = tokenized.map(({ answerIds }) => answerIds.map(() => 1));
     const imageIndex = tokenized.map(() => 0);
     const batch = collate(tokenized, imageIndex, weights, model.config.text);
-    let losses: tf.Tensor1D | undefined;
     try {
-      losses = batchLosses(model, features, batch, 0, noHooks);
-      const values = await losses.data();
+      const { values } = await download(batchLosses(model, features, batch, 0, noHooks));
       tokenized.forEach(({ task, answerIds }, i) => {
         this.losses.add(task, values[i], answerIds.length);
       });
     } finally {
       disposeBatch(batch);
-      losses?.dispose();
     }
   }
 

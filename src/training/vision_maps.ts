@@ -3,7 +3,7 @@ import type { PreprocessorConfig } from '../config/model.ts';
 import { noHooks } from '../hooks/hooks.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
-import type { FeatureCache } from './map_cache.ts';
+import type { MapCache } from './map_cache.ts';
 import type { StepImage } from './step_images.ts';
 
 /** Normalised pixels of these images, [I, H, W, 3]. The caller disposes them. */
@@ -24,7 +24,7 @@ export async function frozenMaps(
   model: Florence2Model,
   images: readonly StepImage[],
   preprocessor: PreprocessorConfig,
-  cache: FeatureCache,
+  cache: MapCache,
 ): Promise<tf.Tensor4D> {
   const maps = new Map<string, tf.Tensor3D>(); // an image may stand in a batch twice
   try {

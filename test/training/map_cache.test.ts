@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Florence2 } from '../../src/florence2.ts';
-import { FeatureCache, type FeatureStore } from '../../src/training/map_cache.ts';
+import { MapCache, type MapStore } from '../../src/training/map_cache.ts';
 import type { TrainerOptions } from '../../src/training/trainer.ts';
 import { withoutLeaks } from '../backend.ts';
 import { dataset, learnerCheckpoint, logic, newFolder, sameLosses, trainOn, withLearner } from './learner.ts';
@@ -13,7 +13,7 @@ for (const store of ['memory', 'disk'] as const) {
   test(`${store}: what is kept comes back to the bit, up to the limit`, () =>
     withoutLeaks(async () => {
       const folder = newFolder();
-      const cache = new FeatureCache(store, folder, 2 * 24);
+      const cache = new MapCache(store, folder, 2 * 24);
       const maps = [0, 1, 2].map(n =>
         tf.tensor3d(
           [1, 2, 3, 4, 5, 6].map(x => x / 7 + n),
@@ -51,7 +51,7 @@ function countPasses({ model: { executor } }: Florence2): number[] {
   return passes;
 }
 
-const runs: { store: FeatureStore; bytes?: number; passes: number[] }[] = [
+const runs: { store: MapStore; bytes?: number; passes: number[] }[] = [
   { store: 'off', passes: [2, 1, 1, 2, 1, 1, 2, 1, 1] },
   { store: 'memory', passes: [2, 1, 1] },
   { store: 'disk', passes: [2, 1, 1] },
@@ -68,13 +68,13 @@ for (const { store, bytes, passes } of runs) {
         const options: Partial<TrainerOptions> = {
           ...{ output, featureCache: store, featureCacheBytes: bytes, lora: { r: 2 } },
           ...{ train: dataset(3), valid: dataset(1, { seed: 9 }), epochs: 3, batchSize: 2 },
-          onStep: () => while_.push(existsSync(join(output, 'features')) ? readdirSync(join(output, 'features')) : []),
+          onStep: () => while_.push(existsSync(join(output, 'maps')) ? readdirSync(join(output, 'maps')) : []),
         };
         const run = await trainOn(florence, options as TrainerOptions);
         losses.push(run.losses);
         assert.equal(counted, passes, 'images of each pass: steps of 2 and 1, and a validation, by epoch');
         assert.is(while_.at(-1)!.length, store !== 'disk' ? 0 : bytes ? 2 : 4, 'files while it ran');
-        assert.not.ok(existsSync(join(output, 'features')), 'the folder is gone at the end');
+        assert.not.ok(existsSync(join(output, 'maps')), 'the folder is gone at the end');
       }),
     ),
   );

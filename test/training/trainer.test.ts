@@ -161,7 +161,7 @@ for (const [when, options, message] of failing) {
           error => error,
         );
         assert.match(error?.message, message);
-        assert.not.ok(existsSync(join(output, 'features')));
+        assert.not.ok(existsSync(join(output, 'maps')));
       }),
     ),
   );

@@ -6,7 +6,7 @@ import { Adapters } from '../../src/adapters/adapters.ts';
 import '../backend.ts';
 import { openSubject } from '../internals/subject.ts';
 import { hasReference, reference } from '../reference.ts';
-import { logitsOf, readTensors } from './tensors.ts';
+import { logitsOf, readTensors } from '../training/tensors.ts';
 
 // The part of the reference that is kept in this repository has no adapters.
 const check = hasReference('model/tiny/lora') ? test : test.skip;

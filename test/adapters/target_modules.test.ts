@@ -6,7 +6,7 @@ import {
   matchTargets,
   patternValue,
   type TargetOptions,
-} from '../../src/adapters/targets.ts';
+} from '../../src/adapters/target_modules.ts';
 import { parseConfig } from '../../src/config/model.ts';
 import { UsageError } from '../../src/errors.ts';
 import { Florence2Model } from '../../src/model/florence2_model.ts';

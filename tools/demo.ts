@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { exitOnError } from '../src/cli/exit.ts';
-import { reportLines } from '../src/cli/print/result.ts';
+import { resultLines } from '../src/cli/print/result.ts';
 import { writeWhole } from '../src/files/write.ts';
 import { draw, Florence2, type RawImage, taskInfo } from '../src/index.ts';
 import { pictureQuestions, type Question, sceneQuestions } from './demo/questions.ts';
@@ -42,8 +42,8 @@ async function askAbout(model: Florence2, image: RawImage, questions: Question[]
     const drawing = join('out/demo', `${name}.${taskInfo(task).name}.png`);
     await writeWhole(join(root, drawing), await draw(image, result));
     console.log(`\n${task} ${text ?? Array.from(box ?? [], Math.round).join(',')} -> ${drawing}`);
-    for (const line of reportLines(result)) console.log(`  ${line}`);
-    for (const line of truth ? reportLines(truth) : []) console.log(`  (true: ${line})`);
+    for (const line of resultLines(result)) console.log(`  ${line}`);
+    for (const line of truth ? resultLines(truth) : []) console.log(`  (true: ${line})`);
   }
   features.dispose();
 }

@@ -25,7 +25,7 @@ export async function exitOnError(run: () => Promise<unknown>): Promise<void> {
     await run();
   } catch (error) {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
-    else process.exitCode = report(error);
+    else process.exitCode = printError(error);
   }
 }
 
@@ -34,7 +34,7 @@ function endWithReader(error: NodeJS.ErrnoException): never {
 }
 
 /** Prints an error; returns the exit code. */
-export function report(error: unknown): number {
+export function printError(error: unknown): number {
   process.stderr.write(`florence2: ${describe(error)}\n`);
   return error instanceof UsageError || isParseArgsError(error) ? 2 : 1;
 }

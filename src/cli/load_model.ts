@@ -1,7 +1,43 @@
-import type { Florence2 } from '../florence2.ts';
+import { readAdapterConfig } from '../adapters/read.ts';
+import type { LoadOptions } from '../checkpoint/load.ts';
+import { Florence2 } from '../florence2.ts';
+import { ProgressBars } from './progress.ts';
 
-/** Which backend runs, and why not a faster one. */
-export function backendLine({ backend: { name, description, passedOver } }: Florence2): string {
+/** The flags that say which model runs, and how. */
+export interface ModelFlags extends Pick<LoadOptions, 'backend' | 'revision' | 'imageSize' | 'precision'> {
+  /** "demo", a folder, or an id on the Hugging Face hub. */
+  model: string;
+  /** Folder of a LoRA adapter in PEFT's format. */
+  adapter?: string;
+}
+
+/**
+ * Loads the model of a command: progress bars and the line that names the backend go to stderr, and an adapter is merged
+ * into the weights. The adapter's config is read first, so that a wrong path is reported before the model is loaded.
+ *
+ * @throws Florence2Error when the model or the adapter cannot be read, or the backend cannot run
+ */
+export async function loadModel(flags: ModelFlags): Promise<Florence2> {
+  const { model: source, adapter, backend, revision, imageSize, precision } = flags;
+  if (adapter !== undefined) await readAdapterConfig(adapter);
+  const bars = new ProgressBars();
+  const options = { backend, revision, imageSize, precision, onProgress: bars.onProgress };
+  const model = await Florence2.load(source, options).finally(() => bars.stop());
+  try {
+    process.stderr.write(`${backendLine(model)}\n`);
+    if (adapter !== undefined) {
+      await model.loadAdapter(adapter);
+      model.adapters.mergeAndUnload(); // a merged adapter costs nothing per image
+    }
+    return model;
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/** The backend that runs, and why each faster one was passed over. */
+function backendLine({ backend: { name, description, passedOver } }: Florence2): string {
   const reasons = passedOver.map(other => `; not ${other.name}: ${other.reason}`).join('');
   return `Backend ${name} (${description})${reasons}`;
 }

@@ -1,26 +1,70 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { UsageError } from '../errors.ts';
-import { backendNames } from '../runtime/backend.ts';
+import type { RunOptions } from '../florence2.ts';
+import type { BackendName } from '../runtime/backend.ts';
 import { type TaskArguments, taskText } from '../text/prompt.ts';
 import { resolveTask, taskInfo } from '../text/tasks.ts';
+import { count, type Kind } from './kinds.ts';
 
-export const backendChoices = ['auto', ...backendNames];
+/** Named here once more because runtime/backend.ts loads TensorFlow.js. The compiler checks that none is missing. */
+const BACKENDS: Record<BackendName | 'auto', true> = {
+  auto: true,
+  tensorflow: true,
+  webgpu: true,
+  wasm: true,
+  cpu: true,
+};
+export const backendChoices = Object.keys(BACKENDS);
 
-/** The options that say which model runs, and where. */
+export const MODEL_HELP = '"demo", a folder, or an id on the Hugging Face hub (owner/name)';
+export const REVISION_HELP = 'branch, tag or commit on the hub';
+export const BACKEND_HELP = 'backend of TensorFlow.js; auto: the fastest that works';
+export const IMAGE_SIZE_HELP = "side in pixels to which images are resized; default: the checkpoint's";
+
+export const backendOption = (): Option =>
+  new Option('-b, --backend <name>', BACKEND_HELP).choices(backendChoices).default('auto');
+
+/** The options that say which model runs, and on which backend. */
 export function addModelOptions(command: Command): Command {
   return command
-    .option('-m, --model <dir|id>', 'a folder, or an id on the Hugging Face hub', 'microsoft/Florence-2-base')
-    .option('--revision <name>', 'branch, tag or commit on the hub')
-    .option('--adapter <dir>', 'a LoRA adapter, a folder as PEFT saves it')
-    .addOption(new Option('-b, --backend <name>', 'where it runs').choices(backendChoices).default('auto'));
+    .option('-m, --model <model>', MODEL_HELP, 'microsoft/Florence-2-base')
+    .option('--revision <name>', REVISION_HELP)
+    .option('--adapter <dir>', "folder of a LoRA adapter in PEFT's format")
+    .addOption(backendOption());
 }
 
-/** Of a command that asks all images the same one thing. */
+/** The options that say how images are read. */
+export function addImageOptions(command: Command): Command {
+  return command
+    .option('--image-size <pixels>', IMAGE_SIZE_HELP, parser(count))
+    .option('--apply-orientation', 'turn photos as their EXIF orientation says');
+}
+
+/** The flags of `addAnswerOptions`. */
+export interface AnswerFlags {
+  beams?: number;
+  maxNewTokens?: number;
+  keepUnicode?: boolean;
+}
+
+/** The options that say how answers are generated. */
+export function addAnswerOptions(command: Command): Command {
+  return command
+    .option('--beams <n>', 'beams of the beam search, 1 for greedy', parser(count))
+    .option('--max-new-tokens <n>', 'longest answer', parser(count))
+    .option('--keep-unicode', 'keep characters outside ASCII in labels');
+}
+
+export function answerOptions({ beams: numBeams, maxNewTokens, keepUnicode }: AnswerFlags): RunOptions {
+  return { numBeams, maxNewTokens, keepUnicode };
+}
+
+/** The flags of commands that put one question to all images. */
 export interface QuestionFlags {
   task?: string;
   prompt?: string;
   text?: string;
-  /** Of commands that take a region in pixels. */
+  /** [x1, y1, x2, y2] in pixels, for commands that have --box. */
   box?: number[];
 }
 
@@ -31,13 +75,10 @@ export function addQuestionOptions(command: Command): Command {
     .option('--text <text>', 'what a task is asked about: words, or a region as its four location tokens');
 }
 
-/** The task or prompt that is asked; undefined where there is none. */
-export function readQuestion({
-  task,
-  prompt,
-  text,
-  box,
-}: QuestionFlags): (TaskArguments & { task: string }) | undefined {
+export type Question = TaskArguments & { task: string };
+
+/** The task or prompt of the flags; undefined where they name neither. Checks what the task needs. */
+export function readQuestion({ task, prompt, text, box }: QuestionFlags): Question | undefined {
   if (task !== undefined && prompt !== undefined) throw new UsageError('Give a --task or a --prompt, not both.');
   if (prompt !== undefined) {
     if (text !== undefined || box !== undefined) {
@@ -56,21 +97,25 @@ export function readQuestion({
   return { task: info.task, ...(text !== undefined && { text }), ...(box !== undefined && { box }) };
 }
 
-export function parseCount(value: string): number {
-  const count = Number(value);
-  if (!Number.isSafeInteger(count) || count < 1) throw new InvalidArgumentError('Expected a whole number from 1.');
-  return count;
+/** The same for commands that need a question. */
+export function requireQuestion(flags: QuestionFlags): Question {
+  const question = readQuestion(flags);
+  if (!question) throw new UsageError('Nothing is asked: name a --task or a --prompt.');
+  return question;
 }
 
-export function collect(value: string, previous: string[]): string[] {
+/** Reads a kind of value for commander. */
+export const parser =
+  (kind: Kind) =>
+  (text: string, previous: unknown): unknown => {
+    const value = kind.read(text);
+    if (!kind.allows(value)) throw new InvalidArgumentError(`Expected ${kind.expected}.`);
+    return kind.repeatable ? collect(value, previous as unknown[]) : value;
+  };
+
+/** The values of an option that may be repeated. */
+export function collect(value: unknown, previous: unknown[] = []): unknown[] {
   return [...previous, value];
-}
-
-export function parseScore(value: string): number {
-  const score = Number(value);
-  if (value.trim() === '' || !(score >= 0 && score <= 1))
-    throw new InvalidArgumentError('Expected a number from 0 to 1.');
-  return score;
 }
 
 export function parseBox(value: string): number[] {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { describe, report } from '../../src/cli/exit.ts';
+import { describe, printError } from '../../src/cli/exit.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
 
 const exit = new URL('../../src/cli/exit.ts', import.meta.url).href;
@@ -39,7 +39,7 @@ for (const [what, error, code, line] of cases) {
     const { write } = process.stderr;
     process.stderr.write = () => true;
     try {
-      assert.is(report(error), code);
+      assert.is(printError(error), code);
     } finally {
       process.stderr.write = write;
     }

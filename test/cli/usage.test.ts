@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { tinyCheckpoint } from '../tiny_checkpoint.ts';
@@ -68,6 +69,25 @@ for (const args of [
     assert.is(stderr, '');
   });
 }
+
+test('words, flags and help load neither TensorFlow.js nor anything of an action', async () => {
+  const entry = fileURLToPath(new URL('../../src/cli/program.ts', import.meta.url));
+  const { metafile } = await build({
+    ...{ entryPoints: [entry], bundle: true, splitting: true, format: 'esm', platform: 'node', packages: 'external' },
+    ...{ outdir: empty, write: false, metafile: true },
+  });
+  const loaded = new Set<string>();
+  const follow = (path: string): void => {
+    if (loaded.has(path)) return;
+    loaded.add(path);
+    for (const { path: next, kind } of metafile.outputs[path]?.imports ?? [])
+      if (kind !== 'dynamic-import') follow(next);
+  };
+  const [start] = Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint?.endsWith('program.ts'))!;
+  follow(start);
+  const packages = [...loaded].filter(path => !metafile.outputs[path] && !path.startsWith('node:'));
+  assert.equal(packages.sort(), ['commander', 'fastest-levenshtein']);
+});
 
 test.after(() => rm(empty, { recursive: true }));
 test.run();

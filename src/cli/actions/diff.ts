@@ -2,18 +2,17 @@ import { expandImages } from '../../datasets/find_images.ts';
 import { UsageError } from '../../errors.ts';
 import { diffRuns } from '../../internals/diff/compare_runs.ts';
 import type { DiffOptions, RunSpec } from '../../internals/diff/report.ts';
-import type { BackendName } from '../../runtime/backend.ts';
 import { interruptSignal } from '../exit.ts';
-import { type QuestionFlags, readQuestion } from '../options.ts';
+import type { ModelFlags } from '../load_model.ts';
+import { type QuestionFlags, requireQuestion } from '../options.ts';
 import { diffLines, imageLines } from '../print/diff.ts';
-import { finiteNumbers } from '../print/json.ts';
+import { finiteNumbers } from '../print/numbers.ts';
 import { ProgressBars } from '../progress.ts';
 
 /** Compares and prints, image by image. With --tolerance the exit code is 1 where a point departs. */
 export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
   const [a, b] = readRuns(flags);
-  const question = readQuestion(flags);
-  if (!question) throw new UsageError('Nothing is asked: name a --task or a --prompt.');
+  const question = requireQuestion(flags);
   const images = await expandImages(args);
   const bars = new ProgressBars();
   const print = (lines: string[]): void => {
@@ -52,19 +51,14 @@ function readRuns(flags: DiffFlags): [a: RunSpec, b: RunSpec] {
   ];
 }
 
-export interface DiffFlags extends QuestionFlags {
-  model: string;
-  revision?: string;
-  adapter?: string;
-  backend: BackendName | 'auto';
+export interface DiffFlags extends ModelFlags, QuestionFlags {
   bModel?: string;
   bRevision?: string;
   bAdapter?: string;
-  bBackend?: BackendName | 'auto';
+  bBackend?: ModelFlags['backend'];
   at?: string[];
   tolerance?: number;
   maxNewTokens?: number;
-  imageSize?: number;
   applyOrientation?: boolean;
   json?: boolean;
 }

@@ -1,14 +1,11 @@
 import type { Activation } from '../../activations/activation.ts';
 import { ArrayFile, arrayFileKind } from '../../activations/array_file.ts';
-import { readAdapterConfig } from '../../adapters/read.ts';
-import type { LoadOptions } from '../../checkpoint/load.ts';
 import { expandImages } from '../../datasets/find_images.ts';
 import { Florence2Error } from '../../errors.ts';
-import { Florence2 } from '../../florence2.ts';
 import { decodeImage } from '../../image/decode.ts';
 import { FeatureReader } from '../../internals/feature_reader.ts';
 import { interruptSignal } from '../exit.ts';
-import { backendLine } from '../load_model.ts';
+import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type QuestionFlags, readQuestion } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
 
@@ -17,20 +14,12 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
   arrayFileKind(flags.out);
   const question = readQuestion(flags);
   const images = await expandImages(args);
-  if (flags.adapter !== undefined) await readAdapterConfig(flags.adapter); // complains before the model is loaded
   const signal = interruptSignal();
+  const { maxNewTokens, pool } = flags;
+  const model = await loadModel(flags);
   const bars = new ProgressBars();
-  const { model: source, revision, backend, imageSize, maxNewTokens, pool } = flags;
-  const model = await Florence2.load(source, { revision, backend, imageSize, onProgress: bars.onProgress }).finally(
-    () => bars.stop(),
-  );
-  process.stderr.write(`${backendLine(model)}\n`);
   let file: ArrayFile | undefined;
   try {
-    if (flags.adapter !== undefined) {
-      await model.loadAdapter(flags.adapter);
-      model.adapters.mergeAndUnload();
-    }
     const reader = new FeatureReader(model, flags.at, { ...question, maxNewTokens, pool, signal });
     let shape: number[] | undefined;
     for (let first = 0; first < images.length; first += flags.batch) {
@@ -80,16 +69,11 @@ function describe(images: string[], { model, adapter, pool, text }: FeatureFlags
   };
 }
 
-export interface FeatureFlags extends QuestionFlags {
+export interface FeatureFlags extends ModelFlags, QuestionFlags {
   at: string;
   out: string;
   pool: 'mean' | 'none';
   batch: number;
-  model: string;
-  revision?: string;
-  adapter?: string;
-  backend: LoadOptions['backend'];
-  imageSize?: number;
   maxNewTokens?: number;
   applyOrientation?: boolean;
 }

@@ -1,6 +1,6 @@
 import { checkParity } from '../../parity/check.ts';
 import type { BackendName } from '../../runtime/backend.ts';
-import { finiteNumbers } from '../print/json.ts';
+import { finiteNumbers } from '../print/numbers.ts';
 import { checkpointLines, parityLines } from '../print/parity.ts';
 
 /** Checks and prints, checkpoint by checkpoint. The exit code is 1 when anything is out. */

@@ -1,11 +1,9 @@
 import { join } from 'node:path';
-import { readAdapterConfig } from '../../adapters/read.ts';
-import type { LoadOptions } from '../../checkpoint/load.ts';
 import { expandImages } from '../../datasets/find_images.ts';
 import { draw, encodeMask } from '../../drawing/sharp.ts';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
-import { Florence2, type RunOptions } from '../../florence2.ts';
+import type { Florence2 } from '../../florence2.ts';
 import { polygonsToMask } from '../../geometry/masks.ts';
 import { decodeImage } from '../../image/decode.ts';
 import type { RawImage } from '../../image/types.ts';
@@ -14,9 +12,10 @@ import type { TaskResult } from '../../results/types.ts';
 import { type TaskArguments, taskText } from '../../text/prompt.ts';
 import { resolveTask, TASKS, type TaskInput, taskInfo } from '../../text/tasks.ts';
 import { describe, interruptSignal } from '../exit.ts';
-import { backendLine } from '../load_model.ts';
+import { loadModel, type ModelFlags } from '../load_model.ts';
+import { type AnswerFlags, answerOptions } from '../options.ts';
 import { drawingPaths, type ImageNames, nameImages } from '../outputs.ts';
-import { reportLines } from '../print/result.ts';
+import { resultLines } from '../print/result.ts';
 import { ProgressBars } from '../progress.ts';
 
 /** What every image is asked. */
@@ -40,18 +39,10 @@ export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
   const images = await expandImages(args);
   const names = nameImages(images);
   const writers = [printer(flags, images.length > 1), ...pictureWriters(flags, names, questions)];
-  if (flags.adapter !== undefined) await readAdapterConfig(flags.adapter); // complains before the model is loaded
   const signal = interruptSignal();
+  const model = await loadModel(flags);
   const bars = new ProgressBars();
-  const { model: source, revision, backend, imageSize, precision } = flags;
-  const options = { revision, backend, imageSize, precision, onProgress: bars.onProgress };
-  const model = await Florence2.load(source, options).finally(() => bars.stop());
-  process.stderr.write(`${backendLine(model)}\n`);
   try {
-    if (flags.adapter !== undefined) {
-      await model.loadAdapter(flags.adapter);
-      model.adapters.mergeAndUnload(); // one adapter for all images: it costs nothing in the weights
-    }
     for (let first = 0; first < images.length; first += flags.batch) {
       signal.throwIfAborted();
       if (images.length > 1) bars.show('Images', first, images.length, 'images');
@@ -66,7 +57,7 @@ export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
   }
 }
 
-function readQuestions({ task, prompt, text, box }: RunFlags): Question[] {
+function readQuestions({ task = [], prompt = [], text, box }: RunFlags): Question[] {
   const tasks = task.map(name => taskInfo(resolveTask(name)));
   const takers = (input: TaskInput) =>
     TASKS.filter(row => row.input === input)
@@ -115,7 +106,7 @@ async function answer(
   flags: RunFlags,
   signal: AbortSignal,
 ): Promise<Answered[]> {
-  const options = { ...generationFlags(flags), signal };
+  const options = { ...answerOptions(flags), signal };
   const features = await model.encodeImages(batch.map(({ raw }) => raw));
   try {
     const answers: TaskResult[][] = [];
@@ -145,7 +136,7 @@ function printer({ json }: RunFlags, severalImages: boolean): (item: Answered) =
       const asked = result.task === 'prompt' ? result.prompt : result.task;
       const heading = [severalImages && image, results.length > 1 && asked].filter(Boolean).join('  ');
       const indent = heading ? '  ' : '';
-      const lines = reportLines(result).map(line => indent + line);
+      const lines = resultLines(result).map(line => indent + line);
       process.stdout.write(`${[...(heading ? [heading] : []), ...lines].join('\n')}\n`);
     }
   };
@@ -174,30 +165,15 @@ function pictureWriters({ draw: path, masks: folder }: RunFlags, names: ImageNam
   return writers;
 }
 
-export interface RunFlags {
-  task: string[];
-  prompt: string[];
+export interface RunFlags extends ModelFlags, AnswerFlags {
+  task?: string[];
+  prompt?: string[];
   text?: string;
   box?: number[];
-  model: string;
-  revision?: string;
-  adapter?: string;
-  backend: LoadOptions['backend'];
-  beams?: number;
-  maxNewTokens?: number;
-  imageSize?: number;
-  precision?: LoadOptions['precision'];
   minScore?: number;
   applyOrientation?: boolean;
-  keepUnicode?: boolean;
   json?: boolean;
   draw?: string;
   masks?: string;
   batch: number;
-}
-
-/** What a run takes of the flags. */
-export function generationFlags(flags: RunFlags): RunOptions {
-  const { beams: numBeams, maxNewTokens, keepUnicode } = flags;
-  return { numBeams, maxNewTokens, keepUnicode };
 }

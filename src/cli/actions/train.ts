@@ -3,12 +3,10 @@ import { join } from 'node:path';
 import type { Dataset } from '../../datasets/example.ts';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
-import { Florence2 } from '../../florence2.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';
 import { Trainer, type TrainingSummary } from '../../training/trainer.ts';
 import { interruptSignal } from '../exit.ts';
-import { backendLine } from '../load_model.ts';
-import { ProgressBars } from '../progress.ts';
+import { loadModel } from '../load_model.ts';
 import { checkData } from '../train/check.ts';
 import { mergeConfig, readConfig, type TrainConfig } from '../train/config.ts';
 import { openData } from '../train/datasets.ts';
@@ -30,7 +28,8 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
   const signal = interruptSignal();
   const { train, valid } = await openData(config);
   process.stderr.write(`${dataLines(train, valid).join('\n')}\n`);
-  const florence = await loadModel(config);
+  const { model = settingsByPath.get('model')!.default as string, revision, backend, imageSize } = config;
+  const florence = await loadModel({ model, revision, backend, imageSize });
   const live = new LiveLine();
   try {
     const trainer = new Trainer(florence, {
@@ -63,20 +62,11 @@ async function readSettings(given: TrainConfig, { config, lora }: TrainFlags): P
 
 function requireRunnable(config: TrainConfig): asserts config is CompleteConfig {
   const { output, resume, lora, freeze } = config;
-  if (output === undefined) throw new UsageError('Where is it to go? Name a folder with --output.');
+  if (output === undefined) throw new UsageError('--out is required: the folder to write the run to.');
   if (lora && freeze) throw new UsageError('freeze: LoRA freezes everything but itself; leave one of the two out.');
   if (!resume && existsSync(join(output, 'latest'))) {
-    throw new UsageError(`${output} holds a run already: go on with --resume, or name another --output.`);
+    throw new UsageError(`${output} holds a run already: go on with --resume, or name another folder with --out.`);
   }
-}
-
-async function loadModel({ model, revision, backend, imageSize }: TrainConfig): Promise<Florence2> {
-  const bars = new ProgressBars();
-  const source = model ?? (settingsByPath.get('model')!.default as string);
-  const options = { revision, backend, imageSize, onProgress: bars.onProgress };
-  const florence = await Florence2.load(source, options).finally(() => bars.stop());
-  process.stderr.write(`${backendLine(florence)}\n`);
-  return florence;
 }
 
 /** What is the Trainer's of the settings. */
@@ -115,7 +105,7 @@ function summaryLines(
       ? [`base      checkpoint with the new tokens, for the adapter: ${join(output, 'base')}`]
       : []),
     `curves    ${join(output, 'curves.svg')}`,
-    ...(stopped ? [`go on     florence2 train --output ${output} --resume`] : []),
+    ...(stopped ? [`go on     florence2 train --out ${output} --resume`] : []),
   ];
 }
 

@@ -2,25 +2,20 @@ import { readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { Florence2Error } from '../../errors.ts';
 import { fileError } from '../../files/errors.ts';
-import { Florence2 } from '../../florence2.ts';
 import { decodeImage } from '../../image/decode.ts';
 import type { RawImage } from '../../image/types.ts';
 import { parseJsonObject } from '../../json.ts';
 import { published } from '../../parity/published/answers.ts';
 import { type KnownAnswer, type PublishedAnswers, parsePublished } from '../../parity/published/cases.ts';
 import { casesOf, type VerifyRow, verify } from '../../parity/published/verify.ts';
-import type { BackendName } from '../../runtime/backend.ts';
-import { ProgressBars } from '../progress.ts';
+import { loadModel, type ModelFlags } from '../load_model.ts';
 
 /** Asks and prints, case by case. The exit code is 1 when an answer differs. */
 export async function runVerify(source: string, flags: VerifyFlags): Promise<void> {
   const answers = await readAnswers(flags.cases);
   const cases = casesOf(answers, flags.as ?? source);
-  const bars = new ProgressBars();
   const { revision, backend, images } = flags;
-  const model = await Florence2.load(source, { revision, backend, onProgress: bars.onProgress }).finally(() =>
-    bars.stop(),
-  );
+  const model = await loadModel({ model: source, revision, backend });
   const imageOf = (name: string): Promise<RawImage> => readImage(answers.images.get(name)!.url, name, images);
   let equal = 0;
   try {
@@ -70,11 +65,9 @@ function answerLines(title: string, { text, labels, boxes }: KnownAnswer): strin
   return [`    ${title}  ${[...(text === undefined ? [] : [text]), ...objects].join('; ') || 'nothing'}`];
 }
 
-export interface VerifyFlags {
+export interface VerifyFlags extends Pick<ModelFlags, 'revision' | 'backend'> {
   as?: string;
   images?: string;
   cases?: string;
-  revision?: string;
-  backend: BackendName | 'auto';
   json?: boolean;
 }

@@ -1,6 +1,7 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { DiffFlags } from '../actions/diff.ts';
-import { addModelOptions, addQuestionOptions, backendChoices, parseCount } from '../options.ts';
+import { count, number } from '../kinds.ts';
+import { addImageOptions, addModelOptions, addQuestionOptions, backendChoices, collect, parser } from '../options.ts';
 
 /** `florence2 diff`: two runs, layer by layer. */
 export function diffCommand(): Command {
@@ -13,7 +14,7 @@ export function diffCommand(): Command {
         'Florence-2-base, less with --at.',
     )
     .argument('<image...>', 'image files, folders, patterns or URLs');
-  return addModelOptions(addQuestionOptions(command))
+  return addImageOptions(addModelOptions(addQuestionOptions(command)))
     .option('--b-model <dir|id>', 'another model for run B')
     .option('--b-revision <name>', 'another revision')
     .option('--b-adapter <dir>', 'another adapter; "none": without one')
@@ -22,11 +23,9 @@ export function diffCommand(): Command {
     .option(
       '--tolerance <number>',
       'exit with 1 where a relative difference is above it (default: marked above 1e-3)',
-      parseTolerance,
+      parser(number),
     )
-    .option('--max-new-tokens <n>', 'longest answer', parseCount)
-    .option('--image-size <pixels>', 'side to which images are resized', parseCount)
-    .option('--apply-orientation', 'turn photos as their EXIF orientation says')
+    .option('--max-new-tokens <n>', 'longest answer', parser(count))
     .option('--json', 'print the whole report as JSON')
     .addHelpText('after', EXAMPLES)
     .action(async (images: string[], flags: DiffFlags) => {
@@ -46,13 +45,3 @@ Examples:
   $ florence2 diff street.jpg --task caption --adapter runs/a/best --b-adapter runs/b/best
   Only what each layer of the decoder leaves in the residual stream
   $ florence2 diff street.jpg --task caption --b-model ./my-finetune --at "language_model.decoder.layers.*.hook_resid_post"`;
-
-function collect(value: string, previous: string[] = []): string[] {
-  return [...previous, value];
-}
-
-function parseTolerance(value: string): number {
-  const tolerance = Number(value);
-  if (value.trim() === '' || !(tolerance >= 0)) throw new InvalidArgumentError('Expected a number from 0.');
-  return tolerance;
-}

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { FeatureFlags } from '../actions/features.ts';
-import { addModelOptions, addQuestionOptions, parseCount } from '../options.ts';
+import { count } from '../kinds.ts';
+import { addImageOptions, addModelOptions, addQuestionOptions, parser } from '../options.ts';
 
 /** `florence2 features`: activations of many images as one array. */
 export function featuresCommand(): Command {
@@ -19,11 +20,9 @@ export function featuresCommand(): Command {
         .choices(['mean', 'none'])
         .default('mean'),
     );
-  return addModelOptions(addQuestionOptions(command))
-    .option('--image-size <pixels>', 'side to which images are resized', parseCount)
-    .option('--max-new-tokens <n>', 'longest answer, for points of the decoder', parseCount)
-    .option('--apply-orientation', 'turn photos as their EXIF orientation says')
-    .option('--batch <n>', 'images to run together', parseCount, 1)
+  return addImageOptions(addModelOptions(addQuestionOptions(command)))
+    .option('--max-new-tokens <n>', 'longest answer, for points of the decoder', parser(count))
+    .option('--batch <n>', 'images to run together', parser(count), 1)
     .addHelpText('after', EXAMPLES)
     .action(async (images: string[], flags: FeatureFlags) => {
       const { runFeatures } = await import('../actions/features.ts');

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { InspectFlags } from '../actions/inspect.ts';
-import { addModelOptions, addQuestionOptions, parseBox, parseCount } from '../options.ts';
+import { addAnswerOptions, addImageOptions, addModelOptions, addQuestionOptions, parseBox } from '../options.ts';
 
 /** `florence2 inspect`: a page that shows how an answer came about. */
 export function inspectCommand(): Command {
@@ -13,13 +13,8 @@ export function inspectCommand(): Command {
     )
     .argument('<image>', 'an image file or URL')
     .requiredOption('-o, --out <file>', 'the page, an .html file');
-  return addModelOptions(addQuestionOptions(command))
-    .option('--box <x1,y1,x2,y2>', 'the region of a task that takes one, in pixels', parseBox)
-    .option('--beams <n>', 'beams of the beam search, 1 for greedy', parseCount)
-    .option('--max-new-tokens <n>', 'longest answer', parseCount)
-    .option('--image-size <pixels>', 'side to which images are resized', parseCount)
-    .option('--apply-orientation', 'turn photos as their EXIF orientation says')
-    .option('--keep-unicode', 'keep characters outside ASCII in labels')
+  addQuestionOptions(command).option('--box <x1,y1,x2,y2>', 'the region of a task that takes one, in pixels', parseBox);
+  return addAnswerOptions(addImageOptions(addModelOptions(command)))
     .addHelpText('after', EXAMPLES)
     .action(async (image: string, flags: InspectFlags) => {
       const { runInspect } = await import('../actions/inspect.ts');

@@ -1,6 +1,6 @@
-import { Command, Option } from 'commander';
-import { backendNames } from '../../runtime/backend.ts';
+import { Command } from 'commander';
 import type { ParityFlags } from '../actions/parity.ts';
+import { backendOption } from '../options.ts';
 
 /** `florence2 parity`: prove every layer equal to PyTorch's. */
 export function parityCommand(): Command {
@@ -11,7 +11,7 @@ export function parityCommand(): Command {
         'the first layer that departs. Exit code 1 when anything does.',
     )
     .argument('<dir>', 'a reference folder (with manifest.json), or a folder of such folders')
-    .addOption(new Option('-b, --backend <name>', 'where it runs').choices(['auto', ...backendNames]).default('auto'))
+    .addOption(backendOption())
     .option('--training', 'train as PyTorch did, too: losses, gradients, parameters and adapters of train/ and lora/')
     .option('--json', 'print the whole report as JSON')
     .addHelpText('after', EXAMPLES)

@@ -1,6 +1,7 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { RunFlags } from '../actions/run.ts';
-import { addModelOptions, collect, parseBox, parseScore } from '../options.ts';
+import { count, share } from '../kinds.ts';
+import { addAnswerOptions, addImageOptions, addModelOptions, collect, parseBox, parser } from '../options.ts';
 
 /** `florence2 run`: ask one or more tasks about images. */
 export function runCommand(): Command {
@@ -8,22 +9,17 @@ export function runCommand(): Command {
     .summary('ask tasks about images')
     .description('Asks one or more tasks about each image. An image is encoded once, however many tasks follow.')
     .argument('<image...>', 'image files, folders, patterns or URLs')
-    .option('-t, --task <name>', 'a task by name or token (od, caption, "<OCR>"); may be repeated', collect, [])
-    .option('-p, --prompt <text>', 'a prompt of your own, passed to the model as it is; may be repeated', collect, [])
+    .option('-t, --task <name>', 'a task by name or token (od, caption, "<OCR>"); may be repeated', collect)
+    .option('-p, --prompt <text>', 'a prompt of your own, passed to the model as it is; may be repeated', collect)
     .option('--text <text>', 'the caption, phrase or class names of a task that takes a text')
     .option('--box <x1,y1,x2,y2>', 'the region of a task that takes one, in pixels', parseBox);
-  return addModelOptions(command)
-    .option('--beams <n>', 'beams of the beam search, 1 for greedy', parseCount)
-    .option('--max-new-tokens <n>', 'longest answer', parseCount)
-    .option('--image-size <pixels>', 'side to which images are resized', parseCount)
+  return addAnswerOptions(addImageOptions(addModelOptions(command)))
     .addOption(new Option('--precision <name>', 'of products of many rows, on tensorflow').choices(['fp32', 'bf16']))
-    .option('--min-score <score>', 'leave out boxes, polygons and quads below this, 0 to 1', parseScore)
-    .option('--apply-orientation', 'turn photos as their EXIF orientation says')
-    .option('--keep-unicode', 'keep characters outside ASCII in labels')
+    .option('--min-score <score>', 'leave out boxes, polygons and quads below this, 0 to 1', parser(share))
     .option('--json', 'print JSON Lines, one object for each image and task')
     .option('--draw <path>', 'draw results: a PNG file, or a folder where there are several images')
     .option('--masks <dir>', 'write a mask PNG for each polygon instance into a folder')
-    .option('--batch <n>', 'images to run together', parseCount, 1)
+    .option('--batch <n>', 'images to run together', parser(count), 1)
     .addHelpText('after', EXAMPLES)
     .action(async (images: string[], flags: RunFlags) => {
       const { runTasks } = await import('../actions/run.ts');
@@ -44,9 +40,3 @@ Tasks without input: caption, detailed-caption, more-detailed-caption, od, dense
   ocr, ocr-with-region
 Tasks with --text: grounding, referring-segmentation, open-vocabulary-detection
 Tasks with --box: region-segmentation, region-category, region-description, region-ocr`;
-
-function parseCount(value: string): number {
-  const count = Number(value);
-  if (!Number.isSafeInteger(count) || count < 1) throw new InvalidArgumentError('Expected a whole number from 1.');
-  return count;
-}

@@ -1,8 +1,8 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { TrainFlags } from '../actions/train.ts';
+import { parser } from '../options.ts';
 import type { TrainConfig } from '../train/config.ts';
-import type { Kind } from '../train/kinds.ts';
-import { flagOf, SETTINGS, type Setting, settingsByPath } from '../train/settings.ts';
+import { flagOf, keyOf, SETTINGS, type Setting, settingsByPath } from '../train/settings.ts';
 
 /** `florence2 train`: fine-tune a checkpoint, in full or by a LoRA adapter. */
 export function trainCommand(): Command {
@@ -37,28 +37,23 @@ Examples:
   $ florence2 train --config run.json --learning-rate 5e-5
   $ florence2 run car.jpg -t od --adapter runs/dents/best`;
 
-/** The flags of a setting: none, one, or two where there is a negative one. */
+/** The flags of a setting: its own, a hidden alias, a negative one; none where only a config file has it. */
 function optionsOf(setting: Setting): Option[] {
-  const { short, kind, help, negative } = setting;
+  const { short, alias, kind, help, negative } = setting;
   const flag = flagOf(setting);
   const options: Option[] = [];
-  if (flag !== null && help !== undefined) {
-    const names = `${short ? `${short}, ` : ''}--${flag}`;
+  const named = (names: string): Option => {
     const option = new Option(kind.placeholder ? `${names} ${kind.placeholder}` : names, help);
-    if (kind.placeholder) option.argParser(parser(kind));
+    return kind.placeholder ? option.argParser(parser(kind)) : option;
+  };
+  if (flag !== null && help !== undefined) {
+    const option = named(`${short ? `${short}, ` : ''}--${flag}`);
     options.push(setting.default === undefined ? option : option.default(setting.default));
   }
+  if (alias !== undefined) options.push(named(`--${alias}`).hideHelp());
   if (negative !== undefined) options.push(new Option(`--no-${flag}`, negative));
   return options;
 }
-
-const parser =
-  ({ read, allows, expected, repeatable }: Kind) =>
-  (text: string, previous: unknown): unknown => {
-    const value = read(text);
-    if (!allows(value)) throw new InvalidArgumentError(`Expected ${expected}.`);
-    return repeatable ? [...((previous as unknown[] | undefined) ?? []), value] : value;
-  };
 
 /** The settings that stand on the command line, by the keys of a config file. Defaults are not among them. */
 function givenSettings(command: Command): TrainConfig {
@@ -67,9 +62,8 @@ function givenSettings(command: Command): TrainConfig {
   const groups: Record<string, Record<string, unknown>> = {};
   if (isGiven('lora')) groups.lora = {};
   for (const setting of settingsByPath.values()) {
-    const flag = flagOf(setting);
-    const key = flag?.replace(/-./g, dash => dash[1].toUpperCase());
-    if (key === undefined || !isGiven(key)) continue;
+    const key = [keyOf(setting), setting.alias].find(name => name !== undefined && isGiven(name));
+    if (key === undefined) continue;
     const given = command.getOptionValue(key);
     const value = setting.kind.repeatable && given === false ? [] : given;
     if (setting.group === undefined) config[setting.name] = value;

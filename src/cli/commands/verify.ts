@@ -1,6 +1,6 @@
-import { Command, Option } from 'commander';
-import { backendNames } from '../../runtime/backend.ts';
+import { Command } from 'commander';
 import type { VerifyFlags } from '../actions/verify.ts';
+import { backendOption, MODEL_HELP, REVISION_HELP } from '../options.ts';
 
 /** `florence2 verify`: check a real checkpoint by its published answers. */
 export function verifyCommand(): Command {
@@ -10,12 +10,12 @@ export function verifyCommand(): Command {
       'Downloads (or takes) a published checkpoint, asks it what others have asked the original, and compares the ' +
         'answers. Exit code 1 when one differs.',
     )
-    .argument('<model>', 'a folder, or an id on the Hugging Face hub')
+    .argument('<model>', MODEL_HELP)
     .option('--as <id>', "whose answers to expect; default: the model's own name")
     .option('--images <dir>', 'a folder with the images (car.jpg, cats.jpg), in place of their URLs')
     .option('--cases <file>', 'other answers to check, in the form of src/parity/published/answers.ts, as JSON')
-    .option('--revision <name>', 'branch, tag or commit on the hub')
-    .addOption(new Option('-b, --backend <name>', 'where it runs').choices(['auto', ...backendNames]).default('auto'))
+    .option('--revision <name>', REVISION_HELP)
+    .addOption(backendOption())
     .option('--json', 'print JSON Lines, one object for each answer')
     .addHelpText('after', EXAMPLES)
     .action(async (model: string, flags: VerifyFlags) => {

@@ -1,4 +1,5 @@
 import type { DiffReport, DiffRow, ImageDiff } from '../../internals/diff/report.ts';
+import { brief } from './numbers.ts';
 
 /** One image: its points in execution order, then the answers. */
 export function imageLines({ image, rows, answers: { a, b }, sameAnswer }: ImageDiff): string[] {
@@ -46,5 +47,3 @@ const runOf = ({ model, adapter, ranOn }: DiffReport['a']): string =>
   `${model}${adapter === undefined ? '' : ` with ${adapter}`}, on ${ranOn.name}: ${ranOn.description}`;
 
 const shapeOf = (shape: number[]): string => `[${shape.join(', ')}]`;
-
-const brief = (value: number): string => (value === 0 ? '0' : Number.isFinite(value) ? value.toExponential(1) : '∞');

@@ -7,6 +7,7 @@ import type {
   TensorRow,
   TrainingRow,
 } from '../../parity/check.ts';
+import { brief } from './numbers.ts';
 
 /** One checkpoint's tensors in execution order, then its generations, then its trainings. */
 export function checkpointLines(report: CheckpointReport): string[] {
@@ -113,5 +114,3 @@ function notCompared({ file, names, reason }: NotCompared): string {
 }
 
 const ratio = ({ equal, total }: Count): string => `${equal} of ${total}`;
-
-const brief = (value: number): string => (value === 0 ? '0' : Number.isFinite(value) ? value.toExponential(1) : '∞');

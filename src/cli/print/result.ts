@@ -1,7 +1,7 @@
 import type { TaskResult } from '../../results/types.ts';
 
 /** A result as lines for people to read. */
-export function reportLines(result: TaskResult): string[] {
+export function resultLines(result: TaskResult): string[] {
   const lines = itemLines(result);
   if (lines.length === 0) lines.push('nothing found');
   if (result.truncated) lines.push('(cut by the token limit: raise --max-new-tokens)');

@@ -21,7 +21,7 @@ export async function checkData(config: TrainConfig): Promise<void> {
   for (const { path, split } of await allSplits(config)) {
     const onProgress = (done: number, total: number) => bars.show(`Checking ${split}`, done, total, 'images');
     const report = await checkDataset(path, { split, tasks, onProgress, ...limits }).finally(() => bars.stop());
-    process.stdout.write(`${reportLines(report).join('\n')}\n`);
+    process.stdout.write(`${datasetLines(report).join('\n')}\n`);
     errors += report.problems.filter(({ severity }) => severity === 'error').length;
   }
   if (errors > 0) process.exitCode = 1;
@@ -35,7 +35,7 @@ async function readLimits(folder: string): Promise<{ tokenizer: Tokenizer; maxPo
 /** Labels and sizes beyond these are only counted. */
 const MOST_LISTED = 12;
 
-function reportLines({ name, problems, images, targets, labels, imageSizes, longestAnswer }: DatasetReport): string[] {
+function datasetLines({ name, problems, images, targets, labels, imageSizes, longestAnswer }: DatasetReport): string[] {
   const errors = problems.filter(({ severity }) => severity === 'error').length;
   const rows: [string, string][] = [
     ['images', String(images)],

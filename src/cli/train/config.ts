@@ -5,7 +5,7 @@ import { UsageError } from '../../errors.ts';
 import { fileError } from '../../files/errors.ts';
 import { isRecord, parseJsonObject, show } from '../../json.ts';
 import type { TrainerOptions } from '../../training/options.ts';
-import { settingsByPath } from './settings.ts';
+import { keyOf, settingsByPath } from './settings.ts';
 
 /** What is set, by the keys of a config file. All values are of their setting's kind. */
 export interface TrainConfig
@@ -68,8 +68,10 @@ function suggestion(path: string): string {
   const paths = [...GROUPS, ...settingsByPath.keys()];
   const key = path.split('.').at(-1)!;
   const moved = paths.find(known => known.split('.').at(-1) === key);
-  const near = moved ?? closest(path, paths);
-  const isNear = moved !== undefined || distance(path, near) <= Math.max(1, near.length / 3);
+  const [flagged] = [...settingsByPath].find(([, setting]) => keyOf(setting) === key) ?? [];
+  const meant = moved ?? flagged;
+  const near = meant ?? closest(path, paths);
+  const isNear = meant !== undefined || distance(path, near) <= Math.max(1, near.length / 3);
   return isNear ? `Did you mean ${near}?` : 'florence2 train --help lists them all.';
 }
 

@@ -94,7 +94,7 @@ for (const [what, args, code, message] of [
     'a tolerance that is no number',
     [street, '-t', 'od', '--b-model', model, '--tolerance', 'small'],
     2,
-    /Expected a number from 0/,
+    /Expected a number of at least 0/,
   ],
   [
     'a point that is not there',

@@ -85,16 +85,24 @@ test('Ctrl-C saves and stops', async () => {
   clearInterval(watch);
   assert.is(code, 130, stderr);
   assert.match(linesOf(stdout)[0], /^Stopped after \d+ steps/);
-  assert.is(linesOf(stdout).at(-1), `go on     florence2 train --output ${output} --resume`);
+  assert.is(linesOf(stdout).at(-1), `go on     florence2 train --out ${output} --resume`);
   assert.ok(existsSync(join(output, 'latest/adapter_model.safetensors')));
 });
 
 test('a config file, and flags over it', async () => {
   const output = join(folder, 'config');
   const config = join(folder, 'config.json');
-  const settings = { data, output, model: tiny, backend: 'wasm', epochs: 5, maxSteps: 1, lora: { r: 3, alpha: 6 } };
+  const settings = {
+    data,
+    output: 'elsewhere',
+    model: tiny,
+    backend: 'wasm',
+    epochs: 5,
+    maxSteps: 1,
+    lora: { r: 3, alpha: 6 },
+  };
   writeFileSync(config, JSON.stringify(settings));
-  const { code, stderr } = await withoutLeaks(() => train('--config', config, '--r', '4'));
+  const { code, stderr } = await withoutLeaks(() => train('--config', config, '--r', '4', '--output', output));
   assert.is(code, 0, stderr);
   const written = JSON.parse(await readFile(join(output, 'latest/adapter_config.json'), 'utf8'));
   assert.equal([written.r, written.lora_alpha], [4, 6]);
@@ -123,7 +131,7 @@ test('--check lists what is wrong by file and line, and what there is', async ()
 const missing = join(folder, 'none');
 for (const [what, args, code, message] of [
   ['no data', ['-o', missing], 2, /^florence2: Nothing to learn from: name a dataset with --data\.$/],
-  ['no output', ['-d', data], 2, /^florence2: Where is it to go\? Name a folder with --output\.$/],
+  ['no output', ['-d', data], 2, /^florence2: --out is required: the folder to write the run to\.$/],
   ['data that are not there', ['-d', missing, '-o', missing], 1, /The dataset .*none does not exist/],
   ['data of weight 0', ['-d', `${data}:0`, '-o', missing], 2, /nothing is learnt from data of weight 0/],
   ['data without the task', ['-d', data, '-o', missing, '-t', 'od'], 1, /has no examples/],

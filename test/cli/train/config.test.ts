@@ -47,6 +47,8 @@ for (const [what, content, message] of [
   ],
   ["LoRA's keys outside of it", { r: 4 }, 'there is no setting r. Did you mean lora.r?'],
   ['keys of others in LoRA', { lora: { epochs: 4 } }, 'there is no setting lora.epochs. Did you mean epochs?'],
+  ['the name of a flag', { out: 'runs/x' }, 'there is no setting out. Did you mean output?'],
+  ["the name of a flag of LoRA's", { loraDropout: 0.1 }, 'there is no setting loraDropout. Did you mean lora.dropout?'],
   ['a mistyped key of LoRA', { lora: { target: 'x' } }, 'there is no setting lora.target. Did you mean lora.targets?'],
   [
     'what the command line has alone',

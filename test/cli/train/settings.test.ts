@@ -1,10 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { LoraOptions } from '../../../src/adapters/lora.ts';
-import * as kinds from '../../../src/cli/train/kinds.ts';
+import { type LoraOptions, loraDefaults } from '../../../src/adapters/lora.ts';
+import * as kinds from '../../../src/cli/kinds.ts';
 import { flagOf, SETTINGS, settingsByPath } from '../../../src/cli/train/settings.ts';
 import type { AugmentOptions } from '../../../src/training/augment/augment.ts';
-import type { TrainerOptions } from '../../../src/training/options.ts';
+import { scheduleNames } from '../../../src/training/optimizer.ts';
+import { resolveOptions, type TrainerOptions } from '../../../src/training/options.ts';
 
 /** The compiler asks for every option here, and the test for a setting of each. */
 type Every<T> = Record<keyof T, true>;
@@ -41,6 +42,19 @@ test('no two settings share a key or a flag', () => {
   assert.is(settingsByPath.size, all.length);
   const flags = all.map(flagOf).filter(flag => flag !== null);
   assert.is(new Set(flags).size, flags.length);
+});
+
+test('defaults and schedules are those of the trainer', () => {
+  const defaults = { ...resolveOptions({ output: '', train: [] }), lora: loraDefaults };
+  for (const [path, { default: value }] of settingsByPath) {
+    if (value === undefined || path === 'model' || path === 'backend') continue;
+    const [group, name] = path.includes('.') ? path.split('.') : [undefined, path];
+    const expected = group
+      ? (defaults.lora as Record<string, unknown>)[name]
+      : (defaults as Record<string, unknown>)[name];
+    assert.equal(value, expected, path);
+  }
+  for (const name of scheduleNames) assert.ok(settingsByPath.get('schedule')!.kind.allows(name), name);
 });
 
 test('defaults are values that are allowed', () => {

@@ -2,7 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { doctorCommand, formatDiagnosis } from '../../../src/cli/commands/doctor.ts';
+import { formatDiagnosis } from '../../../src/cli/actions/doctor.ts';
+import { doctorCommand } from '../../../src/cli/commands/doctor.ts';
 import type { Diagnosis } from '../../../src/runtime/setup/doctor.ts';
 import { temporaryFolder } from '../../weights/temporary.ts';
 

@@ -1,4 +1,4 @@
-import { isRecord } from '../../json.ts';
+import { isRecord } from '../json.ts';
 
 /** A kind of value: how it is given on the command line, and what it must be in a config file. */
 export interface Kind {

@@ -1,0 +1,45 @@
+import { type Diagnosis, diagnose } from '../../runtime/setup/doctor.ts';
+import type { Probe } from '../../runtime/setup/probe.ts';
+
+export interface DoctorFlags {
+  json?: boolean;
+}
+
+/** Prints the diagnosis. The exit code is 1 when no backend works. */
+export async function runDoctor({ json }: DoctorFlags): Promise<void> {
+  const diagnosis = await diagnose();
+  console.log(json ? JSON.stringify(diagnosis, null, 2) : formatDiagnosis(diagnosis));
+  if (!diagnosis.auto.works) process.exitCode = 1;
+}
+
+/** The report as text: one line per fact, aligned. */
+export function formatDiagnosis(diagnosis: Diagnosis): string {
+  const { system, backends, auto, tensorflow, caches } = diagnosis;
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+  const libc = system.glibc === undefined ? '' : `, glibc ${system.glibc}`;
+  const rows: [string, string][] = [
+    ['florence2-tfjs', `${diagnosis.package}, TensorFlow.js ${diagnosis.tfjs}, Node ${diagnosis.node}`],
+    ['system', `${system.platform} ${system.arch} ${system.release}${libc}`],
+    ['processor', `${system.cpu}, ${system.cores} cores`],
+    ['memory', `${gigabytes(system.memory.total)}, ${gigabytes(system.memory.free)} free`],
+    ['NVIDIA driver', system.nvidiaDriver ?? 'none'],
+    ['C++ compiler', system.compiler],
+    ...backends.map((probe): [string, string] => [probe.name, formatProbe(probe)]),
+    ['auto', auto.works ? `takes ${auto.chosen}` : formatProbe(auto)],
+    ...tensorflow.map(({ tensorflow, variant, cuda, folder, bytes }): [string, string] => [
+      `TensorFlow (${variant})`,
+      [
+        `${tensorflow}, ${gigabytes(bytes)}, ${folder}`,
+        ...Object.entries(cuda).map(([name, version]) => `${name} ${version}`),
+      ].join(`\n${' '.repeat(20)}`),
+    ]),
+    ...caches.map(({ name, folder, exists, bytes }): [string, string] => [
+      `${name} cache`,
+      exists ? `${gigabytes(bytes)}, ${folder}` : `none yet, would be ${folder}`,
+    ]),
+  ];
+  return rows.map(([label, text]) => `${label.padEnd(19)} ${text}`).join('\n');
+}
+
+const formatProbe = ({ works, description, seconds }: Probe) =>
+  works ? `works: ${description} (${seconds.toFixed(1)} s)` : `does not work: ${description}`;

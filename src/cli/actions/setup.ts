@@ -1,0 +1,62 @@
+import { SingleBar } from 'cli-progress';
+import { type SetupProgress, setupTensorflow } from '../../runtime/setup/setup_tensorflow.ts';
+
+export interface SetupFlags {
+  gpu?: boolean;
+  tensorflow?: string;
+  force?: boolean;
+}
+
+/** Sets TensorFlow up with progress on stderr, and prints what runs and where it is kept. */
+export async function runSetup({ gpu, tensorflow, force }: SetupFlags): Promise<void> {
+  const display = new Display();
+  try {
+    const onProgress = (progress: SetupProgress) => display.show(progress);
+    const result = await setupTensorflow({ variant: gpu ? 'gpu' : 'cpu', tensorflow, force, onProgress });
+    display.stop();
+    console.log(`${result.description} ${result.reused ? 'was set up already and runs' : 'is set up and runs'}.`);
+    if (gpu && result.description.includes('CPU'))
+      console.log('No GPU that CUDA can use was found: it computes on the CPU.');
+    console.log(result.folder);
+  } finally {
+    display.stop();
+  }
+}
+
+const verbs = { download: 'Downloading', unpack: 'Unpacking', compile: 'Compiling', check: 'Trying' };
+
+/** A bar per step on a terminal, a line per step elsewhere. On stderr: stdout is for results. */
+class Display {
+  private bar?: SingleBar;
+  private step = '';
+
+  show({ stage, file, loaded, total }: SetupProgress): void {
+    const step = `${verbs[stage]} ${file.replace(/(-[^-]+){3}\.whl$/, '')}`; // a wheel's project and version
+    const measured = stage === 'download' || stage === 'unpack';
+    if (step !== this.step) {
+      this.stop();
+      this.step = step;
+      if (!process.stderr.isTTY || !measured) process.stderr.write(`${step}\n`);
+      else this.bar = startBar(step, total);
+    }
+    this.bar?.setTotal(total / 1e6);
+    this.bar?.update(loaded / 1e6);
+  }
+
+  stop(): void {
+    this.bar?.stop();
+    delete this.bar;
+  }
+}
+
+function startBar(step: string, total: number): SingleBar {
+  const bar = new SingleBar({
+    format: `${step}  {bar} {percentage}%  {value} of {total} MB`,
+    formatValue: value => String(Math.round(value)),
+    barsize: 20,
+    stream: process.stderr,
+    hideCursor: true,
+  });
+  bar.start(total / 1e6, 0);
+  return bar;
+}

@@ -3,7 +3,7 @@ import { ActivationCache, HEADED } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { ScopedHook } from '../hooks/hooks.ts';
-import { activationOf, misfit, type Replacement, replaceAt } from './intervention.ts';
+import { activationOf, mismatch, type Replacement, replaceAt } from './intervention.ts';
 import type { Site } from './site.ts';
 
 /**
@@ -42,7 +42,7 @@ export function resampleAblation(caches: ActivationCache | readonly ActivationCa
     if (known.length === 1) return known[0];
     const [rows, ...rest] = shape;
     const other = known.find(x => String(x.shape.slice(1)) !== String(rest));
-    if (other) throw misfit(other, shape, point.name);
+    if (other) throw mismatch(other, shape, point.name);
     const each = known[0].shape[0]; // 1, or the windows of an image
     return tf.concat(Array.from({ length: Math.max(1, rows / each) }, (_, row) => known[row % known.length]));
   };

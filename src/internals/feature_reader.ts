@@ -44,7 +44,7 @@ export class FeatureReader {
    * @throws UsageError when no point has the name, several fit it, or it is the same for every image
    */
   async read(images: RawImage[]): Promise<Activation[]> {
-    const found = new Found();
+    const found = new CapturedPoint();
     const capture = new Capture(this.model.hooks, this.at, found);
     try {
       for (const reach of this.reaches()) {
@@ -54,7 +54,7 @@ export class FeatureReader {
         this.point = found.point(this.at);
         return await found.rows(images.length, this.options.pool === 'mean');
       }
-      return this.complain(capture);
+      return this.failNotFound(capture);
     } finally {
       capture.stop();
       found.dispose();
@@ -98,7 +98,7 @@ export class FeatureReader {
     });
   }
 
-  private complain(capture: Capture): never {
+  private failNotFound(capture: Capture): never {
     if (this.options.task === undefined && /^(language_model\.|hook_)/.test(this.at)) {
       throw new UsageError(`${this.at} is of the language model, which is only reached with a task.`);
     }
@@ -108,7 +108,7 @@ export class FeatureReader {
 }
 
 /** What one call captured: a tensor of all images, or, where they run one by one, one tensor for each. */
-class Found implements ActivationSink {
+class CapturedPoint implements ActivationSink {
   private readonly tensors = new Map<string, tf.Tensor[]>();
 
   get empty(): boolean {

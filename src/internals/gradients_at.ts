@@ -82,12 +82,12 @@ export function gradientsOfPass(
     return cache;
   } catch (error) {
     cache.dispose();
-    throw explained(error);
+    throw explainMissingKernel(error);
   }
 }
 
 /** tfjs says of a gradient that it lacks which kernel is not there. */
-function explained(error: unknown): unknown {
+function explainMissingKernel(error: unknown): unknown {
   const missing =
     error instanceof Error && /^Kernel '(\w+)' not registered|^(\w+) has no gradient\./.exec(error.message);
   if (!missing) return error;

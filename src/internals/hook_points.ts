@@ -1,4 +1,5 @@
 import type { Florence2 } from '../florence2.ts';
+import type { HookFilter } from '../hooks/hooks.ts';
 import type { ImageInput } from '../image/types.ts';
 import { forcedLogits, Question, type QuestionOptions } from './question.ts';
 
@@ -21,13 +22,21 @@ export async function hookPoints(
   options: QuestionOptions = {},
 ): Promise<HookPointShape[]> {
   const question = await Question.ask(model, image, task, options);
-  const points: HookPointShape[] = [];
-  const remove = model.hooks.add('**', ({ shape }, { name }) => void points.push({ name, shape: [...shape] }));
   try {
-    forcedLogits(model, question, { from: 'pixels' }).dispose();
+    return pointsOf(model, question);
+  } finally {
+    question.dispose();
+  }
+}
+
+/** Lists the hook points of a pass over a question that match `at`, with their shapes, in execution order. */
+export function pointsOf(model: Florence2, question: Question, at: HookFilter = '**'): HookPointShape[] {
+  const points: HookPointShape[] = [];
+  const remove = model.hooks.add(at, ({ shape }, { name }) => void points.push({ name, shape: [...shape] }));
+  try {
+    forcedLogits(model, question).dispose();
     return points;
   } finally {
     remove();
-    question.dispose();
   }
 }

@@ -44,10 +44,10 @@ function fitted(put: tf.Tensor, shape: readonly number[], { name }: HookPoint): 
   const sameRest = leading === 0 && put.shape.every((size, axis) => axis === 0 || size === shape[axis]);
   const times = shape[0] / put.shape[0];
   if (sameRest && Number.isInteger(times)) return tf.tile(put, [times, ...shape.slice(1).map(() => 1)]); // windows of each image
-  throw misfit(put, shape, name);
+  throw mismatch(put, shape, name);
 }
 
-export const misfit = (put: tf.Tensor, shape: readonly number[], name: string): UsageError =>
+export const mismatch = (put: tf.Tensor, shape: readonly number[], name: string): UsageError =>
   new UsageError(
     `At ${name} the activation is [${shape}], and what shall replace it [${put.shape}]: questions must be of the same length there.`,
   );

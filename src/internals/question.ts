@@ -41,7 +41,7 @@ interface QuestionParts {
   decoderIds: readonly number[];
   grid: [rows: number, columns: number];
   positions: string[];
-  passed: Readonly<Record<'pixels' | 'features', readonly string[]>>;
+  pointsFrom: Readonly<Record<'pixels' | 'features', readonly string[]>>;
 }
 
 /**
@@ -65,7 +65,7 @@ export class Question {
   /** What the encoder's S positions are: `mean`, `row,column` of the image's map, then the prompt's tokens as text. */
   readonly positions: string[];
   /** The hook points between pixels and features, and from the features on to the memory. */
-  readonly passed: Readonly<Record<'pixels' | 'features', readonly string[]>>;
+  readonly pointsFrom: Readonly<Record<'pixels' | 'features', readonly string[]>>;
 
   /**
    * @param task a task token (`<OD>`), or a prompt of your own
@@ -104,7 +104,7 @@ export class Question {
         decoderIds,
         grid,
         positions: encoderPositions(model.tokenizer, grid, promptIds),
-        passed: recorder.passed,
+        pointsFrom: recorder.pointsFrom,
       });
     } catch (error) {
       tf.dispose(Object.values(tensors));
@@ -122,7 +122,7 @@ export class Question {
     this.decoderIds = parts.decoderIds;
     this.grid = parts.grid;
     this.positions = parts.positions;
-    this.passed = parts.passed;
+    this.pointsFrom = parts.pointsFrom;
   }
 
   dispose(): void {
@@ -204,9 +204,9 @@ const keyPoints = (layers: number): string[] =>
   ).flat();
 
 /** The last place to begin at for which no hook would have run before. */
-function latestStart(hooks: HookRegistry, { passed }: Question): PassStart {
-  if (hooks.meets(passed.pixels)) return 'pixels';
-  return hooks.meets(passed.features) ? 'features' : 'memory';
+function latestStart(hooks: HookRegistry, { pointsFrom }: Question): PassStart {
+  if (hooks.meets(pointsFrom.pixels)) return 'pixels';
+  return hooks.meets(pointsFrom.features) ? 'features' : 'memory';
 }
 
 /** [1, …] -> [rows, …] */
@@ -218,11 +218,11 @@ export function repeat<T extends tf.Tensor>(tensor: T, rows = 1): T {
 
 /** Notes which points a pass has. */
 class PassRecorder {
-  readonly passed: Record<'pixels' | 'features', string[]> = { pixels: [], features: [] };
+  readonly pointsFrom: Record<'pixels' | 'features', string[]> = { pixels: [], features: [] };
 
   begin(part: 'pixels' | 'features') {
     const hooks = new HookRegistry();
-    hooks.add('**', (_, { name }) => void this.passed[name === FEATURES ? 'features' : part].push(name));
+    hooks.add('**', (_, { name }) => void this.pointsFrom[name === FEATURES ? 'features' : part].push(name));
     return hooks.root();
   }
 }

@@ -176,9 +176,9 @@ export function rowValues(
   });
 }
 
-function defaultBatch({ hooks, model }: Florence2, { passed }: Question, sites: readonly PlacedSite[]): number {
+function defaultBatch({ hooks, model }: Florence2, { pointsFrom }: Question, sites: readonly PlacedSite[]): number {
   const hasHooks = (part: 'pixels' | 'features') =>
-    hooks.meets(passed[part]) || sites.some(({ at }) => passed[part].includes(at));
+    hooks.meets(pointsFrom[part]) || sites.some(({ at }) => pointsFrom[part].includes(at));
   if (hasHooks('pixels')) return Math.min(4, model.imagesPerPass());
   return hasHooks('features') ? 8 : 32;
 }

@@ -16,8 +16,8 @@ import { encodeImages, encodePrompts, forcedLogits as forcedInputs } from '../..
 import { tensorTolerance } from '../../src/parity/tolerance.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openTiny, street } from '../internals/look.ts';
 import { openSubject } from '../internals/subject.ts';
+import { openTiny, street } from '../internals/tiny_model.ts';
 import { reference } from '../reference.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 

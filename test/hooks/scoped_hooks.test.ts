@@ -7,7 +7,7 @@ import type { StepFilter } from '../../src/hooks/filter.ts';
 import { HookRegistry, noHooks, type ScopedHook } from '../../src/hooks/hooks.ts';
 import { forcedLogits, Question } from '../../src/internals/question.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openTiny, street } from '../internals/look.ts';
+import { openTiny, street } from '../internals/tiny_model.ts';
 
 const model = await openTiny();
 const features = await model.encodeImage(street);

@@ -5,8 +5,8 @@ import { decodeImage } from '../../src/image/decode.ts';
 import { collectReport } from '../../src/inspect/collect.ts';
 import { captureForced, Question } from '../../src/internals/question.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openTiny, street } from '../internals/look.ts';
 import { near } from '../internals/near.ts';
+import { openTiny, street } from '../internals/tiny_model.ts';
 import { unpackRows } from './unpack_rows.ts';
 
 const model = await openTiny();

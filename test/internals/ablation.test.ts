@@ -12,7 +12,7 @@ import { captureForced, forcedLogits, Question } from '../../src/internals/quest
 import type { Site } from '../../src/internals/site.ts';
 import type { Florence2Model } from '../../src/model/florence2_model.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openTiny, street } from './look.ts';
+import { openTiny, street } from './tiny_model.ts';
 
 const model = await openTiny();
 const checkers = {

@@ -26,8 +26,8 @@ import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { withoutLeaks } from '../backend.ts';
 import { reference, wholeReference } from '../reference.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
-import { openTiny, street } from './look.ts';
 import { openSubject } from './subject.ts';
+import { openTiny, street } from './tiny_model.ts';
 
 const KINDS: AttentionKind[] = ['window', 'channel', 'encoder', 'decoder', 'cross'];
 const folder = temporaryFolder();

@@ -15,8 +15,8 @@ import { trainableParameters } from '../../src/training/trainable.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { hasReference, reference } from '../reference.ts';
 import { readTensors } from '../training/tensors.ts';
-import { openTiny, street } from './look.ts';
 import { openSubject } from './subject.ts';
+import { openTiny, street } from './tiny_model.ts';
 
 const model = await openTiny();
 const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A green car' });

@@ -13,9 +13,9 @@ import { tensorTolerance } from '../../src/parity/tolerance.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { withoutLeaks } from '../backend.ts';
 import { reference, wholeReference } from '../reference.ts';
-import { openTiny, street } from './look.ts';
 import { near } from './near.ts';
 import { openSubject } from './subject.ts';
+import { openTiny, street } from './tiny_model.ts';
 
 const model = await openTiny();
 const { text } = model.config;

@@ -8,7 +8,7 @@ import { answerLogProb, logitDifference, type RowMetric } from '../../src/intern
 import { ablationSweep, patch, patchSweep, type SweepPlan } from '../../src/internals/patching.ts';
 import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
-import { openTiny, street } from './look.ts';
+import { openTiny, street } from './tiny_model.ts';
 
 const model = await openTiny();
 const noise = { data: new Uint8Array(96 * 96 * 3).map((_, i) => (i * 2654435761) >>> 24), width: 96, height: 96 };

@@ -14,7 +14,7 @@ import {
   Question,
 } from '../../src/internals/question.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openTiny, street } from './look.ts';
+import { openTiny, street } from './tiny_model.ts';
 
 const model = await openTiny();
 const free = { maxNewTokens: 8, forcedBosTokenId: null, forcedEosTokenId: null, noRepeatNgramSize: 0 };

@@ -6,7 +6,7 @@ import { difference } from '../../src/activations/activation.ts';
 import type { ScopedHook } from '../../src/hooks/hooks.ts';
 import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openTiny, street } from './look.ts';
+import { openTiny, street } from './tiny_model.ts';
 
 const model = await openTiny();
 const layers = 'language_model.decoder.layers';

@@ -12,7 +12,7 @@ import { headOf } from '../../src/internals/attention_parts.ts';
 import { captureForced, Question } from '../../src/internals/question.ts';
 import { encoderRollout, rollout, tokenRelevance } from '../../src/internals/rollout.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openTiny, street } from './look.ts';
+import { openTiny, street } from './tiny_model.ts';
 
 const model = await openTiny();
 const question = await Question.ask(model, street, '<CAPTION>', { answer: 'a red car' });

@@ -15,7 +15,7 @@ import {
   integratedGradients,
 } from '../../src/internals/saliency.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
-import { openTiny, street } from './look.ts';
+import { openTiny, street } from './tiny_model.ts';
 
 const side = 64;
 const model = await openTiny(side);

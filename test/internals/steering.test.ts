@@ -6,7 +6,7 @@ import { UsageError } from '../../src/errors.ts';
 import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
 import { steer, steeringVector } from '../../src/internals/steering.ts';
 import { withoutLeaks } from '../backend.ts';
-import { openTiny, street } from './look.ts';
+import { openTiny, street } from './tiny_model.ts';
 
 const model = await openTiny();
 const grey = { data: new Uint8Array(96 * 96 * 3).fill(128), width: 96, height: 96 };

@@ -39,7 +39,7 @@ export function headGrid(report: Report, weights: Weights, selection: Selection)
   const makeStop = roveFocus(grid, thumbnails.map(({ button }) => button), heads + 1); // biome-ignore format: one line
 
   const show = () => {
-    const { token, layer, head } = selection.look;
+    const { token, layer, head } = selection.state;
     const cells = thumbnails.map(({ choice }) => weights.cells(token, choice));
     const peaks = cells.map(values => values.reduce((a, b) => Math.max(a, b), 0));
     const highest = Math.max(...peaks);
@@ -54,8 +54,8 @@ export function headGrid(report: Report, weights: Weights, selection: Selection)
     }
   };
   shared.addEventListener('change', show);
-  selection.follow(show);
-  const { layer, head } = selection.look;
+  selection.subscribe(show);
+  const { layer, head } = selection.state;
   makeStop(thumbnails.findIndex(({ choice }) => choice.layer === layer && choice.head === head));
   const hint = 'By layer (L) and head. Point at a map to see it over the image.';
   return card('heads', 'Cross-attention', hint, grid);

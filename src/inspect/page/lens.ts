@@ -40,10 +40,10 @@ export function lensTable(report: Report, selection: Selection): HTMLElement {
     html('tbody', {}, ...rows),
   );
   const scroller = html('div', { class: 'scroller', tabindex: 0, role: 'region', 'aria-label': 'Logit lens' }, table);
-  scroller.addEventListener('pointerleave', () => showCell(lens.layers.length - 1, selection.look.token));
+  scroller.addEventListener('pointerleave', () => showCell(lens.layers.length - 1, selection.state.token));
 
   let shown = -1;
-  selection.follow(({ token }) => {
+  selection.subscribe(({ token }) => {
     showCell(lens.layers.length - 1, token);
     if (token === shown) return;
     for (const cell of columns[shown] ?? []) cell.classList.remove('selected');

@@ -24,7 +24,7 @@ async function main(): Promise<void> {
   document
     .getElementById('page')!
     .replaceChildren(heading(report), html('main', {}, top, lensTable(report, selection), normCharts(report)));
-  selection.tell();
+  selection.notify();
   document.addEventListener('keydown', event => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (event.key === 'Escape') selection.pin({ layer: null, head: null, region: null });

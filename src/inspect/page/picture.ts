@@ -35,7 +35,7 @@ export function picture(report: Report, weights: Weights, selection: Selection):
   const smooth = toggle('Smooth', true);
 
   const show = () => {
-    const { token, layer, head, cell } = selection.look;
+    const { token, layer, head, cell } = selection.state;
     const cells = weights.cells(token, { layer, head });
     const peak = cells.reduce((a, b) => Math.max(a, b), 0);
     const values = smooth.input.checked
@@ -75,7 +75,7 @@ export function picture(report: Report, weights: Weights, selection: Selection):
     if (inside) selection.hover({ cell: row * columns + column });
   });
   stage.addEventListener('pointerleave', () => selection.unhover());
-  selection.follow(show);
+  selection.subscribe(show);
   showControls();
 
   const controls = html('div', { class: 'controls' }, strength.label, smooth.label);
@@ -89,7 +89,7 @@ function elsewhere(report: Report, weights: Weights, selection: Selection): HTML
   const bar = html('div', { class: 'shares', role: 'img' });
   const legend = html('div', { class: 'legend' });
   const chips = attention.prompt.map(text => html('span', { class: 'chip mono' }, text.trim() || '␣'));
-  selection.follow(({ token, layer, head }) => {
+  selection.subscribe(({ token, layer, head }) => {
     const shares = weights.shares(token, { layer, head });
     bar.replaceChildren(...shareParts(shares));
     bar.setAttribute('aria-label', shareNames.map(([key, name]) => `${name} ${percent(shares[key])}`).join(', '));

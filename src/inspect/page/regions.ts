@@ -43,7 +43,7 @@ export function drawRegions(stage: HTMLElement, overlay: SVGSVGElement, report: 
   );
   stage.append(...labels);
 
-  selection.follow(() => {
+  selection.subscribe(() => {
     const active = selection.regions;
     for (const [i, outline] of outlines.entries()) {
       const state = active.includes(i);

@@ -2,7 +2,7 @@ import type { Report } from '../report.ts';
 import type { HeadChoice } from './weights.ts';
 
 /** What the reader looks at. What is hovered over goes before what was clicked on, until the pointer leaves. */
-interface Look extends HeadChoice {
+interface SelectionState extends HeadChoice {
   token: number;
   region: number | null;
   /** A cell of the image's grid under the pointer. */
@@ -11,9 +11,9 @@ interface Look extends HeadChoice {
 
 /** The state of the page, shared by its parts; each part follows it. */
 export class Selection {
-  private pinned: Look;
-  private hovered: Partial<Look> = {};
-  private readonly followers: ((look: Look) => void)[] = [];
+  private pinned: SelectionState;
+  private hovered: Partial<SelectionState> = {};
+  private readonly subscribers: ((state: SelectionState) => void)[] = [];
 
   constructor(private readonly report: Report) {
     const first = report.tokens.findIndex(({ kind }) => kind !== 'special');
@@ -21,7 +21,7 @@ export class Selection {
     this.readAddress();
   }
 
-  get look(): Look {
+  get state(): SelectionState {
     return { ...this.pinned, ...this.hovered };
   }
 
@@ -32,27 +32,27 @@ export class Selection {
 
   /** The regions that the token in view, or the pointer, is about. */
   get regions(): number[] {
-    const { token, region } = this.look;
+    const { token, region } = this.state;
     if (region !== null) return [region];
     const said = this.report.regions.flatMap(({ locationTokens }, i) => (locationTokens.includes(token) ? [i] : []));
     if (said.length > 0) return said;
     return this.report.regions.flatMap(({ labelTokens }, i) => (labelTokens.includes(token) ? [i] : []));
   }
 
-  follow(follower: (look: Look) => void): void {
-    this.followers.push(follower);
+  subscribe(subscriber: (state: SelectionState) => void): void {
+    this.subscribers.push(subscriber);
   }
 
-  pin(change: Partial<Look>): void {
+  pin(change: Partial<SelectionState>): void {
     Object.assign(this.pinned, change);
     this.hovered = {};
     this.writeAddress();
-    this.tell();
+    this.notify();
   }
 
-  hover(change: Partial<Look>): void {
+  hover(change: Partial<SelectionState>): void {
     this.hovered = change;
-    this.tell();
+    this.notify();
   }
 
   unhover(): void {
@@ -65,8 +65,8 @@ export class Selection {
     this.pin({ token: Math.max(0, Math.min(last, this.pinned.token + by)), region: null });
   }
 
-  tell(): void {
-    for (const follower of this.followers) follower(this.look);
+  notify(): void {
+    for (const subscriber of this.subscribers) subscriber(this.state);
   }
 
   /** The address can be kept and sent: `#token=4&layer=2&head=7`. */

@@ -29,7 +29,7 @@ export function tokenList(report: Report, weights: Weights, selection: Selection
   const list = html('div', { class: 'token-list', role: 'group', 'aria-label': 'Tokens of the answer' }, ...chips);
   const makeStop = roveFocus(list, chips);
 
-  selection.follow(({ token, region, layer, head, cell }) => {
+  selection.subscribe(({ token, region, layer, head, cell }) => {
     const active = new Set(
       selection.regions.flatMap(i => [...report.regions[i].locationTokens, ...report.regions[i].labelTokens]),
     );
@@ -54,7 +54,7 @@ export function tokenList(report: Report, weights: Weights, selection: Selection
 function chosenToken(report: Report, selection: Selection): HTMLElement {
   const name = html('p', { class: 'name' });
   const list = html('ol', { class: 'alternatives', 'aria-label': 'Most probable tokens at this position' });
-  selection.follow(({ token: index }) => {
+  selection.subscribe(({ token: index }) => {
     const token = report.tokens[index];
     const { coordinate } = token;
     const facts = [

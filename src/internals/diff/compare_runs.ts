@@ -5,17 +5,9 @@ import { readAdapterConfig } from '../../adapters/read.ts';
 import { Florence2Error } from '../../errors.ts';
 import { Florence2 } from '../../florence2.ts';
 import { openSafetensors } from '../../weights/safetensors.ts';
+import { type HookPointShape as Point, pointsOf } from '../hook_points.ts';
 import { captureForced, Question } from '../question.ts';
-import {
-  comparable,
-  comparePoint,
-  type Measured,
-  onlyIn,
-  otherShape,
-  type Point,
-  passesOver,
-  pointsOf,
-} from './points.ts';
+import { comparable, comparePoint, type Measured, onlyIn, otherShape, passesOver } from './points.ts';
 import {
   DIFF_TOLERANCE,
   type DiffOptions,

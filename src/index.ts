@@ -21,10 +21,11 @@ export type {
   TextConfig,
   VisionConfig,
 } from './config/model.ts';
-export { checkDataset, type DatasetReport } from './datasets/check.ts';
+export type { DatasetReport } from './datasets/check.ts';
 export { collectDataset, type ImageTarget } from './datasets/collect.ts';
 export type { Dataset, Target, TrainingExample } from './datasets/example.ts';
-export { datasetSplits, openDataset } from './datasets/open.ts';
+export { type CheckOptions, checkDataset, datasetSplits, type OpenOptions, openDataset } from './datasets/open.ts';
+export type { DatasetProblem, ProblemHandler, ReadOptions, Split } from './datasets/reading.ts';
 export type { Heatmap, HeatmapOptions } from './drawing/heatmap.ts';
 export type { DrawOptions } from './drawing/scene.ts';
 export { draw, drawHeatmap, encodeMask } from './drawing/sharp.ts';

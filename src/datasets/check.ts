@@ -3,57 +3,46 @@ import type { ImageSize } from '../geometry/types.ts';
 import { decodeImage } from '../image/decode.ts';
 import { taskKey } from '../text/tasks.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import { inspectTarget, labelsOf, type Say } from './check_target.ts';
+import { inspectTarget, labelsOf, type Report } from './check_target.ts';
 import type { Dataset, Target, TrainingExample } from './example.ts';
-import { type OpenOptions, openDataset } from './open.ts';
-import type { DatasetProblem, SourcedTarget } from './reading.ts';
+import type { DatasetProblem } from './reading.ts';
 
-export interface CheckOptions extends Omit<OpenOptions, 'onProblem'> {
-  /** With it the tokens of every answer are counted. */
+/** Options of `checkExamples`. */
+export interface CheckExamplesOptions {
+  /** Used to count the tokens of every answer. Default: they are not counted. */
   tokenizer?: Tokenizer;
-  /** The positions that the model has for an answer. Default 1024. */
+  /** Number of positions that the model has for an answer. Default 1024. */
   maxPositions?: number;
-  /** Called after each image. */
+  /** Called after each image with the number of checked images and of all images. */
   onProgress?: (done: number, total: number) => void;
 }
 
+/** What `checkDataset` found. */
 export interface DatasetReport {
   name: string;
-  /** Those of reading the files first, then image by image. */
+  /** Problems of the annotation files first, then those of each image. */
   problems: DatasetProblem[];
+  /** Number of images. */
   images: number;
-  /** How many targets each task has. */
+  /** Number of targets by task. */
   targets: Record<string, number>;
-  /** How many objects each label has, the most frequent first. */
+  /** Number of objects by label, most frequent label first. */
   labels: Record<string, number>;
-  /** How many images each size has, as `640x480`, the most frequent first. */
+  /** Number of images by size (`640x480`), most frequent size first. */
   imageSizes: Record<string, number>;
-  /** Tokens of the longest answer, with `<s>` and `</s>`, where they were counted. */
+  /** Tokens of the longest answer, including `<s>` and `</s>`. Absent without a tokenizer. */
   longestAnswer?: number;
 }
 
-/**
- * Looks at all of a dataset before it is trained on, and lists what is wrong by file and line:
- *
- * - errors, which training refuses: lines that cannot be read, images that are missing or cannot be decoded or are of
- *   another size than the annotations say, unknown tasks, answers that are none, `<loc_1000>`, answers of more tokens
- *   than the model has positions;
- * - warnings, which are learnt as they are: boxes that are empty, inverted or outside of the image, the same target
- *   twice, phrases and characters that results leave out, and what the readers leave out.
- *
- * @param dataset a path for `openDataset`, or a dataset
- * @throws Florence2Error where there is no dataset at all
- */
-export async function checkDataset(dataset: string | Dataset, options: CheckOptions = {}): Promise<DatasetReport> {
+/** Checks all examples of a dataset, as `checkDataset` describes. */
+export async function checkExamples(dataset: Dataset, options: CheckExamplesOptions = {}): Promise<DatasetReport> {
   const inspection = new Inspection(options);
-  const { onProblem } = inspection;
-  const opened = typeof dataset === 'string' ? await openDataset(dataset, { ...options, onProblem }) : dataset;
   let done = 0;
-  for await (const loaded of loadAll(opened)) {
+  for await (const loaded of loadAll(dataset)) {
     inspection.addExample(loaded);
-    options.onProgress?.(++done, opened.length);
+    options.onProgress?.(++done, dataset.length);
   }
-  return inspection.report(opened);
+  return inspection.summary(dataset);
 }
 
 /** Looks at one example after the other, and counts. */
@@ -64,49 +53,45 @@ class Inspection {
   private readonly imageSizes = new Counter();
   private longestAnswer = 0;
 
-  constructor(private readonly options: CheckOptions) {}
-
-  readonly onProblem = (problem: DatasetProblem): void => {
-    this.problems.push(problem);
-  };
+  constructor(private readonly options: CheckExamplesOptions) {}
 
   addExample({ example, size, problem }: Loaded): void {
-    if (problem) this.onProblem(problem);
+    if (problem) this.problems.push(problem);
     if (size) this.imageSizes.add(`${size.width}x${size.height}`);
     const seen = new Map<string, string>();
     for (const target of example?.targets ?? []) {
-      const { source = example!.source, ...content }: SourcedTarget = target;
-      const say: Say = (severity, message) => this.onProblem({ severity, source, message });
+      const { source = example!.source, ...content } = target;
+      const report: Report = (severity, message) => this.problems.push({ severity, source, message });
       const key = JSON.stringify(content);
-      if (seen.has(key)) say('warning', `The same is to be learnt about this image in ${seen.get(key)}.`);
+      if (seen.has(key)) report('warning', `The same is to be learnt about this image in ${seen.get(key)}.`);
       else seen.set(key, source);
       this.targets.add(taskKey(target.task));
-      const text = inspectTarget(target, size ?? example!.imageSize, say);
+      const text = inspectTarget(target, size ?? example!.imageSize, report);
       if (text === undefined) continue;
-      this.addLabels(target, say);
-      this.addLength(text, say);
+      this.addLabels(target, report);
+      this.addLength(text, report);
     }
   }
 
-  private addLabels(target: Target, say: Say): void {
+  private addLabels(target: Target, report: Report): void {
     for (const label of labelsOf(target)) {
       if (this.labels.add(label) > 1 || /^[\x00-\x7f]*$/.test(label)) continue;
-      say(
+      report(
         'warning',
         `The label ${JSON.stringify(label)} loses what is not ASCII in results, unless they keep Unicode.`,
       );
     }
   }
 
-  private addLength(text: string, say: Say): void {
+  private addLength(text: string, report: Report): void {
     const { tokenizer, maxPositions = 1024 } = this.options;
     const length = tokenizer?.encode(text).length ?? 0;
     this.longestAnswer = Math.max(this.longestAnswer, length);
     if (length > maxPositions)
-      say('error', `The answer has ${length} tokens; the model has ${maxPositions} positions.`);
+      report('error', `The answer has ${length} tokens; the model has ${maxPositions} positions.`);
   }
 
-  report({ name, length }: Dataset): DatasetReport {
+  summary({ name, length }: Dataset): DatasetReport {
     const { problems, targets, labels, imageSizes, longestAnswer } = this;
     return {
       ...{ name, problems, images: length },

@@ -6,35 +6,35 @@ import type { Target } from './example.ts';
 import type { DatasetProblem } from './reading.ts';
 import { checkTarget, meantTask } from './targets.ts';
 
-/** Takes a problem of one target. */
-export type Say = (severity: DatasetProblem['severity'], message: string) => void;
+/** Receives a problem of one target. */
+export type Report = (severity: DatasetProblem['severity'], message: string) => void;
 
 /** In place of the image's size where the image cannot be decoded: what needs no size is still looked at. */
 const ANY_SIZE = { width: 1, height: 1 };
 
 /** Says what is wrong with a target. Returns the text to be learnt, or undefined where there is none. */
-export function inspectTarget(target: Target, image: ImageSize | undefined, say: Say): string | undefined {
+export function inspectTarget(target: Target, image: ImageSize | undefined, report: Report): string | undefined {
   let text: string;
   try {
     checkTarget(target);
     text = formatAnswer(target.task, target.answer, image ?? ANY_SIZE);
   } catch (error) {
     if (!(error instanceof Florence2Error)) throw error;
-    say('error', error.message);
+    report('error', error.message);
     return undefined;
   }
   const meant = meantTask(target.task);
   if (meant) {
     const prompt = JSON.stringify(target.task);
-    say('warning', `${prompt} is no task token and is learnt as a prompt of its own. Did you mean ${meant.task}?`);
+    report('warning', `${prompt} is no task token and is learnt as a prompt of its own. Did you mean ${meant.task}?`);
   }
   const answer = typedAnswer(target, image ?? ANY_SIZE);
   for (const phrase of 'phrases' in answer ? answer.phrases.map(({ phrase }) => phrase) : []) {
-    if (BANNED_PHRASES.has(phrase)) say('warning', `Results leave out the phrase ${JSON.stringify(phrase)}.`);
+    if (BANNED_PHRASES.has(phrase)) report('warning', `Results leave out the phrase ${JSON.stringify(phrase)}.`);
   }
   for (const { field, points, isBox } of image ? placesOf(target, answer) : []) {
     const problem = (isBox && shapeProblem(points)) || outside(points, isBox, image!);
-    if (problem) say('warning', `${field} ${JSON.stringify(Array.from(points, rounded))} ${problem}.`);
+    if (problem) report('warning', `${field} ${JSON.stringify(Array.from(points, rounded))} ${problem}.`);
   }
   return text;
 }

@@ -2,18 +2,21 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Florence2Error, UsageError } from '../errors.ts';
+import { fileError } from '../files/errors.ts';
 import { maskOutlines } from '../geometry/outlines.ts';
-import { decodeRle, decompressCounts } from '../geometry/rle.ts';
+import { decodeRle, decompressCounts, type RunLengths } from '../geometry/rle.ts';
 import type { BoxCoordinates, ImageSize, Polygon } from '../geometry/types.ts';
 import { isRecord, parseJsonObject, show } from '../json.ts';
+import { ExampleList } from './collect.ts';
 import type { Dataset, Target } from './example.ts';
-import type { ReadOptions } from './jsonl.ts';
+import { ImageFolder } from './find_images.ts';
 import { CAPTION_TASKS, chooseTasks, type LabelledObject, OBJECT_TASKS, objectTargets } from './objects.ts';
-import { ExampleList, ImageFolder, type ProblemHandler, refuseErrors, reporting } from './reading.ts';
+import { type ProblemHandler, type ReadOptions, reporting, throwErrors } from './reading.ts';
 import { checkLabelName, checkTarget } from './targets.ts';
 
+/** Options of `readCoco`. */
 export interface CocoOptions extends ReadOptions {
-  /** The folder of the images. Default: the file's own, or where COCO's own layout has them (`../val2017`). */
+  /** The folder of the images. Default: the file's folder, its subfolder `images`, or COCO's layout (`../val2017`). */
   images?: string;
 }
 
@@ -25,55 +28,44 @@ interface CocoImage {
   captions: string[];
 }
 
+/** A file whose images and categories are read. */
+interface CocoFile {
+  /** By id; null for images that a problem was reported for. */
+  images: Map<unknown, CocoImage | null>;
+  /** Labels by category id; null for categories that a problem was reported for. */
+  labels: Map<unknown, string | null>;
+  captions: boolean;
+  /** Whether a task needs the objects' outlines. */
+  outlines: boolean;
+}
+
 /**
- * A COCO file of objects (`instances`, Roboflow's `_annotations.coco.json`) or of captions. Without `tasks` objects
- * teach `<OD>` and captions `<CAPTION>`; see `objectTargets` for the others. Boxes are x, y, width, height. Crowds are
- * left out, with a warning, and images without objects are answered by nothing.
+ * Reads a COCO file of objects (`instances`, Roboflow's `_annotations.coco.json`) or of captions. By default objects
+ * teach `<OD>` and captions `<CAPTION>`; `objectTargets` describes the other tasks. The answer for an image without
+ * objects is empty. Crowd annotations are skipped, with a warning.
  *
- * Outlines are read where a task needs them: polygons as they are, run lengths as the borders of their masks (their
- * holes filled).
+ * If a task needs outlines, polygons are used unchanged, and run lengths become the outlines of their masks, with holes
+ * filled.
  *
- * @throws Florence2Error with the file and the entry for what is wrong, unless `onProblem` takes it
+ * @throws Florence2Error that names the file and the invalid entry, unless `onProblem` is given
  */
 export async function readCoco(file: string, options: CocoOptions = {}): Promise<Dataset> {
-  const { onProblem = refuseErrors } = options;
+  const { onProblem = throwErrors } = options;
   const json = parseJsonObject(await readText(file), file);
   const annotations = list(json, 'annotations', file);
   const captions = annotations.some(annotation => isRecord(annotation) && annotation.caption !== undefined);
   const captionTasks = captions ? chooseTasks(options.tasks ?? ['<CAPTION>'], CAPTION_TASKS, file) : [];
   const objectTasks = captions ? [] : chooseTasks(options.tasks ?? ['<OD>'], OBJECT_TASKS, file);
   const outlines = objectTasks.some(task => task.endsWith('_SEGMENTATION>'));
-
   const images = readImages(json, file, options, onProblem);
   const labels = captions ? new Map() : readCategories(json, file, onProblem);
-  let crowds = 0;
-  for (const [i, entry] of annotations.entries()) {
-    const source = `${file}: annotations[${i}]`;
-    reporting(source, onProblem, () => {
-      const annotation = record(entry);
-      const image = images.get(annotation.image_id);
-      if (image === undefined) throw unknown('image_id', annotation, 'images');
-      if (image === null) return; // its own problem is reported
-      if (annotation.iscrowd === 1) crowds++;
-      else if (captions) image.captions.push(caption(annotation));
-      else {
-        const label = labels.get(annotation.category_id);
-        if (label === undefined) throw unknown('category_id', annotation, 'categories');
-        const warn = (message: string): void => onProblem({ severity: 'warning', source, message });
-        const polygons = outlines ? cocoPolygons(annotation.segmentation, image.size, warn) : undefined;
-        if (label !== null) image.objects.push({ label, box: readBox(annotation.bbox), ...(polygons && { polygons }) });
-      }
-    });
-  }
-  if (crowds > 0) {
-    const message = `${crowds} annotations of crowds are left out: they outline no single object.`;
-    onProblem({ severity: 'warning', source: file, message });
-  }
+  addAnnotations({ images, labels, captions, outlines }, annotations, file, onProblem);
+
   const examples = new ExampleList();
   for (const image of images.values()) {
     if (!image) continue;
-    const said = captionTasks.flatMap(task => image.captions.map((text): Target => ({ task, answer: { text } })));
-    examples.add(image.path, [...said, ...objectTargets(image.objects, objectTasks)], image.source, image.size);
+    const captioned = captionTasks.flatMap(task => image.captions.map((text): Target => ({ task, answer: { text } })));
+    examples.add(image.path, [...captioned, ...objectTargets(image.objects, objectTasks)], image.source, image.size);
   }
   return examples.dataset(file);
 }
@@ -82,21 +74,19 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new Florence2Error(code === 'ENOENT' ? `${file} does not exist.` : `${file} cannot be read: ${message}.`);
+    throw fileError(file, error);
   }
 }
 
-/** By their ids; null for those that a problem was reported of. */
 function readImages(
   json: Record<string, unknown>,
   file: string,
   options: CocoOptions,
   onProblem: ProblemHandler,
-): Map<unknown, CocoImage | null> {
+): CocoFile['images'] {
   const entries = list(json, 'images', file);
   const folder = new ImageFolder(options.images ?? findFolder(file, entries[0]));
-  const images = new Map<unknown, CocoImage | null>();
+  const images: CocoFile['images'] = new Map();
   for (const [i, entry] of entries.entries()) {
     const source = `${file}: images[${i}]`;
     reporting(source, onProblem, () => {
@@ -111,7 +101,7 @@ function readImages(
   return images;
 }
 
-/** Where the first image is: beside the file, in `images`, or as COCO keeps `annotations/instances_val2017.json`. */
+/** Returns the first usual folder that has the first image. COCO's own layout is `annotations/instances_val2017.json`. */
 function findFolder(file: string, first: unknown): string {
   const folder = dirname(file);
   const name = isRecord(first) ? first.file_name : undefined;
@@ -120,13 +110,8 @@ function findFolder(file: string, first: unknown): string {
   return places.map(place => join(folder, place)).find(place => existsSync(join(place, String(name)))) ?? folder;
 }
 
-/** By their ids; null for those that a problem was reported of. */
-function readCategories(
-  json: Record<string, unknown>,
-  file: string,
-  onProblem: ProblemHandler,
-): Map<unknown, string | null> {
-  const labels = new Map<unknown, string | null>();
+function readCategories(json: Record<string, unknown>, file: string, onProblem: ProblemHandler): CocoFile['labels'] {
+  const labels: CocoFile['labels'] = new Map();
   for (const [i, entry] of list(json, 'categories', file).entries()) {
     reporting(`${file}: categories[${i}]`, onProblem, () => {
       const { id, name } = record(entry);
@@ -139,11 +124,51 @@ function readCategories(
   return labels;
 }
 
-function caption(annotation: Record<string, unknown>): string {
+/** Adds each object or caption to its image. */
+function addAnnotations(coco: CocoFile, annotations: unknown[], file: string, onProblem: ProblemHandler): void {
+  let crowds = 0;
+  for (const [i, entry] of annotations.entries()) {
+    const source = `${file}: annotations[${i}]`;
+    reporting(source, onProblem, () => {
+      const annotation = record(entry);
+      const image = coco.images.get(annotation.image_id);
+      if (image === undefined) throw unknownId('image_id', annotation, 'images');
+      if (image === null) return; // already reported
+      if (annotation.iscrowd === 1) crowds++;
+      else if (coco.captions) image.captions.push(readCaption(annotation));
+      else {
+        const warn = (message: string): void => onProblem({ severity: 'warning', source, message });
+        const object = readObject(annotation, coco, image, warn);
+        if (object) image.objects.push(object);
+      }
+    });
+  }
+  if (crowds === 0) return;
+  const message = `${crowds} annotations of crowds are left out: they outline no single object.`;
+  onProblem({ severity: 'warning', source: file, message });
+}
+
+function readCaption(annotation: Record<string, unknown>): string {
   const text = annotation.caption as string;
   checkTarget({ task: '<CAPTION>', answer: { text } });
   return text;
 }
+
+/** Returns undefined for a category that a problem was reported for. */
+function readObject(
+  annotation: Record<string, unknown>,
+  { labels, outlines }: CocoFile,
+  { size }: CocoImage,
+  warn: (message: string) => void,
+): LabelledObject | undefined {
+  const label = labels.get(annotation.category_id);
+  if (label === undefined) throw unknownId('category_id', annotation, 'categories');
+  const polygons = outlines ? cocoPolygons(annotation.segmentation, size, warn) : undefined;
+  return label === null ? undefined : { label, box: readBox(annotation.bbox), ...(polygons && { polygons }) };
+}
+
+const unknownId = (field: string, annotation: Record<string, unknown>, where: string): UsageError =>
+  new UsageError(`${field} ${show(annotation[field])} is not among the ${where}.`);
 
 function readBox(bbox: unknown): BoxCoordinates {
   if (!Array.isArray(bbox) || bbox.length !== 4 || !bbox.every(Number.isFinite)) {
@@ -154,27 +179,9 @@ function readBox(bbox: unknown): BoxCoordinates {
   return [x, y, x + width, y + height];
 }
 
-const unknown = (field: string, annotation: Record<string, unknown>, where: string): UsageError =>
-  new UsageError(`${field} ${show(annotation[field])} is not among the ${where}.`);
-
-function list(json: Record<string, unknown>, field: string, file: string): unknown[] {
-  const value = json[field];
-  if (Array.isArray(value)) return value;
-  throw new Florence2Error(
-    `${file} has no list of ${field}: a COCO file has images, annotations and, unless it is of captions, categories.`,
-  );
-}
-
-function record(value: unknown): Record<string, unknown> {
-  if (isRecord(value)) return value;
-  throw new UsageError(`It is ${show(value)}, expected an object.`);
-}
-
-const isPositive = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0;
-
 /**
- * The outline of one object: polygons, or run lengths (a list of them, or COCO's string), whose mask's borders are
- * traced. Polygons that enclose nothing are left out, with a warning.
+ * Returns the outline of an object from its polygons, or from run lengths (a list of numbers, or COCO's compressed
+ * string), whose mask is traced. Polygons with fewer than three points are skipped, with a warning.
  */
 export function cocoPolygons(
   segmentation: unknown,
@@ -197,7 +204,7 @@ export function cocoPolygons(
   });
 }
 
-function readRuns({ size, counts }: Record<string, unknown>, image: ImageSize | undefined) {
+function readRuns({ size, counts }: Record<string, unknown>, image: ImageSize | undefined): RunLengths {
   const isSize = Array.isArray(size) && size.length === 2 && size.every(n => Number.isSafeInteger(n) && n > 0);
   if (!isSize) throw new UsageError(`segmentation.size is ${show(size)}, expected height and width.`);
   const [height, width] = size as [number, number];
@@ -210,5 +217,20 @@ function readRuns({ size, counts }: Record<string, unknown>, image: ImageSize | 
   if (!Array.isArray(runs) || !runs.every(n => Number.isSafeInteger(n) && n >= 0)) {
     throw new UsageError(`segmentation.counts is ${show(counts)}, expected run lengths.`);
   }
-  return { size: [height, width] as [number, number], counts: runs as number[] };
+  return { size: [height, width], counts: runs as number[] };
 }
+
+function list(json: Record<string, unknown>, field: string, file: string): unknown[] {
+  const value = json[field];
+  if (Array.isArray(value)) return value;
+  throw new Florence2Error(
+    `${file} has no list of ${field}: a COCO file has images, annotations and, unless it is of captions, categories.`,
+  );
+}
+
+function record(value: unknown): Record<string, unknown> {
+  if (isRecord(value)) return value;
+  throw new UsageError(`It is ${show(value)}, expected an object.`);
+}
+
+const isPositive = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0;

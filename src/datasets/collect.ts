@@ -1,25 +1,27 @@
-import type { ImageInput } from '../image/types.ts';
-import type { Dataset, Target } from './example.ts';
-import { ExampleList, type ProblemHandler, refuseErrors, reporting } from './reading.ts';
+import { UsageError } from '../errors.ts';
+import type { ImageSize } from '../geometry/types.ts';
+import { type ImageInput, isRawImage } from '../image/types.ts';
+import type { Dataset, SourcedTarget, Target, TrainingExample } from './example.ts';
+import { type ReadOptions, reporting, throwErrors } from './reading.ts';
 import { checkTarget } from './targets.ts';
 
-/** An image and one thing to learn about it. */
+/** An image with one target. */
 export interface ImageTarget extends Target {
   image: ImageInput;
 }
 
 /**
- * A dataset of anything that yields `{ image, task, text?, box?, answer }`: an array, a generator, an async generator.
- * Rows of one image (the same path, URL or object) are one example. It is read to its end and kept in memory: images
- * as what they were given as, so paths cost little and pixels much.
+ * Returns a dataset of the rows of an array, generator or async generator. Rows of the same image (the same path, URL or
+ * object) become one example. All rows are read and kept in memory. Images are kept as they are given, so paths need
+ * little memory and pixels much.
  *
- * @param name what errors call it: `name[3]` is the fourth row
- * @throws Florence2Error that names the row and the field which is wrong, unless `onProblem` takes it
+ * @param name of the dataset in error messages, where `name[3]` is the fourth row
+ * @throws Florence2Error that names the row and the invalid field, unless `onProblem` is given
  */
 export async function collectDataset(
   name: string,
   rows: Iterable<ImageTarget> | AsyncIterable<ImageTarget>,
-  { onProblem = refuseErrors }: { onProblem?: ProblemHandler } = {},
+  { onProblem = throwErrors }: Pick<ReadOptions, 'onProblem'> = {},
 ): Promise<Dataset> {
   const examples = new ExampleList();
   let count = 0;
@@ -32,4 +34,37 @@ export async function collectDataset(
     });
   }
   return examples.dataset(name);
+}
+
+/** Groups targets by image, in the order in which the images first occur. */
+export class ExampleList {
+  private readonly byImage = new Map<unknown, TrainingExample>();
+
+  /** Paths and URLs are compared by their spelling, other images by identity. */
+  add(image: ImageInput, targets: readonly SourcedTarget[], source: string, imageSize?: ImageSize): void {
+    if (targets.length === 0) return;
+    const key = image instanceof URL ? image.href : image;
+    const found = this.byImage.get(key);
+    if (found) for (const target of targets) found.targets.push(target);
+    else this.byImage.set(key, { image, ...sizeOf(image, imageSize), targets: [...targets], source });
+  }
+
+  dataset(name: string): Dataset {
+    const examples = [...this.byImage.values()];
+    return {
+      name,
+      length: examples.length,
+      example: index => examples[index] ?? noExample(name, index, examples.length),
+    };
+  }
+}
+
+function sizeOf(image: ImageInput, known?: ImageSize): { imageSize?: ImageSize } {
+  if (isRawImage(image)) return { imageSize: { width: image.width, height: image.height } };
+  return known ? { imageSize: known } : {};
+}
+
+/** @throws UsageError that an index is out of range */
+export function noExample(name: string, index: number, length: number): never {
+  throw new UsageError(`${name} has no example ${index}: it has ${length}.`);
 }

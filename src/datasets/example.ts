@@ -3,29 +3,36 @@ import type { ImageInput } from '../image/types.ts';
 import type { TypedAnswer } from '../results/format.ts';
 import type { TaskArguments } from '../text/prompt.ts';
 
-/** One thing to learn about an image: what is asked, and what should be answered. */
+/** One task on an image with its true answer. */
 export interface Target extends TaskArguments {
-  /** A task token (`<OD>`), or a prompt of your own. */
+  /** A task token (`<OD>`), or a custom prompt. */
   task: string;
-  /** Objects in pixels of the original image, which become location tokens; or the very text to be learnt. */
+  /** Objects in pixels of the original image, which are written as location tokens; or the exact text to learn. */
   answer: TypedAnswer | string;
 }
 
-/** An image and what is to be learnt about it. The image is encoded once for all its targets. */
+/** A target with the place that it was read from. */
+export interface SourcedTarget extends Target {
+  /** File and line, for error messages. Default: the source of its example. */
+  source?: string;
+}
+
+/** An image with its targets. Training encodes the image once for all of them. */
 export interface TrainingExample {
   image: ImageInput;
-  /** Size in pixels of the image before anything is done to it, where it is known without decoding. */
+  /** Size of the original image in pixels, if it is known without decoding the image. */
   imageSize?: ImageSize;
-  targets: Target[];
-  /** What errors call it: a file and line. */
+  targets: SourcedTarget[];
+  /** File and line, for error messages. */
   source: string;
 }
 
 /**
- * Examples that can be read by number, in any order and again, which is what shuffling, resuming and caching of
- * features need. `example(i)` gives an equal example each time.
+ * Examples with random access, which shuffling, resuming and the cache of vision features need. `example(i)` returns an
+ * equal example each time.
  */
 export interface Dataset {
+  /** For error messages. */
   readonly name: string;
   readonly length: number;
   example(index: number): TrainingExample | Promise<TrainingExample>;

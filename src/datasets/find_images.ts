@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
@@ -5,8 +6,8 @@ import { Florence2Error } from '../errors.ts';
 import { IMAGE_EXTENSIONS } from '../image/format.ts';
 
 /**
- * The images that the arguments name, in their order, each once: files, URLs, folders (with the folders in them) and
- * patterns (`photos/*.jpg`, for shells that do not expand them).
+ * Returns the images that command-line arguments name, in their order and without duplicates. An argument is a file, a
+ * URL, a folder (searched recursively) or a pattern (`photos/*.jpg`, for shells that do not expand patterns).
  */
 export async function expandImages(args: string[]): Promise<string[]> {
   const found = await Promise.all(args.map(expand));
@@ -14,11 +15,11 @@ export async function expandImages(args: string[]): Promise<string[]> {
 }
 
 async function expand(arg: string): Promise<string[]> {
-  if (/^(https?|data|file):/i.test(arg)) return [arg];
+  if (isUrl(arg)) return [arg];
   const entry = await stat(arg).catch(() => undefined);
   if (entry?.isDirectory()) {
-    const inside = await glob(`**/*.{${IMAGE_EXTENSIONS.join(',')}}`, { cwd: arg, caseSensitiveMatch: false });
-    if (inside.length > 0) return inside.sort().map(path => join(arg, path));
+    const inside = await imagesInFolder(arg);
+    if (inside.length > 0) return inside;
     throw new Florence2Error(`The folder ${arg} has no images (${IMAGE_EXTENSIONS.join(', ')}).`);
   }
   if (!entry && isDynamicPattern(arg)) {
@@ -26,5 +27,29 @@ async function expand(arg: string): Promise<string[]> {
     if (matches.length > 0) return matches.sort();
     throw new Florence2Error(`No file matches ${arg}.`);
   }
-  return [arg]; // what is missing is reported with the other unreadable images
+  return [arg]; // a missing file is reported later, with the other unreadable images
 }
+
+/** Returns the paths of all images in a folder and its subfolders, sorted. */
+export async function imagesInFolder(folder: string): Promise<string[]> {
+  const names = await glob(`**/*.{${IMAGE_EXTENSIONS.join(',')}}`, { cwd: folder, caseSensitiveMatch: false });
+  return names.sort().map(name => join(folder, name));
+}
+
+/** Finds the images that an annotation file names relative to a folder. Absolute paths, `..` and URLs are allowed. */
+export class ImageFolder {
+  private readonly seen = new Map<string, boolean>();
+
+  constructor(readonly folder: string) {}
+
+  /** Returns the path of an image, or its URL. @throws Florence2Error if the file does not exist */
+  find(name: string): string {
+    if (isUrl(name)) return name;
+    const path = isAbsolute(name) ? name : join(this.folder, name);
+    if (!this.seen.has(path)) this.seen.set(path, existsSync(path));
+    if (this.seen.get(path)) return path;
+    throw new Florence2Error(`The image ${name} does not exist: looked for ${path}.`);
+  }
+}
+
+const isUrl = (name: string): boolean => /^(https?|data|file):/i.test(name);

@@ -4,23 +4,11 @@ import { readLines } from '../files/lines.ts';
 import { isRecord, show } from '../json.ts';
 import type { TypedAnswer } from '../results/format.ts';
 import { resolveTask } from '../text/tasks.ts';
-import type { Dataset } from './example.ts';
-import {
-  ExampleList,
-  ImageFolder,
-  type ProblemHandler,
-  refuseErrors,
-  reporting,
-  type SourcedTarget,
-} from './reading.ts';
+import { ExampleList } from './collect.ts';
+import type { Dataset, SourcedTarget } from './example.ts';
+import { ImageFolder } from './find_images.ts';
+import { type ReadOptions, reporting, throwErrors } from './reading.ts';
 import { checkTarget, splitPrompt } from './targets.ts';
-
-export interface ReadOptions {
-  /** The tasks to learn, by token or name. Default: all that are there; for COCO and YOLO see `objectTargets`. */
-  tasks?: readonly string[];
-  /** Default: throws a Florence2Error at the first error. */
-  onProblem?: ProblemHandler;
-}
 
 /**
  * A file of JSON lines, in the layout that Roboflow's maestro reads: `image` (a path relative to the file), `prefix` (a
@@ -31,7 +19,7 @@ export interface ReadOptions {
  * @throws Florence2Error with file and line for what is wrong, unless `onProblem` takes it
  */
 export async function readJsonl(file: string, options: ReadOptions = {}): Promise<Dataset> {
-  const { onProblem = refuseErrors } = options;
+  const { onProblem = throwErrors } = options;
   const tasks: string[] | undefined = options.tasks?.map(resolveTask);
   const images = new ImageFolder(dirname(file));
   const examples = new ExampleList();

@@ -11,7 +11,7 @@ export interface LabelledObject {
   polygons?: Polygon[];
 }
 
-type ObjectTask = (typeof OBJECT_TASKS)[number];
+export type ObjectTask = (typeof OBJECT_TASKS)[number];
 
 /** The tasks that can be learnt from labelled objects. */
 export const OBJECT_TASKS = [

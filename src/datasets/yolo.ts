@@ -1,88 +1,91 @@
 import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, extname, isAbsolute, join, sep } from 'node:path';
-import { glob } from 'tinyglobby';
 import { parse as parseYaml } from 'yaml';
 import { Florence2Error, UsageError } from '../errors.ts';
+import { fileError } from '../files/errors.ts';
 import { readLines } from '../files/lines.ts';
 import type { ImageSize } from '../geometry/types.ts';
-import { IMAGE_EXTENSIONS } from '../image/format.ts';
 import { readImageSize } from '../image/size.ts';
 import { isRecord, show } from '../json.ts';
-import type { Dataset, TrainingExample } from './example.ts';
-import type { ReadOptions } from './jsonl.ts';
-import { chooseTasks, type LabelledObject, OBJECT_TASKS, objectTargets } from './objects.ts';
-import { noExample, type ProblemHandler, refuseErrors, reporting, type Split } from './reading.ts';
+import { noExample } from './collect.ts';
+import type { Dataset, Target, TrainingExample } from './example.ts';
+import { imagesInFolder } from './find_images.ts';
+import { chooseTasks, type LabelledObject, OBJECT_TASKS, type ObjectTask, objectTargets } from './objects.ts';
+import { type ProblemHandler, type ReadOptions, reporting, type Split, throwErrors } from './reading.ts';
 import { checkLabelName } from './targets.ts';
 
 interface YoloImage {
   path: string;
-  rows: YoloRow[];
+  objects: YoloObject[];
   source: string;
+  /** Undefined until the example is read. */
   size?: ImageSize;
 }
 
+/** A row of a label file: an object, with coordinates as fractions of the image's width and height. */
+interface YoloObject {
+  label: string;
+  corners: [x1: number, y1: number, x2: number, y2: number];
+  polygon?: number[];
+}
+
+/** Class names by number; undefined for names that a problem was reported for. */
+type ClassNames = ReadonlyMap<number, string | undefined>;
+
 /**
- * A YOLO folder by its data.yaml: `names` (a list, or a map from numbers), `train`, `val` and `test` (folders of images,
- * lists of paths in .txt files, or several of them), `path` (what they are relative to; else the file's own folder).
- * The labels of `…/images/a.jpg` are in `…/labels/a.txt`: `class cx cy w h`, or `class x y x y x y …` for a polygon, in
- * parts of width and height.
+ * Reads a YOLO dataset from its data.yaml: `names` (a list, or a map from numbers), `train`, `val` and `test` (each a
+ * folder of images, a .txt file with paths, or a list of these) and `path` (the folder that they are relative to;
+ * default: the folder of data.yaml). The labels of `…/images/a.jpg` are in `…/labels/a.txt`: `class cx cy w h` for a box
+ * or `class x y x y x y …` for a polygon, as fractions of width and height.
  *
- * Without `tasks` it teaches `<OD>`; see `objectTargets` for the others. An image without a label file, or with an empty
- * one, has no objects and is answered by nothing. Sizes of images are read when an example is.
+ * By default the objects teach `<OD>`; `objectTargets` describes the other tasks. An image without a label file, or with
+ * an empty one, has no objects, and its answer is empty. The size of an image is read with its example.
  *
- * @throws Florence2Error with file and line for what is wrong, unless `onProblem` takes it
+ * @throws Florence2Error that names the file and line of the invalid entry, unless `onProblem` is given
  */
 export async function readYolo(file: string, options: ReadOptions & { split?: Split } = {}): Promise<Dataset> {
-  const { split = 'train', onProblem = refuseErrors } = options;
+  const { split = 'train', onProblem = throwErrors } = options;
   const tasks = chooseTasks(options.tasks ?? ['<OD>'], OBJECT_TASKS, file);
   const config = await readYoloConfig(file);
   const names = readNames(config.names, file, onProblem);
-  const paths = await findImages(config, file, split);
   const images: YoloImage[] = [];
-  for (const path of paths) {
+  for (const path of await findImages(config, file, split)) {
     const labels = labelFile(path);
-    const rows = existsSync(labels) ? await readLabels(labels, names, onProblem) : [];
+    const objects = existsSync(labels) ? await readLabels(labels, names, onProblem) : [];
     const source = existsSync(labels) ? labels : path;
-    if (
-      objectTargets(
-        rows.map(row => toObject(row, { width: 1, height: 1 })),
-        tasks,
-      ).length > 0
-    ) {
-      images.push({ path, rows, source });
-    }
+    if (targetsOf(objects, { width: 1, height: 1 }, tasks).length > 0) images.push({ path, objects, source });
   }
   async function example(index: number): Promise<TrainingExample> {
     const image = images[index] ?? noExample(file, index, images.length);
     image.size ??= await readImageSize(image.path);
-    const { path, rows, source, size } = image;
-    const objects = rows.map(row => toObject(row, size));
-    return { image: path, imageSize: size, targets: objectTargets(objects, tasks), source };
+    const { path, objects, source, size } = image;
+    return { image: path, imageSize: size, targets: targetsOf(objects, size, tasks), source };
   }
   return { name: `${file} (${split})`, length: images.length, example };
 }
 
-/** data.yaml as an object. Throws a Florence2Error that names the file and the line. */
+/** Returns data.yaml as an object. @throws Florence2Error that names the file, and the line of a syntax error */
 export async function readYoloConfig(file: string): Promise<Record<string, unknown>> {
+  const text = await readFile(file, 'utf8').catch(error => {
+    throw fileError(file, error);
+  });
   let config: unknown;
   try {
-    config = parseYaml(await readFile(file, 'utf8'));
+    config = parseYaml(text);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new Florence2Error(`${file} does not exist.`);
-    throw new Florence2Error(`${file} cannot be read: ${message.split('\n')[0].replace(/:$/, '')}.`);
+    const [reason] = (error as Error).message.split('\n');
+    throw new Florence2Error(`${file} cannot be read: ${reason.replace(/:$/, '')}.`);
   }
   if (isRecord(config)) return config;
   throw new Florence2Error(`${file} holds ${show(config)}, expected names, train and val.`);
 }
 
-/** The entry of a split: YOLO calls the validation split `val`. */
+/** Returns the entry of a split; YOLO's name of the validation split is `val`. */
 export const splitEntry = (config: Record<string, unknown>, split: Split): unknown =>
   split === 'valid' ? (config.val ?? config.valid) : config[split];
 
-/** The classes by number; undefined for those that a problem was reported of. */
-function readNames(names: unknown, file: string, onProblem: ProblemHandler): ReadonlyMap<number, string | undefined> {
+function readNames(names: unknown, file: string, onProblem: ProblemHandler): ClassNames {
   if (!Array.isArray(names) && !isRecord(names)) {
     throw new Florence2Error(
       `${file}: names is ${show(names)}, expected a list of classes, or a map from their numbers.`,
@@ -126,9 +129,9 @@ function findEntry(entry: string, root: string, file: string): string {
 
 async function listImages(path: string): Promise<string[]> {
   if (statSync(path).isDirectory()) {
-    const names = await glob(`**/*.{${IMAGE_EXTENSIONS.join(',')}}`, { cwd: path, caseSensitiveMatch: false });
-    if (names.length === 0) throw new Florence2Error(`${path} has no images.`);
-    return names.sort().map(name => join(path, name));
+    const images = await imagesInFolder(path);
+    if (images.length === 0) throw new Florence2Error(`${path} has no images.`);
+    return images;
   }
   const paths: string[] = [];
   for await (const { line, text } of readLines(path)) {
@@ -140,39 +143,28 @@ async function listImages(path: string): Promise<string[]> {
   return paths;
 }
 
-/** An object in parts of the image's width and height. */
-export interface YoloRow {
-  label: string;
-  corners: [x1: number, y1: number, x2: number, y2: number];
-  polygon?: number[];
-}
-
-/** Where the labels of an image are: the last folder called images becomes labels, the extension .txt. */
-export function labelFile(image: string): string {
+/** Returns the label file of an image: the last folder `images` in its path becomes `labels`, the extension `.txt`. */
+function labelFile(image: string): string {
   const [images, labels] = [`${sep}images${sep}`, `${sep}labels${sep}`];
   const at = image.lastIndexOf(images);
   const path = at < 0 ? image : image.slice(0, at) + labels + image.slice(at + images.length);
   return `${path.slice(0, path.length - extname(path).length)}.txt`;
 }
 
-export async function readLabels(
-  file: string,
-  names: ReadonlyMap<number, string | undefined>,
-  onProblem: ProblemHandler,
-): Promise<YoloRow[]> {
-  const rows: YoloRow[] = [];
+async function readLabels(file: string, names: ClassNames, onProblem: ProblemHandler): Promise<YoloObject[]> {
+  const objects: YoloObject[] = [];
   for await (const { line, text } of readLines(file)) {
-    const row = reporting(`${file}:${line}`, onProblem, () => readLabel(text, names));
-    if (row) rows.push(row);
+    const object = reporting(`${file}:${line}`, onProblem, () => readLabel(text, names));
+    if (object) objects.push(object);
   }
-  return rows;
+  return objects;
 }
 
-/** Rounding in the tools that write these files puts numbers a little outside of the image. */
+/** The tools that write these files round numbers, which may end slightly outside the image. */
 const TOLERANCE = 0.01;
 
-/** Undefined for a class whose name a problem was reported of. */
-function readLabel(text: string, names: ReadonlyMap<number, string | undefined>): YoloRow | undefined {
+/** Returns undefined for a class whose name a problem was reported for. */
+function readLabel(text: string, names: ClassNames): YoloObject | undefined {
   const [number, ...values] = text.split(/\s+/).map(Number);
   if (!names.has(number)) throw new UsageError(`The class of ${show(text)} is not among the ${names.size} names.`);
   const outside = values.find(value => !(value >= -TOLERANCE && value <= 1 + TOLERANCE));
@@ -183,7 +175,7 @@ function readLabel(text: string, names: ReadonlyMap<number, string | undefined>)
   if (values.length === 4) {
     const [cx, cy, w, h] = values;
     if (w < 0 || h < 0) throw new UsageError(`The box ${values.join(' ')} has a negative width or height.`);
-    const corners: YoloRow['corners'] = [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2];
+    const corners: YoloObject['corners'] = [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2];
     return label === undefined ? undefined : { label, corners };
   }
   if (values.length < 6 || values.length % 2 !== 0) {
@@ -192,13 +184,20 @@ function readLabel(text: string, names: ReadonlyMap<number, string | undefined>)
     );
   }
   const [xs, ys] = [0, 1].map(axis => values.filter((_, i) => i % 2 === axis));
-  const corners: YoloRow['corners'] = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+  const corners: YoloObject['corners'] = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
   return label === undefined ? undefined : { label, corners, polygon: values };
 }
 
-export function toObject({ label, corners, polygon }: YoloRow, image: ImageSize): LabelledObject {
-  const pixels = (values: readonly number[]): number[] =>
+function targetsOf(objects: readonly YoloObject[], image: ImageSize, tasks: readonly ObjectTask[]): Target[] {
+  return objectTargets(
+    objects.map(object => inPixels(object, image)),
+    tasks,
+  );
+}
+
+function inPixels({ label, corners, polygon }: YoloObject, image: ImageSize): LabelledObject {
+  const scaled = (values: readonly number[]): number[] =>
     values.map((value, i) => value * (i % 2 === 0 ? image.width : image.height));
-  const [x1, y1, x2, y2] = pixels(corners);
-  return { label, box: [x1, y1, x2, y2], ...(polygon && { polygons: [pixels(polygon)] }) };
+  const [x1, y1, x2, y2] = scaled(corners);
+  return { label, box: [x1, y1, x2, y2], ...(polygon && { polygons: [scaled(polygon)] }) };
 }

@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkDataset } from '../../src/datasets/check.ts';
 import type { Dataset } from '../../src/datasets/example.ts';
-import { openDataset } from '../../src/datasets/open.ts';
+import { checkDataset, openDataset } from '../../src/datasets/open.ts';
 import type { Split } from '../../src/datasets/reading.ts';
 import type { Florence2, Request } from '../../src/florence2.ts';
 import { parse } from '../../src/results/parse/parse.ts';

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { loadConfig } from '../../checkpoint/load_config.ts';
 import { loadTokenizer } from '../../checkpoint/tokenizer_files.ts';
-import { checkDataset, type DatasetReport } from '../../datasets/check.ts';
+import type { DatasetReport } from '../../datasets/check.ts';
+import { checkDataset } from '../../datasets/open.ts';
 import { resolveTask } from '../../text/tasks.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { ProgressBars } from '../progress.ts';

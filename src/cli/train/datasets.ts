@@ -1,6 +1,7 @@
+import { noExample } from '../../datasets/collect.ts';
 import type { Dataset } from '../../datasets/example.ts';
 import { datasetSplits, openDataset } from '../../datasets/open.ts';
-import { noExample, type Split } from '../../datasets/reading.ts';
+import type { Split } from '../../datasets/reading.ts';
 import { UsageError } from '../../errors.ts';
 import { resolveTask } from '../../text/tasks.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';

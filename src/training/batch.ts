@@ -54,14 +54,17 @@ export interface Batch {
   weights: tf.Tensor2D; // [R, L]
 }
 
-export interface LabelWeights {
+export interface LabelWeightOptions {
   /** What a location token counts for, beside 1 for all others. */
   locationWeight: number;
   tokenizer: Tokenizer;
 }
 
 /** The weights of each answer's tokens. */
-export function labelWeights(targets: TokenizedTarget[], { locationWeight, tokenizer }: LabelWeights): number[][] {
+export function labelWeights(
+  targets: TokenizedTarget[],
+  { locationWeight, tokenizer }: LabelWeightOptions,
+): number[][] {
   const first = tokenizer.tokenToId('<loc_0>') ?? Number.POSITIVE_INFINITY;
   const isLocation = (id: number): boolean => id >= first && id < first + LOCATION_BINS;
   return targets.map(({ answerIds }) => answerIds.map(id => (isLocation(id) ? locationWeight : 1)));

@@ -48,17 +48,17 @@ function addDropPath(hooks: HookRegistry, { vision }: Florence2Config, at: Dropo
     const isEnd = (name: string): boolean => name === `${path}.hook_attn_out` || name === `${path}.hook_mlp_out`;
     hooks.add(isEnd, (activation, { name }) => {
       const [B, ...rest] = activation.shape;
-      return scaled(activation, [B, ...rest.map(() => 1)], rate, at, name);
+      return maskAndScale(activation, [B, ...rest.map(() => 1)], rate, at, name);
     });
   }
 }
 
 /** Sets each element to 0 with probability `rate`, and scales the others so that the mean stays. Srivastava et al. 2014. */
 export function dropout<T extends tf.Tensor>(x: T, rate: number, seed: DropoutSeed, name: string): T {
-  return scaled(x, x.shape, rate, seed, name);
+  return maskAndScale(x, x.shape, rate, seed, name);
 }
 
-function scaled<T extends tf.Tensor>(
+function maskAndScale<T extends tf.Tensor>(
   x: T,
   shape: number[],
   rate: number,

@@ -26,12 +26,12 @@ export class BlockTape {
   /** Give it to `HookRegistry.root`. */
   readonly run: BlockRunner = (path, forward, inputs) => {
     const output = tf.keep(tf.tidy(() => forward(...inputs)));
-    const mine = inputs.map(input => (input ? this.keep(input) : null));
+    const keptInputs = inputs.map(input => (input ? this.keep(input) : null));
     const learns = this.mayTrain(path) || inputs.some(input => input && this.learning.has(input.id));
     this.kept.set(output.id, output);
     if (learns) {
       this.learning.add(output.id);
-      this.blocks.push({ forward, inputs: mine, output });
+      this.blocks.push({ forward, inputs: keptInputs, output });
     }
     return output;
   };

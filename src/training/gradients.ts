@@ -28,12 +28,12 @@ export function lossAndGradients(
   gradientCheckpointing: boolean,
 ): LossAndGradients {
   const run = gradientCheckpointing ? inBlocks : atOnce;
-  let made: LossAndGradients | undefined;
+  let result: LossAndGradients | undefined;
   tf.tidy(() => {
-    made = run(pass, trainable, scale, hooks);
-    return [made.losses, ...made.gradients.values()];
+    result = run(pass, trainable, scale, hooks);
+    return [result.losses, ...result.gradients.values()];
   });
-  return made!;
+  return result!;
 }
 
 function atOnce(pass: LossPass, trainable: readonly Parameter[], scale: number, hooks: HookRegistry): LossAndGradients {

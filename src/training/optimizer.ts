@@ -44,9 +44,9 @@ export class AdamW {
   step(gradients: ReadonlyMap<Parameter, tf.Tensor>, learningRate: number, factor = 1): void {
     this.steps++;
     for (const group of this.groups([...gradients.keys()])) {
-      const own = group.map(parameter => gradients.get(parameter)!);
-      const gradient = tf.tidy(() => tf.mul(join(own), factor) as tf.Tensor1D);
-      tf.dispose(own);
+      const groupGradients = group.map(parameter => gradients.get(parameter)!);
+      const gradient = tf.tidy(() => tf.mul(concatFlat(groupGradients), factor) as tf.Tensor1D);
+      tf.dispose(groupGradients);
       this.move(group, gradient, learningRate);
     }
   }
@@ -77,10 +77,10 @@ export class AdamW {
     const moved = tf.tidy(() => {
       const deviation = tf.tidy(() => tf.add(tf.sqrt(second), epsilon * correction));
       const update = tf.tidy(() => tf.div(tf.mul(first, rate), deviation)) as tf.Tensor1D;
-      const value = join(parameters.map(({ value }) => value));
-      return part(tf.sub(keep === 1 ? value : tf.mul(value, keep), update), parameters);
+      const value = concatFlat(parameters.map(({ value }) => value));
+      return splitFlat(tf.sub(keep === 1 ? value : tf.mul(value, keep), update), parameters);
     });
-    const [firsts, seconds] = [part(first, parameters), part(second, parameters)];
+    const [firsts, seconds] = [splitFlat(first, parameters), splitFlat(second, parameters)];
     tf.dispose([first, second]);
     for (const [i, parameter] of parameters.entries()) {
       this.state.set(parameter.name, { first: firsts[i], second: seconds[i] });
@@ -105,7 +105,7 @@ export class AdamW {
       const added = tf.tidy(() => value(1 - beta));
       if (before.every(mean => !mean)) return added;
       const all = before.map((mean, i) => mean ?? tf.zeros([parameters[i].value.size]));
-      return tf.add(tf.mul(join(all), beta), added) as tf.Tensor1D;
+      return tf.add(tf.mul(concatFlat(all), beta), added) as tf.Tensor1D;
     });
     tf.dispose(before.filter(mean => mean !== undefined));
     return moved;
@@ -132,7 +132,7 @@ export class AdamW {
 }
 
 /** The values of some tensors one after another. */
-function join(tensors: tf.Tensor[]): tf.Tensor1D {
+function concatFlat(tensors: tf.Tensor[]): tf.Tensor1D {
   return tf.tidy(() => {
     const flat = tensors.map(tensor => (tensor.rank === 1 ? tensor : tf.reshape(tensor, [tensor.size])) as tf.Tensor1D);
     return flat.length === 1 ? flat[0] : tf.concat1d(flat);
@@ -140,7 +140,7 @@ function join(tensors: tf.Tensor[]): tf.Tensor1D {
 }
 
 /** Those of each parameter, from the values of one after another. */
-function part(joined: tf.Tensor1D, parameters: Parameter[]): tf.Tensor1D[] {
+function splitFlat(joined: tf.Tensor1D, parameters: Parameter[]): tf.Tensor1D[] {
   if (parameters.length === 1) return [joined.clone()];
   const sizes = parameters.map(({ value }) => value.size);
   return tf.tidy(() => tf.split(joined, sizes));

@@ -22,7 +22,7 @@ export interface StepOutcome {
 }
 
 /**
- * One step of the optimizer on some images, in batches of `batchSize`. The loss is the mean over all tokens of the step,
+ * One step of the optimizer on batchImages images, in batches of `batchSize`. The loss is the mean over all tokens of the step,
  * however they are spread over batches.
  *
  * @param step counted from 0
@@ -42,14 +42,14 @@ export async function trainStep(
   const gradients = new Map<Parameter, tf.Tensor>();
   try {
     for (let batch = 0; batch * batchSize < images.length; batch++) {
-      const some = images.slice(batch * batchSize, (batch + 1) * batchSize);
-      const targets = some.flatMap(({ tokenized }, i) => tokenized.map(target => ({ target, image: i })));
+      const batchImages = images.slice(batch * batchSize, (batch + 1) * batchSize);
+      const targets = batchImages.flatMap(({ tokenized }, i) => tokenized.map(target => ({ target, image: i })));
       const groups = lengthGroups(targets.map(({ target }) => target)).map(group => group.map(i => targets[i]));
-      const made = await runBatch(some, groups, context, scale, { seed, step, batch });
-      for (const [parameter, gradient] of made.gradients) accumulate(gradients, parameter, gradient);
+      const computed = await runBatch(batchImages, groups, context, scale, { seed, step, batch });
+      for (const [parameter, gradient] of computed.gradients) accumulate(gradients, parameter, gradient);
       await addLosses(
         losses,
-        made.losses,
+        computed.losses,
         groups.flat().map(({ target }) => target),
         context,
       );
@@ -64,7 +64,7 @@ export async function trainStep(
 }
 
 /** A target and which of the batch's images it is about. */
-interface Asked {
+interface BatchTarget {
   target: TokenizedTarget;
   image: number;
 }
@@ -72,7 +72,7 @@ interface Asked {
 /** Losses of a batch's targets, group by group, and gradients of their sum · `scale`. The caller disposes both. */
 async function runBatch(
   images: StepImage[],
-  groups: Asked[][],
+  groups: BatchTarget[][],
   context: TrainingContext,
   scale: number,
   at: DropoutSeed,

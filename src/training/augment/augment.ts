@@ -4,7 +4,7 @@ import type { BoxCoordinates } from '../../geometry/types.ts';
 import type { RawImage } from '../../image/types.ts';
 import { type Move, moveTarget } from './move.ts';
 import { adjustColours, cropImage, flipImage, shrinkImage } from './pixels.ts';
-import { holdsPlace, staysTrue, typedTarget } from './rules.ts';
+import { hasLocationTokens, staysTrue, typedTarget } from './rules.ts';
 
 /** Random changes of an image and what is to be learnt about it. All are off by default. */
 export interface AugmentOptions {
@@ -55,11 +55,11 @@ export function augment<E extends DecodedExample>(example: E, options: AugmentOp
   checkOptions(options);
   const { flip = 0, crop = 1, scale = 1, brightness = 0, contrast = 0, saturation = 0, minVisible = 0.5 } = options;
   const r = Array.from({ length: 11 }, random);
-  let now: Scene = { image: example.image, targets: example.targets };
-  if (flip > 0 || crop < 1 || scale < 1) refusePlaces(example);
-  if (r[0] < flip && now.targets.every(target => staysTrue(target, 'flip'))) now = flipped(now);
-  if (crop < 1 && now.targets.every(target => staysTrue(target, 'crop'))) {
-    now = cropped(now, [crop + (1 - crop) * r[1], crop + (1 - crop) * r[2], r[3], r[4]], minVisible);
+  let current: Scene = { image: example.image, targets: example.targets };
+  if (flip > 0 || crop < 1 || scale < 1) refuseLocationTokens(example);
+  if (r[0] < flip && current.targets.every(target => staysTrue(target, 'flip'))) current = flipped(current);
+  if (crop < 1 && current.targets.every(target => staysTrue(target, 'crop'))) {
+    current = cropped(current, [crop + (1 - crop) * r[1], crop + (1 - crop) * r[2], r[3], r[4]], minVisible);
   }
   const factor = (range: number, at: number): number => 1 + range * (2 * r[at] - 1);
   const factors = {
@@ -67,10 +67,10 @@ export function augment<E extends DecodedExample>(example: E, options: AugmentOp
     contrast: factor(contrast, 6),
     saturation: factor(saturation, 7),
   };
-  now = { ...now, image: adjustColours(now.image, factors) };
-  if (scale < 1) now = shrunk(now, [scale + (1 - scale) * r[8], r[9], r[10]]);
-  const { width, height } = now.image;
-  return { ...example, ...now, imageSize: { width, height } };
+  current = { ...current, image: adjustColours(current.image, factors) };
+  if (scale < 1) current = shrunk(current, [scale + (1 - scale) * r[8], r[9], r[10]]);
+  const { width, height } = current.image;
+  return { ...example, ...current, imageSize: { width, height } };
 }
 
 interface Scene {
@@ -79,30 +79,30 @@ interface Scene {
 }
 
 function flipped({ image, targets }: Scene): Scene {
-  return { image: flipImage(image), targets: moved(targets, image, { x: [-1, image.width] }) };
+  return { image: flipImage(image), targets: moveTargets(targets, image, { x: [-1, image.width] }) };
 }
 
 /** `share`: of width and height, then where the window is within what is left, all 0 to 1. */
 function cropped({ image, targets }: Scene, share: readonly number[], minVisible: number): Scene {
-  const [x, y, width, height] = place(image, share);
+  const [x, y, width, height] = rectangle(image, share);
   const window: BoxCoordinates = [x, y, x + width, y + height];
-  const left = moved(targets, image, { x: [1, -x], y: [1, -y], window, minVisible });
+  const left = moveTargets(targets, image, { x: [1, -x], y: [1, -y], window, minVisible });
   return left.length > 0 ? { image: cropImage(image, x, y, width, height), targets: left } : { image, targets };
 }
 
 function shrunk({ image, targets }: Scene, [size, ...where]: readonly number[]): Scene {
-  const [x, y, width, height] = place(image, [size, size, ...where]);
+  const [x, y, width, height] = rectangle(image, [size, size, ...where]);
   const move: Partial<Move> = { x: [width / image.width, x], y: [height / image.height, y] };
-  return { image: shrinkImage(image, x, y, width, height), targets: moved(targets, image, move) };
+  return { image: shrinkImage(image, x, y, width, height), targets: moveTargets(targets, image, move) };
 }
 
 /** A rectangle of a share of width and height in whole pixels. */
-function place({ width, height }: RawImage, [wide, high, right, down]: readonly number[]): number[] {
+function rectangle({ width, height }: RawImage, [wide, high, right, down]: readonly number[]): number[] {
   const [w, h] = [Math.max(1, Math.round(width * wide)), Math.max(1, Math.round(height * high))];
   return [Math.floor(right * (width - w + 1)), Math.floor(down * (height - h + 1)), w, h];
 }
 
-function moved(targets: readonly Target[], { width, height }: RawImage, changes: Partial<Move>): Target[] {
+function moveTargets(targets: readonly Target[], { width, height }: RawImage, changes: Partial<Move>): Target[] {
   const image: BoxCoordinates = [0, 0, width, height];
   const move: Move = { x: [1, 0], y: [1, 0], image, window: image, minVisible: 0, ...changes };
   return targets
@@ -110,8 +110,8 @@ function moved(targets: readonly Target[], { width, height }: RawImage, changes:
     .filter(target => target !== undefined);
 }
 
-function refusePlaces({ targets }: DecodedExample): void {
-  const target = targets.find(holdsPlace);
+function refuseLocationTokens({ targets }: DecodedExample): void {
+  const target = targets.find(hasLocationTokens);
   if (!target) return;
   throw new UsageError(
     `The prompt ${JSON.stringify(target.task)} is one of your own and has location tokens, which a flip, crop or scale cannot move. Change colours alone.`,

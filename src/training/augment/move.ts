@@ -40,7 +40,7 @@ const isEmpty = (answer: TypedAnswer | string): boolean =>
 function moveAnswer(answer: TypedAnswer, move: Move): TypedAnswer {
   if ('quads' in answer) {
     const quads = answer.quads.map(item => ({ ...item, quad: moveQuad(item.quad, move) }));
-    return { quads: quads.filter(hasPlace('quad')) };
+    return { quads: quads.filter(isKept('quad')) };
   }
   if ('phrases' in answer) {
     const phrases = answer.phrases.map(item => ({ ...item, boxes: moveBoxes(item.boxes, move) }));
@@ -48,17 +48,17 @@ function moveAnswer(answer: TypedAnswer, move: Move): TypedAnswer {
   }
   if ('instances' in answer && answer.instances.length > 0) {
     const instances = answer.instances.map(item => ({ ...item, polygons: movePolygons(item.polygons, move) }));
-    return { instances: instances.filter(hasPlace('polygons')) };
+    return { instances: instances.filter(isKept('polygons')) };
   }
   return 'boxes' in answer ? { boxes: moveBoxes(answer.boxes, move) } : answer;
 }
 
 function moveBoxes<T extends { box: ArrayLike<number> }>(items: readonly T[], move: Move) {
-  return items.map(item => ({ ...item, box: moveBox(item.box, move) })).filter(hasPlace('box'));
+  return items.map(item => ({ ...item, box: moveBox(item.box, move) })).filter(isKept('box'));
 }
 
 /** Narrows a list to the items that a move has left. */
-const hasPlace =
+const isKept =
   <F extends string>(field: F) =>
   <T extends Record<F, unknown>>(item: T): item is T & Record<F, NonNullable<T[F]>> =>
     item[field] !== undefined;
@@ -68,8 +68,8 @@ function moveBox(box: ArrayLike<number>, move: Move): BoxCoordinates | undefined
   const left = clampBox(whole, move.window);
   const [inX, inY] = [0, 1].map(axis => partInside(whole, left, axis));
   if (inX * inY === 0 || inX * inY < move.minVisible) return undefined;
-  const [x1, x2] = [place(left[0], move.x), place(left[2], move.x)];
-  const [y1, y2] = [place(left[1], move.y), place(left[3], move.y)];
+  const [x1, x2] = [transform(left[0], move.x), transform(left[2], move.x)];
+  const [y1, y2] = [transform(left[1], move.y), transform(left[3], move.y)];
   return [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
 }
 
@@ -85,8 +85,10 @@ function movePolygons(polygons: readonly ArrayLike<number>[], move: Move): numbe
   const kept = left.filter(
     (polygon, i) => polygon.length >= 6 && (polygonArea(polygon) > 0 || polygonArea(whole[i]) === 0),
   );
-  const [before, now] = [whole, kept].map(list => list.reduce((sum, polygon) => sum + polygonArea(polygon), 0));
-  if (kept.length === 0 || now < move.minVisible * before) return undefined;
+  const [areaBefore, areaAfter] = [whole, kept].map(list =>
+    list.reduce((sum, polygon) => sum + polygonArea(polygon), 0),
+  );
+  if (kept.length === 0 || areaAfter < move.minVisible * areaBefore) return undefined;
   return kept.map(polygon => movePoints(move.x[0] < 0 ? reversed(polygon) : polygon, move));
 }
 
@@ -101,9 +103,9 @@ function moveQuad(quad: ArrayLike<number>, move: Move): number[] | undefined {
 }
 
 const movePoints = (points: readonly number[], { x, y }: Move): number[] =>
-  points.map((value, i) => place(value, i % 2 === 0 ? x : y));
+  points.map((value, i) => transform(value, i % 2 === 0 ? x : y));
 
-const place = (value: number, [factor, shift]: readonly [number, number]): number => factor * value + shift;
+const transform = (value: number, [factor, shift]: readonly [number, number]): number => factor * value + shift;
 
 const clampBox = (box: ArrayLike<number>, bounds: BoxCoordinates): BoxCoordinates =>
   Array.from(box, (value, i) => clamp(value, bounds[i % 2], bounds[2 + (i % 2)])) as BoxCoordinates;

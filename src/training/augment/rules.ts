@@ -4,14 +4,14 @@ import { parseAnswer, type TypedAnswer } from '../../results/format.ts';
 import { dequantizeBox } from '../../text/locations.ts';
 import { taskInfo } from '../../text/tasks.ts';
 
-const PRINTED = ['<OCR>', '<OCR_WITH_REGION>', '<REGION_TO_OCR>'];
+const OCR_TASKS = ['<OCR>', '<OCR_WITH_REGION>', '<REGION_TO_OCR>'];
 
 /** Whether what a target says is true of the changed image as well, once its coordinates have moved. */
 export function staysTrue(target: Target, change: 'flip' | 'crop'): boolean {
   const row = taskInfo(target.task);
   if (!row) return false;
   if (change === 'crop') return row.answer !== 'text' || row.input === 'region';
-  return !PRINTED.includes(row.task) && ![target.text ?? '', ...wordsOf(target.answer)].some(namesSide);
+  return !OCR_TASKS.includes(row.task) && ![target.text ?? '', ...wordsOf(target.answer)].some(namesSide);
 }
 
 /** Left, right, and words that begin so. */
@@ -29,7 +29,7 @@ function wordsOf(answer: TypedAnswer | string): string[] {
 }
 
 /** Whether a prompt of its own has location tokens, whose meaning is unknown. */
-export const holdsPlace = ({ task, answer }: Target): boolean =>
+export const hasLocationTokens = ({ task, answer }: Target): boolean =>
   !taskInfo(task) && /<loc_/.test([task, ...wordsOf(answer)].join(' '));
 
 /** The same target with its answer and its region in pixels, where they are location tokens. Words stay as they are. */

@@ -36,22 +36,23 @@ export interface Chart {
 export const CHART_WIDTH = 1080;
 const plot = { left: 64, right: 764, top: 44 };
 const legend = { left: 790, right: CHART_WIDTH - 24, line: 18 };
-const least = 180; // height of a plot
-const below = 46; // the tick labels, and room to the next chart
+const minPlotHeight = 180; // height of a plot
+const bottomMargin = 46; // the tick labels, and room to the next chart
 
 /** As high as its legend needs. */
-const plotHeight = ({ series }: Chart): number => Math.max(least, series.filter(listed).length * legend.line);
+const plotHeight = ({ series }: Chart): number =>
+  Math.max(minPlotHeight, series.filter(isInLegend).length * legend.line);
 
-export const chartHeight = (chart: Chart): number => plot.top + plotHeight(chart) + below;
+export const chartHeight = (chart: Chart): number => plot.top + plotHeight(chart) + bottomMargin;
 
 /** One chart over steps as an SVG group that begins at `top`: grid, lines, and a legend with each line's last value. */
 export function chartSvg(chart: Chart, top: number): string {
   const { title, series, x, y, scale = 'linear' } = chart;
   const bottom = plot.top + plotHeight(chart);
   const toX = linear(x, [plot.left, plot.right]);
-  const bend = scale === 'log' ? Math.log10 : (value: number) => value;
-  const bent = linear([bend(y[0]), bend(y[1])], [bottom, plot.top]);
-  const toY = (value: number) => bent(bend(value));
+  const transform = scale === 'log' ? Math.log10 : (value: number) => value;
+  const toPixels = linear([transform(y[0]), transform(y[1])], [bottom, plot.top]);
+  const toY = (value: number) => toPixels(transform(value));
   const levels = scale === 'log' ? logTicks(y[0], y[1], 9) : linearTicks(y[0], y[1], 5);
   const clip = `plot-${top}`;
   const inner = `x="${plot.left - 4}" y="${plot.top - 4}" width="${plot.right - plot.left + 8}" height="${bottom - plot.top + 8}"`;
@@ -66,12 +67,12 @@ export function chartSvg(chart: Chart, top: number): string {
     `<g clip-path="url(#${clip})">`,
     ...series.map(one => lineSvg(one, toX, toY)),
     '</g>',
-    ...series.filter(listed).map(legendSvg),
+    ...series.filter(isInLegend).map(legendSvg),
     '</g>',
   ].join('\n');
 }
 
-const listed = ({ name }: Series): boolean => name !== undefined;
+const isInLegend = ({ name }: Series): boolean => name !== undefined;
 
 function lineSvg({ points, color, width = 1.75, opacity = 1, dashed, dots }: Series, toX: Scale, toY: Scale): string {
   const places = points.map(([x, y]) => `${round(toX(x))} ${round(toY(y))}`);
@@ -124,10 +125,10 @@ export function logTicks(low: number, high: number, most: number): number[] {
   return all.length <= most ? all : within(powers.map(power => Number(`1e${power}`)));
 }
 
-/** The least of 1, 2, 5, 10, 20, … that is not below `least`. */
-function roundStep(least: number): number {
-  const power = 10 ** Math.floor(Math.log10(least));
-  return [1, 2, 5, 10].map(digit => digit * power).find(step => step >= least * (1 - 1e-9))!;
+/** The least of 1, 2, 5, 10, 20, … that is not below `minimum`. */
+function roundStep(minimum: number): number {
+  const power = 10 ** Math.floor(Math.log10(minimum));
+  return [1, 2, 5, 10].map(digit => digit * power).find(step => step >= minimum * (1 - 1e-9))!;
 }
 
 /** A number in few characters: `0.25`, `1.5k`, `2e-4`. */

@@ -6,7 +6,7 @@ import { Florence2Error, UsageError } from '../errors.ts';
 import { fileError } from '../files/errors.ts';
 import { readLines } from '../files/lines.ts';
 import type { ImageSize } from '../geometry/types.ts';
-import { readImageSize } from '../image/size.ts';
+import { readImageSize } from '../image/decode.ts';
 import { isRecord, show } from '../json.ts';
 import { noExample } from './collect.ts';
 import type { Dataset, Target, TrainingExample } from './example.ts';

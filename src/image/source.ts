@@ -1,4 +1,5 @@
 import { Florence2Error, UsageError } from '../errors.ts';
+import { readLocalFile } from '../platform/node.ts';
 import type { ImageInput, RawImage } from './types.ts';
 
 export interface Source {
@@ -8,7 +9,11 @@ export interface Source {
 
 const timeoutSeconds = 60;
 
-/** The bytes behind a URL or a Blob, in Node and in browsers alike. Throws Florence2Error with the address and the reason. */
+/**
+ * Reads the bytes of a path, URL, Blob or array.
+ *
+ * @throws Florence2Error with the path or URL and the reason; UsageError for other inputs
+ */
 export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<Source> {
   if (input instanceof Uint8Array) return { bytes: input, name: 'The given data' };
   if (input instanceof Blob) {
@@ -17,6 +22,8 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
   if (typeof input !== 'string' && !(input instanceof URL)) {
     throw new UsageError('An image must be a path, a URL, the bytes of an image file or { data, width, height }.');
   }
+  const local = await readLocalFile(input);
+  if (local) return local;
   const url = String(input);
   const name = url.length > 120 ? `${url.slice(0, 60)}…` : url; // data URLs are long
   let response: Response;
@@ -30,7 +37,7 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
   throw new Florence2Error(`${name} could not be read: the server answered ${status}.`);
 }
 
-/** fetch says "fetch failed" and hides why in a chain of causes. */
+/** fetch only says "fetch failed"; the reason is in its chain of causes. */
 function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${timeoutSeconds} seconds`;
@@ -39,7 +46,7 @@ function reason(error: unknown): string {
   return error.message;
 }
 
-/** Checks pixels that a caller made. Throws UsageError when their number does not fit the size. */
+/** Returns raw pixels given by the caller. @throws UsageError where their number does not fit the size */
 export function checkRawImage(image: RawImage): RawImage {
   const { data, width, height } = image;
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {

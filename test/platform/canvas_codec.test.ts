@@ -3,8 +3,8 @@ import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { decodeImage } from '../../src/image/decode.ts';
-import { withoutExif } from '../../src/image/decode_browser.ts';
-import { imagePath } from './reference_images.ts';
+import { withoutExif } from '../../src/platform/canvas_codec.ts';
+import { imagePath } from '../image/reference_images.ts';
 
 const strip = (bytes: Uint8Array) => new Uint8Array(Buffer.concat(withoutExif(bytes)));
 const turned = { applyOrientation: true };

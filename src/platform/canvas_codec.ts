@@ -1,0 +1,76 @@
+import { Florence2Error } from '../errors.ts';
+import type { Codec, CodecOptions, DecodedImage } from './codec.ts';
+
+/**
+ * Decodes with the browser. Opaque 8-bit images have the same pixels as in Node. A canvas premultiplies alpha, rescales
+ * 16-bit grey and rounds CMYK differently, so those differ from the reference. Only Safari reads TIFF.
+ */
+export const canvasCodec: Codec = { decode, readSize: async () => undefined };
+
+async function decode(bytes: Uint8Array, { format, checkSize, applyOrientation }: CodecOptions): Promise<DecodedImage> {
+  const asStored = (format === 'JPEG' || format === 'PNG') && !applyOrientation;
+  const blob = new Blob((asStored ? withoutExif(bytes) : [bytes]) as BlobPart[]);
+  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
+  try {
+    checkSize(bitmap.width, bitmap.height);
+    return { data: readPixels(bitmap), width: bitmap.width, height: bitmap.height };
+  } finally {
+    bitmap.close();
+  }
+}
+
+function readPixels(bitmap: ImageBitmap): Uint8Array {
+  const { width, height } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+  if (context === null) throw new Florence2Error(`The browser cannot create a canvas of ${width} x ${height} pixels.`);
+  context.drawImage(bitmap, 0, 0);
+  const rgba = context.getImageData(0, 0, width, height).data;
+  const rgb = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; from < rgba.length; from += 4) {
+    rgb[to++] = rgba[from]!;
+    rgb[to++] = rgba[from + 1]!;
+    rgb[to++] = rgba[from + 2]!;
+  }
+  return rgb;
+}
+
+/**
+ * Returns the parts of a JPEG or PNG file without its EXIF data. Browsers always apply the EXIF orientation:
+ * createImageBitmap's option 'none' now means 'from-image'.
+ */
+export function withoutExif(bytes: Uint8Array): Uint8Array[] {
+  const [from, next, isExif] = bytes[0] === 0xff ? jpegSegments : pngChunks;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const parts = [bytes.subarray(0, from)];
+  let at = from;
+  while (at + 12 <= bytes.length) {
+    const end = next(view, at);
+    if (end === undefined) break;
+    if (!isExif(view, at)) parts.push(bytes.subarray(at, end));
+    at = end;
+  }
+  return [...parts, bytes.subarray(at)];
+}
+
+type Walk = [
+  start: number,
+  next: (file: DataView, at: number) => number | undefined,
+  isExif: (file: DataView, at: number) => boolean,
+];
+
+/** Segment: marker (2 bytes), length including itself (2), data. Drops APP1 "Exif"; stops at the scan data. */
+const jpegSegments: Walk = [
+  2,
+  (file, at) => {
+    const marker = file.getUint16(at);
+    return marker > 0xffbf && marker !== 0xffda ? at + 2 + file.getUint16(at + 2) : undefined;
+  },
+  (file, at) => file.getUint16(at) === 0xffe1 && file.getUint32(at + 4) === 0x45786966,
+];
+
+/** Chunk: data length (4 bytes), type (4), data, checksum (4). Drops "eXIf". */
+const pngChunks: Walk = [
+  8,
+  (file, at) => at + 12 + file.getUint32(at),
+  (file, at) => file.getUint32(at + 4) === 0x65584966,
+];

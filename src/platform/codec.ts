@@ -1,0 +1,24 @@
+/** RGB pixels, 8 bits per channel, rows from the top: `data[(y * width + x) * 3 + channel]`. */
+export interface DecodedImage {
+  data: Uint8Array; // [height, width, 3]
+  width: number;
+  height: number;
+}
+
+/** How an image file is decoded. */
+export interface CodecOptions {
+  /** Format of the bytes, for messages and format-specific rules: `PNG`, `JPEG`, `WebP`, `TIFF` or `AVIF`. */
+  format: string;
+  /** Called with the size before pixels are allocated; throws where the image is too large. */
+  checkSize: (width: number, height: number) => void;
+  /** Whether the EXIF orientation is applied. */
+  applyOrientation: boolean;
+}
+
+/** Decodes the image formats that the platform supports; BMP and GIF are decoded in `image/`. */
+export interface Codec {
+  /** Decodes an image file. Errors are the decoder's own; callers add the file's name. */
+  decode(bytes: Uint8Array, options: CodecOptions): Promise<DecodedImage>;
+  /** Reads the size from a file's header; undefined where only decoding gives the right size. */
+  readSize(path: string): Promise<{ width: number; height: number } | undefined>;
+}

@@ -1,0 +1,70 @@
+import type { Metadata, Sharp, SharpOptions } from 'sharp';
+import { Florence2Error } from '../errors.ts';
+import type { Codec, CodecOptions, DecodedImage } from './codec.ts';
+
+/** Decodes with sharp, to the pixels that Pillow's `convert('RGB')` returns. */
+export const sharpCodec: Codec = { decode, readSize };
+
+async function decode(bytes: Uint8Array, { format, checkSize, applyOrientation }: CodecOptions): Promise<DecodedImage> {
+  const sharp = await loadSharp();
+  const tiff = format === 'TIFF';
+  const options: SharpOptions = {
+    failOn: tiff ? 'error' : 'truncated', // like Pillow: truncated files fail, decoder warnings do not
+    ignoreIcc: true,
+    limitInputPixels: false,
+    autoOrient: applyOrientation || tiff, // Pillow applies the orientation of TIFF files, and only of those
+  };
+  const metadata = await sharp(bytes, options).metadata();
+  checkSize(metadata.width, metadata.height);
+  const image = sharp(bytes, options);
+  const { data, info } = await toPillowMode(image, metadata).raw().toBuffer({ resolveWithObject: true });
+  const { width, height, channels } = info;
+  if (channels === 3) return { data, width, height };
+  return { data: channels === 4 ? cmykToRgb(data) : greyToRgb(data), width, height };
+}
+
+/** PNG, JPEG and WebP headers give the decoded size; for other formats orientation or pages may change it. */
+async function readSize(path: string): Promise<{ width: number; height: number } | undefined> {
+  try {
+    const sharp = await loadSharp();
+    const { format, width, height } = await sharp(path).metadata();
+    return ['png', 'jpeg', 'webp'].includes(format) ? { width, height } : undefined;
+  } catch {
+    return undefined; // decoding reports what is wrong with the file
+  }
+}
+
+/** sharp converts 16-bit grey and CMYK differently from Pillow, so both are read unconverted. */
+function toPillowMode(image: Sharp, { space, channels }: Metadata): Sharp {
+  if (space === 'grey16' && channels === 1) return image.pipelineColourspace('grey16').toColourspace('grey16'); // clips
+  if (space === 'cmyk') return image.pipelineColourspace('cmyk').toColourspace('cmyk');
+  return image.removeAlpha().toColourspace('srgb');
+}
+
+function greyToRgb(grey: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array(grey.length * 3);
+  for (let i = 0; i < grey.length; i++) rgb.fill(grey[i]!, 3 * i, 3 * i + 3);
+  return rgb;
+}
+
+/** Pillow's conversion: out = k - k * ink / 255 with k = 255 - black, the product rounded in 8-bit arithmetic. */
+function cmykToRgb(cmyk: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array((cmyk.length / 4) * 3);
+  for (let from = 0, to = 0; from < cmyk.length; from += 4) {
+    const k = 255 - cmyk[from + 3]!;
+    for (let c = 0; c < 3; c++) {
+      const t = cmyk[from + c]! * k + 128;
+      rgb[to++] = k - (((t >> 8) + t) >> 8);
+    }
+  }
+  return rgb;
+}
+
+async function loadSharp(): Promise<typeof import('sharp').default> {
+  try {
+    return (await import('sharp')).default;
+  } catch (error) {
+    const why = error instanceof Error ? error.message.trim().split('\n')[0] : String(error);
+    throw new Florence2Error(`Loading sharp, the package that decodes images, failed: ${why}.`);
+  }
+}

@@ -9,15 +9,15 @@ import { mapSize } from '../vision/davit.ts';
 import { canonicalCheckpoint } from '../weights/canonical.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
 import { elementCount } from '../weights/tensor_file.ts';
-import { resolveModel } from './hub/resolve_model.ts';
+import { findCheckpoint } from './find.ts';
 import { loadConfig } from './load_config.ts';
 import { loadParameters } from './load_parameters.ts';
 import { loadTokenizer } from './tokenizer_files.ts';
 
-/** Everything that `Florence2` needs, from a folder or a hub id. For Node. */
+/** Loads the parts of a `Florence2` from a checkpoint. */
 export async function loadParts(dirOrHubId: string, options: LoadOptions): Promise<Florence2Parts> {
   const { revision, onProgress } = options;
-  const folder = await resolveModel(dirOrHubId, { revision, onProgress });
+  const folder = await findCheckpoint(dirOrHubId, { revision, onProgress });
   const { config, generation, preprocessor } = await loadConfig(folder);
   const side = options.imageSize;
   if (side !== undefined && !(Number.isSafeInteger(side) && side >= 1)) {

@@ -29,7 +29,7 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
     return await codec.decode(bytes, { format, checkSize: check, applyOrientation });
   } catch (error) {
     if (error instanceof Florence2Error) throw error;
-    throw new Florence2Error(`${name} is a damaged or incomplete ${format} image${detail(error)}.`);
+    throw new Florence2Error(`${name} is a damaged or truncated ${format} image${detail(error)}.`);
   }
 }
 

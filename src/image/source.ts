@@ -31,10 +31,10 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
     response = await fetch(url, { signal: AbortSignal.timeout(timeoutSeconds * 1000) });
     if (response.ok) return { bytes: new Uint8Array(await response.arrayBuffer()), name };
   } catch (error) {
-    throw new Florence2Error(`${name} could not be read: ${reason(error)}.`);
+    throw new Florence2Error(`${name} cannot be read: ${reason(error)}.`);
   }
   const status = `${response.status} ${response.statusText}`.trim(); // HTTP/2 has no status text
-  throw new Florence2Error(`${name} could not be read: the server answered ${status}.`);
+  throw new Florence2Error(`${name} cannot be read: the server answered ${status}.`);
 }
 
 /** fetch only says "fetch failed"; the reason is in its chain of causes. */

@@ -33,8 +33,8 @@ else {
       assert.equal(ours[name], { size: `${width} x ${height}`, sha256 }, name);
     }
     assert.equal(ours['exif_orientation6.jpg, turned']!.size, '100 x 160');
-    assert.match(ours.missing!.size, /missing.png could not be read: the server answered 404/);
-    assert.match(ours.cut!.size, /is a damaged or incomplete PNG image/);
+    assert.match(ours.missing!.size, /missing.png cannot be read: the server answered 404/);
+    assert.match(ours.cut!.size, /is a damaged or truncated PNG image/);
   });
 }
 

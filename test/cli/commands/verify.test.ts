@@ -160,7 +160,7 @@ test('downloads model and images', async () => {
     writeFileSync(path, JSON.stringify({ images: lost, cases: [known] }));
     const failed = await verify(hub.repo, '--cases', path);
     assert.is(failed.code, 1);
-    assert.match(failed.stderr, /nowhere\/car\.jpg could not be read: .* --images takes the images from a folder\.\n$/);
+    assert.match(failed.stderr, /nowhere\/car\.jpg cannot be read: .* --images takes the images from a folder\.\n$/);
   } finally {
     for (const name of ['HF_ENDPOINT', 'HF_HOME']) {
       if (before[name] === undefined) delete process.env[name];

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type HubOptions, resolveModel } from '../../../src/checkpoint/hub/resolve_model.ts';
+import { findCheckpoint } from '../../../src/checkpoint/find.ts';
+import type { HubOptions } from '../../../src/checkpoint/hub/download_model.ts';
 import { Florence2Error } from '../../../src/errors.ts';
 import { openCheckpoint } from '../../../src/weights/checkpoint.ts';
 import { reference } from '../../reference.ts';
@@ -57,7 +58,7 @@ test.after.each(async ({ hub, cache }) => {
   }
 });
 
-const load = (id: string, options: HubOptions = {}) => resolveModel(id, { retryDelay: 1, ...options });
+const load = (id: string, options: HubOptions = {}) => findCheckpoint(id, { retryDelay: 1, ...options });
 
 async function refusal(id: string, options?: HubOptions): Promise<string> {
   const error = await load(id, options).then(
@@ -301,23 +302,7 @@ test('pytorch_model.bin is taken where there is nothing better', async ({ hub })
   assert.ok(readdirSync(await load(hub.repo)).includes('pytorch_model.bin'));
 });
 
-test('folders come before ids, and what is neither is said to be neither', async ({ hub, cache }) => {
-  const folder = join(cache, 'my model');
-  mkdirSync(folder);
-  writeFileSync(join(cache, 'file.txt'), '');
-  assert.is(await load(folder), folder);
-  const cases: [string, RegExp][] = [
-    [join(cache, 'nothing'), /neither a folder that exists nor an id of a hub model/],
-    ['./nothing', /"\.\/nothing" is neither a folder/],
-    ['../a/b', /neither a folder/],
-    ['a/b/c', /neither a folder/],
-    ['C:\\models\\x', /neither a folder/],
-    ['two words', /neither a folder/],
-    ['', /neither a folder/],
-    ['a/..', /neither a folder/],
-    [join(cache, 'file.txt'), /is a file; give the folder/],
-  ];
-  for (const [id, expected] of cases) assert.match(await refusal(id), expected, id);
+test('a malformed revision is refused without a request', async ({ hub }) => {
   assert.match(await refusal(hub.repo, { revision: '../../x' }), /is not the name of a revision/);
   assert.is(hub.requests.length, 0);
 });

@@ -1,6 +1,6 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
 import { missingShards } from '../../weights/checkpoint.ts';
 import { exists, isCommit, RepoCache } from './cache.ts';
@@ -34,30 +34,18 @@ const weightFiles = [
 ];
 
 /**
- * The folder of a checkpoint: the given folder, or the one in the Hugging Face cache to which a model of the hub is
- * downloaded. HF_HOME or HF_HUB_CACHE say where the cache is, HF_ENDPOINT which hub, HF_TOKEN who asks, HF_HUB_OFFLINE=1
- * that only the cache is used. Without a connection the cache is used as well.
+ * Downloads a model of the hub into the Hugging Face cache, where its files are missing, and returns their folder.
+ * HF_HOME or HF_HUB_CACHE set the cache's place, HF_ENDPOINT the hub, HF_TOKEN the token; HF_HUB_OFFLINE=1 forbids
+ * requests. Without a connection a complete download in the cache is used.
  *
- * @param dirOrHubId a folder, or an id such as `microsoft/Florence-2-base`
- * @throws Florence2Error that says what is missing, or why the hub refuses
+ * @param id an id such as `microsoft/Florence-2-base`
+ * @throws Florence2Error that says what is missing, or why the hub refuses; UsageError for a malformed revision
  */
-export async function resolveModel(dirOrHubId: string, options: HubOptions = {}): Promise<string> {
-  const local = await stat(dirOrHubId).catch(() => undefined);
-  if (local?.isDirectory()) return resolve(dirOrHubId);
-  if (local) throw new Florence2Error(`${dirOrHubId} is a file; give the folder of the checkpoint, or a hub id.`);
-  if (!/^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(dirOrHubId)) {
-    throw new Florence2Error(
-      `"${dirOrHubId}" is neither a folder that exists nor an id of a hub model such as microsoft/Florence-2-base.`,
-    );
-  }
+export async function downloadModel(id: string, options: HubOptions = {}): Promise<string> {
   const revision = options.revision ?? 'main';
   if (!/^[\w.-]+(\/[\w.-]+)*$/.test(revision) || revision.split('/').includes('..')) {
     throw new UsageError(`"${revision}" is not the name of a revision.`);
   }
-  return fromHub(dirOrHubId, revision, options);
-}
-
-async function fromHub(id: string, revision: string, options: HubOptions): Promise<string> {
   const hub = await import('@huggingface/hub');
   const folder = join(hub.getHFHubCachePath(), hub.getRepoFolderName({ type: 'model', name: id }));
   const cache = new RepoCache(folder);

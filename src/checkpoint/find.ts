@@ -1,0 +1,29 @@
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Florence2Error } from '../errors.ts';
+import type { HubOptions } from './hub/download_model.ts';
+
+/** The checkpoint that ships with this package. */
+const demoFolder = fileURLToPath(new URL('../../weights/demo', import.meta.url));
+
+/**
+ * Returns the folder of a checkpoint. For Node; bundlers for browsers replace this module by find_browser.ts.
+ *
+ * @param name `demo` for the checkpoint that ships with this package, a folder, or a hub id such as
+ *   `microsoft/Florence-2-base`, which is downloaded into the Hugging Face cache. A folder named demo is `./demo`.
+ * @throws Florence2Error where there is no such checkpoint, or the hub refuses
+ */
+export async function findCheckpoint(name: string, options: HubOptions = {}): Promise<string> {
+  if (name === 'demo') return demoFolder;
+  const local = await stat(name).catch(() => undefined);
+  if (local?.isDirectory()) return resolve(name);
+  if (local) throw new Florence2Error(`${name} is a file: give the folder of the checkpoint, or a hub id.`);
+  if (!/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name)) {
+    throw new Florence2Error(
+      `"${name}" is not a folder. Give a folder, a hub id such as microsoft/Florence-2-base, or "demo", the checkpoint that ships with this package.`,
+    );
+  }
+  const { downloadModel } = await import('./hub/download_model.ts');
+  return downloadModel(name, options);
+}

@@ -1,0 +1,13 @@
+import { Florence2Error } from '../errors.ts';
+
+/**
+ * Returns the base URL of a checkpoint's files: a URL as it is, a hub id as its address on the hub. Takes the place of
+ * find.ts in browsers.
+ *
+ * @throws Florence2Error for other names
+ */
+export async function findCheckpoint(name: string, { revision = 'main' }: { revision?: string } = {}): Promise<string> {
+  if (/^(https?:\/\/|\.{0,2}\/)/i.test(name)) return name;
+  if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name)) return `https://huggingface.co/${name}/resolve/${revision}`;
+  throw new Florence2Error(`"${name}" is neither a URL nor a hub id such as microsoft/Florence-2-base.`);
+}

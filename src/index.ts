@@ -121,17 +121,17 @@ export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } fr
 export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';
 export { Florence2Model } from './model/florence2_model.ts';
-export {
-  type CheckpointReport,
-  checkParity,
-  type NotCompared,
-  type ParityReport,
-  type SequenceRow,
-  type TensorRow,
-  type TrainingRow,
-  type VariantReport,
-} from './parity/check.ts';
-export type { ParityOptions } from './parity/report.ts';
+export { checkParity } from './parity/check.ts';
+export type {
+  CheckpointReport,
+  NotCompared,
+  ParityOptions,
+  ParityReport,
+  SequenceRow,
+  TensorRow,
+  TrainingRow,
+  VariantReport,
+} from './parity/report.ts';
 export { filterByScore } from './results/filter.ts';
 export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './results/format.ts';
 export type { Answer, AnswerTokens } from './results/parse/answer.ts';

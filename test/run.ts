@@ -83,7 +83,7 @@ function importsBackend(file: string): boolean {
 const SLOW_ON_CPU = [
   'activations/cache', 'adapters/adapters', 'florence2', 'generation/reference', 'hooks/hooks', 'inspect/collect',
   'internals/ablation', 'internals/attention_maps', 'internals/diff/compare_runs', 'internals/feature_reader',
-  'internals/gradients_at', 'internals/patching', 'internals/question', 'internals/saliency', 'parity/parity',
+  'internals/gradients_at', 'internals/patching', 'internals/question', 'internals/saliency', 'parity/check',
   'parity/request', 'parity/training', 'training/dropout', 'training/gradients', 'training/map_cache',
   'training/resume', 'training/train_step', 'training/trainable', 'training/trainer',
 ];

@@ -27,8 +27,15 @@ import { isInitialAdapter } from './training_lora.ts';
 
 const isInput = (file: string): boolean => file === INPUT_FILE || isInitialAdapter(file);
 
-/** See `checkParity` in ../parity.ts. */
-export async function checkFolders(path: string, options: ParityOptions): Promise<ParityReport> {
+/**
+ * Compares the network with PyTorch: every activation, logits and losses, caches and generated sequences of a reference
+ * folder (manifest.json names what it holds), for each checkpoint in it; and when asked to, training: losses, gradients,
+ * parameters after some steps, adapters.
+ *
+ * @param path a reference folder, or a folder of such folders
+ * @throws Florence2Error where a folder, a file or a checkpoint cannot be read. Differences are no errors: see `equal`
+ */
+export async function checkParity(path: string, options: ParityOptions = {}): Promise<ParityReport> {
   const manifests = await Promise.all((await findVariants(path)).map(readManifest));
   if (options.training && !manifests.some(hasTraining)) {
     throw new Florence2Error(`${path} has no train/ or lora/: its manifest.json names no training to compare.`);
@@ -133,19 +140,4 @@ function missed(
   const idle = checkpoints.filter(({ tensors, training }) => tensors.length + training.length === 0);
   const reason = 'the dumps hold nothing that this checkpoint makes';
   return [...entries, ...idle.map(({ checkpoint }) => ({ file: checkpoint, names: ['weights'], reason }))];
-}
-
-export type * from './report.ts';
-
-/**
- * Compares the network with PyTorch: every activation, logits and losses, caches and generated sequences of a reference
- * folder (manifest.json names what it holds), for each checkpoint in it; and when asked to, training: losses, gradients,
- * parameters after some steps, adapters.
- *
- * @param path a reference folder, or a folder of such folders
- * @throws Florence2Error where a folder, a file or a checkpoint cannot be read. Differences are no errors: see `equal`
- */
-export async function checkParity(path: string, options: ParityOptions = {}): Promise<ParityReport> {
-  const { checkFolders } = await import('./check.ts'); // it reads files, and browsers have none
-  return checkFolders(path, options);
 }

@@ -1,17 +1,19 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Activation, download } from '../activations/activation.ts';
+import { ActivationCache } from '../activations/cache.ts';
 import { dumpPoint, toDumpLayout } from '../activations/dump_names.ts';
+import { Capture } from '../hooks/capture.ts';
+import type { HookRegistry } from '../hooks/hooks.ts';
 import type { LayerCache } from '../language/cache.ts';
 import type { SafetensorsFile } from '../weights/safetensors.ts';
-import { PointCapture } from './capture.ts';
 import type { DumpedTensor } from './manifest.ts';
-import { encodePrompts, forcedLogits, readIds, readPixels, type Subject } from './subject.ts';
+import { type EncodedSubject, encodePrompts, forcedLogits, readIds, readPixels } from './subject.ts';
 
 /** A tensor as the network makes it, in the dump's layout; or why this checkpoint does not make it. */
 export type Made = Activation | { readonly skipped: string };
 
 /** Runs the network for one file of the dump: the tensors of that file, as far as they can be made. */
-type Pass = (subject: Subject, dump: SafetensorsFile, wanted: DumpedTensor[]) => Promise<Map<string, Made>>;
+type Pass = (subject: EncodedSubject, dump: SafetensorsFile, wanted: DumpedTensor[]) => Promise<Map<string, Made>>;
 
 /** Tensors of the dumps that go into the network, and do not come out of it. */
 export const INPUTS: ReadonlySet<string> = new Set(['pixel_values', 'final_logits_bias']);
@@ -26,7 +28,7 @@ export const PASSES: Readonly<Record<string, Pass>> = {
 };
 
 /** Every point of vision tower and projector, over the file's own images where it has some. */
-async function visionPass({ model, inputs, hooks }: Subject, dump: SafetensorsFile, wanted: DumpedTensor[]) {
+async function visionPass({ model, inputs, hooks }: EncodedSubject, dump: SafetensorsFile, wanted: DumpedTensor[]) {
   const pixels = await readPixels(dump.tensors.has('pixel_values') ? dump : inputs);
   const capture = new PointCapture(hooks, pointsOf(wanted));
   try {
@@ -39,7 +41,7 @@ async function visionPass({ model, inputs, hooks }: Subject, dump: SafetensorsFi
 }
 
 /** Encoder and decoder under teacher forcing, with padding masked and attended, and the losses. */
-async function textPass(subject: Subject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
+async function textPass(subject: EncodedSubject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
   const { model, inputs, manifest } = subject;
   const capture = new PointCapture(subject.hooks, pointsOf(wanted));
   let made: Map<string, Made>;
@@ -71,7 +73,7 @@ async function textPass(subject: Subject, _dump: SafetensorsFile, wanted: Dumped
 }
 
 /** The decoder token by token: what the caches hold after each step, and its logits. */
-async function cachePass(subject: Subject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
+async function cachePass(subject: EncodedSubject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
   const { model, inputs, hooks } = subject;
   const { decoder } = model.languageModel;
   const made = new Map<string, Made>();
@@ -108,7 +110,7 @@ async function cachePass(subject: Subject, _dump: SafetensorsFile, wanted: Dumpe
 }
 
 /** Logits of a bias that is not zero. (Those of rounded weights are their own checkpoints', see `roundedPass`.) */
-async function extraPass(subject: Subject, dump: SafetensorsFile, _wanted: DumpedTensor[]) {
+async function extraPass(subject: EncodedSubject, dump: SafetensorsFile, _wanted: DumpedTensor[]) {
   const made = new Map<string, Made>([[ROUNDED_LOGITS, { skipped: 'it is of weights rounded to fp16' }]]);
   if (!dump.tensors.has('final_logits_bias')) return made;
   const { finalLogitsBias } = subject.model.lmHead;
@@ -128,9 +130,32 @@ async function extraPass(subject: Subject, dump: SafetensorsFile, _wanted: Dumpe
 const ROUNDED_LOGITS = 'logits_fp16_weights';
 
 /** What is known of a checkpoint that holds the same weights rounded to fp16: its logits. */
-export async function roundedPass(subject: Subject): Promise<Map<string, Made>> {
+export async function roundedPass(subject: EncodedSubject): Promise<Map<string, Made>> {
   const logits = await forcedLogits(subject, await encodePrompts(subject, true));
   return new Map([[ROUNDED_LOGITS, await download(logits)]]);
+}
+
+/** The activations at some points, until they are read. */
+class PointCapture {
+  private readonly cache = new ActivationCache();
+  private readonly capture: Capture;
+
+  constructor(hooks: HookRegistry, points: string[]) {
+    this.capture = new Capture(hooks, points, this.cache, { readOnly: false });
+  }
+
+  /** The activation at a point, which is then no longer kept; undefined where the model has no such point. */
+  async take(point: string): Promise<Activation | undefined> {
+    if (!this.cache.has(point)) return undefined;
+    const activation = await this.cache.array(point);
+    this.cache.drop(point);
+    return activation;
+  }
+
+  dispose(): void {
+    this.capture.stop();
+    this.cache.dispose();
+  }
 }
 
 function pointsOf(wanted: DumpedTensor[]): string[] {

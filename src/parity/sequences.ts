@@ -9,12 +9,12 @@ import { requireTensor } from '../weights/tensor_file.ts';
 import { type GenerationCase, MICROSOFT_GREEDY } from './generation_cases.ts';
 import type { Manifest } from './manifest.ts';
 import { GENERATION_FILE, type NotCompared, type SequenceRow } from './report.ts';
-import { encodePrompts, type Subject } from './subject.ts';
+import { type EncodedSubject, encodePrompts } from './subject.ts';
 import { scoreTolerance } from './tolerance.ts';
 
 /** Generates every case that is of the checkpoint's vocabulary: ids must be equal, scores within their tolerance. */
 export async function checkCases(
-  subject: Subject,
+  subject: EncodedSubject,
   cases: GenerationCase[],
 ): Promise<{ sequences: SequenceRow[]; skipped: NotCompared[] }> {
   const { manifest, model } = subject;
@@ -40,7 +40,7 @@ export function dumpedVocabulary({ files }: Manifest): number | undefined {
     ?.shape.at(-1);
 }
 
-async function checkCase(subject: Subject, testCase: GenerationCase): Promise<SequenceRow[]> {
+async function checkCase(subject: EncodedSubject, testCase: GenerationCase): Promise<SequenceRow[]> {
   const { model, hooks, generation } = subject;
   const settings = resolveGeneration(testCase.options, generation, model.config.text);
   const memory = await encodeRows(subject, testCase);
@@ -81,7 +81,7 @@ function untilEnd(ids: number[], eosTokenId: number): number[] {
 }
 
 /** The inputs' prompts, or one of them without its padding, through the encoder. */
-async function encodeRows(subject: Subject, { masked, row, name }: GenerationCase): Promise<Memory> {
+async function encodeRows(subject: EncodedSubject, { masked, row, name }: GenerationCase): Promise<Memory> {
   if (row === undefined) return encodePrompts(subject, masked);
   const { model, hooks, inputs, features } = subject;
   const [B, T] = requireTensor(inputs.tensors, 'text_input_ids', inputs.path).shape;

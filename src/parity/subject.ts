@@ -16,7 +16,7 @@ import { requireTensor, type TensorFile } from '../weights/tensor_file.ts';
 import type { DumpedCheckpoint, Manifest } from './manifest.ts';
 
 /** A checkpoint under test: the network with its weights, what it is run on, and the hooks it is run with. */
-export interface Loaded {
+export interface Subject {
   readonly manifest: Manifest;
   readonly model: Florence2Model;
   readonly generation: GenerationConfig;
@@ -25,7 +25,7 @@ export interface Loaded {
 }
 
 /** A checkpoint whose weights stay as they are. */
-export interface Subject extends Loaded {
+export interface EncodedSubject extends Subject {
   /** Of the inputs' images, [B, 1 + N, D]. Every prompt is asked of them: the vision tower is most of the work. */
   readonly features: tf.Tensor3D;
 }
@@ -71,8 +71,8 @@ export async function readIds(file: TensorFile, name: string): Promise<tf.Tensor
   return tf.tensor2d(await file.readInt32(name), shape as [number, number], 'int32');
 }
 
-/** The inputs' images -> their features, see `Subject` */
-export async function encodeImages({ model, inputs, hooks }: Loaded): Promise<tf.Tensor3D> {
+/** The inputs' images -> their features, see `EncodedSubject` */
+export async function encodeImages({ model, inputs, hooks }: Subject): Promise<tf.Tensor3D> {
   const pixels = await readPixels(inputs);
   try {
     return model.encodeImage(pixels, hooks.root());
@@ -82,7 +82,10 @@ export async function encodeImages({ model, inputs, hooks }: Loaded): Promise<tf
 }
 
 /** The inputs' prompts -> the encoder's output. `masked` false: padding is attended like any token. */
-export async function encodePrompts({ model, inputs, hooks, features }: Subject, masked: boolean): Promise<Memory> {
+export async function encodePrompts(
+  { model, inputs, hooks, features }: EncodedSubject,
+  masked: boolean,
+): Promise<Memory> {
   const ids = await readIds(inputs, 'text_input_ids');
   const mask = masked ? await readIds(inputs, 'text_attention_mask') : null;
   try {
@@ -93,7 +96,7 @@ export async function encodePrompts({ model, inputs, hooks, features }: Subject,
 }
 
 /** The inputs' answers under teacher forcing -> logits [B, T, V]. Disposes `memory`. */
-export async function forcedLogits({ model, inputs, hooks }: Loaded, memory: Memory): Promise<tf.Tensor3D> {
+export async function forcedLogits({ model, inputs, hooks }: Subject, memory: Memory): Promise<tf.Tensor3D> {
   const ids = await readIds(inputs, 'decoder_input_ids');
   try {
     return model.logits(ids, memory, hooks.root());
@@ -103,7 +106,7 @@ export async function forcedLogits({ model, inputs, hooks }: Loaded, memory: Mem
 }
 
 /** Images, prompts and answers of the inputs -> logits [B, T, V], by the weights and adapters of this moment. */
-export async function inputLogits(loaded: Loaded): Promise<tf.Tensor3D> {
+export async function inputLogits(loaded: Subject): Promise<tf.Tensor3D> {
   const features = await encodeImages(loaded);
   const memory = await encodePrompts({ ...loaded, features }, true).finally(() => features.dispose());
   return forcedLogits(loaded, memory);

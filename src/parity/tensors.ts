@@ -7,7 +7,7 @@ import { requireTensor } from '../weights/tensor_file.ts';
 import type { DumpedTensor, Manifest } from './manifest.ts';
 import { PASSES, roundedPass } from './passes.ts';
 import type { NotCompared, TensorRow } from './report.ts';
-import type { Subject } from './subject.ts';
+import type { EncodedSubject } from './subject.ts';
 import { tensorTolerance } from './tolerance.ts';
 
 /**
@@ -16,7 +16,7 @@ import { tensorTolerance } from './tolerance.ts';
  * @param rounded the weights are others' rounded to fewer bits: the dump has nothing of them but logits
  */
 export async function checkTensors(
-  subject: Subject,
+  subject: EncodedSubject,
   rounded: boolean,
 ): Promise<{ tensors: TensorRow[]; skipped: NotCompared[] }> {
   const { manifest } = subject;

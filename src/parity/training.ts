@@ -1,13 +1,17 @@
-import type { NotCompared, TrainingRow } from './report.ts';
-import { isTrainingFile } from './report.ts';
+import type * as tf from '@tensorflow/tfjs';
+import type { Parameter } from '../nn/params.ts';
+import { trainableParameters } from '../training/trainable.ts';
+import { isTrainingFile, type NotCompared, type TrainingRow } from './report.ts';
 import { dumpedVocabulary } from './sequences.ts';
-import type { Loaded } from './subject.ts';
-import { checkFullTraining, checkPaddedLabels, PADDED_LABELS, type TrainingOutcome } from './training_full.ts';
+import type { Subject } from './subject.ts';
+import { learn, obstacle, takeSteps, withLesson } from './training_lesson.ts';
 import { checkLoraTraining } from './training_lora.ts';
+import { readRecord } from './training_record.ts';
+import { courseRows, gradientRows, parameterRows, type TrainingOutcome, withDump } from './training_rows.ts';
 
 /** Trains a checkpoint in each way that a reference folder has recorded. Its weights are afterwards what they were. */
 export async function checkTraining(
-  loaded: Loaded,
+  loaded: Subject,
 ): Promise<{ training: TrainingRow[]; skipped: NotCompared[]; leftOut: NotCompared[] }> {
   const { manifest, model } = loaded;
   const own = model.config.text.vocabSize;
@@ -32,4 +36,62 @@ export async function checkTraining(
     skipped: [],
     leftOut: outcomes.flatMap(({ leftOut }) => leftOut),
   };
+}
+
+/** Gradients when padding is counted in the loss. */
+const PADDED_LABELS = 'train/padlabels_grads.safetensors';
+
+/**
+ * A folder of train/: losses and gradient norms step by step; where the manifest has them, the first step's gradients,
+ * at once and with checkpointing, and the parameters after the last step.
+ */
+async function checkFullTraining(loaded: Subject, folder: string): Promise<TrainingOutcome> {
+  const { manifest, model } = loaded;
+  const record = await readRecord(manifest.folder, folder);
+  const [gradientFile, parameterFile] = [`${folder}/grads.safetensors`, `${folder}/params_after3.safetensors`];
+  const trainable = trainableParameters(model, record.freeze);
+  const reason = obstacle(trainable);
+  if (reason) {
+    const files = [gradientFile, parameterFile].filter(file => manifest.files.has(file));
+    const lost = files.map(file => ({ file, names: manifest.files.get(file)!.map(({ name }) => name), reason }));
+    return { rows: [], leftOut: [{ file: record.file, names: ['losses', 'gradient norms'], reason }, ...lost] };
+  }
+  return withLesson(loaded, trainable, async lesson => {
+    const rows: TrainingRow[] = [];
+    const leftOut: NotCompared[] = [];
+    const compareGradients = (what: string) => (gradients: Map<Parameter, tf.Tensor>) =>
+      withDump(loaded, gradientFile, record.roundingNoise, async dumped => {
+        rows.push(...(await gradientRows({ file: gradientFile, what }, dumped, trainable, gradients)));
+      });
+    const compareParameters = () =>
+      withDump(loaded, parameterFile, record.roundingNoise, async dumped => {
+        const place = { file: parameterFile, what: 'parameters' };
+        const compared = await parameterRows(place, dumped, trainable, record.learningRate);
+        rows.push(...compared.rows);
+        const reason = 'its exact gradient is zero, and AdamW moves it by what rounding leaves';
+        if (compared.leftOut.length > 0) leftOut.push({ file: parameterFile, names: compared.leftOut, reason });
+      });
+    const course = await takeSteps(lesson, record, compareGradients('gradients'), compareParameters);
+    if (manifest.files.has(gradientFile)) await learn(lesson, true, compareGradients('gradients, with checkpointing'));
+    return { rows: [...courseRows(course, record), ...rows], leftOut };
+  });
+}
+
+/** The gradients of a loss in which padding counts. */
+async function checkPaddedLabels(loaded: Subject): Promise<TrainingOutcome> {
+  const { model, manifest } = loaded;
+  const place = { file: PADDED_LABELS, what: 'gradients' };
+  const trainable = trainableParameters(model, ['vision_tower']);
+  const reason = obstacle(trainable);
+  if (reason) {
+    const names = manifest.files.get(PADDED_LABELS)!.map(({ name }) => name);
+    return { rows: [], leftOut: [{ file: PADDED_LABELS, names, reason }] };
+  }
+  const rows: TrainingRow[] = [];
+  const compare = (gradients: Map<Parameter, tf.Tensor>) =>
+    withDump(loaded, PADDED_LABELS, new Set(), async dumped => {
+      rows.push(...(await gradientRows(place, dumped, trainable, gradients)));
+    });
+  await withLesson(loaded, trainable, lesson => learn(lesson, false, compare), true);
+  return { rows, leftOut: [] };
 }

@@ -5,9 +5,10 @@ import { type Batch, disposeBatch } from '../training/batch.ts';
 import { type LossPass, lossAndGradients } from '../training/gradients.ts';
 import { batchLosses } from '../training/losses.ts';
 import { AdamW, clipFactor, globalNorm } from '../training/optimizer.ts';
+import { untrainable } from '../training/trainable.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
 import { IGNORED_LABEL } from './passes.ts';
-import { type Loaded, readIds, readPixels } from './subject.ts';
+import { readIds, readPixels, type Subject } from './subject.ts';
 import type { TrainingRecord } from './training_record.ts';
 
 /** What is learnt from what: a reference folder's inputs, by the code that the Trainer runs. */
@@ -16,12 +17,12 @@ export interface Lesson {
   readonly trainable: readonly Parameter[];
   /** That the loss is the mean over. */
   readonly tokens: number;
-  readonly hooks: Loaded['hooks'];
+  readonly hooks: Subject['hooks'];
 }
 
 /** @param countPadding labels that are ignored count as the padding token, a mistake of which the outcome is known */
 export async function withLesson<T>(
-  { model, inputs, hooks }: Loaded,
+  { model, inputs, hooks }: Subject,
   trainable: readonly Parameter[],
   body: (lesson: Lesson) => Promise<T>,
   countPadding = false,
@@ -127,3 +128,10 @@ export async function takeSteps(
 
 const sum = async (losses: tf.Tensor): Promise<number> =>
   (await download(tf.clone(losses))).values.reduce((a, b) => a + b);
+
+/** Why the backend cannot train these, or undefined. */
+export function obstacle(trainable: readonly Parameter[]): string | undefined {
+  const backend = tf.getBackend();
+  const found = untrainable(trainable, backend);
+  return found && `${backend} cannot train ${found.name}: ${found.reason}`;
+}

@@ -8,13 +8,20 @@ import { Florence2Error } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import type { Parameter } from '../nn/params.ts';
 import type { NotCompared, TrainingRow } from './report.ts';
-import { inputLogits, type Loaded } from './subject.ts';
+import { inputLogits, type Subject } from './subject.ts';
 import { readDumped } from './tensors.ts';
 import { LOGITS } from './tolerance.ts';
-import { obstacle, type TrainingOutcome, withDump } from './training_full.ts';
-import { takeSteps, withLesson } from './training_lesson.ts';
+import { obstacle, takeSteps, withLesson } from './training_lesson.ts';
 import { readRecord, type TrainingRecord } from './training_record.ts';
-import { courseRows, type Dumped, gradientRows, type Place, trainingRow } from './training_rows.ts';
+import {
+  courseRows,
+  type Dumped,
+  gradientRows,
+  type Place,
+  type TrainingOutcome,
+  trainingRow,
+  withDump,
+} from './training_rows.ts';
 
 /** The spellings in which PyTorch's adapter is there: of transformers' own model, and of Microsoft's. */
 const SPELLINGS = ['hf', 'microsoft'];
@@ -26,7 +33,7 @@ export const isInitialAdapter = (file: string): boolean => /^lora\/[^/]+\/init\.
  * A folder of lora/: logits with the adapter that PyTorch trained, on and merged; the first step's gradients, losses and
  * gradient norms when it is trained here from where PyTorch began, and the logits after that.
  */
-export async function checkLoraTraining(loaded: Loaded, folder: string): Promise<TrainingOutcome> {
+export async function checkLoraTraining(loaded: Subject, folder: string): Promise<TrainingOutcome> {
   const file = `${folder}/expected.safetensors`;
   const { manifest } = loaded;
   if (!manifest.files.has(file)) {
@@ -49,7 +56,7 @@ export async function checkLoraTraining(loaded: Loaded, folder: string): Promise
 }
 
 async function givenAdapter(
-  loaded: Loaded,
+  loaded: Subject,
   file: string,
   dumped: Dumped,
   adapter: string,
@@ -83,7 +90,7 @@ async function withTiedHead<T>({ lmHead, languageModel }: Florence2Model, body: 
 }
 
 async function trainedAdapter(
-  loaded: Loaded,
+  loaded: Subject,
   file: string,
   dumped: Dumped,
   folder: string,
@@ -121,7 +128,7 @@ async function trainedAdapter(
 
 /** Runs the inputs, and compares the logits with those of this name; no row where the dump has none. */
 async function logitsRow(
-  loaded: Loaded,
+  loaded: Subject,
   place: Place,
   { dump, tensors }: Dumped,
   name: string,

@@ -1,14 +1,22 @@
+import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import { difference, download } from '../activations/activation.ts';
 import type { Parameter } from '../nn/params.ts';
 import { canonicalName } from '../weights/names.ts';
-import type { SafetensorsFile } from '../weights/safetensors.ts';
+import { openSafetensors, type SafetensorsFile } from '../weights/safetensors.ts';
 import type { DumpedTensor } from './manifest.ts';
-import type { TrainingRow } from './report.ts';
+import type { NotCompared, TrainingRow } from './report.ts';
+import type { Subject } from './subject.ts';
 import { readDumped } from './tensors.ts';
 import { GRAD_NORM, GRADIENT, PARAMETER, PARAMETERS, ROUNDING, trainingLoss } from './tolerance.ts';
 import type { Course } from './training_lesson.ts';
 import type { TrainingRecord } from './training_record.ts';
+
+/** Rows, and what has none because the backend, or nobody, can make it. */
+export interface TrainingOutcome {
+  readonly rows: TrainingRow[];
+  readonly leftOut: NotCompared[];
+}
 
 /** Where values are in the reference, and what was done to have them here. */
 export type Place = Pick<TrainingRow, 'file' | 'what'>;
@@ -19,6 +27,23 @@ export interface Dumped {
   readonly tensors: DumpedTensor[];
   /** Native names, see `TrainingRecord`. */
   readonly roundingNoise: ReadonlySet<string>;
+}
+
+/** Opens a file of the manifest; does nothing where the manifest has no such file. */
+export async function withDump(
+  { manifest }: Subject,
+  file: string,
+  roundingNoise: ReadonlySet<string>,
+  body: (dumped: Dumped) => Promise<void>,
+): Promise<void> {
+  const tensors = manifest.files.get(file);
+  if (!tensors) return;
+  const dump = await openSafetensors(join(manifest.folder, file));
+  try {
+    await body({ dump, tensors, roundingNoise });
+  } finally {
+    await dump.close();
+  }
 }
 
 export function trainingRow(

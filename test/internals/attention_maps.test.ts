@@ -20,7 +20,7 @@ import { captureForced, Question } from '../../src/internals/question.ts';
 import { denseWindowAttention, windowAttentionFrom } from '../../src/internals/window_maps.ts';
 import type { Attention } from '../../src/language/attention.ts';
 import type { Linear } from '../../src/nn/layers.ts';
-import { encodeImages, encodePrompts, forcedLogits, type Loaded, readPixels } from '../../src/parity/subject.ts';
+import { encodeImages, encodePrompts, forcedLogits, readPixels, type Subject } from '../../src/parity/subject.ts';
 import { tensorTolerance } from '../../src/parity/tolerance.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { withoutLeaks } from '../backend.ts';
@@ -56,7 +56,7 @@ const heads = (x: tf.Tensor, count: number): tf.Tensor3D => {
 const merged = (z: tf.Tensor3D): tf.Tensor =>
   tf.reshape(tf.transpose(z, [1, 0, 2]), [z.shape[1], z.shape[0] * z.shape[2]]);
 
-function visionCases({ model }: Loaded, cache: ActivationCache, file = 'vision'): Rebuilt[] {
+function visionCases({ model }: Subject, cache: ActivationCache, file = 'vision'): Rebuilt[] {
   return model.visionTower.blocks.flatMap((stage, s) =>
     stage.flatMap((block, b) =>
       (['spatial', 'channel'] as const).map((half): Rebuilt => {
@@ -102,7 +102,7 @@ async function weightsOf(cache: ActivationCache, half: 'spatial' | 'channel', la
   };
 }
 
-function textCases({ model }: Loaded, cache: ActivationCache): Rebuilt[] {
+function textCases({ model }: Subject, cache: ActivationCache): Rebuilt[] {
   const { encoder, decoder } = model.languageModel;
   const states = `language_model.encoder.layers.${encoder.layers.length - 1}.hook_resid_post`;
   const own = (side: string, layer: number) => `language_model.${side}.layers.${layer}.hook_resid_pre`;
@@ -138,7 +138,7 @@ function stackRows(rows: tf.Tensor[]): tf.Tensor {
 }
 
 /** The reference's images, prompts and answers, all activations kept. */
-async function captureSubject(subject: Loaded): Promise<ActivationCache> {
+async function captureSubject(subject: Subject): Promise<ActivationCache> {
   const cache = new ActivationCache();
   const capture = new Capture(subject.hooks, '**', cache);
   const features = await encodeImages(subject);
@@ -149,7 +149,7 @@ async function captureSubject(subject: Loaded): Promise<ActivationCache> {
 }
 
 /** How many outputs were compared: those that the dump has. */
-async function compareOutputs({ manifest }: Loaded, cases: Rebuilt[]): Promise<number> {
+async function compareOutputs({ manifest }: Subject, cases: Rebuilt[]): Promise<number> {
   let compared = 0;
   for (const { name, file, make } of cases) {
     const tensor = manifest.files.get(`${file}.safetensors`)!.find(dumped => dumped.name === name);

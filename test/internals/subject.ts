@@ -2,18 +2,18 @@ import { dirname } from 'node:path';
 import { HookRegistry } from '../../src/hooks/hooks.ts';
 import type { Memory } from '../../src/language/decoder.ts';
 import { readManifest } from '../../src/parity/manifest.ts';
-import { encodeImages, encodePrompts, type Loaded, loadCheckpoint } from '../../src/parity/subject.ts';
+import { encodeImages, encodePrompts, loadCheckpoint, type Subject } from '../../src/parity/subject.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 import { reference } from '../reference.ts';
 
 /** The inputs' images and prompts -> the encoder's output. */
-export async function encodeInputs(loaded: Loaded, masked: boolean): Promise<Memory> {
+export async function encodeInputs(loaded: Subject, masked: boolean): Promise<Memory> {
   const features = await encodeImages(loaded);
   return encodePrompts({ ...loaded, features }, masked).finally(() => features.dispose());
 }
 
 /** A reference checkpoint, loaded, with its inputs and a registry of hooks. */
-export async function openSubject(variant = 'tiny-pad', file = 'hf/model.safetensors'): Promise<Loaded> {
+export async function openSubject(variant = 'tiny-pad', file = 'hf/model.safetensors'): Promise<Subject> {
   const inputs = await openSafetensors(reference(`model/${variant}/inputs.safetensors`));
   const folder = dirname(inputs.path);
   const loaded = await loadCheckpoint(folder, { file, dtype: 'float32' });

@@ -1,5 +1,5 @@
 import { download } from '../../src/activations/activation.ts';
-import { inputLogits, type Loaded } from '../../src/parity/subject.ts';
+import { inputLogits, type Subject } from '../../src/parity/subject.ts';
 import { openSafetensors } from '../../src/weights/safetensors.ts';
 
 /** All tensors of a safetensors file, by name. */
@@ -15,6 +15,6 @@ export async function readTensors(path: string): Promise<Map<string, Float32Arra
 }
 
 /** Logits of the inputs' answers under teacher forcing. */
-export async function logitsOf(loaded: Loaded): Promise<Float32Array> {
+export async function logitsOf(loaded: Subject): Promise<Float32Array> {
   return (await download(await inputLogits(loaded))).values;
 }

@@ -6,7 +6,7 @@ import type {
   SequenceRow,
   TensorRow,
   TrainingRow,
-} from '../../parity/check.ts';
+} from '../../parity/report.ts';
 import { brief } from './numbers.ts';
 
 /** One checkpoint's tensors in execution order, then its generations, then its trainings. */

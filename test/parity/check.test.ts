@@ -5,7 +5,8 @@ import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type HookFn, HookRegistry } from '../../src/hooks/hooks.ts';
-import { checkParity, type ParityReport, type TensorRow } from '../../src/parity/check.ts';
+import { checkParity } from '../../src/parity/check.ts';
+import type { ParityReport, TensorRow } from '../../src/parity/report.ts';
 import { tensorTolerance } from '../../src/parity/tolerance.ts';
 import { testBackend as backend, withoutLeaks } from '../backend.ts';
 import { reference, referenceJson, wholeReference } from '../reference.ts';
@@ -20,7 +21,7 @@ const rowsOf = (report: ParityReport): TensorRow[] =>
 /** How many tensors and sequences there are to compare: counted in the manifests and generation.json by hand. */
 const variants: [name: string, folder: () => string, tensors: number, sequences: number][] = [];
 if (backend === 'webgpu') {
-  // A software GPU takes an hour for everything. parity.slow.test.ts has the other tensors.
+  // A software GPU takes an hour for everything. check.slow.test.ts has the other tensors.
   const some = () => folderWithGenerations('greedy_florence', 'beam3_return2', 'beam3_single');
   variants.push(['tiny-pad', some, 107, 2 + 4 + 1]);
 } else {

@@ -1,5 +1,5 @@
 /**
- * Every tensor of the whole reference on webgpu, where a software GPU takes long: parity.test.ts has the other backends,
+ * Every tensor of the whole reference on webgpu, where a software GPU takes long: check.test.ts has the other backends,
  * and generations.
  */
 import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';

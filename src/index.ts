@@ -37,6 +37,7 @@ export type { GenerationOptions } from './generation/options.ts';
 export { boxIou, maskIou } from './geometry/iou.ts';
 export { type Mask, maskArea, maskBounds, polygonsToMask } from './geometry/masks.ts';
 export { compressCounts, decodeRle, decompressCounts, encodeRle, type RunLengths } from './geometry/rle.ts';
+export type * from './geometry/types.ts';
 export {
   type HookFilter,
   type HookFn,

@@ -2,7 +2,7 @@ import { distance } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
 import { show } from '../json.ts';
 import { checkBox } from '../results/check_fields.ts';
-import { checkLocations } from '../results/check_text.ts';
+import { checkLocationTokens } from '../results/check_text.ts';
 import { checkAnswer } from '../results/format.ts';
 import { taskText } from '../text/prompt.ts';
 import { strip } from '../text/python_strings.ts';
@@ -44,7 +44,7 @@ function checkQuestion({ task, text, box }: Target): void {
   if (typeof task !== 'string') throw new UsageError(`task is ${show(task)}, expected a task token or a prompt.`);
   if (text !== undefined && typeof text !== 'string') throw new UsageError(`text is ${show(text)}, expected words.`);
   if (box !== undefined) checkBox(box, 'box');
-  checkLocations(text ?? task, 'The prompt');
+  checkLocationTokens(text ?? task, 'The prompt');
   const row = taskInfo(task);
   if (row) {
     taskText(row.task, { text, box }, ANY_SIZE);

@@ -2,7 +2,8 @@ import { UsageError } from '../errors.ts';
 import { isRecord, show } from '../json.ts';
 import { strip } from '../text/python_strings.ts';
 import { type AnswerKind, taskInfo } from '../text/tasks.ts';
-import { isEmptyAllowed, named, SPECIAL_TOKEN } from './check_text.ts';
+import { describeTask } from './check_text.ts';
+import { allowsEmptyAnswer, SPECIAL_TOKEN } from './grammar.ts';
 
 /** The fields that answer a task, the preferred one first. */
 const FIELDS: Record<AnswerKind, readonly string[]> = {
@@ -27,11 +28,11 @@ export function checkAnswerFields(task: string, answer: unknown): void {
   const given = fields.filter(field => answer[field] !== undefined);
   if (given.length === 0) {
     const found = Object.keys(answer).join(', ') || 'nothing';
-    throw new UsageError(`${named(task)} is answered by ${fields.join(' or ')}, but the answer has ${found}.`);
+    throw new UsageError(`${describeTask(task)} is answered by ${fields.join(' or ')}, but the answer has ${found}.`);
   }
   for (const field of given) CHECKS[field](answer[field], `answer.${field}`, task);
   if (fields.every(field => Array.isArray(answer[field]) && answer[field].length > 0) && fields.length > 1) {
-    throw new UsageError(`answer has both ${fields.join(' and ')}: ${named(task)} is answered by one of them.`);
+    throw new UsageError(`answer has both ${fields.join(' and ')}: ${describeTask(task)} is answered by one of them.`);
   }
 }
 
@@ -102,7 +103,7 @@ function checkLabel(value: unknown, at: string, empty: boolean): void {
 }
 
 function checkText(value: unknown, at: string, task: string): void {
-  if (typeof value === 'string' && strip(value) === '' && isEmptyAllowed(task)) return;
+  if (typeof value === 'string' && strip(value) === '' && allowsEmptyAnswer(task)) return;
   checkWords(value, at);
 }
 

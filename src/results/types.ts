@@ -1,8 +1,6 @@
 import type { BoxCoordinates, ImageSize, Polygon, QuadCoordinates } from '../geometry/types.ts';
 import type { Task, TaskOf } from '../text/tasks.ts';
 
-export type { BoxCoordinates, ImageSize };
-
 /**
  * How sure the model was, 0 to 1: exp of the mean log-probability of the tokens that say it. For boxes, polygons and
  * quads these are the location tokens, for a phrase the tokens of its words. Absent where an answer was parsed from

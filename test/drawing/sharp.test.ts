@@ -9,9 +9,10 @@ import * as assert from 'uvu/assert';
 import type { DrawOptions } from '../../src/drawing/scene.ts';
 import { draw, encodeMask } from '../../src/drawing/sharp.ts';
 import { polygonsToMask } from '../../src/geometry/masks.ts';
+import type { BoxCoordinates } from '../../src/geometry/types.ts';
 import { decodeImage } from '../../src/image/decode.ts';
 import type { RawImage } from '../../src/image/types.ts';
-import type { Box, BoxCoordinates, TaskResult } from '../../src/results/types.ts';
+import type { Box, TaskResult } from '../../src/results/types.ts';
 
 const grey = (width: number, height: number): RawImage => ({
   data: new Uint8Array(width * height * 3).fill(128),

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { UsageError } from '../../src/errors.ts';
 import { boxIou, maskIou } from '../../src/geometry/iou.ts';
 import { polygonsToMask } from '../../src/geometry/masks.ts';
-import type { BoxCoordinates } from '../../src/results/types.ts';
+import type { BoxCoordinates } from '../../src/geometry/types.ts';
 import { referenceJson } from '../reference.ts';
 
 const file = referenceJson('processor/masks.json');

@@ -1,12 +1,9 @@
 import type { BoxCoordinates, ImageSize, QuadCoordinates } from '../../geometry/types.ts';
 import { strip } from '../../text/python_strings.ts';
+import { LABELLED_BOXES, QUAD, UNLABELLED_BOXES } from '../grammar.ts';
 import type { Box, Phrase, Quad } from '../types.ts';
 import type { AnswerText } from './answer.ts';
-import { asciiOnly, LOCATION, labelOf, locationsIn, scored, toPixels, WORDS_BEGIN } from './grammar.ts';
-
-/** `label<loc><loc><loc><loc>…`: words without `<`, then the four locations of one or more boxes. */
-const LABELLED = new RegExp(`${WORDS_BEGIN}[^<]+(?:${LOCATION}){4,}`, 'gu');
-const UNLABELLED = new RegExp(`(?:${LOCATION}){4,}`, 'gu');
+import { asciiOnly, labelOf, locationsIn, scored, toPixels } from './parts.ts';
 
 /** Objects and dense captions: every box with its label; boxes that share a label repeat it. */
 export function parseBoxes(answer: AnswerText, image: ImageSize, keepUnicode: boolean): Box[] {
@@ -17,7 +14,7 @@ export function parseBoxes(answer: AnswerText, image: ImageSize, keepUnicode: bo
 
 /** Region proposals: boxes alone. Words between them are passed over. */
 export function parseProposals(answer: AnswerText, image: ImageSize): Box[] {
-  return Array.from(answer.text.matchAll(UNLABELLED)).flatMap(({ 0: part, index }) =>
+  return Array.from(answer.text.matchAll(UNLABELLED_BOXES)).flatMap(({ 0: part, index }) =>
     boxesIn(answer, part, index, image).map(box => ({ label: '', ...box })),
   );
 }
@@ -43,7 +40,7 @@ export function parsePhrases(
  */
 function labelledParts(answer: AnswerText, image: ImageSize) {
   let next = 0;
-  return Array.from(answer.text.matchAll(LABELLED)).flatMap(([part]) => {
+  return Array.from(answer.text.matchAll(LABELLED_BOXES)).flatMap(([part]) => {
     const start = next;
     next += part.length;
     const words = labelOf(part);
@@ -66,9 +63,6 @@ function boxesIn(answer: AnswerText, part: string, offset: number, image: ImageS
     };
   });
 }
-
-/** Any text of one line, then the eight locations of four corners. */
-const QUAD = new RegExp(`${WORDS_BEGIN}([^\\n]+?)((?:${LOCATION}){8})`, 'gu');
 
 /** Lines of text in their quadrilaterals. Those of less than `areaThreshold` of the image are dropped. */
 export function parseQuads(answer: AnswerText, image: ImageSize, areaThreshold: number): Quad[] {

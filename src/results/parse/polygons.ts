@@ -1,15 +1,9 @@
 import type { BoxCoordinates, ImageSize } from '../../geometry/types.ts';
 import { dequantizeBox } from '../../text/locations.ts';
+import { INSTANCE, LABELLED_POLYGONS, POLYGON, UNLABELLED_POLYGONS } from '../grammar.ts';
 import type { PolygonInstance } from '../types.ts';
 import type { AnswerText } from './answer.ts';
-import { LOCATION, type Location, labelOf, locationsIn, scored, toPixels, WORDS_BEGIN } from './grammar.ts';
-
-const MARKS = `(?:${LOCATION}|<sep>|<poly>|</poly>){4,}`;
-const LABELLED = new RegExp(`${WORDS_BEGIN}[^<]+${MARKS}`, 'gu');
-const UNLABELLED = new RegExp(MARKS, 'gu');
-
-/** One polygon of an instance; the last of them needs no `<sep>`. */
-const POLYGON = new RegExp(`(?:${LOCATION})+(?=<sep>|$)`, 'gu');
+import { type Location, labelOf, locationsIn, scored, toPixels } from './parts.ts';
 
 export interface PolygonOptions {
   /** Whether words name the instances. Without them all instances have the empty label. */
@@ -23,7 +17,7 @@ export interface PolygonOptions {
  * Without these tags all that follows a label is one instance.
  */
 export function parsePolygons(answer: AnswerText, image: ImageSize, options: PolygonOptions): PolygonInstance[] {
-  const parts = answer.text.matchAll(options.labels ? LABELLED : UNLABELLED);
+  const parts = answer.text.matchAll(options.labels ? LABELLED_POLYGONS : UNLABELLED_POLYGONS);
   return Array.from(parts).flatMap(({ 0: whole, index }) => {
     // A location that was cut by the label's pattern leaves `loc_12>` behind.
     const cut = /^loc_\p{Nd}+>/u.exec(whole)?.[0].length ?? 0;
@@ -40,7 +34,7 @@ export function parsePolygons(answer: AnswerText, image: ImageSize, options: Pol
 function instancesIn(part: string, offset: number): Location[][][] {
   const enclosed = part.includes('<poly>') && part.includes('</poly>');
   const contents = enclosed
-    ? Array.from(part.matchAll(/<poly>([^\n]*?)<\/poly>/g), ({ 1: inner, index }) => ({
+    ? Array.from(part.matchAll(INSTANCE), ({ 1: inner, index }) => ({
         inner,
         at: index + '<poly>'.length,
       }))

@@ -2,23 +2,10 @@ import type { ImageSize } from '../../geometry/types.ts';
 import { dequantizePoints } from '../../text/locations.ts';
 import { parseDecimal, strip, stripStart } from '../../text/python_strings.ts';
 import type { Span } from '../../text/tokenizer.ts';
+import { END_OF_LABEL, LOCATION_TOKEN } from '../grammar.ts';
 import type { AnswerText } from './answer.ts';
 
-/**
- * How answers are written: labels followed by location tokens. The patterns take what the reference's take, on
- * malformed answers too: `\d` is a digit of any script, `.` anything but a newline.
- */
-export const LOCATION = '<loc_\\p{Nd}+>';
-
-/**
- * Where words can begin: at the start, after a tag, a cut tag's `<` or a newline. The patterns would find no more from
- * elsewhere, but would look at all the rest of the answer from each of its characters.
- */
-export const WORDS_BEGIN = '(?<=^|[<>\\n])';
-
-/** What ends a label. The tags other than `<loc_` and `<poly>` are of earlier models. */
-const END_OF_LABEL = /<\/?od>|<\/?box>|<\/?bbox>|<loc_|<poly>/;
-
+/** A location token of an answer. */
 export interface Location {
   bin: number;
   span: Span;
@@ -26,7 +13,7 @@ export interface Location {
 
 /** The location tokens in a part of an answer that begins at `offset`. */
 export function locationsIn(part: string, offset: number): Location[] {
-  return Array.from(part.matchAll(/<loc_(\p{Nd}+)>/gu), match => ({
+  return Array.from(part.matchAll(LOCATION_TOKEN), match => ({
     bin: parseDecimal(match[1]),
     span: [offset + match.index, offset + match.index + match[0].length],
   }));

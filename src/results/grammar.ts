@@ -1,0 +1,85 @@
+import { type AnswerKind, taskInfo } from '../text/tasks.ts';
+import { FLORENCE2_TOKENS } from '../text/tokenizer_json.ts';
+
+// The grammar of answers: words followed by location tokens. The parser's patterns accept everything that those of
+// Microsoft's processor accept, malformed answers included: `\p{Nd}` is Python's `\d`, a digit of any script, and `.` is
+// any character but a newline. Answers to learn must have the exact form (`ANSWER_FORMS`).
+
+const LOCATION = '<loc_\\p{Nd}+>';
+const BOX = `(?:${LOCATION}){4}`;
+
+/** A location token; its group is the bin. */
+export const LOCATION_TOKEN = /<loc_(\p{Nd}+)>/gu;
+
+/**
+ * The positions at which words can begin: the start, after a tag, after the `<` of a truncated tag, after a newline.
+ * Without this condition the patterns match the same, but search the rest of the answer from each of its characters.
+ */
+const WORDS_BEGIN = '(?<=^|[<>\\n])';
+
+/** `label<loc><loc><loc><loc>…`: words without `<`, then the locations of one or more boxes. */
+export const LABELLED_BOXES = new RegExp(`${WORDS_BEGIN}[^<]+(?:${LOCATION}){4,}`, 'gu');
+export const UNLABELLED_BOXES = new RegExp(`(?:${LOCATION}){4,}`, 'gu');
+
+/** The end of a label. The tags other than `<loc_` and `<poly>` are those of earlier models. */
+export const END_OF_LABEL = /<\/?od>|<\/?box>|<\/?bbox>|<loc_|<poly>/;
+
+/** One line of text, then the locations of four corners. */
+export const QUAD = new RegExp(`${WORDS_BEGIN}([^\\n]+?)((?:${LOCATION}){8})`, 'gu');
+
+/** `label<poly><loc><loc>…<sep><loc><loc>…</poly>` */
+const POLYGON_TOKENS = `(?:${LOCATION}|<sep>|<poly>|</poly>){4,}`;
+export const LABELLED_POLYGONS = new RegExp(`${WORDS_BEGIN}[^<]+${POLYGON_TOKENS}`, 'gu');
+export const UNLABELLED_POLYGONS = new RegExp(POLYGON_TOKENS, 'gu');
+
+/** One instance; its group is the content. */
+export const INSTANCE = /<poly>([^\n]*?)<\/poly>/g;
+
+/** One polygon of an instance. The last polygon has no `<sep>`. */
+export const POLYGON = new RegExp(`(?:${LOCATION})+(?=<sep>|$)`, 'gu');
+
+const EXACT_LABEL = '\\n*[^<\\n]+';
+const EXACT_BOXES = `(?:${EXACT_LABEL}(?:${BOX})+)*`;
+const EXACT_POLYGON = `(?:${LOCATION}${LOCATION}){3,}`;
+const EXACT_POLYGONS = `${EXACT_POLYGON}(?:<sep>${EXACT_POLYGON})*`;
+const EXACT_INSTANCE = `<poly>${EXACT_POLYGONS}</poly>`;
+
+const startingWith = (pattern: string): RegExp => new RegExp(`^${pattern}`, 'u');
+
+/** The exact form of each kind of answer, with its description for error messages. Kinds without a form are free text. */
+export const ANSWER_FORMS: Partial<Record<AnswerKind, { pattern: RegExp; description: string }>> = {
+  boxes: {
+    pattern: startingWith(EXACT_BOXES),
+    description: 'labels, each followed by four locations for each of its boxes',
+  },
+  phrases: {
+    pattern: startingWith(EXACT_BOXES),
+    description: 'phrases, each followed by four locations for each of its boxes',
+  },
+  proposals: { pattern: startingWith(`(?:${BOX})*`), description: 'four locations for each box' },
+  polygons: {
+    pattern: startingWith(`(?:${EXACT_POLYGONS}|(?:${EXACT_INSTANCE})*)`),
+    description:
+      'two locations for each of three or more points, <sep> between polygons, each of several objects in <poly>…</poly>',
+  },
+  'boxes or polygons': {
+    pattern: startingWith(`(?:(?:${EXACT_LABEL}(?:${EXACT_INSTANCE})+)+|${EXACT_BOXES})`),
+    description:
+      'labels, each followed by four locations for each of its boxes or by <poly>…</poly> for each of its objects',
+  },
+  quads: {
+    pattern: startingWith(`(?:\\n*(?:(?!<loc_)[^\\n])+(?:${LOCATION}){8})*`),
+    description: 'lines of text, each followed by eight locations',
+  },
+};
+
+/** Whether an answer may be empty: an image may have no objects or no text, but always has a caption. */
+export function allowsEmptyAnswer(task: string): boolean {
+  const row = taskInfo(task);
+  return row?.answer !== 'text' || row.task === '<OCR>' || row.task === '<REGION_TO_OCR>';
+}
+
+/** A text that the tokenizer encodes as a special token at any position. */
+export const SPECIAL_TOKEN = new RegExp(
+  `<loc_[^<>]*>|</?s>|<pad>|<unk>|<mask>|${FLORENCE2_TOKENS.filter(token => !token.startsWith('<loc_')).join('|')}`,
+);

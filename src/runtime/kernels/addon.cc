@@ -1,4 +1,4 @@
-// Registers our kernels with TensorFlow when it is loaded. To JavaScript it gives
+// Registers our kernels with TensorFlow when the addon is loaded. Exports to JavaScript:
 //
 //   addProgram(code: Int32Array, values: Int32Array): number
 //   removeProgram(number)
@@ -59,7 +59,7 @@ napi_value removeProgram(napi_env env, napi_callback_info info) {
 }  // namespace
 
 NAPI_MODULE_INIT() {
-  static const std::string problem = registerKernels();  // once in a process, whichever thread loads it
+  static const std::string problem = registerKernels();  // once per process, also if several threads load it
   if (!problem.empty()) napi_throw_error(env, nullptr, problem.c_str());
   napi_value function;
   napi_create_function(env, "addProgram", NAPI_AUTO_LENGTH, &addProgram, nullptr, &function);

@@ -1,9 +1,10 @@
-// Scaled dot-product attention without its scores in memory: a few queries at a time, whose scores stay in the cache
-// (Dao et al. 2022, https://arxiv.org/abs/2205.14135; here each row of scores is whole, so that softmax is the usual one).
+// Scaled dot-product attention that does not write the scores to memory: it processes blocks of queries whose scores
+// stay in the cache, after Dao et al. 2022, https://arxiv.org/abs/2205.14135. Unlike there, a block has whole rows of
+// scores, so softmax needs no rescaling.
 //
 //   Florence2Attention      query [B, H, T, d], key and value [B, H, S, d], mask [B or 1, 1, T or 1, S] or [0]
 //                           ->  softmax(query · keyᵀ · scale + mask) · value [B, H, T, d]
-//   Florence2AttentionGrad  the same and dz [B, H, T, d]  ->  dquery, dkey, dvalue
+//   Florence2AttentionGrad  the same inputs, dz [B, H, T, d]  ->  dquery, dkey, dvalue
 
 #include <algorithm>
 #include <cmath>
@@ -22,7 +23,7 @@ namespace {
 
 // ---- products with a transpose ----
 
-// The transpose of x [n, d], in panels of kColumns columns that lie one after the other; zeros up to whole vectors.
+// The transpose of x [n, d], stored in panels of kColumns columns. Columns are padded with zeros to whole vectors.
 class Transposed {
  public:
   void set(const float* x, int64_t n, int64_t d) {
@@ -51,7 +52,7 @@ class Transposed {
 
 // ---- attention ----
 
-// Queries that are taken together: their scores stay in the second-level cache.
+// Queries per block: the scores of a block stay in the second-level cache.
 constexpr int64_t kQueries = 4 * kRows;
 
 const float* maskOf(const Mask& mask, const Heads& size, int64_t head, int64_t t) {
@@ -60,8 +61,8 @@ const float* maskOf(const Mask& mask, const Heads& size, int64_t head, int64_t t
                      : nullptr;
 }
 
-// softmax(row · scale + mask) of S scores without the division, which is left to the caller: gives the sum. The row is
-// there up to whole vectors.
+// Replaces the S scores of a row by exp(row · scale + mask - max) and returns their sum; the caller divides by it. The
+// row's buffer extends to whole vectors.
 float expOfScores(float* row, const float* mask, float scale, int64_t S) {
   const int64_t end = wholeVectors(S);
   for (int64_t s = 0; s < S; s++) row[s] *= scale;
@@ -93,7 +94,7 @@ void fewQueries(const float* query, const Parts& key, const Parts& value, const 
   team().run([&, B = B, H = H, T = T, S = S, d = d](int part, int parts) {
     const int64_t row = wholeVectors(S);
     std::vector<float> scores(T * row);
-    // Calls body(s, what lies there) for each of a head's keys or values.
+    // Calls body(s, vector) for each of a head's keys or values.
     const auto each = [&](const Parts& of, int64_t head, const auto& body) {
       const float* const first = of.first + head * of.begun * d;
       const float* const rest = of.rest + head * (S - of.begun) * d;
@@ -128,7 +129,7 @@ namespace {
 
 // ---- many queries ----
 
-// The threads share all queries of all heads.
+// The queries of all heads are distributed over the threads.
 void manyQueries(const float* query, const float* key, const float* value, const Mask& mask, float scale, float* z,
                  const Heads& size) {
   const auto [B, H, T, S, d] = size;
@@ -160,7 +161,7 @@ void manyQueries(const float* query, const float* key, const float* value, const
   });
 }
 
-// The threads share the heads.
+// The heads are distributed over the threads.
 void attentionGrad(const float* query, const float* key, const float* value, const Mask& mask, const float* dz, float scale,
                    float* dquery, float* dkey, float* dvalue, const Heads& size) {
   const auto [B, H, T, S, d] = size;
@@ -207,7 +208,7 @@ void attentionGrad(const float* query, const float* key, const float* value, con
 
 void attention(const float* query, const float* key, const float* value, const Mask& mask, float scale, float* z,
                const Heads& size) {
-  // With few queries it takes longer to turn the keys than to multiply by them as they are.
+  // With few queries, transposing the keys takes longer than multiplying by them untransposed.
   size.T < kRows ? fewQueries(query, {key, key, size.S}, {value, value, size.S}, mask, scale, z, size)
                  : manyQueries(query, key, value, mask, scale, z, size);
 }
@@ -229,7 +230,7 @@ namespace {
 
 constexpr char kScale[] = "scale";
 
-// What both operations read.
+// The inputs that both operations have.
 struct Call {
   Call(void* kernel, TF_OpKernelContext* context)
       : scale(*static_cast<float*>(kernel)),

@@ -1,8 +1,8 @@
-// Kernels for decoding, where TensorFlow's own leave most of the memory's speed unused: a step reads every weight of the
-// decoder once, for the few rows of the beams.
+// Matrix products for decoding: each step reads every weight of the decoder once, for the few rows of the beams.
+// TensorFlow's own kernels leave most of the memory bandwidth unused there.
 //
 //   Florence2FewRowsMatMul  x [M, K], weight [K, N] (transposed: [N, K]), bias [N] or [0]  ->  x · weight + bias [M, N]
-//                           The weights may be halves: products and sums are floats all the same. gelu: of the result.
+//                           The weight may be fp16; products and sums are fp32. `gelu` applies GELU to the result.
 
 #include <algorithm>
 #include <cmath>
@@ -21,11 +21,11 @@ namespace {
 
 // ---- x · weight ----
 
-// Each thread reads its part of the weight from beginning to end: in any other order memory is a good deal slower.
+// Each thread reads its part of the weight sequentially; any other order is considerably slower.
 
-constexpr int kRows = 8;  // rows of x that are taken together
+constexpr int kRows = 8;  // rows of x per block
 
-// y [M, N] = rows [from, to) of weight [K, N], times those columns of x [M, K].
+// y [M, N] = x [M, from:to] · weight [from:to, N], a part of the sum over K.
 template <int M, class T>
 void product(const float* x, const T* weight, float* y, int64_t K, int64_t N, int64_t from, int64_t to) {
   constexpr int kStep = 4;
@@ -54,7 +54,7 @@ void product(const float* x, const T* weight, float* y, int64_t K, int64_t N, in
 // Columns [from, to) of y [M, N] = x [M, K] · weightᵀ, weight [N, K].
 template <int M, class T>
 void transposedProduct(const float* x, const T* weight, float* y, int64_t K, int64_t N, int64_t from, int64_t to) {
-  constexpr int kStep = M <= 4 ? 4 : 2;  // sums that do not wait for each other
+  constexpr int kStep = M <= 4 ? 4 : 2;  // independent sums, to hide latency
   for (int64_t n = from; n < to; n++) {
     const T* const w = weight + n * K;
     Vector total[M][kStep] = {};
@@ -62,7 +62,7 @@ void transposedProduct(const float* x, const T* weight, float* y, int64_t K, int
     for (; k + kStep * W <= K; k += kStep * W)
       for (int i = 0; i < kStep; i++) {
         const Vector part = load(w + k + i * W);
-        // With several rows there is too much to do for the processor to look far ahead by itself.
+        // With several rows the computation between loads is too long for the hardware prefetcher to look far ahead.
         if (M > 2) __builtin_prefetch(reinterpret_cast<const char*>(w + k + i * W) + 4096);
         for (int m = 0; m < M; m++) total[m][i] += load(x + m * K + k + i * W) * part;
       }
@@ -76,7 +76,7 @@ void transposedProduct(const float* x, const T* weight, float* y, int64_t K, int
   }
 }
 
-// Calls body(m, count) for the rows of x, `count` of them at a time, known to the compiler.
+// Calls body(m, count) for each block of rows of x. `count` is a compile-time constant.
 template <class Body>
 void eachRows(int64_t M, const Body& body) {
   for (int64_t m = 0; m < M; m += kRows) {
@@ -93,7 +93,7 @@ void eachRows(int64_t M, const Body& body) {
   }
 }
 
-// y [M, N] = x [M, K] · weight [K, N]. The threads share K, and what each has summed is added up.
+// y [M, N] = x [M, K] · weight [K, N]. Each thread sums over a part of K; the partial sums are added at the end.
 template <class T>
 void multiply(const float* x, const T* weight, float* y, int64_t M, int64_t K, int64_t N) {
   std::vector<std::unique_ptr<float[]>> sums(team().size());
@@ -111,7 +111,7 @@ void multiply(const float* x, const T* weight, float* y, int64_t M, int64_t K, i
       for (int64_t i = 0; i < M * N; i++) y[i] += part[i];
 }
 
-// y [M, N] = x [M, K] · weightᵀ, weight [N, K]. The threads share N.
+// y [M, N] = x [M, K] · weightᵀ, weight [N, K]. Each thread computes a part of the columns N.
 template <class T>
 void multiplyTransposed(const float* x, const T* weight, float* y, int64_t M, int64_t K, int64_t N) {
   team().run([&](int part, int parts) {

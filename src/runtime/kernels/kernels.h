@@ -13,13 +13,13 @@ namespace florence2 {
 
 void registerFewRows(TF_Status* status);
 
-// [K, N], or transposed: [N, K].
+// A weight [K, N], or [N, K] if transposed.
 struct Weight {
-  const void* values;  // floats or halves
+  const void* values;  // fp32 or fp16
   bool half, transposed;
 };
 
-// y [M, N] = x [M, K] · weight + bias [N] or nullptr, and GELU of that
+// y [M, N] = x [M, K] · weight + bias [N]. bias may be nullptr; withGelu applies GELU to the result.
 void fewRowsMatMul(const float* x, const Weight& weight, const float* bias, bool withGelu, float* y, int64_t M, int64_t K,
                    int64_t N);
 
@@ -27,29 +27,30 @@ void fewRowsMatMul(const float* x, const Weight& weight, const float* bias, bool
 
 void registerAttention(TF_Status* status);
 
-// Batch, heads, queries, keys, size of a head.
+// Sizes: batch, heads, queries, keys, dimensions of a head.
 struct Heads {
   int64_t B, H, T, S, d;
 };
 
-// Numbers that are added to scores, or nullptr: [S] for all queries or [T, S], for the whole batch or for each of it.
+// An additive mask of the scores, or nullptr. [S], or [T, S] if `queries`; one per image of the batch if `batch`.
 struct Mask {
   const float* values;
   bool queries, batch;
 };
 
-// A mask of the shape [B or 1, 1, T or 1, S]; none of [0].
+// Returns the mask of a tensor [B or 1, 1, T or 1, S]. Shape [0] means no mask.
 inline Mask maskOfShape(const float* values, const std::vector<int64_t>& shape) {
   return shape.size() == 4 ? Mask{values, shape[2] > 1, shape[0] > 1} : Mask{};
 }
 
-// Keys or values [B, H, S, d] in two parts: of each head the first `begun` of its S lie in one place, the others in another.
+// Keys or values [B, H, S, d] in two buffers: `first` contains the first `begun` of the S positions of each head,
+// `rest` the others.
 struct Parts {
   const float *first, *rest;
   int64_t begun;
 };
 
-// As attention, for a few queries.
+// Computes the same as `attention`; faster for few queries.
 void fewQueries(const float* query, const Parts& key, const Parts& value, const Mask& mask, float scale, float* z,
                 const Heads& size);
 
@@ -57,7 +58,7 @@ void fewQueries(const float* query, const Parts& key, const Parts& value, const 
 void attention(const float* query, const float* key, const float* value, const Mask& mask, float scale, float* z,
                const Heads& size);
 
-// What is wrong with tensors of these shapes, or nullptr.
+// Returns an error message if these shapes do not match, else nullptr.
 const char* attentionMisfit(const std::vector<int64_t>& query, const std::vector<int64_t>& key,
                             const std::vector<int64_t>& value, const std::vector<int64_t>& mask);
 
@@ -69,10 +70,10 @@ void registerLowRank(TF_Status* status);
 
 void registerOnePass(TF_Status* status);
 
-// y = x · Φ(x) of each element. y may be x.
+// y = x · Φ(x), element by element. y may be x.
 void gelu(const float* x, float* y, int64_t size);
 
-// y [rows, C] = x [rows, C] with mean 0 and variance 1, · weight [C] + bias [C]
+// y [rows, C] = (x [rows, C] normalised to mean 0 and variance 1) · weight [C] + bias [C]
 void layerNorm(const float* x, const float* weight, const float* bias, float* y, int64_t rows, int64_t C, float epsilon);
 
 // ---- read_weight.cc ----
@@ -83,7 +84,7 @@ void registerReadWeight(TF_Status* status);
 
 void registerProgram(TF_Status* status);
 
-// Makes a program known, and gives its number. See program.cc for what it consists of.
+// Registers a program (see program.cc for its format) and returns its number.
 int64_t addProgram(std::vector<int64_t> code, std::vector<int64_t> values);
 void removeProgram(int64_t number);
 

@@ -1,5 +1,5 @@
-// What an adapter adds to a layer, in one pass over the layer's input and output: TensorFlow's products with matrices of
-// so few columns take several times as long.
+// The low-rank term of a LoRA adapter, in one pass over the layer's input and output. TensorFlow's matrix products take
+// several times as long for matrices of so few columns.
 //
 //   Florence2LowRank      y [N, out], x [N, in], a [in, r], b [r, out]  ->  y + scale · (x · a) · b
 //   Florence2LowRankGrad  x, a, b, dy [N, out]  ->  dx, da, db
@@ -18,23 +18,23 @@
 namespace florence2 {
 namespace {
 
-// Rows, inputs and outputs of the layer, rank. Those that are columns of a factor are also counted in whole vectors.
+// Sizes: rows, inputs and outputs of the layer, rank. The wide… sizes are rounded up to whole vectors.
 struct Size {
   int64_t N, in, out, r;
   int64_t wideIn = wholeVectors(in), wideOut = wholeVectors(out), wideR = wholeVectors(r);
 };
 
-// Rows that are taken together: they stay in the second-level cache.
+// Rows per block: a block stays in the second-level cache.
 constexpr int64_t kRowsAtOnce = 6 * kRows;
 
-// Calls body(row, count) for a part of the rows.
+// Calls body(row, count) for each block of rows that belongs to this part.
 template <class Body>
 void eachRows(int64_t N, int part, int parts, const Body& body) {
   const int64_t end = N * (part + 1) / parts;
   for (int64_t row = N * part / parts; row < end; row += kRowsAtOnce) body(row, std::min(kRowsAtOnce, end - row));
 }
 
-// The transpose of x [rows, columns], with zeros at the ends of its rows.
+// Returns the transpose of x [rows, columns], each row padded with zeros to whole vectors.
 std::vector<float> transposed(const float* x, int64_t rows, int64_t columns) {
   const int64_t wide = wholeVectors(rows);
   std::vector<float> turned(columns * wide);
@@ -70,7 +70,7 @@ void lowRankGrad(const float* x, const float* a, const float* b, const float* dy
   std::vector<float> aBuffer;
   const float* const aWide = widened(a, size.in, size.r, size.wideR, aBuffer);
   const std::vector<float> aTransposed = transposed(a, size.in, size.r), bTransposed = transposed(b, size.r, size.out);
-  std::vector<std::vector<float>> das(team().size()), dbs(team().size());  // what each thread has summed
+  std::vector<std::vector<float>> das(team().size()), dbs(team().size());  // sums of each thread
   team().run([&](int part, int parts) {
     das[part].assign(size.in * size.wideR, 0.0f);
     dbs[part].assign(size.r * size.wideOut, 0.0f);
@@ -102,7 +102,7 @@ void lowRankGrad(const float* x, const float* a, const float* b, const float* dy
 
 constexpr char kScale[] = "scale";
 
-// Whether factors of these shapes fit a layer from x to y, or the call has failed.
+// Returns whether the factors' shapes fit a layer from x to y. If not, fails the operation.
 bool fits(TF_OpKernelContext* context, TF_Status* status, const Tensor& x, const Tensor& a, const Tensor& b,
           const Tensor& y) {
   const auto sides = {x.get(), a.get(), b.get(), y.get()};

@@ -1,13 +1,13 @@
-// Functions of each element or row, and their gradients, in one pass over memory: TensorFlow goes through its tensors once
-// for each addition and product in them.
+// Element-wise and row-wise functions and their gradients, in one pass over memory. TensorFlow makes one pass for each
+// addition and multiplication in them.
 //
 //   Florence2Gelu           x  ->  x · Φ(x)
 //   Florence2GeluGrad       x, dy  ->  dx
 //   Florence2LayerNorm      x [..., C], weight [C], bias [C]  ->  [..., C]
 //   Florence2LayerNormGrad  x, weight, dy  ->  dx
 //   Florence2SoftmaxGrad    y, dy  ->  dx, along the last axis
-//   Florence2TopOfRows      x [rows, C]  ->  [rows, 2 k + 1]: of each row its k highest values, the first highest first, where
-//                           they are, and Σ exp(x - highest)
+//   Florence2TopOfRows      x [rows, C]  ->  [rows, 2 k + 1]: per row the top-k values in descending order, their
+//                           indices (ties: lowest first), and Σ exp(x - max)
 
 #include <algorithm>
 #include <cmath>
@@ -25,7 +25,7 @@ namespace {
 
 // ---- functions of vectors ----
 
-// The normal distribution at x: density φ and distribution function Φ.
+// The standard normal distribution at x: density φ and cumulative distribution function Φ.
 struct Normal {
   Vector density, cumulative;
 };
@@ -43,7 +43,7 @@ inline Normal normal(const Vector& x) {
 
 // ---- elements ----
 
-// Calls body for each vector of `size` elements: body(at, count) reads and writes `count` elements from `at` on.
+// Calls body(at, count) for each vector of `size` elements. The vector starts at `at` and has `count` elements.
 template <class Body>
 void eachVector(int64_t size, const Body& body) {
   team().run([&](int part, int parts) {
@@ -74,7 +74,7 @@ void geluGrad(const float* x, const float* dy, float* dx, int64_t size) {
 
 // ---- rows ----
 
-// Calls body(row) for rows [0, rows).
+// Calls body(row) for each of `rows` rows.
 template <class Body>
 void eachRow(int64_t rows, const Body& body) {
   team().run([&](int part, int parts) {
@@ -82,7 +82,7 @@ void eachRow(int64_t rows, const Body& body) {
   });
 }
 
-// Σ f(i, count) over vectors of a row of C elements; f gives 0 beyond `count`.
+// Returns Σ f(i, count) over the vectors of a row of C elements. f must return 0 for elements after the first `count`.
 template <class Function>
 float sumOver(int64_t C, const Function& f) {
   Vector total = {};
@@ -90,14 +90,14 @@ float sumOver(int64_t C, const Function& f) {
   return sum(total);
 }
 
-// A vector of ones up to `count`, zeros beyond.
+// Returns a vector whose first `count` elements are 1 and the others 0.
 inline Vector ones(int64_t count) {
   Vector v = {};
   for (int i = 0; i < W; i++) v[i] = i < count ? 1.0f : 0.0f;
   return v;
 }
 
-// The mean of a row and the factor that brings its deviations to a variance of 1.
+// The mean of a row, and 1 / √(variance + ε).
 struct Spread {
   float mean, scale;
 };
@@ -157,7 +157,7 @@ void softmaxGrad(const float* y, const float* dy, float* dx, int64_t rows, int64
   });
 }
 
-// The places of equal values are in order.
+// Of equal values, the one with the lowest index comes first.
 void topOfRows(const float* x, float* y, int64_t rows, int64_t C, int64_t k) {
   eachRow(rows, [=](int64_t row) {
     const float* const from = x + row * C;
@@ -184,7 +184,7 @@ void topOfRows(const float* x, float* y, int64_t rows, int64_t C, int64_t k) {
 
 // ---- TensorFlow ----
 
-// Inputs and output of a kernel. The output has the shape of input 0 unless it is told otherwise.
+// Inputs and output of a kernel. By default the output has the shape of input 0.
 class Call {
  public:
   Call(TF_OpKernelContext* context, int count) : context_(context), status_(TF_NewStatus()) {
@@ -196,14 +196,14 @@ class Call {
   int64_t channels() const { return TF_NumDims(inputs_[0].get()) > 0 ? TF_Dim(inputs_[0].get(), TF_NumDims(inputs_[0].get()) - 1) : 1; }
   int64_t rows() const { return channels() > 0 ? size(0) / channels() : 0; }
 
-  // Whether these inputs have as many elements as is said; else the call has failed.
+  // Returns whether input i has this number of elements. If not, fails the operation.
   bool fits(int i, int64_t elements) const {
     if (size(i) == elements) return true;
     fail(context_, status_.get(), "The inputs do not fit each other.");
     return false;
   }
 
-  // nullptr when there is no memory: the call has failed.
+  // Allocates the output. If memory is exhausted, fails the operation and returns nullptr.
   float* result() { return result(shapeOf(inputs_[0])); }
   float* result(const std::vector<int64_t>& shape) {
     result_ = output(context_, shape, status_.get());

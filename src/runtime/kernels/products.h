@@ -1,4 +1,4 @@
-// Products of matrices that are in the cache.
+// Matrix products for operands that fit into the processor's cache.
 
 #pragma once
 
@@ -12,7 +12,7 @@
 
 namespace florence2 {
 
-// Rows and vectors of columns whose sums take nearly all registers that there are.
+// Size of a tile, in rows and in vectors of columns: its sums fill nearly all vector registers.
 constexpr int kRows = 6;
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kVectors = 4;
@@ -21,13 +21,13 @@ constexpr int kVectors = 2;
 #endif
 constexpr int kColumns = kVectors * W;
 
-// A matrix whose element (i, k) is at[i · row + k · column].
+// A matrix with strides: element (i, k) is at[i · row + k · column].
 struct Matrix {
   const float* at;
   int64_t row, column;
 };
 
-// c [R, V · W] = a [R, K] · b [K, V · W], or is added to.
+// c [R, V · W] = a [R, K] · b [K, V · W]; adds to c if `add`.
 template <int R, int V>
 void tile(const Matrix& a, const float* b, int64_t bRow, int64_t K, float* c, int64_t cRow, bool add) {
   Vector total[R][V] = {};
@@ -44,7 +44,7 @@ void tile(const Matrix& a, const float* b, int64_t bRow, int64_t K, float* c, in
     }
 }
 
-// Calls body with min(n, Most) as a number that the compiler knows.
+// Calls body with min(n, Most) as a compile-time constant.
 template <int Most, class Body>
 void known(int64_t n, const Body& body) {
   if constexpr (Most > 1)
@@ -52,7 +52,7 @@ void known(int64_t n, const Body& body) {
   body(std::integral_constant<int, Most>());
 }
 
-// c [M, N] = a [M, K] · b [K, N], or is added to. N is a multiple of W.
+// c [M, N] = a [M, K] · b [K, N]; adds to c if `add`. N is a multiple of W.
 inline void multiply(const Matrix& a, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t M, int64_t N,
                      int64_t K, bool add = false) {
   for (int64_t n = 0; n < N; n += kColumns)
@@ -67,7 +67,7 @@ inline void multiply(const Matrix& a, const float* b, int64_t bRow, float* c, in
 
 inline int64_t wholeVectors(int64_t size) { return (size + W - 1) / W * W; }
 
-// Rows of d elements as rows of D, with zeros at their ends. `buffer` is used where d is not D.
+// Returns n rows of d elements padded with zeros to D elements: x itself if d == D, else a copy in `buffer`.
 inline const float* widened(const float* x, int64_t n, int64_t d, int64_t D, std::vector<float>& buffer) {
   if (d == D) return x;
   buffer.assign(n * D, 0.0f);
@@ -75,7 +75,7 @@ inline const float* widened(const float* x, int64_t n, int64_t d, int64_t D, std
   return buffer.data();
 }
 
-// The other way.
+// Copies the first d elements of n rows of D elements. Does nothing if x is `to`.
 inline void narrowed(const float* x, int64_t n, int64_t d, int64_t D, float* to) {
   if (x == to) return;
   for (int64_t i = 0; i < n; i++) std::memcpy(to + i * d, x + i * D, 4 * d);

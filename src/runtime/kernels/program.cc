@@ -1,11 +1,9 @@
-// A whole decode step in one operation: TensorFlow takes longer to hand one row from operation to operation than most of
-// them take to compute it.
+// Runs a decode step as one operation: with one row, TensorFlow's overhead takes longer than most of the operations.
 //
-//   Florence2Program  inputs, floats before halves before int32, program: int  ->  results
+//   Florence2Program  inputs (fp32, then fp16, then int32), attribute program: its number  ->  results
 //
-// A program is known to the addon by a number. Its code is a list of instructions, each with a number, what it reads and
-// its settings. What it reads is counted: first the inputs, then what each instruction has made. `values` are those that
-// are given back. Written by graph/program.ts.
+// A program's code is a list of instructions: opcode, numbers of the operands, settings. Values are numbered: first the
+// inputs, then the result of each instruction. `values` are the numbers of the results. Written by graph/program.ts.
 
 #include <algorithm>
 #include <cstdint>
@@ -25,7 +23,7 @@ namespace {
 
 enum Instruction : int64_t { kMatMul, kAttention, kAdd, kLayerNorm, kReshape, kConcat, kGather, kTranspose };
 
-// A tensor on the way.
+// An input or an intermediate.
 struct Value {
   std::vector<int64_t> shape;
   const void* data = nullptr;
@@ -63,7 +61,7 @@ class Run {
 
  private:
   int64_t next() { return *at_++; }
-  // nullptr where the code says -1.
+  // Returns the next operand, nullptr for number -1.
   const Value* read() {
     const int64_t number = next();
     return number < 0 ? nullptr : &values_[number];
@@ -87,7 +85,7 @@ class Run {
     return false;
   }
 
-  // Memory for what an instruction makes. It is a result of the operation itself where it can be.
+  // Allocates the result of an instruction: as an output of the operation if it is one, which avoids a copy.
   float* make(std::vector<int64_t> shape) {
     const int64_t number = values_.size();
     Value value{std::move(shape)};
@@ -113,7 +111,7 @@ class Run {
     return static_cast<float*>(TF_TensorData(tensor));
   }
 
-  // What was not made as a result: inputs, and values in another shape.
+  // Copies a result that was not allocated as an output: an input or a reshaped value.
   void giveBack(int64_t result, const Value& value) {
     if (std::find(given_.begin(), given_.end(), result) != given_.end()) return;
     float* const to = allocate(result, value);
@@ -145,7 +143,7 @@ class Run {
     if (float* const y = make({M, N})) fewRowsMatMul(from, w, added, gelu, y, M, K, N);
   }
 
-  // Keys or values, in one place or two.
+  // Keys or values in one buffer or two.
   struct Joined {
     std::vector<int64_t> shape;
     Parts parts;
@@ -175,7 +173,7 @@ class Run {
     if (float* const z = make(shape)) fewQueries(query.floats(), key.parts, value.parts, hidden, scale, z, size);
   }
 
-  // b is repeated over the leading axes of a.
+  // b is broadcast over the leading axes of a.
   void add() {
     const Value a = *read(), b = *read();
     const int64_t size = a.size(), part = b.size();
@@ -215,7 +213,7 @@ class Run {
     shape[axis] += b.shape[axis];
     float* const y = make(std::move(shape));
     if (!y) return;
-    team().run([&](int part, int parts) {  // by heads, as their queries: they are still near then
+    team().run([&](int part, int parts) {  // by heads, as attention does, so that they stay in this core's cache
       for (int64_t i = part; i < outer; i += parts) {
         float* const to = y + i * (first + second);
         std::memcpy(to, a.floats() + i * first, 4 * first);
@@ -238,7 +236,7 @@ class Run {
     }
   }
 
-  // Of tensors with four axes, the last of which stays.
+  // Transposes a tensor of four axes; the last axis stays last.
   void transpose() {
     const Value x = *read();
     const std::vector<int64_t> axes = readList();

@@ -1,8 +1,9 @@
-// A weight out of a file, as this model has it in memory: read, widened and turned in one pass, piece by piece.
+// Reads a weight from a file into the layout that the model has in memory: reads, converts to fp32 and transposes in
+// chunks, in one pass.
 //
-//   Florence2ReadWeight  place: two numbers that make a position in the file, first · 2^31 + second
-//                        file, halves: whether the values are halves, not floats; rows, columns, transposed
-//                        ->  floats [rows, columns], transposed: [columns, rows]
+//   Florence2ReadWeight  place: two integers, the position in the file is first · 2^31 + second
+//                        attributes: file; halves: the values are fp16, not fp32; rows, columns, transposed
+//                        ->  fp32 [rows, columns], or [columns, rows] if transposed
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -37,7 +38,7 @@ class File {
   }
   File(const File&) = delete;
 
-  // Whether all `size` bytes from `position` on are there.
+  // Reads `size` bytes from `position`. Returns false if the file ends before that.
   bool read(void* to, int64_t size, int64_t position) const {
     for (int64_t done = 0; done < size;) {
       const int64_t count = pread(descriptor_, static_cast<char*>(to) + done, size - done, position + done);
@@ -51,7 +52,7 @@ class File {
   const int descriptor_;
 };
 
-// `size` values in a row, widened.
+// Converts `size` contiguous values to fp32.
 template <class T>
 void place(const T* from, float* to, int64_t size) {
   int64_t i = 0;
@@ -59,7 +60,7 @@ void place(const T* from, float* to, int64_t size) {
   for (; i < size; i++) to[i] = widen(from[i]);
 }
 
-// `count` rows of a weight [rows, columns], from row `row` on, into its transpose. Tile by tile, each of which fits into the
+// Writes rows [row, row + count) of a weight [rows, columns] into its transpose, tile by tile. A tile fits into the
 // vector registers.
 template <class T>
 void placeTransposed(const T* from, float* to, int64_t row, int64_t count, int64_t rows, int64_t columns) {
@@ -75,7 +76,7 @@ void placeTransposed(const T* from, float* to, int64_t row, int64_t count, int64
   }
 }
 
-// Gives new memory its pages, all in one go: to be interrupted for each of them takes longer.
+// Maps the pages of new memory in advance, which is faster than a page fault for each.
 void populate(float* memory, int64_t size) {
 #ifdef MADV_POPULATE_WRITE
   const uintptr_t page = sysconf(_SC_PAGESIZE), begin = reinterpret_cast<uintptr_t>(memory);
@@ -87,7 +88,8 @@ void populate(float* memory, int64_t size) {
 #endif
 }
 
-// Whether all of it was there. The threads share the rows, and take as many at a time as the second-level cache has room for.
+// Returns false if the file is too short. The rows are distributed over the threads, in chunks that fit into the
+// second-level cache.
 template <class T>
 bool readWeight(const File& file, int64_t position, const Layout& layout, float* to) {
   const auto& [path, rows, columns, halves, transposed] = layout;
@@ -111,7 +113,7 @@ bool readWeight(const File& file, int64_t position, const Layout& layout, float*
     }
   };
   if (rows * columns < kPiece) {
-    work(0, 1);  // to wake the other threads takes longer
+    work(0, 1);  // waking the other threads would take longer
   } else {
     populate(to, rows * columns);
     team().run(work);

@@ -1,4 +1,4 @@
-// Threads for the kernels of one process.
+// A thread pool shared by all kernels of the process.
 
 #pragma once
 
@@ -15,7 +15,8 @@
 
 namespace florence2 {
 
-// Threads that share one piece of work. They wait awake for a moment, since in a decode step the next piece comes soon.
+// Threads that work on one job together. After a job they spin for a short time before they sleep, because in a decode
+// step the next job follows soon.
 class Team {
  public:
   explicit Team(int size) : size_(size) {
@@ -24,7 +25,7 @@ class Team {
 
   int size() const { return size_; }
 
-  // Calls work(part, parts) for every part, and returns when all are done. One piece of work after the other.
+  // Calls work(part, parts) for every part and returns when all are done. Concurrent calls run one after the other.
   void run(const std::function<void(int, int)>& work) {
     const std::lock_guard<std::mutex> turn(turn_);
     work_ = &work;
@@ -80,7 +81,7 @@ inline Team& team() {
   return *one;
 }
 
-// The range of `size` items that a part takes, in whole vectors.
+// Sets the range [from, to) of `size` items that belong to a part. Ranges start at multiples of W.
 inline void share(int64_t size, int part, int parts, int64_t* from, int64_t* to) {
   const int64_t each = ((size + parts - 1) / parts + W - 1) / W * W;
   *from = std::min(size, part * each);

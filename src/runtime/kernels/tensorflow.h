@@ -1,4 +1,4 @@
-// What the kernels need of TensorFlow's C API.
+// Helpers for TensorFlow's C API.
 
 #pragma once
 
@@ -52,7 +52,7 @@ void destroy(void* kernel) {
   delete static_cast<Kernel*>(kernel);
 }
 
-// A kernel that knows nothing but one number, its attribute of this name.
+// Creates a kernel whose only state is one float, the attribute `name`.
 template <const char* name>
 void* createNumber(TF_OpKernelConstruction* construction) {
   const Status status(TF_NewStatus());
@@ -65,7 +65,7 @@ inline void unknownShape(TF_ShapeInferenceContext* context, TF_Status* status) {
   TF_ShapeInferenceContextSetUnknownShape(context, status);
 }
 
-// Neither `define` nor `registerKernel` does anything once the status is an error.
+// `define` and `registerKernel` do nothing if the status is already an error.
 
 inline void define(const char* name, std::vector<const char*> inputs, std::vector<const char*> outputs,
                    std::vector<const char*> attributes, TF_Status* status) {

@@ -1,4 +1,4 @@
-// Vectors of as many floats as a register has, for all instruction sets.
+// Vectors of floats as wide as a register, for all instruction sets.
 
 #pragma once
 
@@ -46,7 +46,7 @@ inline float widen(Half half) {
   return value;
 #else
   const uint32_t sign = (half.bits & 0x8000u) << 16, rest = half.bits & 0x7fffu;
-  if (rest >= 0x7c00u) {  // infinite, or not a number
+  if (rest >= 0x7c00u) {  // infinity or NaN
     const uint32_t bits = sign | 0x7f800000u | (rest & 0x3ffu) << 13;
     float value;
     std::memcpy(&value, &bits, sizeof value);
@@ -56,7 +56,7 @@ inline float widen(Half half) {
   if (rest < 0x400u) {
     value = static_cast<float>(rest) * 5.96046448e-8f;  // subnormal, in steps of 2^-24
   } else {
-    const uint32_t bits = (rest << 13) + (112u << 23);  // a float's exponent counts from 112 further down
+    const uint32_t bits = (rest << 13) + (112u << 23);  // the exponent bias is 127 in fp32 and 15 in fp16
     std::memcpy(&value, &bits, sizeof value);
   }
   return sign ? -value : value;
@@ -97,7 +97,7 @@ inline float dot(const float* a, const float* b, int size) {
   return rest;
 }
 
-// The first `count` elements, zeros beyond.
+// Loads the first `count` elements; the others are 0.
 inline Vector loadSome(const float* from, int64_t count) {
   if (count >= W) return load(from);
   Vector v = {};
@@ -109,16 +109,16 @@ inline void storeSome(float* to, const Vector& v, int64_t count) { std::memcpy(t
 
 typedef int32_t Integers __attribute__((vector_size(4 * W)));
 
-// All elements the same.
+// Returns a vector whose elements are all `value`.
 inline Vector same(float value) { return value - Vector{}; }
 
-// exp(x) for x ≤ 0, as 2^n · exp(r) with |r| ≤ ln 2 / 2. Below -87, where floats end, that of -87.
+// exp(x) for x ≤ 0, computed as 2^n · exp(r) with |r| ≤ ln 2 / 2. x is clamped to -87, near the smallest normal float.
 inline Vector expOfNegative(const Vector& x) {
   const Vector clamped = x < -87.0f ? same(-87.0f) : x;
-  const float shift = 12582912.0f;  // 1.5 · 2^23: a sum with it has no fraction
+  const float shift = 12582912.0f;  // 1.5 · 2^23: adding it rounds to an integer
   const Vector shifted = clamped * 1.44269504f + shift;
   const Vector n = shifted - shift;
-  const Vector r = clamped - n * 0.693145752f - n * 1.42860677e-6f;  // ln 2 in two parts
+  const Vector r = clamped - n * 0.693145752f - n * 1.42860677e-6f;  // ln 2 in two parts, for precision
   Vector series = same(1.0f / 5040);
   for (const float divisor : {720.0f, 120.0f, 24.0f, 6.0f, 2.0f, 1.0f, 1.0f}) series = series * r + 1.0f / divisor;
   const Integers exponent = (Integers)shifted << 23;

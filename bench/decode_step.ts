@@ -7,13 +7,10 @@
  * Random weights: those of the first checkpoint are fp32, which halves cannot hold. Writes
  * bench/results/decode-step.json.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2, noHooks } from '../src/index.ts';
 import type { Executor } from '../src/model/executor.ts';
-import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { withRandomCheckpoint } from './inputs.ts';
 import { Figures, median, writeReport } from './report.ts';
 
 const STEPS = 60;
@@ -40,11 +37,9 @@ function timeSteps(executor: Executor, count: number, rows: number, dModel: numb
   return times;
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
-try {
-  for (const dtype of ['F32', 'F16'] as const) {
-    await writeRandomCheckpoint(join(folder, dtype), { shape: 'base', seed: 1, dtype });
-    const { model } = await Florence2.load(join(folder, dtype), { backend: 'tensorflow' });
+for (const dtype of ['F32', 'F16'] as const) {
+  await withRandomCheckpoint({ shape: 'base', dtype }, async folder => {
+    const { model } = await Florence2.load(folder, { backend: 'tensorflow' });
     const ways = { 'operation by operation': model, 'as one operation': model.executor };
     for (const [way, executor] of Object.entries(ways)) {
       for (const rows of [1, 3]) {
@@ -58,8 +53,6 @@ try {
       figures.record(`${dtype} weights, 1 row, token ${place}: ms`, median(near));
     }
     model.dispose();
-  }
-} finally {
-  await rm(folder, { recursive: true });
+  });
 }
 await writeReport('decode-step', { steps: STEPS, figures: figures.values });

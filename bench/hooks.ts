@@ -10,14 +10,11 @@
  *
  * Writes bench/results/hooks-SHAPE-BACKEND.json.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2, type Hooks, noHooks } from '../src/index.ts';
 import { type BackendName, useBackend } from '../src/runtime/backend.ts';
-import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { picture, withRandomCheckpoint } from './inputs.ts';
 import { paired } from './paired.ts';
 import { Figures, median, writeReport } from './report.ts';
 
@@ -30,7 +27,6 @@ const { values } = parseArgs({
   },
 });
 const tokens = Number(values.tokens);
-const picture = new URL('../docs/pictures/street.jpg', import.meta.url);
 const cross = '**.encoder_attn.hook_pattern';
 const everything = '**.encoder_attn.*';
 const figures = new Figures();
@@ -97,9 +93,7 @@ function nanosecondsOfCall(): number {
   return median(times);
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
-try {
-  await writeRandomCheckpoint(folder, { shape: values.shape as 'base', seed: 1 });
+await withRandomCheckpoint({ shape: values.shape as 'base' }, async folder => {
   const backend = await useBackend(values.backend as BackendName);
   const model = await Florence2.load(folder, { backend: backend.name });
   const image = await model.encodeImage(picture);
@@ -143,6 +137,4 @@ try {
     rounds: Number(values.rounds),
     figures: figures.values,
   });
-} finally {
-  await rm(folder, { recursive: true });
-}
+});

@@ -6,13 +6,10 @@
  * One by one is the same sweep with a batch size of 1, in turns with the others. Writes
  * bench/results/patching-SHAPE-BACKEND.json.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { answerLogProb, Florence2, type PatchGrid, patchSweep, Question } from '../src/index.ts';
 import { type BackendName, useBackend } from '../src/runtime/backend.ts';
-import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { picture, withRandomCheckpoint } from './inputs.ts';
 import { paired } from './paired.ts';
 import { Figures, writeReport } from './report.ts';
 
@@ -33,7 +30,6 @@ const sweeps = {
   'self-attention': 'language_model.decoder.layers.{layer}.self_attn.hook_z',
   'cross-attention': 'language_model.decoder.layers.{layer}.encoder_attn.hook_z',
 };
-const picture = (name: string) => new URL(`../docs/pictures/${name}`, import.meta.url);
 const blank = { data: new Uint8Array(3 * 64 * 64).fill(128), width: 64, height: 64 };
 
 /** The largest difference between two grids, of the gap between the clean and the corrupted question. */
@@ -42,14 +38,12 @@ function gap(one: PatchGrid, other: PatchGrid): number {
   return largest / Math.abs(one.clean - one.corrupted);
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
-try {
-  await writeRandomCheckpoint(folder, { shape: values.shape as 'base', seed: 1 });
+await withRandomCheckpoint({ shape: values.shape as 'base' }, async folder => {
   const backend = await useBackend(values.backend as BackendName);
   const imageSize = values['image-size'] === undefined ? undefined : Number(values['image-size']);
   const model = await Florence2.load(folder, { backend: backend.name, imageSize });
   const answer = 'A green car parked in front of a yellow building';
-  const clean = await Question.ask(model, picture('street.jpg'), '<CAPTION>', { answer });
+  const clean = await Question.ask(model, picture, '<CAPTION>', { answer });
   const corrupted = await Question.ask(model, blank, '<CAPTION>', { answer });
   const subject = { clean, corrupted, metric: answerLogProb(), over: 'heads' } as const;
   for (const [what, at] of Object.entries(sweeps)) {
@@ -77,6 +71,4 @@ try {
     tokens: clean.answerIds.length,
     figures: figures.values,
   });
-} finally {
-  await rm(folder, { recursive: true });
-}
+});

@@ -25,10 +25,11 @@ import { exitOnError } from '../src/cli/exit.ts';
 import { Florence2Error, UsageError } from '../src/errors.ts';
 import type { ShapeName } from '../tools/checkpoint_shapes.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { picture } from './inputs.ts';
 import { JsonProcess } from './json_process.ts';
 import { barChart } from './peers/bars.ts';
 import type { Done, Job } from './peers/job.ts';
-import { machine, median, rounded, spread, writeReport } from './report.ts';
+import { machine, median, rounded, type Spread, spread, warnIfBusy, writeReport } from './report.ts';
 
 const TRANSFORMERS_JS = '4.3.1'; // brings the ONNX Runtime that is measured by itself too
 
@@ -49,7 +50,7 @@ const rounds = Number(values.rounds);
 const tokens = Number(values.tokens);
 const root = fileURLToPath(new URL('..', import.meta.url));
 const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
-const picture = join(root, 'docs/pictures/street.jpg');
+const street = fileURLToPath(picture);
 
 interface Engine {
   name: string;
@@ -100,13 +101,12 @@ interface Measured {
   /** Medians, engine by engine. */
   times: Record<string, number>;
   /** Ours over theirs: the median over the turns, the least and the most. */
-  ratios: Record<string, { median: number; least: number; most: number }>;
+  ratios: Record<string, Spread>;
 }
 
 async function main(): Promise<void> {
   const against = values.against.split(',').map(peerOf);
-  if (machine.loadBefore > 1)
-    console.log(`The load is ${machine.loadBefore}: other work makes these figures worthless.`);
+  warnIfBusy(1);
   const starters = await setUp(against);
   const measured: Measured[] = [await measureLoads(starters)];
   const engines = await startAll(starters);
@@ -169,11 +169,11 @@ async function setUp(against: readonly Peer[]): Promise<Starter[]> {
   const config = join(checkpoint, 'config.json');
   const tsx = ['--import', 'tsx', file('peers/ours.ts')];
   const starters: Record<Peer, Starter> = {
-    onnxruntime: () => start('ONNX Runtime', process.execPath, [file('peers/onnxruntime.mjs'), onnx, config, picture]),
-    pytorch: () => start('PyTorch', python, [file('peers/pytorch.py'), checkpoint, picture]),
-    transformersjs: () => start('transformers.js', process.execPath, [file('peers/transformersjs.mjs'), onnx, picture]),
+    onnxruntime: () => start('ONNX Runtime', process.execPath, [file('peers/onnxruntime.mjs'), onnx, config, street]),
+    pytorch: () => start('PyTorch', python, [file('peers/pytorch.py'), checkpoint, street]),
+    transformersjs: () => start('transformers.js', process.execPath, [file('peers/transformersjs.mjs'), onnx, street]),
   };
-  return [() => start('ours', process.execPath, [...tsx, checkpoint, picture]), ...against.map(peer => starters[peer])];
+  return [() => start('ours', process.execPath, [...tsx, checkpoint, street]), ...against.map(peer => starters[peer])];
 }
 
 function peerOf(name: string): Peer {

@@ -6,16 +6,13 @@
  *
  * Writes bench/results/precision.json.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Florence2, type GeneratedSequence, type ImageFeatures } from '../src/index.ts';
 import { promptOf } from '../src/text/prompt.ts';
 import { drawScene } from '../tools/demo/scene.ts';
 import { HELD_OUT_SEED } from '../tools/demo/seeds.ts';
-import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { picture, withRandomCheckpoint } from './inputs.ts';
 import { paired } from './paired.ts';
 import { Figures, writeReport } from './report.ts';
 
@@ -54,11 +51,8 @@ for (const task of ['<CAPTION>', '<OD>', '<OCR_WITH_REGION>'] as const) {
 }
 for (const model of models) model.dispose();
 
-const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
-try {
-  await writeRandomCheckpoint(folder, { shape: 'base', seed: 1 });
+await withRandomCheckpoint({ shape: 'base' }, async folder => {
   const [exact, coarse] = await load(folder);
-  const picture = new URL('../docs/pictures/street.jpg', import.meta.url);
   const see = (model: Florence2) => async () => (await model.encodeImage(picture)).dispose();
   const timed = await paired({ fp32: see(exact), bf16: see(coarse) }, Number(values.rounds));
   record('vision, base: fp32 ms', timed.fp32.ms);
@@ -67,6 +61,4 @@ try {
   exact.dispose();
   coarse.dispose();
   await writeReport('precision', { scenes, rounds: Number(values.rounds), figures: figures.values });
-} finally {
-  await rm(folder, { recursive: true });
-}
+});

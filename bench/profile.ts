@@ -7,8 +7,6 @@
  * Prints each operation's milliseconds and calls in a round, the longest first; with --shapes for each shape of its inputs.
  * All is run operation by operation, since TensorFlow does not tell of those within a graph.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
@@ -17,7 +15,7 @@ import { UsageError } from '../src/errors.ts';
 import { Florence2, noHooks } from '../src/index.ts';
 import type { NodeBackend } from '../src/runtime/tensorflow_binding.ts';
 import { Trainer } from '../src/training/trainer.ts';
-import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { withRandomCheckpoint } from './inputs.ts';
 import { trainingExample } from './train_example.ts';
 
 const { values } = parseArgs({
@@ -88,15 +86,11 @@ function timeOperations(): void {
 await exitOnError(async () => {
   const part = parts[values.part];
   if (!part) throw new UsageError(`--part takes ${Object.keys(parts).join(', ')}, not ${values.part}.`);
-  const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
-  try {
-    await writeRandomCheckpoint(join(folder, 'model'), { shape: 'base', seed: 1, dtype: 'F32' });
-    const florence = await Florence2.load(join(folder, 'model'), { backend: 'tensorflow' });
+  await withRandomCheckpoint({ shape: 'base', dtype: 'F32' }, async folder => {
+    const florence = await Florence2.load(folder, { backend: 'tensorflow' });
     timeOperations();
     await part(florence, folder);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+  });
   const sorted = [...times].sort(([, a], [, b]) => b.ms - a.ms);
   const total = sorted.reduce((sum, [, { ms }]) => sum + ms, 0);
   console.log(`${Math.round(total / rounds)} ms in operations, a round`);

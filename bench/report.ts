@@ -15,6 +15,11 @@ export const machine = {
   loadBefore, // other work on the machine: above 1 for each core, the times are too long
 };
 
+/** Warns if the machine's load at the start was above `most`. */
+export function warnIfBusy(most: number): void {
+  if (loadBefore > most) console.log(`The load is ${loadBefore}: other work makes these figures worthless.`);
+}
+
 /** Writes bench/results/NAME.json: the figures with their date and machine. */
 export async function writeReport(name: string, figures: object): Promise<void> {
   await mkdir(results, { recursive: true });
@@ -37,7 +42,13 @@ export class Figures {
   };
 }
 
-export const spread = (values: number[]): { median: number; least: number; most: number } => ({
+export interface Spread {
+  median: number;
+  least: number;
+  most: number;
+}
+
+export const spread = (values: number[]): Spread => ({
   median: rounded(median(values)),
   least: rounded(Math.min(...values)),
   most: rounded(Math.max(...values)),

@@ -6,15 +6,12 @@
  * Prints each figure as it comes and writes all of them to bench/results/SHAPE-BACKEND.json. Times are medians of the
  * rounds after one that is not counted. Answers of random weights do not end, so every answer has the full length.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { noHooks } from '../src/hooks/hooks.ts';
 import { Florence2, type RunOptions } from '../src/index.ts';
 import { type BackendName, useBackend } from '../src/runtime/backend.ts';
-import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { picture, withRandomCheckpoint } from './inputs.ts';
 import { Figures, median, writeReport } from './report.ts';
 
 const { values } = parseArgs({
@@ -29,7 +26,6 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 const lengths = values.tokens.split(',').map(Number);
 const batches = values.batch.split(',').map(Number);
-const picture = new URL('../docs/pictures/street.jpg', import.meta.url);
 const figures = new Figures();
 const { record } = figures;
 
@@ -96,9 +92,7 @@ async function benchVisionAndEncoder(model: Florence2, batch: number): Promise<v
   for (const each of images) each.dispose();
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
-try {
-  await writeRandomCheckpoint(folder, { shape: values.shape as 'base', seed: 1 });
+await withRandomCheckpoint({ shape: values.shape as 'base' }, async folder => {
   const backend = await useBackend(values.backend as BackendName);
   const start = performance.now();
   const model = await Florence2.load(folder, { backend: backend.name });
@@ -131,6 +125,4 @@ try {
     rounds,
     figures: figures.values,
   });
-} finally {
-  await rm(folder, { recursive: true, force: true });
-}
+});

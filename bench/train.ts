@@ -12,17 +12,14 @@
  * cache of image features: LoRA's second epoch is compared with its only kind of step. Prints a table, and writes
  * bench/results/train-SHAPE.json.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { exitOnError } from '../src/cli/exit.ts';
 import { Florence2Error } from '../src/errors.ts';
 import type { ShapeName } from '../tools/checkpoint_shapes.ts';
-import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
+import { withRandomCheckpoint } from './inputs.ts';
 import { JsonProcess } from './json_process.ts';
-import { machine, median, rounded, spread, writeReport } from './report.ts';
+import { median, rounded, type Spread, spread, warnIfBusy, writeReport } from './report.ts';
 import { writeInputs } from './train_example.ts';
 
 /** Losses of the first step may be this far apart. */
@@ -42,7 +39,7 @@ interface Measured {
   ours: number;
   pytorch: number;
   /** Times as fast as PyTorch: the median of the pairs, the least and the most. */
-  speed: { median: number; least: number; most: number };
+  speed: Spread;
 }
 
 interface Memory {
@@ -67,13 +64,11 @@ const rounds = Number(values.rounds);
 const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 async function main(): Promise<void> {
-  if (machine.loadBefore > 0.5)
-    console.log(`The load is ${machine.loadBefore}: other work makes these figures worthless.`);
-  const folder = await mkdtemp(join(tmpdir(), 'florence2-bench-'));
+  warnIfBusy(0.5);
   const times: Measured[] = [];
   const memory: Memory[] = [];
-  try {
-    await writeRandomCheckpoint(folder, { shape: values.shape as ShapeName, seed: 1, dtype: 'F32', layout: 'native' });
+  const checkpoint = { shape: values.shape as ShapeName, dtype: 'F32', layout: 'native' } as const;
+  await withRandomCheckpoint(checkpoint, async folder => {
     await writeInputs(folder);
     for (const kind of values.kind.split(',') as Kind[]) {
       for (const batch of values.batch.split(',').map(Number)) {
@@ -82,9 +77,7 @@ async function main(): Promise<void> {
         memory.push(peaks);
       }
     }
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
   const { shape, backend } = values;
   await writeReport(`train-${shape}`, { shape, backend, rounds, times, memory });
 }

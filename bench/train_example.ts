@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../src/checkpoint/load_config.ts';
 import { loadTokenizer } from '../src/checkpoint/tokenizer_files.ts';
 import type { TrainingExample } from '../src/datasets/example.ts';
@@ -8,8 +7,7 @@ import { preprocess } from '../src/image/preprocess.ts';
 import { resizeBicubic } from '../src/image/resize.ts';
 import { tokenizeTarget } from '../src/training/batch.ts';
 import { type TensorToWrite, writeSafetensors } from '../src/weights/safetensors.ts';
-
-const picture = fileURLToPath(new URL('../docs/pictures/street.jpg', import.meta.url));
+import { picture } from './inputs.ts';
 
 /** What both sides learn in every step: an image that has the model's size already, and an answer of some forty tokens. */
 export async function trainingExample(size: { width: number; height: number }): Promise<TrainingExample> {

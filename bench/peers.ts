@@ -1,16 +1,15 @@
 /**
- * Florence-2 here, on ONNX Runtime, in PyTorch and in transformers.js (which runs on ONNX Runtime), side by side on this
- * machine:
+ * Compares this package with ONNX Runtime, PyTorch and transformers.js (which runs on ONNX Runtime) on this machine:
  *
  *     npm run bench:peers [-- --shape base|large] [--against onnxruntime,pytorch,transformersjs] [--rounds N]
  *                         [--tokens 60] [--python python3] [--folder DIR]
  *
- * Sets up what it compares with in out/peers: a Python environment with the packages of peers/requirements.txt,
- * transformers.js, and ONNX exports of the same random weights. They are fp16, as those that Microsoft published; the
- * others compute with them in fp32, as we do. Each engine is a process of its own; they take turns, and what counts is
- * the ratio of the times in each turn; turns of less than a second come four times as often. All must answer with the
- * same tokens before anything is timed. All stay in memory: 24 GB have no room for the large shape in transformers.js
- * beside the others. transformers.js has no beam search.
+ * Sets up the other engines in out/peers: a Python environment with the packages of peers/requirements.txt,
+ * transformers.js, and ONNX exports of the same random weights. The weights are fp16, like Microsoft's; all engines
+ * compute in fp32. Each engine runs in a separate process. They run in turns, and the results are the ratios of the
+ * times within each turn; turns of less than a second are repeated four times as often. Before the measurement, all
+ * engines must answer with the same tokens. All stay in memory: 24 GB are not enough for the large shape if
+ * transformers.js is included. transformers.js has no beam search.
  *
  * Prints a table, writes bench/results/peers-SHAPE.json and draws docs/peers-SHAPE.svg.
  */
@@ -31,7 +30,7 @@ import { barChart } from './peers/bars.ts';
 import type { Done, Job } from './peers/job.ts';
 import { machine, median, rounded, type Spread, spread, warnIfBusy, writeReport } from './report.ts';
 
-const TRANSFORMERS_JS = '4.3.1'; // brings the ONNX Runtime that is measured by itself too
+const TRANSFORMERS_JS = '4.3.1'; // its ONNX Runtime is also the one measured alone
 
 const peers = ['onnxruntime', 'pytorch', 'transformersjs'] as const;
 type Peer = (typeof peers)[number];
@@ -56,8 +55,8 @@ interface Engine {
   name: string;
   process: JsonProcess;
   /**
-   * Seconds that loading the model took, with its tokenizer where the engine has one, without starting the process and
-   * importing the libraries.
+   * Seconds for loading the model, including the tokenizer if the engine has one, excluding the start of the process
+   * and imports.
    */
   load: number;
   versions: Record<string, string>;
@@ -71,14 +70,14 @@ async function start(name: string, command: string, args: string[]): Promise<Eng
   return { name, process, load, versions };
 }
 
-/** Ends an engine. Returns its peak RSS in MB. */
+/** Ends an engine and returns its peak RSS in MB. */
 const end = async ({ process }: Engine): Promise<number> => (await process.end<{ peakRss: number }>()).peakRss;
 
 interface Row {
   what: string;
   unit: 's' | 'ms';
   job: Job;
-  /** What transformers.js has no call for. */
+  /** True if transformers.js has no call for the job. */
   lacking?: true;
 }
 
@@ -86,21 +85,21 @@ const lacking = true;
 const rows: Row[] = [
   { what: 'vision', unit: 'ms', job: { what: 'vision', batch: 1 } },
   { what: 'encoder', unit: 'ms', job: { what: 'encoder', batch: 1 }, lacking },
-  { what: `greedy, a token of ${tokens}`, unit: 'ms', job: { what: 'decode', batch: 1, tokens } },
-  { what: `3 beams, a step of ${tokens}`, unit: 'ms', job: { what: 'decode', batch: 1, tokens, beams: 3 }, lacking },
+  { what: `greedy, per token (${tokens})`, unit: 'ms', job: { what: 'decode', batch: 1, tokens } },
+  { what: `3 beams, per step (${tokens})`, unit: 'ms', job: { what: 'decode', batch: 1, tokens, beams: 3 }, lacking },
   { what: 'file to 50 tokens', unit: 's', job: { what: 'file', batch: 1, tokens: 50 } },
   { what: 'file to 50 tokens, 3 beams', unit: 's', job: { what: 'file', batch: 1, tokens: 50, beams: 3 }, lacking },
   { what: 'vision, batch 4', unit: 'ms', job: { what: 'vision', batch: 4 } },
   { what: 'encoder, batch 4', unit: 'ms', job: { what: 'encoder', batch: 4 }, lacking },
-  { what: `greedy, batch 4, a step of ${tokens}`, unit: 'ms', job: { what: 'decode', batch: 4, tokens } },
+  { what: `greedy, batch 4, per step (${tokens})`, unit: 'ms', job: { what: 'decode', batch: 4, tokens } },
 ];
 
 interface Measured {
   what: string;
   unit: string;
-  /** Medians, engine by engine. */
+  /** Median time per engine. */
   times: Record<string, number>;
-  /** Ours over theirs: the median over the turns, the least and the most. */
+  /** Our time divided by theirs: median, minimum and maximum over the turns. */
   ratios: Record<string, Spread>;
 }
 
@@ -143,7 +142,7 @@ const title = (): string =>
 
 type Starter = () => Promise<Engine>;
 
-/** Installs and exports what is not there yet, and tells how each engine is started, ours first. */
+/** Installs and exports what is missing. Returns functions that start the engines, ours first. */
 async function setUp(against: readonly Peer[]): Promise<Starter[]> {
   const folder = join(root, values.folder);
   const checkpoint = join(folder, values.shape);
@@ -155,7 +154,7 @@ async function setUp(against: readonly Peer[]): Promise<Starter[]> {
     install(python, '-m', 'pip', 'install', '--quiet', '-r', file('peers/requirements.txt'));
   }
   if (!existsSync(join(onnx, 'node_modules/@huggingface/transformers'))) {
-    // The install script of ONNX Runtime downloads CUDA's libraries.
+    // Without --ignore-scripts, ONNX Runtime's install script would download CUDA's libraries.
     const transformers = `@huggingface/transformers@${TRANSFORMERS_JS}`;
     install('npm', 'install', '--prefix', onnx, '--no-save', '--ignore-scripts', transformers);
   }
@@ -178,7 +177,7 @@ async function setUp(against: readonly Peer[]): Promise<Starter[]> {
 
 function peerOf(name: string): Peer {
   const peer = peers.find(peer => peer === name);
-  if (!peer) throw new UsageError(`--against takes ${peers.join(', ')}, not ${name}.`);
+  if (!peer) throw new UsageError(`--against must be one of ${peers.join(', ')}, not ${name}.`);
   return peer;
 }
 
@@ -197,7 +196,7 @@ async function startAll(starters: readonly Starter[]): Promise<Engine[]> {
   return engines;
 }
 
-/** Loads each model several times, in turns. The files are in the system's cache. */
+/** Measures loading, in turns. The files are in the operating system's cache. */
 async function measureLoads(starters: readonly Starter[]): Promise<Measured> {
   const turns: number[][] = starters.map(() => []);
   const names: string[] = [];
@@ -218,14 +217,15 @@ async function checkAnswers(engines: readonly Engine[]): Promise<void> {
   const answers: string[] = [];
   for (const engine of engines) {
     const { ids } = await run(engine, { what: 'decode', batch: 1, tokens: 12 });
-    answers.push(String(ids!.slice(0, -1))); // we end a cut answer with </s>
+    answers.push(String(ids!.slice(0, -1))); // without the last token: ours is </s> when the answer is cut
   }
   engines.forEach(({ name }, i) => {
-    if (answers[i] !== answers[0]) throw new Florence2Error(`${name} answers ${answers[i]}, we ${answers[0]}.`);
+    if (answers[i] !== answers[0])
+      throw new Florence2Error(`The answers differ: ${answers[i]} from ${name}, ${answers[0]} from ours.`);
   });
 }
 
-/** @param turns for each engine its figure in each turn, ours first */
+/** @param turns the figure of each engine in each turn, ours first */
 function compare(what: string, unit: string, names: readonly string[], turns: readonly number[][]): Measured {
   const [ours] = turns;
   const ratios = names.slice(1).map((name, i) => [name, spread(ours.map((mine, turn) => mine / turns[i + 1][turn]))]);
@@ -239,7 +239,7 @@ function compare(what: string, unit: string, names: readonly string[], turns: re
 
 function print({ what, unit, times, ratios }: Measured): void {
   const figures = Object.entries(times).map(([name, time]) => `${name} ${time} ${unit}`);
-  const against = Object.entries(ratios).map(([name, { median }]) => `${median} of ${name}`);
+  const against = Object.entries(ratios).map(([name, { median }]) => `${median} × ${name}`);
   console.log(`${what.padEnd(32)} ${figures.join(', ')}: ${against.join(', ')}`);
 }
 

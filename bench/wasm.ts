@@ -1,10 +1,11 @@
 /**
- * The vision tower on wasm in a browser: a naive port of the reference (wasm/naive_davit.ts), ours, and ours on threads.
+ * Times the vision tower on wasm in a browser: a naive port of the reference (wasm/naive_davit.ts), ours, and ours with
+ * threads.
  *
  *     npx tsx bench/wasm.ts [--shape base|tiny] [--side PIXELS] [--runs N]
  *
- * Needs Chromium. Each way has a page of its own; the three take turns, and what counts is the ratio of their times in
- * each turn. Writes bench/results/wasm-SHAPE.json.
+ * Requires Chromium. Each variant runs in a separate page. They run in turns, and the results are the ratios of the
+ * times within each turn. Writes bench/results/wasm-SHAPE.json.
  */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -45,13 +46,14 @@ async function main(): Promise<void> {
       console.log(`${way.padEnd(16)} ${Math.round(times[0])} ms (${backend})`);
     }
   }
-  if (Math.max(...sums) / Math.min(...sums) > 1.0001) throw new Florence2Error(`The maps differ: ${sums.join()}.`);
+  if (Math.max(...sums) / Math.min(...sums) > 1.0001)
+    throw new Florence2Error(`The feature maps differ: Σ|y| is ${sums.join(', ')}.`);
   const naive = turns['naive port'];
   const measured = Object.entries(turns).map(([way, times]) => {
     return { way, ms: rounded(median(times)), toNaive: spread(times.map((time, turn) => time / naive[turn])) };
   });
   for (const { way, ms, toNaive } of measured)
-    console.log(`${way.padEnd(16)} ${ms} ms, ${toNaive.median} of the naive`);
+    console.log(`${way.padEnd(16)} ${ms} ms, ${toNaive.median} × naive port`);
   await writeReport(`wasm-${values.shape}`, { shape: values.shape, side: Number(values.side), measured });
   process.exit();
 }
@@ -67,7 +69,7 @@ async function timeInPage(address: string, expression: string): Promise<Timed> {
   }
 }
 
-/** The tensorflow backend is part of the bundle but never runs in a browser. */
+/** Replaces Node's modules by empty ones: the bundle contains the tensorflow backend, which never runs in a browser. */
 const withoutNode: Plugin = {
   name: 'without node',
   setup({ onResolve, onLoad }) {
@@ -76,7 +78,7 @@ const withoutNode: Plugin = {
   },
 };
 
-/** Serves the page and tfjs's wasm files, isolated from other origins, without which there are no threads. */
+/** Serves the page and tfjs's wasm files, with cross-origin isolation, which threads require. */
 async function serve(): Promise<string> {
   const entry = fileURLToPath(new URL('wasm/page.ts', import.meta.url));
   const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: 'esm', write: false, plugins: [withoutNode] }); // biome-ignore format: one line

@@ -2,20 +2,20 @@ import * as tf from '@tensorflow/tfjs';
 import { type Kernel, registeredName } from '../nn/kernels.ts';
 import { limitFreeBuffers, uploadThroughQueue, type WithBuffers } from './webgpu_buffers.ts';
 
-/** A shader as tfjs's webgpu backend takes it. */
+/** A shader in the format of tfjs's webgpu backend. */
 interface Program {
   variableNames: string[];
   outputShape: number[];
   dispatchLayout: { x: number[] };
   dispatch: [x: number, y: number, z: number];
   workgroupSize: [x: number, y: number, z: number];
-  /** Declarations of the numbers that it is given. */
+  /** Declarations of its uniforms. */
   uniforms: string;
   shaderKey: string;
   getUserCode(): string;
 }
 
-/** The part of tfjs's webgpu backend that is asked here. */
+/** The part of tfjs's webgpu backend that is used here. */
 interface WebgpuBackend {
   runWebGPUProgram(
     program: Program,
@@ -25,10 +25,10 @@ interface WebgpuBackend {
   ): tf.TensorInfo;
 }
 
-/** Threads of a workgroup: they share a row, or take an element each. */
+/** Threads per workgroup. They process a row together, or one element each. */
 const THREADS = 64;
 
-/** The normal distribution at x: its density, and its distribution function with an error of 1e-8. */
+/** WGSL functions of the standard normal distribution: density, and distribution function with an error of 1e-8. */
 const normal = `
   fn density(x: f32) -> f32 { return exp(-0.5 * x * x) * 0.398942280; }
   fn cumulative(x: f32) -> f32 {
@@ -40,14 +40,14 @@ const normal = `
   }
 `;
 
-/** The mean of a row, and the factor that brings its deviations to a variance of 1. */
+/** WGSL code that computes the mean of a row and `scale` = 1 / √(variance + ε). */
 const spread = `
       ${sumOverRow('mean', 'x[i]')}
       mean = mean / f32(C);
       ${sumOverRow('variance', '(x[i] - mean) * (x[i] - mean)')}
       let scale = inverseSqrt(variance / f32(C) + uniforms.epsilon);`;
 
-/** What each kernel computes: of the element at i, or of a row of C elements, c being the place in it. */
+/** WGSL code of each kernel: an expression for element i, or statements for a row of C elements with index c. */
 const shaders: Partial<Record<Kernel, Pick<Program, 'variableNames'> & { element?: string; row?: string }>> = {
   Gelu: { variableNames: ['x'], element: 'x[i] * cumulative(x[i])' },
   GeluGrad: { variableNames: ['x', 'dy'], element: 'dy[i] * (cumulative(x[i]) + x[i] * density(x[i]))' },
@@ -73,7 +73,7 @@ const shaders: Partial<Record<Kernel, Pick<Program, 'variableNames'> & { element
   },
 };
 
-/** Adds up `value` of all elements of a row, by all threads of a workgroup, as variable `name`. */
+/** Returns WGSL code that sums `value` over a row, with all threads of the workgroup, into the variable `name`. */
 function sumOverRow(name: string, value: string): string {
   return `
       var ${name} = 0.0;
@@ -88,7 +88,7 @@ function sumOverRow(name: string, value: string): string {
       ${name} = sums[0];`;
 }
 
-/** Sets all elements of a row. */
+/** Returns WGSL code that sets all elements of a row to `value`. */
 function overRow(value: string): string {
   return `
       if (row < rows) {
@@ -96,8 +96,8 @@ function overRow(value: string): string {
       }`;
 }
 
-/** Registers those kernels of nn/kernels.ts that are here for the webgpu backend. */
-export function registerKernels(): void {
+/** Registers the kernels of `shaders` for the webgpu backend. */
+function registerKernels(): void {
   for (const [kernel, { variableNames, element, row }] of Object.entries(shaders)) {
     const name = registeredName(kernel as Kernel);
     if (tf.getKernel(name, 'webgpu')) continue;
@@ -148,7 +148,7 @@ const ofRows = (row: string): string => `
 
 const tuned = new WeakSet<object>();
 
-/** Gives the active webgpu backend our kernels, and mends how it handles buffers. Does nothing the second time. */
+/** Registers our kernels and improves how the active webgpu backend handles buffers. Repeated calls have no effect. */
 export function tuneWebgpu(): void {
   const backend = tf.backend() as unknown as WithBuffers;
   if (tuned.has(backend)) return;

@@ -27,9 +27,10 @@ import { unzip } from './unpack.ts';
 import { type Machine, parseWheelName } from './wheel.ts';
 import { cudaPlace, cudaRequirements, tensorflowPlace } from './wheel_files.ts';
 
-/** The TensorFlow that this package is tested with. */
+/** The TensorFlow release that this package is tested with. */
 export const defaultTensorflow = '2.21.0';
 
+/** Progress of one file. `loaded` and `total` are bytes for downloads and unpacking; else 0 or 1 of 1. */
 export interface SetupProgress {
   stage: 'download' | 'unpack' | 'compile' | 'check';
   file: string;
@@ -37,38 +38,40 @@ export interface SetupProgress {
   total: number;
 }
 
+/** Options of `setupTensorflow`. */
 export interface SetupOptions {
-  /** With CUDA or without. Default cpu. */
+  /** Without CUDA (`cpu`) or with it (`gpu`). Default cpu. */
   variant?: Variant;
-  /** Default 2.21.0. */
+  /** TensorFlow's release. Default 2.21.0. */
   tensorflow?: string;
-  /** Make it again although it is there. Default false. */
+  /** Builds again even if a working build exists. Default false. */
   force?: boolean;
   onProgress?: (progress: SetupProgress) => void;
 }
 
 export interface SetupResult {
   folder: string;
-  /** True when everything was there already. */
+  /** True if a working build existed already. */
   reused: boolean;
-  /** What runs now, e.g. "TensorFlow 2.21.0 (CPU)". */
+  /** The backend's description, e.g. "TensorFlow 2.21.0 (CPU)". */
   description: string;
 }
 
 /**
- * Makes the tensorflow backend run on a current TensorFlow: the libraries of the wheel that the package index has for
- * this machine, and @tensorflow/tfjs-node's binding compiled against them. All of it goes to the user's cache, which
- * `npm ci` spares, in one step at the end: what is interrupted leaves nothing but downloads to be continued.
+ * Sets up the tensorflow backend with a current TensorFlow: downloads the wheel for this machine from the package index
+ * and compiles @tensorflow/tfjs-node's binding against its libraries. The build is moved into the user's cache as the
+ * last step, so an interrupted setup leaves only downloads, which the next run resumes.
  *
- * @throws Florence2Error that says what is missing: platform, compiler, network, disk space.
+ * @throws Florence2Error if the platform is not supported, or a compiler, the network or disk space is missing
  */
 export async function setupTensorflow(options: SetupOptions = {}): Promise<SetupResult> {
   const { variant = 'cpu', tensorflow = defaultTensorflow, force = false, onProgress = () => {} } = options;
-  if (!/^\d+(\.\d+)+$/.test(tensorflow)) throw new Florence2Error(`"${tensorflow}" is no TensorFlow release.`);
+  if (!/^\d+(\.\d+)+$/.test(tensorflow))
+    throw new Florence2Error(`"${tensorflow}" is not a TensorFlow release (try ${defaultTensorflow}).`);
   const folder = buildFolder(tensorflow, variant);
   if (!force && readBuild(folder)) {
     const probe = await start(cacheRoot(), variant, onProgress);
-    // One that does not run any more (after an update of the system, say) is made again.
+    // A build that no longer works, e.g. after a system update, is replaced.
     if (probe.works) return { folder, reused: true, description: probe.description };
   }
   const machine = thisMachine();
@@ -81,7 +84,7 @@ export async function setupTensorflow(options: SetupOptions = {}): Promise<Setup
     try {
       await setup.run({ project, requirement: `==${tensorflow}` }, variant);
       const { works, description } = await start(staging, variant, onProgress);
-      if (!works) throw new Florence2Error(`TensorFlow is in place but does not run: ${description}`);
+      if (!works) throw new Florence2Error(`TensorFlow was built but does not run: ${description}`);
       await rm(folder, { recursive: true, force: true });
       await mkdir(dirname(folder), { recursive: true });
       await rename(setup.folder, folder);
@@ -94,14 +97,14 @@ export async function setupTensorflow(options: SetupOptions = {}): Promise<Setup
   });
 }
 
-/** Builds of processes that were killed. The lock is ours, so no other is at work. */
+/** Removes the unfinished builds of killed processes. The lock guarantees that no other setup is running. */
 async function removeStaging(): Promise<void> {
   for (const name of readdirSync(cacheRoot())) {
     if (name.startsWith('staging-')) await rm(join(cacheRoot(), name), { recursive: true, force: true });
   }
 }
 
-/** Tries a build in a child process: a library that does not load, or crashes, shows here and not in the user's hands. */
+/** Starts a build in a child process, so that a library that does not load or crashes is detected during the setup. */
 async function start(cache: string, variant: Variant, onProgress: (progress: SetupProgress) => void): Promise<Probe> {
   const step = { stage: 'check', file: 'a small matrix product', total: 1 } as const;
   onProgress({ ...step, loaded: 0 });
@@ -110,7 +113,7 @@ async function start(cache: string, variant: Variant, onProgress: (progress: Set
   return probe;
 }
 
-/** One build on its way: everything is written below `folder`. */
+/** Creates one build. All files are written below `folder`. */
 class Setup {
   private readonly pip = readPipConfig();
   private readonly npm = readNpmConfig();
@@ -169,7 +172,7 @@ class Setup {
 
   private async unpack(path: string, artifact: Artifact, folder: string, place: (name: string) => string | undefined) {
     const count = await unzip(path, folder, place, this.report('unpack', artifact.file));
-    if (count === 0) throw new Florence2Error(`${artifact.file} holds none of the files that are needed from it.`);
+    if (count === 0) throw new Florence2Error(`${artifact.file} contains none of the required files.`);
   }
 
   private async package(pinned: PinnedPackage, folder: string): Promise<void> {
@@ -184,7 +187,9 @@ class Setup {
     await compileAddons(this.compiler, this.folder, includes, file => this.report('compile', file));
   }
 
-  /** What `require('@tensorflow/tfjs')` finds from here: the copy that ../tensorflow.ts has put up for it. */
+  /**
+   * Writes stand-ins that `require('@tensorflow/tfjs')` finds. They export the copy that ../tensorflow.ts publishes.
+   */
   private async writeStandIns(): Promise<void> {
     for (const name of ['tfjs', 'tfjs-core']) {
       const folder = join(this.folder, 'node_modules/@tensorflow', name);

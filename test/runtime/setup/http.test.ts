@@ -15,11 +15,11 @@ test.before.each(async () => {
 });
 test.after.each(() => index.stop());
 
-/** A proxy on this machine, and what was asked of it. */
-async function startProxy(): Promise<{ url: string; asked: string[]; stop: () => void }> {
-  const asked: string[] = [];
+/** Starts a local proxy. `targets` are the hosts that it was asked to connect to. */
+async function startProxy(): Promise<{ url: string; targets: string[]; stop: () => void }> {
+  const targets: string[] = [];
   const proxy = createServer().on('connect', (request, client) => {
-    asked.push(request.url!);
+    targets.push(request.url!);
     const [host, port] = request.url!.split(':');
     const target = connect(Number(port), host, () => {
       client.write('HTTP/1.1 200 Connection established\r\n\r\n');
@@ -33,7 +33,7 @@ async function startProxy(): Promise<{ url: string; asked: string[]; stop: () =>
     proxy.closeAllConnections();
     proxy.close();
   };
-  return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, asked, stop };
+  return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, targets, stop };
 }
 
 async function read(http: Http): Promise<string> {
@@ -42,29 +42,29 @@ async function read(http: Http): Promise<string> {
   return text;
 }
 
-test("a package manager's own proxy, and one of the environment", async () => {
+test("a package manager's proxy, and the proxy of the environment", async () => {
   const proxy = await startProxy();
   const host = new URL(index.url).host;
   assert.is(await read(new Http({ proxy: proxy.url })), 'hello');
   process.env.http_proxy = proxy.url;
   assert.is(await read(new Http()), 'hello');
-  assert.equal(proxy.asked, [host, host]);
+  assert.equal(proxy.targets, [host, host]);
   process.env.no_proxy = '127.0.0.1';
   assert.is(await read(new Http()), 'hello');
-  assert.is(proxy.asked.length, 2, 'no_proxy is respected');
+  assert.is(proxy.targets.length, 2, 'no_proxy is respected');
   delete process.env.http_proxy;
   delete process.env.no_proxy;
   proxy.stop();
 });
 
-test('certificates that cannot be read, and some that can', async () => {
-  assert.throws(() => new Http({ cert: '/no/such.pem' }), /Certificate file \/no\/such\.pem cannot be read/);
+test('certificate files, missing and existing', async () => {
+  assert.throws(() => new Http({ cert: '/no/such.pem' }), /Cannot read the certificate file \/no\/such\.pem/);
   const file = join(temporaryFolder(), 'ca.pem');
   writeFileSync(file, '');
   assert.is(await read(new Http({ cert: file })), 'hello');
 });
 
-test('errors name the address without its password', async () => {
+test('error messages name the URL without its password', async () => {
   const http = new Http();
   const error = await http.get(`${index.url.replace('//', '//me:secret@')}/gone`).catch((error: Error) => error);
   await http.close();
@@ -72,7 +72,7 @@ test('errors name the address without its password', async () => {
   assert.is((error as Error).message, `${index.url}/gone answered 404 Not Found.`);
 });
 
-test('only what may pass is tried again, five times at most', async () => {
+test('only errors with `retry` are retried, with five attempts at most', async () => {
   for (const [retry, expected] of [
     [true, 5],
     [false, 1],

@@ -26,7 +26,7 @@ test.after(() => http.close());
 const find = (requirement = wanted.requirement, findLinks: string[] = [], indexes = [`${index.url}/simple`]) =>
   findWheel(http, { indexes, findLinks }, { ...wanted, requirement }, machine);
 
-test('the JSON form: the newest Python, the right platform, hash and size', async () => {
+test('JSON pages: the newest Python, the right platform, hash and size', async () => {
   const files = [
     wheel('2.21.0', 'cp39'),
     wheel('2.21.0', 'cp313', 'win_amd64'),
@@ -44,7 +44,7 @@ test('the JSON form: the newest Python, the right platform, hash and size', asyn
   assert.is(artifact.size, body.length);
 });
 
-test('the HTML form', async () => {
+test('HTML pages', async () => {
   const digest = hashOf(body);
   index.page(
     '/simple/tensorflow-cpu/',
@@ -58,7 +58,7 @@ test('the HTML form', async () => {
   assert.is(artifact.hash?.digest, digest);
 });
 
-test('a range takes the newest; yanked files and pre-releases are passed over', async () => {
+test('a range selects the newest version and ignores yanked files and pre-releases', async () => {
   index.project('tensorflow-cpu', [
     { file: wheel('2.9.0'), body },
     { file: wheel('2.21.0'), body },
@@ -69,13 +69,13 @@ test('a range takes the newest; yanked files and pre-releases are passed over', 
   assert.is((await find('>=2.9,<3')).file, wheel('2.21.0'));
 });
 
-test('an extra index counts as much as the main one', async () => {
+test('an extra index has the same priority as the main one', async () => {
   index.project('tensorflow-cpu', [{ file: wheel('2.21.0'), body }]);
   const artifact = await find('==2.21.0', [], [`${index.url}/nothing-here`, `${index.url}/simple/`]);
   assert.is(artifact.file, wheel('2.21.0'));
 });
 
-test('find-links: a folder of wheels, and a place that is not there', async () => {
+test('find-links: a folder of wheels, and a path that does not exist', async () => {
   const folder = temporaryFolder();
   writeFileSync(join(folder, wheel('2.21.0')), body);
   const artifact = await find('==2.21.0', ['/nowhere/at/all', folder], []);
@@ -83,7 +83,7 @@ test('find-links: a folder of wheels, and a place that is not there', async () =
   assert.is(artifact.hash, undefined);
 });
 
-test('user and password of the index go to it, and into no message', async () => {
+test("the index's user and password are sent to it but not shown in messages", async () => {
   index.project('tensorflow-cpu', [{ file: wheel('2.21.0'), body }]);
   const place = index.url.replace('http://', 'http://me:p%40ss@');
   const artifact = await find('==2.21.0', [], [`${place}/simple`]);
@@ -93,7 +93,7 @@ test('user and password of the index go to it, and into no message', async () =>
   assert.not.match(message, 'p%40ss');
 });
 
-test('no wheel for this platform: the message says which there are', async () => {
+test('no wheel for this platform: the message lists the available platforms', async () => {
   index.project('tensorflow-cpu', [
     { file: wheel('2.21.0', 'cp313', 'win_amd64'), body },
     { file: wheel('2.21.0', 'cp313', 'manylinux_2_99_x86_64'), body },
@@ -103,11 +103,11 @@ test('no wheel for this platform: the message says which there are', async () =>
   assert.match(message, 'win_amd64, manylinux_2_99_x86_64');
 });
 
-test('no such version: the message says which there are', async () => {
+test('no such version: the message lists the available versions', async () => {
   index.project('tensorflow-cpu', [{ file: wheel('2.20.0'), body }]);
   const message = await messageOf(find());
   assert.match(message, 'tensorflow-cpu ==2.21.0');
-  assert.match(message, 'It has 2.20.0');
+  assert.match(message, 'Available: 2.20.0');
 });
 
 test('no such project', async () => {
@@ -124,13 +124,13 @@ test('access denied', async () => {
   assert.match(await messageOf(find()), /answered 401 .*password/);
 });
 
-test('a server that stumbles is asked again', async () => {
-  let stumbles = 1;
+test('requests are repeated after a server error', async () => {
+  let failures = 1;
   const page = JSON.stringify({
     files: [{ filename: wheel('2.21.0'), url: '/f/x', hashes: { sha256: hashOf(body) } }],
   });
   index.on('/simple/tensorflow-cpu/', (_, response) => {
-    if (stumbles-- > 0) response.writeHead(503).end();
+    if (failures-- > 0) response.writeHead(503).end();
     else response.writeHead(200, { 'content-type': 'application/vnd.pypi.simple.v1+json' }).end(page);
   });
   assert.is((await find()).file, wheel('2.21.0'));

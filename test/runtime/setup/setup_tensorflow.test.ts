@@ -13,7 +13,7 @@ import { makeTarball, makeZip } from './archives.ts';
 import { fakeCompiler, messageOf, placeBuild } from './fixtures.ts';
 import { LocalIndex } from './local_index.ts';
 
-// The case of success, with the real TensorFlow, is setup_tensorflow.slow.test.ts.
+// Failures. setup_tensorflow.slow.test.ts tests a successful setup with the real TensorFlow.
 
 const machine = thisMachine();
 let project = 'tensorflow';
@@ -21,7 +21,7 @@ let flow: typeof test | typeof test.skip = test;
 try {
   project = tensorflowProject(machine, 'cpu');
 } catch {
-  flow = test.skip; // a machine that TensorFlow is not built for
+  flow = test.skip; // TensorFlow is not available for this machine
 }
 const platform =
   process.platform === 'darwin'
@@ -58,13 +58,13 @@ test.after.each(async () => {
 
 const failure = (options: SetupOptions = {}): Promise<string> => messageOf(setupTensorflow(options));
 
-/** Names in the cache, but for the downloads. */
+/** Names in the cache folder, except downloads. */
 const left = () => readdirSync(cache).filter(name => name !== 'downloads');
 const downloads = () => (existsSync(join(cache, 'downloads')) ? readdirSync(join(cache, 'downloads')) : []);
 
-flow('without a compiler nothing is downloaded', async () => {
+flow('no compiler: nothing is downloaded', async () => {
   process.env.CXX = '/no/such/compiler';
-  assert.match(await failure(), 'A C++17 compiler is missing');
+  assert.match(await failure(), 'No working C++17 compiler was found');
   assert.equal(index.requests, []);
   assert.equal(left(), []);
 });
@@ -75,20 +75,20 @@ flow('no wheel for this platform', async () => {
   assert.equal(left(), []);
 });
 
-flow('a release that the index does not have', async () => {
+flow('releases that do not exist', async () => {
   index.project(project, [{ file: wheelName, body: wheel }]);
-  assert.match(await failure({ tensorflow: '2.99.0' }), 'It has 2.21.0');
-  assert.match(await failure({ tensorflow: 'newest' }), '"newest" is no TensorFlow release');
+  assert.match(await failure({ tensorflow: '2.99.0' }), 'Available: 2.21.0');
+  assert.match(await failure({ tensorflow: 'newest' }), '"newest" is not a TensorFlow release (try 2.21.0).');
 });
 
-flow('a wheel with other bytes than those published leaves nothing', async () => {
+flow('a wheel with a wrong hash leaves no files', async () => {
   index.project(project, [{ file: wheelName, body: wheel, sha256: '0'.repeat(64) }]);
   assert.match(await failure(), `${wheelName} from ${index.url}`);
   assert.equal(left(), []);
   assert.equal(downloads(), []);
 });
 
-flow('a cut connection is continued; what fails later keeps the download for the next run', async () => {
+flow('an interrupted download is resumed; after a later failure the next run reuses it', async () => {
   index.project(project, [{ file: wheelName, body: wheel, cuts: 1 }]);
   assert.match(await failure(), /npm\/@tensorflow%2ftfjs-node answered 404/);
   assert.equal(index.requests.filter(request => /bytes=\d+-$/.test(request)).length, 1);
@@ -99,27 +99,27 @@ flow('a cut connection is continued; what fails later keeps the download for the
   assert.equal(
     index.requests.filter(request => request.includes('/files/')),
     [],
-    'the wheel is there',
+    'the wheel is not downloaded again',
   );
 });
 
-flow('a wheel that holds no TensorFlow', async () => {
+flow('a wheel without TensorFlow', async () => {
   index.project(project, [{ file: wheelName, body: makeZip([{ name: 'x', body: 'x' }]) }]);
-  assert.match(await failure(), 'holds none of the files that are needed');
+  assert.match(await failure(), 'contains none of the required files');
   assert.equal(left(), []);
 });
 
-flow('an npm package with other bytes than those pinned is refused', async () => {
+flow('an npm package with a wrong hash is refused', async () => {
   index.project(project, [{ file: wheelName, body: wheel }]);
   const tarball = makeTarball([{ name: 'package/package.json', body: '{}' }]);
   index.file('/npm/t.tgz', tarball);
   const version = { dist: { tarball: `${index.url}/npm/t.tgz` } };
   index.page('/npm/@tensorflow%2ftfjs-node', JSON.stringify({ versions: { '4.22.0': version } }), 'application/json');
-  assert.match(await failure(), /tensorflow-tfjs-node-4\.22\.0\.tgz .* is not what was published: its sha512/);
+  assert.match(await failure(), /tensorflow-tfjs-node-4\.22\.0\.tgz .* is not the published file: its sha512/);
   assert.equal(left(), []);
 });
 
-flow('an npm package whose release the registry does not have', async () => {
+flow('an npm package version that the registry does not have', async () => {
   index.page('/npm/node-api-headers', JSON.stringify({ versions: {} }), 'application/json');
   const http = new Http();
   const config = { registry: () => `${index.url}/npm/`, headers: () => ({}) };
@@ -129,27 +129,27 @@ flow('an npm package whose release the registry does not have', async () => {
   assert.match(message, `The npm registry ${index.url}/npm/ has no node-api-headers`);
 });
 
-flow('two setups at once: the second says so', async () => {
+flow('a second setup at the same time is refused', async () => {
   writeFileSync(join(cache, 'setup.lock'), String(process.ppid));
   assert.match(await failure(), `Another setup is running (process ${process.ppid})`);
-  assert.equal(left(), ['setup.lock'], 'the lock of the other stays');
+  assert.equal(left(), ['setup.lock'], 'the lock of the first setup is kept');
 });
 
-flow('what a killed setup has left is cleared away', async () => {
+flow('the leftovers of a killed setup are removed', async () => {
   writeFileSync(join(cache, 'setup.lock'), '999999999');
   mkdirSync(join(cache, 'staging-999999999/tensorflow'), { recursive: true });
   assert.match(await failure(), 'No wheel of');
   assert.equal(left(), []);
 });
 
-flow('a build that does not run any more is made again', async () => {
+flow('a build that no longer runs is replaced', async () => {
   const folder = buildFolder('2.21.0', 'cpu');
   placeBuild(folder);
   assert.match(await failure(), 'No wheel of');
-  assert.ok(existsSync(folder), 'until a new one is ready the old one stays');
+  assert.ok(existsSync(folder), 'the old build is kept until the new one is ready');
 });
 
-test('a package that is installed is copied, not downloaded', async () => {
+test('an installed package is copied, not downloaded', async () => {
   const { version } = createRequire(import.meta.url)('yauzl/package.json');
   const http = new Http();
   const config = { registry: () => `${index.url}/npm/`, headers: () => ({}) };
@@ -162,20 +162,20 @@ test('a package that is installed is copied, not downloaded', async () => {
 
 const unsupported: [Parameters<typeof tensorflowProject>, RegExp][] = [
   [[{ platform: 'linux', arch: 'x64' }, 'cpu'], /GNU C library.*musl/],
-  [[{ platform: 'win32', arch: 'x64' }, 'cpu'], /no libraries to link to for win32 x64.*webgpu and wasm/],
+  [[{ platform: 'win32', arch: 'x64' }, 'cpu'], /available for linux x64, .*this machine is win32 x64.*webgpu or wasm/],
   [
     [{ platform: 'darwin', arch: 'x64', macos: '14.0' }, 'cpu'],
-    /for darwin x64, only for linux x64, linux arm64 and darwin arm64/,
+    /for linux x64, linux arm64 and darwin arm64; this machine is darwin x64/,
   ],
-  [[{ platform: 'linux', arch: 'riscv64', glibc: '2.40' }, 'cpu'], /for linux riscv64/],
+  [[{ platform: 'linux', arch: 'riscv64', glibc: '2.40' }, 'cpu'], /this machine is linux riscv64/],
   [
     [{ platform: 'linux', arch: 'arm64', glibc: '2.40' }, 'gpu'],
-    /CUDA is built for linux x64 only, and this is linux arm64/,
+    /CUDA is available for linux x64 only; this machine is linux arm64/,
   ],
-  [[{ platform: 'darwin', arch: 'arm64', macos: '14.0' }, 'gpu'], /CUDA is built for linux x64 only/],
+  [[{ platform: 'darwin', arch: 'arm64', macos: '14.0' }, 'gpu'], /CUDA is available for linux x64 only/],
 ];
 for (const [[where, variant], pattern] of unsupported) {
-  test(`${where.platform} ${where.arch} ${variant} is not supported, and the message says what is`, () => {
+  test(`${where.platform} ${where.arch} ${variant} is not supported, and the message names what is`, () => {
     assert.throws(() => tensorflowProject(where, variant), pattern);
   });
 }
@@ -187,7 +187,7 @@ const supported: [Parameters<typeof tensorflowProject>, string][] = [
   [[{ platform: 'darwin', arch: 'arm64', macos: '14.0' }, 'cpu'], 'tensorflow'],
 ];
 for (const [[where, variant], name] of supported) {
-  test(`${where.platform} ${where.arch} ${variant} takes ${name}`, () =>
+  test(`${where.platform} ${where.arch} ${variant} uses ${name}`, () =>
     assert.is(tensorflowProject(where, variant), name));
 }
 

@@ -1,10 +1,10 @@
 /**
- * What the attention kernel takes beside TensorFlow's operations called one by one, forward and with its gradients, in the
+ * Compares our attention kernel with TensorFlow's operations called one by one, forward and with gradients, in the
  * shapes of the base model, on the tensorflow backend:
  *
  *     npx tsx bench/attention.ts
  *
- * Prints milliseconds, the least of several turns.
+ * Prints milliseconds, the minimum over several turns.
  */
 import * as tf from '@tensorflow/tfjs';
 import { noHooks } from '../src/hooks/hooks.ts';
@@ -29,20 +29,20 @@ function milliseconds(body: () => unknown): number {
 
 await useBackend('tensorflow');
 const registered = tf.getKernel(kernel, 'tensorflow');
-if (!registered) throw new Error('This build of TensorFlow has no kernels of ours: florence2 setup tensorflow');
+if (!registered) throw new Error('This build of TensorFlow lacks our kernels: run "florence2 setup tensorflow".');
 for (const [what, B, heads, T, S, d] of shapes) {
   const [q, k, v, dz] = [T, S, S, T].map(length => tf.randomNormal([B, heads, length, d]) as tf.Tensor4D);
   const forward = () => attend(q, k, v, null, noHooks);
-  const ways = { forward, 'and back': () => vectorJacobian(forward, [q, k, v], dz) };
+  const ways = { forward, 'with gradients': () => vectorJacobian(forward, [q, k, v], dz) };
   for (const [way, body] of Object.entries(ways)) {
     let [ours, theirs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
     for (let turn = 0; turn < TURNS; turn++) {
       ours = Math.min(ours, milliseconds(body));
-      tf.unregisterKernel(kernel, 'tensorflow'); // `attend` does without it then
+      tf.unregisterKernel(kernel, 'tensorflow'); // `attend` then uses TensorFlow's operations
       theirs = Math.min(theirs, milliseconds(body));
       tf.registerKernel(registered);
     }
-    console.log(`${what}, ${way}: ${ours.toFixed(1)} ms, by TensorFlow's operations ${theirs.toFixed(1)} ms`);
+    console.log(`${what}, ${way}: ${ours.toFixed(1)} ms, TensorFlow's operations ${theirs.toFixed(1)} ms`);
   }
   tf.dispose([q, k, v, dz]);
 }

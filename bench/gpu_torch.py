@@ -1,9 +1,9 @@
-"""Times Florence-2 in PyTorch and transformers on a GPU, as run.ts times ours:
+"""Times Florence-2 in PyTorch and transformers on a GPU, in the same way as run.ts:
 
     python bench/gpu_torch.py CHECKPOINT [--dtype float32|bfloat16] [--batch 1,8] [--tokens 50] [--rounds 3]
 
-CHECKPOINT is in transformers' layout (tools/random_checkpoint.ts --layout native). Eager, greedy, with a cache; answers
-are as long as --tokens says. Prints JSON: the figures, and what they were measured on.
+CHECKPOINT is in transformers' layout (tools/random_checkpoint.ts --layout native). Eager, greedy, with a cache; each
+answer has --tokens tokens. Prints the figures and the machine as JSON.
 """
 
 import argparse, json, statistics, time, warnings
@@ -45,7 +45,7 @@ def main():
 
 
 def prompt(model, batch):
-    """The image's tokens, and ten of a text."""
+    """Returns prompt ids: the image's tokens and ten text tokens."""
     features = model.get_image_features(pixel_values=torch.zeros(1, 3, 768, 768, device='cuda', dtype=model.dtype))
     features = getattr(features, 'pooler_output', features)
     image = torch.full((batch, features[0].shape[-2]), model.config.image_token_id)

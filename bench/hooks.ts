@@ -1,12 +1,12 @@
 /**
- * What hooks cost while a caption is generated greedily, with random weights:
+ * Measures the cost of hooks during greedy generation of a caption, with random weights:
  *
  *     npx tsx bench/hooks.ts [--shape base|large|tiny] [--backend NAME] [--rounds N] [--tokens 30]
  *
- * - No hook: the calls of a decode step that ask for hooks, counted, times what one such call takes alone, of the step.
- *   There is no model without these calls to compare with, and what they take is far below what two runs differ by.
- * - A hook that matches nothing, hooks that may replace what they see, and capturing all of cross-attention, against no
- *   hook, in turns.
+ * - No hooks: the number of hook calls in a decode step × the time of one such call, relative to the time of the step.
+ *   It cannot be measured directly: no model without these calls exists, and their time is far below the noise.
+ * - A hook that matches nothing, hooks that may replace activations, and capturing all of cross-attention, each
+ *   compared with no hooks, in turns.
  *
  * Writes bench/results/hooks-SHAPE-BACKEND.json.
  */
@@ -32,7 +32,7 @@ const everything = '**.encoder_attn.*';
 const figures = new Figures();
 const { record } = figures;
 
-/** Hooks as they are where there are none, which count how often they are asked. */
+/** Returns hooks that do nothing but count the calls. */
 function countingHooks(): { hooks: Hooks; count: () => number } {
   let calls = 0;
   const hooks: Hooks = {
@@ -60,7 +60,7 @@ function countingHooks(): { hooks: Hooks; count: () => number } {
   return { hooks, count: () => calls };
 }
 
-/** Calls of the decoder and the head for one token with a cache. */
+/** Returns the number of hook calls of the decoder and the head in a decode step. */
 function callsOfStep({ model, config }: Florence2): number {
   const { hooks, count } = countingHooks();
   const states = tf.zeros([1, 4, config.text.dModel]) as tf.Tensor3D;
@@ -75,7 +75,7 @@ function callsOfStep({ model, config }: Florence2): number {
   return count();
 }
 
-/** Nanoseconds of one call where there are no hooks: with the path that it is given, put together as blocks do. */
+/** Returns the time in nanoseconds of one hook call without hooks, including building its path as blocks do. */
 function nanosecondsOfCall(): number {
   const activation = tf.scalar(0);
   const repeats = 1_000_000;
@@ -106,7 +106,7 @@ await withRandomCheckpoint({ shape: values.shape as 'base' }, async folder => {
   const timed = await paired(
     {
       none: run,
-      again: run, // how far two equal runs differ
+      again: run, // shows the noise
       elsewhere: () => model.runWithHooks(image, '<CAPTION>', [['nowhere', () => {}]], options),
       replacing: () => model.runWithHooks(image, '<CAPTION>', [[cross, () => {}]], options),
       patterns: () => capture(cross),
@@ -121,16 +121,16 @@ await withRandomCheckpoint({ shape: values.shape as 'base' }, async folder => {
   const step = (timed.none.ms - encoding.first.ms) / (tokens - 1);
   record(`greedy ms/token, ${tokens} tokens`, step);
   const calls = callsOfStep(model);
-  record('calls of a decode step that ask for hooks', calls);
+  record('hook calls per decode step', calls);
   const each = nanosecondsOfCall();
-  record('ns of such a call without hooks', each);
+  record('ns per hook call without hooks', each);
   record('hooks off, % of a decode step', (100 * calls * each) / (step * 1e6));
   const percent = (ratio: number) => 100 * (ratio - 1);
-  record('two equal runs differ by, %', percent(timed.again.ratio));
+  record('difference of two equal runs, %', percent(timed.again.ratio));
   record('a hook that matches nothing, %', percent(timed.elsewhere.ratio));
-  record('hooks that may replace the patterns of cross-attention, %', percent(timed.replacing.ratio));
-  record('capturing all patterns of cross-attention, %', percent(timed.patterns.ratio));
-  record('capturing every point of cross-attention, %', percent(timed.all.ratio));
+  record('hooks that may replace cross-attention patterns, %', percent(timed.replacing.ratio));
+  record('capturing all cross-attention patterns, %', percent(timed.patterns.ratio));
+  record('capturing every hook point of cross-attention, %', percent(timed.all.ratio));
   image.dispose();
   model.dispose();
   await writeReport(`hooks-${values.shape}-${backend.name}`, {

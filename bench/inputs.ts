@@ -3,10 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type RandomCheckpointOptions, writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 
-/** The photograph that all programs here run on. */
+/** The photograph that the benchmarks use. */
 export const picture = new URL('../docs/pictures/street.jpg', import.meta.url);
 
-/** Calls `body` with a temporary folder that contains a checkpoint with random weights (seed 1), and removes it afterwards. */
+/**
+ * Calls `body` with a temporary folder that contains a checkpoint with random weights (seed 1), then removes the
+ * folder.
+ */
 export async function withRandomCheckpoint(
   options: Partial<RandomCheckpointOptions>,
   body: (folder: string) => Promise<void>,

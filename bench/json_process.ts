@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { Florence2Error } from '../src/errors.ts';
 
-/** A process that answers each line on its stdin with a line of JSON, and waits otherwise. */
+/** A process that answers each line on its stdin with a line of JSON. */
 export class JsonProcess {
   private readonly lines: AsyncIterator<string>;
 
@@ -14,13 +14,13 @@ export class JsonProcess {
     this.lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
   }
 
-  /** Starts it. Resolves, with what it says first, when it has loaded what it needs. */
+  /** Starts a process. Resolves with its first line, which it prints when it is ready. */
   static async start<Hello>(command: string, args: string[]): Promise<{ process: JsonProcess; hello: Hello }> {
     const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     try {
       await once(child, 'spawn');
     } catch (error) {
-      throw new Florence2Error(`${command} cannot be run: ${(error as Error).message}.`);
+      throw new Florence2Error(`Cannot run ${command}: ${(error as Error).message}.`);
     }
     const process = new JsonProcess([command, ...args].join(' '), child);
     return { process, hello: await process.read() };
@@ -31,7 +31,7 @@ export class JsonProcess {
     return this.read();
   }
 
-  /** Ends it. Returns its last words. */
+  /** Closes its stdin and returns its last line. */
   end<Answer>(): Promise<Answer> {
     this.child.stdin!.end();
     return this.read();
@@ -39,7 +39,7 @@ export class JsonProcess {
 
   private async read<Answer>(): Promise<Answer> {
     const { value, done } = await this.lines.next();
-    if (done) throw new Florence2Error(`${this.command} has ended.`);
+    if (done) throw new Florence2Error(`${this.command} exited without an answer.`);
     return JSON.parse(value);
   }
 }

@@ -1,9 +1,9 @@
 import { median } from './report.ts';
 
 /**
- * Median milliseconds of several ways to do something, measured in turns, so that what else the machine does falls on all
- * of them alike; and for each way the median over the rounds of its time over that of the first way in the same round.
- * One round before is not counted. The order turns from round to round.
+ * Times several variants in turns, so that other load on the machine affects all of them alike. Returns for each its
+ * median time in milliseconds, and the median ratio of its time to that of the first variant in the same round. One
+ * warm-up round is not counted. The order rotates from round to round.
  */
 export async function paired<Way extends string>(
   ways: Record<Way, () => Promise<unknown>>,

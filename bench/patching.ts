@@ -3,7 +3,7 @@
  *
  *     npx tsx bench/patching.ts [--shape base|large|tiny] [--backend NAME] [--rounds N] [--batch 8,32] [--image-size N]
  *
- * One by one is the same sweep with a batch size of 1, in turns with the others. Writes
+ * One by one is the same sweep with batch size 1. All batch sizes run in turns. Writes
  * bench/results/patching-SHAPE-BACKEND.json.
  */
 import { parseArgs } from 'node:util';
@@ -32,7 +32,9 @@ const sweeps = {
 };
 const blank = { data: new Uint8Array(3 * 64 * 64).fill(128), width: 64, height: 64 };
 
-/** The largest difference between two grids, of the gap between the clean and the corrupted question. */
+/**
+ * Returns the largest difference between two grids, relative to the difference of the clean and the corrupted question.
+ */
 function gap(one: PatchGrid, other: PatchGrid): number {
   const largest = one.values.reduce((max, value, i) => Math.max(max, Math.abs(value - other.values[i])), 0);
   return largest / Math.abs(one.clean - one.corrupted);
@@ -55,12 +57,12 @@ await withRandomCheckpoint({ shape: values.shape as 'base' }, async folder => {
     const alone = grids.get('1')!;
     if (!('interventions' in figures.values)) record('interventions', alone.values.length);
     for (const [name, { ms, ratio }] of Object.entries(timed)) {
-      record(`${what}: s of a sweep, ${name}`, ms / 1000);
+      record(`${what}: s per sweep, ${name}`, ms / 1000);
       if (name !== 'batch 1') record(`${what}: times faster than one by one, ${name}`, 1 / ratio);
     }
     for (const size of sizes) {
       const difference = gap(alone, grids.get(String(size))!);
-      if (difference > 1e-3) throw new Error(`In batches of ${size} the sweep differs by ${difference}.`);
+      if (difference > 1e-3) throw new Error(`The sweep with batch size ${size} differs by ${difference}.`);
     }
   }
   clean.dispose();

@@ -1,6 +1,6 @@
 /**
- * What bf16 changes in the answers of the demo checkpoint, on scenes that it has never seen, and how long each takes for
- * the base shape's vision tower:
+ * Compares bf16 with fp32: the answers of the demo checkpoint on scenes that are not in its training set, and the time
+ * of the base shape's vision tower:
  *
  *     npx tsx bench/precision.ts [--scenes 200] [--rounds 5]
  *
@@ -47,7 +47,7 @@ for (const task of ['<CAPTION>', '<OD>', '<OCR_WITH_REGION>'] as const) {
     apart += Math.abs(exact.score - coarse.score) / exact.logProbs.length;
   }
   record(`${task}: answers with the same tokens, %`, (100 * same) / scenes);
-  record(`${task}: their log-probability for each token differs by`, apart / same);
+  record(`${task}: difference of log-probability per token`, apart / same);
 }
 for (const model of models) model.dispose();
 
@@ -57,7 +57,7 @@ await withRandomCheckpoint({ shape: 'base' }, async folder => {
   const timed = await paired({ fp32: see(exact), bf16: see(coarse) }, Number(values.rounds));
   record('vision, base: fp32 ms', timed.fp32.ms);
   record('vision, base: bf16 ms', timed.bf16.ms);
-  record('vision, base: bf16 over fp32', timed.bf16.ratio);
+  record('vision, base: bf16 / fp32', timed.bf16.ratio);
   exact.dispose();
   coarse.dispose();
   await writeReport('precision', { scenes, rounds: Number(values.rounds), figures: figures.values });

@@ -1,11 +1,11 @@
 /**
- * Where the time goes, by TensorFlow operation, for the base shape: of the vision tower, of the encoder (600 tokens), or of
- * a LoRA step with cached image features:
+ * Profiles the vision tower, the encoder (600 tokens) or a LoRA step with cached image features by TensorFlow
+ * operation, for the base shape:
  *
  *     npx tsx bench/profile.ts [--part vision|encoder|lora] [--batch 1] [--rounds 4] [--shapes]
  *
- * Prints each operation's milliseconds and calls in a round, the longest first; with --shapes for each shape of its inputs.
- * All is run operation by operation, since TensorFlow does not tell of those within a graph.
+ * Prints milliseconds and calls per round of each operation, the longest first; with --shapes for each shape of its
+ * inputs. Everything runs eagerly, because operations inside a graph cannot be timed.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -30,7 +30,7 @@ const [batchSize, rounds] = [Number(values.batch), Number(values.rounds)];
 const times = new Map<string, { ms: number; calls: number }>();
 let counting = false;
 
-/** Runs a part `rounds` times and once before, which is not counted. */
+/** Functions that run a part `rounds` times, after a warm-up that is not counted. */
 const parts: Record<string, (florence: Florence2, folder: string) => void | Promise<void>> = {
   vision({ model, preprocessor: { width, height } }) {
     const executor = model;
@@ -47,7 +47,7 @@ const parts: Record<string, (florence: Florence2, folder: string) => void | Prom
       train: { name: 'one image', length: batchSize, example: async () => example },
       output: join(folder, 'run'),
       onStep: ({ step }) => {
-        counting = step >= 2 && step < rounds + 2; // the first computes the image features, the second warms up
+        counting = step >= 2 && step < rounds + 2; // step 1 computes image features, step 2 is a warm-up
       },
     });
     await trainer.run();
@@ -61,7 +61,7 @@ function repeat(body: () => tf.Tensor): void {
   }
 }
 
-/** Notes how long an operation takes while `counting`. */
+/** Runs an operation and records its time if `counting`. */
 function timed<T>(op: string, inputs: tf.Tensor[], body: () => T): T {
   if (!counting) return body();
   const start = performance.now();
@@ -72,7 +72,7 @@ function timed<T>(op: string, inputs: tf.Tensor[], body: () => T): T {
   return result;
 }
 
-/** From now on the backend's operations are timed. */
+/** Patches the backend so that its operations are timed. */
 function timeOperations(): void {
   const backend = tf.backend() as unknown as NodeBackend;
   const { executeSingleOutput, executeMultipleOutputs } = backend;
@@ -85,7 +85,7 @@ function timeOperations(): void {
 
 await exitOnError(async () => {
   const part = parts[values.part];
-  if (!part) throw new UsageError(`--part takes ${Object.keys(parts).join(', ')}, not ${values.part}.`);
+  if (!part) throw new UsageError(`--part must be one of ${Object.keys(parts).join(', ')}, not ${values.part}.`);
   await withRandomCheckpoint({ shape: 'base', dtype: 'F32' }, async folder => {
     const florence = await Florence2.load(folder, { backend: 'tensorflow' });
     timeOperations();
@@ -93,7 +93,7 @@ await exitOnError(async () => {
   });
   const sorted = [...times].sort(([, a], [, b]) => b.ms - a.ms);
   const total = sorted.reduce((sum, [, { ms }]) => sum + ms, 0);
-  console.log(`${Math.round(total / rounds)} ms in operations, a round`);
+  console.log(`${Math.round(total / rounds)} ms in operations per round`);
   for (const [name, { ms, calls }] of sorted.slice(0, 30)) {
     const [each, count] = [(ms / rounds).toFixed(1), String(Math.round(calls / rounds))];
     console.log(`${each.padStart(8)} ms ${count.padStart(6)} calls  ${name}`);

@@ -6,21 +6,21 @@ import { fileURLToPath } from 'node:url';
 const results = fileURLToPath(new URL('./results/', import.meta.url));
 const loadBefore = Number(loadavg()[0].toFixed(1));
 
-/** What the figures were measured on. */
+/** The machine that the figures are measured on. */
 export const machine = {
   cpu: cpus()[0].model,
   cores: cpus().length,
   memoryGB: Math.round(totalmem() / 1e9),
   node: process.version,
-  loadBefore, // other work on the machine: above 1 for each core, the times are too long
+  loadBefore, // load average before the benchmark: other processes distort the times
 };
 
-/** Warns if the machine's load at the start was above `most`. */
+/** Warns if the machine's load average at the start was above `most`. */
 export function warnIfBusy(most: number): void {
-  if (loadBefore > most) console.log(`The load is ${loadBefore}: other work makes these figures worthless.`);
+  if (loadBefore > most) console.log(`The load average is ${loadBefore}: other processes distort these figures.`);
 }
 
-/** Writes bench/results/NAME.json: the figures with their date and machine. */
+/** Writes bench/results/NAME.json: the figures, the date and the machine. */
 export async function writeReport(name: string, figures: object): Promise<void> {
   await mkdir(results, { recursive: true });
   const report = { date: new Date().toISOString().slice(0, 10), machine, ...figures };
@@ -32,7 +32,7 @@ export function median(values: number[]): number {
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }
 
-/** Figures of a report, each printed as it comes. */
+/** Collects the figures of a report and prints each one. */
 export class Figures {
   readonly values: Record<string, number> = {};
 
@@ -54,5 +54,5 @@ export const spread = (values: number[]): Spread => ({
   most: rounded(Math.max(...values)),
 });
 
-/** Four digits. */
+/** Rounds to four significant digits. */
 export const rounded = (value: number): number => Number(value.toPrecision(4));

@@ -1,10 +1,10 @@
 /**
- * Times one shape of Florence-2 on one backend, from file to text, with random weights:
+ * Times the parts of Florence-2 for one shape on one backend, with random weights:
  *
  *     npm run bench -- [--shape base|large|tiny] [--backend NAME] [--rounds N] [--tokens 50,200] [--batch 1,4]
  *
- * Prints each figure as it comes and writes all of them to bench/results/SHAPE-BACKEND.json. Times are medians of the
- * rounds after one that is not counted. Answers of random weights do not end, so every answer has the full length.
+ * Prints each figure and writes all of them to bench/results/SHAPE-BACKEND.json. Times are medians over the rounds; one
+ * warm-up round is not counted. Models with random weights do not end their answers, so each has the maximum length.
  */
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
@@ -29,7 +29,7 @@ const batches = values.batch.split(',').map(Number);
 const figures = new Figures();
 const { record } = figures;
 
-/** Median milliseconds of `body`. */
+/** Returns the median time of `body` in milliseconds. */
 async function time(body: () => Promise<unknown>): Promise<number> {
   const times: number[] = [];
   for (let round = 0; round <= rounds; round++) {
@@ -40,7 +40,9 @@ async function time(body: () => Promise<unknown>): Promise<number> {
   return median(times);
 }
 
-/** Milliseconds for each of `tokens` new tokens: by what an answer takes longer than its first token, in turns. */
+/**
+ * Returns milliseconds per new token: the time of a whole answer minus that of its first token, both measured in turns.
+ */
 async function timeTokens(model: Florence2, tokens: number, batch: number, options: RunOptions): Promise<number> {
   const image = await model.encodeImage(picture);
   const features = Array.from({ length: batch }, () => image);
@@ -111,7 +113,8 @@ await withRandomCheckpoint({ shape: values.shape as 'base' }, async folder => {
       record(`greedy ms/token, ${tokens} tokens, no cache`, uncached);
     }
     record(`beam 3 ms/step, 50 tokens, batch ${batch}`, await timeTokens(model, 50, batch, { numBeams: 3 }));
-    const files = Array.from({ length: batch }, () => new URL(picture)); // each its own: an image asked twice is encoded once
+    // Distinct objects: the same object twice in a batch would be encoded once.
+    const files = Array.from({ length: batch }, () => new URL(picture));
     const requests = files.map(image => ({ image, task: '<CAPTION>' }));
     const toText = () => model.runBatch(requests, { numBeams: 1, maxNewTokens: 50, noRepeatNgramSize: 0 });
     record(`file to 50 tokens s, batch ${batch}`, (await time(toText)) / 1000);

@@ -1,16 +1,16 @@
 /**
- * Training speed and memory against PyTorch, transformers and PEFT on this machine:
+ * Compares the speed and memory of training with PyTorch, transformers and PEFT on this machine:
  *
  *     python3 -m venv .venv && .venv/bin/pip install -r tools/interop/requirements.txt
  *     npm run bench:train -- --python .venv/bin/python [--shape base|large|tiny] [--kind lora,full] [--batch 1,4]
  *                            [--rounds N] [--backend NAME]
  *
  * LoRA of rank 8 on the default targets with the vision tower frozen, and full fine-tuning with gradient checkpointing;
- * fp32, AdamW, no dropout, random weights, one target of some forty tokens an image. Each side is a process of its own.
- * They take their steps in turns, and what counts is the ratio of the two in each pair. The machine must be idle: other
- * work slows PyTorch's threads, which wait for each other after each operation, out of all proportion. PyTorch has no
- * cache of image features: LoRA's second epoch is compared with its only kind of step. Prints a table, and writes
- * bench/results/train-SHAPE.json.
+ * fp32, AdamW, no dropout, random weights, one target of about forty tokens per image. Each side runs in a separate
+ * process. They take steps in turns, and the results are the ratios within each pair. The machine must be idle:
+ * PyTorch's threads wait for each other after each operation, so other load slows them disproportionately. PyTorch has
+ * no cache of image features, so our steps of the second epoch, which use the cache, are compared with PyTorch's normal
+ * steps. Prints a table and writes bench/results/train-SHAPE.json.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -22,7 +22,7 @@ import { JsonProcess } from './json_process.ts';
 import { median, rounded, type Spread, spread, warnIfBusy, writeReport } from './report.ts';
 import { writeInputs } from './train_example.ts';
 
-/** Losses of the first step may be this far apart. */
+/** Largest allowed difference of the losses of the first step. */
 const SAME_LOSS = 1e-3;
 
 type Kind = 'lora' | 'full';
@@ -38,7 +38,7 @@ interface Measured {
   /** Medians in seconds. */
   ours: number;
   pytorch: number;
-  /** Times as fast as PyTorch: the median of the pairs, the least and the most. */
+  /** Speed relative to PyTorch: median, minimum and maximum over the pairs. */
   speed: Spread;
 }
 
@@ -82,7 +82,7 @@ async function main(): Promise<void> {
   await writeReport(`train-${shape}`, { shape, backend, rounds, times, memory });
 }
 
-/** Runs both sides in turns. The first step of each, which also sets things up, is not counted. */
+/** Runs both sides in turns. The first step of each is a warm-up and not counted. */
 async function compare(folder: string, kind: Kind, batch: number): Promise<{ measured: Measured[]; peaks: Memory }> {
   const epoch = 1 + rounds;
   const tsx = ['--import', 'tsx', file('train_ours.ts')];

@@ -9,7 +9,9 @@ import { tokenizeTarget } from '../src/training/batch.ts';
 import { type TensorToWrite, writeSafetensors } from '../src/weights/safetensors.ts';
 import { picture } from './inputs.ts';
 
-/** What both sides learn in every step: an image that has the model's size already, and an answer of some forty tokens. */
+/**
+ * Returns the example of every step on both sides: an image in the model's size and an answer of about forty tokens.
+ */
 export async function trainingExample(size: { width: number; height: number }): Promise<TrainingExample> {
   const { data } = resizeBicubic(await decodeImage(picture), size.width, size.height);
   const labels = ['car', 'house', 'tree', 'door', 'window', 'street'];
@@ -17,7 +19,10 @@ export async function trainingExample(size: { width: number; height: number }): 
   return { image: { data, ...size }, source: 'example', targets: [{ task: '<OD>', answer: { boxes } }] };
 }
 
-/** Writes the example as PyTorch is given it: pixel_values [1, 3, H, W], prompt_ids and labels [1, T]. */
+/**
+ * Writes the example as inputs for PyTorch and returns the path: pixel_values [1, 3, H, W], prompt_ids and labels [1,
+ * T].
+ */
 export async function writeInputs(checkpoint: string): Promise<string> {
   const { config, preprocessor } = await loadConfig(checkpoint);
   const example = await trainingExample(preprocessor);

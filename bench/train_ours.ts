@@ -1,10 +1,10 @@
 /**
- * One side of train.ts: a run of the Trainer that takes a step for each line on stdin.
+ * Our side of train.ts: a Trainer that takes one step for each line on stdin.
  *
  *     tsx bench/train_ours.ts CHECKPOINT lora|full BATCH STEPS BACKEND
  *
- * Every image is new for STEPS steps; after them they come again. Prints JSON: { ready }, then { loss, seconds } for
- * each step, and { peakRss } in MB when stdin ends.
+ * An epoch has STEPS steps, each with new images; later epochs repeat them. Prints JSON: { ready }, then { loss,
+ * seconds } for each step, and { peakRss } in MB when stdin ends.
  */
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -29,14 +29,14 @@ const kinds: Record<string, Partial<TrainerOptions>> = {
 const florence = await Florence2.load(checkpoint, { backend: backend as BackendName });
 const example = await trainingExample(florence.preprocessor);
 
-let read = 0; // examples
-let asked = 0; // steps
+let read = 0; // number of examples read
+let asked = 0; // number of steps requested
 let start = 0;
 const commands = createInterface({ input: process.stdin });
 const train = {
-  name: 'one image under many numbers',
+  name: 'one image, repeated',
   length: Number(steps) * batchSize,
-  /** The trainer reads ahead: it waits here until the next step is asked for. */
+  /** Waits until the example's step is requested, because the trainer reads ahead. */
   async example() {
     const step = Math.floor(read++ / batchSize);
     while (step >= asked) await once(commands, 'line');

@@ -1,8 +1,8 @@
-"""One side of train.ts: PyTorch, transformers and PEFT, which take a step for each line on stdin.
+"""PyTorch's side of train.ts, with transformers and PEFT: takes one step for each line on stdin.
 
     python bench/train_torch.py CHECKPOINT lora|full BATCH
 
-Prints JSON: { ready }, then { loss, seconds } for each step, and { peakRss } in MB when stdin ends. Needs
+Prints JSON: { ready }, then { loss, seconds } for each step, and { peakRss } in MB when stdin ends. Requires
 tools/interop/requirements.txt.
 """
 
@@ -47,7 +47,7 @@ def say(**message):
 
 
 def load(folder):
-    """With every kind of dropout off."""
+    """Loads the model with all dropout disabled."""
     config = Florence2Config.from_pretrained(folder)
     config.vision_config.drop_path_rate = 0.0
     for name in ('dropout', 'attention_dropout', 'activation_dropout'):
@@ -61,7 +61,7 @@ def add_lora(model):
 
 
 def checkpoint_blocks(model):
-    """transformers checkpoints the layers of the language model only: the vision tower's blocks are wrapped here."""
+    """Enables gradient checkpointing. transformers does so for the language model only, so the vision blocks are wrapped."""
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={'use_reentrant': False})
     for block in [block for stage in model.model.vision_tower.blocks for block in stage]:
         block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)

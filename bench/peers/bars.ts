@@ -12,7 +12,7 @@ const left = 200;
 const width = 860;
 const font = 'font-family="sans-serif" font-size="12" fill="#24292f"';
 
-/** Times as bars, in groups of one for each engine, each group in units of its first bar. */
+/** Draws times as an SVG bar chart: one group per job, one bar per engine, each group scaled to its first bar. */
 export function barChart(title: string, groups: readonly Bars[]): string {
   const names = Object.keys(groups[0].times);
   const longest = Math.max(...groups.flatMap(({ times }) => relative(times)));

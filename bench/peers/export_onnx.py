@@ -1,8 +1,8 @@
-"""Writes Florence-2 as ONNX models:
+"""Exports Florence-2 as ONNX models:
 
     python bench/peers/export_onnx.py CHECKPOINT OUT
 
-In OUT/onnx those that transformers.js loads, under its names for files, inputs and outputs:
+To OUT/onnx: models for transformers.js, with its names for files, inputs and outputs:
 
     vision_encoder        pixel_values [B, 3, H, W] -> image_features [B, N, D]
     embed_tokens          input_ids [B, T] -> inputs_embeds [B, T, D]
@@ -10,9 +10,9 @@ In OUT/onnx those that transformers.js loads, under its names for files, inputs 
     decoder_model_merged  inputs_embeds [B, 1, D], encoder_hidden_states, use_cache_branch [1], past_key_values.* ->
                           logits [B, 1, V], present.*
 
-and in OUT a decoder in the parts that suit ONNX Runtime best:
+To OUT: a decoder split into the parts that are fastest in ONNX Runtime:
 
-    cross.onnx            states -> the keys and values of cross-attention, [B, heads, S, d] for each layer
+    cross.onnx            states -> keys and values of cross-attention, [B, heads, S, d] per layer
     decoder.onnx          ids [B, 1], position [1], cross_*, past_* [B, heads, P, d] -> logits [B, V], present_*
 
 CHECKPOINT is in transformers' layout.
@@ -44,7 +44,7 @@ def main(folder, out):
     keys, past_keys = {0: 'batch_size', 2: 'S'}, {0: 'batch_size', 2: 'P'}
 
     def save(module, name, inputs, given, made):
-        """`given` and `made` map names to axes of any size."""
+        """`given` and `made` map the names of inputs and outputs to their dynamic axes."""
         path = f'{out}/{name}.onnx'
         torch.onnx.export(
             module, inputs, path, input_names=list(given), output_names=list(made), dynamic_axes={**given, **made},
@@ -77,7 +77,7 @@ def main(folder, out):
 
 
 def merge(cached, first, out):
-    """One model of two that have the same inputs and outputs: the input `use_cache_branch` tells which is run."""
+    """Merges two models with equal inputs and outputs into one, whose input `use_cache_branch` selects which is run."""
     weights, graphs, inputs = {}, [], {}
     for path in (cached, first):
         model = onnx.load(path)
@@ -151,7 +151,7 @@ class Decoder(Part):
 
 
 class Branch(Decoder):
-    """The decoder as transformers.js runs it: a first step, which computes the keys of cross-attention, or a later one."""
+    """The decoder for transformers.js: the first step, which computes keys and values of cross-attention, or a later step."""
 
     def __init__(self, model, cached):
         super().__init__(model)

@@ -1,14 +1,14 @@
-/** What an engine of peers.ts is asked to do. */
+/** A job for an engine of peers.ts. */
 export interface Job {
   what: 'vision' | 'encoder' | 'decode' | 'file';
   batch: number;
-  /** Of `decode` and `file`. */
+  /** For `decode` and `file`: number of new tokens. */
   tokens?: number;
-  /** Of `decode` and `file`: beams, or as many equal rows where an engine has no search. Default 1. */
+  /** For `decode` and `file`: number of beams, or of equal rows in engines without beam search. Default 1. */
   beams?: number;
 }
 
-/** Seconds that a job took; of `decode` for each token. `ids` are the first row's tokens. */
+/** The result: seconds of the job, for `decode` per token. `ids` are the tokens of the first row. */
 export interface Done {
   seconds: number;
   ids?: number[];

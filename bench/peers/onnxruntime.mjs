@@ -1,9 +1,9 @@
 /**
- * One engine of peers.ts: onnxruntime-node on the models of export_onnx.py.
+ * The engine of peers.ts for onnxruntime-node, with the models of export_onnx.py.
  *
  *     node bench/peers/onnxruntime.mjs FOLDER CONFIG PICTURE
  *
- * FOLDER has the models and node_modules with onnxruntime-node. Does one job for each line on stdin, see job.ts.
+ * FOLDER contains the models and node_modules with onnxruntime-node. Runs one job for each line on stdin; see job.ts.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -43,7 +43,7 @@ const repeated = (tensor, batch) => {
   return floats(data, [batch, ...tensor.dims.slice(1)]);
 };
 
-/** The bytes of an image as the model wants them. */
+/** Returns pixel values [batch, 3, side, side] from the bytes of an image. */
 function normalised(bytes, batch) {
   const [mean, std] = [
     [0.485, 0.456, 0.406],
@@ -59,7 +59,7 @@ function normalised(bytes, batch) {
 
 const pattern = Uint8Array.from({ length: 3 * side * side }, (_, i) => (31 * i) % 251);
 const { image_features: features } = await vision.run({ pixel_values: normalised(pattern, 1) });
-// The prompt "What does the image describe?" as the tokenizer of the random checkpoint has it.
+// The token ids of "What does the image describe?".
 const prompt = JSON.parse(process.env.PROMPT_IDS);
 
 async function encode(features, ids) {
@@ -73,7 +73,10 @@ async function encode(features, ids) {
   return (await encoder.run({ inputs_embeds: floats(embeds, [B, N + ids.length, D]) })).last_hidden_state;
 }
 
-/** Greedy tokens of equal rows, from 2; the step of the first is not counted in `seconds`. */
+/**
+ * Decodes equal rows greedily, starting with token 2. Returns the first row's tokens. Sets `start` after the first
+ * step.
+ */
 async function decode(states, tokens) {
   const [B] = states.dims;
   const memory = await cross.run({ states });

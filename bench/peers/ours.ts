@@ -1,9 +1,9 @@
 /**
- * One engine of peers.ts: this package.
+ * The engine of peers.ts for this package.
  *
  *     tsx bench/peers/ours.ts CHECKPOINT PICTURE
  *
- * Does one job for each line on stdin, see job.ts.
+ * Runs one job for each line on stdin; see job.ts.
  */
 import { createInterface } from 'node:readline';
 import * as tf from '@tensorflow/tfjs';

@@ -1,8 +1,8 @@
-"""One engine of peers.ts: PyTorch and transformers, eager, fp32.
+"""The engine of peers.ts for PyTorch and transformers, eager, fp32.
 
     python bench/peers/pytorch.py CHECKPOINT PICTURE
 
-Does one job for each line on stdin, see job.ts.
+Runs one job for each line on stdin; see job.ts.
 """
 
 import json, os, resource, sys, time, warnings
@@ -56,7 +56,7 @@ class Engine:
         return language.encoder(inputs_embeds=embeds).last_hidden_state
 
     def answer(self, states, tokens):
-        """Greedy tokens of equal rows; the step of the first is not counted."""
+        """Decodes equal rows greedily. Returns the first row's tokens, and seconds per token without the first step."""
         newest = torch.full((len(states), 1), 2)
         cache, ids = None, []
         for position in range(tokens):

@@ -1,9 +1,10 @@
 /**
- * One engine of peers.ts: transformers.js, on the models of export_onnx.py.
+ * The engine of peers.ts for transformers.js, with the models of export_onnx.py.
  *
  *     node bench/peers/transformersjs.mjs FOLDER PICTURE
  *
- * FOLDER has the models and node_modules with @huggingface/transformers. Does one job for each line on stdin, see job.ts.
+ * FOLDER contains the models and node_modules with @huggingface/transformers. Runs one job for each line on stdin; see
+ * job.ts.
  */
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
@@ -35,7 +36,7 @@ const image = new RawImage(pattern, width, height, 3);
 const prompt = JSON.parse(process.env.PROMPT_IDS);
 
 const longs = (values, dims) => new Tensor('int64', BigInt64Array.from(values, BigInt), dims);
-/** Greedy tokens of equal rows, from the images on; `streamer` is told of each. */
+/** Generates greedily from images and the same prompt for each. `streamer.put` is called for each token. */
 async function answer(images, tokens, streamer) {
   const { pixel_values } = await processor(images);
   const dims = [images.length, prompt.length];
@@ -54,7 +55,8 @@ const jobs = {
   },
   async decode({ batch, tokens = 60 }) {
     const times = [];
-    const clock = { put: () => times.push(performance.now()), end() {} }; // called for </s>, then for each token
+    // `put` is called for the initial </s>, then for each token.
+    const clock = { put: () => times.push(performance.now()), end() {} };
     const { data } = await answer(Array(batch).fill(image), tokens, clock);
     const ids = Array.from(data.slice(1, tokens + 1), Number);
     return { seconds: (times[tokens] - times[1]) / 1000 / (tokens - 1), ids };

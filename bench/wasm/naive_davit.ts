@@ -1,12 +1,15 @@
 import * as tf from '@tensorflow/tfjs';
 import type { VisionConfig } from '../../src/config/model.ts';
 
-/** The parameters of the vision tower by name, as a checkpoint has them: a linear layer's weight is [out, in]. */
+/**
+ * Returns a parameter of the vision tower by name, in the checkpoint's layout: the weight of a linear layer is [out,
+ * in].
+ */
 export type Weights = (name: string) => tf.Tensor;
 
 /**
- * DaViT line by line as the reference has it in PyTorch, for comparison: products with transposed weights, norms and GELU
- * by their formulas, channel attention over [d, N].
+ * Computes DaViT as a line-by-line port of the PyTorch reference, for comparison: matrix products with transposed
+ * weights, layer norms and GELU by their formulas, channel attention over [d, N].
  *
  * @param pixels [B, H, W, 3]
  * @returns [B, H/32, W/32, C]

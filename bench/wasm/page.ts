@@ -1,4 +1,4 @@
-/** What wasm.ts runs in a browser: the vision tower with random weights, in one of three ways. */
+/** The page of wasm.ts: runs the vision tower with random weights, in one of three variants. */
 import * as tf from '@tensorflow/tfjs';
 import { parseConfig } from '../../src/config/model.ts';
 import { noHooks } from '../../src/hooks/hooks.ts';
@@ -7,7 +7,7 @@ import { registerWasm } from '../../src/runtime/wasm.ts';
 import { configJson, type ShapeName, shapes } from '../../tools/checkpoint_shapes.ts';
 import { naiveDavit } from './naive_davit.ts';
 
-/** Milliseconds of each run, and Σ |y| of the map, by which the ways are compared. */
+/** Milliseconds of each run, and Σ |y| of the feature map, to check that the variants agree. */
 export interface Timed {
   backend: string;
   times: number[];
@@ -21,7 +21,7 @@ async function time(
   side: number,
   runs: number,
 ): Promise<Timed> {
-  await import('@tensorflow/tfjs-backend-wasm'); // brings the flag
+  await import('@tensorflow/tfjs-backend-wasm'); // defines the flag
   if (!threads) tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
   const backend = await registerWasm('/wasm/');
   const { vision, model } = randomModel(shape);

@@ -7,7 +7,10 @@ export const backendNames = ['tensorflow', 'webgpu', 'wasm', 'cpu'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 export interface BackendOptions {
-  /** Where the three `.wasm` files of @tensorflow/tfjs-backend-wasm are served. Browsers only; default: beside the script. */
+  /**
+   * Where the three `.wasm` files of @tensorflow/tfjs-backend-wasm are served. Browsers only; default: beside the
+   * script.
+   */
   wasmPath?: string;
   /** Take a software WebGPU adapter. Default: true when webgpu is asked for by name, false under `auto`. */
   softwareAdapter?: boolean;
@@ -100,7 +103,9 @@ async function prove(): Promise<void> {
   if (values.join() !== '22,28,49,64') throw new Florence2Error(`a small matrix product came out wrong (${values}).`);
 }
 
-/** The cpu backend greets Node users with an advertisement at its first tensor; every other backend may forward to it. */
+/**
+ * The cpu backend greets Node users with an advertisement at its first tensor; every other backend may forward to it.
+ */
 function silenceCpuBanner(): void {
   const cpu = tf.findBackend('cpu') as { firstUse?: boolean } | null;
   if (cpu) cpu.firstUse = false;

@@ -1,12 +1,15 @@
 /**
- * The TensorFlow builds that `florence2 setup tensorflow` keeps in the user's cache folder: where they are, which of them
- * this machine can use, and the instruction sets that their kernels are compiled for.
+ * The TensorFlow builds that `florence2 setup tensorflow` keeps in the user's cache folder: where they are, which of
+ * them this machine can use, and the instruction sets that their kernels are compiled for.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import envPaths from 'env-paths';
 
-/** The user's cache folder: FLORENCE2_CACHE, or the platform's default. It is outside node_modules, so `npm ci` keeps it. */
+/**
+ * The user's cache folder: FLORENCE2_CACHE, or the platform's default. It is outside node_modules, so `npm ci` keeps
+ * it.
+ */
 export function cacheRoot(): string {
   return process.env.FLORENCE2_CACHE || envPaths('florence2', { suffix: '' }).cache;
 }
@@ -20,7 +23,9 @@ const tensorflowRoot = () => join(cacheRoot(), 'tensorflow');
 /** TensorFlow without CUDA (`cpu`) or with it (`gpu`). */
 export type Variant = 'cpu' | 'gpu';
 
-/** The folder of a build. Its name contains no Node version: the binding uses Node-API, which is stable across versions. */
+/**
+ * The folder of a build. Its name contains no Node version: the binding uses Node-API, which is stable across versions.
+ */
 export const buildFolder = (tensorflow: string, variant: Variant) =>
   join(tensorflowRoot(), `${tensorflow}-${variant}-tfjs${tfjsNodeVersion}-${process.platform}-${process.arch}`);
 
@@ -29,7 +34,7 @@ export const buildFolder = (tensorflow: string, variant: Variant) =>
  *
  *     manifest.json                         written last: a folder without it is ignored
  *     site/tensorflow/                      shared libraries, tfjs_binding.node, kernels-….node, stderr.node
- *     site/nvidia/…/lib/                    CUDA's libraries, laid out as pip does, so that TensorFlow's run path finds them
+ *     site/nvidia/…/lib/                    CUDA's libraries where pip puts them, so that TensorFlow finds them
  *     node_modules/@tensorflow/tfjs-node/   the backend's JavaScript
  *     node_modules/google-protobuf/         its dependency
  *     node_modules/@tensorflow/tfjs/        a stand-in that exports our copy of TensorFlow.js (see tensorflow.ts)

@@ -10,35 +10,38 @@ import type { Messages, NodeBackend } from './tensorflow_binding.ts';
 
 type Tfjs = typeof tf;
 
-/** What @tensorflow/tfjs-node's compiled binding tells of itself. */
+/** The functions used here of @tensorflow/tfjs-node's compiled binding. */
 interface Binding {
   TF_Version: string;
   isUsingGpuDevice(): boolean;
 }
 
-/** What our own addon gives, beside the operations that it registers: see kernels/program.cc. */
+/** The exports of our kernels' addon; see kernels/addon.cc. */
 interface OwnKernels {
   addProgram(code: Int32Array, values: Int32Array): number;
   removeProgram(number: number): void;
 }
 
-/** Where the JavaScript of @tensorflow/tfjs-node and its compiled binding lie. */
+/** The paths of a @tensorflow/tfjs-node and its compiled binding. */
 interface Location {
+  /** Resolves modules from the package. */
   require: NodeJS.Require;
   package: string;
   binding: string;
-  /** The addon that registers our own kernels with TensorFlow. */
+  /** The addon that registers our kernels with TensorFlow. */
   kernels?: string;
-  /** Addon with `mute` and `unmute` for the process's stderr. */
+  /** An addon that exports `mute` and `unmute` for the process's stderr. */
   stderr?: string;
 }
 
 /**
- * Registers the tensorflow backend and returns its description. The build that `florence2 setup tensorflow` keeps is
- * taken first, else an installed @tensorflow/tfjs-node whose own install script succeeded.
+ * Registers the tensorflow backend and returns its description. Uses the build of `florence2 setup tensorflow`, else an
+ * installed @tensorflow/tfjs-node whose install script succeeded.
  *
- * The package's index.js is not run: it looks for the binding with node-pre-gyp and sets the backend itself. Its three
- * parts that matter (kernels, backend class, binding) are put together here.
+ * The package's index.js is not run, because it searches the binding with node-pre-gyp and sets the backend. This
+ * function assembles its three relevant parts instead: kernels, backend class, binding.
+ *
+ * @throws Florence2Error if TensorFlow is not set up
  */
 export function registerTensorflow(): string {
   const require = createRequire(import.meta.url);
@@ -52,7 +55,7 @@ export function registerTensorflow(): string {
   if (!tfjs.findBackendFactory('tensorflow')) {
     location.require(join(location.package, 'dist/register_all_kernels.js'));
     const { NodeJSKernelBackend } = location.require(join(location.package, 'dist/nodejs_kernel_backend.js'));
-    // The name tells the backend whether it is the CUDA build.
+    // The backend recognises the CUDA build by this name.
     const name = `@tensorflow/tfjs-node${gpu ? '-gpu' : ''}`;
     tfjs.registerBackend('tensorflow', () => new NodeJSKernelBackend(binding, name));
   }
@@ -62,25 +65,28 @@ export function registerTensorflow(): string {
 
 let running: { location: Location; gpu: boolean; kernels?: OwnKernels } | undefined;
 
-/** On a GPU a graph's inputs, the weights among them, would be copied to its memory at each run. */
+/**
+ * Returns whether graphs pay off: not on a GPU, where each run would copy the inputs, including the weights, to the
+ * GPU.
+ */
 export const graphsSupported = (): boolean => running !== undefined && !running.gpu;
 
-/** Whether our own kernels are there: in the build that `florence2 setup tensorflow` keeps. */
+/** Returns whether our kernels are loaded. Only a build of `florence2 setup tensorflow` has them. */
 export const kernelsSupported = (): boolean => running?.kernels !== undefined;
 
-/** What our addon gives; only where `kernelsSupported`. */
+/** Returns the exports of our addon. Requires `kernelsSupported()`. */
 export const ownKernels = (): OwnKernels => running!.kernels!;
 
-/** The classes of TensorFlow's protocol buffers, of which a graph is written. */
+/** Returns TensorFlow's protocol buffer classes, which graphs are serialised with. */
 export function protocolBuffers(): Messages {
   const { location } = running!;
   return location.require(join(location.package, 'dist/proto/api_pb.js'));
 }
 
-/** Name under which the kept package's stand-in for @tensorflow/tfjs finds our copy: two copies would be two engines. */
+/** Key under which a build's stand-in for @tensorflow/tfjs finds our copy. A second copy would be a second engine. */
 const handover = Symbol.for('florence2-tfjs.tfjs');
 
-/** The build in the user's cache. FLORENCE2_TENSORFLOW=cpu or gpu chooses when both are there. */
+/** Returns the best build in the user's cache. FLORENCE2_TENSORFLOW=cpu or gpu restricts the choice. */
 function keptBuild(tfjs: Tfjs): Location | undefined {
   const wanted = process.env.FLORENCE2_TENSORFLOW;
   const build = findBuilds().find(({ variant }) => !wanted || variant === wanted);
@@ -95,7 +101,7 @@ function keptBuild(tfjs: Tfjs): Location | undefined {
   };
 }
 
-/** A @tensorflow/tfjs-node(-gpu) of the user's own, when it was built and shares our copy of TensorFlow.js. */
+/** Returns the user's installed @tensorflow/tfjs-node(-gpu) if it is built and uses our copy of TensorFlow.js. */
 function installedPackage(require: NodeJS.Require): Location | undefined {
   for (const name of ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node']) {
     let manifest: string;
@@ -116,12 +122,12 @@ function installedPackage(require: NodeJS.Require): Location | undefined {
 }
 
 /**
- * TensorFlow reads its settings from the environment when it is loaded, and greets on stderr even before it reads how
- * little it should say. What the user has set stays, and is obeyed.
+ * Loads the binding, with settings in environment variables that TensorFlow reads while it is loaded. Variables set by
+ * the user are kept. stderr is muted meanwhile, because TensorFlow prints to it before it reads its log level.
  */
 function loadBinding({ require, binding, stderr }: Location): Binding {
-  process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // else TensorFlow takes all of the GPU's memory at once
-  process.env.TF_CPP_MIN_LOG_LEVEL ??= '3'; // what goes wrong reaches us as exceptions
+  process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // otherwise TensorFlow allocates all of the GPU's memory at once
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= '3'; // no messages: errors are thrown as exceptions
   const talkative = process.env.TF_CPP_MIN_LOG_LEVEL === '0';
   const output = talkative || stderr === undefined ? undefined : require(stderr);
   output?.mute();
@@ -150,10 +156,10 @@ const attributeTypes: Record<string, string> = {
   transposed: 'TF_ATTR_BOOL',
 };
 
-/** How many tensors a kernel gives, where it is not one. */
+/** Numbers of outputs of kernels that do not have exactly one. */
 const counts: Partial<Record<Kernel, number>> = { AttentionGrad: 3, LowRankGrad: 3 };
 
-/** Tells tfjs of the operations that our addon has registered with TensorFlow: by the same names and inputs. */
+/** Registers the operations of our addon with tfjs, under the same names and with the same inputs. */
 function registerKernels(tfjs: Tfjs): void {
   for (const kernel of kernelNames) {
     tfjs.registerKernel({
@@ -174,7 +180,10 @@ function registerKernels(tfjs: Tfjs): void {
   }
 }
 
-/** tfjs-node 4.22 calls helpers that Node 22 warns of and Node 23 removed (tensorflow/tfjs#8425, never released). */
+/**
+ * Restores helpers that tfjs-node 4.22 calls, deprecated in Node 22, removed in 23 (fix tensorflow/tfjs#8425
+ * unreleased).
+ */
 function restoreUtil(): void {
   Object.assign(util, {
     isNullOrUndefined: (value: unknown) => value === null || value === undefined,

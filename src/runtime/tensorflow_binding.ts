@@ -1,13 +1,13 @@
 import type * as tf from '@tensorflow/tfjs';
 
-/** What @tensorflow/tfjs-node's binding tells of a tensor that it has made. */
+/** A tensor as @tensorflow/tfjs-node's binding returns it. */
 export interface TensorMetadata {
   id: number;
   shape: number[];
   dtype: number;
 }
 
-/** The part of @tensorflow/tfjs-node's backend that every TensorFlow operation passes through. */
+/** The part of @tensorflow/tfjs-node's backend that executes TensorFlow operations. */
 export interface NodeBackend {
   binding: {
     executeOp(op: string, attributes: OpAttribute[], inputs: number[], outputs: number): TensorMetadata[];
@@ -15,7 +15,7 @@ export interface NodeBackend {
     loadSavedModel(folder: string, tags: string): number;
     deleteSavedModel(id: number): void;
     runSavedModel(id: number, tensors: number[], feeds: string, fetches: string): TensorMetadata[];
-    /** Numbers of types. */
+    /** TensorFlow's codes of data types and attribute types. */
     [name: string]: unknown;
   };
   tensorMap: {
@@ -34,7 +34,7 @@ export interface OpAttribute {
   value: unknown;
 }
 
-/** A message of a protocol buffer, as the classes that @tensorflow/tfjs-node ships have them. */
+/** A protocol buffer message of the classes that @tensorflow/tfjs-node contains. */
 // biome-ignore lint/suspicious/noExplicitAny: generated code without types
 export type Message = any;
 

@@ -1,20 +1,20 @@
-/** The part of a GPUBuffer that is asked here. */
+/** The fields of a GPUBuffer that are used here. */
 export interface Buffer {
   readonly size: number;
   destroy(): void;
 }
 
-/** The part of tfjs's buffer manager that is asked here; its counts are of bytes. */
+/** The fields of tfjs's buffer manager that are used here. */
 export interface BufferManager {
   numBytesUsed: number;
   numBytesAllocated: number;
   numFreeBuffers: number;
-  /** By size and usage, those unused for longest first. */
+  /** Free buffers by size and usage, least recently used first. */
   freeBuffers: Map<string, Buffer[]>;
   releaseBuffer(buffer: Buffer, reuse?: boolean): void;
 }
 
-/** The part of tfjs's webgpu backend that has to do with buffers. */
+/** The fields of tfjs's webgpu backend that handle buffers. */
 export interface WithBuffers {
   bufferManager: BufferManager & { acquireBuffer(size: number, usage: number): Buffer };
   queue: { writeBuffer(buffer: Buffer, offset: number, values: ArrayBufferView): void };
@@ -24,15 +24,15 @@ export interface WithBuffers {
 
 interface TensorData {
   dtype: string;
-  /** What has not been uploaded yet. */
+  /** Values that are not uploaded yet. */
   values: ArrayLike<number> | null;
   resource?: Buffer | null;
 }
 
 /**
- * Lets freed buffers go. tfjs keeps each for the next tensor of exactly its size, so where sizes vary, as with answers of
- * other lengths in every training step, the GPU's memory fills with buffers that nothing uses. Here used and free ones
- * together are at most twice what has ever been in use at once.
+ * Destroys free buffers when used and free ones together exceed twice the peak of memory in use. tfjs keeps every free
+ * buffer for the next tensor of exactly its size. If sizes vary, as with answers of different lengths in training, the
+ * GPU's memory would fill with unused buffers.
  */
 export function limitFreeBuffers(manager: BufferManager): void {
   const release = manager.releaseBuffer.bind(manager);
@@ -54,16 +54,16 @@ function destroyOne(manager: BufferManager, free: Buffer[]): void {
   manager.numBytesAllocated -= buffer.size;
 }
 
-/** GPUBufferUsage.STORAGE, COPY_SRC and COPY_DST, as tfjs has them for tensors. */
+/** GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST, the usage of tfjs's tensors. */
 const TENSOR = 0x80 | 0x4 | 0x8;
 
-/** Bytes up to which numbers are copied into the queue. Above that mapping is no slower. */
+/** Largest size in bytes to upload through the queue. For larger ones mapping is not slower. */
 const SMALL = 2 ** 16;
 
 /**
- * Uploads small tensors by way of the queue. tfjs maps a new buffer for each, which takes more than a millisecond, and
- * every number in an operation is such a tensor. A buffer is free only after what has used it was submitted, so what is
- * written at once does not come too early.
+ * Uploads small tensors with `queue.writeBuffer`. tfjs maps a new buffer for each, which takes more than a millisecond,
+ * and every number in an operation is such a tensor. Writing immediately is safe, because buffers are only freed after
+ * the commands that use them were submitted.
  */
 export function uploadThroughQueue(backend: WithBuffers): void {
   const upload = backend.uploadToGPU.bind(backend);

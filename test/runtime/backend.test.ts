@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { useBackend } from '../../src/runtime/backend.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 
-test('the backend asked for is the one that runs', async () => {
+test('the requested backend becomes active', async () => {
   const choice = await useBackend(testBackend);
   assert.is(choice.name, testBackend);
   assert.is(tf.getBackend(), testBackend);
@@ -13,7 +13,7 @@ test('the backend asked for is the one that runs', async () => {
   assert.equal(choice.passedOver, []);
 });
 
-test('a process that uses it prints nothing and ends by itself', () => {
+test('a process that uses the backend prints nothing and exits', () => {
   const module = new URL('../../src/runtime/backend.ts', import.meta.url).href;
   const tfjs = import.meta.resolve('@tensorflow/tfjs');
   const script = `const { useBackend } = await import('${module}');
@@ -26,9 +26,9 @@ test('a process that uses it prints nothing and ends by itself', () => {
   assert.equal([child.stdout, child.stderr, child.status], ['', '', 0]);
 });
 
-test('choosing a backend leaves no tensors', () => withoutLeaks(async () => void (await useBackend(testBackend))));
+test('useBackend leaves no tensors', () => withoutLeaks(async () => void (await useBackend(testBackend))));
 
-// Values by hand or from the operation's definition: each backend computes them with kernels of its own.
+// Expected values computed by hand. Each backend has its own kernels for these operations.
 const cases: [string, () => tf.Tensor, number[]][] = [
   ['matMul', () => tf.matMul(tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor2d([5, 6, 7, 8], [2, 2])), [19, 22, 43, 50]],
   ['softmax', () => tf.softmax(tf.tensor1d([0, Math.log(3)])), [0.25, 0.75]],
@@ -43,7 +43,7 @@ const cases: [string, () => tf.Tensor, number[]][] = [
 ];
 
 for (const [name, run, expected] of cases) {
-  test(`${name} computes what it should`, () =>
+  test(`${name} computes the expected values`, () =>
     withoutLeaks(async () => {
       const result = tf.tidy(run);
       const values = Array.from(await result.data());

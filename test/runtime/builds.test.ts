@@ -14,15 +14,15 @@ const folderOf = (name: string): string => join(process.env.FLORENCE2_CACHE!, 't
 const place = (name: string, differing: object): void =>
   placeBuild(folderOf(name), JSON.stringify({ ...manifest, ...differing }));
 
-test('no cache, no builds', () => assert.equal(findBuilds(), []));
+test('no builds without a cache folder', () => assert.equal(findBuilds(), []));
 
-test('the newest comes first', () => {
+test('the newest TensorFlow comes first', () => {
   for (const tensorflow of ['2.9.1', '2.21.0', '2.20.1']) place(tensorflow, { tensorflow });
   const found = findBuilds().map(({ tensorflow }) => tensorflow);
   assert.equal(found, ['2.21.0', '2.20.1', '2.9.1']);
 });
 
-test('what this release and this machine cannot use does not count', () => {
+test('unusable and damaged builds are ignored', () => {
   place('layout', { layout: 99 });
   place('platform', { platform: 'plan9' });
   place('arch', { arch: 'mips' });

@@ -6,7 +6,7 @@ import { probeBackend } from '../../src/runtime/setup/probe.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 import { swiftshaderEnv } from './swiftshader.ts';
 
-// How backends are chosen and refused. That each computes is in backend.test.ts.
+// How backends are chosen and refused. backend.test.ts tests that each of them computes.
 
 process.env.FLORENCE2_CACHE = temporaryFolder();
 
@@ -17,13 +17,13 @@ async function failure(name: string): Promise<Error> {
   );
 }
 
-test('a backend that does not exist', async () => {
+test('an unknown backend is refused', async () => {
   const error = await failure('metal');
   assert.is(error.name, 'UsageError');
   assert.is(error.message, 'Unknown backend "metal". Choose one of auto, tensorflow, webgpu, wasm, cpu.');
 });
 
-test('a backend that is not set up says how to', async () => {
+test('a backend that is not set up: the message names the command', async () => {
   const error = await failure('tensorflow');
   assert.is(error.name, 'Florence2Error');
   assert.is(
@@ -32,7 +32,7 @@ test('a backend that is not set up says how to', async () => {
   );
 });
 
-test('auto takes the first that works and tells of those before it', async () => {
+test('auto takes the first backend that works and returns the reasons against those before it', async () => {
   const { name, passedOver } = await useBackend('auto');
   const order = ['tensorflow', 'webgpu', 'wasm', 'cpu'];
   assert.equal(
@@ -40,7 +40,7 @@ test('auto takes the first that works and tells of those before it', async () =>
     order.slice(0, order.indexOf(name)),
   );
   for (const { name, reason } of passedOver) {
-    assert.ok(reason.length > 10 && !reason.includes('\n'), `${name}: "${reason}" is no reason in one line`);
+    assert.ok(reason.length > 10 && !reason.includes('\n'), `${name}: "${reason}" is not a reason of one line`);
   }
   assert.match(passedOver[0]!.reason, 'florence2 setup tensorflow');
 });
@@ -48,7 +48,7 @@ test('auto takes the first that works and tells of those before it', async () =>
 const swiftshader = swiftshaderEnv();
 const withSwiftshader = swiftshader && !existsSync('/dev/dri') ? test : test.skip;
 
-withSwiftshader('auto passes a software adapter over, and one who asks for it by name gets it', async () => {
+withSwiftshader('a software adapter is used only if webgpu is requested by name', async () => {
   assert.is((await probeBackend('auto', swiftshader)).chosen, 'wasm');
   const named = await probeBackend('webgpu', swiftshader);
   assert.ok(named.works, named.description);

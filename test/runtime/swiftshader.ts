@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** Where packages of Chromium and Chrome put SwiftShader, the software Vulkan driver that webgpu is tested on. */
+/**
+ * Folders in which packages of Chromium and Chrome install SwiftShader, the software Vulkan driver for tests of webgpu.
+ */
 const folders = [
   '/usr/lib/chromium',
   '/usr/lib64/chromium-browser',
@@ -11,9 +13,9 @@ const folders = [
 ];
 
 /**
- * The environment in which a new process finds SwiftShader, or undefined where it is not installed
- * (Debian and Ubuntu: apt-get install chromium). FLORENCE2_SWIFTSHADER names another vk_swiftshader_icd.json.
- * Vulkan reads it when it is loaded: it must be set before the process starts.
+ * Returns the environment variables that make a new process use SwiftShader, or undefined if it is not installed
+ * (Debian and Ubuntu: apt-get install chromium). FLORENCE2_SWIFTSHADER may name another vk_swiftshader_icd.json. Vulkan
+ * reads the variables when it is loaded, so they must be set before the process starts.
  */
 export function swiftshaderEnv(): Record<string, string> | undefined {
   const named = process.env.FLORENCE2_SWIFTSHADER;
@@ -21,7 +23,7 @@ export function swiftshaderEnv(): Record<string, string> | undefined {
     existsSync,
   );
   if (!driver) return undefined;
-  // Chromium ships a Vulkan loader too, for machines that have none.
+  // Chromium also contains a Vulkan loader, for machines without one.
   const libraries = [process.env.LD_LIBRARY_PATH, dirname(driver)].filter(Boolean).join(':');
   return { VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver, LD_LIBRARY_PATH: libraries };
 }

@@ -9,10 +9,10 @@ await useBackend('wasm');
 const MiB = 2 ** 20; // bytes
 
 for (const [what, sizes] of [
-  ['a tensor of half of what addresses reach', [2048 * MiB]],
-  ['one more when memory is full', [1900 * MiB, 1900 * MiB, 1900 * MiB]],
+  ['a tensor of half the address space', [2048 * MiB]],
+  ['a tensor when memory is full', [1900 * MiB, 1900 * MiB, 1900 * MiB]],
 ] as const) {
-  test(`${what}: refused, where tfjs would write over the module's own memory`, () => {
+  test(`${what} is refused (tfjs alone would overwrite the module's memory)`, () => {
     const before = tf.memory().numTensors;
     assert.throws(
       () => tf.tidy(() => void sizes.map(bytes => tf.fill([bytes / 4], 1))),
@@ -20,7 +20,7 @@ for (const [what, sizes] of [
         error instanceof Florence2Error && /no room for \d+ MB more: it has 4 GiB/.test(error.message),
     );
     assert.is(tf.memory().numTensors, before);
-    assert.equal([...tf.add([1, 2], 3).dataSync()], [4, 5], 'it still computes');
+    assert.equal([...tf.add([1, 2], 3).dataSync()], [4, 5], 'the backend still works');
   });
 }
 

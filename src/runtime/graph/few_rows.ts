@@ -1,13 +1,13 @@
 import { attributeOf, constant, type Output, specOf } from './nodes.ts';
 import { geluOf, inputsOf, matricesOf, operation, type Rule, withAttribute } from './patterns.ts';
 
-/** What is registered by kernels/few_rows.cc. */
+/** The operation of kernels/few_rows.cc. */
 const MAT_MUL = 'Florence2FewRowsMatMul';
 
-/** No bias. */
+/** An empty bias. */
 const none: Output = { node: constant({ shape: [0], dtype: 'float32', values: new Float32Array() }), index: 0 };
 
-/** x W or x Wᵀ of matrices */
+/** x W or x Wᵀ, matrices. */
 const product: Rule = y => {
   const matrices = matricesOf(y);
   if (!matrices || attributeOf(y.node, 'adj_x')) return undefined;
@@ -18,7 +18,7 @@ const product: Rule = y => {
   ]);
 };
 
-/** x W + b */
+/** x W + b. */
 const linear: Rule = y => {
   const [unbiased, bias] = inputsOf(y, 'Add') ?? [];
   const [x, weight, before] = inputsOf(unbiased, MAT_MUL) ?? [];
@@ -28,10 +28,12 @@ const linear: Rule = y => {
 
 const gelu = geluOf(MAT_MUL, product => withAttribute(product, { name: 'gelu', type: 'bool', value: true }));
 
-/** Uses kernels that are made for the few rows of a decode step. */
+/** Replaces matrix products by our kernel for the few rows of a decode step. */
 export const fewRows: readonly Rule[] = [product, linear, gelu];
 
-/** Reads the weights of such products as halves [out, in], where `half` has them so. */
+/**
+ * Replaces the weights of these products by the fp16 copies [out, in] that `half` returns; undefined keeps the weight.
+ */
 export const withHalfWeights =
   (half: (weight: Output, transposed: boolean) => Output | undefined): Rule =>
   y => {

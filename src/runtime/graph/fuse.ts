@@ -11,7 +11,7 @@ import {
   withAttribute,
 } from './patterns.ts';
 
-/** A cast to the type that is there, a reshape to the shape that is there. */
+/** Removes casts to the same type and reshapes to the same shape. */
 const unneeded: Rule = ({ node }) => {
   const [input] = node.inputs;
   const [{ shape, dtype }] = node.outputs;
@@ -20,7 +20,7 @@ const unneeded: Rule = ({ node }) => {
   return inferable(shape) && String(specOf(input).shape) === String(shape) ? input : undefined;
 };
 
-/** A reshape of a reshape. */
+/** Joins a reshape of a reshape. */
 const twice: Rule = output => {
   const [first] = inputsOf(output, 'Reshape') ?? [];
   const { shape } = specOf(output);
@@ -28,7 +28,7 @@ const twice: Rule = output => {
   return reshape(first.node.inputs[0], shape);
 };
 
-/** A transpose that moves only axes of size 1 leaves memory as it is. */
+/** Turns a transpose that moves only axes of size 1 into a reshape: the order in memory stays the same. */
 const unmoved: Rule = output => {
   const [x, permutation] = inputsOf(output, 'Transpose') ?? [];
   if (!x) return undefined;
@@ -38,7 +38,7 @@ const unmoved: Rule = output => {
   return sorted && inferable(shape) ? reshape(x, shape) : undefined;
 };
 
-/** x W + b of matrices */
+/** x W + b, matrices. */
 const linear: Rule = y => {
   const [product, bias] = inputsOf(y, 'Add') ?? [];
   const matrices = matricesOf(product);
@@ -59,7 +59,7 @@ const gelu = geluOf('_FusedMatMul', product => {
   return withAttribute(product, { name: 'fused_ops', type: 'string', value: ['BiasAdd', 'GeluExact'] });
 });
 
-/** (x - mean) · rsqrt(variance + ε) · weight + bias over the last axis */
+/** (x - mean) · rsqrt(variance + ε) · weight + bias, over the last axis. */
 const layerNorm: Rule = y => {
   const [weighted, bias] = inputsOf(y, 'Add') ?? [];
   const [normal, weight] = inputsOf(weighted, 'Mul') ?? [];
@@ -74,7 +74,7 @@ const layerNorm: Rule = y => {
   const value = scalarOf(epsilon!);
   if (value === undefined) return undefined;
   const { shape } = specOf(x);
-  const rows = shape.length > 3 ? reshape(x, [-1, shape.at(-1)!]) : x; // the kernel takes no more axes
+  const rows = shape.length > 3 ? reshape(x, [-1, shape.at(-1)!]) : x; // the kernel takes at most 3 axes
   const normed = operation('_MklLayerNorm', [rows, weight!, bias!], specOf(rows), [
     { name: 'T', type: 'type', value: 'float32' },
     { name: 'epsilon', type: 'float', value },
@@ -83,14 +83,14 @@ const layerNorm: Rule = y => {
 };
 
 /**
- * Joins operations that TensorFlow computes in one pass over memory: products with their bias and GELU, layer norms.
- * TensorFlow joins some of them by itself, but looks for them in other spellings than tfjs's.
+ * Fuses operations that TensorFlow has one kernel for: matrix products with bias and GELU, layer norms. TensorFlow's
+ * own optimizer fuses some of them too, but does not recognise the sequences of operations that tfjs emits.
  */
 export const fusions: readonly Rule[] = [unneeded, twice, unmoved, linear, gelu, layerNorm];
 
 /**
- * Products as TensorFlow computes them in bf16: their inputs rounded to 8 bits of mantissa, their sums kept in fp32. What
- * goes from one product to the next stays bf16.
+ * Computes fused matrix products in bf16: TensorFlow rounds the inputs to 8 bits of mantissa and sums in fp32. An
+ * activation that passes from one product to the next stays bf16.
  */
 export const inBf16: Rule = y => {
   const inputs = inputsOf(y, '_FusedMatMul');
@@ -101,7 +101,7 @@ export const inBf16: Rule = y => {
   return cast(rounded, 'float32');
 };
 
-/** x rounded, or what it was before it was made fp32. */
+/** Returns x in bf16. If x was cast from bf16, possibly reshaped after that, returns the tensor before the cast. */
 function inBf16Already(x: Output): Output {
   const [made] = inputsOf(x, 'Cast') ?? [];
   if (made && specOf(made).dtype === 'bfloat16') return made;
@@ -118,7 +118,7 @@ const cast = (x: Output, dtype: DType): Output =>
     { name: 'Truncate', type: 'bool', value: false },
   ]);
 
-/** Constants of the same values, once: each is an operation to run. */
+/** Replaces equal constants by one, because each constant is an operation to run. */
 export function sharedConstants(): Rule {
   const known = new Map<string, Output>();
   return output => {

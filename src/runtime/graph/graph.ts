@@ -15,30 +15,30 @@ import { placeholder, record } from './record.ts';
 import { savedModel, TAG } from './saved_model.ts';
 import { unify } from './unify.ts';
 
-/** What a graph computes: tensors from tensors. */
+/** A function that a graph can record: it takes and returns tensors. */
 export type GraphFunction = (...inputs: tf.Tensor[]) => readonly tf.Tensor[];
 
 export interface GraphOptions {
   /**
-   * Where weights are kept as halves. Given where matrices have few rows, as in decoding, and the kernels for those are
-   * there (`kernelsSupported`). They must outlive the graph.
+   * Keeps the fp16 copies of weights, and selects our kernels for matrices with few rows, as in decoding. Requires
+   * `kernelsSupported()`. Must outlive the graph. Default: fp32 weights and TensorFlow's kernels.
    */
   halfWeights?: HalfWeights;
-  /** Computes products with a bias in bf16. Default false. */
+  /** Computes matrix products with a bias in bf16. Default false. */
   bf16?: boolean;
 }
 
-/** What TensorFlow has of a graph. */
+/** A compiled graph in TensorFlow. */
 interface Runner {
-  /** The binding's numbers of the tensors that it reads -> what it computes. */
+  /** Takes the binding's ids of the inputs and returns the outputs. */
   run(ids: readonly number[]): TensorMetadata[];
   dispose(): void;
 }
 
 /**
- * A function of tensors as one TensorFlow graph, like torch.compile: what tfjs would call one by one, TensorFlow fuses
- * and schedules. Weights are not copied: they share their memory with the tensors that the function was recorded with.
- * For the tensorflow backend on a CPU.
+ * A function of tensors, compiled to one TensorFlow graph, like torch.compile: TensorFlow fuses and schedules the
+ * operations that tfjs would call one by one. Weights are not copied; they share memory with the tensors that the
+ * function was recorded with. Requires the tensorflow backend on a CPU (`graphsSupported()`).
  */
 export class Graph {
   private readonly backend = tf.backend() as unknown as NodeBackend;
@@ -46,16 +46,17 @@ export class Graph {
   private constructor(
     private readonly runner: Runner,
     private readonly weights: readonly tf.Tensor[],
-    /** The binding's numbers of weights that are halves. */
+    /** The binding's ids of the fp16 weights. */
     private readonly halves: readonly number[],
   ) {}
 
   /**
-   * @param fn what to compute. It is not computed now, only recorded, see `record`
-   * @param examples of what it is given, twice: the sizes in which the two differ may be any
-   * @param weights the tensors that it may use beside its inputs; they must outlive the graph
-   * @throws Florence2Error for what cannot be recorded or loaded, DependsOnSizeError where the two examples make for
-   *   different operations
+   * Records a function and compiles it. Nothing is computed yet; see `record`.
+   *
+   * @param examples two sets of inputs. Axes in which they differ in size may have any size in `run`
+   * @param weights the tensors that the function may use in addition to its inputs. They must outlive the graph
+   * @throws Florence2Error if the function cannot be recorded or the graph cannot be loaded
+   * @throws DependsOnSizeError if the two examples result in different operations
    */
   static compile(
     fn: GraphFunction,
@@ -93,7 +94,7 @@ export class Graph {
   }
 }
 
-/** Runs a graph as TensorFlow does. `reads` are the placeholders that it is given values of. */
+/** Compiles a graph as a TensorFlow SavedModel. `reads` are the placeholders that `run` takes values for. */
 function runSavedModel(outputs: readonly Output[], reads: readonly GraphNode[]): Runner {
   const { binding } = tf.backend() as unknown as NodeBackend;
   const results = rewrite(outputs, [sharedConstants()]).map(computed);
@@ -107,7 +108,7 @@ function runSavedModel(outputs: readonly Output[], reads: readonly GraphNode[]):
   };
 }
 
-/** Runs a graph as one operation of ours. */
+/** Compiles a graph to our operation Florence2Program. `reads` are the placeholders that `run` takes values for. */
 function runProgram({ inputs, counts, code, values }: Program, reads: readonly GraphNode[]): Runner {
   const { binding } = tf.backend() as unknown as NodeBackend;
   const kernels = ownKernels();
@@ -129,13 +130,15 @@ function runProgram({ inputs, counts, code, values }: Program, reads: readonly G
   };
 }
 
-/** TensorFlow does not give back what it is given. */
+/** TensorFlow cannot return a placeholder as an output, so placeholders are wrapped in an Identity. */
 const computed = (output: Output): Output =>
   output.node.op === 'Placeholder'
     ? operation('Identity', [output], specOf(output), [{ name: 'T', type: 'type', value: specOf(output).dtype }])
     : output;
 
-/** Finds for weights what stands for their halves, and notes it in `halves` with the number of the tensor. */
+/**
+ * Returns a function that maps weights to placeholders of their fp16 copies. It adds these with their ids to `halves`.
+ */
 function halver(captured: ReadonlyMap<tf.Tensor, GraphNode>, halfWeights: HalfWeights, halves: Map<GraphNode, number>) {
   const weights = new Map([...captured].map(([tensor, node]) => [node, tensor]));
   const made = new Map<GraphNode, Output | undefined>();
@@ -152,7 +155,7 @@ function halver(captured: ReadonlyMap<tf.Tensor, GraphNode>, halfWeights: HalfWe
   };
 }
 
-/** TensorFlow reads graphs from folders only. */
+/** Loads a SavedModel through a temporary folder: TensorFlow cannot load one from memory. */
 function load(model: Uint8Array): number {
   const { binding } = tf.backend() as unknown as NodeBackend;
   let folder: string | undefined;
@@ -162,7 +165,10 @@ function load(model: Uint8Array): number {
     return binding.loadSavedModel(folder, TAG);
   } catch (error) {
     const reason = (error as Error).message;
-    throw new Florence2Error(`A graph cannot be loaded by way of ${tmpdir()} (TMPDIR): ${reason}`, { cause: error });
+    throw new Florence2Error(
+      `The graph cannot be loaded through the temporary folder ${tmpdir()} (set TMPDIR for another): ${reason}`,
+      { cause: error },
+    );
   } finally {
     if (folder !== undefined) rmSync(folder, { recursive: true });
   }

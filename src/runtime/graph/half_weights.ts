@@ -3,18 +3,18 @@ import type { NodeBackend } from '../tensorflow_binding.ts';
 import { dataTypes } from './saved_model.ts';
 
 /**
- * Weights as 16-bit floats [out, in], as kernels for few rows read them fastest: half the memory to read at each step.
- * Only those that lose nothing by it, as all of a checkpoint in fp16.
+ * fp16 copies of weights, [out, in]: the layout that the kernels for few rows read fastest, and half the memory to read
+ * at each step. Only weights that fp16 represents exactly are copied, such as all of an fp16 checkpoint.
  */
 export class HalfWeights {
   private readonly backend = tf.backend() as unknown as NodeBackend;
-  /** The binding's numbers of tensors; undefined for weights that halves cannot hold. */
+  /** The binding's ids of the copies; undefined for weights that fp16 cannot represent. */
   private readonly ids = new Map<tf.Tensor, number | undefined>();
 
   /**
-   * The binding's number of the copy of a weight; undefined where it would be another weight.
+   * Returns the binding's id of a weight's copy, or undefined if the copy would not be exact.
    *
-   * @param transposed whether the weight is [out, in] already, not [in, out]
+   * @param transposed true if the weight is [out, in] already, false if it is [in, out]
    */
   of(weight: tf.Tensor, transposed: boolean): number | undefined {
     if (!this.ids.has(weight)) this.ids.set(weight, this.exactCopy(weight, transposed));
@@ -33,7 +33,7 @@ export class HalfWeights {
       const turned = transposed ? weight : tf.transpose(weight);
       const half = this.cast(this.backend.getInputTensorIds([turned])[0], float32, float16);
       const back = this.backend.createOutputTensor(this.cast(half.id, float16, float32));
-      // Nothing is waited for: on this backend it has been computed.
+      // dataSync does not block here: on this backend the result is already computed.
       if (tf.all(tf.equal(back, turned)).dataSync()[0] === 1) id = half.id;
       else this.backend.binding.deleteTensor(half.id);
     });

@@ -1,4 +1,4 @@
-/** One TensorFlow operation of a graph, with the shapes of what it computes. */
+/** One TensorFlow operation of a graph, with the shapes and types of its outputs. */
 export interface GraphNode {
   readonly op: string;
   readonly attributes: readonly Attribute[];
@@ -6,14 +6,14 @@ export interface GraphNode {
   readonly outputs: readonly TensorSpec[];
 }
 
-/** What an operation computes, by its place among the operation's outputs. */
+/** One output of an operation. */
 export interface Output {
   readonly node: GraphNode;
   readonly index: number;
 }
 
 export interface TensorSpec {
-  /** -1 stands for a size that differs from run to run. */
+  /** -1 is a size that differs from run to run. */
   readonly shape: readonly number[];
   readonly dtype: DType;
 }
@@ -30,14 +30,14 @@ export type AttributeValue =
   | { readonly type: 'string'; readonly value: string | readonly string[] }
   | { readonly type: 'tensor'; readonly value: Constant };
 
-/** Values that are part of a graph: axes, shapes, numbers. */
+/** Values stored in a graph: axes, shapes, numbers. */
 export interface Constant extends TensorSpec {
   readonly values: Float32Array | Int32Array | Uint8Array;
 }
 
 export const specOf = ({ node, index }: Output): TensorSpec => node.outputs[index];
 
-/** The values of a constant; undefined of anything else. */
+/** Returns the value of a constant, or undefined for other operations. */
 export function constantOf({ node }: Output): Constant | undefined {
   const attribute = node.op === 'Const' ? node.attributes[0] : undefined;
   return attribute?.type === 'tensor' ? attribute.value : undefined;
@@ -57,22 +57,22 @@ export const constant = (value: Constant): GraphNode => ({
   outputs: [{ shape: value.shape, dtype: value.dtype }],
 });
 
-/** int32 numbers as an input: shapes, sizes. */
+/** Returns an int32 constant, e.g. a shape. */
 export const integers = (values: readonly number[]): Output => ({
   node: constant({ shape: [values.length], dtype: 'int32', values: Int32Array.from(values) }),
   index: 0,
 });
 
-/** Whether TensorFlow can work out a shape: at most one size is not known. */
+/** Returns whether TensorFlow can infer a shape, i.e. at most one size is unknown. */
 export const inferable = (shape: readonly number[]): boolean => shape.filter(size => size === -1).length < 2;
 
-/** The nodes that `outputs` need, each after what it reads. */
+/** Returns the nodes that `outputs` depend on in topological order: each after its inputs. */
 export function inOrder(outputs: readonly Output[]): GraphNode[] {
   const seen = new Set<GraphNode>();
   const visit = ({ node }: Output): void => {
     if (seen.has(node)) return;
     node.inputs.forEach(visit);
-    seen.add(node); // a set keeps the order in which it was filled
+    seen.add(node); // a set keeps insertion order
   };
   outputs.forEach(visit);
   return [...seen];

@@ -1,9 +1,11 @@
 import { type Attribute, attributeOf, constantOf, type GraphNode, integers, type Output, specOf } from './nodes.ts';
 
-/** What takes the place of an output, if the rule applies to it. */
+/** A rewrite rule: returns the replacement of an output, or undefined if it does not apply. */
 export type Rule = (output: Output) => Output | undefined;
 
-/** The same graph after every rule has been tried on every output, the first that applies counting. */
+/**
+ * Returns the graph after applying rules to every node, inputs first. Per node only the first matching rule applies.
+ */
 export function rewrite(outputs: readonly Output[], rules: readonly Rule[]): Output[] {
   const done = new Map<GraphNode, readonly Output[]>();
   const visit = ({ node, index }: Output): Output => {
@@ -29,37 +31,37 @@ function replaced(node: GraphNode, rules: readonly Rule[]): readonly Output[] {
   return node.outputs.map((_, index) => ({ node, index }));
 }
 
-/** The inputs of `output` if it is what `op` computes. */
+/** Returns the inputs of `output` if its operation is `op`. */
 export function inputsOf(output: Output | undefined, op: string): readonly Output[] | undefined {
   return output?.node.op === op ? output.node.inputs : undefined;
 }
 
-/** The inputs of `op` if its second is the constant `value`. */
+/** Returns the inputs of `output` if its operation is `op` and its second input is the constant `value`. */
 export function withConstant(output: Output | undefined, op: string, value: number): readonly Output[] | undefined {
   const inputs = inputsOf(output, op);
   return inputs && scalarOf(inputs[1]) === Math.fround(value) ? inputs : undefined;
 }
 
-/** The number that a constant of one element is. */
+/** Returns the value of a constant with one element. */
 export function scalarOf(output: Output): number | undefined {
   const values = constantOf(output)?.values;
   return values?.length === 1 ? values[0] : undefined;
 }
 
-/** The inputs of a mean over the last axis that keeps it. */
+/** Returns the inputs of a mean over the last axis with keep_dims. */
 export function meanOfLast(output: Output | undefined): readonly Output[] | undefined {
   const inputs = inputsOf(output, 'Mean');
   if (!inputs || !attributeOf(output!.node, 'keep_dims')) return undefined;
   return scalarOf(inputs[1]) === specOf(inputs[0]).shape.length - 1 ? inputs : undefined;
 }
 
-/** The inputs of a product of two matrices. */
+/** Returns the inputs of a product of two matrices. */
 export function matricesOf(y: Output | undefined): readonly Output[] | undefined {
   const inputs = inputsOf(y, 'BatchMatMulV2');
   return inputs?.every(input => specOf(input).shape.length === 2) ? inputs : undefined;
 }
 
-/** GELU of what `op` computes, reshaped or not, by what `withGelu` makes of it. */
+/** Replaces the GELU of an output of `op`, reshaped or not, by `withGelu(output)`. */
 export const geluOf =
   (op: string, withGelu: (product: Output) => Output): Rule =>
   y => {
@@ -70,7 +72,7 @@ export const geluOf =
     return product === x ? joined : reshape(joined, specOf(y).shape);
   };
 
-/** x, of which y is the GELU: x · (1 + erf(x / √2)) / 2 */
+/** Returns x if y is the GELU of x: x · (1 + erf(x / √2)) / 2. */
 function argumentOfGelu(y: Output): Output | undefined {
   const whole = inputsOf(y, 'Florence2Gelu');
   if (whole) return whole[0];
@@ -82,7 +84,7 @@ function argumentOfGelu(y: Output): Output | undefined {
   return x && same?.node === x.node && same.index === x.index ? x : undefined;
 }
 
-/** An operation with one output. */
+/** Returns the output of a new operation that has one. */
 export function operation(
   op: string,
   inputs: readonly Output[],
@@ -92,13 +94,13 @@ export function operation(
   return { node: { op, inputs, attributes, outputs: [{ shape, dtype }] }, index: 0 };
 }
 
-/** The same operation with another value of one attribute. */
+/** Returns the output of a copy of its operation, with one attribute changed. */
 export function withAttribute({ node, index }: Output, changed: Attribute): Output {
   const attributes = node.attributes.map(attribute => (attribute.name === changed.name ? changed : attribute));
   return { node: { ...node, attributes }, index };
 }
 
-/** x in another shape, in which one size may be -1. */
+/** Returns x reshaped. One size may be -1. */
 export function reshape(x: Output, shape: readonly number[]): Output {
   const { dtype } = specOf(x);
   return operation('Reshape', [x, integers(shape)], { shape, dtype }, [

@@ -1,33 +1,34 @@
 import { attributeOf, constantOf, type DType, type GraphNode, inOrder, type Output, specOf } from './nodes.ts';
 
-/** The instructions of kernels/program.cc, by their numbers there. */
+/** Opcodes of kernels/program.cc. */
 const numbers = { matMul: 0, attention: 1, add: 2, layerNorm: 3, reshape: 4, concat: 5, gather: 6, transpose: 7 };
 
-/** Gives the number of a value: -1 for no bias and no mask, which are empty constants, NaN for other constants. */
+/** Returns the number of a value: -1 for an empty constant (no bias, no mask), NaN for other constants. */
 type Values = (value: Output) => number;
 
-/** The two values that lie one after the other where keys or values of an attention are: -1 where it is one. */
+/**
+ * Returns the numbers of the one or two values that keys or values consist of. For one value, the second number is -1.
+ */
 type Parts = (value: Output) => number[];
 
-/** A graph as a list of instructions. */
+/** A graph as a list of instructions for kernels/program.cc. */
 export interface Program {
-  /** What it reads, floats before halves before int32. */
+  /** Placeholders: fp32, then fp16, then int32. */
   readonly inputs: readonly GraphNode[];
-  /** How many of each type there are. */
+  /** Number of inputs of each type, in the same order. */
   readonly counts: readonly number[];
   readonly code: Int32Array;
-  /** The values that it gives back. */
+  /** Numbers of the values that are the outputs. */
   readonly values: Int32Array;
 }
 
 const types: readonly DType[] = ['float32', 'float16', 'int32'];
 
 /**
- * A graph as instructions for one operation, Florence2Program. For graphs whose operations take less time than TensorFlow
- * takes to get from one to the next: a decode step of few rows.
+ * Translates a graph into instructions for our operation Florence2Program. This pays off if TensorFlow's overhead per
+ * operation exceeds the operations' own time, as in a decode step with few rows.
  *
- * @returns undefined where the graph has an operation that there is no instruction for, computes with constants or gives
- *   something else than floats
+ * @returns undefined if an operation has no instruction, reads a non-empty constant, or an output is not fp32
  */
 export function asProgram(outputs: readonly Output[]): Program | undefined {
   const nodes = inOrder(outputs);
@@ -55,7 +56,9 @@ export function asProgram(outputs: readonly Output[]): Program | undefined {
   return { inputs, counts, code: Int32Array.from(code), values: Int32Array.from(given) };
 }
 
-/** Keys and values of attentions that nothing else reads, put together of two: they may stay where they are. */
+/**
+ * Returns the concatenations that only attention reads, as keys or values: it reads their parts without joining them.
+ */
 function readInParts(nodes: readonly GraphNode[], outputs: readonly Output[]): ReadonlySet<GraphNode> {
   const joined = nodes.filter(({ op, inputs }) => op === 'ConcatV2' && inputs.length === 3 && alongOf(inputs) === 2);
   const apart = new Set(joined);
@@ -70,7 +73,7 @@ function readInParts(nodes: readonly GraphNode[], outputs: readonly Output[]): R
 /** The axis of a ConcatV2. */
 const alongOf = (inputs: readonly Output[]): number | undefined => constantOf(inputs.at(-1)!)?.values[0];
 
-/** How an operation is written down; undefined for the forms of it that there is no instruction for. */
+/** Encodes operations as instructions; undefined for variants that have none. */
 const instructions: Record<string, (node: GraphNode, values: Values, parts: Parts) => number[] | undefined> = {
   Florence2FewRowsMatMul: (node, values) => {
     const flags = ['transposed', 'gelu'].map(name => Number(attributeOf(node, name)));
@@ -88,7 +91,7 @@ const instructions: Record<string, (node: GraphNode, values: Values, parts: Part
   ],
   Add: ({ inputs }, values) => {
     const [a, b] = inputs.map(input => specOf(input).shape.slice());
-    while (b[0] === 1) b.shift(); // what is repeated over the leading axes of a
+    while (b[0] === 1) b.shift(); // b is broadcast over the leading axes of a
     const repeated = b.length <= a.length && b.every((size, i) => size === a[a.length - b.length + i]);
     return repeated ? [numbers.add, ...inputs.map(values)] : undefined;
   },
@@ -110,5 +113,5 @@ const instructions: Record<string, (node: GraphNode, values: Values, parts: Part
   },
 };
 
-/** A number as it lies in memory in fp32. */
+/** Returns the bits of a number in fp32. */
 const bitsOf = (number: number): number => new Int32Array(Float32Array.of(number).buffer)[0];

@@ -5,20 +5,20 @@ import { type Attribute, constant, type DType, type GraphNode, type Output, type
 import { dataTypes } from './saved_model.ts';
 import { outputShapes } from './shapes.ts';
 
-/** A function of tensors as operations. */
+/** The operations that a function of tensors consists of. */
 export interface Recording {
   readonly inputs: readonly GraphNode[];
   readonly outputs: readonly Output[];
-  /** The tensors that the function used beside its inputs, and their nodes. */
+  /** The tensors that the function used in addition to its inputs, and their nodes. */
   readonly captured: ReadonlyMap<tf.Tensor, GraphNode>;
 }
 
 /**
- * Records what `fn` computes of tensors like `inputs`. It is run, but nothing is computed: the tensors that it is given
- * have shapes and no values. What it makes of JavaScript numbers becomes constants.
+ * Records the operations that `fn` applies to inputs of these shapes. Runs `fn` without computing anything: its tensors
+ * have shapes but no values. Tensors that it creates from JavaScript numbers become constants.
  *
- * @param mayCapture the tensors that it may use beside its inputs
- * @throws Florence2Error when it uses another, or an operation whose shape no rule is known for
+ * @param mayCapture the tensors that `fn` may use in addition to its inputs
+ * @throws Florence2Error if `fn` uses another tensor, or an operation that shapes.ts has no rule for
  */
 export function record(
   fn: (...inputs: tf.Tensor[]) => readonly tf.Tensor[],
@@ -36,7 +36,7 @@ export function record(
 class Recorder {
   private readonly outputs = new Map<object, Output>();
   private readonly capturable: ReadonlyMap<object, tf.Tensor>;
-  /** Tensors made of JavaScript values meanwhile. */
+  /** Data ids of tensors created from JavaScript values during the recording. */
   private readonly written = new Set<object>();
   private readonly captured = new Map<tf.Tensor, GraphNode>();
 
@@ -73,7 +73,7 @@ class Recorder {
   private operation(op: string, given: OpAttribute[], tensors: tf.Tensor[], count: number): tf.Tensor[] {
     const inputs = tensors.map(tensor => this.outputOf(tensor));
     const attributes = given.map(attribute => this.attribute(attribute));
-    // TensorFlow infers types where it runs an operation at once; in a graph they must be said.
+    // In eager mode TensorFlow infers this type; in a graph it must be given.
     if (op === 'ExpandDims') attributes.push({ name: 'T', type: 'type', value: tensors[0].dtype as DType });
     const attribute = (name: string) => attributes.find(attribute => attribute.name === name)?.value;
     const dtype = (attribute('DstT') ?? tensors[0].dtype) as DType;
@@ -82,11 +82,11 @@ class Recorder {
     return shapes.map((_, index) => this.symbolic({ node, index }));
   }
 
-  /** A tensor without values that stands for `output`. */
+  /** Returns a tensor without values that represents `output`. */
   private symbolic(output: Output): tf.Tensor {
     const { shape, dtype } = output.node.outputs[output.index];
     const tensor = this.backend.createOutputTensor({ id: -1, shape: [...shape], dtype: dataTypes[dtype] });
-    // Kernels check indices on the way: those of a place that will be filled later are 0.
+    // Kernels check index values during the recording: the indices are 0 until the graph runs.
     if (dtype === 'int32') this.backend.tensorMap.get(tensor.dataId)!.values = new Int32Array(tensor.size);
     this.outputs.set(tensor.dataId, output);
     return tensor;
@@ -100,7 +100,9 @@ class Recorder {
     const weight = this.capturable.get(dataId);
     const values = this.written.has(dataId) ? this.backend.tensorMap.get(dataId)?.values : undefined;
     if (!weight && !values) {
-      throw new Florence2Error(`A tensor [${shape}] is used in a graph that is neither its input nor a weight.`);
+      throw new Florence2Error(
+        `The function uses a tensor [${shape}] that is neither its input nor one of the given weights.`,
+      );
     }
     const node = weight ? placeholder({ shape, dtype }) : constant({ shape, dtype, values: values! });
     if (weight) this.captured.set(weight, node);
@@ -123,14 +125,14 @@ class Recorder {
       case binding.TF_ATTR_STRING:
         return { name, type: 'string', value: value as string };
       default:
-        throw new Florence2Error(`The attribute ${name} is of a kind that graphs here do not know.`);
+        throw new Florence2Error(`The type of the TensorFlow attribute "${name}" is not supported in graphs.`);
     }
   }
 }
 
 function typeOf(code: number): DType {
   const known = (Object.keys(dataTypes) as DType[]).find(dtype => dataTypes[dtype] === code);
-  if (!known) throw new Florence2Error(`Graphs here do not know TensorFlow's type ${code}.`);
+  if (!known) throw new Florence2Error(`TensorFlow's data type ${code} is not supported in graphs.`);
   return known;
 }
 

@@ -1,11 +1,7 @@
 import type { Message, Messages } from '../tensorflow_binding.ts';
 import type { Attribute, Constant, DType, GraphNode } from './nodes.ts';
 
-/**
- * A graph as a TensorFlow SavedModel without variables: what goes into `saved_model.pb`.
- *
- * @param nodes with their names
- */
+/** Returns the bytes of `saved_model.pb`: the nodes of a graph, with their names, as a SavedModel without variables. */
 export function savedModel(messages: Messages, nodes: ReadonlyMap<GraphNode, string>): Uint8Array {
   const graph = new messages.GraphDef();
   for (const [node, name] of nodes) graph.addNode(nodeDef(messages, node, name, nodes));
@@ -25,7 +21,7 @@ export function savedModel(messages: Messages, nodes: ReadonlyMap<GraphNode, str
 
 export const TAG = 'serve';
 
-/** TensorFlow's version of the graph format: since 2.4, to be read from 2.0 on. */
+/** Version of the graph format: that of TensorFlow 2.4, which 2.0 and later can read. */
 const GRAPH_VERSION = 561;
 
 function nodeDef(messages: Messages, node: GraphNode, name: string, names: ReadonlyMap<GraphNode, string>): Message {
@@ -94,7 +90,7 @@ function shapeMessage(messages: Messages, shape: readonly number[]): Message {
   return message;
 }
 
-/** TensorFlow's numbers of types. */
+/** TensorFlow's codes of data types. */
 export const dataTypes: Record<DType, number> = {
   float32: 1,
   int32: 3,

@@ -4,7 +4,7 @@ import { type AttributeValue, constantOf, type Output, specOf } from './nodes.ts
 
 type Shape = readonly number[];
 
-/** An operation before it is a node: what its outputs look like is asked here. */
+/** An operation that has no node yet, because the shapes of its outputs are still unknown. */
 export interface Operation {
   readonly op: string;
   readonly inputs: readonly Output[];
@@ -12,13 +12,13 @@ export interface Operation {
 }
 
 /**
- * The shapes of an operation's outputs, without computing them.
+ * Infers the shapes of an operation's outputs.
  *
- * @throws Florence2Error for an operation that no rule is here for
+ * @throws Florence2Error if `rules` has no rule for the operation
  */
 export function outputShapes(operation: Operation, count: number): Shape[] {
   const rule = rules[operation.op];
-  if (!rule) throw new Florence2Error(`No rule is known for the shape of TensorFlow's ${operation.op}.`);
+  if (!rule) throw new Florence2Error(`The output shape of TensorFlow's ${operation.op} is not supported in graphs.`);
   const shapes = rule(operation);
   if (shapes.length !== count) throw new Error(`${operation.op} has ${count} outputs, not ${shapes.length}.`);
   return shapes;
@@ -26,10 +26,11 @@ export function outputShapes(operation: Operation, count: number): Shape[] {
 
 const shape = ({ inputs }: Operation, i: number): Shape => specOf(inputs[i]).shape;
 
-/** The numbers of an input that is a constant: axes, sizes. */
+/** Returns the values of a constant input, e.g. axes or sizes. */
 function numbers({ op, inputs }: Operation, i: number): number[] {
   const constant = constantOf(inputs.at(i)!);
-  if (!constant) throw new Florence2Error(`Input ${i} of TensorFlow's ${op} is computed in the graph, not a constant.`);
+  if (!constant)
+    throw new Florence2Error(`Input ${i} of TensorFlow's ${op} must be a constant, but the graph computes it.`);
   return Array.from(constant.values);
 }
 
@@ -60,7 +61,7 @@ function convolved(operation: Operation, outChannels: (filter: Shape) => number)
       case 'VALID':
         return Math.ceil((size[side] - kernel + 1) / stride);
       default:
-        throw new Florence2Error(`No rule is known for ${operation.op} with explicit padding.`);
+        throw new Florence2Error(`${operation.op} with explicit padding is not supported in graphs.`);
     }
   });
   return [[B, ...sides, outChannels(filter)]];

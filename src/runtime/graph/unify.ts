@@ -2,10 +2,10 @@ import { constantOf, type GraphNode, inferable, integers, type Output, specOf } 
 import type { Recording } from './record.ts';
 
 /**
- * One recording that holds for inputs of any size, from two of the same function with inputs of different sizes. Sizes
- * in which they differ become -1.
+ * Merges two recordings of one function, with inputs of different sizes, into one that is valid for inputs of any size.
+ * Sizes in which they differ become -1.
  *
- * @throws DependsOnSizeError when the two differ in more than sizes that TensorFlow can work out by itself
+ * @throws DependsOnSizeError if they differ in more than sizes that TensorFlow can infer
  */
 export function unify(a: Recording, b: Recording): Recording {
   const done = new Map<GraphNode, GraphNode>();
@@ -52,7 +52,7 @@ function unifyNodes(a: GraphNode, b: GraphNode, outputOf: (a: Output, b: Output)
 const open = (a: readonly number[], b: readonly number[]): number[] =>
   a.map((size, axis) => (size === b[axis] ? size : -1));
 
-/** The sizes of a slice, -1 where it goes to the end. */
+/** Returns the sizes of a slice, with -1 for axes in which it extends to the end. */
 function toTheEnd({ inputs: [x, begin, size] }: GraphNode): number[] {
   const from = constantOf(begin)!.values;
   return Array.from(constantOf(size)!.values, (count, axis) =>
@@ -60,14 +60,14 @@ function toTheEnd({ inputs: [x, begin, size] }: GraphNode): number[] {
   );
 }
 
-/** What a function does depends on the sizes of its inputs, in a way that a graph for any size cannot have. */
+/** A function's operations depend on the sizes of its inputs, so that one graph cannot serve all sizes. */
 export class DependsOnSizeError extends Error {
   override readonly name = 'DependsOnSizeError';
 }
 
 const differs = (a: GraphNode, b: GraphNode): Error =>
   new DependsOnSizeError(
-    `A graph for inputs of any size cannot be made: ${a.op} depends on their size (${describe(a)}, ${describe(b)}).`,
+    `No graph can be compiled for inputs of any size: ${a.op} depends on their size (${describe(a)}, ${describe(b)}).`,
   );
 
 const describe = ({ op, outputs }: GraphNode): string => `${op} -> [${outputs[0].shape}]`;

@@ -9,11 +9,11 @@ import type { OnBytes } from './download.ts';
 import { tfjsNode } from './npm_packages.ts';
 
 /**
- * Compiles the addons of a build: the one that silences stderr, tfjs-node's binding, and our kernels.
+ * Compiles the addons of a build: stderr.node, tfjs-node's binding and our kernels.
  *
- * @param folder of the build, which has TensorFlow's libraries and tfjs-node already
- * @param includes folders of Node's and of TensorFlow's headers
- * @param report returns the callback for the progress of one file
+ * @param folder the build's folder, which already contains TensorFlow's libraries and tfjs-node
+ * @param includes folders with the headers of Node and TensorFlow
+ * @param report returns the progress callback for a file
  * @throws Florence2Error if the binding does not compile
  */
 export async function compileAddons(
@@ -43,7 +43,9 @@ export async function compileAddons(
   await compileKernels(compiler, folder, tfjs, log, report);
 }
 
-/** Compiles our kernels for each instruction set. If that fails, TensorFlow's own are used, which are slower. */
+/**
+ * Compiles our kernels for each instruction set. Failures are ignored: TensorFlow's own, slower kernels are used then.
+ */
 async function compileKernels(
   compiler: Command,
   build: string,
@@ -67,8 +69,8 @@ async function compileKernels(
 }
 
 /**
- * Source of a small addon that can silence the process's stderr, below Node's own streams. TensorFlow greets there while
- * its library is being loaded, before it has read TF_CPP_MIN_LOG_LEVEL.
+ * C++ source of an addon that mutes the process's stderr at the file descriptor, which Node's streams cannot do.
+ * TensorFlow prints to it while its library loads, before it reads TF_CPP_MIN_LOG_LEVEL.
  */
 export const stderrAddon = `
 #include <fcntl.h>

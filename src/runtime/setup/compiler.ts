@@ -8,8 +8,8 @@ import { Florence2Error } from '../../errors.ts';
 export type Command = string[];
 
 /**
- * A C++17 compiler that works: $CXX, or the first of c++, g++ and clang++.
- * @throws Florence2Error that says what was tried and how to get one.
+ * Returns a working C++17 compiler: $CXX if it is set, else the first of c++, g++ and clang++.
+ * @throws Florence2Error if none works. The message names those tried and how to install one.
  */
 export async function findCompiler(env: NodeJS.ProcessEnv = process.env): Promise<Command> {
   const named = env.CXX?.split(/\s+/).filter(Boolean);
@@ -22,19 +22,19 @@ export async function findCompiler(env: NodeJS.ProcessEnv = process.env): Promis
     reasons.push(`${command.join(' ')} (${code === undefined ? 'not found' : (errorLine(output) ?? `code ${code}`)})`);
   }
   throw new Florence2Error(
-    `A C++17 compiler is missing; tried ${reasons.join(', ')}. Install one and run this again: on Debian and Ubuntu ` +
-      '"apt-get install g++", on Fedora "dnf install gcc-c++", on macOS "xcode-select --install"; or name one with CXX.',
+    `No working C++17 compiler was found; tried ${reasons.join(', ')}. Install one and run the command again: on Debian and Ubuntu ` +
+      '"apt-get install g++", on Fedora "dnf install gcc-c++", on macOS "xcode-select --install". Or set CXX to a compiler.',
   );
 }
 
-/** The first message that says what a compiler or linker did not like. */
+/** Returns the first error line in the output of a compiler or linker. */
 const errorLine = (output: string) =>
   output
     .split('\n')
     .find(line => /error|cannot|fatal|undefined/i.test(line))
     ?.trim();
 
-/** Folder of the running Node's own node_api.h, where its distribution has one. */
+/** Returns the folder of node_api.h in the running Node's distribution, if it has one. */
 export function findNodeHeaders(): string | undefined {
   const folder = join(dirname(dirname(process.execPath)), 'include/node');
   return existsSync(join(folder, 'node_api.h')) ? folder : undefined;
@@ -44,15 +44,15 @@ export interface Addon {
   sources: string[];
   output: string;
   includes: string[];
-  /** Further flags, for this addon alone. */
+  /** Additional compiler flags. */
   flags?: string[];
-  /** Folder and names of the libraries to link to; they are looked for beside the addon when it is loaded. */
+  /** The libraries to link to. When the addon is loaded, they are searched in its own folder. */
   libraries?: { folder: string; names: string[] };
 }
 
 /**
  * Compiles a Node-API addon.
- * @throws Florence2Error with the compiler's first error; all that it printed is left in `log`.
+ * @throws Florence2Error with the compiler's first error. Its whole output is written to the file `log`.
  */
 export async function compileAddon(compiler: Command, addon: Addon, log: string): Promise<void> {
   const mac = process.platform === 'darwin';
@@ -72,11 +72,11 @@ export async function compileAddon(compiler: Command, addon: Addon, log: string)
   if (code === 0) return;
   await writeFile(log, `${command.join(' ')}\n\n${output}`);
   throw new Florence2Error(
-    `${compiler[0]} failed: ${errorLine(output) ?? `code ${code}`} (the whole output is in ${log})`,
+    `${compiler[0]} failed: ${errorLine(output) ?? `code ${code}`} (see ${log} for the whole output)`,
   );
 }
 
-/** Exit code (undefined when the program does not exist) and all output. */
+/** Runs a program. Returns its output and exit code; no code means that the program could not be started. */
 function run(command: Command, env: NodeJS.ProcessEnv, input = ''): Promise<{ code?: number; output: string }> {
   return new Promise(resolve => {
     const child = spawn(command[0]!, command.slice(1), {
@@ -86,7 +86,7 @@ function run(command: Command, env: NodeJS.ProcessEnv, input = ''): Promise<{ co
     let output = '';
     child.stdout.setEncoding('utf8').on('data', text => (output += text));
     child.stderr.setEncoding('utf8').on('data', text => (output += text));
-    child.stdin.on('error', () => {}); // a compiler that does not start reads nothing
+    child.stdin.on('error', () => {}); // a compiler that fails to start closes its stdin
     child.stdin.end(input);
     child.on('error', error => resolve({ output: error.message }));
     child.on('close', code => resolve({ code: code ?? -1, output }));

@@ -9,7 +9,7 @@ import { findCompiler } from './compiler.ts';
 import { thisMachine } from './machine.ts';
 import { type Probe, probeBackend } from './probe.ts';
 
-/** What the first answer to a bug report would ask for. */
+/** What a bug report should contain: versions, machine, backends, caches. */
 export interface Diagnosis {
   package: string;
   tfjs: string;
@@ -26,19 +26,19 @@ export interface Diagnosis {
     nvidiaDriver?: string;
     compiler: string;
   };
-  /** Each backend, tried in a process of its own. */
+  /** The result of starting each backend in a separate process. */
   backends: Probe[];
-  /** What `--backend auto` takes. */
+  /** The result of `--backend auto`. */
   auto: Probe;
-  /** TensorFlow as set up by `florence2 setup tensorflow`. */
+  /** The builds of `florence2 setup tensorflow`. */
   tensorflow: (Pick<TensorflowBuild, 'tensorflow' | 'variant' | 'cuda'> & { folder: string; bytes: number })[];
   caches: { name: string; folder: string; exists: boolean; bytes: number }[];
 }
 
-/** Looks at the machine and tries every backend. Takes some seconds; changes nothing. */
+/** Collects facts about the machine and starts every backend. Takes some seconds and changes nothing. */
 export async function diagnose(): Promise<Diagnosis> {
   const backends: Probe[] = [];
-  // One after the other, so that each has the machine for itself and the times say something.
+  // Sequentially, so that the backends do not slow each other down and the times are comparable.
   for (const name of backendNames) backends.push(await probeBackend(name));
   const require = createRequire(import.meta.url);
   return {
@@ -76,14 +76,14 @@ async function describeSystem(): Promise<Diagnosis['system']> {
   };
 }
 
-/** The kernel module's version, where there is one. */
+/** Returns the version of NVIDIA's kernel module, if it is loaded. */
 function nvidiaDriver(): string | undefined {
   const file = '/proc/driver/nvidia/version';
   if (!existsSync(file)) return undefined;
   return /\s(\d+\.\d+(?:\.\d+)*)\s/.exec(readFileSync(file, 'utf8'))?.[1] ?? 'unknown';
 }
 
-/** Where @huggingface/hub keeps checkpoints. */
+/** Returns the cache folder of @huggingface/hub. */
 function hubCache(): string {
   const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
   const home = HF_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
@@ -94,7 +94,7 @@ async function describeCache(name: string, folder: string): Promise<Diagnosis['c
   return { name, folder, exists: existsSync(folder), bytes: await sizeOf(folder) };
 }
 
-/** Bytes of all files below a folder. Links count as links; what cannot be read counts nothing. */
+/** Returns the total size of all files in a folder, in bytes. Does not follow links; ignores unreadable folders. */
 async function sizeOf(path: string): Promise<number> {
   const stats = await lstat(path).catch(() => undefined);
   if (!stats?.isDirectory()) return stats?.size ?? 0;

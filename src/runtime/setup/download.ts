@@ -6,11 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { Florence2Error } from '../../errors.ts';
 import { causeOf, type Http, NetworkError, withoutCredentials, withRetries } from './http.ts';
 
-/** A file to get, and what its bytes must hash to. */
+/** A file to download, and its expected hash. */
 export interface Artifact {
   file: string;
   url: string;
-  /** Absent only for a file on this machine whose hash nobody has published. */
+  /** Absent only for local files whose hash is not published. */
   hash?: { algorithm: 'sha256' | 'sha512'; digest: string };
   size?: number;
 }
@@ -20,20 +20,20 @@ export type OnBytes = (loaded: number, total: number) => void;
 interface Options {
   headers?: Record<string, string>;
   onBytes?: OnBytes;
-  /** First pause between tries, in milliseconds. */
+  /** Pause before the second attempt in milliseconds; it doubles with each further attempt. Default 1000. */
   retryDelay?: number;
 }
 
 /**
- * Brings a file into `folder` and returns its path. What a cut connection has left is continued, at once and in later
- * runs; the file gets its name only when its hash is right, so a file with that name is whole.
+ * Downloads a file into `folder` and returns its path. Interrupted downloads are resumed, also by later runs. The file
+ * is renamed to its final name after its hash was verified, so a file with that name is complete.
  *
- * @throws Florence2Error when the bytes are not those published, when the disk is full, when the network gives up.
+ * @throws Florence2Error if the hash is wrong, the disk is full, or the network keeps failing
  */
 export async function download(http: Http, artifact: Artifact, folder: string, options: Options = {}): Promise<string> {
   const { hash, url, file } = artifact;
   if (url.startsWith('file:')) return verifyLocal(artifact, options.onBytes);
-  if (!hash) throw new Error(`No hash is known of ${file}.`);
+  if (!hash) throw new Error(`The hash of ${file} is unknown.`);
   await mkdir(folder, { recursive: true });
   const path = join(folder, `${hash.digest.slice(0, 16)}-${file}`);
   if (existsSync(path)) return path;
@@ -43,7 +43,7 @@ export async function download(http: Http, artifact: Artifact, folder: string, o
   return path;
 }
 
-/** One request for what `part` lacks, hashed on its way. */
+/** Requests the missing bytes of `part` and verifies the hash of the whole file. */
 async function fill(http: Http, artifact: Artifact, part: string, options: Options): Promise<void> {
   const { algorithm, digest } = artifact.hash!;
   let digester = createHash(algorithm);
@@ -53,7 +53,7 @@ async function fill(http: Http, artifact: Artifact, part: string, options: Optio
   const response = await http.get(artifact.url, { ...options.headers, ...range, 'accept-encoding': 'identity' }, [416]);
   const continued = response.status === 206 && response.headers.get('content-range')?.startsWith(`bytes ${have}-`);
   if (response.status === 416) {
-    // Nothing is left to send: the part is whole, or wrong.
+    // The server has no bytes after this position: the part is complete, or wrong.
     await response.body?.cancel();
   } else {
     if (!continued) {
@@ -64,18 +64,20 @@ async function fill(http: Http, artifact: Artifact, part: string, options: Optio
     await ensureSpace(part, rest);
     await append(response.body, part, have, digester, loaded => options.onBytes?.(loaded, have + rest || loaded));
     const size = statSync(part).size;
-    if (rest > 0 && size < have + rest) throw new NetworkError(`${artifact.file} broke off at ${size} bytes.`, true);
+    if (rest > 0 && size < have + rest)
+      throw new NetworkError(`The download of ${artifact.file} stopped after ${size} bytes.`, true);
   }
   const found = digester.digest('hex');
   if (found === digest) return;
   await rm(part, { force: true });
-  if (had > 0) throw new NetworkError(`What an earlier run had left of ${artifact.file} was damaged.`, true);
+  if (had > 0)
+    throw new NetworkError(`The partial download of ${artifact.file} from an earlier run was damaged.`, true);
   throw new Florence2Error(
-    `${artifact.file} from ${withoutCredentials(artifact.url)} is not what was published: its ${algorithm} is ${found}, not ${digest}.`,
+    `${artifact.file} from ${withoutCredentials(artifact.url)} is not the published file: its ${algorithm} is ${found}, not ${digest}.`,
   );
 }
 
-/** Feeds what is there already to the hash and returns its length. */
+/** Adds an existing file to the hash and returns the file's length; 0 if it does not exist. */
 async function hashExisting(path: string, digester: Hash): Promise<number> {
   if (!existsSync(path)) return 0;
   let length = 0;
@@ -99,7 +101,7 @@ async function append(
     for await (const chunk of guardNetwork(body ?? [], path)) {
       await handle.write(chunk, 0, chunk.length, at).catch(error => {
         throw error.code === 'ENOSPC'
-          ? new Florence2Error(`The disk is full: ${path} cannot grow. Free some space, run again.`)
+          ? new Florence2Error(`The disk is full: cannot write ${path}. Free some space and run the command again.`)
           : error;
       });
       digester.update(chunk);
@@ -112,12 +114,12 @@ async function append(
   }
 }
 
-/** The chunks; a connection that breaks between them becomes an error that may be tried again. */
+/** Yields the chunks. Turns a broken connection into a NetworkError that allows another attempt. */
 async function* guardNetwork(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, path: string) {
   try {
     yield* body;
   } catch (error) {
-    throw new NetworkError(`The download of ${path} broke off: ${causeOf(error)}.`, true);
+    throw new NetworkError(`The download of ${path} was interrupted: ${causeOf(error)}.`, true);
   }
 }
 
@@ -129,7 +131,7 @@ async function verifyLocal({ url, file, hash }: Artifact, onBytes?: OnBytes): Pr
     const found = digester.digest('hex');
     if (found !== hash.digest) {
       throw new Florence2Error(
-        `${file} (${path}) is not what was published: its hash is ${found}, not ${hash.digest}.`,
+        `${file} (${path}) is not the published file: its hash is ${found}, not ${hash.digest}.`,
       );
     }
   }
@@ -138,7 +140,7 @@ async function verifyLocal({ url, file, hash }: Artifact, onBytes?: OnBytes): Pr
   return path;
 }
 
-/** @throws Florence2Error when the file system of `path` (or of the nearest folder above it) has fewer bytes free. */
+/** @throws Florence2Error if the file system of `path` has less free space. `path` need not exist yet. */
 export async function ensureSpace(path: string, bytes: number): Promise<void> {
   let folder = path;
   while (!existsSync(folder)) folder = join(folder, '..');
@@ -147,7 +149,7 @@ export async function ensureSpace(path: string, bytes: number): Promise<void> {
   if (bytes <= free) return;
   const gigabytes = (count: number) => `${(count / 1e9).toFixed(1)} GB`;
   throw new Florence2Error(
-    `Not enough room on the disk of ${folder}: ${gigabytes(bytes)} are needed, ${gigabytes(free)} are free. ` +
-      'FLORENCE2_CACHE can name a folder on another disk.',
+    `Not enough free space on the disk of ${folder}: ${gigabytes(bytes)} required, ${gigabytes(free)} free. ` +
+      'Set FLORENCE2_CACHE to use a folder on another disk.',
   );
 }

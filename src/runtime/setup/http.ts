@@ -3,13 +3,15 @@ import { rootCertificates } from 'node:tls';
 import { type Dispatcher, EnvHttpProxyAgent, fetch, type Response } from 'undici';
 import { Florence2Error } from '../../errors.ts';
 
-/** How a package manager reaches the network: certificates and proxy of its configuration. */
+/** A package manager's network settings. */
 export interface Network {
+  /** A file of additional certificates to trust. */
   cert?: string;
+  /** URL of a proxy for all requests. Default: the proxies of the environment variables. */
   proxy?: string;
 }
 
-/** Fetches with the proxies of HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and with a package manager's own settings. */
+/** An HTTP client that uses HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and a package manager's own settings. */
 export class Http {
   private readonly agent: Dispatcher;
 
@@ -26,8 +28,9 @@ export class Http {
   }
 
   /**
-   * A response with status 200 to 299, or one of `accepted`. A user and password in the address become a header.
-   * @throws Florence2Error that names the address, and says with `retry` whether another try may help.
+   * Returns the response if its status is 200 to 299 or in `accepted`. A user and password in the URL are sent as a
+   * header.
+   * @throws NetworkError that names the URL; its `retry` is true if another attempt may succeed
    */
   async get(url: string, headers: Record<string, string> = {}, accepted: number[] = []): Promise<Response> {
     const { address, authorization } = splitCredentials(url);
@@ -42,7 +45,7 @@ export class Http {
     throw new NetworkError(`${address} answered ${response.status} ${response.statusText}${denied}.`, retry);
   }
 
-  /** Closes connections that are kept open for further requests. */
+  /** Closes idle connections. */
   close(): Promise<void> {
     return this.agent.close();
   }
@@ -57,7 +60,10 @@ export class NetworkError extends Florence2Error {
   }
 }
 
-/** Calls `attempt` again, up to five times in all, after errors that may pass: 1, 2, 4 and 8 seconds later. */
+/**
+ * Calls `attempt` up to five times while it throws errors with `retry`. By default it waits 1, 2, 4 and 8 seconds
+ * between.
+ */
 export async function withRetries<T>(attempt: () => Promise<T>, firstDelay = 1000): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
@@ -69,7 +75,7 @@ export async function withRetries<T>(attempt: () => Promise<T>, firstDelay = 100
   }
 }
 
-/** The address without its password, for messages. */
+/** Returns a URL without user and password, for messages. */
 export const withoutCredentials = (url: string) => splitCredentials(url).address;
 
 function splitCredentials(url: string): { address: string; authorization: Record<string, string> } {
@@ -81,21 +87,21 @@ function splitCredentials(url: string): { address: string; authorization: Record
   return { address: parsed.href, authorization: { authorization: `Basic ${Buffer.from(pair).toString('base64')}` } };
 }
 
-/** What an error of undici means: the innermost cause has the code. */
+/** Returns the message of an error's innermost cause, which is the informative one in undici's errors. */
 export function causeOf(error: unknown): string {
   let cause = error as { cause?: unknown; code?: string; message?: string };
   while (cause.cause instanceof Error) cause = cause.cause;
   return cause.message || cause.code || String(error);
 }
 
-/** Naming certificates replaces Node's own, so those of NODE_EXTRA_CA_CERTS are added again. */
+/** Reads a file of certificates and NODE_EXTRA_CA_CERTS: undici's `ca` option replaces Node's default list. */
 function extraCertificates(cert: string): string[] {
   const files = [cert, process.env.NODE_EXTRA_CA_CERTS].filter(file => file !== undefined);
   return files.map(file => {
     try {
       return readFileSync(file, 'utf8');
     } catch (error) {
-      throw new Florence2Error(`Certificate file ${file} cannot be read: ${(error as Error).message}`);
+      throw new Florence2Error(`Cannot read the certificate file ${file}: ${(error as Error).message}`);
     }
   });
 }

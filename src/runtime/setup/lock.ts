@@ -3,8 +3,8 @@ import { dirname } from 'node:path';
 import { Florence2Error } from '../../errors.ts';
 
 /**
- * Runs `body` while no other process does so with the same lock file, which holds the owner's process id.
- * @throws Florence2Error when another process has it. One that died leaves a lock that does not count.
+ * Runs `body` while holding a lock file, which contains this process's id. Locks of dead processes are ignored.
+ * @throws Florence2Error if another process holds the lock
  */
 export async function withLock<T>(file: string, body: () => Promise<T>): Promise<T> {
   await mkdir(dirname(file), { recursive: true });
@@ -26,7 +26,7 @@ async function acquire(file: string): Promise<void> {
     const owner = Number(await readFile(file, 'utf8').catch(() => ''));
     if (owner && isAlive(owner)) {
       throw new Florence2Error(
-        `Another setup is running (process ${owner}). Wait for it, or delete ${file} if that is wrong.`,
+        `Another setup is running (process ${owner}). Wait until it ends. If it is not a setup, delete ${file}.`,
       );
     }
     await rm(file, { force: true });

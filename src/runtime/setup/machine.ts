@@ -3,7 +3,7 @@ import { Florence2Error } from '../../errors.ts';
 import type { Variant } from '../builds.ts';
 import type { Machine } from './wheel.ts';
 
-/** The machine this process runs on. */
+/** Returns a description of this machine. */
 export function thisMachine(): Machine {
   const { platform, arch } = process;
   if (platform === 'linux') {
@@ -19,22 +19,22 @@ export function thisMachine(): Machine {
 
 function glibcVersion(): string | undefined {
   const report = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean };
-  report.excludeNetwork = true; // else it looks up names of network interfaces, which can take seconds
+  report.excludeNetwork = true; // otherwise the report resolves names of network interfaces, which can take seconds
   const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
   return header?.glibcVersionRuntime;
 }
 
 /**
- * The project on the package index that holds TensorFlow for a machine.
- * @throws Florence2Error where TensorFlow has no wheel that the binding can be linked to, with what would run instead.
+ * Returns the name of the PyPI project that has TensorFlow for a machine.
+ * @throws Florence2Error if TensorFlow has no wheel for it that the binding can be linked to
  */
 export function tensorflowProject(machine: Machine, variant: Variant): 'tensorflow' | 'tensorflow-cpu' {
   const { platform, arch, glibc } = machine;
   const here = `${platform} ${arch}`;
-  const instead = 'The backends webgpu and wasm need no setup.';
+  const instead = 'Use the backend webgpu or wasm, which need no setup.';
   if (platform === 'linux' && glibc === undefined) {
     throw new Florence2Error(
-      `TensorFlow is built for the GNU C library, which this ${here} system (musl?) lacks. ${instead}`,
+      `TensorFlow requires the GNU C library, which this ${here} system lacks (is it musl?). ${instead}`,
     );
   }
   const supported =
@@ -42,11 +42,13 @@ export function tensorflowProject(machine: Machine, variant: Variant): 'tensorfl
       ? platform === 'linux' && arch === 'x64'
       : (platform === 'linux' && (arch === 'x64' || arch === 'arm64')) || (platform === 'darwin' && arch === 'arm64');
   if (!supported && variant === 'gpu') {
-    throw new Florence2Error(`TensorFlow with CUDA is built for linux x64 only, and this is ${here}. ${instead}`);
+    throw new Florence2Error(
+      `TensorFlow with CUDA is available for linux x64 only; this machine is ${here}. ${instead}`,
+    );
   }
   if (!supported) {
     throw new Florence2Error(
-      `TensorFlow has no libraries to link to for ${here}, only for linux x64, linux arm64 and darwin arm64. ${instead}`,
+      `TensorFlow is available for linux x64, linux arm64 and darwin arm64; this machine is ${here}. ${instead}`,
     );
   }
   return variant === 'cpu' && platform === 'linux' && arch === 'x64' ? 'tensorflow-cpu' : 'tensorflow';

@@ -2,24 +2,24 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-/** Where npm would look for a package, and how it would get there. */
+/** npm's settings: registries, credentials, network. */
 export interface NpmConfig {
-  /** Registry of a package, with a slash at the end. */
+  /** Returns the URL of a package's registry, with a trailing slash. */
   registry(packageName: string): string;
-  /** Headers for an address: what .npmrc says of its registry, and nothing for others. */
+  /** Returns the authorization headers of .npmrc for a URL; empty for other hosts. */
   headers(url: string): Record<string, string>;
   /** A file of certificates to trust. */
   cert?: string;
   proxy?: string;
 }
 
-/** npm's settings: global, user and project .npmrc, then npm_config_* variables (which `npm run` and npx set). */
+/** Reads the global, user and project .npmrc, then the npm_config_* variables, which `npm run` and npx set. */
 export function readNpmConfig(env: NodeJS.ProcessEnv = process.env, folder = process.cwd()): NpmConfig {
   const variables = new Map<string, string>();
   for (const [name, value] of Object.entries(env)) {
     if (/^npm_config_/i.test(name) && value) {
       const key = name.slice('npm_config_'.length);
-      // Names of registries keep their case and their signs; options are written with underscores.
+      // Keys of registries contain / or @ and are kept; in the names of options, underscores stand for hyphens.
       variables.set(/[/@]/.test(key) ? key : key.toLowerCase().replaceAll('_', '-'), value);
     }
   }
@@ -52,7 +52,7 @@ export function readNpmConfig(env: NodeJS.ProcessEnv = process.env, folder = pro
 
 const slashed = (url: string) => (url.endsWith('/') ? url : `${url}/`);
 
-/** The longest `//host/path/:_authToken` (or :_auth) that the address lies under. */
+/** Returns the header of the longest `//host/path/:_authToken` (or `:_auth`) key that is a prefix of the URL. */
 function authorization(settings: Map<string, string>, url: string): Record<string, string> {
   const { host, pathname } = new URL(url);
   const parts = pathname.split('/');
@@ -66,7 +66,7 @@ function authorization(settings: Map<string, string>, url: string): Record<strin
   return {};
 }
 
-/** Lines of `key = value`, where `${NAME}` stands for an environment variable. */
+/** Parses lines `key = value` and replaces `${NAME}` by environment variables. */
 function parseNpmrc(text: string, env: NodeJS.ProcessEnv): [string, string][] {
   return text.split(/\r?\n/).flatMap(line => {
     const entry = /^\s*([^#;\s=][^=]*?)\s*=\s*(.*?)\s*$/.exec(line);

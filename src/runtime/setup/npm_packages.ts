@@ -7,7 +7,7 @@ import { type Http, withRetries } from './http.ts';
 import type { NpmConfig } from './npm_config.ts';
 import { untar } from './unpack.ts';
 
-/** A package at one release, with the hash of its tarball: what a lock file would pin. */
+/** A package version with the hash of its tarball, as in a lock file. */
 export interface PinnedPackage {
   name: string;
   version: string;
@@ -20,14 +20,14 @@ export const tfjsNode: PinnedPackage = {
   integrity: 'sha512-uHrXeUlfgkMxTZqHkESSV7zSdKdV0LlsBeblqkuKU9nnfxB1pC6DtoyYVaLxznzZy7WQSegjcohxxCjAf6Dc7w==',
 };
 
-/** The only one of tfjs-node's dependencies that its kernels need. */
+/** The only dependency of tfjs-node that its kernels need. */
 export const protobuf: PinnedPackage = {
   name: 'google-protobuf',
   version: '3.21.4',
   integrity: 'sha512-MnG7N936zcKTco4Jd2PX2U96Kf9PxygAPKBug+74LHzmHXmceN16MmRcdgZv+DGef/S9YvQAfRsNCn4cjf9yyQ==',
 };
 
-/** The headers of Node-API, to compile the binding with. */
+/** The headers of Node-API, which the binding is compiled with if Node's distribution has none. */
 export const nodeHeaders: PinnedPackage = {
   name: 'node-api-headers',
   version: '1.9.0',
@@ -35,8 +35,8 @@ export const nodeHeaders: PinnedPackage = {
 };
 
 /**
- * Puts a package's files into `folder`: from node_modules where this release of it is installed, else from the npm
- * registry. Nothing of it is run. Returns where it came from.
+ * Copies a package into `folder`: from node_modules if this version is installed, else from the npm registry. Runs none
+ * of its scripts. Returns the folder or URL that it came from.
  */
 export async function placePackage(
   http: Http,
@@ -48,7 +48,7 @@ export async function placePackage(
   await mkdir(dirname(folder), { recursive: true });
   const installed = findInstalled(pinned);
   if (installed) {
-    // Its own node_modules and what an install script has left in it are not ours to keep.
+    // Leaves out its node_modules and the outputs of its install script.
     const unwanted = new Set(['node_modules', 'deps', 'lib', 'build'].map(name => join(installed, name)));
     await cp(installed, folder, { recursive: true, dereference: true, filter: source => !unwanted.has(source) });
     return installed;
@@ -72,7 +72,7 @@ function findInstalled({ name, version }: PinnedPackage): string | undefined {
   }
 }
 
-/** Address of the tarball, as the registry gives it: mirrors keep theirs in other places than npmjs. */
+/** Reads the tarball's URL from the registry, because mirrors use other paths than npmjs. */
 async function findTarball(http: Http, config: NpmConfig, { name, version }: PinnedPackage): Promise<string> {
   const registry = config.registry(name);
   const url = registry + name.replace('/', '%2f');

@@ -8,7 +8,7 @@ import { type Http, withoutCredentials, withRetries } from './http.ts';
 import type { PipConfig } from './pip_config.ts';
 import { type Machine, normalise, parseWheelName, runsOn, satisfies, type WheelName } from './wheel.ts';
 
-/** A file that an index offers. */
+/** A file listed by a package index. */
 interface Link {
   file: string;
   url: string;
@@ -17,7 +17,7 @@ interface Link {
   yanked: boolean;
 }
 
-/** JSON answer of an index (PEP 691), as far as it is read here. */
+/** The fields used here of an index's JSON response (PEP 691). */
 interface ProjectJson {
   files: { filename: string; url: string; hashes: Record<string, string>; size?: number; yanked?: boolean | string }[];
 }
@@ -29,8 +29,8 @@ export interface Wanted {
 }
 
 /**
- * The newest wheel that satisfies the requirement and runs on the machine, from all that pip is set up with.
- * @throws Florence2Error that says what the index has instead.
+ * Returns the newest wheel that satisfies the requirement and runs on the machine, from all of pip's indexes.
+ * @throws Florence2Error if none does. The message lists what the indexes have.
  */
 export async function findWheel(http: Http, config: PipConfig, wanted: Wanted, machine: Machine): Promise<Artifact> {
   const links = await findLinks(http, config, wanted.project);
@@ -40,7 +40,8 @@ export async function findWheel(http: Http, config: PipConfig, wanted: Wanted, m
   });
   const matching = wheels.filter(({ link, name }) => !link.yanked && satisfies(name.version, wanted.requirement));
   const fitting = matching.filter(({ name }) => name.platforms.some(platform => runsOn(platform, machine)));
-  // Newest first. The Python it is built for makes no difference to its libraries; the newest is as good as any.
+  // Newest first. The shared libraries do not depend on the wheel's Python version, so any would do: the newest is
+  // taken.
   const order = (a: { name: WheelName }, b: { name: WheelName }) =>
     compareVersions(b.name.version, a.name.version) ||
     b.name.python.localeCompare(a.name.python, 'en', { numeric: true });
@@ -63,20 +64,20 @@ function explain(
   const unique = (values: string[]) => [...new Set(values)].join(', ');
   if (matching.length > 0) {
     const platforms = unique(matching.flatMap(({ name }) => name.platforms));
-    return `No wheel of ${project} ${requirement} runs on ${here}. Those found (in ${places}) are for ${platforms}.`;
+    return `No wheel of ${project} ${requirement} runs on ${here}. Wheels found in ${places} are for ${platforms}.`;
   }
   if (wheels.length > 0) {
     const versions = unique(wheels.map(({ name }) => name.version));
-    return `No wheel of ${project} ${requirement} was found in ${places}. It has ${versions}.`;
+    return `No wheel of ${project} ${requirement} was found in ${places}. Available: ${versions}.`;
   }
-  return `No wheel of ${project} was found in ${places}. Check the index that pip is set up with (PIP_INDEX_URL, pip.conf).`;
+  return `No wheel of ${project} was found in ${places}. Check pip's index (PIP_INDEX_URL, pip.conf).`;
 }
 
 function toArtifact({ file, url, sha256, size }: Link): Artifact {
   const local = url.startsWith('file:');
   if (sha256 === undefined && !local) {
     throw new Florence2Error(
-      `The index gives no sha256 of ${file} (${withoutCredentials(url)}): it cannot be verified.`,
+      `The index lists no sha256 of ${file} (${withoutCredentials(url)}), so the file cannot be verified.`,
     );
   }
   return {
@@ -96,7 +97,10 @@ async function findLinks(http: Http, config: PipConfig, project: string): Promis
   return links;
 }
 
-/** A place of --find-links: a folder of wheels, a wheel, or a page. One that is not there is passed over, as pip does. */
+/**
+ * Lists the files of a --find-links entry: a folder of wheels, a wheel, or a page. Missing paths are ignored, as in
+ * pip.
+ */
 async function linksAt(http: Http, place: string): Promise<Link[]> {
   if (/^https?:/.test(place)) return linksOnPage(http, place);
   const path = place.startsWith('file:') ? fileURLToPath(place) : place;
@@ -105,7 +109,7 @@ async function linksAt(http: Http, place: string): Promise<Link[]> {
   return files.map(file => ({ file: basename(file), url: pathToFileURL(file).href, yanked: false }));
 }
 
-/** The files a page of an index names. None when it does not know the project (404). */
+/** Lists the files on an index's page of a project. Empty if the page does not exist (404). */
 async function linksOnPage(http: Http, url: string): Promise<Link[]> {
   const accept = 'application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01';
   return withRetries(async () => {
@@ -122,7 +126,7 @@ async function linksOnPage(http: Http, url: string): Promise<Link[]> {
   });
 }
 
-/** The index's own host takes the user and password for its files too. */
+/** Adds the index's user and password to files on the same host. */
 function withCredentialsOf(index: string, file: URL): string {
   const { host, username, password } = new URL(index);
   if (file.host === host && !file.username) Object.assign(file, { username, password });
@@ -138,7 +142,7 @@ const parseJsonPage = ({ files }: ProjectJson): Link[] =>
     yanked: yanked !== undefined && yanked !== false,
   }));
 
-/** The HTML form (PEP 503): one anchor per file, its hash behind the `#`. */
+/** Parses the HTML format (PEP 503): one anchor per file, with its hash after the `#`. */
 function parseHtmlPage(html: string): Link[] {
   return [...html.matchAll(/<a\s([^>]*)>/gi)].flatMap(([, attributes]) => {
     const href = /\bhref\s*=\s*(?:"([^"]*)"|'([^']*)')/i.exec(attributes!);

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-/** Where pip would look for packages, and how it would get there. */
+/** pip's settings: indexes, credentials, network. */
 export interface PipConfig {
   /** Simple indexes, the main one first. Empty with `no-index`. */
   indexes: string[];
@@ -13,9 +13,9 @@ export interface PipConfig {
   proxy?: string;
 }
 
-/** Read in this order, each over the one before. See "Configuration" in pip's documentation. */
+/** Returns pip's configuration files. Later ones override earlier ones; see "Configuration" in pip's documentation. */
 function configFiles(env: NodeJS.ProcessEnv, etc: string): string[] {
-  if (env.PIP_CONFIG_FILE === '/dev/null') return []; // pip's own way to switch its files off
+  if (env.PIP_CONFIG_FILE === '/dev/null') return []; // pip's way to disable its files
   const home = env.HOME ?? homedir();
   const config = env.XDG_CONFIG_HOME || join(home, '.config');
   const shared = (env.XDG_CONFIG_DIRS || join(etc, 'xdg')).split(':').reverse();
@@ -32,7 +32,7 @@ function configFiles(env: NodeJS.ProcessEnv, etc: string): string[] {
   ];
 }
 
-/** The settings that `pip install` would use here: its files, then its environment variables. */
+/** Reads the settings of `pip install`: its files, then its environment variables. */
 export function readPipConfig(env: NodeJS.ProcessEnv = process.env, etc = '/etc'): PipConfig {
   const settings = new Map<string, string>();
   for (const file of configFiles(env, etc)) {
@@ -57,7 +57,7 @@ export function readPipConfig(env: NodeJS.ProcessEnv = process.env, etc = '/etc'
   };
 }
 
-/** Sections of `key = value` lines (or `key: value`); an indented line continues the value before it. */
+/** Parses sections of `key = value` or `key: value` lines. An indented line continues the previous value. */
 function parseIni(text: string): Map<string, Map<string, string>> {
   const sections = new Map<string, Map<string, string>>();
   let section = new Map<string, string>();
@@ -70,7 +70,7 @@ function parseIni(text: string): Map<string, Map<string, string>> {
       section = sections.get(header[1]!) ?? new Map();
       sections.set(header[1]!, section);
     } else if (/^\s*([#;]|$)/.test(line)) {
-      // A comment or nothing.
+      // A comment or an empty line.
     } else if (/^\s/.test(line) && key !== undefined) {
       section.set(key, `${section.get(key)} ${line.trim()}`.trim());
     } else if (entry) {

@@ -3,33 +3,33 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BackendName } from '../backend.ts';
 
-/** What became of one backend, tried in a process of its own. */
+/** The result of starting a backend in a separate process. */
 export interface Probe {
-  /** The backend that was asked for. */
+  /** The requested backend. */
   name: BackendName | 'auto';
-  /** The one that `auto` took. */
+  /** The backend that `auto` chose. */
   chosen?: BackendName;
   works: boolean;
-  /** What it is when it works, why it does not otherwise. */
+  /** The backend's description if it works, else the reason why not. */
   description: string;
-  /** From the start of the process to the first result. */
+  /** Seconds from the start of the process to the first result. */
   seconds: number;
 }
 
-/** What the child says. */
+/** The child process's answer. */
 export type Answer = Pick<Probe, 'works' | 'description' | 'chosen'>;
 
-/** Marks the child's answer among whatever else a driver prints. */
+/** Starts the line of the child's answer: drivers may print other lines. */
 export const answerMark = 'florence2-probe:';
 
-/** Starts one backend in a child process and has it multiply: a crash there is an answer here. */
+/** Starts a backend in a child process and computes a small product. A crash of the child is reported as a result. */
 export function probeBackend(
   name: BackendName | 'auto',
   env: NodeJS.ProcessEnv = {},
   timeout = 60_000,
 ): Promise<Probe> {
   const started = performance.now();
-  // The child runs the same kind of file as this one: .js when built, .ts under a loader, which execArgv carries over.
+  // The child has this file's extension: .js when built, .ts under a loader, which execArgv passes on.
   const script = fileURLToPath(new URL(`./probe_child${extname(import.meta.url)}`, import.meta.url));
   const child = spawn(process.execPath, [...process.execArgv, script, name], {
     env: { ...process.env, ...env },

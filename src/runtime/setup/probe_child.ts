@@ -1,4 +1,4 @@
-/** The child process of probe.ts: starts the backend named by its argument and answers with one line. */
+/** The child process of probe.ts: starts the backend that its argument names and prints one line of JSON. */
 import { writeSync } from 'node:fs';
 import { type BackendName, useBackend } from '../backend.ts';
 import { type Answer, answerMark } from './probe.ts';
@@ -12,5 +12,5 @@ const answer: Answer = await useBackend(asked).then(
   }),
 );
 writeSync(1, `${answerMark}${JSON.stringify(answer)}\n`);
-// Some drivers keep threads alive, or crash when the process ends in order. The answer is out.
+// Some drivers keep threads alive or crash during a normal exit. The answer is already written.
 process.kill(process.pid, 'SIGKILL');

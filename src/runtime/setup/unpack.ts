@@ -10,7 +10,7 @@ import { Florence2Error } from '../../errors.ts';
 import { ensureSpace, type OnBytes } from './download.ts';
 
 /**
- * Unpacks a wheel (a zip file): `place` names the folder-relative path for an entry, or undefined to leave it out.
+ * Unpacks a wheel (a zip file). `place` returns an entry's path in `folder`, or undefined to skip the entry.
  * Returns the number of files written.
  */
 export async function unzip(
@@ -38,7 +38,7 @@ export async function unzip(
     for (const { entry, path } of chosen) {
       await mkdir(dirname(path), { recursive: true });
       const content = await promisify<Entry, Readable>(zip.openReadStream.bind(zip))(entry);
-      // The upper half of the attributes is the Unix mode: programs stay executable.
+      // The upper 16 bits of the attributes are the Unix mode: programs stay executable.
       const mode = (entry.externalFileAttributes >>> 16) & 0o111 ? 0o755 : 0o644;
       await pipeline(content, count, createWriteStream(path, { mode }));
     }
@@ -50,7 +50,7 @@ export async function unzip(
   }
 }
 
-/** Text of the first entry whose name `matches`, or undefined. */
+/** Returns the text of the first entry whose name `matches`, or undefined. */
 export async function readZipText(file: string, matches: (name: string) => boolean): Promise<string | undefined> {
   const zip = await openZip(file);
   try {
@@ -90,11 +90,11 @@ function friendly(error: unknown, file: string): Error {
   if (error instanceof Florence2Error) return error;
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOSPC')
-    return new Florence2Error(`The disk is full: ${file} cannot be unpacked. Free some space, run again.`);
-  return new Florence2Error(`${file} cannot be unpacked: ${message}`);
+    return new Florence2Error(`The disk is full: cannot unpack ${file}. Free some space and run the command again.`);
+  return new Florence2Error(`Cannot unpack ${file}: ${message}`);
 }
 
-/** Unpacks an npm package (a gzipped tar file), its leading folder left away. */
+/** Unpacks an npm package (a gzipped tar file) without its leading folder. */
 export async function untar(gzipped: Uint8Array, folder: string, file: string): Promise<void> {
   const tar = gunzipSync(gzipped);
   const text = (from: number, length: number) => tar.toString('utf8', from, from + length).replace(/\0.*$/s, '');
@@ -117,10 +117,10 @@ export async function untar(gzipped: Uint8Array, folder: string, file: string): 
   }
 }
 
-/** The path below the folder. An archive that points out of it is refused. */
+/** Returns the path of an entry in the folder. Throws if it would be outside. */
 function inside(folder: string, name: string, archive: string): string {
   const path = normalize(join(folder, name));
   if (!path.startsWith(normalize(folder) + sep))
-    throw new Florence2Error(`${archive} holds a file outside its folder: ${name}`);
+    throw new Florence2Error(`${archive} contains a path outside its folder: ${name}`);
   return path;
 }

@@ -1,6 +1,6 @@
 import { compareVersions } from '../builds.ts';
 
-/** A wheel's file name, read: name-version(-build)-python-abi-platform.whl. */
+/** The parts of a wheel's file name: name-version(-build)-python-abi-platform.whl. */
 export interface WheelName {
   project: string;
   version: string;
@@ -15,22 +15,22 @@ export function parseWheelName(file: string): WheelName | undefined {
   return { project: normalise(project!), version: version!, python: python!, platforms: platforms!.split('.') };
 }
 
-/** A project's name as indexes spell it. */
+/** Returns a project's name as indexes spell it. */
 export const normalise = (project: string) => project.toLowerCase().replace(/[-_.]+/g, '-');
 
 /** The machine that a wheel's libraries must run on. */
 export interface Machine {
   platform: NodeJS.Platform;
   arch: string;
-  /** Version of the GNU C library, on Linux. Undefined with another one (musl). */
+  /** Linux: version of the GNU C library; undefined with another C library (musl). */
   glibc?: string;
-  /** Version of macOS, on macOS. */
+  /** macOS: its version. */
   macos?: string;
 }
 
 const legacyManylinux: Record<string, string> = { manylinux1: '2.5', manylinux2010: '2.12', manylinux2014: '2.17' };
 
-/** True when the machine can load what a wheel with this platform tag holds. */
+/** Returns whether a machine can load the libraries of a wheel with this platform tag. */
 export function runsOn(tag: string, machine: Machine): boolean {
   if (tag === 'any') return true;
   const linux = /^(manylinux\w*?)(?:_(\d+)_(\d+))?_(x86_64|aarch64)$/.exec(tag);
@@ -53,7 +53,7 @@ function archTag({ platform, arch }: Machine): string {
   return arch === 'arm64' && platform === 'linux' ? 'aarch64' : arch;
 }
 
-/** True when a release number satisfies a requirement such as `<13.0,>=12.5.3.2`. Pre-releases never do. */
+/** Returns whether a version satisfies a requirement such as `<13.0,>=12.5.3.2`. Pre-releases never do. */
 export function satisfies(version: string, specifier: string): boolean {
   if (!/^\d+(\.\d+)*(\.post\d+)?$/.test(version)) return false;
   const number = version.replace('.post', '.');

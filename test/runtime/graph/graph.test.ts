@@ -1,4 +1,4 @@
-/** Functions as TensorFlow graphs: what is recorded, and what is refused. */
+/** Functions compiled to TensorFlow graphs: equal results, and what cannot be compiled. */
 import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as tf from '@tensorflow/tfjs';
@@ -23,10 +23,10 @@ const compile = (fn: GraphFunction, example: (size: number) => TensorSpec[], wei
 function assertNear(a: tf.Tensor, b: tf.Tensor, tolerance: number, what: string): void {
   assert.equal(a.shape, b.shape, what);
   const apart = tf.tidy(() => tf.max(tf.abs(tf.sub(a, b))).dataSync()[0]);
-  assert.ok(apart <= tolerance, `${what}: ${apart} apart`);
+  assert.ok(apart <= tolerance, `${what}: differs by ${apart}`);
 }
 
-/** Runs `fn` both ways. */
+/** Checks that the graph and `fn` compute the same. */
 function assertSame(graph: Graph, fn: GraphFunction, inputs: tf.Tensor[], tolerance: number, what: string): void {
   tf.tidy(() => {
     const made = graph.run(...inputs);
@@ -36,7 +36,7 @@ function assertSame(graph: Graph, fn: GraphFunction, inputs: tf.Tensor[], tolera
   });
 }
 
-test('a block of products, GELU and layer norm, for inputs of any length', async () => {
+test('a block of matrix products, GELU and layer norm, for inputs of any length', async () => {
   const [w, b, v, scale, shift] = [
     random([24, 40], 1),
     random([40], 2),
@@ -55,7 +55,7 @@ test('a block of products, GELU and layer norm, for inputs of any length', async
     const graph = compile(fn, size => [floats(size, 7, 24)], weights);
     for (const length of [1, 2, 9]) {
       const x = random([length, 7, 24], 6);
-      assertSame(graph, fn, [x], 1e-5, `${length} long`);
+      assertSame(graph, fn, [x], 1e-5, `length ${length}`);
       x.dispose();
     }
     graph.dispose();
@@ -63,7 +63,7 @@ test('a block of products, GELU and layer norm, for inputs of any length', async
   tf.dispose(weights);
 });
 
-test('several outputs, integers, gathers, slices, padding and convolutions', () => {
+test('several outputs, integers, gather, slice, padding and convolutions', () => {
   const [table, filter, depthwise] = [random([11, 6], 1), random([3, 3, 6, 4], 2), random([3, 3, 6, 1], 3)];
   const fn: GraphFunction = (ids, map) => {
     const rows = tf.gather(table, ids.as1D() as tf.Tensor1D);
@@ -90,7 +90,7 @@ test('several outputs, integers, gathers, slices, padding and convolutions', () 
   graph.dispose();
 });
 
-test('refuses what cannot be a graph, and leaves the backend as it was', async () => {
+test('functions that cannot be compiled throw, and the backend keeps working', async () => {
   const stranger = random([4], 1);
   await withoutLeaks(async () => {
     assert.throws(
@@ -99,7 +99,7 @@ test('refuses what cannot be a graph, and leaves the backend as it was', async (
           x => [tf.add(x, stranger)],
           size => [floats(size, 4)],
         ),
-      /neither its input nor a weight/,
+      /\[4\] that is neither its input nor one of the given weights/,
     );
     assert.throws(
       () =>
@@ -107,7 +107,7 @@ test('refuses what cannot be a graph, and leaves the backend as it was', async (
           x => [tf.cumsum(x)],
           size => [floats(size, 4)],
         ),
-      /No rule is known .* Cumsum/,
+      /shape of TensorFlow's Cumsum is not supported/,
     );
     assert.throws(
       () =>
@@ -115,7 +115,7 @@ test('refuses what cannot be a graph, and leaves the backend as it was', async (
           x => [tf.mul(x, x.shape[0])],
           size => [floats(size, 4)],
         ),
-      /cannot be made: Const/,
+      /No graph can be compiled for inputs of any size: Const/,
     );
     assert.throws(
       () =>
@@ -123,17 +123,17 @@ test('refuses what cannot be a graph, and leaves the backend as it was', async (
           x => [tf.tile(x, [x.shape[0], 1])],
           size => [floats(size, 4)],
         ),
-      /cannot be made/,
+      /No graph can be compiled/,
     );
     assert.equal(
       tf.tidy(() => Array.from(tf.add(stranger, stranger).shape)),
       [4],
-    ); // computes as before
+    ); // eager execution works again
   });
   stranger.dispose();
 });
 
-test('says where a graph cannot be written', () => {
+test('a temporary folder that does not exist is named in the error', () => {
   const before = process.env.TMPDIR;
   process.env.TMPDIR = '/nowhere';
   try {
@@ -143,7 +143,7 @@ test('says where a graph cannot be written', () => {
           x => [tf.add(x, 1)],
           size => [floats(size)],
         ),
-      /by way of \/nowhere \(TMPDIR\): ENOENT/,
+      /temporary folder \/nowhere \(set TMPDIR for another\): ENOENT/,
     );
   } finally {
     if (before === undefined) delete process.env.TMPDIR;
@@ -151,7 +151,7 @@ test('says where a graph cannot be written', () => {
   }
 });
 
-test('leaves no file behind', () => {
+test('compiling leaves no temporary files', () => {
   const graphs = () => readdirSync(tmpdir()).filter(name => name.startsWith('florence2-graph-'));
   const before = graphs();
   compile(
@@ -164,14 +164,14 @@ test('leaves no file behind', () => {
   );
 });
 
-/** The nearest number with 8 bits of mantissa, the even one of two. */
+/** Rounds to 8 bits of mantissa, ties to even. */
 function toBf16(x: number): number {
   const bits = new Uint32Array(new Float32Array([x]).buffer);
   bits[0] = (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) & 0xffff0000;
   return new Float32Array(bits.buffer)[0];
 }
 
-test('products in bf16 round their factors and nothing else', () => {
+test('bf16 rounds the inputs of matrix products but not their sums', () => {
   const [x, w, b] = [random([3, 40], 1), random([40, 24], 2), random([24], 3)] as [
     tf.Tensor2D,
     tf.Tensor2D,
@@ -184,17 +184,17 @@ test('products in bf16 round their factors and nothing else', () => {
   rows.forEach((row, i) => {
     biases.forEach((bias, j) => {
       const sum = row.reduce((sum, value, k) => sum + toBf16(value) * toBf16(weights[k][j]), toBf16(bias));
-      const tolerance = 2 ** -8 * Math.max(1, Math.abs(sum)); // the result is rounded as well
-      assert.ok(Math.abs(made[i][j] - sum) <= tolerance, `${made[i][j]} for ${sum}`);
+      const tolerance = 2 ** -8 * Math.max(1, Math.abs(sum)); // the result is rounded too
+      assert.ok(Math.abs(made[i][j] - sum) <= tolerance, `${made[i][j]} instead of ${sum}`);
     });
   });
   graph.dispose();
 });
 
-// What the kernels for few rows compute, by TensorFlow's own.
+// The kernels for few rows against TensorFlow's own.
 const few = testBackend === 'tensorflow' && kernelsSupported() ? anyTest : anyTest.skip;
 
-/** Numbers that halves can hold. */
+/** Random numbers that fp16 represents exactly. */
 const halves = (shape: number[], seed: number) => tf.tidy(() => tf.div(tf.round(tf.mul(random(shape, seed), 64)), 64));
 
 function compileFew(fn: GraphFunction, example: (size: number) => TensorSpec[], weights: tf.Tensor[]) {
@@ -203,7 +203,7 @@ function compileFew(fn: GraphFunction, example: (size: number) => TensorSpec[], 
   return { graph, dispose: () => [graph, halfWeights].forEach(each => void each.dispose()) };
 }
 
-few('products of few rows, of weights that are halves and of others, of any size', () => {
+few('matrix products of few rows, with fp16 and fp32 weights of any size', () => {
   for (const [K, N] of [
     [64, 128],
     [70, 37],
@@ -230,7 +230,7 @@ few('products of few rows, of weights that are halves and of others, of any size
   }
 });
 
-few('weights are halves only where that is exact', async () => {
+few('only weights that fp16 represents exactly are copied', async () => {
   await withoutLeaks(async () => {
     const halfWeights = new HalfWeights();
     const exact = tf.tensor2d([1, -0.5, 65504, 2 ** -24, 0, 3.140625], [2, 3]);
@@ -243,7 +243,7 @@ few('weights are halves only where that is exact', async () => {
   });
 });
 
-few('subnormal and large halves are read as they are', () => {
+few('subnormal and large fp16 values are read correctly', () => {
   const values = [2 ** -24, -3 * 2 ** -24, 2 ** -14, 65504, -65504, 1023 * 2 ** -24];
   const weight = tf.tensor2d([...values, ...Array.from({ length: 58 }, (_, i) => values[i % 6])], [1, 64]);
   const { graph, dispose } = compileFew(
@@ -257,7 +257,7 @@ few('subnormal and large halves are read as they are', () => {
   dispose();
 });
 
-few('attention of few queries, with a mask and without, over keys in one place and in two', () => {
+few('attention of few queries, with and without a mask, with keys in one tensor and in two', () => {
   for (const [B, H, T, S, d] of [
     [1, 4, 1, 33, 16],
     [2, 3, 3, 20, 10],
@@ -275,7 +275,7 @@ few('attention of few queries, with a mask and without, over keys in one place a
         [[1, S - 1], true],
       ] as const) {
         // biome-ignore format: one line
-        const what = `[${[B, H, T, S, d]}]${masked ? ' masked' : ''} in [${parts}]${kept ? ', keys are wanted too' : ''}`;
+        const what = `[${[B, H, T, S, d]}]${masked ? ' masked' : ''}, parts [${parts}]${kept ? ', keys returned too' : ''}`;
         const plain = (q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, mask?: tf.Tensor4D) => {
           const scores = tf.matMul(tf.mul(q, d ** -0.5), k, false, true);
           return tf.matMul(tf.softmax(mask ? tf.add(scores, mask) : scores), v);
@@ -317,12 +317,12 @@ few('attention of few queries, with a mask and without, over keys in one place a
   }
 });
 
-// Such graphs are one operation of ours, unless they have something that it knows no instruction for.
+// Graphs with half weights become one Florence2Program, unless it lacks an instruction for one of their operations.
 for (const [what, end] of [
-  ['all of it as one operation', (x: tf.Tensor) => x],
-  ['with an operation that ours does not know', (x: tf.Tensor) => tf.neg(x)],
+  ['one Florence2Program', (x: tf.Tensor) => x],
+  ['an operation that Florence2Program lacks', (x: tf.Tensor) => tf.neg(x)],
 ] as const) {
-  few(`a step of embeddings, norm, a growing cache and heads: ${what}`, async () => {
+  few(`a decode step of embeddings, layer norm, heads and a growing cache: ${what}`, async () => {
     await withoutLeaks(async () => {
       const [table, place, scale, shift, w] = [
         random([50, 24], 1),
@@ -355,7 +355,7 @@ for (const [what, end] of [
         // biome-ignore format: one line
         const ids = tf.tensor2d(Array.from({ length: rows }, (_, i) => (7 * i) % 50), [rows, 1], 'int32');
         const past = random([rows, 4, T, 6], 9);
-        assertSame(graph, fn, [ids, past], 1e-5, `${rows} rows after ${T}`);
+        assertSame(graph, fn, [ids, past], 1e-5, `${rows} rows, ${T} in the cache`);
         tf.dispose([ids, past]);
       }
       const beyond = tf.tensor2d([50], [1, 1], 'int32');
@@ -368,7 +368,7 @@ for (const [what, end] of [
   });
 }
 
-few('constants count in such a graph, and may be what it gives', () => {
+few('constants are inputs and outputs of such graphs', () => {
   const w = random([24, 24], 1) as tf.Tensor2D;
   const numbers = () => tf.tensor1d(Array.from({ length: 24 }, (_, i) => i));
   const fns: GraphFunction[] = [

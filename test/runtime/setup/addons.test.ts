@@ -11,7 +11,7 @@ const compiler = await findCompiler().catch(() => undefined);
 const headers = findNodeHeaders();
 const real = compiler && headers ? test : test.skip;
 
-real('the addon that silences stderr does, and gives it back', async () => {
+real('stderr.node mutes stderr and restores it', async () => {
   const folder = temporaryFolder();
   const output = join(folder, 'stderr.node');
   writeFileSync(join(folder, 'stderr.cc'), stderrAddon);

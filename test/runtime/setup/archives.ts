@@ -7,11 +7,11 @@ export interface ArchiveFile {
   name: string;
   body: string | Buffer;
   mode?: number;
-  /** What the archive claims the file holds, when that is to be a lie. */
+  /** A wrong file size to write into the archive, in bytes. */
   claimedSize?: number;
 }
 
-/** A zip file, nothing compressed. Checksums are left out: its reader does not look at them. */
+/** Returns an uncompressed zip file. Checksums are 0, because the reader ignores them. */
 export function makeZip(files: ArchiveFile[]): Buffer {
   const locals: Buffer[] = [];
   const entries: Buffer[] = [];
@@ -55,7 +55,7 @@ export function zipFile(files: ArchiveFile[]): string {
   return path;
 }
 
-/** A gzipped tar file. A name too long for its field goes into a record of its own, as npm writes it. */
+/** Returns a gzipped tar file. Names too long for their field go into a separate record, as npm writes them. */
 export function makeTarball(files: ArchiveFile[]): Buffer {
   const blocks = files.flatMap(({ name, body }) => {
     const record = `path=${name}\n`;

@@ -12,7 +12,7 @@ process.env.FLORENCE2_CACHE = cache;
 process.env.HF_HOME = join(cache, 'huggingface');
 writeFileSync(join(cache, 'file'), Buffer.alloc(12_345));
 
-/** What `florence2 doctor` prints. */
+/** Returns the output of `florence2 doctor`. */
 async function run(...args: string[]): Promise<string> {
   const { log } = console;
   const lines: string[] = [];
@@ -38,14 +38,14 @@ test('versions and machine', () => {
   assert.ok(diagnosis.system.memory.total > diagnosis.system.memory.free);
 });
 
-test('every backend has a line', () => {
+test('every backend has a result', () => {
   assert.equal(
     diagnosis.backends.map(({ name }) => name),
     ['tensorflow', 'webgpu', 'wasm', 'cpu'],
   );
   for (const { name, works } of diagnosis.backends) {
     if (name === 'wasm' || name === 'cpu') assert.ok(works, name);
-    if (name === 'tensorflow') assert.not.ok(works, 'the cache of this test is empty');
+    if (name === 'tensorflow') assert.not.ok(works, 'the cache folder of this test is empty');
   }
   assert.ok(diagnosis.auto.works);
   assert.equal(diagnosis.tensorflow, []);
@@ -57,7 +57,7 @@ test('cache folders and their sizes', () => {
   assert.equal(hub, { name: 'Hugging Face', folder: join(cache, 'huggingface/hub'), exists: false, bytes: 0 });
 });
 
-test('the text says the same', () => {
+test('the text report has the same facts', () => {
   const tensorflow = {
     tensorflow: '2.21.0',
     variant: 'gpu',

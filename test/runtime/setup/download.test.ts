@@ -28,7 +28,7 @@ const artifact = (digest = hashOf(body)): Artifact => ({
 });
 const get = (what = artifact()) => download(http, what, folder, { retryDelay: 1 });
 
-test('the bytes arrive, and progress reaches the end', async () => {
+test('the file is complete, and progress reaches the total', async () => {
   index.file('/x.whl', body);
   let last = [0, 0];
   const path = await download(http, artifact(), folder, { onBytes: (...counts) => (last = counts) });
@@ -37,14 +37,14 @@ test('the bytes arrive, and progress reaches the end', async () => {
   assert.equal(readdirSync(folder).length, 1);
 });
 
-test('what is there is not fetched again', async () => {
+test('an existing file is not downloaded again', async () => {
   index.file('/x.whl', body);
   const first = await get();
   assert.is(await get(), first);
   assert.is(index.requests.length, 1);
 });
 
-test('a connection that is cut twice is continued where it broke', async () => {
+test('a download that is interrupted twice is resumed', async () => {
   index.file('/x.whl', body, 2);
   assert.ok(readFileSync(await get()).equals(body));
   assert.is(index.requests.length, 3);
@@ -52,7 +52,7 @@ test('a connection that is cut twice is continued where it broke', async () => {
   assert.match(index.requests[2]!, /bytes=\d+-/);
 });
 
-test('a server that cannot continue sends all of it again', async () => {
+test('a server without range requests sends the whole file again', async () => {
   let first = true;
   index.on('/x.whl', (_, response) => {
     response.writeHead(200, { 'content-length': body.length });
@@ -63,9 +63,9 @@ test('a server that cannot continue sends all of it again', async () => {
   assert.ok(readFileSync(await get()).equals(body));
 });
 
-test('a run that gives up leaves a part, which the next run continues', async () => {
+test('a failed run leaves a partial file, which the next run completes', async () => {
   index.file('/x.whl', body, 5);
-  assert.match(await messageOf(get()), /broke off/);
+  assert.match(await messageOf(get()), /stopped after|interrupted/);
   const [part] = readdirSync(folder);
   assert.ok(part!.endsWith('.part'));
   index.requests.length = 0;
@@ -73,30 +73,30 @@ test('a run that gives up leaves a part, which the next run continues', async ()
   assert.match(index.requests[0]!, /bytes=\d+-/);
 });
 
-test('a part that was damaged is thrown away', async () => {
+test('a damaged partial file is discarded', async () => {
   index.file('/x.whl', body, 5);
-  assert.match(await messageOf(get()), /broke off/);
+  assert.match(await messageOf(get()), /stopped after|interrupted/);
   const part = join(folder, readdirSync(folder)[0]!);
   writeFileSync(part, Buffer.alloc(readFileSync(part).length));
   assert.ok(readFileSync(await get()).equals(body));
 });
 
-test('a part longer than the file is thrown away', async () => {
+test('a partial file longer than the file is discarded', async () => {
   index.file('/x.whl', body, 5);
-  assert.match(await messageOf(get()), /broke off/);
+  assert.match(await messageOf(get()), /stopped after|interrupted/);
   writeFileSync(join(folder, readdirSync(folder)[0]!), Buffer.alloc(body.length + 5));
   assert.ok(readFileSync(await get()).equals(body));
 });
 
-test('other bytes than those published are refused and leave nothing', async () => {
+test('a file with a wrong hash is refused and deleted', async () => {
   index.file('/x.whl', body);
   const digest = hashOf(Buffer.from('something else'));
   assert.match(await messageOf(get(artifact(digest))), `sha256 is ${hashOf(body)}, not ${digest}`);
   assert.equal(readdirSync(folder), []);
-  assert.is(index.requests.length, 1, 'a wrong file is not asked for again');
+  assert.is(index.requests.length, 1, 'a wrong file is not requested again');
 });
 
-test('a file that is not there', async () => {
+test('a missing file', async () => {
   assert.match(await messageOf(get()), /answered 404/);
   assert.is(index.requests.length, 1);
 });
@@ -108,22 +108,25 @@ test('no server', async () => {
   index = await LocalIndex.start();
 });
 
-test('a file larger than the disk is refused before it fills it', async () => {
+test('a file larger than the free disk space is refused before it is written', async () => {
   index.on('/x.whl', (_, response) => {
     response.writeHead(200, { 'content-length': 1e17 });
     response.write('x');
   });
-  assert.match(await messageOf(get()), /Not enough room on the disk of .* 100000000\.0 GB are needed.*FLORENCE2_CACHE/);
+  assert.match(
+    await messageOf(get()),
+    /Not enough free space on the disk of .* 100000000\.0 GB required.*FLORENCE2_CACHE/,
+  );
 });
 
-test('a file of this machine is verified and used where it is', async () => {
+test('a local file is verified and not copied', async () => {
   const path = join(folder, 'local.whl');
   writeFileSync(path, body);
   const local = { ...artifact(), url: pathToFileURL(path).href };
   assert.is(await get(local), path);
   assert.match(
     await messageOf(get({ ...local, hash: { algorithm: 'sha256', digest: '00' } })),
-    /not what was published/,
+    /not the published file/,
   );
   assert.ok(existsSync(path));
 });

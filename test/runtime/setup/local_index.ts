@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net';
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** A web server on this machine that stands in for a package index or an npm registry. */
+/** A local web server that acts as a package index or npm registry. */
 export class LocalIndex {
-  /** Every request, as `METHOD path`, with a range where one was asked for. */
+  /** All requests as `METHOD path`, followed by the range if one was requested. */
   readonly requests: string[] = [];
   readonly headers: IncomingMessage['headers'][] = [];
   private readonly routes = new Map<string, Handler>();
@@ -34,12 +34,12 @@ export class LocalIndex {
     this.routes.set(path, handler);
   }
 
-  /** A page with this text. */
+  /** Serves a page. */
   page(path: string, text: string, type = 'text/html'): void {
     this.on(path, (_, response) => response.writeHead(200, { 'content-type': type }).end(text));
   }
 
-  /** A file that can be had in parts. The first `cuts` answers break off half way. */
+  /** Serves a file, with range requests. The connection of the first `cuts` responses is cut halfway. */
   file(path: string, body: Buffer, cuts = 0): void {
     this.on(path, (request, response) => {
       const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
@@ -54,7 +54,7 @@ export class LocalIndex {
     });
   }
 
-  /** A project's page in JSON (PEP 691) with its files, which are served too. */
+  /** Serves a project's JSON page (PEP 691) and its files. */
   project(
     name: string,
     files: { file: string; body: Buffer; sha256?: string; yanked?: string; cuts?: number }[],

@@ -10,35 +10,35 @@ interface Case {
   user?: string;
   project?: string;
   env?: Record<string, string>;
-  /** Package -> registry. */
+  /** Package → expected registry. */
   registries?: Record<string, string>;
-  /** Address -> authorization header. */
+  /** URL → expected authorization header. */
   headers?: Record<string, string | undefined>;
   cert?: string;
 }
 
 const cases: Case[] = [
-  { name: 'nothing is set', registries: { 'node-api-headers': 'https://registry.npmjs.org/' } },
+  { name: 'no settings', registries: { 'node-api-headers': 'https://registry.npmjs.org/' } },
   { name: 'the user file', user: 'registry=https://a.example/npm', registries: { x: 'https://a.example/npm/' } },
   {
-    name: 'the project over the user',
+    name: "the project's file overrides the user's",
     user: 'registry=https://user.example/',
     project: '# ours\nregistry = "https://project.example/"\n',
     registries: { x: 'https://project.example/' },
   },
   {
-    name: 'a variable over both',
+    name: 'a variable overrides both',
     user: 'registry=https://user.example/',
     env: { npm_config_registry: 'https://env.example/' },
     registries: { x: 'https://env.example/' },
   },
   {
-    name: 'a scope of its own',
+    name: 'a registry for one scope',
     user: '@tensorflow:registry=https://scope.example/',
     registries: { '@tensorflow/tfjs-node': 'https://scope.example/', '@other/x': 'https://registry.npmjs.org/' },
   },
   {
-    name: 'a token for one registry only, from the environment',
+    name: 'a token for one registry, from the environment',
     user: `registry=https://a.example/npm/\n//a.example/npm/:_authToken=\${MY_TOKEN}\n//b.example/:_auth=dTpw\n`,
     env: { MY_TOKEN: 'secret' },
     headers: {

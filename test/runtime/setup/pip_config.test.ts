@@ -7,16 +7,16 @@ import { temporaryFolder } from '../../weights/temporary.ts';
 
 const pypi = 'https://pypi.org/simple';
 
-/** What `pip config debug` and `pip install -v` take from the same files and variables. */
+/** Expected: what `pip config debug` and `pip install -v` read from the same files and variables. */
 const cases: { name: string; files?: Record<string, string>; env?: Record<string, string>; expected: PipConfig }[] = [
-  { name: 'nothing is set', expected: { indexes: [pypi], findLinks: [] } },
+  { name: 'no settings', expected: { indexes: [pypi], findLinks: [] } },
   {
     name: 'the user file',
     files: { '.config/pip/pip.conf': '[global]\nindex-url = https://a.example/simple\n' },
     expected: { indexes: ['https://a.example/simple'], findLinks: [] },
   },
   {
-    name: 'the old user file, which the new one overrules',
+    name: 'the new user file overrides the old one',
     files: {
       '.pip/pip.conf': '[global]\nindex-url=https://old.example\ncert=/old.pem\n',
       '.config/pip/pip.conf': '[global]\nindex-url=https://new.example\n',
@@ -24,14 +24,14 @@ const cases: { name: string; files?: Record<string, string>; env?: Record<string
     expected: { indexes: ['https://new.example'], findLinks: [], cert: '/old.pem' },
   },
   {
-    name: 'the section of the command over the global one',
+    name: "the command's section overrides the global one",
     files: {
       '.config/pip/pip.conf': '[install]\nindex-url: https://b.example\n[global]\nindex-url: https://a.example\n',
     },
     expected: { indexes: ['https://b.example'], findLinks: [] },
   },
   {
-    name: 'several values over several lines, underscores, comments',
+    name: 'values on several lines, underscores, comments',
     files: {
       '.config/pip/pip.conf':
         '# mine\n[global]\nextra_index_url =\n    https://x.example\n    https://y.example\n; more\nfind-links = /wheels\n',
@@ -39,7 +39,7 @@ const cases: { name: string; files?: Record<string, string>; env?: Record<string
     expected: { indexes: [pypi, 'https://x.example', 'https://y.example'], findLinks: ['/wheels'] },
   },
   {
-    name: 'the files for all users',
+    name: 'the system-wide files',
     files: {
       'etc/xdg/pip/pip.conf': '[global]\nproxy = http://proxy.example:3128\ncert = /xdg.pem\n',
       'etc/pip.conf': '[global]\ncert = /etc.pem\n',
@@ -47,7 +47,7 @@ const cases: { name: string; files?: Record<string, string>; env?: Record<string
     expected: { indexes: [pypi], findLinks: [], proxy: 'http://proxy.example:3128', cert: '/etc.pem' },
   },
   {
-    name: 'a virtual environment over the user',
+    name: "the virtual environment's file overrides the user's",
     files: {
       '.config/pip/pip.conf': '[global]\nindex-url = https://user.example\n',
       'venv/pip.conf': '[global]\nindex-url = https://venv.example\n',
@@ -56,7 +56,7 @@ const cases: { name: string; files?: Record<string, string>; env?: Record<string
     expected: { indexes: ['https://venv.example'], findLinks: [] },
   },
   {
-    name: 'PIP_CONFIG_FILE over the other files',
+    name: 'PIP_CONFIG_FILE overrides the other files',
     files: {
       '.config/pip/pip.conf': '[global]\nindex-url = https://user.example\ncert = /user.pem\n',
       'named.conf': '[global]\nindex-url = https://named.example\n',
@@ -65,13 +65,13 @@ const cases: { name: string; files?: Record<string, string>; env?: Record<string
     expected: { indexes: ['https://named.example'], findLinks: [], cert: '/user.pem' },
   },
   {
-    name: 'PIP_CONFIG_FILE=/dev/null switches all files off',
+    name: 'PIP_CONFIG_FILE=/dev/null disables all files',
     files: { '.config/pip/pip.conf': '[global]\nindex-url = https://user.example\n' },
     env: { PIP_CONFIG_FILE: '/dev/null' },
     expected: { indexes: [pypi], findLinks: [] },
   },
   {
-    name: 'variables over files',
+    name: 'variables override files',
     files: {
       '.config/pip/pip.conf': '[global]\nindex-url = https://user.example\nextra-index-url = https://x.example\n',
     },
@@ -79,12 +79,12 @@ const cases: { name: string; files?: Record<string, string>; env?: Record<string
     expected: { indexes: ['https://env.example', 'https://x.example'], findLinks: [], cert: '/env.pem' },
   },
   {
-    name: 'no index at all',
+    name: 'no index',
     env: { PIP_NO_INDEX: '1', PIP_FIND_LINKS: '/wheels https://links.example' },
     expected: { indexes: [], findLinks: ['/wheels', 'https://links.example'] },
   },
   {
-    name: 'certificates that OpenSSL or requests are told of',
+    name: 'certificates of OpenSSL and requests',
     env: { SSL_CERT_FILE: '/system.pem' },
     expected: { indexes: [pypi], findLinks: [], cert: '/system.pem' },
   },

@@ -15,13 +15,13 @@ test('a backend that works', async () => {
   assert.ok(probe.seconds > 0);
 });
 
-test('a backend that is not there', async () => {
+test('a backend that is not set up', async () => {
   const probe = await probeBackend('tensorflow', { FLORENCE2_CACHE: temporaryFolder() });
   assert.not.ok(probe.works);
   assert.is(probe.description, 'TensorFlow is not set up: run "florence2 setup tensorflow".');
 });
 
-test('a process that does not answer', async () => {
+test('a process that exceeds the time limit', async () => {
   const probe = await probeBackend('cpu', {}, 10);
   assert.not.ok(probe.works);
   assert.match(probe.description, 'no answer after 0.01 s');
@@ -31,7 +31,7 @@ const compiler = await findCompiler().catch(() => undefined);
 const headers = findNodeHeaders();
 const withCompiler = compiler && headers ? test : test.skip;
 
-withCompiler('a driver that takes the process down with it', async () => {
+withCompiler('a binding that crashes the process', async () => {
   process.env.FLORENCE2_CACHE = temporaryFolder();
   const folder = buildFolder('2.21.0', 'cpu');
   const source = join(process.env.FLORENCE2_CACHE, 'crash.cc');

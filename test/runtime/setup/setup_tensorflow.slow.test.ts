@@ -9,7 +9,7 @@ import { readPipConfig } from '../../../src/runtime/setup/pip_config.ts';
 import { setupTensorflow } from '../../../src/runtime/setup/setup_tensorflow.ts';
 import { temporaryFolder } from '../../weights/temporary.ts';
 
-/** The real thing needs a compiler and the package index: some 270 MB. */
+/** A real setup requires a compiler and the package index. It downloads 270 MB. */
 async function canRun(): Promise<boolean> {
   const pip = readPipConfig();
   const http = new Http(pip);
@@ -28,7 +28,7 @@ async function canRun(): Promise<boolean> {
 
 const real = (await canRun()) ? test : test.skip;
 
-real('TensorFlow is set up from nothing, runs, and is reused', async () => {
+real('TensorFlow is set up, runs, and is reused', async () => {
   const cache = temporaryFolder();
   process.env.FLORENCE2_CACHE = cache;
   const stages = new Set<string>();
@@ -36,7 +36,7 @@ real('TensorFlow is set up from nothing, runs, and is reused', async () => {
   assert.not.ok(first.reused);
   assert.is(first.description, 'TensorFlow 2.21.0 (CPU)');
   assert.equal([...stages], ['download', 'unpack', 'compile', 'check']);
-  assert.equal(readdirSync(cache), ['tensorflow'], 'no downloads, no lock, nothing half made');
+  assert.equal(readdirSync(cache), ['tensorflow'], 'no downloads, lock or unfinished build is left');
   const build = readBuild(first.folder)!;
   assert.is(build.tensorflow, '2.21.0');
   assert.match(build.sources[0]!.hash, /^sha256:[0-9a-f]{64}$/);

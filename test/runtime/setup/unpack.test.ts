@@ -7,7 +7,7 @@ import { temporaryFolder } from '../../weights/temporary.ts';
 import { makeTarball, zipFile } from './archives.ts';
 import { messageOf } from './fixtures.ts';
 
-test('the chosen files of a wheel, under the names they are given', async () => {
+test('the selected files of a wheel, with their new names', async () => {
   const folder = temporaryFolder();
   const zip = zipFile([
     { name: 'tensorflow/', body: '' },
@@ -25,32 +25,32 @@ test('the chosen files of a wheel, under the names they are given', async () => 
   assert.not.ok(existsSync(join(folder, 'site/tensorflow/x.py')));
 });
 
-test('a zip file that points out of its folder is refused', async () => {
+test('a zip file with paths outside its folder is refused', async () => {
   const folder = temporaryFolder();
   for (const name of ['../evil', 'a/../../evil', '/evil']) {
     assert.match(
       await messageOf(unzip(zipFile([{ name, body: 'x' }]), join(folder, 'in'), name => name)),
-      /outside|cannot be unpacked/,
+      /outside|Cannot unpack/,
     );
   }
   assert.equal(readdirSync(folder), []);
 });
 
-test('a zip file that needs more room than there is', async () => {
+test('a zip file larger than the free disk space is refused', async () => {
   const zip = zipFile([
     { name: 'a', body: 'x', claimedSize: 0xfffffff0 },
     ...Array.from({ length: 2000 }, (_, i) => ({ name: `b${i}`, body: '', claimedSize: 0xfffffff0 })),
   ]);
-  assert.match(await messageOf(unzip(zip, temporaryFolder(), name => name)), /Not enough room/);
+  assert.match(await messageOf(unzip(zip, temporaryFolder(), name => name)), /Not enough free space/);
 });
 
-test('what is no zip file is refused', async () => {
+test('a file that is not a zip file is refused', async () => {
   const path = join(temporaryFolder(), 'x.whl');
   writeFileSync(path, 'not a zip file');
-  assert.match(await messageOf(unzip(path, temporaryFolder(), name => name)), /x\.whl cannot be unpacked/);
+  assert.match(await messageOf(unzip(path, temporaryFolder(), name => name)), /Cannot unpack .*x\.whl/);
 });
 
-test('an npm package, with long names', async () => {
+test('an npm package with long names', async () => {
   const folder = temporaryFolder();
   const long = `package/${'deep/'.repeat(30)}file.js`;
   await untar(
@@ -65,7 +65,7 @@ test('an npm package, with long names', async () => {
   assert.is(readFileSync(join(folder, long.replace('package/', '')), 'utf8').length, 1000);
 });
 
-test('an npm package that points out of its folder is refused', async () => {
+test('an npm package with paths outside its folder is refused', async () => {
   const folder = temporaryFolder();
   assert.match(
     await messageOf(untar(makeTarball([{ name: 'package/../../evil', body: 'x' }]), join(folder, 'in'), 'p.tgz')),

@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Machine, parseWheelName, runsOn, satisfies } from '../../../src/runtime/setup/wheel.ts';
 
-// As packaging.specifiers.SpecifierSet(requirement).contains(version) answers.
+// Expected: the results of packaging.specifiers.SpecifierSet(requirement).contains(version).
 const requirements: [version: string, requirement: string, expected: boolean][] = [
   ['2.21.0', '==2.21.0', true],
   ['2.21.0', '==2.21', true],
@@ -40,7 +40,8 @@ const mac: Machine = { platform: 'darwin', arch: 'arm64', macos: '14.0' };
 const oldMac: Machine = { platform: 'darwin', arch: 'arm64', macos: '11.0' };
 const windows: Machine = { platform: 'win32', arch: 'x64' };
 
-// By PEP 600 (manylinux_x_y needs glibc x.y), PEP 599, 571 and 513 (its old names), and macOS's forward compatibility.
+// Expected: PEP 600 (manylinux_x_y requires glibc x.y), PEP 599, 571 and 513 (its old names), macOS's forward
+// compatibility.
 const tags: [tag: string, runs: Machine[], not: Machine[]][] = [
   ['manylinux_2_27_x86_64', [debian], [centos, alpine, graviton, mac, windows]],
   ['manylinux2014_x86_64', [debian, centos], [alpine, graviton]],
@@ -54,13 +55,13 @@ const tags: [tag: string, runs: Machine[], not: Machine[]][] = [
   ['any', [debian, mac, alpine], []],
 ];
 for (const [tag, runs, not] of tags) {
-  test(`${tag} runs where it can`, () => {
+  test(`${tag}: the machines that it runs on`, () => {
     for (const machine of runs) assert.ok(runsOn(tag, machine), JSON.stringify(machine));
     for (const machine of not) assert.not.ok(runsOn(tag, machine), JSON.stringify(machine));
   });
 }
 
-test('names of wheels are read', () => {
+test('file names of wheels are parsed', () => {
   assert.equal(parseWheelName('tensorflow_cpu-2.21.0-cp313-cp313-manylinux_2_27_x86_64.whl'), {
     project: 'tensorflow-cpu',
     version: '2.21.0',

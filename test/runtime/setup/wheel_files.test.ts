@@ -4,8 +4,8 @@ import { cudaPlace, cudaRequirements } from '../../../src/runtime/setup/wheel_fi
 import { zipFile } from './archives.ts';
 import { messageOf } from './fixtures.ts';
 
-test("the CUDA libraries that TensorFlow's metadata names", async () => {
-  // As in the metadata of tensorflow 2.21.0, with other ways to write such lines.
+test("the CUDA libraries that TensorFlow's metadata requires", async () => {
+  // As in the metadata of tensorflow 2.21.0, plus other spellings of such lines.
   const body = [
     'Metadata-Version: 2.1',
     'Requires-Dist: absl-py>=1.0.0',
@@ -19,10 +19,10 @@ test("the CUDA libraries that TensorFlow's metadata names", async () => {
     { project: 'nvidia-cublas-cu12', requirement: '<13.0,>=12.5.3.2' },
     { project: 'nvidia-nccl-cu12', requirement: '<3.0,>=2.27.7' },
   ]);
-  assert.match(await messageOf(cudaRequirements(zipFile([{ name: 'x', body: '' }]))), /names no CUDA libraries/);
+  assert.match(await messageOf(cudaRequirements(zipFile([{ name: 'x', body: '' }]))), /lists no CUDA libraries/);
 });
 
-test('of a CUDA wheel, what runs is kept and what compiles programs is not', () => {
+test('of a CUDA wheel, runtime files are kept and development files are not', () => {
   for (const kept of [
     'nvidia/cublas/lib/libcublas.so.12',
     'nvidia/cuda_nvcc/bin/ptxas',

@@ -1,0 +1,152 @@
+/**
+ * The public names that browsers and Node share. In browsers it is the whole package: it reaches no Node module, and
+ * bundlers replace the modules that package.json lists under "browser".
+ */
+
+/** The TensorFlow.js instance that models compute with. Hooks must use this one: a second copy has its own tensors. */
+export * as tf from '@tensorflow/tfjs';
+export { ActivationCache, type ActivationPart } from './activations/cache.ts';
+export { Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
+export {
+  createLora,
+  Lora,
+  type LoraBias,
+  type LoraInit,
+  LoraLayer,
+  type LoraOptions,
+  type LoraSettings,
+} from './adapters/lora.ts';
+export { defaultTargets, type TargetOptions } from './adapters/target_modules.ts';
+export type { SaveAdapterOptions } from './adapters/write.ts';
+export type { Florence2Parts, LoadOptions, Progress } from './checkpoint/load.ts';
+export type {
+  Florence2Config,
+  GenerationConfig,
+  PreprocessorConfig,
+  TextConfig,
+  VisionConfig,
+} from './config/model.ts';
+export { collectDataset, type ImageTarget } from './datasets/collect.ts';
+export type { Dataset, Target, TrainingExample } from './datasets/example.ts';
+export type { Heatmap, HeatmapOptions } from './drawing/heatmap.ts';
+export type { DrawOptions } from './drawing/scene.ts';
+export { Florence2Error, UsageError } from './errors.ts';
+export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
+export { type CacheOptions, Florence2, type Request, type RunOptions, type StreamedToken } from './florence2.ts';
+export type { GeneratedSequence } from './generation/decoding.ts';
+export type { GenerationOptions } from './generation/options.ts';
+export { boxIou, maskIou } from './geometry/iou.ts';
+export { type Mask, maskArea, maskBounds, polygonsToMask } from './geometry/masks.ts';
+export { compressCounts, decodeRle, decompressCounts, encodeRle, type RunLengths } from './geometry/rle.ts';
+export type * from './geometry/types.ts';
+export {
+  type HookFilter,
+  type HookFn,
+  type HookOptions,
+  type HookPoint,
+  HookRegistry,
+  type Hooks,
+  noHooks,
+  type ScopedHook,
+  type StepFilter,
+} from './hooks/hooks.ts';
+export { decodeImage } from './image/decode.ts';
+export { ImageFeatures } from './image/features.ts';
+export { type PixelValues, preprocess, toTensor } from './image/preprocess.ts';
+export { resizeBicubic } from './image/resize.ts';
+export type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
+export { collectReport, type InspectOptions } from './inspect/collect.ts';
+export type { Report } from './inspect/report.ts';
+export { ablate, meanAblation, meanActivation, resampleAblation, zeroAblation } from './internals/ablation.ts';
+export { attentionLabels, overImage, type WeightsOverImage } from './internals/attention_labels.ts';
+export {
+  type AttentionKind,
+  type AttentionLabels,
+  type AttentionLayer,
+  type AttentionMap,
+  type AttentionOptions,
+  attention,
+  attentionPoints,
+} from './internals/attention_maps.ts';
+export { type FeatureOptions, FeatureReader } from './internals/feature_reader.ts';
+export { gradientsAt } from './internals/gradients_at.ts';
+export { type HookPointShape, hookPoints } from './internals/hook_points.ts';
+export type { Replacement } from './internals/intervention.ts';
+export { type LogitAttribution, type LogitParts, lastLayerAttribution } from './internals/last_layer.ts';
+export {
+  alternatives,
+  type LensLayer,
+  type LensOptions,
+  type LensReading,
+  lensLogits,
+  logitLens,
+} from './internals/logit_lens.ts';
+export { answerLogProb, logitDifference, logitOf, type Metric, type RowMetric } from './internals/logit_metrics.ts';
+export {
+  type AblationGrid,
+  ablationSweep,
+  type Grid,
+  type PatchBaselines,
+  type PatchGrid,
+  type PatchSubject,
+  patch,
+  patchSweep,
+  type SweepOptions,
+  type SweepPlan,
+} from './internals/patching.ts';
+export type { Prediction, TokenProbability } from './internals/predictions.ts';
+export {
+  captureForced,
+  type ForcedOptions,
+  forcedLogits,
+  type PassStart,
+  Question,
+  type QuestionOptions,
+} from './internals/question.ts';
+export { encoderRollout, type RolloutOptions, rollout, tokenRelevance } from './internals/rollout.ts';
+export {
+  type GradCamOptions,
+  gradCam,
+  gradCamMap,
+  gradientTimesInput,
+  type IntegratedGradients,
+  type IntegratedGradientsOptions,
+  inputGradients,
+  integratedGradients,
+} from './internals/saliency.ts';
+export type { Site } from './internals/site.ts';
+export { steer, steeringVector } from './internals/steering.ts';
+export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } from './internals/window_maps.ts';
+export { LayerCache } from './language/cache.ts';
+export type { Memory } from './language/decoder.ts';
+export { Florence2Model } from './model/florence2_model.ts';
+export { filterByScore } from './results/filter.ts';
+export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './results/format.ts';
+export type { Answer, AnswerTokens } from './results/parse/answer.ts';
+export { type ParseOptions, parse } from './results/parse/parse.ts';
+export type * from './results/types.ts';
+export { type BackendChoice, type BackendName, useBackend } from './runtime/backend.ts';
+export {
+  binsToTokens,
+  boxesToText,
+  boxToTokens,
+  dequantizeBox,
+  dequantizePoints,
+  pointsToTokens,
+  quantizeBox,
+  quantizePoints,
+} from './text/locations.ts';
+export { type TaskArguments, taskText } from './text/prompt.ts';
+export {
+  constructPrompt,
+  findTask,
+  resolveTask,
+  suggestTask,
+  TASKS,
+  type Task,
+  type TaskInfo,
+  taskInfo,
+} from './text/tasks.ts';
+export { Tokenizer } from './text/tokenizer.ts';
+export { addTokens } from './training/add_tokens.ts';
+export { type AugmentOptions, augment, type DecodedExample } from './training/augment/augment.ts';

@@ -35,7 +35,12 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
   [['run', street, '-t', 'od', '--adapter', empty], 1, /adapter_config\.json does not exist/],
   [['run', street, '-t', 'od', '--draw', 'out.jpg'], 2, /--draw out\.jpg: pictures are written as PNG/],
   [['run', street, sign, '-t', 'od', '--draw', 'o.png'], 2, /--draw o\.png is one file, but there are 2 images/],
-  [['run', street, '-t', 'od', '-m', './nowhere'], 1, /nowhere/],
+  [['run', street, '-t', 'od', '-m', './nowhere'], 1, /"\.\/nowhere" is not a folder/],
+  [
+    ['run', street, '-t', 'od', '-m', 'nowhere'],
+    1,
+    /"nowhere" is not a folder\. Give a folder, a hub id such as .*, or "demo"/,
+  ],
   [['run', street, '-t', 'od', '-m', empty], 1, /has no config\.json/],
   [['run', street, '-t', 'od', '-m', tiny, '--image-size', '9999'], 2, /position embeddings for \d+ a side/],
   [['run', empty, '-t', 'od', '-m', tiny], 1, /The folder .* has no images/],

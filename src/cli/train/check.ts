@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { findCheckpoint } from '../../checkpoint/find.ts';
 import { loadConfig } from '../../checkpoint/load_config.ts';
 import { loadTokenizer } from '../../checkpoint/tokenizer_files.ts';
 import type { DatasetReport } from '../../datasets/check.ts';
@@ -15,7 +16,8 @@ import { allSplits } from './datasets.ts';
  */
 export async function checkData(config: TrainConfig): Promise<void> {
   const { task, model } = config;
-  const limits = model !== undefined && existsSync(model) ? await readLimits(model) : {};
+  const isLocal = model !== undefined && (model === 'demo' || existsSync(model));
+  const limits = isLocal ? await readLimits(await findCheckpoint(model)) : {};
   const tasks = task?.map(resolveTask);
   const bars = new ProgressBars();
   let errors = 0;

@@ -41,6 +41,18 @@ test('prints one JSON object for each image and task', async () => {
   assert.equal(lines[0].imageSize, { width: 768, height: 512 });
 });
 
+test('--model demo is the checkpoint of the package, wherever the command runs', async () => {
+  const directory = process.cwd();
+  process.chdir(folder);
+  try {
+    const { code, stdout } = await withoutLeaks(() => florence2('run', street, '-m', 'demo', '-b', 'wasm', '-t', 'caption')); // biome-ignore format: one line
+    assert.is(code, 0);
+    assert.match(stdout, /square|circle|triangle|diamond|star/);
+  } finally {
+    process.chdir(directory);
+  }
+});
+
 test('says on stderr which backend runs', async () => {
   const { stderr } = await run(street, '-t', 'od');
   assert.match(stderr, /^Backend wasm /);

@@ -77,14 +77,10 @@ const TARGETS: Record<ObjectTask, (objects: readonly LabelledObject[]) => Target
 
 const hasOutline = ({ polygons }: LabelledObject): boolean => polygons !== undefined && polygons.length > 0;
 
+/** Groups objects by label, in the order in which the labels first occur. */
 function byLabel(objects: readonly LabelledObject[]): [label: string, objects: LabelledObject[]][] {
-  const groups = new Map<string, LabelledObject[]>();
-  for (const object of objects) {
-    const group = groups.get(object.label);
-    if (group) group.push(object);
-    else groups.set(object.label, [object]);
-  }
-  return [...groups];
+  const labels = new Set(objects.map(({ label }) => label));
+  return [...labels].map(label => [label, objects.filter(object => object.label === label)]);
 }
 
 /** Throws a UsageError for tasks that a kind of dataset does not teach, and gives back those that it does. */

@@ -2,7 +2,7 @@ import type { Target } from '../datasets/example.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import type { TaskResult } from '../results/types.ts';
 import { taskKey } from '../text/tasks.ts';
-import { judge, Measures, readTruth } from './judge.ts';
+import { judge, readTruth, TaskMetrics } from './judge.ts';
 
 export interface EvaluatorOptions {
   /** Results keep all characters of labels (see `ParseOptions`), so true labels keep them too. Default false. */
@@ -25,7 +25,7 @@ export interface EvaluatorOptions {
  * - Text, and prompts of your own: `editSimilarity` and `exactMatch`.
  */
 export class Evaluator {
-  private readonly tasks = new Map<string, Measures>();
+  private readonly tasks = new Map<string, TaskMetrics>();
   private readonly keepUnicode: boolean;
 
   constructor({ keepUnicode = false }: EvaluatorOptions = {}) {
@@ -41,15 +41,15 @@ export class Evaluator {
   add(target: Target, imageSize: ImageSize, result: TaskResult): void {
     const truth = readTruth(target.answer, result.task, imageSize, this.keepUnicode);
     const key = taskKey(target.task);
-    const measures = this.tasks.get(key) ?? new Measures();
-    judge(truth, result, measures);
-    measures.count++;
-    this.tasks.set(key, measures);
+    const metrics = this.tasks.get(key) ?? new TaskMetrics();
+    judge(truth, result, metrics);
+    metrics.count++;
+    this.tasks.set(key, metrics);
   }
 
   /** By task (see `taskKey`), the metrics by name. */
   metrics(): Record<string, Record<string, number>> {
-    return Object.fromEntries([...this.tasks].map(([key, measures]) => [key, measures.metrics()]));
+    return Object.fromEntries([...this.tasks].map(([key, metrics]) => [key, metrics.values()]));
   }
 }
 

@@ -5,14 +5,14 @@ interface Placed {
   box: ArrayLike<number>; // [x1, y1, x2, y2]
 }
 
-/** A true box and the one found for it; `found` is undefined and `iou` 0 where nothing is left that overlaps. */
+/** A true box and the box that was found for it. If no box overlaps it, `found` is undefined and `iou` is 0. */
 export interface Pair<T, F> {
   truth: T;
   found?: F;
   iou: number;
 }
 
-/** For each true box one of those found, no box twice: the pair that overlaps most is made first, and so on. */
+/** Assigns found boxes to true boxes, one to one and greedily: the pair with the highest IoU first. */
 export function pairBoxes<T extends Placed, F extends Placed>(truth: readonly T[], found: readonly F[]): Pair<T, F>[] {
   const candidates = truth.flatMap((a, i) => found.map((b, j) => ({ i, j, iou: iouOf(a, b) })));
   const pairs: Pair<T, F>[] = truth.map(box => ({ truth: box, iou: 0 }));
@@ -28,18 +28,18 @@ export function pairBoxes<T extends Placed, F extends Placed>(truth: readonly T[
 
 export const iouOf = (a: Placed, b: Placed): number => boxIou(a.box as BoxCoordinates, b.box as BoxCoordinates);
 
-/** The members of a list by key, in their order. */
-export function groupBy<T>(list: Iterable<T>, key: (member: T) => string): Map<string, T[]> {
+/** Groups items by a key and keeps their order. */
+export function groupBy<T>(items: Iterable<T>, key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
-  for (const member of list) {
-    const name = key(member);
+  for (const item of items) {
+    const name = key(item);
     const group = groups.get(name);
-    if (group) group.push(member);
-    else groups.set(name, [member]);
+    if (group) group.push(item);
+    else groups.set(name, [item]);
   }
   return groups;
 }
 
-/** Highest first, 1 where there is none; equal ones stay in their order. */
-export const byScore = <T extends { score?: number }>(list: readonly T[]): T[] =>
-  list.toSorted((a, b) => (b.score ?? 1) - (a.score ?? 1));
+/** Sorts by score, highest first and stable. A missing score counts as 1. */
+export const byScore = <T extends { score?: number }>(items: readonly T[]): T[] =>
+  items.toSorted((a, b) => (b.score ?? 1) - (a.score ?? 1));

@@ -22,6 +22,7 @@ import { parseArgs } from 'node:util';
 import { loadTokenizer } from '../src/checkpoint/tokenizer_files.ts';
 import { exitOnError } from '../src/cli/exit.ts';
 import { Florence2Error, UsageError } from '../src/errors.ts';
+import { openFolder } from '../src/platform/node.ts';
 import type { ShapeName } from '../tools/checkpoint_shapes.ts';
 import { writeRandomCheckpoint } from '../tools/random_checkpoint.ts';
 import { picture } from './inputs.ts';
@@ -164,7 +165,9 @@ async function setUp(against: readonly Peer[]): Promise<Starter[]> {
   }
   if (!existsSync(join(onnx, 'onnx/decoder_model_merged.onnx')))
     install(python, file('peers/export_onnx.py'), checkpoint, onnx);
-  process.env.PROMPT_IDS = JSON.stringify((await loadTokenizer(checkpoint)).encode('What does the image describe?'));
+  process.env.PROMPT_IDS = JSON.stringify(
+    (await loadTokenizer(openFolder(checkpoint))).encode('What does the image describe?'),
+  );
   const config = join(checkpoint, 'config.json');
   const tsx = ['--import', 'tsx', file('peers/ours.ts')];
   const starters: Record<Peer, Starter> = {

@@ -5,8 +5,10 @@ import type { TrainingExample } from '../src/datasets/example.ts';
 import { decodeImage } from '../src/image/decode.ts';
 import { preprocess } from '../src/image/preprocess.ts';
 import { resizeBicubic } from '../src/image/resize.ts';
+import { openFolder } from '../src/platform/node.ts';
 import { tokenizeTarget } from '../src/training/batch.ts';
-import { type TensorToWrite, writeSafetensors } from '../src/weights/safetensors.ts';
+import type { TensorToWrite } from '../src/weights/safetensors.ts';
+import { writeSafetensors } from '../src/weights/safetensors_file.ts';
 import { picture } from './inputs.ts';
 
 /**
@@ -24,10 +26,10 @@ export async function trainingExample(size: { width: number; height: number }): 
  * T].
  */
 export async function writeInputs(checkpoint: string): Promise<string> {
-  const { config, preprocessor } = await loadConfig(checkpoint);
+  const { config, preprocessor } = await loadConfig(openFolder(checkpoint));
   const example = await trainingExample(preprocessor);
   const image = example.image as { data: Uint8Array; width: number; height: number };
-  const tokenizer = await loadTokenizer(checkpoint);
+  const tokenizer = await loadTokenizer(openFolder(checkpoint));
   const { promptIds, answerIds } = tokenizeTarget(example.targets[0], image, tokenizer, config.text);
   const { data, shape } = preprocess(image, preprocessor);
   const [, H, W, C] = shape;

@@ -15,6 +15,7 @@ import { writeCheckpoint } from '../src/checkpoint/write.ts';
 import { exitOnError } from '../src/cli/exit.ts';
 import { UsageError } from '../src/errors.ts';
 import { Florence2 } from '../src/index.ts';
+import { openFolder } from '../src/platform/node.ts';
 import type { BackendName } from '../src/runtime/backend.ts';
 import type { StepRecord, ValidationRecord } from '../src/training/log/records.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
@@ -62,7 +63,7 @@ async function halve(from: string, to: string, backend: BackendName | 'auto'): P
   const florence = await Florence2.load(from, { backend });
   await rm(to, { recursive: true, force: true });
   await mkdir(to, { recursive: true });
-  await writeCheckpoint(florence, to, 'F16');
+  await writeCheckpoint(florence, openFolder(to), 'F16');
   florence.dispose();
 }
 

@@ -7,8 +7,10 @@ import { storedTensor } from '../src/checkpoint/write.ts';
 import { parseConfig } from '../src/config/model.ts';
 import { Florence2Error, UsageError } from '../src/errors.ts';
 import { Florence2Model } from '../src/model/florence2_model.ts';
+import { openFolder } from '../src/platform/node.ts';
 import { headName, logitsBiasName } from '../src/weights/names.ts';
-import { type TensorToWrite, writeSafetensors } from '../src/weights/safetensors.ts';
+import type { TensorToWrite } from '../src/weights/safetensors.ts';
+import { writeSafetensors } from '../src/weights/safetensors_file.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
 import {
   configJson,
@@ -110,7 +112,7 @@ async function copyTokenizer(from: string, folder: string): Promise<number> {
     const there = await stat(join(from, name)).catch(() => undefined);
     if (there) await copyFile(join(from, name), join(folder, name));
   }
-  const tokenizer = await loadTokenizer(folder);
+  const tokenizer = await loadTokenizer(openFolder(folder));
   return tokenizer.tokenToId('<and>')! + 1; // the last one
 }
 

@@ -1,8 +1,8 @@
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, extname } from 'node:path';
 import { UsageError } from '../errors.ts';
 import { writeError } from '../files/errors.ts';
-import { writeAll } from '../files/write.ts';
+import { UnfinishedFile } from '../files/write.ts';
 import { asBytes } from '../weights/dtypes.ts';
 import { makeHeader } from '../weights/safetensors.ts';
 
@@ -28,51 +28,31 @@ export function arrayFileKind(path: string): 'npy' | 'safetensors' {
  * under its name when it is finished, and not at all when it is abandoned.
  */
 export class ArrayFile {
-  private constructor(
-    private readonly path: string,
-    private readonly unfinished: string,
-    private readonly file: FileHandle,
-    private position: number,
-  ) {}
+  private constructor(private readonly file: UnfinishedFile) {}
 
   /** @throws Florence2Error when the place cannot be written */
   static async create(path: string, { shape, name, metadata }: ArrayFileOptions): Promise<ArrayFile> {
     const tensors = [{ name, shape, dtype: 'F32' as const }];
     const header = arrayFileKind(path) === 'npy' ? npyHeader(shape) : makeHeader(path, tensors, metadata);
-    const unfinished = `${path}.${process.pid}.part`;
-    try {
-      await mkdir(dirname(path), { recursive: true });
-      const created = new ArrayFile(path, unfinished, await open(unfinished, 'w'), header.length);
-      await writeAll(created.file, header, 0);
-      return created;
-    } catch (error) {
+    await mkdir(dirname(path), { recursive: true }).catch(error => {
       throw writeError(path, error);
-    }
+    });
+    const file = await UnfinishedFile.create(path);
+    await file.append(header);
+    return new ArrayFile(file);
   }
 
-  async append(values: Float32Array): Promise<void> {
-    try {
-      await writeAll(this.file, asBytes(values), this.position);
-    } catch (error) {
-      throw writeError(this.path, error);
-    }
-    this.position += values.byteLength;
+  append(values: Float32Array): Promise<void> {
+    return this.file.append(asBytes(values));
   }
 
-  async finish(): Promise<void> {
-    try {
-      await this.file.close();
-      await rename(this.unfinished, this.path);
-    } catch (error) {
-      await rm(this.unfinished, { force: true });
-      throw writeError(this.path, error);
-    }
+  finish(): Promise<void> {
+    return this.file.finish();
   }
 
   /** Removes what was written. */
-  async abandon(): Promise<void> {
-    await this.file.close();
-    await rm(this.unfinished, { force: true });
+  abandon(): Promise<void> {
+    return this.file.abandon();
   }
 }
 

@@ -96,7 +96,7 @@ export class ActivationCache {
    *   tools that compare the two. Default: as it is here.
    */
   async save(file: string, { layout }: { layout?: 'pytorch' } = {}): Promise<void> {
-    const { writeSafetensors } = await import('../weights/safetensors.ts'); // it writes files, and browsers have none
+    const { writeSafetensors } = await import('../weights/safetensors_file.ts'); // it writes files, and browsers have none
     const tensors = this.entries().map(({ name, step, kept }) => {
       const values = () => this.array(name, { step });
       const dumped = layout === 'pytorch' ? dumpForm(name, kept.shape) : undefined;
@@ -116,7 +116,7 @@ export class ActivationCache {
    * @throws Florence2Error when the file cannot be read
    */
   static async load(file: string, names: HookFilter = '**'): Promise<ActivationCache> {
-    const { openSafetensors } = await import('../weights/safetensors.ts');
+    const { openSafetensors } = await import('../weights/safetensors_file.ts');
     const source = await openSafetensors(file);
     const cache = new ActivationCache();
     const wanted = matcher(names);
@@ -209,7 +209,7 @@ export class ActivationCache {
 
   private async withFile<T>(use: (file: TensorFile) => Promise<T>): Promise<T> {
     if (!this.file) throw new Florence2Error('This cache has no file.');
-    const { openSafetensors } = await import('../weights/safetensors.ts');
+    const { openSafetensors } = await import('../weights/safetensors_file.ts');
     const file = await openSafetensors(this.file);
     try {
       return await use(file);

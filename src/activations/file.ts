@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ActivationSink } from '../hooks/capture.ts';
-import { SafetensorsStream } from '../weights/safetensors_stream.ts';
+import { SafetensorsStream } from '../weights/safetensors_file.ts';
 import { download } from './activation.ts';
 import { ActivationCache, tensorName } from './cache.ts';
 

@@ -55,8 +55,8 @@ export class Adapters {
   async load(folder: string, { name = 'default', scale = 1 }: LoadAdapterOptions = {}): Promise<Lora> {
     this.requireNew(name);
     requireScale(scale);
-    const { readAdapter } = await import('./read.ts');
-    const lora = await readAdapter(this.model, folder);
+    const [{ readAdapter }, { openFolder }] = await Promise.all([import('./read.ts'), import('../platform/node.ts')]);
+    const lora = await readAdapter(this.model, openFolder(folder));
     try {
       lora.scale = scale;
       this.add(name, lora);

@@ -1,14 +1,11 @@
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { download } from '../activations/activation.ts';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/errors.ts';
+import { type Folder, readText } from '../files/folder.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { Parameter } from '../nn/params.ts';
+import { openTensors } from '../weights/checkpoint.ts';
 import { canonicalName, headName, sharedName } from '../weights/names.ts';
-import { openPytorchBin } from '../weights/pytorch_bin.ts';
-import { openSafetensors } from '../weights/safetensors.ts';
 import type { TensorFile, TensorInfo } from '../weights/tensor_file.ts';
 import { type AdapterConfig, parseAdapterConfig } from './config.ts';
 import { Lora } from './lora.ts';
@@ -19,13 +16,13 @@ import { isWithin, patternValue } from './target_modules.ts';
  * adapter_config.json, and adapter_model.safetensors or adapter_model.bin. The file's tensors decide which layers are
  * adapted; targets of the config that match no layer mean nothing.
  *
- * @param weights a safetensors file in place of the folder's: the same adapter at another time of its training
+ * @param weights tensors to read in place of the folder's: the same adapter at another time of its training; closed here
  * @throws Florence2Error naming file and tensor (or field) for what is missing, does not fit the model or the config, or
  *   is not supported
  */
-export async function readAdapter(model: Florence2Model, folder: string, weights?: string): Promise<Lora> {
+export async function readAdapter(model: Florence2Model, folder: Folder, weights?: TensorFile): Promise<Lora> {
   const config = await readAdapterConfig(folder);
-  const file = weights === undefined ? await openWeights(folder) : await openSafetensors(weights);
+  const file = weights ?? (await openWeights(folder));
   const lora = new Lora(config.settings);
   try {
     const { layers, others } = sortTensors(file);
@@ -43,22 +40,22 @@ export async function readAdapter(model: Florence2Model, folder: string, weights
 }
 
 /** What the adapter in a folder says of itself. Throws as `readAdapter` does. */
-export async function readAdapterConfig(folder: string): Promise<AdapterConfig> {
-  const path = join(folder, 'adapter_config.json');
-  const text = await readFile(path, 'utf8').catch(async error => {
-    if (!(await stat(folder).catch(() => undefined))?.isDirectory()) {
-      throw new Florence2Error(`${folder} is not a folder: an adapter is a folder with adapter_config.json.`);
-    }
-    throw fileError(path, error);
-  });
-  return parseAdapterConfig(text, path);
+export async function readAdapterConfig(folder: Folder): Promise<AdapterConfig> {
+  const path = folder.pathOf('adapter_config.json');
+  const text = await readText(folder, 'adapter_config.json');
+  if (text !== undefined) return parseAdapterConfig(text, path);
+  const problem = (await folder.exists())
+    ? `${path} does not exist.`
+    : `${folder.path} is not a folder: an adapter is a folder with adapter_config.json.`;
+  throw new Florence2Error(problem);
 }
 
-async function openWeights(folder: string): Promise<TensorFile> {
-  const binary = join(folder, 'adapter_model.bin');
-  const safe = join(folder, 'adapter_model.safetensors');
-  const onlyBinary = (await stat(binary).catch(() => undefined)) && !(await stat(safe).catch(() => undefined));
-  return onlyBinary ? openPytorchBin(binary) : openSafetensors(safe);
+async function openWeights(folder: Folder): Promise<TensorFile> {
+  for (const name of ['adapter_model.safetensors', 'adapter_model.bin']) {
+    const file = await openTensors(folder, name);
+    if (file) return file;
+  }
+  throw new Florence2Error(`${folder.pathOf('adapter_model.safetensors')} does not exist.`);
 }
 
 interface Source {

@@ -1,11 +1,13 @@
 import { mkdir, readdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { UsageError } from '../errors.ts';
 import { writeError } from '../files/errors.ts';
+import { unfinishedPath } from '../files/write.ts';
 import type { Parameter } from '../nn/params.ts';
 import { toMicrosoft, toNative } from '../weights/names.ts';
 import { checkpointValues } from '../weights/parameter_values.ts';
-import { type TensorToWrite, writeSafetensors } from '../weights/safetensors.ts';
+import type { TensorToWrite } from '../weights/safetensors.ts';
+import { writeSafetensors } from '../weights/safetensors_file.ts';
 import { formatAdapterConfig } from './config.ts';
 import type { Lora } from './lora.ts';
 
@@ -35,10 +37,7 @@ export async function writeAdapter(lora: Lora, folder: string, options: SaveAdap
   const config = formatAdapterConfig(lora, spell, { baseModel, autoMapping });
   const tensors = lora.parameters.map(parameter => toWrite(parameter, lora, spell));
   const target = resolve(folder);
-  const unfinished = join(
-    dirname(target),
-    `.${basename(target)}.${process.pid}.${Math.random().toString(36).slice(2)}`,
-  );
+  const unfinished = unfinishedPath(target);
   try {
     await mkdir(unfinished, { recursive: true });
     await writeSafetensors(join(unfinished, 'adapter_model.safetensors'), tensors);

@@ -3,6 +3,7 @@ import { Florence2Error, UsageError } from '../errors.ts';
 import type { Precision } from '../model/executor.ts';
 import { fastestExecutor } from '../model/fastest_executor.ts';
 import { Florence2Model } from '../model/florence2_model.ts';
+import { openFolder } from '../platform/node.ts';
 import { type BackendChoice, type BackendName, useBackend } from '../runtime/backend.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { mapSize } from '../vision/davit.ts';
@@ -18,7 +19,8 @@ import { loadTokenizer } from './tokenizer_files.ts';
 export async function loadParts(dirOrHubId: string, options: LoadOptions): Promise<Florence2Parts> {
   const { revision, onProgress } = options;
   const folder = await findCheckpoint(dirOrHubId, { revision, onProgress });
-  const { config, generation, preprocessor } = await loadConfig(folder);
+  const files = openFolder(folder);
+  const { config, generation, preprocessor } = await loadConfig(files);
   const side = options.imageSize;
   if (side !== undefined && !(Number.isSafeInteger(side) && side >= 1)) {
     throw new UsageError(`imageSize must be a whole number of pixels, not ${side}.`);
@@ -30,8 +32,8 @@ export async function loadParts(dirOrHubId: string, options: LoadOptions): Promi
   }
   const model = new Florence2Model(config);
   checkImageSize(model, resized);
-  const tokenizer = await loadTokenizer(folder);
-  const file = await openCheckpoint(folder);
+  const tokenizer = await loadTokenizer(files);
+  const file = await openCheckpoint(files);
   try {
     const checkpoint = await canonicalCheckpoint(file);
     const backend = await useBackend(options.backend ?? 'auto');

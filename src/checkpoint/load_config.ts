@@ -1,5 +1,3 @@
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   type Florence2Config,
   type GenerationConfig,
@@ -9,7 +7,7 @@ import {
   parsePreprocessorConfig,
 } from '../config/model.ts';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/errors.ts';
+import { type Folder, readText } from '../files/folder.ts';
 import { parseJsonObject } from '../json.ts';
 
 export interface LoadedConfig {
@@ -22,7 +20,7 @@ export interface LoadedConfig {
  * Reads config.json, and generation_config.json and preprocessor_config.json (or processor_config.json) where the folder
  * has them. Without them Florence-2's own settings hold.
  */
-export async function loadConfig(folder: string): Promise<LoadedConfig> {
+export async function loadConfig(folder: Folder): Promise<LoadedConfig> {
   const config = await readJson(folder, 'config.json');
   if (!config) throw new Florence2Error(await missingConfig(folder));
   const generation = await readJson(folder, 'generation_config.json');
@@ -35,16 +33,15 @@ export async function loadConfig(folder: string): Promise<LoadedConfig> {
 }
 
 /** processor_config.json speaks of images only where it holds an image processor. */
-async function processorConfig(folder: string): Promise<JsonFile | undefined> {
+async function processorConfig(folder: Folder): Promise<JsonFile | undefined> {
   const found = await readJson(folder, 'processor_config.json');
   return found && 'image_processor' in found.json ? found : undefined;
 }
 
-async function missingConfig(folder: string): Promise<string> {
-  const isFolder = (await stat(folder).catch(() => undefined))?.isDirectory();
-  return isFolder
-    ? `${folder} has no config.json: it is not the folder of a Florence-2 checkpoint.`
-    : `${folder} is not a folder.`;
+async function missingConfig(folder: Folder): Promise<string> {
+  return (await folder.exists())
+    ? `${folder.path} has no config.json: it is not the folder of a Florence-2 checkpoint.`
+    : `${folder.path} is not a folder.`;
 }
 
 interface JsonFile {
@@ -52,16 +49,9 @@ interface JsonFile {
   json: Record<string, unknown>;
 }
 
-/** A JSON file of the folder; undefined when it is not there. */
-async function readJson(folder: string, name: string): Promise<JsonFile | undefined> {
-  const file = join(folder, name);
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw fileError(file, error);
-  }
-  return { file, json: parseJsonObject(text, file) };
+/** Reads a JSON file of the folder; undefined if it does not exist. */
+export async function readJson(folder: Folder, name: string): Promise<JsonFile | undefined> {
+  const text = await readText(folder, name);
+  const file = folder.pathOf(name);
+  return text === undefined ? undefined : { file, json: parseJsonObject(text, file) };
 }

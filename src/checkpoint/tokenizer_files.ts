@@ -1,22 +1,18 @@
-import { existsSync } from 'node:fs';
-import { copyFile, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { Florence2Error } from '../errors.ts';
-import { isRecord, parseJsonObject } from '../json.ts';
+import { type Folder, readText } from '../files/folder.ts';
+import { isRecord } from '../json.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
+import { readJson } from './load_config.ts';
 
-/** The tokenizer of a checkpoint's folder: tokenizer.json, or vocab.json and merges.txt. For Node. */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+/** The tokenizer of a checkpoint's folder: tokenizer.json, or vocab.json and merges.txt. */
+export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
+  const source = folder.path;
   const [tokenizerJson, tokenizerConfig] = await Promise.all([
-    readIfThere(join(folder, 'tokenizer.json')),
-    readIfThere(join(folder, 'tokenizer_config.json')),
+    readText(folder, 'tokenizer.json'),
+    readText(folder, 'tokenizer_config.json'),
   ]);
-  if (tokenizerJson !== undefined) return Tokenizer.fromFiles({ tokenizerJson, tokenizerConfig, source: folder });
-  const [vocabJson, mergesTxt] = await Promise.all([
-    readIfThere(join(folder, 'vocab.json')),
-    readIfThere(join(folder, 'merges.txt')),
-  ]);
-  return Tokenizer.fromFiles({ vocabJson, mergesTxt, tokenizerConfig, source: folder });
+  if (tokenizerJson !== undefined) return Tokenizer.fromFiles({ tokenizerJson, tokenizerConfig, source });
+  const [vocabJson, mergesTxt] = await Promise.all([readText(folder, 'vocab.json'), readText(folder, 'merges.txt')]);
+  return Tokenizer.fromFiles({ vocabJson, mergesTxt, tokenizerConfig, source });
 }
 
 /** Files that tell of a tokenizer, those of Python's libraries too. */
@@ -29,22 +25,24 @@ const fileNames = [
  * Writes the files of a tokenizer that was loaded from a folder into another. Without new tokens they are the same;
  * with them tokenizer.json has all tokens, and the files that list added tokens beside it list the new ones.
  *
- * @param to exists; files of the same names are replaced
+ * @param to files of the same names are replaced
  */
-export async function saveTokenizer(tokenizer: Tokenizer, from: string, to: string): Promise<void> {
+export async function saveTokenizer(tokenizer: Tokenizer, from: Folder, to: Folder): Promise<void> {
   const changed = tokenizer.newTokens.length > 0 ? await filesWithNewTokens(tokenizer, from) : new Map();
   for (const name of fileNames) {
-    const [source, target] = [join(from, name), join(to, name)];
-    if (changed.has(name)) await writeFile(target, `${JSON.stringify(changed.get(name), null, 2)}\n`);
-    else if (existsSync(source)) await copyFile(source, target);
+    const content = changed.has(name) ? jsonBytes(changed.get(name)) : await from.read(name);
+    if (content) await to.write(name, content);
   }
 }
 
-async function filesWithNewTokens(tokenizer: Tokenizer, from: string): Promise<Map<string, object>> {
+/** Returns an object as the content of a JSON file. */
+export const jsonBytes = (value: object): Uint8Array => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
+
+async function filesWithNewTokens(tokenizer: Tokenizer, from: Folder): Promise<Map<string, object>> {
   const { newTokens, addedTokens } = tokenizer;
-  const json = (await readJson(join(from, 'tokenizer.json'))) ?? tokenizer.toJson();
+  const json = (await readJson(from, 'tokenizer.json'))?.json ?? tokenizer.toJson();
   const changed = new Map<string, object>([['tokenizer.json', { ...json, added_tokens: addedTokens }]]);
-  const config = await readJson(join(from, 'tokenizer_config.json'));
+  const config = (await readJson(from, 'tokenizer_config.json'))?.json;
   if (isRecord(config?.added_tokens_decoder)) {
     const fresh = Object.fromEntries(newTokens.map(({ id, ...token }) => [id, token]));
     changed.set('tokenizer_config.json', {
@@ -52,23 +50,8 @@ async function filesWithNewTokens(tokenizer: Tokenizer, from: string): Promise<M
       added_tokens_decoder: { ...config.added_tokens_decoder, ...fresh },
     });
   }
-  const list = await readJson(join(from, 'added_tokens.json'));
+  const list = (await readJson(from, 'added_tokens.json'))?.json;
   const fresh = Object.fromEntries(newTokens.map(({ id, content }) => [content, id]));
   if (list) changed.set('added_tokens.json', { ...list, ...fresh });
   return changed;
-}
-
-async function readJson(file: string): Promise<Record<string, unknown> | undefined> {
-  const text = await readIfThere(file);
-  return text === undefined ? undefined : parseJsonObject(text, file);
-}
-
-async function readIfThere(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return undefined;
-    throw new Florence2Error(`${file} cannot be read: ${message}`);
-  }
 }

@@ -1,13 +1,15 @@
-import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { UsageError } from '../errors.ts';
-import { isRecord, parseJsonObject } from '../json.ts';
+import { readdir } from 'node:fs/promises';
+import { Florence2Error, UsageError } from '../errors.ts';
+import type { Folder } from '../files/folder.ts';
+import { isRecord } from '../json.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
+import { openFolder } from '../platform/node.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { canonicalName, toMicrosoft, toNative } from '../weights/names.ts';
 import { checkpointValues } from '../weights/parameter_values.ts';
-import { type TensorToWrite, writeSafetensors } from '../weights/safetensors.ts';
-import { saveTokenizer } from './tokenizer_files.ts';
+import { safetensorsContent, type TensorToWrite } from '../weights/safetensors.ts';
+import { readJson } from './load_config.ts';
+import { jsonBytes, saveTokenizer } from './tokenizer_files.ts';
 
 export type CheckpointLayout = 'microsoft' | 'native';
 
@@ -42,30 +44,33 @@ type FloatDtype = 'F32' | 'F16' | 'BF16';
  * Writes the model as a checkpoint of its own: weights in the layout that it was loaded in, and what belongs to them
  * (configuration, tokenizer, Microsoft's code), brought up to date.
  *
- * @param folder exists; files of the same names are replaced
+ * @param to files of the same names are replaced
  * @throws UsageError while an adapter is active, unless it is merged
  */
 export async function writeCheckpoint(
-  { model, tokenizer, folder: source }: CheckpointParts,
-  folder: string,
+  { model, tokenizer, folder }: CheckpointParts,
+  to: Folder,
   dtype: FloatDtype = 'F32',
 ): Promise<void> {
   if ([...model.adaptable.values()].some(({ adapters }) => adapters)) {
     throw new UsageError('An adapter is active, which is no part of a checkpoint: merge it first, or save it apart.');
   }
-  const beside = (await readdir(source)).filter(name => copied.test(name));
-  for (const name of beside) await copyFile(join(source, name), join(folder, name));
-  await saveTokenizer(tokenizer, source, folder);
-  const config = parseJsonObject(await readFile(join(source, 'config.json'), 'utf8'), join(source, 'config.json'));
+  const from = openFolder(folder);
+  const beside = (await readdir(folder)).filter(name => copied.test(name));
+  for (const name of beside) await to.write(name, (await from.read(name))!);
+  await saveTokenizer(tokenizer, from, to);
+  const config = (await readJson(from, 'config.json'))?.json;
+  if (!config) throw new Florence2Error(`${from.pathOf('config.json')} does not exist.`);
   const hasCode = beside.some(name => name.endsWith('.py'));
-  const updated = updateConfig(hasCode ? config : locateCode(config, source), model, dtype);
-  await writeFile(join(folder, 'config.json'), `${JSON.stringify(updated, null, 2)}\n`);
+  const updated = updateConfig(hasCode ? config : locateCode(config, folder), model, dtype);
+  await to.write('config.json', jsonBytes(updated));
   const tensors = [...model.parameters.values()]
     .filter(({ loaded }) => loaded)
     .map(parameter =>
       storedTensor(parameter.name, parameter.shape, model.config.dialect, dtype, () => checkpointValues(parameter)),
     );
-  await writeSafetensors(join(folder, 'model.safetensors'), tensors);
+  const weights = 'model.safetensors';
+  await to.write(weights, safetensorsContent(to.pathOf(weights), tensors));
 }
 
 /** Files beside config and tokenizer that belong to a model. */

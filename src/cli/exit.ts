@@ -1,18 +1,6 @@
 import { CommanderError } from 'commander';
 import { Florence2Error, UsageError } from '../errors.ts';
-
-/** Codes of the system's errors that a user can do something about, and what they mean. */
-const SYSTEM_ERRORS: Record<string, string> = {
-  ENOSPC: 'there is no space left on the disk',
-  EACCES: 'permission denied',
-  EPERM: 'operation not permitted',
-  EROFS: 'the file system is read-only',
-  ENOENT: 'no such file or folder',
-  ENOTDIR: 'a part of the path is not a folder',
-  EISDIR: 'it is a folder',
-  EEXIST: 'it exists already',
-  EMFILE: 'too many files are open',
-};
+import { systemReason } from '../files/errors.ts';
 
 /**
  * Runs the command line. Errors for people are one line on stderr: exit code 2 where the call was wrong, else 1.
@@ -49,7 +37,8 @@ export function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'AbortError') return 'Interrupted.';
   const { code, path } = error as NodeJS.ErrnoException;
-  if (code !== undefined && code in SYSTEM_ERRORS) return `${path ?? 'A file'}: ${SYSTEM_ERRORS[code]} (${code}).`;
+  const reason = systemReason(error);
+  if (reason) return `${path ?? 'A file'}: ${reason} (${code}).`;
   return `This is a bug, please report it.\n${error.stack}`;
 }
 

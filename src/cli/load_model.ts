@@ -1,6 +1,7 @@
 import { readAdapterConfig } from '../adapters/read.ts';
 import type { LoadOptions } from '../checkpoint/load.ts';
 import { Florence2 } from '../florence2.ts';
+import { openFolder } from '../platform/node.ts';
 import { ProgressBars } from './progress.ts';
 
 /** The flags that say which model runs, and how. */
@@ -19,7 +20,7 @@ export interface ModelFlags extends Pick<LoadOptions, 'backend' | 'revision' | '
  */
 export async function loadModel(flags: ModelFlags): Promise<Florence2> {
   const { model: source, adapter, backend, revision, imageSize, precision } = flags;
-  if (adapter !== undefined) await readAdapterConfig(adapter);
+  if (adapter !== undefined) await readAdapterConfig(openFolder(adapter));
   const bars = new ProgressBars();
   const options = { backend, revision, imageSize, precision, onProgress: bars.onProgress };
   const model = await Florence2.load(source, options).finally(() => bars.stop());

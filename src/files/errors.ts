@@ -13,6 +13,13 @@ const reasons: Record<string, string> = {
   EMFILE: 'too many files are open',
 };
 
+/** What some of them mean where a file cannot be created. */
+const folderReasons: Record<string, string> = {
+  ENOENT: 'its folder does not exist',
+  ENOTDIR: 'its folder is a file',
+  EEXIST: 'its folder is a file',
+};
+
 /** Returns why a system call failed, or undefined for other errors and for codes that users can do nothing about. */
 export function systemReason(error: unknown): string | undefined {
   return reasons[codeOf(error)];
@@ -31,8 +38,8 @@ export function fileError(path: string, error: unknown): unknown {
 /** Returns a system error from writing a file as a Florence2Error. Other errors are returned unchanged. */
 export function writeError(path: string, error: unknown): unknown {
   if (!(error instanceof Error && 'syscall' in error)) return error;
-  const reason = codeOf(error) === 'ENOENT' ? 'its folder does not exist' : systemReason(error);
-  return new Florence2Error(`${path} cannot be written: ${reason ?? error.message}.`);
+  const reason = folderReasons[codeOf(error)] ?? systemReason(error) ?? error.message;
+  return new Florence2Error(`${path} cannot be written: ${reason}.`);
 }
 
 const codeOf = (error: unknown): string => (error instanceof Error && (error as NodeJS.ErrnoException).code) || '';

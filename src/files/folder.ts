@@ -1,6 +1,9 @@
 import type { ByteSource } from './byte_source.ts';
 
-/** The content of a file to write: all of it, or chunks that are produced while the file is written. */
+/**
+ * The content of a file to write: all of it, or chunks that are produced while the file is written. A chunk may be
+ * overwritten once the next one is requested.
+ */
 export type FileContent = Uint8Array | AsyncIterable<Uint8Array>;
 
 /** Files under one root: a directory on disk, or a base URL in a browser. File names have no folder part. */

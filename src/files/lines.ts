@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { Florence2Error } from '../errors.ts';
+import { fileError } from './errors.ts';
 
 /**
  * The lines of a UTF-8 file that are not blank, trimmed, with their numbers from 1, read piece by piece: the file may
@@ -20,9 +20,7 @@ export async function* readLines(file: string): AsyncGenerator<{ line: number; t
       }
     }
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === undefined) throw error;
-    throw new Florence2Error(code === 'ENOENT' ? `${file} does not exist.` : `${file} cannot be read: ${message}.`);
+    throw fileError(file, error);
   }
   if (rest.trim() !== '') yield { line: line + 1, text: rest.trim() };
 }

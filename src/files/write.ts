@@ -70,13 +70,14 @@ export class UnfinishedFile {
     this.position = 0;
   }
 
-  /** Flushes the file to the disk and gives it its name. `abandon` must follow if this throws. */
+  /** Flushes the file to the disk and gives it its name. Nothing is left of it if that fails. */
   async finish(): Promise<void> {
     try {
       await this.handle.sync();
       await this.handle.close();
       await rename(this.temporary, this.path);
     } catch (error) {
+      await this.abandon();
       throw writeError(this.path, error);
     }
   }

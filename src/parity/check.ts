@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import { HookRegistry } from '../hooks/hooks.ts';
 import { useBackend } from '../runtime/backend.ts';
-import { openSafetensors } from '../weights/safetensors.ts';
+import { openSafetensors } from '../weights/safetensors_file.ts';
 import { type GenerationCase, readCases } from './generation_cases.ts';
 import { type DumpedCheckpoint, findVariants, type Manifest, readManifest } from './manifest.ts';
 import { INPUTS } from './passes.ts';

@@ -5,6 +5,7 @@ import { loadConfig } from '../checkpoint/load_config.ts';
 import { loadTokenizer } from '../checkpoint/tokenizer_files.ts';
 import { decodeImage } from '../image/decode.ts';
 import { preprocess } from '../image/preprocess.ts';
+import { openFolder } from '../platform/node.ts';
 import { promptOf } from '../text/prompt.ts';
 import { taskInfo } from '../text/tasks.ts';
 import { requireTensor, type TensorFile } from '../weights/tensor_file.ts';
@@ -22,8 +23,8 @@ export async function checkRequest(
   inputs: TensorFile,
 ): Promise<TensorRow[]> {
   const checkpoint = dirname(resolve(folder, file));
-  const { preprocessor } = await loadConfig(checkpoint);
-  const tokenizer = await loadTokenizer(checkpoint);
+  const { preprocessor } = await loadConfig(openFolder(checkpoint));
+  const tokenizer = await loadTokenizer(openFolder(checkpoint));
   const decoded = await decodeImage(join(folder, image));
   const { data, shape } = preprocess(decoded, preprocessor);
   const asked = taskInfo(task) ? promptOf(task, { text }, decoded) : promptOf(task + (text ?? ''), {}, decoded);

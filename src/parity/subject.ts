@@ -1,4 +1,4 @@
-import { dirname, resolve } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { loadConfig } from '../checkpoint/load_config.ts';
 import { loadParameters } from '../checkpoint/load_parameters.ts';
@@ -8,10 +8,9 @@ import type { HookRegistry } from '../hooks/hooks.ts';
 import type { Memory } from '../language/decoder.ts';
 import { fastestExecutor } from '../model/fastest_executor.ts';
 import { Florence2Model } from '../model/florence2_model.ts';
+import { openFolder } from '../platform/node.ts';
 import { canonicalCheckpoint } from '../weights/canonical.ts';
-import { openCheckpoint } from '../weights/checkpoint.ts';
-import { openPytorchBin } from '../weights/pytorch_bin.ts';
-import { openSafetensors } from '../weights/safetensors.ts';
+import { openTensors } from '../weights/checkpoint.ts';
 import { requireTensor, type TensorFile } from '../weights/tensor_file.ts';
 import type { DumpedCheckpoint, Manifest } from './manifest.ts';
 
@@ -36,8 +35,10 @@ export async function loadCheckpoint(
   { file }: DumpedCheckpoint,
 ): Promise<{ model: Florence2Model; generation: GenerationConfig }> {
   const path = resolve(folder, file);
-  const { config, generation } = await loadConfig(dirname(path));
-  const weights = await openWeights(path);
+  const checkpoint = openFolder(dirname(path));
+  const { config, generation } = await loadConfig(checkpoint);
+  const weights = await openTensors(checkpoint, basename(path));
+  if (!weights) throw new Florence2Error(`${path} does not exist.`);
   const model = new Florence2Model(config);
   try {
     await loadParameters(model.parameters, await canonicalCheckpoint(weights));
@@ -49,11 +50,6 @@ export async function loadCheckpoint(
   } finally {
     await weights.close();
   }
-}
-
-function openWeights(path: string): Promise<TensorFile> {
-  if (path.endsWith('.index.json')) return openCheckpoint(dirname(path));
-  return path.endsWith('.bin') ? openPytorchBin(path) : openSafetensors(path);
 }
 
 /** The images of a file, [B, 3, H, W] there -> [B, H, W, 3] */

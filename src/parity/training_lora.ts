@@ -7,6 +7,8 @@ import { readAdapter } from '../adapters/read.ts';
 import { Florence2Error } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import type { Parameter } from '../nn/params.ts';
+import { openFolder } from '../platform/node.ts';
+import { openSafetensors } from '../weights/safetensors_file.ts';
 import type { NotCompared, TrainingRow } from './report.ts';
 import { inputLogits, type Subject } from './subject.ts';
 import { readDumped } from './tensors.ts';
@@ -101,7 +103,7 @@ async function trainedAdapter(
   const gradients = { ...dumped, tensors: dumped.tensors.filter(({ name }) => name.startsWith('grad.')) };
   const adapters = new Adapters(model);
   try {
-    const lora = await readAdapter(model, path('hf'), path('init.safetensors'));
+    const lora = await readAdapter(model, openFolder(path('hf')), await openSafetensors(path('init.safetensors')));
     adapters.add('init', lora);
     const reason = obstacle(lora.parameters);
     if (reason) {

@@ -5,7 +5,8 @@ import { Florence2Error } from '../errors.ts';
 import { fileError } from '../files/errors.ts';
 import { parseJsonObject } from '../json.ts';
 import type { Parameter } from '../nn/params.ts';
-import { openSafetensors, type TensorToWrite, writeSafetensors } from '../weights/safetensors.ts';
+import type { TensorToWrite } from '../weights/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../weights/safetensors_file.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
 import type { AdamW, Moments } from './optimizer.ts';
 

@@ -6,6 +6,7 @@ import { writeCheckpoint } from '../checkpoint/write.ts';
 import { UsageError } from '../errors.ts';
 import { recoverFolder, replaceFolder } from '../files/write.ts';
 import type { Florence2 } from '../florence2.ts';
+import { openFolder } from '../platform/node.ts';
 import { addTokens } from './add_tokens.ts';
 import { Pace, type StepRecord, type ValidationRecord } from './log/records.ts';
 import { RunLog } from './log/run_log.ts';
@@ -199,7 +200,7 @@ export class Trainer {
     const { lora, trainable, optimizer } = this.context;
     await replaceFolder(this.path(which), async folder => {
       if (lora) await writeAdapter(lora, folder, { layout: florence.config.dialect, baseModel: this.base() });
-      else await writeCheckpoint(florence, folder);
+      else await writeCheckpoint(florence, openFolder(folder));
       if (which === 'latest') await writeRunState(folder, state, trainable, optimizer);
     });
   }
@@ -216,7 +217,7 @@ export class Trainer {
     }
     if (lora && newTokens && !existsSync(this.base())) {
       adapters.activate();
-      await replaceFolder(this.base(), folder => writeCheckpoint(this.florence, folder));
+      await replaceFolder(this.base(), folder => writeCheckpoint(this.florence, openFolder(folder)));
       adapters.activate(ADAPTER);
     }
     if (!existsSync(this.path('latest'))) return;

@@ -1,56 +1,76 @@
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 import type { ByteSource } from '../files/byte_source.ts';
-import { fileError } from '../files/errors.ts';
+import { type Folder, readText } from '../files/folder.ts';
 import { duplicateKey, isRecord, parseJsonObject, show } from '../json.ts';
-import { openPytorchBin } from './pytorch_bin.ts';
-import { openSafetensors } from './safetensors.ts';
+import { readPytorchBin } from './pytorch_bin.ts';
+import { readSafetensors } from './safetensors.ts';
 import { requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 
-/** What a checkpoint's weights may be called, best first. */
-const weightFiles: [name: string, open: (path: string) => Promise<TensorFile>][] = [
-  ['model.safetensors', openSafetensors],
-  ['model.safetensors.index.json', path => openShards(path, openSafetensors)],
-  ['pytorch_model.bin', openPytorchBin],
-  ['pytorch_model.bin.index.json', path => openShards(path, openPytorchBin)],
+/** The files that may hold a checkpoint's weights; the first that exists is used. */
+export const weightFiles = [
+  'model.safetensors',
+  'model.safetensors.index.json',
+  'pytorch_model.bin',
+  'pytorch_model.bin.index.json',
 ];
 
 /**
- * Opens the weights in the folder of a checkpoint: safetensors before PyTorch's own format, one file before shards.
+ * Opens the weights of a checkpoint: safetensors before PyTorch's own format, one file before shards.
  *
- * @throws Florence2Error when there are none, or they are damaged
+ * @throws Florence2Error if the folder has no weights, or they are damaged
  */
-export async function openCheckpoint(folder: string): Promise<TensorFile> {
-  for (const [name, open] of weightFiles) {
-    const path = join(folder, name);
-    if (await stat(path).catch(() => undefined)) return open(path);
+export async function openCheckpoint(folder: Folder): Promise<TensorFile> {
+  for (const name of weightFiles) {
+    const file = await openTensors(folder, name);
+    if (file) return file;
   }
-  const isFolder = (await stat(folder).catch(() => undefined))?.isDirectory();
-  const names = weightFiles.map(([name]) => name).join(', ');
-  throw new Florence2Error(isFolder ? `${folder} has no weights (looked for ${names}).` : `${folder} is not a folder.`);
+  const looked = `has no weights (looked for ${weightFiles.join(', ')})`;
+  throw new Florence2Error(`${folder.path} ${(await folder.exists()) ? looked : 'is not a folder'}.`);
 }
 
+/**
+ * Opens a file of tensors: `.bin` as torch.save writes it, `.index.json` with all the shards that it lists, anything else
+ * as safetensors. Returns undefined if it does not exist.
+ */
+export async function openTensors(folder: Folder, name: string): Promise<TensorFile | undefined> {
+  const read = /\.bin(\.index\.json)?$/.test(name) ? readPytorchBin : readSafetensors;
+  if (name.endsWith('.index.json')) return openShards(folder, name, read);
+  const source = await folder.open(name);
+  return source && read(source);
+}
+
+type Reader = (source: ByteSource) => Promise<TensorFile>;
+
 /** Opens every file that an index (`{ weight_map: { tensor: file } }`) names, as one. */
-async function openShards(indexPath: string, open: (path: string) => Promise<TensorFile>): Promise<TensorFile> {
-  const weightMap = await readIndex(indexPath);
-  const [missing] = await missingShards(indexPath);
-  if (missing) throw new Florence2Error(`${indexPath}: the shard ${missing} does not exist.`);
+async function openShards(folder: Folder, index: string, read: Reader): Promise<TensorFile | undefined> {
+  const weightMap = await readIndex(folder, index);
+  if (!weightMap) return undefined;
+  const path = folder.pathOf(index);
   const shards = new Map<string, TensorFile>();
   try {
-    for (const shard of new Set(weightMap.values())) shards.set(shard, await open(join(indexPath, '..', shard)));
-    checkShards(indexPath, weightMap, shards);
-    return new ShardedFile(indexPath, new Map([...weightMap].map(([name, shard]) => [name, shards.get(shard)!])));
+    for (const shard of new Set(weightMap.values())) {
+      const source = await folder.open(shard);
+      if (!source) throw new Florence2Error(`${path}: the shard ${shard} does not exist.`);
+      shards.set(shard, await read(source));
+    }
+    checkShards(path, weightMap, shards);
+    return new ShardedFile(path, new Map([...weightMap].map(([name, shard]) => [name, shards.get(shard)!])));
   } catch (error) {
     await Promise.all([...shards.values()].map(file => file.close()));
     throw error;
   }
 }
 
-async function readIndex(path: string): Promise<Map<string, string>> {
-  const text = await readFile(path, 'utf8').catch(error => {
-    throw fileError(path, error);
-  });
+/** Returns the shards that an index names; undefined if it does not exist. @throws Florence2Error if it is damaged */
+export async function shardNames(folder: Folder, index: string): Promise<string[] | undefined> {
+  const weightMap = await readIndex(folder, index);
+  return weightMap && [...new Set(weightMap.values())];
+}
+
+async function readIndex(folder: Folder, name: string): Promise<Map<string, string> | undefined> {
+  const text = await readText(folder, name);
+  if (text === undefined) return undefined;
+  const path = folder.pathOf(name);
   const { weight_map: weightMap } = parseJsonObject(text, path);
   if (!isRecord(weightMap) || Object.keys(weightMap).length === 0) {
     throw new Florence2Error(`${path}: weight_map is ${show(weightMap)}, expected the file of each tensor.`);
@@ -63,13 +83,6 @@ async function readIndex(path: string): Promise<Map<string, string>> {
     }
   }
   return new Map(Object.entries(weightMap as Record<string, string>));
-}
-
-/** The files that an index names and that its folder does not have. Throws when the index itself is damaged. */
-export async function missingShards(indexPath: string): Promise<string[]> {
-  const shards = new Set((await readIndex(indexPath)).values());
-  const there = await Promise.all([...shards].map(shard => stat(join(indexPath, '..', shard)).catch(() => undefined)));
-  return [...shards].filter((_, i) => !there[i]);
 }
 
 /** The index and the shards must name the same tensors in the same places. */

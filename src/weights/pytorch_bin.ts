@@ -1,6 +1,5 @@
 import { Florence2Error } from '../errors.ts';
 import type { ByteSource } from '../files/byte_source.ts';
-import { openFile } from '../files/file_source.ts';
 import { dtypeBytes, readFloat32At, readInt32At } from './dtypes.ts';
 import { type PickleHost, type PickleValue, unpickle } from './pickle.ts';
 import { type Dtype, elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
@@ -10,16 +9,16 @@ import { type StoredEntry, storedEntries } from './zip.ts';
 const largestPickle = 64 << 20;
 
 /**
- * Opens a file of torch.save: a zip archive with a pickle, which says what tensors there are, and the bytes of each
- * storage. Of the pickle, only what builds tensors is run; tensors are read when asked for.
+ * Reads the table of contents of a file that torch.save wrote: a zip archive with a pickle, which describes the tensors,
+ * and the bytes of each storage. Only the pickle's calls that build tensors are run. Tensors are read on request.
  *
+ * @param source is closed together with the result, and if this throws
  * @throws Florence2Error naming what is refused or damaged
  */
-export async function openPytorchBin(path: string): Promise<TensorFile> {
-  const source = await openFile(path);
+export async function readPytorchBin(source: ByteSource): Promise<TensorFile> {
   try {
     await checkSignature(source);
-    const archive = findArchive(await storedEntries(source), path);
+    const archive = findArchive(await storedEntries(source), source.path);
     await checkByteOrder(source, archive.entries.get(`${archive.folder}byteorder`));
     return new PytorchFile(source, await readTensors(source, archive));
   } catch (error) {

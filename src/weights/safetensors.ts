@@ -1,40 +1,34 @@
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 import type { ByteSource } from '../files/byte_source.ts';
-import { writeError } from '../files/errors.ts';
-import { openFile } from '../files/file_source.ts';
-import { writeAll } from '../files/write.ts';
 import { asBytes, dtypeBytes, narrowFromFloat32, readFloat32At, readInt32At } from './dtypes.ts';
-import { headerLength, parseHeader, type StoredTensor } from './safetensors_header.ts';
+import { headerLength, parseHeader, type SafetensorsHeader, type StoredTensor } from './safetensors_header.ts';
 import { elementCount, requireTensor, type TensorFile } from './tensor_file.ts';
 
 /**
- * Opens a safetensors file (format: https://huggingface.co/docs/safetensors): its header is read and checked, tensors
- * are read when asked for, at their position, so files may be larger than memory.
+ * Reads the header of a safetensors file (format: https://huggingface.co/docs/safetensors) and checks it. Tensors are
+ * read on request, at their position, so files may be larger than memory.
  *
- * @throws Florence2Error naming the file, and the tensor, for anything that does not follow the format.
+ * @param source is closed together with the result, and if this throws
+ * @throws Florence2Error naming the file, and the tensor, for anything that does not follow the format
  */
-export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const source = await openFile(path);
+export async function readSafetensors(source: ByteSource): Promise<SafetensorsFile> {
   try {
-    return await readSafetensors(source);
+    const { tensors, metadata } = await readHeader(source);
+    return new SafetensorsFile(source, tensors, metadata);
   } catch (error) {
     await source.close();
     throw error;
   }
 }
 
-/** The same over any source of bytes. */
-export async function readSafetensors(source: ByteSource): Promise<SafetensorsFile> {
+async function readHeader(source: ByteSource): Promise<SafetensorsHeader> {
   const { path, size } = source;
   if (size < 8) throw new Florence2Error(`${path}: ${size} bytes is too short for a safetensors file.`);
   const first8 = new Uint8Array(8);
   await source.read(first8, 0, 'the header length');
   const header = new Uint8Array(headerLength(first8, size, path));
   await source.read(header, 8, 'the header');
-  const { tensors, metadata } = parseHeader(header, size, path);
-  return new SafetensorsFile(source, tensors, metadata);
+  return parseHeader(header, size, path);
 }
 
 export class SafetensorsFile implements TensorFile {
@@ -80,38 +74,22 @@ export interface TensorToWrite {
 }
 
 /**
- * Writes a safetensors file. fp32 is rounded to F16 and BF16 to nearest, ties to even. The file appears under its name
- * when it is complete: a writer that stops halfway leaves what was there before.
+ * Returns the content of a safetensors file in chunks: the header, then one tensor at a time. fp32 is rounded to F16 and
+ * BF16 to nearest, ties to even.
+ *
+ * @param path of the file, for messages
+ * @throws Florence2Error if two tensors have the same name, or a tensor's values do not fit its shape or dtype
  */
-export async function writeSafetensors(
+export async function* safetensorsContent(
   path: string,
   tensors: Iterable<TensorToWrite>,
   metadata: Record<string, string> = { format: 'pt' },
-): Promise<void> {
-  // Larger elements first, as the reference writer does: with it every tensor is aligned to its element size.
+): AsyncGenerator<Uint8Array> {
+  // Larger elements first, as in the reference writer: this aligns every tensor to its element size.
   const list = [...tensors].map(tensor => ({ ...tensor, dtype: tensor.dtype ?? defaultDtype(tensor) }));
   list.sort((a, b) => dtypeBytes[b.dtype] - dtypeBytes[a.dtype]);
-  const header = makeHeader(path, list, metadata);
-  const unfinished = join(dirname(path), `.${basename(path)}.${process.pid}.${Math.random().toString(36).slice(2)}`);
-  let file: FileHandle | undefined;
-  try {
-    file = await open(unfinished, 'wx');
-    await writeAll(file, header, 0);
-    let position = header.length;
-    for (const tensor of list) {
-      const bytes = await tensorBytes(path, tensor);
-      await writeAll(file, bytes, position);
-      position += bytes.length;
-    }
-    await file.sync();
-    await file.close();
-    file = undefined;
-    await rename(unfinished, path);
-  } catch (error) {
-    await file?.close();
-    await rm(unfinished, { force: true });
-    throw writeError(path, error);
-  }
+  yield makeHeader(path, list, metadata);
+  for (const tensor of list) yield await tensorBytes(path, tensor);
 }
 
 function defaultDtype(tensor: TensorToWrite): 'F32' | 'I32' {

@@ -14,7 +14,7 @@ import { hookPoints } from '../../src/internals/hook_points.ts';
 import { captureForced, Question } from '../../src/internals/question.ts';
 import { encodeImages, encodePrompts, forcedLogits as forcedInputs } from '../../src/parity/subject.ts';
 import { tensorTolerance } from '../../src/parity/tolerance.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { withoutLeaks } from '../backend.ts';
 import { openSubject } from '../internals/subject.ts';
 import { openTiny, street } from '../internals/tiny_model.ts';

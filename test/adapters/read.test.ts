@@ -4,7 +4,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createLora } from '../../src/adapters/lora.ts';
 import { readAdapter } from '../../src/adapters/read.ts';
-import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { openFolder } from '../../src/platform/node.ts';
+import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { withoutLeaks } from '../backend.ts';
 import { openSubject } from '../internals/subject.ts';
 import { numbers } from '../nn/naive.ts';
@@ -47,7 +48,7 @@ const good = pair(`model.${q}`);
 /** Reads an adapter, and gives what `look` finds in it before it is freed. */
 const read = <T>(folder: string, look: (lora: Awaited<ReturnType<typeof readAdapter>>) => T | Promise<T>): Promise<T> =>
   withoutLeaks(async () => {
-    const lora = await readAdapter(model, folder);
+    const lora = await readAdapter(model, openFolder(folder));
     return Promise.resolve(look(lora)).finally(() => lora.dispose());
   });
 
@@ -169,19 +170,34 @@ for (const [what, tensors, config, problem] of refused) {
   test(`refused: ${what}`, () =>
     withoutLeaks(async () => {
       const folder = await adapterFolder(tensors, config);
-      await refuses(what, () => readAdapter(model, folder), join(folder, 'adapter_model.safetensors'), problem);
+      await refuses(
+        what,
+        () => readAdapter(model, openFolder(folder)),
+        join(folder, 'adapter_model.safetensors'),
+        problem,
+      );
     }));
 }
 
 test('refused: what is not there', async () => {
   const nowhere = join(temporary, 'nowhere');
-  await refuses('no folder', () => readAdapter(model, nowhere), nowhere, /is not a folder: an adapter is a folder/);
+  await refuses(
+    'no folder',
+    () => readAdapter(model, openFolder(nowhere)),
+    nowhere,
+    /is not a folder: an adapter is a folder/,
+  );
   const empty = mkdtempSync(join(temporary, 'in-'));
-  await refuses('no config', () => readAdapter(model, empty), 'adapter_config.json', /does not exist/);
+  await refuses('no config', () => readAdapter(model, openFolder(empty)), 'adapter_config.json', /does not exist/);
   writeFileSync(join(empty, 'adapter_config.json'), '{"peft_type": "LORA"}');
-  await refuses('no weights', () => readAdapter(model, empty), 'adapter_model.safetensors', /does not exist/);
+  await refuses(
+    'no weights',
+    () => readAdapter(model, openFolder(empty)),
+    'adapter_model.safetensors',
+    /does not exist/,
+  );
   writeFileSync(join(empty, 'adapter_model.safetensors'), 'no tensors');
-  await refuses('broken weights', () => readAdapter(model, empty), 'adapter_model.safetensors', /header/);
+  await refuses('broken weights', () => readAdapter(model, openFolder(empty)), 'adapter_model.safetensors', /header/);
 });
 
 test('an adapter is compared with what the model is without others', async () => {

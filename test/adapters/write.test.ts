@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import { createLora, type Lora, type LoraOptions } from '../../src/adapters/lora.ts';
 import { readAdapter } from '../../src/adapters/read.ts';
 import { writeAdapter } from '../../src/adapters/write.ts';
+import { openFolder } from '../../src/platform/node.ts';
 import { withoutLeaks } from '../backend.ts';
 import { openSubject } from '../internals/subject.ts';
 import { numbers } from '../nn/naive.ts';
@@ -56,7 +57,7 @@ for (const layout of layouts) {
         const folder = join(newFolder(), 'lora');
         const lora = trained(options);
         await writeAdapter(lora, folder, { layout });
-        const again = await readAdapter(model, folder);
+        const again = await readAdapter(model, openFolder(folder));
         assert.equal([...(await valuesOf(again))].sort(), [...(await valuesOf(lora))].sort());
         assert.equal(again.settings, lora.settings);
         for (const [module, { r, alpha, scale }] of lora.layers) {
@@ -107,7 +108,7 @@ for (const name of ['basic', 'recipe', 'vision', 'rslora']) {
   check(`${name}: PEFT's own files come out as they went in, in either layout`, async () => {
     const tiny = await openSubject('tiny');
     for (const from of ['hf', 'microsoft']) {
-      const lora = await readAdapter(tiny.model, reference(`model/tiny/lora/${name}/${from}`));
+      const lora = await readAdapter(tiny.model, openFolder(reference(`model/tiny/lora/${name}/${from}`)));
       for (const [layout, folder] of [
         ['native', 'hf'],
         ['microsoft', 'microsoft'],

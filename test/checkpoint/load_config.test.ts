@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadConfig } from '../../src/checkpoint/load_config.ts';
+import { openFolder } from '../../src/platform/node.ts';
 import { reference } from '../reference.ts';
 import { refuses, temporaryFolder } from '../weights/temporary.ts';
 
@@ -20,7 +21,7 @@ function folderOf(files: Record<string, string> = {}): string {
 const size = (side: number) => JSON.stringify({ size: { height: side, width: side } });
 
 test('reads what is there, with Florence-2 in place of what is not', async () => {
-  const bare = await loadConfig(folderOf());
+  const bare = await loadConfig(openFolder(folderOf()));
   assert.is(bare.config.text.dModel, 48);
   assert.equal(bare.generation, {});
   assert.is(bare.preprocessor.height, 768);
@@ -32,8 +33,8 @@ test('reads what is there, with Florence-2 in place of what is not', async () =>
     [{ 'preprocessor_config.json': `\uFEFF${size(32)}` }, 32],
   ];
   for (const [files, side] of cases)
-    assert.is((await loadConfig(folderOf(files))).preprocessor.width, side, JSON.stringify(files));
-  const { generation } = await loadConfig(folderOf({ 'generation_config.json': '{"num_beams": 5}' }));
+    assert.is((await loadConfig(openFolder(folderOf(files)))).preprocessor.width, side, JSON.stringify(files));
+  const { generation } = await loadConfig(openFolder(folderOf({ 'generation_config.json': '{"num_beams": 5}' })));
   assert.equal(generation, { numBeams: 5 });
 });
 
@@ -56,19 +57,19 @@ test('errors name the file in its folder', async () => {
   ];
   for (const [files, file, problem] of cases) {
     const folder = folderOf(files);
-    await refuses(JSON.stringify(files), () => loadConfig(folder), join(folder, file), problem);
+    await refuses(JSON.stringify(files), () => loadConfig(openFolder(folder)), join(folder, file), problem);
   }
   const empty = join(root, 'empty');
   mkdirSync(empty);
   await refuses(
     'an empty folder',
-    () => loadConfig(empty),
+    () => loadConfig(openFolder(empty)),
     empty,
     /has no config\.json: it is not the folder of a Florence-2/,
   );
-  await refuses('no folder', () => loadConfig(join(root, 'no')), join(root, 'no'), /is not a folder/);
+  await refuses('no folder', () => loadConfig(openFolder(join(root, 'no'))), join(root, 'no'), /is not a folder/);
   mkdirSync(join(empty, 'config.json'));
-  await refuses('a folder of the name', () => loadConfig(empty), 'config.json', /is a folder, not a file/);
+  await refuses('a folder of the name', () => loadConfig(openFolder(empty)), 'config.json', /is a folder, not a file/);
 });
 
 test.run();

@@ -5,6 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadTokenizer, saveTokenizer } from '../../src/checkpoint/tokenizer_files.ts';
 import { Florence2Error } from '../../src/errors.ts';
+import { openFolder } from '../../src/platform/node.ts';
 import { reference } from '../reference.ts';
 
 const files = suite<{ folder: string }>('tokenizer files');
@@ -14,7 +15,7 @@ files.before.each(context => {
 files.after.each(context => rmSync(context.folder, { recursive: true }));
 
 files('a folder of the reference loads', async () => {
-  const tokenizer = await loadTokenizer(reference('tokenizer'));
+  const tokenizer = await loadTokenizer(openFolder(reference('tokenizer')));
   assert.equal(tokenizer.encode('A photo of a cat.'), [0, 250, 1345, 9, 10, 4758, 4, 2]);
 });
 
@@ -27,7 +28,7 @@ const tokenizerJson = {
 
 files('a small tokenizer is enough', async ({ folder }) => {
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizerJson));
-  const tokenizer = await loadTokenizer(folder);
+  const tokenizer = await loadTokenizer(openFolder(folder));
   assert.equal(tokenizer.encode('abba<loc_7>'), [0, 5, 4, 3, 6 + 4 + 7, 2]);
   assert.is(tokenizer.decode([0, 5, 4, 3, 17, 2]), '<s>abba<loc_7></s>');
 });
@@ -80,7 +81,7 @@ files('what is wrong with a file is said in one line that names it', async ({ fo
 });
 
 async function refused(folder: string, message: RegExp, what: string): Promise<void> {
-  const error = await loadTokenizer(folder).then(
+  const error = await loadTokenizer(openFolder(folder)).then(
     () => undefined,
     (e: unknown) => e,
   );
@@ -118,11 +119,11 @@ for (const [what, content] of kinds) {
     const [from, to] = [join(folder, 'from'), join(folder, 'to')];
     for (const path of [from, to]) mkdirSync(path);
     for (const [name, text] of Object.entries(content)) writeFileSync(join(from, name), text);
-    const tokenizer = await loadTokenizer(from);
+    const tokenizer = await loadTokenizer(openFolder(from));
     assert.is(tokenizer.size, 51289);
     tokenizer.addTokens(['<weld>', 'crack'], tokenizer.size);
-    await saveTokenizer(tokenizer, from, to);
-    const saved = await loadTokenizer(to);
+    await saveTokenizer(tokenizer, openFolder(from), openFolder(to));
+    const saved = await loadTokenizer(openFolder(to));
     for (const [text, ids] of withNewTokens) {
       assert.equal(tokenizer.encode(text), ids, text);
       assert.equal(saved.encode(text), ids, `${text}, saved`);
@@ -149,8 +150,8 @@ for (const [what, content] of kinds) {
 }
 
 files('saved without new tokens, the files are the same to the byte', async ({ folder }) => {
-  const tokenizer = await loadTokenizer(reference('tokenizer'));
-  await saveTokenizer(tokenizer, reference('tokenizer'), folder);
+  const tokenizer = await loadTokenizer(openFolder(reference('tokenizer')));
+  await saveTokenizer(tokenizer, openFolder(reference('tokenizer')), openFolder(folder));
   for (const name of ['tokenizer.json', 'tokenizer_config.json']) {
     assert.ok(readFileSync(join(folder, name)).equals(readFileSync(reference(`tokenizer/${name}`))), name);
   }

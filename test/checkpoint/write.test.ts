@@ -6,7 +6,8 @@ import * as assert from 'uvu/assert';
 import { writeCheckpoint } from '../../src/checkpoint/write.ts';
 import { UsageError } from '../../src/errors.ts';
 import type { Parameter } from '../../src/nn/params.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openFolder } from '../../src/platform/node.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { withoutLeaks } from '../backend.ts';
 import { apart, learnerCheckpoint, newFolder, valuesOf, withLearner } from '../training/learner.ts';
 
@@ -24,7 +25,7 @@ for (const layout of ['microsoft', 'native'] as const) {
     withoutLeaks(() =>
       withLearner(folders[layout], async florence => {
         const to = emptyFolder();
-        await writeCheckpoint(florence, to);
+        await writeCheckpoint(florence, openFolder(to));
         const [before, after] = await Promise.all(
           [folders[layout], to].map(folder => openSafetensors(join(folder, 'model.safetensors'))),
         );
@@ -56,7 +57,7 @@ for (const { dtype, named, error } of dtypes) {
     test(`${dtype}, ${layout}: weights rounded, and the config says so`, () =>
       withLearner(folders[layout], async florence => {
         const to = emptyFolder();
-        await writeCheckpoint(florence, to, dtype);
+        await writeCheckpoint(florence, openFolder(to), dtype);
         assert.is(readJson(to)[key], named);
         await withLearner(to, async saved => {
           const [got, expected] = [await valuesOf(saved), await valuesOf(florence)];
@@ -75,7 +76,7 @@ test('a head of its own is written, and the config says that it is not tied', ()
     const { lmHead } = florence.model;
     lmHead.weight.replace(tf.tidy(() => tf.add(lmHead.weight.value, 1)));
     const to = emptyFolder();
-    await writeCheckpoint(florence, to);
+    await writeCheckpoint(florence, openFolder(to));
     const { tie_word_embeddings, text_config } = readJson(to);
     assert.equal([tie_word_embeddings, text_config.tie_word_embeddings], [false, false]);
     await withLearner(to, async saved => {
@@ -91,13 +92,13 @@ test('merged adapters are in the weights; one that is active apart is refused, n
       for (const { b } of layers.values()) b.load(new Float32Array(b.shape[0]).fill(0.5));
       const to = emptyFolder();
       let error: unknown;
-      await writeCheckpoint(florence, to).catch(thrown => {
+      await writeCheckpoint(florence, openFolder(to)).catch(thrown => {
         error = thrown;
       });
       assert.instance(error, UsageError);
       assert.equal(readdirSync(to), [], 'nothing is written');
       florence.adapters.merge();
-      await writeCheckpoint(florence, to);
+      await writeCheckpoint(florence, openFolder(to));
       const name = 'language_model.encoder.layers.0.fc1.weight';
       const values = async (parameter: Parameter): Promise<Float32Array> =>
         new Float32Array((await parameter.value.data()) as Float32Array);
@@ -117,13 +118,13 @@ test("Microsoft's code goes along; in a snapshot of the hub, which has none here
     const from = hasCode ? emptyFolder() : snapshot;
     mkdirSync(from, { recursive: true });
     await withLearner(folders.microsoft, async florence => {
-      await writeCheckpoint(florence, from);
+      await writeCheckpoint(florence, openFolder(from));
       writeFileSync(join(from, 'config.json'), JSON.stringify({ ...readJson(from), auto_map }));
       if (hasCode) writeFileSync(join(from, 'configuration_florence2.py'), '# code');
     });
     await withLearner(from, async florence => {
       const to = emptyFolder();
-      await writeCheckpoint(florence, to);
+      await writeCheckpoint(florence, openFolder(to));
       assert.is(readdirSync(to).includes('configuration_florence2.py'), hasCode);
       const located = { ...auto_map, AutoConfig: `microsoft/Florence-2-base--${auto_map.AutoConfig}` };
       assert.equal(readJson(to).auto_map, hasCode ? auto_map : located);
@@ -134,13 +135,13 @@ test("Microsoft's code goes along; in a snapshot of the hub, which has none here
 test('what is no part of a checkpoint is not taken along', () =>
   withLearner(folders.microsoft, async florence => {
     const from = emptyFolder();
-    await writeCheckpoint(florence, from);
+    await writeCheckpoint(florence, openFolder(from));
     for (const name of ['training_state.json', 'model.safetensors.index.json', 'notes.txt', 'adapter_config.json']) {
       writeFileSync(join(from, name), '{}');
     }
     await withLearner(from, async saved => {
       const to = emptyFolder();
-      await writeCheckpoint(saved, to);
+      await writeCheckpoint(saved, openFolder(to));
       assert.equal(readdirSync(to).sort(), readdirSync(folders.microsoft).sort());
     });
   }));

@@ -8,9 +8,10 @@ import { CachedSession, UncachedSession } from '../../src/generation/session.ts'
 import { HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
 import { fastestExecutor } from '../../src/model/fastest_executor.ts';
 import { Florence2Model } from '../../src/model/florence2_model.ts';
+import { openFolder } from '../../src/platform/node.ts';
 import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
 import { openCheckpoint } from '../../src/weights/checkpoint.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference } from '../reference.ts';
 
 /** Which rows of the inputs to generate for, and how. */
@@ -37,8 +38,8 @@ export class ReferenceModel {
 
   static async open(variant: string, layout: string): Promise<ReferenceModel> {
     const folder = reference(`model/${variant}/${layout}`);
-    const model = new Florence2Model((await loadConfig(folder)).config);
-    const checkpoint = await openCheckpoint(folder);
+    const model = new Florence2Model((await loadConfig(openFolder(folder))).config);
+    const checkpoint = await openCheckpoint(openFolder(folder));
     await loadParameters(model.parameters, await canonicalCheckpoint(checkpoint));
     await checkpoint.close();
     model.executor = await fastestExecutor(model);

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type PreprocessorConfig, parsePreprocessorConfig } from '../../src/config/model.ts';
 import { preprocess, toTensor } from '../../src/image/preprocess.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { hasReference, reference, referenceJson } from '../reference.ts';
 import { describeDifference } from './difference.ts';
 import { imageNames, referenceImage } from './reference_images.ts';

@@ -1,6 +1,6 @@
 import { decodeImage } from '../../src/image/decode.ts';
 import type { RawImage } from '../../src/image/types.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference, referenceJson } from '../reference.ts';
 
 /** The 24 images of the reference. (Keys with # are other readings of the same file.) */

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { loadTokenizer } from '../../src/checkpoint/tokenizer_files.ts';
 import { parseConfig } from '../../src/config/model.ts';
 import { Florence2Model } from '../../src/model/florence2_model.ts';
+import { openFolder } from '../../src/platform/node.ts';
 import { toNative } from '../../src/weights/names.ts';
-import { writeSafetensors } from '../../src/weights/safetensors.ts';
+import { writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { elementCount } from '../../src/weights/tensor_file.ts';
 import { reference, referenceJson } from '../reference.ts';
 
@@ -25,7 +26,7 @@ export async function writeAnsweringCheckpoint(folder: string, answer: string): 
   writeFileSync(join(folder, 'config.json'), JSON.stringify(json));
   writeFileSync(join(folder, 'preprocessor_config.json'), JSON.stringify({ size: { height: 96, width: 96 } }));
 
-  const ids = (await loadTokenizer(folder)).encode(answer); // with <s> and </s>
+  const ids = (await loadTokenizer(openFolder(folder))).encode(answer); // with <s> and </s>
   if (ids.length > Math.min(D, positions)) throw new Error(`${ids.length} tokens are more than the ${D} there can be.`);
   const special: Record<string, (table: Float32Array, i: number, id: number) => void> = {
     'language_model.decoder.embed_positions.weight': (table, i) => table.set([1], (i + 2) * D + i),

@@ -22,7 +22,7 @@ import type { Attention } from '../../src/language/attention.ts';
 import type { Linear } from '../../src/nn/layers.ts';
 import { encodeImages, encodePrompts, forcedLogits, readPixels, type Subject } from '../../src/parity/subject.ts';
 import { tensorTolerance } from '../../src/parity/tolerance.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { withoutLeaks } from '../backend.ts';
 import { reference, wholeReference } from '../reference.ts';
 import { temporaryFolder } from '../weights/temporary.ts';

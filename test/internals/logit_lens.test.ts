@@ -10,7 +10,7 @@ import { lastLayerAttribution } from '../../src/internals/last_layer.ts';
 import { alternatives, type LensLayer, lensLogits, logitLens } from '../../src/internals/logit_lens.ts';
 import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
 import { tensorTolerance } from '../../src/parity/tolerance.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { withoutLeaks } from '../backend.ts';
 import { reference, wholeReference } from '../reference.ts';
 import { near } from './near.ts';

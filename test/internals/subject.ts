@@ -3,7 +3,7 @@ import { HookRegistry } from '../../src/hooks/hooks.ts';
 import type { Memory } from '../../src/language/decoder.ts';
 import { readManifest } from '../../src/parity/manifest.ts';
 import { encodeImages, encodePrompts, loadCheckpoint, type Subject } from '../../src/parity/subject.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference } from '../reference.ts';
 
 /** The inputs' images and prompts -> the encoder's output. */

@@ -11,7 +11,7 @@ import { fastestExecutor } from '../../src/model/fastest_executor.ts';
 import { Florence2Model } from '../../src/model/florence2_model.ts';
 import { forcedLogits, readIds, readPixels } from '../../src/parity/subject.ts';
 import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
-import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { withoutLeaks } from '../backend.ts';
 import { encodeInputs, openSubject } from '../internals/subject.ts';
 import { reference, referenceJson } from '../reference.ts';

@@ -13,7 +13,7 @@ import type { Executor } from '../../src/model/executor.ts';
 import { fastestExecutor } from '../../src/model/fastest_executor.ts';
 import { GraphExecutor } from '../../src/model/graph_executor.ts';
 import { encodeImages, readIds } from '../../src/parity/subject.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { encodeInputs, openSubject } from '../internals/subject.ts';
 import { reference } from '../reference.ts';

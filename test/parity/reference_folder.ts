@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference, referenceJson } from '../reference.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 

@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference, referenceJson } from '../reference.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 import type { ManifestJson } from './reference_folder.ts';

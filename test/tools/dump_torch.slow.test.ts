@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { canonicalName } from '../../src/weights/names.ts';
-import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { type RandomCheckpointOptions, writeRandomCheckpoint } from '../../tools/random_checkpoint.ts';
 import { florence2 } from '../cli/florence2.ts';
 import { temporaryFolder } from '../weights/temporary.ts';

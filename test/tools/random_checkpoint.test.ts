@@ -7,6 +7,7 @@ import { loadConfig } from '../../src/checkpoint/load_config.ts';
 import { loadTokenizer } from '../../src/checkpoint/tokenizer_files.ts';
 import { parseConfig } from '../../src/config/model.ts';
 import { Florence2Model } from '../../src/model/florence2_model.ts';
+import { openFolder } from '../../src/platform/node.ts';
 import { TASKS } from '../../src/text/tasks.ts';
 import { FLORENCE2_TOKENS } from '../../src/text/tokenizer_json.ts';
 import { type CanonicalCheckpoint, canonicalCheckpoint } from '../../src/weights/canonical.ts';
@@ -25,7 +26,8 @@ async function write(name: string, options: Partial<RandomCheckpointOptions>): P
   return folder;
 }
 
-const open = async (folder: string): Promise<CanonicalCheckpoint> => canonicalCheckpoint(await openCheckpoint(folder));
+const open = async (folder: string): Promise<CanonicalCheckpoint> =>
+  canonicalCheckpoint(await openCheckpoint(openFolder(folder)));
 
 /** The first index at which two tensors differ by more than fp16 rounds, or -1. */
 const differs = (a: Float32Array, b: Float32Array, tolerance: number): number =>
@@ -33,7 +35,7 @@ const differs = (a: Float32Array, b: Float32Array, tolerance: number): number =>
 
 /** The checkpoint has each tensor that the model of its config needs, in its shape, and no other. */
 async function checkComplete(folder: string): Promise<void> {
-  const { config } = await loadConfig(folder);
+  const { config } = await loadConfig(openFolder(folder));
   const { parameters } = new Florence2Model(config);
   const checkpoint = await open(folder);
   for (const { name, shape, optional } of parameters.values()) {
@@ -108,8 +110,8 @@ test('weights are spread as said: norms at 1, matrices by their fan-in, no two t
 
 test('the tiny tokenizer speaks of tasks in few tokens, and of anything in some', async () => {
   const folder = join(root, 'plain');
-  const tokenizer = await loadTokenizer(folder);
-  const { config } = await loadConfig(folder);
+  const tokenizer = await loadTokenizer(openFolder(folder));
+  const { config } = await loadConfig(openFolder(folder));
   assert.is(tokenizer.tokenToId('<and>'), config.text.vocabSize - 1, "the last token is the vocabulary's last");
   assert.equal(
     ['<s>', '<pad>', '</s>', '<unk>'].map(token => tokenizer.tokenToId(token)),
@@ -148,10 +150,10 @@ test('base and large have the sizes of the published models', () => {
 
 test('weights/demo is complete and small', async () => {
   await checkComplete(demo);
-  await loadTokenizer(demo);
+  await loadTokenizer(openFolder(demo));
   assert.ok(existsSync(join(demo, 'README.md')));
   assert.ok(statSync(join(demo, 'model.safetensors')).size < 20_000_000);
-  const { config, generation, preprocessor } = await loadConfig(demo);
+  const { config, generation, preprocessor } = await loadConfig(openFolder(demo));
   assert.is(config.dialect, 'microsoft');
   assert.is(generation.numBeams, 1);
   assert.is(preprocessor.height, preprocessor.width);

@@ -9,7 +9,7 @@ import { Florence2 } from '../../src/florence2.ts';
 import type { RawImage } from '../../src/image/types.ts';
 import { Florence2Model } from '../../src/model/florence2_model.ts';
 import { Trainer, type TrainerOptions, type TrainingSummary } from '../../src/training/trainer.ts';
-import { writeSafetensors } from '../../src/weights/safetensors.ts';
+import { writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import {
   configJson,
   generationJson,

@@ -1,6 +1,6 @@
 import { download } from '../../src/activations/activation.ts';
 import { inputLogits, type Subject } from '../../src/parity/subject.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 
 /** All tensors of a safetensors file, by name. */
 export async function readTensors(path: string): Promise<Map<string, Float32Array>> {

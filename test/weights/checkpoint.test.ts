@@ -2,9 +2,11 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { openFolder } from '../../src/platform/node.ts';
 import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
 import { openCheckpoint } from '../../src/weights/checkpoint.ts';
-import { openSafetensors, type TensorToWrite, writeSafetensors } from '../../src/weights/safetensors.ts';
+import type { TensorToWrite } from '../../src/weights/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import type { TensorFile } from '../../src/weights/tensor_file.ts';
 import { hasReference, reference } from '../reference.ts';
 import { refuses, temporaryFolder } from './temporary.ts';
@@ -50,7 +52,7 @@ test('takes safetensors before PyTorch files, one file before shards', async () 
     'pytorch_model.bin.index.json',
   ];
   for (const [i, expected] of order.entries()) {
-    const file = await openCheckpoint(folder);
+    const file = await openCheckpoint(openFolder(folder));
     assert.is(file.path, join(folder, expected));
     assert.equal([...file.tensors.keys()], [['d'], ['a', 'b'], ['c'], ['c']][i], expected);
     await file.close();
@@ -58,11 +60,11 @@ test('takes safetensors before PyTorch files, one file before shards', async () 
   }
   await refuses(
     'a folder without weights',
-    () => openCheckpoint(folder),
+    () => openCheckpoint(openFolder(folder)),
     folder,
     /has no weights \(looked for model\.safetensors, /,
   );
-  await refuses('no folder', () => openCheckpoint(join(root, 'no')), 'no', /is not a folder/);
+  await refuses('no folder', () => openCheckpoint(openFolder(join(root, 'no'))), 'no', /is not a folder/);
 });
 
 test('shards read as one', async () => {
@@ -70,7 +72,7 @@ test('shards read as one', async () => {
     s1: [one('a', 1, 2), one('c', 5)],
     s2: [one('b', 3)],
   });
-  const file = await openCheckpoint(folder);
+  const file = await openCheckpoint(openFolder(folder));
   assert.equal(
     [...file.tensors.values()].map(({ name, shape }) => [name, ...shape]),
     [
@@ -115,14 +117,19 @@ test('broken indexes', async () => {
     const folder = await shards(index, {
       ...{ s1: [one('a', 1)], s2: [one('b', 2)], s4: [one('x', 1), one('y', 1)], s5: [one('z', 1), one('a', 1)] },
     });
-    await refuses(what, () => openCheckpoint(folder), 'model.safetensors.index.json', problem);
+    await refuses(what, () => openCheckpoint(openFolder(folder)), 'model.safetensors.index.json', problem);
   }
 });
 
 test('a broken shard is named', async () => {
   const folder = await shards(indexOf({ a: 's1', b: 's2' }), { s1: [one('a', 1)] });
   writeFileSync(join(folder, 's2'), 'short');
-  await refuses('a broken shard', () => openCheckpoint(folder), join(folder, 's2'), /too short for a safetensors file/);
+  await refuses(
+    'a broken shard',
+    () => openCheckpoint(openFolder(folder)),
+    join(folder, 's2'),
+    /too short for a safetensors file/,
+  );
 });
 
 const shared = 'language_model.model.shared.weight';
@@ -137,7 +144,7 @@ const embedding = (name: string, ...values: number[]): TensorToWrite => ({
 async function canonical(tensors: TensorToWrite[]) {
   const folder = folderOf({});
   await writeSafetensors(join(folder, 'model.safetensors'), tensors);
-  const file = await openCheckpoint(folder);
+  const file = await openCheckpoint(openFolder(folder));
   try {
     return await canonicalCheckpoint(file);
   } catch (error) {
@@ -234,8 +241,10 @@ test('large copies are compared to their end', async () => {
 const variants = ['tiny', 'tiny-pad', 'tiny-large'].filter(name => hasReference(`model/${name}/hf/model.safetensors`));
 for (const variant of variants) {
   test(`both layouts of ${variant} are the same checkpoint`, async () => {
-    const microsoft = await canonicalCheckpoint(await openCheckpoint(reference(`model/${variant}/microsoft`)));
-    const native = await canonicalCheckpoint(await openCheckpoint(reference(`model/${variant}/hf`)));
+    const microsoft = await canonicalCheckpoint(
+      await openCheckpoint(openFolder(reference(`model/${variant}/microsoft`))),
+    );
+    const native = await canonicalCheckpoint(await openCheckpoint(openFolder(reference(`model/${variant}/hf`))));
     const names = [...native.tensors.keys()].sort();
     assert.equal([...microsoft.tensors.keys()].filter(name => name !== 'final_logits_bias').sort(), names);
     for (const name of names) {
@@ -255,8 +264,8 @@ if (hasReference('model/tiny/microsoft-fp16/pytorch_model.bin')) {
   test('the copies that torch.save lists share a storage, and are dropped', async () => {
     const folder = folderOf({});
     copyFileSync(reference('model/tiny/microsoft-fp16/pytorch_model.bin'), join(folder, 'pytorch_model.bin'));
-    const bin = await canonicalCheckpoint(await openCheckpoint(folder));
-    const twin = await canonicalCheckpoint(await openCheckpoint(reference('model/tiny/microsoft-fp16')));
+    const bin = await canonicalCheckpoint(await openCheckpoint(openFolder(folder)));
+    const twin = await canonicalCheckpoint(await openCheckpoint(openFolder(reference('model/tiny/microsoft-fp16'))));
     assert.equal([...bin.tensors.keys()].sort(), [...twin.tensors.keys()].sort());
     assert.is(bin.dropped.size, 3);
     await bin.close();
@@ -269,7 +278,9 @@ test('a transposed view of PyTorch is read as it stands', async () => {
   const bin = torchFile(stateDict({ image_projection: tensor(storage('FloatStorage', '0', 6), 0, [3, 2], [1, 3]) }), {
     0: values,
   });
-  const checkpoint = await canonicalCheckpoint(await openCheckpoint(folderOf({ 'pytorch_model.bin': bin })));
+  const checkpoint = await canonicalCheckpoint(
+    await openCheckpoint(openFolder(folderOf({ 'pytorch_model.bin': bin }))),
+  );
   const name = 'multi_modal_projector.image_projection.weight';
   assert.equal(checkpoint.tensors.get(name)!.shape, [2, 3]);
   assert.equal([...(await checkpoint.readFloat32(name))], [1, 2, 3, 4, 5, 6]);
@@ -281,7 +292,12 @@ test('files are closed when opening fails', async () => {
   const open = () => (existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').length : 0); // Linux tells
   const before = open();
   for (let i = 0; i < 5; i++) {
-    await refuses('a tensor that is not there', () => openCheckpoint(folder), 'index.json', /b should be in s1/);
+    await refuses(
+      'a tensor that is not there',
+      () => openCheckpoint(openFolder(folder)),
+      'index.json',
+      /b should be in s1/,
+    );
   }
   assert.is(open(), before);
   const file: TensorFile = await openSafetensors(join(folder, 's1'));

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { asBytes, narrowFromFloat32, toInt32, widenToFloat32 } from '../../src/weights/dtypes.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { hasReference, reference } from '../reference.ts';
 
 /** The value of a floating point format's bits, from its definition. */

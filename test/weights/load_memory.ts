@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { Florence2 } from '../../src/florence2.ts';
+import { openFolder } from '../../src/platform/node.ts';
 import { type BackendName, useBackend } from '../../src/runtime/backend.ts';
 import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
 import { openCheckpoint } from '../../src/weights/checkpoint.ts';
@@ -16,7 +17,7 @@ await tf.tidy(() => tf.matMul(tf.ones([64, 64]), tf.ones([64, 64]))).data(); // 
 const before = process.memoryUsage.rss();
 const model = await Florence2.load(folder, { backend });
 const growth = process.resourceUsage().maxRSS * 1024 - before;
-const checkpoint = await canonicalCheckpoint(await openCheckpoint(folder));
+const checkpoint = await canonicalCheckpoint(await openCheckpoint(openFolder(folder)));
 const weights = [...checkpoint.tensors.values()].reduce((bytes, { shape }) => bytes + 4 * elementCount(shape), 0);
 await checkpoint.close();
 model.dispose();

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { openFolder } from '../../src/platform/node.ts';
 import { findBuilds } from '../../src/runtime/builds.ts';
 import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
 import { openCheckpoint } from '../../src/weights/checkpoint.ts';
@@ -48,7 +49,7 @@ for (const { name, backends, ...options } of cases) {
 test('reading tensor by tensor takes little more memory than the largest', async () => {
   const folder = join(root, 'stream');
   await writeRandomCheckpoint(folder, { shape: 'base', dtype: 'F16' });
-  const checkpoint = await canonicalCheckpoint(await openCheckpoint(folder));
+  const checkpoint = await canonicalCheckpoint(await openCheckpoint(openFolder(folder)));
   const largest = Math.max(...[...checkpoint.tensors.values()].map(({ shape }) => elementCount(shape)));
   const buffer = new Float32Array(largest).fill(1);
   const before = process.memoryUsage.rss();

@@ -2,8 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openPytorchBin } from '../../src/weights/pytorch_bin.ts';
-import { openSafetensors } from '../../src/weights/safetensors.ts';
+import { openFile } from '../../src/files/file_source.ts';
+import { readPytorchBin } from '../../src/weights/pytorch_bin.ts';
+import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { hasReference, reference } from '../reference.ts';
 import { refuses, temporaryFolder } from './temporary.ts';
 import {
@@ -24,7 +25,7 @@ import {
 const path = join(temporaryFolder(), 'model.bin');
 const open = (bytes: Uint8Array) => {
   writeFileSync(path, bytes);
-  return openPytorchBin(path);
+  return openFile(path).then(readPytorchBin);
 };
 
 const six = new Uint8Array(Float32Array.of(0, 1, 2, 3, 4, 5).buffer);
@@ -40,7 +41,7 @@ const program = (...parts: (number | string | Uint8Array)[]) => torchFile(pickle
 
 if (hasReference('model/tiny/microsoft-fp16/pytorch_model.bin')) {
   test('a file of torch.save holds what its safetensors twin does', async () => {
-    const bin = await openPytorchBin(reference('model/tiny/microsoft-fp16/pytorch_model.bin'));
+    const bin = await readPytorchBin(await openFile(reference('model/tiny/microsoft-fp16/pytorch_model.bin')));
     const twin = await openSafetensors(reference('model/tiny/microsoft-fp16/model.safetensors'));
     assert.is(bin.tensors.size, 245);
     for (const { name, dtype, shape } of twin.tensors.values()) {
@@ -294,7 +295,7 @@ const refused: [what: string, bytes: Uint8Array, problem: RegExp][] = [
   [
     'two entries of one name',
     torchFile(stateDict({ a: good }), { 0: six }, [['m/data/0', six]]),
-    /entry m\/data\/0 is there twice/,
+    /entry m\/data\/0 appears twice/,
   ],
 ];
 

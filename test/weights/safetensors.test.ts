@@ -3,7 +3,7 @@ import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference } from '../reference.ts';
 import { refuses, temporaryFolder } from './temporary.ts';
 

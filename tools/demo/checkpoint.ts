@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseConfig } from '../../src/config/model.ts';
 import { Florence2Model } from '../../src/model/florence2_model.ts';
 import { Tokenizer } from '../../src/text/tokenizer.ts';
-import { writeSafetensors } from '../../src/weights/safetensors.ts';
+import { writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { configJson, generationJson, preprocessorJson, type Shape } from '../checkpoint_shapes.ts';
 import { tensorsToWrite, writeJson } from '../random_checkpoint.ts';
 import { InitialWeights } from './initial_weights.ts';

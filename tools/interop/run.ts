@@ -21,7 +21,8 @@ import { decodeImage } from '../../src/image/decode.ts';
 import { Florence2, noHooks, preprocess, toTensor } from '../../src/index.ts';
 import type { BackendName } from '../../src/runtime/backend.ts';
 import { Trainer, type TrainerOptions } from '../../src/training/trainer.ts';
-import { openSafetensors, type TensorToWrite, writeSafetensors } from '../../src/weights/safetensors.ts';
+import type { TensorToWrite } from '../../src/weights/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { writeRandomCheckpoint } from '../random_checkpoint.ts';
 
 /** Logits of two implementations in fp32 may be this far apart. */

@@ -1,6 +1,7 @@
 import { copyFile, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { missingShards } from '../../weights/checkpoint.ts';
+import { openFolder } from '../../platform/node.ts';
+import { shardNames, weightFiles } from '../../weights/checkpoint.ts';
 
 /**
  * One repository in the cache that all Hugging Face tools share:
@@ -61,12 +62,18 @@ export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(rev
 /** True for what is there; a link whose target is missing is not. */
 export const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;
 
+/** Returns the files that a folder does not have. */
+export async function absentFiles(folder: string, names: string[]): Promise<string[]> {
+  const present = await Promise.all(names.map(name => exists(join(folder, name))));
+  return names.filter((_, i) => !present[i]);
+}
+
 async function hasWeights(folder: string): Promise<boolean> {
-  if ((await exists(join(folder, 'model.safetensors'))) || (await exists(join(folder, 'pytorch_model.bin'))))
-    return true;
-  for (const index of ['model.safetensors.index.json', 'pytorch_model.bin.index.json']) {
-    const missing = await missingShards(join(folder, index)).catch(() => undefined);
-    if (missing?.length === 0) return true;
+  for (const name of weightFiles) {
+    if (!(await exists(join(folder, name)))) continue;
+    if (!name.endsWith('.index.json')) return true;
+    const shards = await shardNames(openFolder(folder), name).catch(() => undefined);
+    if (shards && (await absentFiles(folder, shards)).length === 0) return true;
   }
   return false;
 }

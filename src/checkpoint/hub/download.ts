@@ -1,9 +1,9 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { writeError } from '../../files/errors.ts';
-import { writeAll } from '../../files/write.ts';
+import { removeAbandoned, UnfinishedFile } from '../../files/write.ts';
 import { type HubClient, HubError, type HubFile } from './client.ts';
 
 /** Tries in a row without getting further than before, after which a download is given up. */
@@ -22,37 +22,17 @@ export async function downloadFile(
   path: string,
   onBytes: (loaded: number) => void,
 ): Promise<void> {
-  const unfinished = `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.incomplete`;
   let part: Part | undefined;
   try {
     await mkdir(dirname(path), { recursive: true });
     await removeAbandoned(path);
-    part = new Part(await open(unfinished, 'w'), file);
+    part = new Part(await UnfinishedFile.create(path), file);
     await fetchWhole(client, commit, part, onBytes);
-    await part.check(client.id);
-    await part.handle.close();
-    await rename(unfinished, path);
+    part.check(client.id);
+    await part.content.finish();
   } catch (error) {
-    await part?.handle.close();
-    await rm(unfinished, { force: true });
+    await part?.content.abandon();
     throw writeError(path, error);
-  }
-}
-
-/** What processes that were killed have left of the same file. */
-async function removeAbandoned(path: string): Promise<void> {
-  for (const name of await readdir(dirname(path))) {
-    if (!name.startsWith(`${basename(path)}.`)) continue;
-    const pid = name.match(/\.(\d+)-\w+\.incomplete$/)?.[1];
-    if (pid && !isRunning(Number(pid))) await rm(join(dirname(path), name), { force: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0); // signal 0 only asks
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
@@ -85,27 +65,28 @@ async function fetchWhole(client: HubClient, commit: string, part: Part, onBytes
 
 /** A file in the making, and the hash of what it has. */
 class Part {
-  loaded = 0;
   private hash: Hash = createHash('sha256');
 
   constructor(
-    readonly handle: FileHandle,
+    readonly content: UnfinishedFile,
     readonly file: HubFile,
   ) {}
 
+  get loaded(): number {
+    return this.content.size;
+  }
+
   async append(chunk: Uint8Array): Promise<void> {
-    await writeAll(this.handle, chunk, this.loaded);
+    await this.content.append(chunk);
     this.hash.update(chunk);
-    this.loaded += chunk.length;
   }
 
   async restart(): Promise<void> {
-    await this.handle.truncate(0);
-    this.loaded = 0;
+    await this.content.restart();
     this.hash = createHash('sha256');
   }
 
-  async check(id: string): Promise<void> {
+  check(id: string): void {
     const { path, size, sha256 } = this.file;
     if (this.loaded !== size) {
       throw new HubError(`${path} of ${id} arrived damaged: ${this.loaded} bytes, expected ${size}.`);
@@ -114,6 +95,5 @@ class Part {
     if (sha256 && hex !== sha256) {
       throw new HubError(`${path} of ${id} arrived damaged: its SHA-256 is ${hex}, expected ${sha256}.`);
     }
-    await this.handle.sync();
   }
 }

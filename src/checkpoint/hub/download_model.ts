@@ -2,8 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
-import { missingShards } from '../../weights/checkpoint.ts';
-import { exists, isCommit, RepoCache } from './cache.ts';
+import { openFolder } from '../../platform/node.ts';
+import { shardNames, weightFiles } from '../../weights/checkpoint.ts';
+import { absentFiles, exists, isCommit, RepoCache } from './cache.ts';
 import { HubClient, HubError, type HubFile } from './client.ts';
 import { downloadFile } from './download.ts';
 
@@ -23,14 +24,6 @@ const smallFiles = [
   ...['config.json', 'generation_config.json', 'preprocessor_config.json', 'processor_config.json'],
   ...['tokenizer.json', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json'],
   'special_tokens_map.json',
-];
-
-/** Best first; of these one is taken. */
-const weightFiles = [
-  'model.safetensors',
-  'model.safetensors.index.json',
-  'pytorch_model.bin',
-  'pytorch_model.bin.index.json',
 ];
 
 /**
@@ -82,6 +75,7 @@ async function download(
   cache: RepoCache,
   onProgress: HubOptions['onProgress'],
 ): Promise<void> {
+  const snapshot = cache.snapshot(commit);
   const listed = new Map((await client.files(commit)).map(file => [file.path, file]));
   const weights = weightFiles.find(name => listed.has(name));
   if (!listed.has('config.json') || !weights) {
@@ -103,13 +97,11 @@ async function download(
     }
   };
   /** Files that the snapshot does not have yet. */
-  const absent = async (names: string[]): Promise<HubFile[]> => {
-    const there = await Promise.all(names.map(name => exists(join(cache.snapshot(commit), name))));
-    return names.flatMap((name, i) => (there[i] ? [] : (listed.get(name) ?? [])));
-  };
+  const absent = async (names: string[]): Promise<HubFile[]> =>
+    (await absentFiles(snapshot, names)).flatMap(name => listed.get(name) ?? []);
   await fetchAll(await absent([...smallFiles, weights]));
   if (!weights.endsWith('.index.json')) return;
-  const shards = await missingShards(join(cache.snapshot(commit), weights));
+  const shards = (await shardNames(openFolder(snapshot), weights)) ?? [];
   const unlisted = shards.find(name => !listed.has(name));
   if (unlisted)
     throw new Florence2Error(`${client.access.endpoint}/${client.id} has no ${unlisted}, which its ${weights} names.`);

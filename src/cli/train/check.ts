@@ -4,6 +4,7 @@ import { loadConfig } from '../../checkpoint/load_config.ts';
 import { loadTokenizer } from '../../checkpoint/tokenizer_files.ts';
 import type { DatasetReport } from '../../datasets/check.ts';
 import { checkDataset } from '../../datasets/open.ts';
+import { openFolder } from '../../platform/node.ts';
 import { resolveTask } from '../../text/tasks.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { ProgressBars } from '../progress.ts';
@@ -31,7 +32,10 @@ export async function checkData(config: TrainConfig): Promise<void> {
 }
 
 async function readLimits(folder: string): Promise<{ tokenizer: Tokenizer; maxPositions: number }> {
-  const [tokenizer, { config }] = await Promise.all([loadTokenizer(folder), loadConfig(folder)]);
+  const [tokenizer, { config }] = await Promise.all([
+    loadTokenizer(openFolder(folder)),
+    loadConfig(openFolder(folder)),
+  ]);
   return { tokenizer, maxPositions: config.text.maxPositionEmbeddings };
 }
 

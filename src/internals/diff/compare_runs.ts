@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { readAdapterConfig } from '../../adapters/read.ts';
 import { Florence2Error } from '../../errors.ts';
 import { Florence2 } from '../../florence2.ts';
-import { openSafetensors } from '../../weights/safetensors.ts';
+import { openFolder } from '../../platform/node.ts';
+import { openSafetensors } from '../../weights/safetensors_file.ts';
 import { type HookPointShape as Point, pointsOf } from '../hook_points.ts';
 import { captureForced, Question } from '../question.ts';
 import { comparable, comparePoint, type Measured, onlyIn, otherShape, passesOver } from './points.ts';
@@ -36,7 +37,7 @@ interface Recorded {
  */
 export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options: DiffOptions): Promise<DiffReport> {
   const { tolerance = DIFF_TOLERANCE } = options;
-  for (const { adapter } of [a, b]) if (adapter !== undefined) await readAdapterConfig(adapter);
+  for (const { adapter } of [a, b]) if (adapter !== undefined) await readAdapterConfig(openFolder(adapter));
   const folder = await mkdtemp(join(tmpdir(), 'florence2-diff-'));
   try {
     const recorded = await withRun(a, options, async model => {

@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { findCheckpoint } from '../../../src/checkpoint/find.ts';
 import type { HubOptions } from '../../../src/checkpoint/hub/download_model.ts';
 import { Florence2Error } from '../../../src/errors.ts';
+import { openFolder } from '../../../src/platform/node.ts';
 import { openCheckpoint } from '../../../src/weights/checkpoint.ts';
 import { reference } from '../../reference.ts';
 import { gitSha1, HubServer, sha256 } from './hub_server.ts';
@@ -95,7 +96,7 @@ test('downloads what the model needs into the cache of the Hugging Face tools', 
     'model.safetensors',
     'tokenizer.json',
   ]);
-  const file = await openCheckpoint(folder);
+  const file = await openCheckpoint(openFolder(folder));
   assert.ok(file.tensors.size > 100);
   await file.close();
   assert.is(readFileSync(join(folder, '../../refs/main'), 'utf8'), 'a'.repeat(40));

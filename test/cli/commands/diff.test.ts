@@ -7,6 +7,7 @@ import { createLora } from '../../../src/adapters/lora.ts';
 import { writeAdapter } from '../../../src/adapters/write.ts';
 import { loadConfig } from '../../../src/checkpoint/load_config.ts';
 import { Florence2Model } from '../../../src/model/florence2_model.ts';
+import { openFolder } from '../../../src/platform/node.ts';
 import { writeRandomCheckpoint } from '../../../tools/random_checkpoint.ts';
 import { withoutLeaks } from '../../leaks.ts';
 import { temporaryFolder } from '../../weights/temporary.ts';
@@ -72,7 +73,7 @@ test('several images are compared one by one; --json prints one report', async (
 });
 
 test('run B is run A but for what --b-… says; --b-adapter none is without one', async () => {
-  const { config } = await loadConfig(model);
+  const { config } = await loadConfig(openFolder(model));
   const lora = createLora(new Florence2Model(config), { r: 1, targets: ['q_proj'] });
   for (const { b } of lora.layers.values()) b.load(new Float32Array(b.shape[0] * b.shape[1]).fill(0.3));
   const adapter = join(root, 'adapter');

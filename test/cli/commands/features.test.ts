@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { npyHeader } from '../../../src/activations/array_file.ts';
-import { openSafetensors } from '../../../src/weights/safetensors.ts';
+import { openSafetensors } from '../../../src/weights/safetensors_file.ts';
 import { writeRandomCheckpoint } from '../../../tools/random_checkpoint.ts';
 import { near } from '../../internals/near.ts';
 import { withoutLeaks } from '../../leaks.ts';

@@ -10,6 +10,7 @@ import { writeAdapter } from '../../../src/adapters/write.ts';
 import { loadConfig } from '../../../src/checkpoint/load_config.ts';
 import { Florence2 } from '../../../src/florence2.ts';
 import { Florence2Model } from '../../../src/model/florence2_model.ts';
+import { openFolder } from '../../../src/platform/node.ts';
 import { withoutLeaks } from '../../leaks.ts';
 import { tinyCheckpoint } from '../../tiny_checkpoint.ts';
 import { florence2 } from '../florence2.ts';
@@ -68,7 +69,7 @@ test('takes folders and patterns, in batches as one by one', async () => {
 
 /** An adapter for a tiny checkpoint with so much to say that answers change. */
 async function loudAdapter(path: string): Promise<string> {
-  const { config } = await loadConfig(tiny);
+  const { config } = await loadConfig(openFolder(tiny));
   const lora = createLora(new Florence2Model(config), { r: 1 });
   for (const { b } of lora.layers.values()) b.load(Float32Array.from({ length: b.shape[0] }, (_, i) => Math.sin(i)));
   await writeAdapter(lora, path);

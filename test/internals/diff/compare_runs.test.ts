@@ -13,8 +13,9 @@ import { passesOver } from '../../../src/internals/diff/points.ts';
 import type { DiffOptions, DiffReport, RunSpec } from '../../../src/internals/diff/report.ts';
 import { hookPoints } from '../../../src/internals/hook_points.ts';
 import { Florence2Model } from '../../../src/model/florence2_model.ts';
+import { openFolder } from '../../../src/platform/node.ts';
 import { canonicalName } from '../../../src/weights/names.ts';
-import { openSafetensors, writeSafetensors } from '../../../src/weights/safetensors.ts';
+import { openSafetensors, writeSafetensors } from '../../../src/weights/safetensors_file.ts';
 import { writeRandomCheckpoint } from '../../../tools/random_checkpoint.ts';
 import { testBackend as backend, withoutLeaks } from '../../backend.ts';
 import { temporaryFolder } from '../../weights/temporary.ts';
@@ -57,7 +58,7 @@ async function changed(
 }
 
 async function adapter(name: string, size: number): Promise<string> {
-  const { config } = await loadConfig(model);
+  const { config } = await loadConfig(openFolder(model));
   const lora = createLora(new Florence2Model(config), { r: 2, targets: ['decoder.layers.1.self_attn.v_proj'] });
   for (const { b } of lora.layers.values()) {
     b.load(Float32Array.from({ length: b.shape[0] * b.shape[1] }, (_, i) => size * Math.sin(i)));

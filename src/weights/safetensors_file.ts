@@ -1,13 +1,42 @@
 import { writeSync } from 'node:fs';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { writeError } from '../files/errors.ts';
-import { writeAll } from '../files/write.ts';
+import { openFile } from '../files/file_source.ts';
+import { unfinishedPath, writeInFolder } from '../files/write.ts';
 import { asBytes } from './dtypes.ts';
-import { makeHeader } from './safetensors.ts';
+import {
+  makeHeader,
+  readSafetensors,
+  type SafetensorsFile,
+  safetensorsContent,
+  type TensorToWrite,
+} from './safetensors.ts';
 
-/** So much is held of the data while it moves behind the header. */
-const PIECE = 16 << 20;
+/**
+ * Opens a safetensors file on disk and checks its header. Tensors are read on request.
+ *
+ * @throws Florence2Error naming the file, and the tensor, for anything that does not follow the format
+ */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  return readSafetensors(await openFile(path));
+}
+
+/**
+ * Writes a safetensors file in a folder that exists. It appears under its name when it is complete; if writing fails, an
+ * earlier file stays. fp32 is rounded to F16 and BF16 to nearest, ties to even.
+ *
+ * @throws Florence2Error if the file cannot be written or the tensors are not valid
+ */
+export function writeSafetensors(
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  metadata?: Record<string, string>,
+): Promise<void> {
+  return writeInFolder(path, safetensorsContent(path, tensors, metadata));
+}
+
+/** Size of the buffer through which values are copied behind the header. */
+const copyChunk = 16 << 20;
 
 /**
  * Writes a safetensors file whose tensors come one by one, their number unknown before the last. The format begins with
@@ -20,7 +49,7 @@ export class SafetensorsStream {
 
   /** @throws Florence2Error when the place cannot be written */
   static async create(path: string): Promise<SafetensorsStream> {
-    const waiting = besides(path);
+    const waiting = unfinishedPath(path);
     try {
       return new SafetensorsStream(path, waiting, await open(waiting, 'wx+'));
     } catch (error) {
@@ -48,23 +77,14 @@ export class SafetensorsStream {
     this.tensors.push({ name, shape: [...shape], dtype: 'F32' });
   }
 
-  /** Puts the file under its name. @throws Florence2Error where two tensors have one name, or it cannot be written */
+  /**
+   * Writes the header and the values into the file.
+   *
+   * @throws Florence2Error if two tensors have the same name, or the file cannot be written
+   */
   async finish(metadata: Record<string, string> = { format: 'pt' }): Promise<void> {
-    const unfinished = besides(this.path);
-    let file: FileHandle | undefined;
     try {
-      const header = makeHeader(this.path, this.tensors, metadata);
-      file = await open(unfinished, 'wx');
-      await writeAll(file, header, 0);
-      await this.copyTo(file, header.length);
-      await file.sync();
-      await file.close();
-      file = undefined;
-      await rename(unfinished, this.path);
-    } catch (error) {
-      await file?.close();
-      await rm(unfinished, { force: true });
-      throw writeError(this.path, error);
+      await writeInFolder(this.path, this.content(metadata));
     } finally {
       await this.abandon();
     }
@@ -76,16 +96,13 @@ export class SafetensorsStream {
     await rm(this.waiting, { force: true });
   }
 
-  private async copyTo(file: FileHandle, position: number): Promise<void> {
-    const piece = new Uint8Array(Math.min(PIECE, this.size));
+  private async *content(metadata: Record<string, string>): AsyncGenerator<Uint8Array> {
+    yield makeHeader(this.path, this.tensors, metadata);
+    const chunk = new Uint8Array(Math.min(copyChunk, this.size));
     for (let done = 0; done < this.size; ) {
-      const { bytesRead } = await this.data.read(piece, 0, Math.min(piece.length, this.size - done), done);
-      await writeAll(file, piece.subarray(0, bytesRead), position + done);
+      const { bytesRead } = await this.data.read(chunk, 0, Math.min(chunk.length, this.size - done), done);
+      yield chunk.subarray(0, bytesRead);
       done += bytesRead;
     }
   }
 }
-
-/** A name for what is not finished, in the same folder. */
-const besides = (path: string): string =>
-  join(dirname(path), `.${basename(path)}.${process.pid}.${Math.random().toString(36).slice(2)}`);

@@ -2,8 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
-import { SafetensorsStream } from '../../src/weights/safetensors_stream.ts';
+import { openSafetensors, SafetensorsStream, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { refuses, temporaryFolder } from './temporary.ts';
 
 const random = (count: number) => Float32Array.from({ length: count }, () => Math.random() - 0.5);

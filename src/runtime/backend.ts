@@ -2,33 +2,37 @@ import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { supportsTensorflow } from '../platform/node.ts';
 
-/** The tfjs backends this package runs on, fastest first: the order in which `auto` tries them. */
+/** The supported tfjs backends, fastest first. `auto` tries them in this order. */
 export const backendNames = ['tensorflow', 'webgpu', 'wasm', 'cpu'] as const;
+/** The name of a supported tfjs backend. */
 export type BackendName = (typeof backendNames)[number];
 
+/** Options of `useBackend`. */
 export interface BackendOptions {
   /**
-   * Where the three `.wasm` files of @tensorflow/tfjs-backend-wasm are served. Browsers only; default: beside the
-   * script.
+   * URL of the folder with the three `.wasm` files of @tensorflow/tfjs-backend-wasm, with a trailing slash. Browsers
+   * only. Default: the script's folder.
    */
   wasmPath?: string;
-  /** Take a software WebGPU adapter. Default: true when webgpu is asked for by name, false under `auto`. */
+  /** Accepts a software WebGPU adapter. Default: true if webgpu is requested by name, false for `auto`. */
   softwareAdapter?: boolean;
 }
 
+/** The result of `useBackend`. */
 export interface BackendChoice {
   name: BackendName;
-  /** What it is, e.g. "TensorFlow 2.21.0 (CPU)". */
+  /** The backend's description, e.g. "TensorFlow 2.21.0 (CPU)". */
   description: string;
-  /** The backends that `auto` tried before this one, and why each cannot run here. */
+  /** The backends that `auto` tried before this one, and why each of them cannot run. */
   passedOver: { name: BackendName; reason: string }[];
 }
 
 /**
- * Makes a tfjs backend the active one and proves with a small product that it computes.
- * `auto` takes the first that works and tells why those before it do not.
+ * Activates a tfjs backend and checks it with a small matrix product. `auto` activates the first backend that works,
+ * and returns why those before it do not.
  *
- * @throws Florence2Error when the backend (or, under `auto`, every one) cannot run here, with the reason.
+ * @throws UsageError if the name is unknown
+ * @throws Florence2Error if the backend (with `auto`, every backend) cannot run, with the reason
  */
 export async function useBackend(name: BackendName | 'auto', options: BackendOptions = {}): Promise<BackendChoice> {
   if (name === 'auto') return useFirst(options);
@@ -55,7 +59,7 @@ async function useFirst(options: BackendOptions): Promise<BackendChoice> {
   throw new Florence2Error(`No backend runs here. ${reasons.join(' ')}`);
 }
 
-/** Registers, activates and tries one backend. Returns its description. */
+/** Registers, activates and checks one backend. Returns its description. */
 async function start(name: BackendName, options: BackendOptions): Promise<string> {
   const description = await withoutWarnings(async () => {
     const description = await register(name, options);
@@ -67,7 +71,7 @@ async function start(name: BackendName, options: BackendOptions): Promise<string
   return description;
 }
 
-/** The backend's own package is imported here and not before: nobody pays for what is not used. */
+/** Imports the backend's package and registers it. Packages of other backends are not loaded. */
 async function register(name: BackendName, options: BackendOptions): Promise<string> {
   switch (name) {
     case 'tensorflow':
@@ -85,7 +89,7 @@ async function register(name: BackendName, options: BackendOptions): Promise<str
 async function activate(name: BackendName): Promise<void> {
   silenceCpuBanner();
   if (await tf.setBackend(name)) return;
-  // setBackend only warns, so the reason is asked of the factory itself.
+  // setBackend only warns. Calling the factory directly throws the reason.
   const factory = tf.findBackendFactory(name);
   if (!factory) throw new Florence2Error('it did not register with TensorFlow.js.');
   const backend = await factory();
@@ -93,25 +97,24 @@ async function activate(name: BackendName): Promise<void> {
   throw new Florence2Error('it failed to start.');
 }
 
-/** A backend that loads may still not compute: a driver that crashes, a device that returns zeros. */
+/** Checks that the backend computes. Some load but fail later: drivers crash, or devices return zeros. */
 async function prove(): Promise<void> {
   const product = tf.tidy(() =>
     tf.matMul(tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3]), tf.tensor2d([1, 2, 3, 4, 5, 6], [3, 2])),
   ); // [2, 2]
   const values = Array.from(await product.data());
   product.dispose();
-  if (values.join() !== '22,28,49,64') throw new Florence2Error(`a small matrix product came out wrong (${values}).`);
+  if (values.join() !== '22,28,49,64')
+    throw new Florence2Error(`it computes a wrong matrix product (${values}, not 22,28,49,64).`);
 }
 
-/**
- * The cpu backend greets Node users with an advertisement at its first tensor; every other backend may forward to it.
- */
+/** Suppresses the banner that the cpu backend prints in Node. Other backends may run operations on it. */
 function silenceCpuBanner(): void {
   const cpu = tf.findBackend('cpu') as { firstUse?: boolean } | null;
   if (cpu) cpu.firstUse = false;
 }
 
-/** tfjs reports start-up failures on the console; here they become errors, so the console stays clean. */
+/** Runs `body` without tfjs's warnings on the console: start-up failures are thrown as errors. */
 async function withoutWarnings<T>(body: () => Promise<T>): Promise<T> {
   const production = tf.env().getBool('PROD');
   tf.env().set('PROD', true);
@@ -123,7 +126,7 @@ async function withoutWarnings<T>(body: () => Promise<T>): Promise<T> {
 }
 
 function reasonOf(error: unknown): string {
-  // The wasm backend rejects with a plain object that has a message.
+  // The wasm backend rejects with a plain object, not an Error.
   const message = (error as { message?: unknown } | null)?.message;
   return (typeof message === 'string' ? message : String(error)).trim().split('\n')[0]!;
 }

@@ -2,16 +2,17 @@ import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import { withoutErrorListeners } from '../platform/node.ts';
 
-/** Of one tensor: the module takes a larger size for a negative one. */
-const LARGEST = 2 ** 31 - 2 ** 16; // bytes
+/** Largest allocation in bytes. The module interprets larger sizes as negative numbers. */
+const LARGEST = 2 ** 31 - 2 ** 16;
 
 /**
  * Registers the wasm backend and returns its description.
- * In a browser, `path` says where the package's `.wasm` files are served (ends with a slash).
+ *
+ * @param path in browsers, the URL of the folder with the package's `.wasm` files, with a trailing slash
  */
 export async function registerWasm(path?: string): Promise<string> {
   const wasm = await import('@tensorflow/tfjs-backend-wasm');
-  if (path !== undefined && !('wasm' in tf.engine().registry)) wasm.setWasmPaths(path); // refused once it has started
+  if (path !== undefined && !('wasm' in tf.engine().registry)) wasm.setWasmPaths(path); // fails after the start
   const [simd, threads] = await Promise.all([
     tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'),
     tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'),
@@ -22,23 +23,26 @@ export async function registerWasm(path?: string): Promise<string> {
 }
 
 interface Heap {
-  /** Address of so many free bytes, 0 where there are none. */
+  /** Allocates memory and returns its address; 0 on failure. */
   _malloc(bytes: number): number;
 }
 
 const guarded = new WeakSet<Heap>();
 
-/** tfjs does not look whether it was given memory: without any, kernels write over the module's own from address 0. */
+/**
+ * Makes failed allocations throw. tfjs does not check for them, so kernels would overwrite the module's memory from
+ * address 0 on.
+ */
 function guardMemory(heap: Heap): void {
   if (guarded.has(heap)) return;
   guarded.add(heap);
-  heap._malloc(1); // the module puts its function in place when it is first called
+  heap._malloc(1); // the first call replaces the module's lazy stub by the real function
   const allocate = heap._malloc;
   heap._malloc = bytes => {
     const address = bytes > LARGEST ? 0 : allocate(bytes);
     if (address !== 0 || bytes === 0) return address;
     throw new Florence2Error(
-      `The wasm backend has no room for ${Math.ceil(bytes / 1e6)} MB more: it has 4 GiB, weights included. Use fewer or smaller images at once, or another backend.`,
+      `The wasm backend cannot allocate ${Math.ceil(bytes / 1e6)} MB: its memory is limited to 4 GiB, including weights. Use fewer or smaller images per batch, or another backend.`,
     );
   };
 }

@@ -1,7 +1,7 @@
 import { Florence2Error } from '../errors.ts';
 import { provideWebgpu } from '../platform/node.ts';
 
-/** The part of WebGPU that is asked here. */
+/** The part of WebGPU that is used here. */
 interface Adapter {
   info?: { vendor?: string; architecture?: string; device?: string; description?: string; isFallbackAdapter?: boolean };
   isFallbackAdapter?: boolean;
@@ -11,18 +11,18 @@ interface Gpu {
 }
 
 /**
- * Registers the webgpu backend and returns the adapter's description. Node has no WebGPU of its own: the npm package
- * `webgpu` (Dawn) brings it.
+ * Registers the webgpu backend and returns the adapter's description.
  *
- * @throws Florence2Error when there is no adapter, or only a software one and `software` is false.
+ * @param software accepts a software adapter
+ * @throws Florence2Error if WebGPU or an adapter is missing, or the only adapter is software and `software` is false
  */
 export async function registerWebgpu(software: boolean): Promise<string> {
   await provideWebgpu();
   const { gpu } = globalThis.navigator as unknown as { gpu: Gpu };
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (!adapter) throw new Florence2Error('no GPU adapter was found: is a graphics driver with Vulkan installed?');
+  if (!adapter) throw new Florence2Error('no GPU adapter was found. Is a graphics driver with Vulkan installed?');
   const description = describe(adapter);
-  if (isSoftware(adapter) && !software) throw new Florence2Error(`its only adapter is software (${description}).`);
+  if (isSoftware(adapter) && !software) throw new Florence2Error(`the only adapter is software (${description}).`);
   await import('@tensorflow/tfjs-backend-webgpu');
   return description;
 }

@@ -17,7 +17,7 @@ for (const [what, sizes] of [
     assert.throws(
       () => tf.tidy(() => void sizes.map(bytes => tf.fill([bytes / 4], 1))),
       (error: unknown) =>
-        error instanceof Florence2Error && /no room for \d+ MB more: it has 4 GiB/.test(error.message),
+        error instanceof Florence2Error && /cannot allocate \d+ MB: its memory is limited to 4 GiB/.test(error.message),
     );
     assert.is(tf.memory().numTensors, before);
     assert.equal([...tf.add([1, 2], 3).dataSync()], [4, 5], 'the backend still works');

@@ -67,7 +67,7 @@ async function start(name: BackendName, options: BackendOptions): Promise<string
     if (name === 'webgpu') (await import('./webgpu_kernels.ts')).tuneWebgpu();
     return description;
   });
-  await prove();
+  await checkProduct();
   return description;
 }
 
@@ -98,7 +98,7 @@ async function activate(name: BackendName): Promise<void> {
 }
 
 /** Checks that the backend computes. Some load but fail later: drivers crash, or devices return zeros. */
-async function prove(): Promise<void> {
+async function checkProduct(): Promise<void> {
   const product = tf.tidy(() =>
     tf.matMul(tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3]), tf.tensor2d([1, 2, 3, 4, 5, 6], [3, 2])),
   ); // [2, 2]

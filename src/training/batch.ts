@@ -9,20 +9,20 @@ import { promptOf } from '../text/prompt.ts';
 import { taskInfo, taskKey } from '../text/tasks.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
-/** A target as token ids, both lists with `<s>` and `</s>`. */
+/** The token ids of a target's prompt and answer, each with `<s>` and `</s>`. */
 export interface TokenizedTarget {
-  /** What its losses go by, see `taskKey`. */
+  /** The key under which its losses are reported, see `taskKey`. */
   task: string;
   promptIds: number[];
   answerIds: number[];
 }
 
 /**
- * Writes a target as the model reads and answers it.
+ * Converts a target to the prompt and the answer that the model is trained on, as token ids.
  *
- * @param image size in pixels that the target's coordinates count in
- * @throws UsageError for a target that its task cannot have, Florence2Error for an answer of more tokens than the
- *   model has positions
+ * @param image the size, in pixels, that the target's coordinates refer to
+ * @throws UsageError if the target does not fit its task; Florence2Error if the answer has more tokens than the model
+ *   has positions
  */
 export function tokenizeTarget(
   target: Target,
@@ -41,26 +41,26 @@ export function tokenizeTarget(
   return { task: taskKey(task), promptIds: tokenizer.encode(prompt), answerIds };
 }
 
-/** Targets of some images as tensors, R rows, padded on the right. */
+/** Targets of a batch of images as tensors: R rows, padded on the right. */
 export interface Batch {
-  /** Which image each target is about, [R] int32 */
+  /** The index of each target's image, [R] int32 */
   imageIndex: tf.Tensor1D;
   promptIds: tf.Tensor2D; // [R, T] int32
-  /** Null where nothing is padded. */
+  /** Null if no prompt is padded. */
   promptMask: tf.Tensor2D | null; // [R, T] int32
   decoderInputIds: tf.Tensor2D; // [R, L] int32
   labels: tf.Tensor2D; // [R, L] int32
-  /** What each label counts for: 0 for padding. */
+  /** The weight of each label in the loss; 0 for padding. */
   weights: tf.Tensor2D; // [R, L]
 }
 
 export interface LabelWeightOptions {
-  /** What a location token counts for, beside 1 for all others. */
+  /** Weight of location tokens; other tokens have weight 1. */
   locationWeight: number;
   tokenizer: Tokenizer;
 }
 
-/** The weights of each answer's tokens. */
+/** Returns the weight of each token of each answer. */
 export function labelWeights(
   targets: TokenizedTarget[],
   { locationWeight, tokenizer }: LabelWeightOptions,
@@ -71,11 +71,11 @@ export function labelWeights(
 }
 
 /**
- * Puts targets into tensors. Padding counts for nothing: it is masked in prompts, and weighs 0 in answers. The decoder
- * is given each answer moved right by one, behind its start token.
+ * Collates targets into tensors. Padding is masked in prompts and has weight 0 in answers. Decoder inputs are the start
+ * token followed by the answer without its last token.
  *
- * @param imageIndex of each target
- * @param weights see `labelWeights`
+ * @param imageIndex the index of each target's image
+ * @param weights the weights of each answer's tokens, see `labelWeights`
  */
 export function collate(
   targets: TokenizedTarget[],
@@ -102,10 +102,10 @@ export function collate(
 }
 
 /**
- * Splits targets into at most two groups by the length of their answers, where that saves a quarter of the padding's
- * and answers' positions or more: the decoder runs each group at its own length.
+ * Splits targets by answer length into two groups, which the decoder runs one after the other, each padded to its longest
+ * answer. Returns one group if splitting would save less than a quarter of the decoder's positions.
  *
- * @returns the numbers of the targets in each group
+ * @returns the indices of the targets in each group
  */
 export function lengthGroups(targets: readonly TokenizedTarget[]): number[][] {
   const length = (i: number): number => targets[i].answerIds.length;
@@ -123,7 +123,7 @@ export function disposeBatch({ imageIndex, promptIds, promptMask, decoderInputId
   tf.dispose([imageIndex, promptIds, promptMask ?? [], decoderInputIds, labels, weights]);
 }
 
-/** Rows of different lengths, filled up on the right. */
+/** Pads rows on the right to the longest. */
 function table(rows: number[][], filler: number, dtype: 'int32' | 'float32'): tf.Tensor2D {
   const longest = Math.max(...rows.map(({ length }) => length));
   const filled = rows.map(row => [...row, ...new Array<number>(longest - row.length).fill(filler)]);

@@ -3,18 +3,18 @@ import type { Florence2Config } from '../config/model.ts';
 import { HookRegistry } from '../hooks/hooks.ts';
 import { randomIntegers } from '../random.ts';
 
-/** Which batch of which run draws the random numbers: equal ones drop equal things, in a block computed twice too. */
+/** Seeds the dropout masks of one batch. Equal seeds give equal masks, also when a block is recomputed. */
 export interface DropoutSeed {
   seed: number;
   step: number;
-  /** Of the batches that make the step. */
+  /** Index of the batch within the step. */
   batch: number;
 }
 
 /**
- * Dropout as hooks at the points where BART drops (after the embeddings, in attention patterns, after GELU, and at the
- * end of each sublayer), at the rates of config.json; and DaViT's drop path, which leaves whole sublayers out for some
- * images of a batch (Huang et al. 2016), at rates that rise with depth.
+ * Returns hooks that apply dropout at the rates of config.json: BART's dropout after the embeddings, in attention
+ * patterns, after GELU and at the end of each sublayer; and DaViT's drop path, which skips whole sublayers for random
+ * images of a batch, at rates that grow with depth (stochastic depth, Huang et al. 2016).
  */
 export function dropoutHooks(config: Florence2Config, at: DropoutSeed): HookRegistry {
   const hooks = new HookRegistry();
@@ -53,7 +53,7 @@ function addDropPath(hooks: HookRegistry, { vision }: Florence2Config, at: Dropo
   }
 }
 
-/** Sets each element to 0 with probability `rate`, and scales the others so that the mean stays. Srivastava et al. 2014. */
+/** Sets each element to 0 with probability `rate` and divides the others by 1 − rate. Srivastava et al. 2014. */
 export function dropout<T extends tf.Tensor>(x: T, rate: number, seed: DropoutSeed, name: string): T {
   return maskAndScale(x, x.shape, rate, seed, name);
 }
@@ -66,7 +66,7 @@ function maskAndScale<T extends tf.Tensor>(
   name: string,
 ): T {
   if (rate === 0) return x;
-  // Rows of other lengths pass the same point in the same batch, and shall not drop the same.
+  // The shape is part of the seed: a batch may run in two groups of rows, which must not get the same mask.
   const next = randomIntegers(seed, 'dropout', step, batch, name, x.shape.join());
   const threshold = rate * 2 ** 32;
   const kept = new Float32Array(shape.reduce((n, size) => n * size, 1));

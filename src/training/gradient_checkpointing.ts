@@ -10,20 +10,20 @@ interface Block {
 }
 
 /**
- * Gradient checkpointing: a network's blocks run forward without keeping their insides; on the way back each is run
- * again from its inputs, and gives the gradients of its inputs and parameters. Memory falls to the largest block and
- * all blocks' inputs, time rises by a forward pass. Chen et al. 2016, https://arxiv.org/abs/1604.06174.
+ * Gradient checkpointing. The forward pass keeps only the inputs of each block and frees the block's intermediates; the
+ * backward pass runs each block again from its inputs and differentiates it. Memory falls to all blocks' inputs plus the
+ * intermediates of the largest block; time grows by one forward pass. Chen et al. 2016, https://arxiv.org/abs/1604.06174.
  *
- * tfjs cannot nest gradients, so the chain rule between blocks is applied here.
+ * tfjs cannot nest gradients, so this class applies the chain rule between blocks itself.
  */
 export class BlockTape {
   private readonly blocks: Block[] = [];
-  private readonly kept = new Map<number, tf.Tensor>(); // by the id of the tensor that a block was given
+  private readonly kept = new Map<number, tf.Tensor>(); // copies of block inputs, and block outputs, by the original tensor's id
   private readonly learning = new Set<number>(); // ids of outputs that depend on a trainable parameter
 
   constructor(private readonly trainable: readonly Parameter[]) {}
 
-  /** Give it to `HookRegistry.root`. */
+  /** Runs a block and records it. Pass this to `HookRegistry.root`. */
   readonly run: BlockRunner = (path, forward, inputs) => {
     const output = tf.keep(tf.tidy(() => forward(...inputs)));
     const keptInputs = inputs.map(input => (input ? this.keep(input) : null));
@@ -37,17 +37,17 @@ export class BlockTape {
   };
 
   /**
-   * Gradients of Σ output · dy with respect to the trainable parameters that it depends on. The caller disposes them.
-   * The outputs of the blocks are gone after it.
+   * Returns the gradients of Σ output · dy for the trainable parameters that the output depends on. The caller disposes
+   * them. All block outputs are disposed.
    *
-   * @param output of the last block
+   * @param output the output of the last block
    */
   backward(output: tf.Tensor, dy: tf.Tensor): Map<Parameter, tf.Tensor> {
     const parameterGradients = new Map<Parameter, tf.Tensor>();
     const outputGradients = new Map([[output.id, dy.clone()]]);
     for (const block of this.blocks.toReversed()) {
       const dy = outputGradients.get(block.output.id);
-      if (!dy) continue; // nothing that was asked about depends on it
+      if (!dy) continue; // the output does not depend on this block
       const inputs = block.inputs.filter(input => input !== null && this.learning.has(input.id)) as tf.Tensor[];
       const gradients = vectorJacobian(() => block.forward(...block.inputs), [...inputs, ...this.values], dy);
       gradients.forEach((gradient, i) => {
@@ -56,7 +56,7 @@ export class BlockTape {
         else accumulate(parameterGradients, this.trainable[i - inputs.length], gradient);
       });
       outputGradients.delete(block.output.id);
-      tf.dispose([dy, block.output]); // only later blocks were given it
+      tf.dispose([dy, block.output]); // only later blocks used the output, and they are done
     }
     return parameterGradients;
   }
@@ -71,14 +71,14 @@ export class BlockTape {
     return this.trainable.map(({ value }) => value);
   }
 
-  /** A block's input outlives the scope in which it was made. */
+  /** Returns a copy of a block's input that survives the surrounding `tf.tidy`. */
   private keep(input: tf.Tensor): tf.Tensor {
     const kept = this.kept.get(input.id) ?? tf.keep(input.clone());
     this.kept.set(input.id, kept);
     return kept;
   }
 
-  /** Whether a block of this path may use a trainable parameter: all of them for ''. */
+  /** Whether a block may use a trainable parameter. Blocks without a path may use any. */
   private mayTrain(path: string): boolean {
     return path === '' || this.trainable.some(({ name }) => name.startsWith(`${path}.`));
   }

@@ -4,21 +4,21 @@ import type { Parameter } from '../nn/params.ts';
 import { vectorJacobian } from '../nn/tape.ts';
 import { BlockTape } from './gradient_checkpointing.ts';
 
-/** A forward pass that ends in one loss for each answer, [R]. */
+/** A forward pass that returns the loss of each answer, [R]. */
 export type LossPass = (h: Hooks) => tf.Tensor1D;
 
 export interface LossAndGradients {
-  /** [R] */
+  /** Loss of each answer, [R]. */
   losses: tf.Tensor1D;
-  /** Of Σ losses · scale; a parameter that the losses do not depend on is not in it. */
+  /** Gradients of Σ losses · scale, without parameters that the losses do not depend on. */
   gradients: Map<Parameter, tf.Tensor>;
 }
 
 /**
- * Runs a pass forward and backward. The caller disposes what it returns; a pass that throws leaves nothing.
+ * Runs a pass forward and backward. The caller disposes the result. If the pass throws, all tensors are disposed.
  *
- * @param scale of the losses: 1 / number of tokens makes the gradients those of the mean over tokens
- * @param gradientCheckpointing compute the insides of each block a second time instead of keeping them (see `BlockTape`)
+ * @param scale factor of the losses; 1 / number of tokens gives the gradients of the mean over tokens
+ * @param gradientCheckpointing recompute each block's intermediates instead of keeping them, see `BlockTape`
  */
 export function lossAndGradients(
   pass: LossPass,
@@ -40,7 +40,7 @@ function atOnce(pass: LossPass, trainable: readonly Parameter[], scale: number, 
   let kept: tf.Tensor1D | undefined;
   const total = (): tf.Scalar => {
     const losses = pass(hooks.root());
-    kept = tf.keep(losses.clone()); // or it would go with all else that the pass has made
+    kept = tf.keep(losses.clone()); // otherwise it would be disposed with the pass's other tensors
     return tf.mul(tf.sum(losses), scale) as tf.Scalar;
   };
   const values = trainable.map(({ value }) => value);
@@ -63,7 +63,7 @@ function inBlocks(
 ): LossAndGradients {
   const tape = new BlockTape(trainable);
   try {
-    const output = tf.tidy(() => pass(hooks.root(undefined, tape.run))); // kept by the tape, like all it ran
+    const output = tf.tidy(() => pass(hooks.root(undefined, tape.run))); // the tape keeps block outputs
     const losses = output.clone();
     return { losses, gradients: tape.backward(output, tf.fill(losses.shape, scale)) };
   } finally {

@@ -5,12 +5,11 @@ import { answerLosses } from '../nn/cross_entropy.ts';
 import type { Batch } from './batch.ts';
 
 /**
- * The loss of each target of a batch under teacher forcing, see `answerLosses`.
+ * Returns the loss of each target of a batch under teacher forcing, [R], see `answerLosses`.
  *
- * Picking rows and the loss are blocks of no module's name, since they have no parameters.
+ * Gathering rows and computing the loss are blocks named after no module, since they have no parameters.
  *
- * @param imageFeatures of the batch's images [I, 1 + N, D]; each is used by all of its targets
- * @returns [R]
+ * @param imageFeatures features of the batch's images [I, 1 + N, D]; all targets of an image share them
  */
 export function batchLosses(
   model: Florence2Model,
@@ -31,22 +30,28 @@ export function batchLosses(
   });
 }
 
-/** Weighted means of losses, of all and by task. */
+/** Weighted mean losses, overall and by task. */
 export class TaskMeans {
   private readonly sums = new Map<string, { loss: number; weight: number }>();
 
-  /** @param loss the sum over an answer's tokens, and what these count for together */
+  /**
+   * Adds the loss of one answer.
+   *
+   * @param loss weighted sum over the answer's tokens
+   * @param weight sum of the tokens' weights
+   */
   add(task: string, loss: number, weight: number): void {
     const sum = this.sums.get(task) ?? { loss: 0, weight: 0 };
     this.sums.set(task, { loss: sum.loss + loss, weight: sum.weight + weight });
   }
 
-  /** Over all tokens. */
+  /** The mean over all tokens. */
   get mean(): number {
     const all = [...this.sums.values()];
     return all.reduce((sum, { loss }) => sum + loss, 0) / all.reduce((sum, { weight }) => sum + weight, 0);
   }
 
+  /** The mean over the tokens of each task. */
   get byTask(): Record<string, number> {
     return Object.fromEntries([...this.sums].map(([task, { loss, weight }]) => [task, loss / weight]));
   }

@@ -5,22 +5,22 @@ import { fileError, writeError } from '../files/errors.ts';
 
 export const mapStores = ['memory', 'disk', 'off'] as const;
 
-/** Where the vision tower's maps are kept between epochs. */
+/** Where the vision tower's feature maps are cached between epochs. */
 export type MapStore = (typeof mapStores)[number];
 
 /**
- * The vision tower's last maps by image, computed once where the tower learns nothing: later epochs never run it. What
- * does not fit into the limit is not kept, and computed again.
+ * Caches the feature map of each image from a frozen vision tower, so that later epochs do not run the tower. Maps beyond
+ * the size limit are not cached and are computed again in each epoch.
  */
 export class MapCache {
   private readonly inMemory = new Map<string, Float32Array>();
   private readonly onDisk = new Set<string>();
   private bytes = 0;
-  private shape: [H: number, W: number, C: number] = [0, 0, 0]; // of one map
+  private shape: [H: number, W: number, C: number] = [0, 0, 0]; // all maps have this shape
 
   /**
-   * @param folder for `disk`; `dispose` removes it
-   * @param limit in bytes
+   * @param folder where `disk` writes its files; `dispose` removes it
+   * @param limit most bytes to cache
    */
   constructor(
     private readonly store: MapStore,
@@ -28,7 +28,7 @@ export class MapCache {
     private readonly limit: number,
   ) {}
 
-  /** How many maps are here. */
+  /** The number of cached maps. */
   get size(): number {
     return this.inMemory.size + this.onDisk.size;
   }
@@ -37,12 +37,12 @@ export class MapCache {
     return this.inMemory.has(key) || this.onDisk.has(key);
   }
 
-  /** One map, [H, W, C]; the caller disposes it. It must be here, see `has`. */
+  /** Returns a cached map, [H, W, C], which the caller disposes. Check `has` first. */
   async read(key: string): Promise<tf.Tensor3D> {
     return tf.tensor3d(this.inMemory.get(key) ?? (await this.readFile(key)), this.shape);
   }
 
-  /** Keeps a map [H, W, C]. */
+  /** Caches a map [H, W, C], unless the cache is full or off. Does not dispose it. */
   async write(key: string, map: tf.Tensor3D): Promise<void> {
     const size = 4 * map.size;
     if (this.store === 'off' || this.has(key) || this.bytes + size > this.limit) return;
@@ -60,7 +60,7 @@ export class MapCache {
     } catch (error) {
       throw writeError(path, error);
     }
-    this.onDisk.add(key); // no sooner, or half a file would be read
+    this.onDisk.add(key); // only now: a file that is half written must not be read
   }
 
   async dispose(): Promise<void> {

@@ -2,26 +2,33 @@ import type { Dataset } from '../datasets/example.ts';
 import { UsageError } from '../errors.ts';
 import { randomStream, shuffle } from '../random.ts';
 
+/** A dataset and how often its examples are drawn. */
 export interface WeightedDataset {
   dataset: Dataset;
-  /** The share of the dataset that an epoch draws: 1 all of it, 0.2 a fifth (another one each epoch), 2 all twice. */
+  /**
+   * The share of the dataset that each epoch draws, at least 0: 1 draws every example once, 2 twice, 0.2 a fifth of them
+   * (a different fifth in each epoch).
+   */
   weight: number;
 }
 
-/** An example of a mixture: the number of its dataset and its number there. */
+/** An example drawn from a mixture. */
 export interface Draw {
+  /** Index of the dataset in the mixture. */
   part: number;
+  /** Index of the example in the dataset. */
   index: number;
 }
 
 /**
- * The order of an epoch's examples, drawn from all parts and shuffled. The same arguments give the same order, whatever
- * was drawn before.
+ * Returns an epoch's examples, drawn from all parts and shuffled. The result depends only on the arguments, not on earlier
+ * calls.
  *
- * Each part is an endless row of shuffled passes over its examples, of which an epoch takes the next `weight` ·
- * `length`: after any number of epochs no example has been drawn more than once more often than another.
+ * Each part is treated as an endless sequence of shuffled passes over its examples, and each epoch takes the next
+ * weight · length of them. So after any number of epochs, the draw counts of two examples of a part differ by at most one.
  *
  * @param epoch counted from 0
+ * @throws UsageError for a weight that is negative or not finite
  */
 export function epochOrder(parts: readonly { length: number; weight: number }[], seed: number, epoch: number): Draw[] {
   const draws = epochRanges(parts, epoch).flatMap(([start, end], part) => {
@@ -31,12 +38,12 @@ export function epochOrder(parts: readonly { length: number; weight: number }[],
   return shuffle(draws, randomStream(seed, 'epoch', epoch));
 }
 
-/** How many examples an epoch draws. */
+/** Returns the number of examples that an epoch draws. Throws like `epochOrder`. */
 export function epochLength(parts: readonly { length: number; weight: number }[], epoch: number): number {
   return epochRanges(parts, epoch).reduce((sum, [start, end]) => sum + end - start, 0);
 }
 
-/** From where to where in each part's row an epoch goes. */
+/** Returns the range, in each part's endless sequence, that an epoch takes. */
 function epochRanges(parts: readonly { length: number; weight: number }[], epoch: number): [number, number][] {
   return parts.map(({ length, weight }, part) => {
     if (!(weight >= 0 && Number.isFinite(weight))) {
@@ -46,7 +53,7 @@ function epochRanges(parts: readonly { length: number; weight: number }[], epoch
   });
 }
 
-/** The examples from `start` to `end` of a row of passes, each in its own random order. */
+/** Returns positions `start` to `end` of the sequence of passes over a part, each pass in its own random order. */
 function rowOfPasses(length: number, start: number, end: number, random: (pass: number) => () => number): number[] {
   const row: number[] = [];
   for (let at = start; at < end; ) {
@@ -56,7 +63,7 @@ function rowOfPasses(length: number, start: number, end: number, random: (pass: 
       random(pass),
     );
     const upTo = Math.min(end - pass * length, length);
-    for (const index of order.slice(at - pass * length, upTo)) row.push(index); // spread, a large dataset overflows the stack
+    for (const index of order.slice(at - pass * length, upTo)) row.push(index); // spreading a large dataset into push would overflow the stack
     at = pass * length + upTo;
   }
   return row;

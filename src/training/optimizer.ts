@@ -1,32 +1,33 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Parameter } from '../nn/params.ts';
 
+/** Options of AdamW. */
 export interface AdamWOptions {
-  /** Default [0.9, 0.999]. */
+  /** Decay rates of the running means of the gradient and of its square. Default [0.9, 0.999]. */
   betas?: [number, number];
-  /** Default 1e-8. */
+  /** Added to the denominator of an update. Default 1e-8. */
   epsilon?: number;
-  /** Share of a parameter that a step at learning rate 1 would remove. Default 0.01. */
+  /** Decoupled weight decay: each step multiplies parameters by 1 − learning rate · this. Default 0.01. */
   weightDecay?: number;
-  /** Which parameters decay. Default: all but biases and norms. */
+  /** Whether a parameter decays. Default: all but biases and norms. */
   decays?: (parameter: Parameter) => boolean;
 }
 
-/** All but biases and norms, which are vectors. */
+/** True for all parameters but biases and norms, which are vectors. */
 export const decaysByDefault = ({ shape }: Parameter): boolean => shape.length > 1;
 
-/** Running means of a parameter's gradient and of its square, as one row of values. */
+/** Running means of a parameter's gradient and of its square, flattened. */
 export interface Moments {
   first: tf.Tensor1D;
   second: tf.Tensor1D;
 }
 
-/** Smaller parameters are moved together: an operation on one of them costs more than its arithmetic. */
+/** Smaller parameters are updated together: for one of them, launching an operation costs more than its arithmetic. */
 const SMALL = 2 ** 18; // values
 
 /** Adam with decoupled weight decay. Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101, algorithm 2. */
 export class AdamW {
-  /** Steps taken. */
+  /** The number of steps taken. */
   steps = 0;
   private readonly state = new Map<string, Moments>();
   private readonly options: Required<AdamWOptions>;
@@ -37,9 +38,9 @@ export class AdamW {
   }
 
   /**
-   * Moves each parameter against its gradient, and frees the gradient.
+   * Updates each parameter by its gradient and disposes the gradients.
    *
-   * @param factor that the gradients are multiplied by first
+   * @param factor multiplies the gradients first, see `clipFactor`
    */
   step(gradients: ReadonlyMap<Parameter, tf.Tensor>, learningRate: number, factor = 1): void {
     this.steps++;
@@ -52,8 +53,8 @@ export class AdamW {
   }
 
   /**
-   * The small parameters that decay, those that do not, and each of the large ones by itself. The largest go last, when
-   * the others' gradients have made room for what is needed on the way.
+   * Returns the groups of parameters that are updated together: small ones with decay, small ones without, and each large
+   * one alone. The largest come last, when the other gradients have been freed, which lowers the peak of memory.
    */
   private groups(parameters: Parameter[]): Parameter[][] {
     const { decays } = this.options;
@@ -64,7 +65,7 @@ export class AdamW {
     return [...together.filter(group => group.length > 0), ...large];
   }
 
-  /** Moves parameters that all decay or all do not. `gradient` has the values of one after another; it is freed. */
+  /** Updates parameters of which all decay or none does. Disposes `gradient`, their concatenated gradients. */
   private move(parameters: Parameter[], gradient: tf.Tensor1D, learningRate: number): void {
     const { betas, epsilon, weightDecay, decays } = this.options;
     const [beta1, beta2] = betas;
@@ -90,9 +91,9 @@ export class AdamW {
   }
 
   /**
-   * Exponential means of the parameters one after another, moved towards new values. Those before are freed.
+   * Returns updated running means of some parameters, concatenated, and disposes the previous means.
    *
-   * @param value times the share that it has in the new means
+   * @param value returns the new values multiplied by their share in the mean
    */
   private mean(
     parameters: Parameter[],
@@ -111,12 +112,12 @@ export class AdamW {
     return moved;
   }
 
-  /** The means by parameter name, for a checkpoint. */
+  /** The running means by parameter name, for saving. */
   get moments(): ReadonlyMap<string, Moments> {
     return this.state;
   }
 
-  /** Goes on from a checkpoint. The tensors belong to the optimizer from now on. */
+  /** Continues from saved state. Takes ownership of the tensors. */
   restore(steps: number, moments: Iterable<[name: string, Moments]>): void {
     this.dispose();
     this.steps = steps;
@@ -131,7 +132,7 @@ export class AdamW {
   }
 }
 
-/** The values of some tensors one after another. */
+/** Concatenates the values of tensors. */
 function concatFlat(tensors: tf.Tensor[]): tf.Tensor1D {
   return tf.tidy(() => {
     const flat = tensors.map(tensor => (tensor.rank === 1 ? tensor : tf.reshape(tensor, [tensor.size])) as tf.Tensor1D);
@@ -139,22 +140,22 @@ function concatFlat(tensors: tf.Tensor[]): tf.Tensor1D {
   });
 }
 
-/** Those of each parameter, from the values of one after another. */
+/** Splits concatenated values by parameter. */
 function splitFlat(joined: tf.Tensor1D, parameters: Parameter[]): tf.Tensor1D[] {
   if (parameters.length === 1) return [joined.clone()];
   const sizes = parameters.map(({ value }) => value.size);
   return tf.tidy(() => tf.split(joined, sizes));
 }
 
-/** The Euclidean norm of all gradients taken as one vector. */
+/** Returns the Euclidean norm of all gradients, taken as one vector. */
 export function globalNorm(gradients: Iterable<tf.Tensor>): tf.Scalar {
   return tf.tidy(() => {
     const squares = Array.from(gradients, gradient => tf.tidy(() => tf.sum(tf.square(gradient)) as tf.Scalar));
-    return tf.sqrt(squares.length > 0 ? tf.sum(tf.stack(squares)) : tf.scalar(0)); // addN takes but a few on webgpu
+    return tf.sqrt(squares.length > 0 ? tf.sum(tf.stack(squares)) : tf.scalar(0)); // addN of many tensors is wrong on webgpu
   });
 }
 
-/** What every gradient is multiplied by so that the norm of all is at most `maxNorm`, as `clip_grad_norm_` does. */
+/** Returns the factor that scales gradients to a global norm of at most `maxNorm`, as PyTorch's `clip_grad_norm_`. */
 export function clipFactor(norm: number, maxNorm: number): number {
   return Math.min(1, maxNorm / (norm + 1e-6));
 }
@@ -163,17 +164,19 @@ export const scheduleNames = ['constant', 'linear', 'cosine'] as const;
 
 export type ScheduleName = (typeof scheduleNames)[number];
 
+/** A schedule of learning rates. */
 export interface Schedule {
+  /** The shape of the curve after the warm-up. */
   schedule: ScheduleName;
-  /** The highest learning rate. */
+  /** The learning rate at the end of the warm-up, its maximum. */
   learningRate: number;
-  /** Steps in which the rate rises from 0 to it. */
+  /** Steps over which the rate rises linearly from 0. */
   warmupSteps: number;
-  /** Steps of the whole run, at whose end `linear` and `cosine` are at 0. */
+  /** Steps of the whole run; `linear` and `cosine` reach 0 after the last. */
   totalSteps: number;
 }
 
-/** The learning rate of a step, counted from 0, as transformers' schedulers of these names give it. */
+/** Returns the learning rate of a step, counted from 0. Equal to transformers' schedulers of the same names. */
 export function learningRateAt(step: number, { schedule, learningRate, warmupSteps, totalSteps }: Schedule): number {
   if (step < warmupSteps) return (learningRate * step) / warmupSteps;
   if (schedule === 'constant') return learningRate;

@@ -7,70 +7,85 @@ import { type MapStore, mapStores } from './map_cache.ts';
 import type { WeightedDataset } from './mixture.ts';
 import { type ScheduleName, scheduleNames } from './optimizer.ts';
 
+/** Options of `Trainer`. */
 export interface TrainerOptions {
-  /** Folder of the run: `latest/`, `best/`, metrics.jsonl and curves.svg. */
+  /** Folder of the run: `latest/`, `best/`, metrics.jsonl, TensorBoard events and curves.svg. */
   output: string;
+  /** Training data: one dataset, or several with the share of each that an epoch draws. */
   train: Dataset | WeightedDataset[];
+  /** Validation data. Default: none, and no `best/` is written. */
   valid?: Dataset;
   /** Passes over the training data. Default 1. */
   epochs?: number;
-  /** Ends the run sooner. */
+  /** Largest number of optimizer steps. Default: unlimited. */
   maxSteps?: number;
-  /** Images that are run together. Default 1. */
+  /** Images per forward and backward pass. Default 1. */
   batchSize?: number;
-  /** Batches whose gradients make one step. Default 1. */
+  /** Batches whose gradients are summed for one optimizer step. Default 1. */
   accumulate?: number;
-  /** Most targets of an image in one step, drawn by chance in each epoch. Default: all that it has. */
+  /** Largest number of targets per image and step, sampled anew in each epoch. Default: all of them. */
   targetsPerImage?: number;
-  /** The highest rate. Default 1e-4 for LoRA, else 1e-5. */
+  /** Maximum learning rate. Default 1e-4 for LoRA, else 1e-5. */
   learningRate?: number;
-  /** Default `linear`: down to 0 at the end. */
+  /** Learning rate schedule after the warm-up. Default `linear`, which falls to 0 at the end of the run. */
   schedule?: ScheduleName;
-  /** Steps in which the rate rises from 0. Default 0. */
+  /** Steps over which the learning rate rises linearly from 0. Default 0. */
   warmupSteps?: number;
-  /** Default 0.01. */
+  /** Decoupled weight decay of AdamW. Default 0.01. */
   weightDecay?: number;
-  /** What decays: every parameter, all but biases and norms, or those of these names. Default `matrices`. */
+  /**
+   * Parameters that decay: `all`, `matrices` (all but biases and norms), or those whose names match the expression.
+   * Default `matrices`.
+   */
   decay?: 'all' | 'matrices' | RegExp;
-  /** Of AdamW. Default [0.9, 0.999]. */
+  /** AdamW's decay rates of the running means. Default [0.9, 0.999]. */
   betas?: [number, number];
-  /** Of AdamW. Default 1e-8. */
+  /** AdamW's epsilon. Default 1e-8. */
   epsilon?: number;
-  /** The norm of all gradients is clipped to this. Default 1. */
+  /** Gradients are clipped to this global norm. Default 1. */
   maxGradNorm?: number;
-  /** Share of the probability that targets spread over the vocabulary. Default 0. */
+  /** Label smoothing: share of the target probability that is spread over the vocabulary, 0 to 1. Default 0. */
   labelSmoothing?: number;
-  /** What a location token counts for in the loss, beside 1 for all others. Default 1. */
+  /** Loss weight of location tokens; other tokens have weight 1. Default 1. */
   locationWeight?: number;
-  /** Dropout and drop path at the rates of config.json. Default true. */
+  /** Whether to apply dropout and drop path at the rates of config.json. Default true. */
   dropout?: boolean;
-  /** Of everything that is random. Default 0. */
+  /** Seed of all random numbers of the run. Default 0. */
   seed?: number;
   /**
-   * Parameters that are not trained: names, what names begin with before a dot, or regular expressions. Default: the
-   * vision tower. Not for LoRA, which freezes everything but itself.
+   * Parameters that are not trained: names of parameters or of modules, or regular expressions. Default: the vision
+   * tower. Not allowed with LoRA, which trains only the adapter.
    */
   freeze?: (string | RegExp)[];
-  /** Train a LoRA adapter. Default: the model's own parameters. */
+  /** Trains a LoRA adapter with these options. Default: the model's own parameters are trained. */
   lora?: LoraOptions;
-  /** Words that become tokens of their own before the training, see `addTokens`. With LoRA all embeddings are trained. */
+  /** Tokens to add before training, see `addTokens`. With LoRA, the whole embedding table is then trained too. */
   newTokens?: string[];
-  /** Compute the insides of blocks twice instead of keeping them. Default: when the vision tower is trained. */
+  /**
+   * Recomputes the intermediates of blocks in the backward pass instead of keeping them: less memory, more time. Default:
+   * true if the vision tower is trained.
+   */
   gradientCheckpointing?: boolean;
-  /** Where image features are kept while the vision tower is frozen and nothing is augmented. Default `memory`. */
+  /**
+   * Where the vision tower's feature maps are cached between epochs. Used only if the tower is frozen and `augment` is
+   * not set. Default `memory`.
+   */
   featureCache?: MapStore;
-  /** Most bytes of features that are kept. Default 2 GiB. */
+  /** Size limit of that cache in bytes. Default 2 GiB. */
   featureCacheBytes?: number;
-  /** Steps between validations. Default: each epoch. */
+  /** Steps between validations. Default: one after each epoch. */
   validateEvery?: number;
-  /** Most examples of a validation. Default: all. */
+  /** Largest number of examples per validation. Default: all. */
   validateExamples?: number;
-  /** Steps between saves. Default: each epoch. */
+  /** Steps between saves of `latest/`. Default: one after each epoch. */
   saveEvery?: number;
-  /** Go on from `latest` where the output folder has one. Default false. */
+  /** Resumes from `latest/` if the output folder has one. Default false. */
   resume?: boolean;
+  /** Random changes of the training images. Default: none. */
   augment?: AugmentOptions;
+  /** Called after each optimizer step. */
   onStep?: (record: StepRecord) => void;
+  /** Called after each validation. */
   onValidation?: (record: ValidationRecord) => void;
 }
 
@@ -95,9 +110,10 @@ const DEFAULTS = {
   resume: false,
 } satisfies Partial<TrainerOptions>;
 
+/** The options with all defaults filled in. */
 export type TrainerSettings = TrainerOptions & Required<Pick<TrainerOptions, keyof typeof DEFAULTS | 'learningRate'>>;
 
-/** Fills in the defaults. @throws UsageError naming an option that is out of its range */
+/** Returns the options with defaults filled in. @throws UsageError for an option that is out of range */
 export function resolveOptions(options: TrainerOptions): TrainerSettings {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const settings = {
@@ -111,7 +127,7 @@ export function resolveOptions(options: TrainerOptions): TrainerSettings {
   const counts = ['epochs', 'maxSteps', 'batchSize', 'accumulate', 'targetsPerImage', 'validateEvery'] as const;
   for (const name of [...counts, 'validateExamples', 'saveEvery'] as const) {
     const value = settings[name];
-    require(value === undefined || (Number.isSafeInteger(value) && value >= 1), name, 'a whole number from 1');
+    require(value === undefined || (Number.isSafeInteger(value) && value >= 1), name, 'a whole number of at least 1');
   }
   for (const name of ['learningRate', 'maxGradNorm', 'epsilon'] as const) {
     require(settings[name] > 0 && Number.isFinite(settings[name]), name, 'a number above 0');
@@ -129,7 +145,9 @@ export function resolveOptions(options: TrainerOptions): TrainerSettings {
   require(mapStores.includes(settings.featureCache), 'featureCache', `one of ${mapStores.join(', ')}`);
   require(Number.isSafeInteger(settings.seed), 'seed', 'a whole number');
   if (options.lora && options.freeze) {
-    throw new UsageError('freeze is not for LoRA, which trains nothing but its adapter: choose its targets instead.');
+    throw new UsageError(
+      'freeze cannot be combined with lora, which trains only the adapter: choose the layers with lora.targets.',
+    );
   }
   return settings;
 }

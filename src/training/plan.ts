@@ -1,20 +1,20 @@
 import type { Draw } from './mixture.ts';
 import { epochLength, epochOrder } from './mixture.ts';
 
-/** An optimizer step: the images that it learns from. */
+/** An optimizer step and its examples. */
 export interface PlannedStep {
   step: number; // counted from 0
   epoch: number; // counted from 0
   draws: Draw[];
 }
 
-/** All steps of a run, which follow from its seed: a run that goes on from any of them sees what it would have seen. */
+/** The examples of every step of a run. They depend only on the seed, so a resumed run continues with the same ones. */
 export class Plan {
   readonly totalSteps: number;
-  private readonly firstSteps: number[] = []; // of each epoch, and the end
+  private readonly firstSteps: number[] = []; // first step of each epoch, then the number of steps
   private cached?: { epoch: number; order: Draw[] };
 
-  /** @param imagesPerStep the last step of an epoch may have fewer */
+  /** @param imagesPerStep images of each step; the last step of an epoch may have fewer */
   constructor(
     private readonly parts: readonly { length: number; weight: number }[],
     private readonly seed: number,
@@ -31,6 +31,7 @@ export class Plan {
     this.totalSteps = Math.min(steps, maxSteps);
   }
 
+  /** Returns a step, counted from 0. */
   step(step: number): PlannedStep {
     const epoch = this.firstSteps.findLastIndex(first => first <= step);
     const from = (step - this.firstSteps[epoch]) * this.imagesPerStep;
@@ -42,7 +43,7 @@ export class Plan {
     return this.firstSteps.includes(step + 1) || step + 1 === this.totalSteps;
   }
 
-  /** Passes over the data after so many steps, as a fraction. */
+  /** Converts a number of steps to passes over the data, as a fraction. */
   epochsAt(steps: number): number {
     const epoch = Math.max(
       0,

@@ -10,22 +10,22 @@ import { openSafetensors, writeSafetensors } from '../weights/safetensors_file.t
 import type { TensorFile } from '../weights/tensor_file.ts';
 import type { AdamW, Moments } from './optimizer.ts';
 
-/** Where a run stands. All its random numbers follow from the seed and these counters. */
+/** The progress of a run. All its random numbers are derived from the seed and these counters. */
 export interface RunState {
-  /** Steps done. */
+  /** Steps completed. */
   step: number;
-  /** Of the last step; null before the first. */
+  /** Loss of the last step; null before the first. */
   loss: number | null;
-  /** The step of the last validation that was finished. */
+  /** The step after which the last completed validation ran. */
   validated: number;
-  /** The best validation so far. */
+  /** The validation with the lowest loss so far. */
   best: { step: number; loss: number } | null;
 }
 
 const STATE_FILE = 'training_state.json';
 const TENSOR_FILE = 'training_state.safetensors';
 
-/** Writes everything that a run goes on from into a folder: trained parameters and the optimizer's means, in fp32. */
+/** Writes the state for resuming a run: counters, trained parameters and the optimizer's running means, in fp32. */
 export async function writeRunState(
   folder: string,
   state: RunState,
@@ -46,9 +46,9 @@ export async function writeRunState(
 }
 
 /**
- * Reads what `writeRunState` wrote into the same model.
+ * Reads the state that `writeRunState` wrote: loads the parameters and the optimizer's means, and returns the counters.
  *
- * @throws Florence2Error when the folder's run trained other parameters, before any is changed
+ * @throws Florence2Error if the saved run trained other parameters; nothing is changed then
  */
 export async function readRunState(
   folder: string,
@@ -70,7 +70,7 @@ export async function readRunState(
       const value = await read(`parameter/${name}`);
       parameter.replace(tf.reshape(value, parameter.value.shape));
       value.dispose();
-      if (!file.tensors.has(`first/${name}`)) continue; // it had no gradient yet
+      if (!file.tensors.has(`first/${name}`)) continue; // the parameter had no gradient yet
       moments.push([name, { first: await read(`first/${name}`), second: await read(`second/${name}`) }]);
     }
     optimizer.restore(optimizerSteps as number, moments);
@@ -83,10 +83,13 @@ export async function readRunState(
 function checkParameters({ path, tensors }: TensorFile, trainable: readonly Parameter[]): void {
   for (const { name, value } of trainable) {
     const stored = tensors.get(`parameter/${name}`);
-    if (!stored) throw new Florence2Error(`${path} lacks ${name}, which this run trains.`);
+    if (!stored)
+      throw new Florence2Error(
+        `${path} lacks ${name}, which this run trains. Resume with the options that the run was started with.`,
+      );
     if (stored.shape.join() !== value.shape.join()) {
       throw new Florence2Error(
-        `${path}: ${name} has shape [${stored.shape.join(', ')}], but this run makes it [${value.shape.join(', ')}].`,
+        `${path}: ${name} has shape [${stored.shape.join(', ')}], but in this run it has shape [${value.shape.join(', ')}].`,
       );
     }
   }

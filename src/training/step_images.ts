@@ -9,33 +9,36 @@ import type { AugmentOptions } from './augment/augment.ts';
 import { type TokenizedTarget, tokenizeTarget } from './batch.ts';
 import type { Draw } from './mixture.ts';
 
-/** An image of a step, ready to be learnt from. */
+/** An image with its targets, prepared for a training step. */
 export interface StepImage {
-  /** Names its features in the cache. */
+  /** Key of its feature map in the cache. */
   key: string;
+  /** Where the example comes from, for error messages. */
   source: string;
-  /** Size in pixels that the targets' coordinates count in. */
+  /** The size, in pixels, that the targets' coordinates refer to. */
   imageSize: ImageSize;
-  /** What is learnt this time, as the dataset has it and as tokens. */
+  /** The targets of this step, after sampling and augmentation. */
   targets: Target[];
+  /** The same targets as tokens. */
   tokenized: TokenizedTarget[];
-  /** Null where the features are known already. */
+  /** Null if the image's feature map is cached. */
   pixels: RawImage | null;
 }
 
+/** Options of `ExampleReader`, a subset of `TrainerOptions`. */
 export interface ReaderOptions {
   seed: number;
-  /** Most targets of an image, drawn anew in each epoch. Default: all. */
+  /** Largest number of targets per image, sampled anew in each epoch. Default: all. */
   targetsPerImage?: number;
   augment?: AugmentOptions;
 }
 
-/** Reads examples and prepares them: decodes, augments, picks targets, writes them as tokens. */
+/** Reads examples and prepares them: decodes the image, samples targets, augments both, and tokenizes the targets. */
 export class ExampleReader {
-  /** Of images that were decoded once: later epochs, whose features are cached, need not decode them. */
+  /** Sizes of images decoded so far, so that images with a cached feature map need not be decoded again. */
   private readonly sizes = new Map<string, ImageSize>();
 
-  /** @param name tells the keys of its images from those of other readers */
+  /** @param name prefix of its images' keys, distinct from that of other readers */
   constructor(
     private readonly name: string,
     private readonly datasets: readonly Dataset[],
@@ -45,8 +48,10 @@ export class ExampleReader {
   ) {}
 
   /**
-   * @param hasMap whether the image itself is not needed
-   * @throws Florence2Error or UsageError that begins with the example's source
+   * Reads one example and prepares it for a step.
+   *
+   * @param hasMap whether the feature map of a key is cached
+   * @throws Florence2Error or UsageError whose message begins with the example's source
    */
   async read({ part, index }: Draw, epoch: number, hasMap: (key: string) => boolean): Promise<StepImage> {
     const key = `${this.name}-${part}-${index}`;
@@ -66,7 +71,7 @@ export class ExampleReader {
     let { targets } = example;
     let imageSize = this.sizes.get(key);
     let pixels: RawImage | null = null;
-    if (targets.length === 0) throw new UsageError('there is nothing to learn about this image: it has no targets.');
+    if (targets.length === 0) throw new UsageError('the image has no targets.');
     if (!hasMap || !imageSize || augmentation) {
       const { decodeImage } = await import('../image/decode.ts');
       pixels = await decodeImage(example.image);

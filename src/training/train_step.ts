@@ -13,20 +13,22 @@ import type { StepImage } from './step_images.ts';
 import type { TrainingContext } from './training_context.ts';
 import { frozenMaps, pixelBatch } from './vision_maps.ts';
 
+/** Measurements of one optimizer step. */
 export interface StepOutcome {
   losses: TaskMeans;
   learningRate: number;
-  /** Before clipping. */
+  /** Global norm of the gradients before clipping. */
   gradNorm: number;
+  /** The number of targets. */
   targets: number;
 }
 
 /**
- * One step of the optimizer on batchImages images, in batches of `batchSize`. The loss is the mean over all tokens of the step,
- * however they are spread over batches.
+ * Runs one optimizer step on some images, in batches of `batchSize`. The loss is the mean over all tokens of the step, so
+ * it does not depend on how they are split into batches.
  *
  * @param step counted from 0
- * @throws Florence2Error when loss or gradients are not finite, before any parameter is changed
+ * @throws Florence2Error if the loss or the gradients are not finite; no parameter is changed then
  */
 export async function trainStep(
   images: StepImage[],
@@ -63,13 +65,13 @@ export async function trainStep(
   }
 }
 
-/** A target and which of the batch's images it is about. */
+/** A target and the index of its image in the batch. */
 interface BatchTarget {
   target: TokenizedTarget;
   image: number;
 }
 
-/** Losses of a batch's targets, group by group, and gradients of their sum · `scale`. The caller disposes both. */
+/** Returns the losses of a batch's targets, group by group, and the gradients of Σ losses · scale. The caller disposes both. */
 async function runBatch(
   images: StepImage[],
   groups: BatchTarget[][],
@@ -103,7 +105,7 @@ async function runBatch(
   }
 }
 
-/** Adds a batch's losses [R] to the step's, and frees them. */
+/** Adds a batch's losses [R] to those of the step and disposes them. */
 async function addLosses(
   sums: TaskMeans,
   losses: tf.Tensor1D,
@@ -130,7 +132,7 @@ function notFinite(step: number, losses: TaskMeans, gradNorm: number, images: St
           .join(', ')}`
       : '';
   return new Florence2Error(
-    `Step ${step + 1}: the loss is ${losses.mean}${where} and the norm of the gradients ${gradNorm}. The step's samples: ${images.map(({ source }) => source).join('; ')}. Nothing of this step was kept; try a lower learning rate.`,
+    `Step ${step + 1}: the loss is ${losses.mean}${where} and the gradient norm is ${gradNorm}. Examples of this step: ${images.map(({ source }) => source).join('; ')}. The step was discarded; try a lower learning rate.`,
   );
 }
 

@@ -5,17 +5,17 @@ import type { Parameter } from '../nn/params.ts';
 import { isBuffer } from '../weights/names.ts';
 
 /**
- * The model's parameters that are trained: all but those that are frozen.
+ * Returns the model's parameters that are not frozen.
  *
- * @param freeze names, what names begin with before a dot, or regular expressions
- * @throws UsageError for a pattern that freezes nothing, and where nothing is left to train
+ * @param freeze names of parameters or of modules, or regular expressions
+ * @throws UsageError if a pattern matches no parameter, or if every parameter is frozen
  */
 export function trainableParameters(model: Florence2Model, freeze: readonly (string | RegExp)[]): Parameter[] {
   const all = [...model.parameters.values()].filter(({ name, loaded }) => loaded && !isBuffer(name));
   for (const pattern of freeze) {
     if (all.some(({ name }) => matches(pattern, name))) continue;
     const wanted = typeof pattern === 'string' ? pattern : pattern.source;
-    throw new UsageError(`freeze: ${pattern} is the name of no parameter. The nearest is ${nearest(wanted, all)}.`);
+    throw new UsageError(`freeze: no parameter matches ${pattern}. The closest name is ${nearest(wanted, all)}.`);
   }
   const trainable = all.filter(({ name }) => !freeze.some(pattern => matches(pattern, name)));
   if (trainable.length === 0) throw new UsageError('freeze: every parameter is frozen, so there is nothing to train.');
@@ -27,7 +27,7 @@ function matches(pattern: string | RegExp, name: string): boolean {
   return name === pattern || name.startsWith(`${pattern}.`);
 }
 
-/** Of the parameters and all modules that they are in. */
+/** Returns the most similar name among the parameters and all modules that contain them. */
 function nearest(wanted: string, parameters: Parameter[]): string {
   const names = parameters.flatMap(({ name }) => {
     const parts = name.split('.');
@@ -36,10 +36,10 @@ function nearest(wanted: string, parameters: Parameter[]): string {
   return closest(wanted, [...new Set(names)]);
 }
 
-/** What has no gradients on wasm: convolutions, rows of a table, and the head, which reads a copy that lies otherwise. */
+/** Not trainable on wasm, which lacks the gradients of convolutions and of `gather`; the head uses a transposed copy. */
 const NOT_ON_WASM = /^(vision_tower|multi_modal_projector)\.|^language_model\.shared\.|^lm_head\.weight$/;
 
-/** The first of these parameters that a backend has no gradients for, and why; undefined where it can train them all. */
+/** Returns the first of these parameters that a backend cannot train, and why, or undefined if it can train all. */
 export function untrainable(
   trainable: readonly Parameter[],
   backend: string,

@@ -23,25 +23,25 @@ import { frozenMaps } from './vision_maps.ts';
 
 export type { TrainerOptions };
 
-/** How a run ended. */
+/** The outcome of a run. */
 export interface TrainingSummary {
-  /** Steps done, those before a resumption too. */
+  /** Steps completed, including those before the run was resumed. */
   steps: number;
-  /** Of the last step; NaN where there was none. */
+  /** Loss of the last step; NaN if no step ran. */
   loss: number;
-  /** The validation with the lowest loss, whose weights are in `best`. */
+  /** Step and loss of the best validation, whose weights are in `best/`; null if none ran. */
   best: { step: number; loss: number } | null;
-  /** True when it was stopped before its end: `resume` goes on from there. */
+  /** Whether the run was stopped before its end. It can be continued with the option `resume`. */
   stopped: boolean;
 }
 
 /**
- * Fine-tunes a model, in full or by a LoRA adapter.
+ * Fine-tunes a model, in full or with a LoRA adapter.
  *
- * The output folder holds `latest`, from which a run can be resumed, and with a validation set `best`: each a checkpoint
- * of its own, or an adapter as PEFT saves it; besides metrics.jsonl, TensorBoard events and curves.svg. An adapter with
- * new tokens belongs to the checkpoint that is then in `base`. After `run` the model is the trained one, with the
- * adapter active.
+ * The output folder receives `latest/`, from which a run can be resumed, and with validation data `best/`. Both contain a
+ * complete checkpoint, or with LoRA an adapter in PEFT's format. The folder also receives metrics.jsonl, TensorBoard
+ * events and curves.svg. For an adapter with new tokens, `base/` contains the checkpoint to load it onto. After `run`, the
+ * model in memory is the trained one, with the adapter active.
  */
 export class Trainer {
   private readonly settings: TrainerSettings;
@@ -51,7 +51,7 @@ export class Trainer {
   private readonly validReader: ExampleReader;
   private state: RunState = { step: 0, loss: null, validated: 0, best: null };
 
-  /** @throws UsageError for an option that is out of its range or names nothing in the model */
+  /** @throws UsageError for an option that is out of range or names nothing in the model, and for empty datasets */
   constructor(
     private readonly florence: Florence2,
     options: TrainerOptions,
@@ -62,7 +62,7 @@ export class Trainer {
     const parts: WeightedDataset[] = Array.isArray(train) ? train : [{ dataset: train, weight: 1 }];
     const lengths = parts.map(({ dataset, weight }) => ({ length: dataset.length, weight }));
     this.plan = new Plan(lengths, seed, batchSize * accumulate, epochs, maxSteps);
-    if (this.plan.totalSteps === 0) throw new UsageError('The training data is empty: there is nothing to learn from.');
+    if (this.plan.totalSteps === 0) throw new UsageError('The training data is empty.');
     if (valid?.length === 0) throw new UsageError(`The validation data ${valid.name} is empty.`);
     if (newTokens) addTokens(florence, newTokens);
     this.context = trainingContext(florence, settings);
@@ -73,9 +73,11 @@ export class Trainer {
   }
 
   /**
-   * Trains to the end. When `signal` aborts, the step in progress is finished, the run saved, and the summary says so.
+   * Trains to the end. If `signal` aborts, finishes the current step, saves the run, and returns a summary with `stopped`.
    *
-   * @throws Florence2Error when the loss stops being a number, naming step and samples; `latest` is what was saved before
+   * @throws Florence2Error if the loss or the gradients are not finite, naming the step and its examples; `latest/` stays
+   *   as last saved
+   * @throws UsageError if the output folder already contains a run and `resume` is not set
    */
   async run({ signal }: { signal?: AbortSignal } = {}): Promise<TrainingSummary> {
     const { output } = this.settings;
@@ -106,14 +108,14 @@ export class Trainer {
       if (next === null || ends) break;
       pace.resume();
       const images = await next;
-      next = this.readAhead(this.state.step + 1); // decodes while this step computes
+      next = this.readAhead(this.state.step + 1); // decodes the next images while this step computes
       await this.step(images, log, pace);
     }
     const { step, loss, best } = this.state;
     return { steps: step, loss: loss ?? Number.NaN, best, stopped: next !== null || this.validationIsDue() };
   }
 
-  /** Begins to read the images of a step; null after the last. What it throws is thrown where it is awaited. */
+  /** Starts to read the images of a step; null after the last step. Errors are thrown where the promise is awaited. */
   private readAhead(step: number): Promise<StepImage[]> | null {
     if (step >= this.plan.totalSteps) return null;
     const { epoch, draws } = this.plan.step(step);
@@ -144,7 +146,7 @@ export class Trainer {
     this.settings.onStep?.(record);
   }
 
-  /** Whether something that is done every so many steps, or at the end of each epoch, is to be done after this one. */
+  /** Whether an action is due after the current step: every `every` steps, or by default at the end of each epoch. */
   private isDue(every: number | undefined): boolean {
     const { step } = this.state;
     return every === undefined ? this.plan.endsEpoch(step - 1) : step % every === 0 || step === this.plan.totalSteps;
@@ -155,7 +157,7 @@ export class Trainer {
     return valid !== undefined && this.state.validated < this.state.step && this.isDue(validateEvery);
   }
 
-  /** A validation that is stopped says nothing, and is made when the run goes on. */
+  /** Validates, and saves the weights if they are the best so far. An aborted validation is repeated after resuming. */
   private async validate(log: RunLog, signal?: AbortSignal): Promise<void> {
     const { validateExamples = Number.POSITIVE_INFINITY, valid, onValidation } = this.settings;
     const validation = new Validation(this.florence);
@@ -194,7 +196,7 @@ export class Trainer {
     }
   }
 
-  /** `best` holds weights alone, `latest` all that a run goes on from. */
+  /** Saves the weights; `latest` also gets the state for resuming. */
   private async save(which: 'latest' | 'best'): Promise<void> {
     const { florence, state } = this;
     const { lora, trainable, optimizer } = this.context;
@@ -205,7 +207,7 @@ export class Trainer {
     });
   }
 
-  /** Goes on from `latest` where there is one, and writes the checkpoint that an adapter with new tokens belongs to. */
+  /** Loads the state of `latest` if it exists. Writes `base` for an adapter with new tokens. */
   private async restore(): Promise<void> {
     const { resume, newTokens, output } = this.settings;
     const { lora, trainable, optimizer } = this.context;
@@ -213,7 +215,9 @@ export class Trainer {
     const results = [this.path('latest'), this.path('best')];
     for (const folder of results) await recoverFolder(folder);
     if (!resume && results.some(existsSync)) {
-      throw new UsageError(`${output} holds a run already: resume it, or choose another output folder.`);
+      throw new UsageError(
+        `${output} already contains a run: set resume to continue it, or choose another output folder.`,
+      );
     }
     if (lora && newTokens && !existsSync(this.base())) {
       adapters.activate();
@@ -224,7 +228,7 @@ export class Trainer {
     this.state = await readRunState(this.path('latest'), trainable, optimizer);
   }
 
-  /** The checkpoint that an adapter is for. */
+  /** The folder of the checkpoint that the adapter is trained on. */
   private base(): string {
     return this.settings.newTokens ? resolve(this.path('base')) : this.florence.folder;
   }

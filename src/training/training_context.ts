@@ -8,23 +8,27 @@ import { AdamW, decaysByDefault } from './optimizer.ts';
 import type { TrainerSettings } from './options.ts';
 import { trainableParameters, untrainable } from './trainable.ts';
 
-/** What the steps of a run work on. */
+/** Everything that the steps of a run share. */
 export interface TrainingContext {
   florence: Florence2;
   settings: TrainerSettings;
-  /** The adapter that is trained, if one is. */
+  /** The adapter that is trained; null in full fine-tuning. */
   lora: Lora | null;
   trainable: readonly Parameter[];
   optimizer: AdamW;
   maps: MapCache;
-  /** Whether the vision tower is run backward. */
+  /** Whether part of the vision tower is trained. */
   visionLearns: boolean;
 }
 
 /** Name of the adapter that a run trains. */
 export const ADAPTER = 'training';
 
-/** @throws UsageError for what names nothing in the model, or cannot be trained on its backend */
+/**
+ * Builds the context of a run. Adds the adapter to the model if LoRA is trained.
+ *
+ * @throws UsageError if an option names nothing in the model, or the backend cannot train a parameter
+ */
 export function trainingContext(florence: Florence2, settings: TrainerSettings): TrainingContext {
   const lora = settings.lora ? addAdapter(florence, settings) : null;
   const trainable = lora?.parameters ?? ownParameters(florence, settings);
@@ -40,7 +44,7 @@ export function trainingContext(florence: Florence2, settings: TrainerSettings):
   };
 }
 
-/** Builds the adapter that is trained. New tokens can be learnt only where the embeddings are trained with it. */
+/** Builds the adapter to train. With new tokens, the adapter also trains the embedding table (and an untied head). */
 function addAdapter(florence: Florence2, { lora: options, seed, newTokens }: TrainerSettings): Lora {
   const { model, adapters, backend } = florence;
   const tables = model.lmHead.weight.loaded ? ['language_model.shared', 'lm_head'] : ['language_model.shared'];
@@ -59,12 +63,12 @@ function addAdapter(florence: Florence2, { lora: options, seed, newTokens }: Tra
 function ownParameters({ model, adapters, backend }: Florence2, { freeze, newTokens }: TrainerSettings): Parameter[] {
   if (adapters.active.length > 0) {
     throw new UsageError(
-      `The adapter ${adapters.active[0]} is active: merge it for good (mergeAndUnload) or remove it before the model itself is trained.`,
+      `The adapter ${adapters.active[0]} is active: merge it (mergeAndUnload) or remove it before training the model's own parameters.`,
     );
   }
   const trainable = trainableParameters(model, freeze);
   if (newTokens && !trainable.includes(model.languageModel.shared.weight)) {
-    throw new UsageError('newTokens would learn nothing, since language_model.shared is frozen.');
+    throw new UsageError('newTokens needs language_model.shared to be trained, but freeze includes it.');
   }
   checkBackend(trainable, backend.name);
   return trainable;

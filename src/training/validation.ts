@@ -8,7 +8,7 @@ import { collate, disposeBatch } from './batch.ts';
 import { batchLosses, TaskMeans } from './losses.ts';
 import type { StepImage } from './step_images.ts';
 
-/** Losses and metrics over a validation set, gathered image by image. */
+/** Accumulates losses and metrics over a validation set, image by image. */
 export class Validation {
   readonly losses = new TaskMeans();
   readonly answers = new Evaluator({ keepUnicode: true });
@@ -16,9 +16,9 @@ export class Validation {
   constructor(private readonly florence: Florence2) {}
 
   /**
-   * Adds the losses of an image's targets under teacher forcing, and greedy answers to them.
+   * Adds an image: the losses of its targets under teacher forcing, and the metrics of greedy answers.
    *
-   * @param map the vision tower's, [1, H, W, C]
+   * @param map the vision tower's feature map of the image, [1, H, W, C]
    */
   async add(image: StepImage, map: tf.Tensor4D, signal?: AbortSignal): Promise<void> {
     const features = tf.tidy(() => this.florence.model.projectMap(map, noHooks)); // [1, 1 + N, D]

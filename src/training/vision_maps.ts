@@ -6,7 +6,7 @@ import type { Florence2Model } from '../model/florence2_model.ts';
 import type { MapCache } from './map_cache.ts';
 import type { StepImage } from './step_images.ts';
 
-/** Normalised pixels of these images, [I, H, W, 3]. The caller disposes them. */
+/** Returns the normalised pixels of images, [I, H, W, 3]. The caller disposes them. */
 export function pixelBatch(images: readonly StepImage[], preprocessor: PreprocessorConfig): tf.Tensor4D {
   return toTensor(
     preprocess(
@@ -17,8 +17,8 @@ export function pixelBatch(images: readonly StepImage[], preprocessor: Preproces
 }
 
 /**
- * The last maps of a vision tower that is not trained, [I, H/32, W/32, C]: from the cache where they are there, and put
- * there where they are not. The caller disposes them.
+ * Returns the feature maps of images from a frozen vision tower, [I, H/32, W/32, C]. Reads them from the cache, or computes
+ * and caches them. The caller disposes the result.
  */
 export async function frozenMaps(
   model: Florence2Model,
@@ -26,7 +26,7 @@ export async function frozenMaps(
   preprocessor: PreprocessorConfig,
   cache: MapCache,
 ): Promise<tf.Tensor4D> {
-  const maps = new Map<string, tf.Tensor3D>(); // an image may stand in a batch twice
+  const maps = new Map<string, tf.Tensor3D>(); // by key: a batch may contain an image twice
   try {
     const missing = [...new Map(images.filter(({ key }) => !cache.has(key)).map(image => [image.key, image])).values()];
     const { height, width } = preprocessor;

@@ -69,7 +69,7 @@ test('a head of its own grows with the table, by its own mean; so does a bias, b
 
 test('what cannot be added is refused, and nothing is changed', () =>
   withLearner(folders.microsoft, async florence => {
-    assert.throws(() => addTokens(florence, ['<ok>', ' ']), /A new token must have a character to be seen/);
+    assert.throws(() => addTokens(florence, ['<ok>', ' ']), /A new token must contain a visible character/);
     florence.adapters.create('head', { r: 1, targets: ['lm_head'] });
     assert.throws(() => addTokens(florence, ['<ok>']), /cannot be added while an adapter of the embeddings/);
     assert.is(florence.tokenizer.tokenToId('<ok>'), undefined);
@@ -159,7 +159,7 @@ test('new tokens that could learn nothing are refused', () =>
     const freeze: TrainerOptions['freeze'] = ['language_model.shared', /^(vision|multi)/];
     assert.throws(
       () => new Trainer(florence, { ...given, freeze, output: newFolder() }),
-      /^newTokens would learn nothing, since language_model\.shared is frozen\.$/,
+      /^newTokens needs language_model\.shared to be trained, but freeze includes it\.$/,
     );
   }));
 

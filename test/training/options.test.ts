@@ -18,7 +18,7 @@ test('defaults', () => {
 });
 
 const wrong: [options: object, message: RegExp][] = [
-  [{ epochs: 0 }, /^epochs must be a whole number from 1, not 0\.$/],
+  [{ epochs: 0 }, /^epochs must be a whole number of at least 1, not 0\.$/],
   [{ maxSteps: 1.5 }, /^maxSteps must be a whole number/],
   [{ batchSize: -1 }, /^batchSize must be a whole number/],
   [{ accumulate: 0 }, /^accumulate must be a whole number/],
@@ -37,7 +37,7 @@ const wrong: [options: object, message: RegExp][] = [
   [{ schedule: 'step' }, /^schedule must be one of constant, linear, cosine, not "step"\.$/],
   [{ featureCache: 'ram' }, /^featureCache must be one of memory, disk, off/],
   [{ seed: 0.5 }, /^seed must be a whole number/],
-  [{ lora: {}, freeze: ['lm_head'] }, /^freeze is not for LoRA/],
+  [{ lora: {}, freeze: ['lm_head'] }, /^freeze cannot be combined with lora/],
 ];
 for (const [options, message] of wrong) {
   test(`refused: ${JSON.stringify(options)}`, () => {

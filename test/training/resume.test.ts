@@ -146,11 +146,11 @@ test('a folder that holds a run is not begun anew', async () => {
     () => undefined,
     error => error,
   );
-  assert.match(error?.message, /holds a run already: resume it, or choose another output folder/);
+  assert.match(error?.message, /already contains a run: set resume to continue it, or choose another output folder/);
 });
 
 const others: [what: string, options: Partial<TrainerOptions>, message: RegExp][] = [
-  ['another rank', { lora: { r: 3 } }, /lora_A\.weight has shape \[16, 2\], but this run makes it \[16, 3\]/],
+  ['another rank', { lora: { r: 3 } }, /lora_A\.weight has shape \[16, 2\], but in this run it has shape \[16, 3\]/],
   ['other layers', { lora: { r: 2, targets: ['q_proj'] } }, /has \d+ parameters that this run does not train/],
   ['more layers', { lora: { r: 2, targets: 'all-linear' } }, /lacks .*lora_A\.weight, which this run trains/],
 ];

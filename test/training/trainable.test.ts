@@ -49,11 +49,11 @@ test('LoRA freezes everything but itself', async () => {
 });
 
 const refused: [freeze: (string | RegExp)[], message: RegExp][] = [
-  [['vision_towr'], /^freeze: vision_towr is the name of no parameter\. The nearest is vision_tower\.$/],
-  [['language_model.encoder.layer'], /The nearest is language_model\.encoder\.layers\.$/],
-  [['vision'], /^freeze: vision is the name of no parameter/], // a name, not its beginning
-  [[/^visiontower\./], /^freeze: \/\^visiontower\\\.\/ is the name of no parameter/],
-  [[/^vision_tower/, 'lm_head'], /^freeze: lm_head is the name of no parameter/],
+  [['vision_towr'], /^freeze: no parameter matches vision_towr\. The closest name is vision_tower\.$/],
+  [['language_model.encoder.layer'], /The closest name is language_model\.encoder\.layers\.$/],
+  [['vision'], /^freeze: no parameter matches vision\./], // a name must be complete
+  [[/^visiontower\./], /^freeze: no parameter matches \/\^visiontower\\\.\/\./],
+  [[/^vision_tower/, 'lm_head'], /^freeze: no parameter matches lm_head\./],
   [[/./], /^freeze: every parameter is frozen/],
 ];
 for (const [freeze, message] of refused) {

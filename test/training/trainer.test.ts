@@ -198,7 +198,7 @@ test('a model with an active adapter is not trained itself, which would change n
   withLearner(folder, async florence => {
     florence.adapters.create('other', { r: 2 });
     const options = { train: dataset(1), freeze: languageModel, output: newFolder() };
-    assert.throws(() => new Trainer(florence, options), /The adapter other is active: merge it for good/);
+    assert.throws(() => new Trainer(florence, options), /The adapter other is active: merge it/);
     florence.adapters.mergeAndUnload();
     new Trainer(florence, options);
   }));

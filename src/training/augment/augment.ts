@@ -6,21 +6,21 @@ import { type Move, moveTarget } from './move.ts';
 import { adjustColours, cropImage, flipImage, shrinkImage } from './pixels.ts';
 import { hasLocationTokens, staysTrue, typedTarget } from './rules.ts';
 
-/** Random changes of an image and what is to be learnt about it. All are off by default. */
+/** Random changes of an image and its targets. All are off by default. */
 export interface AugmentOptions {
-  /** How often the image is mirrored left to right, 0 to 1. Default 0. */
+  /** Probability of a horizontal flip, 0 to 1. Default 0. */
   flip?: number;
-  /** The least part of width and of height that a crop leaves, 0 to 1. Default 1: no crop. */
+  /** Smallest share of the width and of the height that a crop keeps, above 0 to 1. Default 1: no crop. */
   crop?: number;
-  /** The least size at which the image is shown on a plain canvas of its own size, 0 to 1. Default 1: as it is. */
+  /** Smallest factor by which the image is shrunk onto a plain canvas of the same size, above 0 to 1. Default 1: none. */
   scale?: number;
-  /** Brightness is multiplied by a number from 1 − x to 1 + x. Default 0. */
+  /** Range x of the brightness factor, which is drawn from 1 − x to 1 + x; 0 to 1. Default 0. */
   brightness?: number;
-  /** The same for the distance of each level from the image's mean grey. Default 0. */
+  /** Range of the contrast factor, which scales the distance of each level from the image's mean grey. Default 0. */
   contrast?: number;
-  /** The same for the distance of each colour from its grey. Default 0. */
+  /** Range of the saturation factor, which scales the distance of each pixel from its grey. Default 0. */
   saturation?: number;
-  /** The least part of an object's area that a crop must leave for it to be kept, 0 to 1. Default 0.5. */
+  /** Smallest share of an object's area that must remain after a crop to keep the object, 0 to 1. Default 0.5. */
   minVisible?: number;
 }
 
@@ -30,26 +30,25 @@ export interface DecodedExample extends TrainingExample {
 }
 
 /**
- * An example as it is learnt this time: mirrored, cropped, its colours changed, shrunk, in this order. Boxes, polygons,
- * quads and the regions of prompts move along. The example that is given is not changed, and the same random numbers
- * give the same result.
+ * Returns a randomly changed copy of an example: flipped, cropped, its colours adjusted, and shrunk, in this order. Boxes,
+ * polygons, quads and the regions of prompts are moved accordingly. Equal random numbers give equal results.
  *
- * A change is made only where it leaves every target of the image true:
+ * A change is applied only if every target of the image stays true:
  *
- * - No flip where a target is about printed text (it would be read backwards), where a prompt is one of your own, or
- *   where a prompt or an answer says left or right. (Other words that depend on the side, as "facing east", are not
- *   seen: leave the flip out for such data.)
- * - No crop where a target tells of the whole image in words (captions, OCR, prompts of your own).
- * - A crop clips what it cuts. Objects of which less than `minVisible` is left are dropped, as are lines of text that
- *   are not left whole; so are targets whose region, or all of whose objects that the prompt asks for, are gone.
- *   Where that leaves no target, the image is not cropped.
- * - Colours are changed whatever is said about them: keep saturation low where answers name colours.
+ * - No flip if a target is about printed text (it would be mirrored), has a custom prompt, or contains words that begin
+ *   with "left" or "right". Other words that depend on the side, such as "facing east", are not detected: do not flip such
+ *   data.
+ * - No crop if a target describes the whole image in words (captions, OCR, custom prompts).
+ * - A crop clips objects at its border. It drops objects of which less than `minVisible` remains, lines of text that do not
+ *   remain whole, and targets whose region, or all of whose requested objects, are dropped. If no target remains, the image
+ *   is not cropped.
+ * - Colours are always changed: keep `saturation` low if answers name colours.
  *
- * Answers that are texts with location tokens are parsed, moved and written anew as `formatAnswer` does.
+ * Answers that are texts with location tokens are parsed and moved, and become typed answers.
  *
- * @param random gives numbers from 0 to 1; eleven are taken, whatever the options
- * @throws UsageError for options out of range, and for flips, crops and scales of prompts of your own that hold or are
- *   answered by location tokens: nobody knows what shapes they are
+ * @param random returns numbers from 0 to 1; it is called exactly eleven times, whatever the options
+ * @throws UsageError for options out of range, and for a flip, crop or scale of a custom prompt that has location tokens
+ *   in prompt or answer, since their meaning is unknown
  */
 export function augment<E extends DecodedExample>(example: E, options: AugmentOptions, random: () => number): E {
   checkOptions(options);
@@ -82,7 +81,7 @@ function flipped({ image, targets }: Scene): Scene {
   return { image: flipImage(image), targets: moveTargets(targets, image, { x: [-1, image.width] }) };
 }
 
-/** `share`: of width and height, then where the window is within what is left, all 0 to 1. */
+/** @param share width and height of the window, and its position in the remaining space, each as a share from 0 to 1 */
 function cropped({ image, targets }: Scene, share: readonly number[], minVisible: number): Scene {
   const [x, y, width, height] = rectangle(image, share);
   const window: BoxCoordinates = [x, y, x + width, y + height];
@@ -96,7 +95,7 @@ function shrunk({ image, targets }: Scene, [size, ...where]: readonly number[]):
   return { image: shrinkImage(image, x, y, width, height), targets: moveTargets(targets, image, move) };
 }
 
-/** A rectangle of a share of width and height in whole pixels. */
+/** Converts such shares of an image to [x, y, width, height] in whole pixels. */
 function rectangle({ width, height }: RawImage, [wide, high, right, down]: readonly number[]): number[] {
   const [w, h] = [Math.max(1, Math.round(width * wide)), Math.max(1, Math.round(height * high))];
   return [Math.floor(right * (width - w + 1)), Math.floor(down * (height - h + 1)), w, h];
@@ -114,7 +113,7 @@ function refuseLocationTokens({ targets }: DecodedExample): void {
   const target = targets.find(hasLocationTokens);
   if (!target) return;
   throw new UsageError(
-    `The prompt ${JSON.stringify(target.task)} is one of your own and has location tokens, which a flip, crop or scale cannot move. Change colours alone.`,
+    `The prompt ${JSON.stringify(target.task)} is a custom prompt with location tokens, which flip, crop and scale cannot move: change only colours.`,
   );
 }
 
@@ -124,7 +123,6 @@ function checkOptions(options: AugmentOptions): void {
     throw new UsageError(`The augmentation ${name} is ${value}, expected a number from 0 to 1.`);
   }
   for (const name of ['crop', 'scale'] as const) {
-    if (options[name] === 0)
-      throw new UsageError(`The augmentation ${name} is 0, which would leave nothing of an image.`);
+    if (options[name] === 0) throw new UsageError(`The augmentation ${name} is 0, expected a number above 0.`);
   }
 }

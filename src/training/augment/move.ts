@@ -4,24 +4,25 @@ import type { BoxCoordinates } from '../../geometry/types.ts';
 import type { TypedAnswer } from '../../results/format.ts';
 import { taskInfo } from '../../text/tasks.ts';
 
-/** What happens to coordinates: what lies in the window stays, and is then scaled and shifted. */
+/** A change of coordinates: everything outside the window is cut off, the rest is scaled and shifted. */
 export interface Move {
-  /** x becomes `x[0] · x + x[1]`, and y the same; −1 mirrors. */
+  /** x becomes `x[0] · x + x[1]`, likewise y; the factor −1 mirrors. */
   x: [factor: number, shift: number];
   y: [factor: number, shift: number];
-  /** The whole image before, and what is left of it, in its pixels. */
+  /** The original image, in its pixels. */
   image: BoxCoordinates;
+  /** The part of it that remains. */
   window: BoxCoordinates;
-  /** The least part of an object (as far as it is in the image) that must lie in the window, 0 to 1. */
+  /** Smallest share of an object's part inside the image that must be in the window, 0 to 1. */
   minVisible: number;
 }
 
-/** Printed text must stay whole; this forgives rounding. */
+/** Printed text must remain whole; the difference to 1 tolerates rounding. */
 const WHOLE = 0.999;
 
 /**
- * A target after a move; its places must be in pixels, so an answer that is a string holds words alone. Undefined where
- * nothing of what it is about is left: its region, or every object that its prompt asks for.
+ * Returns a moved target, or undefined if its region, or every object that its prompt requests, is cut off. Locations must
+ * be in pixels (see `typedTarget`), so an answer that is a string contains only words.
  */
 export function moveTarget(target: Target, move: Move): Target | undefined {
   const { answer: before } = target;
@@ -57,7 +58,7 @@ function moveBoxes<T extends { box: ArrayLike<number> }>(items: readonly T[], mo
   return items.map(item => ({ ...item, box: moveBox(item.box, move) })).filter(isKept('box'));
 }
 
-/** Narrows a list to the items that a move has left. */
+/** Returns a predicate for the items whose location remains after a move. */
 const isKept =
   <F extends string>(field: F) =>
   <T extends Record<F, unknown>>(item: T): item is T & Record<F, NonNullable<T[F]>> =>
@@ -73,7 +74,7 @@ function moveBox(box: ArrayLike<number>, move: Move): BoxCoordinates | undefined
   return [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
 }
 
-/** A side without length is all inside or not at all. */
+/** Returns the share of a box's side that remains. A side of length 0 is either inside or outside. */
 function partInside(whole: BoxCoordinates, left: BoxCoordinates, axis: number): number {
   const length = whole[axis + 2] - whole[axis];
   return length > 0 ? (left[axis + 2] - left[axis]) / length : Number(whole[axis] === left[axis]);
@@ -92,10 +93,10 @@ function movePolygons(polygons: readonly ArrayLike<number>[], move: Move): numbe
   return kept.map(polygon => movePoints(move.x[0] < 0 ? reversed(polygon) : polygon, move));
 }
 
-/** Mirrored outlines are written the other way round, so that they keep their sense. */
+/** Reverses the order of points, so that a mirrored outline keeps its direction. */
 const reversed = (polygon: number[]): number[] => polygon.map((_, i) => polygon[polygon.length - 2 - i + 2 * (i % 2)]);
 
-/** Text is kept only whole. Its corners keep their order: it is never mirrored. */
+/** Returns a moved quad of text, or undefined if it is not whole. Corners keep their order: text is never mirrored. */
 function moveQuad(quad: ArrayLike<number>, move: Move): number[] | undefined {
   const whole = Array.from(quad, (value, i) => clamp(value, move.image[i % 2], move.image[2 + (i % 2)]));
   const left = whole.map((value, i) => clamp(value, move.window[i % 2], move.window[2 + (i % 2)]));

@@ -1,7 +1,7 @@
 import { resizeBicubic } from '../../image/resize.ts';
 import type { RawImage } from '../../image/types.ts';
 
-/** Left and right exchanged. */
+/** Mirrors an image horizontally. */
 export function flipImage({ data, width, height }: RawImage): RawImage {
   const flipped = new Uint8Array(data.length);
   for (let y = 0; y < height; y++) {
@@ -16,7 +16,7 @@ export function flipImage({ data, width, height }: RawImage): RawImage {
   return { data: flipped, width, height };
 }
 
-/** The part of an image from pixel (x, y) on. */
+/** Returns the part of an image of width × height whose upper left corner is (x, y). */
 export function cropImage(image: RawImage, x: number, y: number, width: number, height: number): RawImage {
   const data = new Uint8Array(width * height * 3);
   for (let row = 0; row < height; row++) {
@@ -26,10 +26,10 @@ export function cropImage(image: RawImage, x: number, y: number, width: number, 
   return { data, width, height };
 }
 
-/** The mean of ImageNet's pixels, which normalisation makes 0. */
+/** The mean colour of ImageNet, which normalisation maps to 0. */
 const CANVAS = [124, 116, 104];
 
-/** The image resized to width × height, at pixel (x, y) of a plain canvas of its own size. */
+/** Resizes an image to width × height and places it at (x, y) on a plain canvas of the original size. */
 export function shrinkImage(image: RawImage, x: number, y: number, width: number, height: number): RawImage {
   const small = resizeBicubic(image, width, height);
   const data = new Uint8Array(image.data.length);
@@ -41,14 +41,14 @@ export function shrinkImage(image: RawImage, x: number, y: number, width: number
   return { data, width: image.width, height: image.height };
 }
 
-/** Factors: 1 changes nothing, 0 gives black, one grey, or a grey image. */
+/** Factors, of which 1 changes nothing. 0 produces a black image, one uniform grey, or a greyscale image. */
 export interface ColourFactors {
   brightness: number;
   contrast: number;
   saturation: number;
 }
 
-/** Brightness, then contrast, then saturation, to the last bit as Pillow's ImageEnhance. */
+/** Adjusts brightness, then contrast, then saturation. Bit-identical to Pillow's ImageEnhance. */
 export function adjustColours(image: RawImage, { brightness, contrast, saturation }: ColourFactors): RawImage {
   let { data } = image;
   if (brightness !== 1) data = data.map(byLevel(0, brightness));
@@ -71,13 +71,13 @@ function saturate(data: Uint8Array, factor: number): Uint8Array {
   return changed;
 }
 
-/** Pillow's blend: float32, cut to a whole level. */
+/** Blends as Pillow does: in float32, clamped and truncated to a whole level. */
 function blend(from: number, to: number, factor: number): number {
   const level = Math.fround(from + Math.fround(Math.fround(factor) * (to - from)));
   return Math.trunc(Math.min(Math.max(level, 0), 255));
 }
 
-/** ITU-R 601-2 luma in 16-bit fixed point, as Pillow converts to grey. */
+/** ITU-R 601-2 luma in 16-bit fixed point, Pillow's conversion to grey. */
 const grey = (data: Uint8Array, i: number): number =>
   (data[i] * 19595 + data[i + 1] * 38470 + data[i + 2] * 7471 + 0x8000) >> 16;
 

@@ -6,7 +6,7 @@ import { taskInfo } from '../../text/tasks.ts';
 
 const OCR_TASKS = ['<OCR>', '<OCR_WITH_REGION>', '<REGION_TO_OCR>'];
 
-/** Whether what a target says is true of the changed image as well, once its coordinates have moved. */
+/** Whether a target, with its coordinates moved, is still true of the changed image. */
 export function staysTrue(target: Target, change: 'flip' | 'crop'): boolean {
   const row = taskInfo(target.task);
   if (!row) return false;
@@ -14,10 +14,10 @@ export function staysTrue(target: Target, change: 'flip' | 'crop'): boolean {
   return !OCR_TASKS.includes(row.task) && ![target.text ?? '', ...wordsOf(target.answer)].some(namesSide);
 }
 
-/** Left, right, and words that begin so. */
+/** Whether a text has a word that begins with left or right. */
 const namesSide = (text: string): boolean => /\b(left|right)/i.test(text);
 
-/** All words of an answer. */
+/** The texts and labels of an answer. */
 function wordsOf(answer: TypedAnswer | string): string[] {
   if (typeof answer === 'string') return [answer];
   if ('text' in answer) return [answer.text];
@@ -28,11 +28,11 @@ function wordsOf(answer: TypedAnswer | string): string[] {
   );
 }
 
-/** Whether a prompt of its own has location tokens, whose meaning is unknown. */
+/** Whether a target has a custom prompt and contains location tokens, whose meaning is unknown. */
 export const hasLocationTokens = ({ task, answer }: Target): boolean =>
   !taskInfo(task) && /<loc_/.test([task, ...wordsOf(answer)].join(' '));
 
-/** The same target with its answer and its region in pixels, where they are location tokens. Words stay as they are. */
+/** Returns a target whose answer and region are in pixels instead of location tokens. Answers in words are unchanged. */
 export function typedTarget(target: Target, image: ImageSize): Target {
   const { task, text, ...rest } = target;
   const row = taskInfo(task);

@@ -1,51 +1,56 @@
 import { escapeXml } from '../../drawing/svg.ts';
 
+/** A point of a curve, in the units of its chart's axes. */
 export type Point = readonly [x: number, y: number];
 
+/** One line of a chart. */
 export interface Series {
-  /** In the legend; a series without a name is not listed. */
+  /** Name in the legend. A series without a name is not listed. */
   name?: string;
-  /** Behind the name, before the last value: what the values are. */
+  /** Unit of the values, shown in the legend before the last value. */
   unit?: string;
   points: readonly Point[];
   color: string;
-  /** Of the line, in pixels. Default 1.75. */
+  /** Width of the line in pixels. Default 1.75. */
   width?: number;
-  /** Default 1. */
+  /** Opacity of the line. Default 1. */
   opacity?: number;
-  /** Default false. */
+  /** Whether the line is dashed. Default false. */
   dashed?: boolean;
-  /** A dot at each point. Default false. */
+  /** Whether each point has a dot. Default false. */
   dots?: boolean;
 }
 
 /** An interval of an axis. */
 export type Range = readonly [low: number, high: number];
 
+/** A line chart over training steps. */
 export interface Chart {
   title: string;
   series: readonly Series[];
-  /** Steps. */
+  /** Range of the x axis, in steps. */
   x: Range;
+  /** Range of the y axis. */
   y: Range;
-  /** Of the y axis. Default linear. */
+  /** Scale of the y axis. Default `linear`. */
   scale?: 'linear' | 'log';
 }
 
-/** Pixels. */
+/** Width of a chart in pixels. */
 export const CHART_WIDTH = 1080;
 const plot = { left: 64, right: 764, top: 44 };
 const legend = { left: 790, right: CHART_WIDTH - 24, line: 18 };
-const minPlotHeight = 180; // height of a plot
-const bottomMargin = 46; // the tick labels, and room to the next chart
+const minPlotHeight = 180; // pixels
+const bottomMargin = 46; // tick labels and space before the next chart
 
-/** As high as its legend needs. */
+/** Height of a plot in pixels, at least that of its legend. */
 const plotHeight = ({ series }: Chart): number =>
   Math.max(minPlotHeight, series.filter(isInLegend).length * legend.line);
 
+/** Returns the height of a chart in pixels, with title and axis. */
 export const chartHeight = (chart: Chart): number => plot.top + plotHeight(chart) + bottomMargin;
 
-/** One chart over steps as an SVG group that begins at `top`: grid, lines, and a legend with each line's last value. */
+/** Draws a chart as an SVG group whose upper edge is at `top`: grid, lines, and a legend with each line's last value. */
 export function chartSvg(chart: Chart, top: number): string {
   const { title, series, x, y, scale = 'linear' } = chart;
   const bottom = plot.top + plotHeight(chart);
@@ -78,7 +83,7 @@ function lineSvg({ points, color, width = 1.75, opacity = 1, dashed, dots }: Ser
   const places = points.map(([x, y]) => `${round(toX(x))} ${round(toY(y))}`);
   const stroke = `class="line${dashed ? ' dashed' : ''}" stroke="${color}"`;
   const line = `<path ${stroke} stroke-width="${width}" stroke-opacity="${opacity}" d="M${places.join('L')}"/>`;
-  // A line of no length is a dot, for its ends are round.
+  // A line of length 0 with round ends is a dot.
   const marks = dots || places.length === 1 ? places.map(place => `M${place}h0`).join('') : '';
   const dotted = `<path class="line" stroke="${color}" stroke-width="${width * 2.6}" d="${marks}"/>`;
   return [places.length > 1 ? line : '', marks === '' ? '' : dotted].join('');
@@ -109,7 +114,7 @@ const linear =
 
 const round = (value: number): number => Math.round(value * 10) / 10;
 
-/** Round numbers from `low` to `high`, both at most a step away from the ends: steps of 1, 2 or 5 times a power of ten. */
+/** Returns about `about` round numbers from `low` to `high`, spaced by 1, 2 or 5 times a power of ten. */
 export function linearTicks(low: number, high: number, about: number): number[] {
   const step = roundStep((high - low) / about);
   const first = Math.ceil(low / step - 1e-9);
@@ -117,7 +122,7 @@ export function linearTicks(low: number, high: number, about: number): number[] 
   return Array.from({ length: count }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/** 1, 2 and 5 times the powers of ten between `low` and `high`; the powers alone where there would be more than `most`. */
+/** Returns 1, 2 and 5 times the powers of ten from `low` to `high`, or only the powers if that exceeds `most` ticks. */
 export function logTicks(low: number, high: number, most: number): number[] {
   const powers = linearTicks(Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)), 1000).filter(Number.isInteger);
   const within = (ticks: number[]) => ticks.filter(tick => tick >= low * (1 - 1e-9) && tick <= high * (1 + 1e-9));
@@ -125,13 +130,13 @@ export function logTicks(low: number, high: number, most: number): number[] {
   return all.length <= most ? all : within(powers.map(power => Number(`1e${power}`)));
 }
 
-/** The least of 1, 2, 5, 10, 20, … that is not below `minimum`. */
+/** Returns the smallest of …, 1, 2, 5, 10, 20, … that is at least `minimum`. */
 function roundStep(minimum: number): number {
   const power = 10 ** Math.floor(Math.log10(minimum));
   return [1, 2, 5, 10].map(digit => digit * power).find(step => step >= minimum * (1 - 1e-9))!;
 }
 
-/** A number in few characters: `0.25`, `1.5k`, `2e-4`. */
+/** Formats a number in few characters: `0.25`, `1.5k`, `2e-4`. */
 export function brief(value: number): string {
   const size = Math.abs(value);
   if (size >= 1000) return `${Number((value / 1000).toPrecision(4))}k`;
@@ -139,10 +144,7 @@ export function brief(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
-/**
- * A moving average over `window` points, centred, so that the curve does not lag behind. At the ends it takes those that
- * there are.
- */
+/** Returns the centred moving average over `window` points, which does not lag. At the ends the window is truncated. */
 export function smooth(points: readonly Point[], window: number): Point[] {
   const sums = [0];
   for (const [, y] of points) sums.push(sums.at(-1)! + y);
@@ -153,10 +155,7 @@ export function smooth(points: readonly Point[], window: number): Point[] {
   });
 }
 
-/**
- * At most `most` points that draw the same curve: the lowest and the highest of each stretch, in their order, so that
- * no peak is lost.
- */
+/** Reduces a curve to at most `most` points: the lowest and the highest of each section, so that no peak is lost. */
 export function thin(points: readonly Point[], most: number): Point[] {
   if (points.length <= most) return [...points];
   const stretches = Math.floor(most / 2);

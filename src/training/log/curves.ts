@@ -13,19 +13,19 @@ import {
 } from './chart.ts';
 import type { StepRecord, ValidationRecord } from './records.ts';
 
-/** A line of 700 pixels shows no more. */
+/** Most points of a line: two for each of its 700 pixels. */
 const MOST_POINTS = 1400;
 
-/** Tableau's ten colours; where there are more series, the next ten are dashed. */
+/** Tableau's ten colours. Series beyond the tenth are dashed. */
 // biome-ignore format: one line
 const COLORS = ['#4e79a7', '#f28e2b', '#59a14f', '#e15759', '#76b7b2', '#b07aa1', '#edc948', '#9c755f', '#ff9da7', '#79706e'];
 
-/** Metrics as the legend names them. */
+/** Names of metrics in the legend. */
 const UNITS: Record<string, string> = { editSimilarity: 'edit sim.', meanIoU: 'mean IoU', recallAt1: 'recall@1' };
 
 /**
- * The curves of a run as one SVG: loss (of each step faintly, smoothed, of validations), learning rate, the main metric
- * of each task (see `mainMetric`) and, where there are several tasks, the validation loss of each.
+ * Draws the curves of a run as one SVG: the loss of steps (faint), smoothed, and of validations; the learning rate; the main
+ * metric of each task (see `mainMetric`); and with several tasks the validation loss of each.
  */
 export function drawCurves(steps: readonly StepRecord[], validations: readonly ValidationRecord[]): string {
   const last = Math.max(1, steps.at(-1)?.step ?? 1, validations.at(-1)?.step ?? 1);
@@ -64,7 +64,7 @@ function lossChart(steps: readonly StepRecord[], validations: readonly Validatio
     { name: 'training', points: thin(smoothed, MOST_POINTS), color: COLORS[0], width: 2 },
   ];
   if (validated.length > 0) series.push({ name: 'validation', points: validated, color: COLORS[1], dots: true });
-  // The few steps that are far out of line are cut off: they would press all others together.
+  // The axis ignores the lowest and highest 1% of steps, so that outliers do not flatten the curve.
   const sorted = raw.map(yOf).sort((a, b) => a - b);
   const usual = sorted.slice(Math.floor(sorted.length * 0.01), Math.ceil(sorted.length * 0.99));
   return { title: 'Loss', series, x, ...lossAxis([...usual, ...validated.map(yOf)]) };
@@ -96,7 +96,7 @@ function taskLossChart(validations: readonly ValidationRecord[], x: Range): Char
   return { title: 'Validation loss by task', series, x, ...lossAxis(values) };
 }
 
-/** A line with a dot at each validation, for each task. */
+/** Returns a line for each task, with a dot at each validation. */
 function taskSeries(
   tasks: { task: string; unit?: string; value: (record: ValidationRecord) => number | undefined }[],
   validations: readonly ValidationRecord[],
@@ -111,7 +111,7 @@ function taskSeries(
   }));
 }
 
-/** From zero; logarithmic where the losses are of several orders of magnitude, so that the small ones can be read. */
+/** Returns an axis from 0, or a logarithmic one if the losses span a factor of more than 20. */
 function lossAxis(losses: readonly number[]): Pick<Chart, 'y' | 'scale'> {
   const high = losses.reduce((a, b) => Math.max(a, b), 0);
   const low = losses.reduce((a, b) => Math.min(a, b), high);
@@ -119,7 +119,7 @@ function lossAxis(losses: readonly number[]): Pick<Chart, 'y' | 'scale'> {
   return { y: [0, high > 0 ? high * 1.06 : 1] };
 }
 
-/** What can be drawn: a loss that was no number is null in a file. */
+/** Returns the points with a finite value. A NaN loss is null in the log file. */
 function finite(points: [x: number, y: number | null | undefined][]): Point[] {
   return points.filter((point): point is [number, number] => Number.isFinite(point[1]));
 }

@@ -1,39 +1,45 @@
-/** One optimizer step. */
+/** Measurements of one optimizer step. */
 export interface StepRecord {
-  /** Steps done, this one included: 1 for the first. */
+  /** Number of the step, counted from 1. */
   step: number;
+  /** Passes over the training data so far, as a fraction. */
   epoch: number;
-  /** Mean over the step's answer tokens. */
+  /** Mean loss over the step's answer tokens. */
   loss: number;
   learningRate: number;
-  /** Global norm of the gradients before they are clipped. */
+  /** Global norm of the gradients before clipping. */
   gradNorm: number;
+  /** Targets per second, averaged over the last steps. */
   samplesPerSecond: number;
-  /** Time left to the end of the run, as the speed so far has it. */
+  /** Estimated time to the end of the run. */
   secondsLeft: number;
-  /** By task (see `taskKey`). */
+  /** Mean loss by task (see `taskKey`). */
   taskLosses: Record<string, number>;
 }
 
-/** One validation, after `step` steps. */
+/** Results of one validation. */
 export interface ValidationRecord {
+  /** Number of training steps before it. */
   step: number;
+  /** Passes over the training data before it, as a fraction. */
   epoch: number;
+  /** Mean loss over all answer tokens. */
   loss: number;
-  /** By task, the metrics by name (see `Evaluator`). */
+  /** Metrics by task and name (see `Evaluator`). */
   metrics: Record<string, Record<string, number>>;
+  /** Mean loss by task. */
   taskLosses: Record<string, number>;
 }
 
-/** How fast a run goes, over its last steps; validations and saves do not count. */
+/** Measures the speed of a run over its last steps, without validations and saves. */
 export class Pace {
   private readonly steps: { seconds: number; targets: number }[] = [];
   private before = performance.now();
 
-  /** @param window steps that the means are over */
+  /** @param window number of steps to average over */
   constructor(private readonly window = 20) {}
 
-  /** A step has ended. */
+  /** Records the end of a step. */
   add(targets: number): void {
     const now = performance.now();
     this.steps.push({ seconds: (now - this.before) / 1000, targets });
@@ -41,7 +47,7 @@ export class Pace {
     this.before = now;
   }
 
-  /** Goes on after something that was no step. */
+  /** Restarts the clock after a validation or save. */
   resume(): void {
     this.before = performance.now();
   }
@@ -50,7 +56,7 @@ export class Pace {
     return this.total('seconds') / this.steps.length;
   }
 
-  /** Targets a second. */
+  /** Targets per second. */
   get perSecond(): number {
     return this.total('targets') / this.total('seconds');
   }

@@ -10,12 +10,12 @@ import { EventFile } from './tensorboard.ts';
 /** A line of metrics.jsonl. */
 export type LogLine = ({ kind: 'step' } & StepRecord) | ({ kind: 'validation' } & ValidationRecord);
 
-/** The longest time that curves.svg stays as it is while steps go on. */
+/** Interval at which steps redraw curves.svg. */
 const REDRAW_SECONDS = 60;
 
 /**
- * What a run says about itself, in its folder: metrics.jsonl with a line for each step and validation, TensorBoard
- * events of the same, and curves.svg. Each line is written at once, so that a process which is killed loses none.
+ * Writes the log of a run to its folder: metrics.jsonl with a line for each step and validation, the same values as
+ * TensorBoard events, and curves.svg. Each line is written immediately, so that a killed process loses none.
  */
 export class RunLog {
   private drawn = performance.now();
@@ -29,10 +29,10 @@ export class RunLog {
   ) {}
 
   /**
-   * Opens the log of a run whose folder exists.
+   * Opens the log of a run. The folder must exist.
    *
-   * @param resumeFromStep steps that the run has done: what was logged of later ones, before it was cut off, is dropped,
-   *   and so are broken lines. Default 0: a new run
+   * @param resumeFromStep the number of steps completed: entries of later steps, from before an interruption, are dropped,
+   *   as are incomplete lines. Default 0: a new run
    */
   static async open(folder: string, { resumeFromStep = 0 }: { resumeFromStep?: number } = {}): Promise<RunLog> {
     const file = join(folder, 'metrics.jsonl');
@@ -78,7 +78,7 @@ export class RunLog {
   }
 }
 
-/** The lines of metrics.jsonl; none where there is no such file. What was not written to its end is passed over. */
+/** Reads the lines of metrics.jsonl, none if the file does not exist. Skips incomplete lines. */
 export async function readLog(file: string): Promise<LogLine[]> {
   const text = await readFile(file, 'utf8').catch(error => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';

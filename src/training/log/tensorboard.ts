@@ -3,8 +3,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * Writes scalars to a file of TensorBoard events, which `tensorboard --logdir` shows: TFRecords of Event messages, by
- * tensorflow/core/util/event.proto and framework/summary.proto.
+ * Writes scalars to a TensorBoard event file, which `tensorboard --logdir` displays. The file consists of TFRecords of
+ * Event messages, defined in tensorflow/core/util/event.proto and framework/summary.proto.
  */
 export class EventFile {
   private constructor(
@@ -13,8 +13,8 @@ export class EventFile {
   ) {}
 
   /**
-   * Begins a file in a folder that exists. Events of step `firstStep` and after in the folder's other files are left
-   * over from a run that was cut off, and TensorBoard is told to forget them.
+   * Creates an event file in an existing folder. It makes TensorBoard discard events from step `firstStep` on in the
+   * folder's older files, which remain from an interrupted run.
    */
   static async create(folder: string, firstStep: number): Promise<EventFile> {
     const time = Date.now() / 1000;
@@ -24,7 +24,7 @@ export class EventFile {
     return events;
   }
 
-  /** Values after so many steps, by name; a `/` in a name makes a group. */
+  /** Writes the values of a step, by name. A `/` in a name forms groups. */
   async scalars(step: number, values: Record<string, number>): Promise<void> {
     await this.append(scalarsEvent(Date.now() / 1000, step, values));
   }
@@ -38,20 +38,20 @@ export class EventFile {
   }
 }
 
-/** The first event of a file. */
+/** Encodes the first event of a file. */
 export const fileVersionEvent = (time: number): Uint8Array => message(double(1, time), bytes(3, text('brain.Event:2')));
 
-/** The status START of a SessionLog. */
+/** Encodes the status START of a SessionLog. */
 export const sessionStartEvent = (time: number, step: number): Uint8Array =>
   message(double(1, time), varint(2, step), bytes(7, varint(1, 1)));
 
-/** @param time in seconds since 1970 */
+/** Encodes the scalars of a step. @param time seconds since 1970 */
 export function scalarsEvent(time: number, step: number, values: Record<string, number>): Uint8Array {
   const summary = Object.entries(values).map(([tag, value]) => bytes(1, message(bytes(1, text(tag)), float(2, value))));
   return message(double(1, time), varint(2, step), bytes(5, message(...summary)));
 }
 
-/** Protocol buffers: each field is its number and kind of encoding, then its value. */
+/** Encodes a protocol buffer message. Each field consists of its number and wire type, followed by its value. */
 const message = (...fields: Uint8Array[]): Uint8Array => Buffer.concat(fields);
 
 const varint = (field: number, value: number): Uint8Array => Uint8Array.from([...digits(field * 8), ...digits(value)]);
@@ -71,7 +71,7 @@ function float(field: number, value: number): Uint8Array {
   return Uint8Array.from([...digits(field * 8 + 5), ...encoded]);
 }
 
-/** A whole number of at least 0 in groups of 7 bits, lowest first; the high bit says that more follow. */
+/** Encodes a whole number of at least 0 in groups of 7 bits, lowest first; the high bit marks that more follow. */
 function digits(value: number): number[] {
   return value < 128 ? [value] : [(value % 128) + 128, ...digits(Math.floor(value / 128))];
 }
@@ -79,7 +79,7 @@ function digits(value: number): number[] {
 const text = (value: string): Uint8Array => Buffer.from(value, 'utf8');
 
 /**
- * A record of a TFRecord file: its length, the length's checksum, its bytes, their checksum.
+ * Encodes a record of a TFRecord file: its length, the length's checksum, the data, the data's checksum.
  * https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
  */
 export function tfRecord(data: Uint8Array): Uint8Array {
@@ -92,19 +92,19 @@ export function tfRecord(data: Uint8Array): Uint8Array {
   return record;
 }
 
-/** The CRC of Castagnoli's polynomial, as an unsigned 32-bit number. RFC 3720, appendix B.4. */
+/** Returns the CRC-32C (Castagnoli) of data as an unsigned 32-bit number. RFC 3720, appendix B.4. */
 export function crc32c(data: Uint8Array): number {
   let crc = ~0;
   for (const byte of data) crc = TABLE[(crc ^ byte) & 255] ^ (crc >>> 8);
   return ~crc >>> 0;
 }
 
-/** By byte. 0x82f63b78 is the polynomial, lowest power first. */
+/** CRC of each byte. 0x82f63b78 is the polynomial, lowest power first. */
 const TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte;
   for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
   return crc;
 });
 
-/** A checksum of data that holds its own checksum says nothing: the format turns and moves it. */
+/** Masks a checksum as TFRecord requires: the CRC of data that contains its own CRC would be useless. */
 const masked = (crc: number): number => (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;

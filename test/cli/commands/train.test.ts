@@ -157,7 +157,7 @@ for (const [what, args, code, message] of [
     'freezing nothing',
     ['-d', data, '-o', missing, '-m', tiny, '-b', 'cpu', '--freeze', 'vision'],
     2,
-    /freeze: vision is the name of no parameter/,
+    /freeze: no parameter matches vision\./,
   ],
   [
     'a broken pattern',

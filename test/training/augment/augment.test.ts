@@ -332,8 +332,8 @@ test('options out of range, and places that nobody can move, are refused', () =>
   const cases: [options: AugmentOptions, target: Target, message: RegExp][] = [
     [{ flip: 1.5 }, own, /^The augmentation flip is 1\.5, expected a number from 0 to 1/],
     [{ brightness: Number.NaN }, own, /^The augmentation brightness is NaN/],
-    [{ crop: 0 }, own, /^The augmentation crop is 0, which would leave nothing/],
-    [{ flip: 0.1 }, own, /^The prompt "Where is the dog\?" is one of your own and has location tokens/],
+    [{ crop: 0 }, own, /^The augmentation crop is 0, expected a number above 0/],
+    [{ flip: 0.1 }, own, /^The prompt "Where is the dog\?" is a custom prompt with location tokens/],
     [{ scale: 0.5 }, { task: 'What is at <loc_5>?', answer: 'a dog' }, /^The prompt "What is at/],
   ];
   for (const [options, target, message] of cases) {

@@ -6,10 +6,7 @@ import { type RandomCheckpointOptions, writeRandomCheckpoint } from '../tools/ra
 /** The photograph that the benchmarks use. */
 export const picture = new URL('../docs/pictures/street.jpg', import.meta.url);
 
-/**
- * Calls `body` with a temporary folder that contains a checkpoint with random weights (seed 1), then removes the
- * folder.
- */
+/** Calls `body` with a temporary folder that contains a checkpoint with random weights (seed 1), then removes it. */
 export async function withRandomCheckpoint(
   options: Partial<RandomCheckpointOptions>,
   body: (folder: string) => Promise<void>,

@@ -1,6 +1,5 @@
 /**
- * Times the vision tower on wasm in a browser: a naive port of the reference (wasm/naive_davit.ts), ours, and ours with
- * threads.
+ * Times the vision tower on wasm in a browser: a naive port (wasm/naive_davit.ts), ours, and ours with threads.
  *
  *     npx tsx bench/wasm.ts [--shape base|tiny] [--side PIXELS] [--runs N]
  *

@@ -7,14 +7,13 @@ import { join } from 'node:path';
 import envPaths from 'env-paths';
 
 /**
- * The user's cache folder: FLORENCE2_CACHE, or the platform's default. It is outside node_modules, so `npm ci` keeps
- * it.
+ * Returns the cache folder: FLORENCE2_CACHE or the platform's default. `npm ci` keeps it: it is outside node_modules.
  */
 export function cacheRoot(): string {
   return process.env.FLORENCE2_CACHE || envPaths('florence2', { suffix: '' }).cache;
 }
 
-/** Unfinished downloads. Empty after a successful setup. */
+/** Returns the folder of downloads, which a successful setup deletes. */
 export const downloadRoot = () => join(cacheRoot(), 'downloads');
 
 /** One folder per build. */
@@ -24,7 +23,7 @@ const tensorflowRoot = () => join(cacheRoot(), 'tensorflow');
 export type Variant = 'cpu' | 'gpu';
 
 /**
- * The folder of a build. Its name contains no Node version: the binding uses Node-API, which is stable across versions.
+ * Returns the folder of a build. Its name has no Node version, because the binding's Node-API works with all of them.
  */
 export const buildFolder = (tensorflow: string, variant: Variant) =>
   join(tensorflowRoot(), `${tensorflow}-${variant}-tfjs${tfjsNodeVersion}-${process.platform}-${process.arch}`);
@@ -115,7 +114,7 @@ export function instructionSets(): Map<InstructionSet, string[]> {
   return sets.set('avx2', ['-mavx2', '-mfma', '-mf16c']).set('avx512', ['-mavx512f', '-mfma', '-mf16c']);
 }
 
-/** Returns the best set that this machine's processor supports, as far as /proc/cpuinfo shows. */
+/** Returns the best instruction set of this machine's processor, according to /proc/cpuinfo. */
 export function instructionSet(): InstructionSet {
   const file = '/proc/cpuinfo';
   const flags = existsSync(file) ? /^flags\s*:(.*)$/m.exec(readFileSync(file, 'utf8'))?.[1].split(' ') : undefined;

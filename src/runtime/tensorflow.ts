@@ -38,8 +38,8 @@ interface Location {
  * Registers the tensorflow backend and returns its description. Uses the build of `florence2 setup tensorflow`, else an
  * installed @tensorflow/tfjs-node whose install script succeeded.
  *
- * The package's index.js is not run, because it searches the binding with node-pre-gyp and sets the backend. This
- * function assembles its three relevant parts instead: kernels, backend class, binding.
+ * The package's index.js is not run, because it searches for the binding with node-pre-gyp and activates the backend.
+ * This function assembles its three relevant parts instead: kernels, backend class, binding.
  *
  * @throws Florence2Error if TensorFlow is not set up
  */
@@ -66,8 +66,7 @@ export function registerTensorflow(): string {
 let running: { location: Location; gpu: boolean; kernels?: OwnKernels } | undefined;
 
 /**
- * Returns whether graphs pay off: not on a GPU, where each run would copy the inputs, including the weights, to the
- * GPU.
+ * Returns whether graphs are worthwhile: not on a GPU, to which each run would copy the inputs, including the weights.
  */
 export const graphsSupported = (): boolean => running !== undefined && !running.gpu;
 
@@ -83,7 +82,7 @@ export function protocolBuffers(): Messages {
   return location.require(join(location.package, 'dist/proto/api_pb.js'));
 }
 
-/** Key under which a build's stand-in for @tensorflow/tfjs finds our copy. A second copy would be a second engine. */
+/** Global key of our copy of TensorFlow.js, for a build's stand-in packages. A second copy would be a second engine. */
 const handover = Symbol.for('florence2-tfjs.tfjs');
 
 /** Returns the best build in the user's cache. FLORENCE2_TENSORFLOW=cpu or gpu restricts the choice. */
@@ -180,10 +179,7 @@ function registerKernels(tfjs: Tfjs): void {
   }
 }
 
-/**
- * Restores helpers that tfjs-node 4.22 calls, deprecated in Node 22, removed in 23 (fix tensorflow/tfjs#8425
- * unreleased).
- */
+/** Restores functions that tfjs-node 4.22 calls and Node 23 removed. The fix, tensorflow/tfjs#8425, is unreleased. */
 function restoreUtil(): void {
   Object.assign(util, {
     isNullOrUndefined: (value: unknown) => value === null || value === undefined,

@@ -28,8 +28,7 @@ export class Http {
   }
 
   /**
-   * Returns the response if its status is 200 to 299 or in `accepted`. A user and password in the URL are sent as a
-   * header.
+   * Returns the response if its status is 200 to 299 or in `accepted`. User and password of the URL are sent as a header.
    * @throws NetworkError that names the URL; its `retry` is true if another attempt may succeed
    */
   async get(url: string, headers: Record<string, string> = {}, accepted: number[] = []): Promise<Response> {
@@ -60,10 +59,7 @@ export class NetworkError extends Florence2Error {
   }
 }
 
-/**
- * Calls `attempt` up to five times while it throws errors with `retry`. By default it waits 1, 2, 4 and 8 seconds
- * between.
- */
+/** Calls `attempt` up to five times while it throws errors with `retry`, by default after 1, 2, 4 and 8 seconds. */
 export async function withRetries<T>(attempt: () => Promise<T>, firstDelay = 1000): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {

@@ -40,8 +40,7 @@ export async function findWheel(http: Http, config: PipConfig, wanted: Wanted, m
   });
   const matching = wheels.filter(({ link, name }) => !link.yanked && satisfies(name.version, wanted.requirement));
   const fitting = matching.filter(({ name }) => name.platforms.some(platform => runsOn(platform, machine)));
-  // Newest first. The shared libraries do not depend on the wheel's Python version, so any would do: the newest is
-  // taken.
+  // Newest version first. Wheels for different Pythons have the same shared libraries, so any of them would do.
   const order = (a: { name: WheelName }, b: { name: WheelName }) =>
     compareVersions(b.name.version, a.name.version) ||
     b.name.python.localeCompare(a.name.python, 'en', { numeric: true });
@@ -98,8 +97,7 @@ async function findLinks(http: Http, config: PipConfig, project: string): Promis
 }
 
 /**
- * Lists the files of a --find-links entry: a folder of wheels, a wheel, or a page. Missing paths are ignored, as in
- * pip.
+ * Lists the files of a --find-links entry: a folder of wheels, a wheel, or a page. Ignores missing paths, as pip does.
  */
 async function linksAt(http: Http, place: string): Promise<Link[]> {
   if (/^https?:/.test(place)) return linksOnPage(http, place);

@@ -188,7 +188,7 @@ class Setup {
   }
 
   /**
-   * Writes stand-ins that `require('@tensorflow/tfjs')` finds. They export the copy that ../tensorflow.ts publishes.
+   * Writes the packages that `require('@tensorflow/tfjs')` finds: they export the copy that ../tensorflow.ts provides.
    */
   private async writeStandIns(): Promise<void> {
     for (const name of ['tfjs', 'tfjs-core']) {

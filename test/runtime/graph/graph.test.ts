@@ -368,7 +368,7 @@ for (const [what, end] of [
   });
 }
 
-few('constants are inputs and outputs of such graphs', () => {
+few('constants as inputs and outputs of graphs with half weights', () => {
   const w = random([24, 24], 1) as tf.Tensor2D;
   const numbers = () => tf.tensor1d(Array.from({ length: 24 }, (_, i) => i));
   const fns: GraphFunction[] = [

@@ -40,8 +40,7 @@ const mac: Machine = { platform: 'darwin', arch: 'arm64', macos: '14.0' };
 const oldMac: Machine = { platform: 'darwin', arch: 'arm64', macos: '11.0' };
 const windows: Machine = { platform: 'win32', arch: 'x64' };
 
-// Expected: PEP 600 (manylinux_x_y requires glibc x.y), PEP 599, 571 and 513 (its old names), macOS's forward
-// compatibility.
+// According to PEP 600 (manylinux_x_y requires glibc x.y), PEP 599, 571 and 513 (old names), and macOS's compatibility.
 const tags: [tag: string, runs: Machine[], not: Machine[]][] = [
   ['manylinux_2_27_x86_64', [debian], [centos, alpine, graviton, mac, windows]],
   ['manylinux2014_x86_64', [debian, centos], [alpine, graviton]],

@@ -125,7 +125,7 @@ export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './resu
 export type { Answer, AnswerTokens } from './results/parse/answer.ts';
 export { type ParseOptions, parse } from './results/parse/parse.ts';
 export type * from './results/types.ts';
-export { type BackendChoice, type BackendName, useBackend } from './runtime/backend.ts';
+export { type BackendChoice, type BackendName, type BackendOptions, useBackend } from './runtime/backend.ts';
 export {
   binsToTokens,
   boxesToText,

@@ -19,13 +19,9 @@ export {
 export { defaultTargets, type TargetOptions } from './adapters/target_modules.ts';
 export type { SaveAdapterOptions } from './adapters/write.ts';
 export type { Florence2Parts, LoadOptions, Progress } from './checkpoint/load.ts';
-export type {
-  Florence2Config,
-  GenerationConfig,
-  PreprocessorConfig,
-  TextConfig,
-  VisionConfig,
-} from './config/model.ts';
+export type { GenerationConfig } from './config/generation.ts';
+export type { Florence2Config, TextConfig, VisionConfig } from './config/model.ts';
+export type { PreprocessorConfig } from './config/preprocessor.ts';
 export { collectDataset, type ImageTarget } from './datasets/collect.ts';
 export type { Dataset, Target, TrainingExample } from './datasets/example.ts';
 export type { Heatmap, HeatmapOptions } from './drawing/heatmap.ts';

@@ -4,7 +4,9 @@ import { type CaptureOptions, runWithCache } from './activations/run_with_cache.
 import { Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
 import type { Lora } from './adapters/lora.ts';
 import type { Florence2Parts, LoadOptions } from './checkpoint/load.ts';
-import type { Florence2Config, GenerationConfig, PreprocessorConfig } from './config/model.ts';
+import type { GenerationConfig } from './config/generation.ts';
+import type { Florence2Config } from './config/model.ts';
+import type { PreprocessorConfig } from './config/preprocessor.ts';
 import { UsageError } from './errors.ts';
 import type { DecodingSession, GeneratedSequence } from './generation/decoding.ts';
 import { generateSequences } from './generation/generate.ts';

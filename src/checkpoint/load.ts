@@ -1,4 +1,5 @@
-import type { GenerationConfig, PreprocessorConfig } from '../config/model.ts';
+import type { GenerationConfig } from '../config/generation.ts';
+import type { PreprocessorConfig } from '../config/preprocessor.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
 import type { Precision } from '../model/executor.ts';
 import { fastestExecutor } from '../model/fastest_executor.ts';

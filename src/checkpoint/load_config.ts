@@ -1,11 +1,6 @@
-import {
-  type Florence2Config,
-  type GenerationConfig,
-  type PreprocessorConfig,
-  parseConfig,
-  parseGenerationConfig,
-  parsePreprocessorConfig,
-} from '../config/model.ts';
+import { type GenerationConfig, parseGenerationConfig } from '../config/generation.ts';
+import { type Florence2Config, parseConfig } from '../config/model.ts';
+import { type PreprocessorConfig, parsePreprocessorConfig } from '../config/preprocessor.ts';
 import { Florence2Error } from '../errors.ts';
 import { type Folder, readText } from '../files/folder.ts';
 import { parseJsonObject } from '../json.ts';

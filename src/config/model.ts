@@ -1,8 +1,5 @@
 import { Fields, isRecord } from '../json.ts';
 
-export { type GenerationConfig, parseGenerationConfig } from './generation.ts';
-export { type PreprocessorConfig, parsePreprocessorConfig } from './preprocessor.ts';
-
 /** DaViT. Lists have one entry per stage. */
 export interface VisionConfig {
   readonly patchSize: number[];

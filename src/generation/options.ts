@@ -1,4 +1,5 @@
-import type { GenerationConfig, TextConfig } from '../config/model.ts';
+import type { GenerationConfig } from '../config/generation.ts';
+import type { TextConfig } from '../config/model.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
 
 /**

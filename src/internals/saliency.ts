@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { download } from '../activations/activation.ts';
 import { ActivationCache } from '../activations/cache.ts';
-import type { PreprocessorConfig } from '../config/model.ts';
+import type { PreprocessorConfig } from '../config/preprocessor.ts';
 import type { Heatmap } from '../drawing/heatmap.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';

@@ -2,7 +2,7 @@ import { basename, dirname, resolve } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { loadConfig } from '../checkpoint/load_config.ts';
 import { loadParameters } from '../checkpoint/load_parameters.ts';
-import type { GenerationConfig } from '../config/model.ts';
+import type { GenerationConfig } from '../config/generation.ts';
 import { Florence2Error } from '../errors.ts';
 import type { HookRegistry } from '../hooks/hooks.ts';
 import type { Memory } from '../language/decoder.ts';

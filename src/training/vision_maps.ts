@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { PreprocessorConfig } from '../config/model.ts';
+import type { PreprocessorConfig } from '../config/preprocessor.ts';
 import { noHooks } from '../hooks/hooks.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';

@@ -1,6 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseConfig, parseGenerationConfig, parsePreprocessorConfig } from '../../src/config/model.ts';
+import { parseGenerationConfig } from '../../src/config/generation.ts';
+import { parseConfig } from '../../src/config/model.ts';
+import { parsePreprocessorConfig } from '../../src/config/preprocessor.ts';
 import { hasReference, referenceJson } from '../reference.ts';
 import { refuses } from '../weights/temporary.ts';
 

@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type GenerationConfig, parseConfig, parseGenerationConfig, type TextConfig } from '../../src/config/model.ts';
+import { type GenerationConfig, parseGenerationConfig } from '../../src/config/generation.ts';
+import { parseConfig, type TextConfig } from '../../src/config/model.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
 import { GENERATION_DEFAULTS, type GenerationOptions, resolveGeneration } from '../../src/generation/options.ts';
 import { referenceJson } from '../reference.ts';

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type PreprocessorConfig, parsePreprocessorConfig } from '../../src/config/model.ts';
+import { type PreprocessorConfig, parsePreprocessorConfig } from '../../src/config/preprocessor.ts';
 import { preprocess, toTensor } from '../../src/image/preprocess.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { hasReference, reference, referenceJson } from '../reference.ts';

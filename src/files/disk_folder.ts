@@ -1,10 +1,9 @@
-import { readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ByteSource } from './byte_source.ts';
+import { Florence2Error } from '../errors.ts';
 import { fileError, isAbsent } from './errors.ts';
-import { openIfPresent } from './file_source.ts';
-import type { FileContent, Folder } from './folder.ts';
-import { writeWhole } from './write.ts';
+import type { ByteSource, FileContent, Folder } from './folder.ts';
+import { largestChunk, writeWhole } from './write.ts';
 
 /** A directory on disk. */
 export class DiskFolder implements Folder {
@@ -33,5 +32,64 @@ export class DiskFolder implements Folder {
 
   write(name: string, content: FileContent): Promise<void> {
     return writeWhole(this.pathOf(name), content);
+  }
+}
+
+/** Opens a file for positioned reads. @throws Florence2Error if it does not exist or cannot be read */
+export async function openFile(path: string): Promise<ByteSource> {
+  const source = await openIfPresent(path);
+  if (!source) throw new Florence2Error(`${path} does not exist.`);
+  return source;
+}
+
+/** Opens a file for positioned reads; undefined if it does not exist. @throws Florence2Error if it cannot be read */
+async function openIfPresent(path: string): Promise<ByteSource | undefined> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, 'r');
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw new Florence2Error(`${path} is not a file.`);
+    const source = new FileSource(path, stat.size, handle);
+    await refusePointer(source);
+    return source;
+  } catch (error) {
+    await handle?.close();
+    if (isAbsent(error)) return undefined;
+    throw fileError(path, error);
+  }
+}
+
+/** A clone without Git LFS has small text files in place of the weights. */
+async function refusePointer(source: ByteSource): Promise<void> {
+  const first = new Uint8Array(Math.min(source.size, 23));
+  await source.read(first, 0, 'its first bytes');
+  if (new TextDecoder().decode(first) === 'version https://git-lfs') {
+    throw new Florence2Error(`${source.path} is only a pointer of Git LFS: fetch the file itself with git lfs pull.`);
+  }
+}
+
+class FileSource implements ByteSource {
+  readonly isFile = true;
+
+  constructor(
+    readonly path: string,
+    readonly size: number,
+    private readonly handle: FileHandle,
+  ) {}
+
+  async read(target: Uint8Array, position: number, what: string): Promise<void> {
+    let done = 0;
+    while (done < target.length) {
+      const length = Math.min(target.length - done, largestChunk);
+      const { bytesRead } = await this.handle.read(target, done, length, position + done).catch(error => {
+        throw fileError(this.path, error);
+      });
+      if (bytesRead === 0) throw new Florence2Error(`${this.path} ends at byte ${position + done}, within ${what}.`);
+      done += bytesRead;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
   }
 }

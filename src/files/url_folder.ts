@@ -1,6 +1,5 @@
 import { Florence2Error } from '../errors.ts';
-import type { ByteSource } from './byte_source.ts';
-import type { Folder } from './folder.ts';
+import type { ByteSource, Folder } from './folder.ts';
 
 /** Files below a base URL, read with fetch. Cannot be written. */
 export class UrlFolder implements Folder {

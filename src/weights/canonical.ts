@@ -1,5 +1,6 @@
 import { Florence2Error } from '../errors.ts';
 import type { FilePlace } from '../nn/kernels.ts';
+import type { Parameter } from '../nn/params.ts';
 import { dtypeBytes } from './dtypes.ts';
 import { canonicalName, headName, sharedName } from './names.ts';
 import { elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
@@ -109,4 +110,14 @@ async function equalTensors(file: TensorFile, a: string, b: string): Promise<boo
     done += pieceA.length;
   }
   return true;
+}
+
+/** The values of a parameter in the checkpoint's order. */
+export async function checkpointValues(parameter: Parameter): Promise<Float32Array> {
+  const ordered = parameter.inCheckpointOrder(parameter.value);
+  try {
+    return (await ordered.data()) as Float32Array;
+  } finally {
+    ordered.dispose();
+  }
 }

@@ -1,6 +1,5 @@
 import { Florence2Error } from '../errors.ts';
-import type { ByteSource } from '../files/byte_source.ts';
-import { type Folder, readText } from '../files/folder.ts';
+import { type ByteSource, type Folder, readText } from '../files/folder.ts';
 import { duplicateKey, isRecord, parseJsonObject, show } from '../json.ts';
 import { readPytorchBin } from './pytorch_bin.ts';
 import { readSafetensors } from './safetensors.ts';

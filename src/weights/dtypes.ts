@@ -1,5 +1,5 @@
 import { Florence2Error } from '../errors.ts';
-import type { ByteSource } from '../files/byte_source.ts';
+import type { ByteSource } from '../files/folder.ts';
 import { type Dtype, elementCount, type TensorInfo } from './tensor_file.ts';
 
 /** Element types of checkpoints: their sizes, and their bytes (little-endian) to and from JavaScript's numbers. */

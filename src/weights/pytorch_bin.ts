@@ -1,5 +1,5 @@
 import { Florence2Error } from '../errors.ts';
-import type { ByteSource } from '../files/byte_source.ts';
+import type { ByteSource } from '../files/folder.ts';
 import { dtypeBytes, readFloat32At, readInt32At } from './dtypes.ts';
 import { type PickleHost, type PickleValue, unpickle } from './pickle.ts';
 import { type Dtype, elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';

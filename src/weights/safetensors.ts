@@ -1,5 +1,5 @@
 import { Florence2Error } from '../errors.ts';
-import type { ByteSource } from '../files/byte_source.ts';
+import type { ByteSource } from '../files/folder.ts';
 import { asBytes, dtypeBytes, narrowFromFloat32, readFloat32At, readInt32At } from './dtypes.ts';
 import { headerLength, parseHeader, type SafetensorsHeader, type StoredTensor } from './safetensors_header.ts';
 import { elementCount, requireTensor, type TensorFile } from './tensor_file.ts';

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
+import { openFile } from '../files/disk_folder.ts';
 import { writeError } from '../files/errors.ts';
-import { openFile } from '../files/file_source.ts';
 import { unfinishedPath, writeInFolder } from '../files/write.ts';
 import { asBytes } from './dtypes.ts';
 import {

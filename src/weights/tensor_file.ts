@@ -1,5 +1,5 @@
 import { Florence2Error } from '../errors.ts';
-import type { ByteSource } from '../files/byte_source.ts';
+import type { ByteSource } from '../files/folder.ts';
 
 /** Element types as files name them (safetensors' spelling). */
 export type Dtype = 'F32' | 'F16' | 'BF16' | 'F64' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';

@@ -1,5 +1,5 @@
 import { Florence2Error } from '../errors.ts';
-import type { ByteSource } from '../files/byte_source.ts';
+import type { ByteSource } from '../files/folder.ts';
 
 /** A file in an archive: where its bytes are in the archive. */
 export interface StoredEntry {

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openFile } from '../../src/files/file_source.ts';
+import { openFile } from '../../src/files/disk_folder.ts';
 import { readPytorchBin } from '../../src/weights/pytorch_bin.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { hasReference, reference } from '../reference.ts';

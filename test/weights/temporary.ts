@@ -26,3 +26,6 @@ export async function refuses(what: string, attempt: () => unknown, file: string
   assert.ok(message.includes(file), `${what}: "${message}" does not name ${file}`);
   assert.match(message, problem, `${what}: "${message}"`);
 }
+
+/** Returns a pattern that matches a text itself. */
+export const literally = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');

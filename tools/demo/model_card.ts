@@ -39,46 +39,46 @@ tags: [florence-2, synthetic]
 
 # A small Florence-2 that knows drawn scenes
 
-${millions(parameters)} million parameters, trained from scratch in TypeScript by this package. It answers all 15 tasks of Florence-2, about
+${millions(parameters)} million parameters, trained from scratch in TypeScript with this package. It answers all 15 tasks of Florence-2, about
 one kind of picture only: **${list(TRAINED_SHAPES.map(shape => `${shape}s`))} in ${list(Object.keys(COLORS))}, one to three of them, small or large, on a ${list([...BACKGROUNDS], 'or')} background,
-with or without a sign that has a word on it.** It is here so that the package, its demo, its tests and its documentation have a
-model that runs in seconds on any machine. For photographs use a published checkpoint, such as \`microsoft/Florence-2-base\`.
+with or without a sign that shows a word.** It gives the package's demo, tests and documentation a model that runs within seconds on
+any machine. For photographs use a published checkpoint, such as \`microsoft/Florence-2-base\`.
 
-## What it was measured to do
+## Measurements
 
-On ${measured.scenes} scenes of a seed that neither training nor any choice has used, with greedy answers
+On ${measured.scenes} scenes of a seed that was used neither for training nor for any decision, with greedy answers
 (\`npm run demo:eval -- --seed ${measured.seed} --scenes ${measured.scenes}\`):
 
 ${figureTable(measured)}
 
-Every task, with the metrics of [Evaluator](../../src/evaluation/evaluator.ts):
+Every task, with the metrics of \`Evaluator\`:
 
 ${taskTable(measured)}
 
 ## How it was trained
 
 ${grouped(total('targets'))} questions in ${grouped(total('steps'))} steps and ${total('hours').toFixed(1)} hours on ${machine}, ${backend} backend
-(\`npm run train:demo\`). Scenes are drawn by [tools/demo](../../tools/demo) as they are needed, none comes twice in a stage, and
-each is asked four questions. Objects begin large and alone: of a small one there is so little in what the decoder reads
-that ten times as many steps teach it no colour. Stages:
+(\`npm run train:demo\`, in a clone). \`tools/demo\` draws the scenes during training. None is repeated within a stage, and each is asked four questions.
+The first stage has one large object per scene: with small objects first, ten times as many steps do not teach colours, because
+so little of the decoder's input depends on the object. Stages:
 
 | stage | steps | questions | hours |
 | --- | ---: | ---: | ---: |
 ${stages.map(({ name, steps, targets, hours }) => `| ${name} | ${grouped(steps)} | ${grouped(targets)} | ${hours.toFixed(1)} |`).join('\n')}
 
-Metrics on validation scenes (of the stage's own kind) while it learnt:
+Metrics during training, on validation scenes of the same kind as the stage's:
 
 ${curveTable(stages)}
 
-## What it cannot do
+## Limits
 
-- Nothing but scenes of this kind: other things are called by the nearest of its words, and photographs give nonsense.
-- Other shapes, colours or words than those above. The shape \`${untrained()}\` is left out on purpose: the documentation teaches it
-  by fine-tuning.
-- Two objects of one colour and shape do not stand in one scene, and nothing overlaps: it has never had to tell such apart.
-- It reads words of capitals in one font, about 20 of 128 pixels high, and has seen ${PRINTED_WORDS.length} of them.
-- Its vocabulary has ${grouped(tokens)} tokens: prompts in other words than those of the tasks and scenes are spelt in bytes, which it has not
-  learnt.
+- It knows scenes of this kind only. Other objects are named with the nearest of its words; answers about photographs are
+  nonsense.
+- It knows only the shapes, colours and words above. The shape \`${untrained()}\` is left out on purpose: docs/fine-tuning.md teaches it.
+- No training scene has two objects of the same colour and shape, or objects that overlap.
+- It reads words in capitals of one font, about 20 of 128 pixels high, and has seen ${PRINTED_WORDS.length} different words.
+- Its vocabulary has ${grouped(tokens)} tokens. Prompts with words other than those of the tasks and scenes are spelt in bytes, which it has
+  not learnt.
 `;
 }
 

@@ -1,12 +1,18 @@
 /**
- * Draws the pictures that the demo and the documentation use: `npx tsx tools/demo_pictures.ts`.
- * They are drawings, so that they can ship without anybody's rights in them.
+ * Draws docs/pictures and docs/scenes, which the demo, the documentation, the tests and the benchmarks use:
+ *
+ *     npx tsx tools/demo_pictures.ts
+ *
+ * docs/pictures stands in for photographs: drawings, so that nobody else holds rights in them. docs/scenes has the
+ * scenes 1, 2 and 3 of the held-out seed, for the demo checkpoint. They were not chosen by its answers.
  */
 import { fileURLToPath } from 'node:url';
-import sharp, { type OverlayOptions } from 'sharp';
+import sharp, { type OverlayOptions, type Sharp } from 'sharp';
 import { renderText } from '../src/drawing/sharp_text.ts';
+import { drawScene } from './demo/scene.ts';
+import { HELD_OUT_SEED } from './demo/seeds.ts';
 
-const folder = fileURLToPath(new URL('../docs/pictures', import.meta.url));
+const docs = fileURLToPath(new URL('../docs', import.meta.url));
 const [width, height] = [768, 512];
 
 interface Words {
@@ -27,8 +33,18 @@ async function write(name: string, body: string, words: Words[] = []): Promise<v
     .composite(await Promise.all(overlays))
     .png()
     .toBuffer();
-  const { size } = await sharp(picture).flatten().jpeg({ quality: 90, mozjpeg: true }).toFile(`${folder}/${name}.jpg`);
-  console.log(`docs/pictures/${name}.jpg  ${width} x ${height}, ${Math.round(size / 1024)} KB`);
+  await save(sharp(picture).flatten().jpeg({ quality: 90, mozjpeg: true }), `pictures/${name}.jpg`);
+}
+
+async function writeScene(index: number): Promise<void> {
+  const { data, width, height } = drawScene(HELD_OUT_SEED, index).image;
+  const picture = sharp(data, { raw: { width, height, channels: 3 } });
+  await save(picture.png({ compressionLevel: 9 }), `scenes/scene-${index}.png`);
+}
+
+async function save(picture: Sharp, name: string): Promise<void> {
+  const { width, height, size } = await picture.toFile(`${docs}/${name}`);
+  console.log(`docs/${name}  ${width} x ${height}, ${Math.round(size / 1024)} KB`);
 }
 
 const gradient = (id: string, stops: [offset: number, color: string][], attributes = 'x1="0" y1="0" x2="0" y2="1"') =>
@@ -209,3 +225,4 @@ await write('sign', sign(), [
   { text: '8 am – 6 pm', size: 28, color: '#f7ecd0', middle: [384, 318] },
 ]);
 await write('shapes', shapes());
+for (const index of [1, 2, 3]) await writeScene(index);

@@ -1,23 +1,21 @@
-import { existsSync, symlinkSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findBuilds } from '../../src/runtime/builds.ts';
-import { temporaryFolder } from '../weights/temporary.ts';
-import { commandsOf, root, runCommand } from './commands.ts';
+import { commandsOf, folderLikeClone, runCommand } from './pages.ts';
 
-/** What makes the commands short: a few images, a few steps. */
+/** Arguments that shorten a command: few images, few steps. */
 function shortened(command: string): string[] {
   if (command.includes('tools/new_shape.ts')) return ['--train', '8', '--valid', '1', '--test', '6', '--replay', '8'];
   if (/ train (?!.*--check)/.test(command)) return ['--max-steps', '2', '--validate-examples', '1'];
   return [];
 }
 
-/** Runs the commands one after the other, as they stand but for their length. */
+/** Runs the commands in order, shortened, and returns the folder they ran in. */
 async function runAll(commands: string[]): Promise<string> {
-  const folder = temporaryFolder();
-  for (const name of ['weights', 'docs']) symlinkSync(join(root, name), join(folder, name));
+  const folder = folderLikeClone();
   for (const command of commands) {
     const { code, output } = await runCommand(command, folder, ...shortened(command));
     assert.is(code, 0, `${command}\n${output}`);
@@ -25,17 +23,17 @@ async function runAll(commands: string[]): Promise<string> {
   return folder;
 }
 
-test("the README's commands", async () => {
+test('the commands of the README, Fine-tune', async () => {
   const commands = commandsOf('README.md', 'Fine-tune');
   assert.ok(commands.length >= 4, commands.join('\n'));
   const folder = await runAll(commands);
   assert.ok(existsSync(join(folder, 'out/hearts-run/latest/adapter_model.safetensors')));
 });
 
-// The vision tower is trained too, for which wasm has no gradients.
+// The vision tower is trained too; wasm lacks the gradients of its convolutions.
 const onTensorflow = findBuilds().length > 0 ? test : test.skip;
-onTensorflow('the story of docs/fine-tuning.md', async () => {
-  const commands = commandsOf('docs/fine-tuning.md', 'A shape that it does not know');
+onTensorflow('the commands of docs/fine-tuning.md that teach a new shape', async () => {
+  const commands = commandsOf('docs/fine-tuning.md');
   assert.is(commands.length, 3, commands.join('\n'));
   const folder = await runAll(commands);
   const { width, height } = await sharp(join(folder, 'out/hearts.png')).metadata();

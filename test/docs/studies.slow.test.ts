@@ -1,11 +1,11 @@
-/** The studies run, shortened, and find what the page says of them. */
+/** The studies run, shortened, and find what docs/studies.md reports. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { temporaryFolder } from '../weights/temporary.ts';
-import { root } from './commands.ts';
+import { root } from './pages.ts';
 
 const folder = temporaryFolder();
 

@@ -13,7 +13,7 @@ import { exitOnError } from '../src/cli/exit.ts';
 import { resultLines } from '../src/cli/print/result.ts';
 import { writeWhole } from '../src/files/write.ts';
 import { draw, Florence2, type RawImage, taskInfo } from '../src/index.ts';
-import { pictureQuestions, type Question, sceneQuestions } from './demo/questions.ts';
+import { type DemoRequest, pictureQuestions, sceneQuestions } from './demo/questions.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const ours = join(root, 'weights/demo');
@@ -35,7 +35,7 @@ async function demo(): Promise<void> {
   model.dispose();
 }
 
-async function askAbout(model: Florence2, image: RawImage, questions: Question[]): Promise<void> {
+async function askAbout(model: Florence2, image: RawImage, questions: DemoRequest[]): Promise<void> {
   const features = await model.encodeImage(image); // once, for all tasks on this picture
   for (const { task, name, text, box, truth } of questions) {
     const result = await model.run(features, task, { text, box });

@@ -75,10 +75,10 @@ export function addQuestionOptions(command: Command): Command {
     .option('--text <text>', 'what a task is asked about: words, or a region as its four location tokens');
 }
 
-export type Question = TaskArguments & { task: string };
+export type TaskRequest = TaskArguments & { task: string };
 
 /** The task or prompt of the flags; undefined where they name neither. Checks what the task needs. */
-export function readQuestion({ task, prompt, text, box }: QuestionFlags): Question | undefined {
+export function readQuestion({ task, prompt, text, box }: QuestionFlags): TaskRequest | undefined {
   if (task !== undefined && prompt !== undefined) throw new UsageError('Give a --task or a --prompt, not both.');
   if (prompt !== undefined) {
     if (text !== undefined || box !== undefined) {
@@ -98,7 +98,7 @@ export function readQuestion({ task, prompt, text, box }: QuestionFlags): Questi
 }
 
 /** The same for commands that need a question. */
-export function requireQuestion(flags: QuestionFlags): Question {
+export function requireQuestion(flags: QuestionFlags): TaskRequest {
   const question = readQuestion(flags);
   if (!question) throw new UsageError('Nothing is asked: name a --task or a --prompt.');
   return question;

@@ -25,7 +25,7 @@ interface Extension {
 }
 
 /** A sequence that has ended. */
-interface Answer {
+interface FinishedSequence {
   readonly path: Path;
   readonly score: number;
   readonly truncated: boolean;
@@ -71,7 +71,7 @@ class ItemSearch {
   /** What goes on, best first. One at the start: there is only one way to begin. */
   private beams: Beam[];
   /** What has ended, best first, at most `numBeams`. */
-  private answers: Answer[] = [];
+  private answers: FinishedSequence[] = [];
   private generated = 0;
   done = false;
 

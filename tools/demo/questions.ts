@@ -12,7 +12,7 @@ import { drawScene, type Scene } from './scene.ts';
 import { HELD_OUT_SEED } from './seeds.ts';
 
 /** One thing to ask in the demo. */
-export interface Question extends TaskArguments {
+export interface DemoRequest extends TaskArguments {
   task: Task;
   /** What the image is called. */
   name: string;
@@ -22,7 +22,7 @@ export interface Question extends TaskArguments {
 }
 
 /** Every task once, on scenes that training never saw. */
-export function sceneQuestions(): Question[] {
+export function sceneQuestions(): DemoRequest[] {
   const crowded: NamedScene[] = [];
   const signed: NamedScene[] = [];
   for (let index = 0; crowded.length < 4 || signed.length < 3; index++) {
@@ -55,10 +55,10 @@ const pictureTasks: Record<string, TaskArguments & { picture: string }> = {
 const otherwise = { picture: 'street.jpg' };
 
 /** Every task once, on the pictures in docs/pictures. */
-export async function pictureQuestions(): Promise<Question[]> {
+export async function pictureQuestions(): Promise<DemoRequest[]> {
   const folder = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
   const images = new Map<string, RawImage>();
-  const questions: Question[] = [];
+  const questions: DemoRequest[] = [];
   for (const { task } of TASKS) {
     const { picture, text, box } = { text: undefined, box: undefined, ...(pictureTasks[task] ?? otherwise) };
     if (!images.has(picture)) images.set(picture, await decodeImage(join(folder, picture)));

@@ -19,7 +19,7 @@ import { resultLines } from '../print/result.ts';
 import { ProgressBars } from '../progress.ts';
 
 /** What every image is asked. */
-interface Question extends TaskArguments {
+interface NamedRequest extends TaskArguments {
   /** A task token, or a prompt. */
   task: string;
   /** In the names of output files. */
@@ -57,7 +57,7 @@ export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
   }
 }
 
-function readQuestions({ task = [], prompt = [], text, box }: RunFlags): Question[] {
+function readQuestions({ task = [], prompt = [], text, box }: RunFlags): NamedRequest[] {
   const tasks = task.map(name => taskInfo(resolveTask(name)));
   const takers = (input: TaskInput) =>
     TASKS.filter(row => row.input === input)
@@ -69,7 +69,7 @@ function readQuestions({ task = [], prompt = [], text, box }: RunFlags): Questio
   if (box !== undefined && !tasks.some(({ input }) => input === 'region')) {
     throw new UsageError(`--box: none of the tasks takes a region. Those that do: ${takers('region')}.`);
   }
-  const questions: Question[] = tasks.map(({ task, name, input }) => {
+  const questions: NamedRequest[] = tasks.map(({ task, name, input }) => {
     const given = { text: input === 'text' ? text : undefined, box: input === 'region' ? box : undefined };
     taskText(task, given, { width: 1, height: 1 }); // complains now, not after the model has been loaded
     return { task, name, ...given };
@@ -102,7 +102,7 @@ async function readImages(
 async function answer(
   model: Florence2,
   batch: { image: string; raw: RawImage }[],
-  questions: Question[],
+  questions: NamedRequest[],
   flags: RunFlags,
   signal: AbortSignal,
 ): Promise<Answered[]> {
@@ -142,7 +142,7 @@ function printer({ json }: RunFlags, severalImages: boolean): (item: Answered) =
   };
 }
 
-function pictureWriters({ draw: path, masks: folder }: RunFlags, names: ImageNames, questions: Question[]) {
+function pictureWriters({ draw: path, masks: folder }: RunFlags, names: ImageNames, questions: NamedRequest[]) {
   const writers: ((item: Answered) => Promise<void>)[] = [];
   if (path !== undefined) {
     const pathOf = drawingPaths(path, names, questions.length > 1);

@@ -17,7 +17,7 @@ export interface Probe {
 }
 
 /** The child process's answer. */
-export type Answer = Pick<Probe, 'works' | 'description' | 'chosen'>;
+export type ProbeOutcome = Pick<Probe, 'works' | 'description' | 'chosen'>;
 
 /** Starts the line of the child's answer: drivers may print other lines. */
 export const answerMark = 'florence2-probe:';
@@ -49,7 +49,7 @@ export function probeBackend(
     child.on('close', (code, signal) => {
       const answer = output.split('\n').find(line => line.startsWith(answerMark));
       if (answer !== undefined) {
-        const { works, description, chosen } = JSON.parse(answer.slice(answerMark.length)) as Answer;
+        const { works, description, chosen } = JSON.parse(answer.slice(answerMark.length)) as ProbeOutcome;
         return finish(works, description, chosen);
       }
       const late = signal === 'SIGKILL' && performance.now() - started >= timeout;

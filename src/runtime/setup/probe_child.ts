@@ -1,10 +1,10 @@
 /** The child process of probe.ts: starts the backend that its argument names and prints one line of JSON. */
 import { writeSync } from 'node:fs';
 import { type BackendName, useBackend } from '../backend.ts';
-import { type Answer, answerMark } from './probe.ts';
+import { answerMark, type ProbeOutcome } from './probe.ts';
 
 const asked = process.argv[2] as BackendName | 'auto';
-const answer: Answer = await useBackend(asked).then(
+const answer: ProbeOutcome = await useBackend(asked).then(
   ({ name, description }) => ({ works: true, description, ...(asked === 'auto' && { chosen: name }) }),
   (error: unknown) => ({
     works: false,

@@ -7,6 +7,7 @@ import { HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
 import { type KeyValue, LayerCache } from '../../src/language/cache.ts';
 import { forcedLogits } from '../../src/parity/subject.ts';
 import { withoutLeaks } from '../backend.ts';
+import { languageDumps } from '../dumps.ts';
 import { encodeInputs, openSubject } from '../internals/subject.ts';
 
 const subject = await openSubject();
@@ -139,6 +140,37 @@ test('the decoder gives the same logits token by token, in pieces and at once', 
     });
   }
 });
+
+for (const dump of languageDumps) {
+  const { encoder, decoder } = dump.model.languageModel;
+  for (const [i, { selfAttn }] of decoder.layers.entries()) {
+    if (!dump.has(`layer${i}.cross.key`)) continue;
+    const states = `encoder.layer${encoder.layers.length - 1}.out`;
+    const input = i === 0 ? 'decoder.embed' : `decoder.layer${i - 1}.out`;
+
+    test(`${dump.name}: the cache of layer ${i} equals PyTorch's after each step`, async () => {
+      for (const part of ['key', 'value'] as const) {
+        await dump.compare(`layer${i}.cross.${part}`, [states], (states: tf.Tensor3D) => {
+          return decoder.memoryKeys(states, noHooks)[i][part];
+        });
+        for (let step = 0; dump.has(`step${step}.layer${i}.self.${part}`); step++) {
+          await dump.compare(
+            `step${step}.layer${i}.self.${part}`,
+            [input, states],
+            (x: tf.Tensor3D, states: tf.Tensor3D) => {
+              const cache = new LayerCache(selfAttn.keyValue(states, noHooks));
+              const tokens = (tf.split(x, x.shape[1], 1) as tf.Tensor3D[]).slice(0, step + 1); // [B, 1, D] each
+              for (const token of tokens) cache.append(selfAttn.keyValue(token, noHooks));
+              const kept = cache.all()[part];
+              cache.dispose();
+              return kept;
+            },
+          );
+        }
+      }
+    });
+  }
+}
 
 /** A beam search's moves: at each step the tokens that are fed, then where the rows go. */
 const moves: [tokens: number[], next: number[]][] = [

@@ -43,12 +43,6 @@ export interface GeneratedSequence {
   truncated: boolean;
 }
 
-/** Ids of sequences as rows of equal length, the shorter ones filled with the pad token on the right. */
-export function padSequences(sequences: readonly GeneratedSequence[], padTokenId: number): number[][] {
-  const length = Math.max(0, ...sequences.map(sequence => sequence.ids.length));
-  return sequences.map(({ ids }) => [...ids, ...new Array<number>(length - ids.length).fill(padTokenId)]);
-}
-
 /**
  * Lets everything else that waits run first: timers, requests, the page. On backends that compute on the calling
  * thread `await tensor.data()` never leaves the microtask queue, so without this a generation would block its process

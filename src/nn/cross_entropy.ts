@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { withGradient } from './gradient.ts';
+import { withGradient } from './tape.ts';
 
 /**
  * Cross-entropy of each answer: the sum over its tokens of weight · −log p(label).

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { withGradient } from './gradient.ts';
+import { withGradient } from './tape.ts';
 
 /**
  * What some backends have kernels of our own for: functions of ops.ts and their gradients in one pass over memory, and

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { withGradient } from './gradient.ts';
 import * as kernels from './kernels.ts';
+import { withGradient } from './tape.ts';
 
 /** x [..., C] -> [N, C]. To reshape is an operation of its own, even to the same shape. */
 export function asRows(x: tf.Tensor): tf.Tensor2D {

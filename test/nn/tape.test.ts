@@ -2,8 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference, download } from '../../src/activations/activation.ts';
-import { withGradient } from '../../src/nn/gradient.ts';
-import { vectorJacobian } from '../../src/nn/tape.ts';
+import { vectorJacobian, withGradient } from '../../src/nn/tape.ts';
 import { withoutLeaks } from '../backend.ts';
 
 type Inputs = { a: tf.Tensor2D; b: tf.Tensor2D };

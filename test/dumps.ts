@@ -8,10 +8,10 @@ import { HookRegistry, type Hooks } from '../src/hooks/hooks.ts';
 import { paddingMask } from '../src/language/attention.ts';
 import type { Florence2Model } from '../src/model/florence2_model.ts';
 import type { DumpedTensor } from '../src/parity/manifest.ts';
-import type { Loaded } from '../src/parity/subject.ts';
+import type { Subject } from '../src/parity/subject.ts';
 import { tensorTolerance } from '../src/parity/tolerance.ts';
 import type { DaViT } from '../src/vision/davit.ts';
-import { openSafetensors } from '../src/weights/safetensors.ts';
+import { openSafetensors } from '../src/weights/safetensors_file.ts';
 import type { TensorFile } from '../src/weights/tensor_file.ts';
 import { withoutLeaks } from './backend.ts';
 import { openSubject } from './internals/subject.ts';
@@ -23,11 +23,11 @@ export class Dump {
     readonly name: string,
     readonly model: Florence2Model,
     private readonly files: TensorFile[],
-    private readonly manifest: Loaded['manifest'],
+    private readonly manifest: Subject['manifest'],
   ) {}
 
   /** Opens some of the files of a reference folder, those of them that it has. */
-  static async open({ model, manifest }: Loaded, name: string, files: string[]): Promise<Dump> {
+  static async open({ model, manifest }: Subject, name: string, files: string[]): Promise<Dump> {
     const present = files.filter(file => manifest.files.has(file));
     const opened = await Promise.all(present.map(file => openSafetensors(join(manifest.folder, file))));
     return new Dump(name, model, opened, manifest);
@@ -95,7 +95,7 @@ export class Dump {
 const position = (index: number, shape: number[]): number[] =>
   shape.map((size, axis) => Math.floor(index / tf.util.sizeFromShape(shape.slice(axis + 1))) % size);
 
-const subjects: Loaded[] = [];
+const subjects: Subject[] = [];
 for (const variant of readdirSync(reference('model'))) {
   if (!existsSync(reference(`model/${variant}`) + '/manifest.json')) continue;
   subjects.push(await openSubject(variant));

@@ -1,10 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { PassedJobs } from './runner/passed.ts';
+import { printSummary } from './runner/report.ts';
 
 const runner = fileURLToPath(new URL('./run.ts', import.meta.url));
 const uvu = import.meta.resolve('uvu');
@@ -48,7 +50,7 @@ const files: Record<string, { text: string; line: RegExp; says?: RegExp }> = {
   },
 };
 
-test('every way to fail is seen, and said', () => {
+test('every way to fail is reported', () => {
   const texts = Object.fromEntries(Object.entries(files).map(([name, { text }]) => [name, text]));
   const { code, lines, output } = run({ ...texts, 'x.slow.test.ts': suite(bad), 'helper.ts': bad });
   for (const [name, { line, says = /./ }] of Object.entries(files)) {
@@ -57,7 +59,7 @@ test('every way to fail is seen, and said', () => {
     assert.match(found, line);
     assert.match(output, says);
   }
-  assert.not.ok(output.includes('x.slow'), 'slow files run only when asked for');
+  assert.not.ok(output.includes('x.slow'), 'slow files run only with --slow');
   assert.is(lines.at(-1), '6 passed, 5 failed, 1 skipped');
   assert.is(code, 1);
 });
@@ -69,7 +71,7 @@ test('slow files, and a filter', () => {
   assert.is(code, 0);
 });
 
-test('a file that does not end', () => {
+test('a file that exceeds its time limit', () => {
   const { code, output } = run({ 'a.test.ts': `${suite(good)}setInterval(() => {}, 1000);` }, '--minutes', '0.05');
   assert.match(output, 'took more than 0.05 minutes');
   assert.is(code, 1);
@@ -80,6 +82,56 @@ test('a file that needs a backend runs once for each', () => {
     'a.test.ts': `import { testBackend } from 'BACKEND';\n${suite('void testBackend;', good)}`,
   });
   for (const name of ['cpu', 'wasm']) assert.match(output, new RegExp(`a\\.test\\.ts \\[${name}\\] +1 passed`));
+});
+
+test('minutes by file, over all backends', () => {
+  const outcome = (file: string, seconds: number, backend?: 'cpu' | 'wasm') => {
+    return { file, backend, seconds, passed: 1, failed: 0, skipped: 0, output: '' };
+  };
+  const lines: string[] = [];
+  const { log } = console;
+  console.log = (line = '') => void lines.push(line);
+  try {
+    printSummary(
+      [outcome('b', 30), outcome('a', 60, 'cpu'), outcome('a', 30, 'wasm'), outcome('c', 3)],
+      '.',
+      new Map(),
+    );
+  } finally {
+    console.log = log;
+  }
+  const table = lines.slice(0, 3);
+  assert.is(table[0], '\nminutes  file');
+  assert.match(table[1], /^ {4}1\.5 {2}a +cpu 1\.0, wasm 0\.5$/);
+  assert.is(table[2], '    0.5  b');
+  assert.not.ok(lines.some(line => line.endsWith('  c')));
+  assert.is(lines.at(-1), '4 passed, 0 failed');
+});
+
+test('what passed is remembered for the same sources and backends', () => {
+  const record = join(mkdtempSync(join(tmpdir(), 'florence2-test-')), 'passed.json');
+  const job = { file: runner, backend: 'wasm' as const };
+  const first = new PassedJobs(['wasm'], record);
+  assert.not.ok(first.has(job));
+  first.add(job);
+  first.add({ file: runner });
+  first.save();
+  const again = new PassedJobs(['wasm'], record);
+  assert.ok(again.has(job) && again.has({ file: runner }));
+  assert.not.ok(again.has({ file: runner, backend: 'cpu' }));
+  assert.not.ok(new PassedJobs(['wasm', 'tensorflow'], record).has({ file: runner }), 'commands may choose tensorflow');
+  writeFileSync(record, readFileSync(record, 'utf8').replace(/"state":"\w/, '"state":"x'));
+  assert.not.ok(new PassedJobs(['wasm'], record).has(job), 'other sources');
+});
+
+test('groups by name', () => {
+  const { code, output } = run({ 'a.test.ts': suite(good) }, '--group', 'brwoser');
+  assert.is(code, 1);
+  assert.match(output, /--group brwoser: there is no such group \(browser, cli, /);
+  assert.match(
+    run({ 'house.test.ts': suite(good), 'a.test.ts': suite(bad) }, '--group', 'browser').output,
+    /\n1 passed, 0 failed/,
+  );
 });
 
 test('no file and no such backend are failures', () => {

@@ -3,11 +3,11 @@ import { Florence2Error, UsageError } from '../errors.ts';
 import { systemReason } from '../files/errors.ts';
 
 /**
- * Runs the command line. Errors for people are one line on stderr: exit code 2 where the call was wrong, else 1.
- * Anything else is a bug and shows its stack.
+ * Runs the command line and turns errors into exit codes. A Florence2Error is one line on stderr; a wrong call has exit
+ * code 2, other errors have 1. Any other error is a bug and is printed with its stack.
  */
 export async function exitOnError(run: () => Promise<unknown>): Promise<void> {
-  // A reader that has seen enough (`florence2 … | head`) closes the pipe; that is no error.
+  // `florence2 … | head` closes the pipe early, which is not an error.
   if (process.stdout.listenerCount('error') === 0) process.stdout.on('error', endWithReader);
   try {
     await run();
@@ -21,17 +21,17 @@ function endWithReader(error: NodeJS.ErrnoException): never {
   process.exit(error.code === 'EPIPE' ? 0 : 1);
 }
 
-/** Prints an error; returns the exit code. */
+/** Prints an error and returns the exit code. */
 export function printError(error: unknown): number {
   process.stderr.write(`florence2: ${describe(error)}\n`);
   return error instanceof UsageError || isParseArgsError(error) ? 2 : 1;
 }
 
-/** An argument that `util.parseArgs` does not know. */
+/** True for the errors of `util.parseArgs`, e.g. about an unknown option. */
 const isParseArgsError = (error: unknown): error is Error =>
   error instanceof Error && String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS');
 
-/** One line for an error that a user can act on, the stack of any other. */
+/** Returns one line for an error that a user can act on, and the stack of any other error. */
 export function describe(error: unknown): string {
   if (error instanceof Florence2Error || isParseArgsError(error)) return error.message;
   if (!(error instanceof Error)) return String(error);
@@ -42,15 +42,18 @@ export function describe(error: unknown): string {
   return `This is a bug, please report it.\n${error.stack}`;
 }
 
-/** Aborts at the first Ctrl-C, so that work in progress can end cleanly; another one ends the process at once. */
+/**
+ * Returns a signal that the first Ctrl-C aborts, so that the current work can end cleanly. A second Ctrl-C ends the
+ * process immediately.
+ */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
   let anotherEnds = false;
   process.on('SIGINT', () => {
     if (anotherEnds) process.exit(130);
     controller.abort();
-    // Wrappers (npx, tsx) pass on the signal that the terminal sent to all of them: the same one, heard twice or more. It
-    // may have waited behind a long step, so it is looked for once more (setImmediate) before another one is believed.
+    // Wrappers (npx, tsx) forward the signal that the terminal has sent to this process too, so one Ctrl-C may arrive
+    // several times. Copies that arrived during a long step are handled before setImmediate runs.
     const believe = () => {
       anotherEnds = true;
     };

@@ -1,15 +1,15 @@
 import { isRecord } from '../json.ts';
 
-/** A kind of value: how it is given on the command line, and what it must be in a config file. */
+/** A kind of value: how it is read from the command line, and which values are allowed. */
 export interface Kind {
-  /** Behind the flag in the help; a switch has none. */
+  /** Shown after the flag in the help. Switches have none. */
   placeholder?: string;
-  /** What errors say that it must be. */
+  /** Names the allowed values in error messages. */
   expected: string;
   allows(value: unknown): boolean;
-  /** The value that a flag's text means. It may be one that is not allowed. */
+  /** Converts the text of a flag. The result may be a value that is not allowed. */
   read(text: string): unknown;
-  /** A flag that may be repeated; its values make a list. */
+  /** The flag may be repeated, and its values form a list. */
   repeatable?: boolean;
 }
 
@@ -18,7 +18,7 @@ const isTexts = (value: unknown): boolean => Array.isArray(value) && value.lengt
 
 const readNumber = (text: string): number => (text.trim() === '' ? Number.NaN : Number(text));
 
-/** `a,b` is a list; text between slashes is a regular expression for whole names, and so is `all-linear` one text. */
+/** Reads names: `a,b` is a list. `/text/` (a regular expression for whole names) and `all-linear` stay one text. */
 function readNames(text: string): string | string[] {
   if (/^\/.+\/$/.test(text)) return text.slice(1, -1);
   return text === 'all-linear' ? text : text.split(',').map(part => part.trim());
@@ -66,7 +66,7 @@ export const text = (placeholder: string): Kind => ({
   read: given => given,
 });
 
-/** Several texts; in a config file one alone may stand without a list. */
+/** A list of texts. In a config file, one text may be given without a list. */
 export const texts = (placeholder: string): Kind => ({
   placeholder,
   expected: 'a text or a list of texts',
@@ -75,7 +75,7 @@ export const texts = (placeholder: string): Kind => ({
   repeatable: true,
 });
 
-/** Texts, of which there may be none. */
+/** The same, but the list may be empty. */
 export const anyTexts = (placeholder: string): Kind => ({
   ...texts(placeholder),
   allows: value => isText(value) || isTexts(value) || (Array.isArray(value) && value.length === 0),
@@ -104,7 +104,7 @@ export const oneOf = (...values: string[]): Kind => ({
 
 export const onOff: Kind = { expected: 'true or false', allows: value => typeof value === 'boolean', read: () => true };
 
-/** Numbers by name. */
+/** An object of numbers, for config files only. */
 export const numbers: Kind = {
   expected: 'an object of numbers',
   allows: value => isRecord(value) && Object.values(value).every(number.allows),

@@ -4,17 +4,17 @@ import { Florence2 } from '../florence2.ts';
 import { openFolder } from '../platform/node.ts';
 import { ProgressBars } from './progress.ts';
 
-/** The flags that say which model runs, and how. */
+/** Flags that select the model and how it runs. */
 export interface ModelFlags extends Pick<LoadOptions, 'backend' | 'revision' | 'imageSize' | 'precision'> {
-  /** "demo", a folder, or an id on the Hugging Face hub. */
+  /** `demo`, a folder, or an id on the Hugging Face hub. */
   model: string;
   /** Folder of a LoRA adapter in PEFT's format. */
   adapter?: string;
 }
 
 /**
- * Loads the model of a command: progress bars and the line that names the backend go to stderr, and an adapter is merged
- * into the weights. The adapter's config is read first, so that a wrong path is reported before the model is loaded.
+ * Loads the model of a command and merges the adapter, if any. Progress bars and a line about the backend go to stderr.
+ * The adapter's config is read first, so that a wrong path is reported before the model is loaded.
  *
  * @throws Florence2Error when the model or the adapter cannot be read, or the backend cannot run
  */
@@ -28,7 +28,7 @@ export async function loadModel(flags: ModelFlags): Promise<Florence2> {
     process.stderr.write(`${backendLine(model)}\n`);
     if (adapter !== undefined) {
       await model.loadAdapter(adapter);
-      model.adapters.mergeAndUnload(); // a merged adapter costs nothing per image
+      model.adapters.mergeAndUnload(); // a merged adapter adds no work per image
     }
     return model;
   } catch (error) {
@@ -37,7 +37,7 @@ export async function loadModel(flags: ModelFlags): Promise<Florence2> {
   }
 }
 
-/** The backend that runs, and why each faster one was passed over. */
+/** Returns a line that names the backend, and says why faster ones were passed over. */
 function backendLine({ backend: { name, description, passedOver } }: Florence2): string {
   const reasons = passedOver.map(other => `; not ${other.name}: ${other.reason}`).join('');
   return `Backend ${name} (${description})${reasons}`;

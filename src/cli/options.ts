@@ -6,7 +6,7 @@ import { type TaskArguments, taskText } from '../text/prompt.ts';
 import { resolveTask, taskInfo } from '../text/tasks.ts';
 import { count, type Kind } from './kinds.ts';
 
-/** Named here once more because runtime/backend.ts loads TensorFlow.js. The compiler checks that none is missing. */
+/** Repeats the names of runtime/backend.ts, which loads TensorFlow.js. The type check fails if a name is missing. */
 const BACKENDS: Record<BackendName | 'auto', true> = {
   auto: true,
   tensorflow: true,
@@ -18,13 +18,13 @@ export const backendChoices = Object.keys(BACKENDS);
 
 export const MODEL_HELP = '"demo", a folder, or an id on the Hugging Face hub (owner/name)';
 export const REVISION_HELP = 'branch, tag or commit on the hub';
-export const BACKEND_HELP = 'backend of TensorFlow.js; auto: the fastest that works';
-export const IMAGE_SIZE_HELP = "side in pixels to which images are resized; default: the checkpoint's";
+export const BACKEND_HELP = 'TensorFlow.js backend; auto: the fastest one that works';
+export const IMAGE_SIZE_HELP = 'side in pixels to which images are resized; default: from the checkpoint';
 
 export const backendOption = (): Option =>
   new Option('-b, --backend <name>', BACKEND_HELP).choices(backendChoices).default('auto');
 
-/** The options that say which model runs, and on which backend. */
+/** Adds the flags that select the model and the backend. */
 export function addModelOptions(command: Command): Command {
   return command
     .option('-m, --model <model>', MODEL_HELP, 'microsoft/Florence-2-base')
@@ -33,78 +33,87 @@ export function addModelOptions(command: Command): Command {
     .addOption(backendOption());
 }
 
-/** The options that say how images are read. */
+/** Adds the flags that control how images are read. */
 export function addImageOptions(command: Command): Command {
   return command
     .option('--image-size <pixels>', IMAGE_SIZE_HELP, parser(count))
-    .option('--apply-orientation', 'turn photos as their EXIF orientation says');
+    .option('--apply-orientation', 'rotate images according to their EXIF orientation');
 }
 
-/** The flags of `addAnswerOptions`. */
+/** Flags of `addAnswerOptions`. */
 export interface AnswerFlags {
   beams?: number;
   maxNewTokens?: number;
   keepUnicode?: boolean;
 }
 
-/** The options that say how answers are generated. */
+/** Adds the flags that control how answers are generated. */
 export function addAnswerOptions(command: Command): Command {
   return command
-    .option('--beams <n>', 'beams of the beam search, 1 for greedy', parser(count))
-    .option('--max-new-tokens <n>', 'longest answer', parser(count))
-    .option('--keep-unicode', 'keep characters outside ASCII in labels');
+    .option('--beams <n>', 'number of beams; 1 is greedy search; default: from the checkpoint', parser(count))
+    .option(
+      '--max-new-tokens <n>',
+      'maximum length of an answer in tokens; default: from the checkpoint',
+      parser(count),
+    )
+    .option('--keep-unicode', 'keep non-ASCII characters in labels');
 }
 
+/** Returns those flags as options of `Florence2.run`. */
 export function answerOptions({ beams: numBeams, maxNewTokens, keepUnicode }: AnswerFlags): RunOptions {
   return { numBeams, maxNewTokens, keepUnicode };
 }
 
-/** The flags of commands that put one question to all images. */
+/** Flags of commands that run one task or prompt on all images. */
 export interface QuestionFlags {
   task?: string;
   prompt?: string;
   text?: string;
-  /** [x1, y1, x2, y2] in pixels, for commands that have --box. */
+  /** [x1, y1, x2, y2] in pixels. Only some commands have --box. */
   box?: number[];
 }
 
 export function addQuestionOptions(command: Command): Command {
   return command
-    .option('-t, --task <name>', 'a task by name or token (od, caption, "<OCR>")')
-    .option('-p, --prompt <text>', 'a prompt of your own, passed to the model as it is')
-    .option('--text <text>', 'what a task is asked about: words, or a region as its four location tokens');
+    .option('-t, --task <name>', 'task by name or token (od, caption, "<OCR>")')
+    .option('-p, --prompt <text>', 'free prompt, passed to the model unchanged')
+    .option('--text <text>', 'text input of a task: words, or a region as its four location tokens');
 }
 
 export type TaskRequest = TaskArguments & { task: string };
 
-/** The task or prompt of the flags; undefined where they name neither. Checks what the task needs. */
+/**
+ * Returns the task or prompt of the flags, or undefined if they name neither.
+ *
+ * @throws UsageError for flags that contradict each other, and for a task without the input that it needs
+ */
 export function readQuestion({ task, prompt, text, box }: QuestionFlags): TaskRequest | undefined {
   if (task !== undefined && prompt !== undefined) throw new UsageError('Give a --task or a --prompt, not both.');
   if (prompt !== undefined) {
     if (text !== undefined || box !== undefined) {
       const flag = text !== undefined ? '--text' : '--box';
-      throw new UsageError(`A prompt of its own takes no ${flag}: write it into the prompt.`);
+      throw new UsageError(`--prompt takes no ${flag}: write the input into the prompt.`);
     }
     return { task: prompt };
   }
   if (task === undefined) {
-    if (text !== undefined) throw new UsageError('--text is what a --task is asked about: name the task.');
-    if (box !== undefined) throw new UsageError('--box is what a --task is asked about: name the task.');
+    if (text !== undefined) throw new UsageError('--text is the input of a task: name the task with --task.');
+    if (box !== undefined) throw new UsageError('--box is the input of a task: name the task with --task.');
     return undefined;
   }
   const info = taskInfo(resolveTask(task));
-  taskText(info.task, { text, box }, { width: 1, height: 1 }); // complains now, not after the model has been loaded
+  taskText(info.task, { text, box }, { width: 1, height: 1 }); // reports missing input before the model is loaded
   return { task: info.task, ...(text !== undefined && { text }), ...(box !== undefined && { box }) };
 }
 
-/** The same for commands that need a question. */
+/** Returns the same for commands that need a task or a prompt. Throws a UsageError if the flags name neither. */
 export function requireQuestion(flags: QuestionFlags): TaskRequest {
   const question = readQuestion(flags);
-  if (!question) throw new UsageError('Nothing is asked: name a --task or a --prompt.');
+  if (!question) throw new UsageError('A task is required: give --task or --prompt.');
   return question;
 }
 
-/** Reads a kind of value for commander. */
+/** Returns a commander parser for values of a kind. */
 export const parser =
   (kind: Kind) =>
   (text: string, previous: unknown): unknown => {
@@ -113,11 +122,12 @@ export const parser =
     return kind.repeatable ? collect(value, previous as unknown[]) : value;
   };
 
-/** The values of an option that may be repeated. */
+/** A commander parser for repeatable options: appends a value to the previous ones. */
 export function collect(value: unknown, previous: unknown[] = []): unknown[] {
   return [...previous, value];
 }
 
+/** A commander parser for a box in pixels, `x1,y1,x2,y2`. */
 export function parseBox(value: string): number[] {
   const box = value.split(',').map(part => (part.trim() === '' ? Number.NaN : Number(part)));
   if (box.length !== 4 || !box.every(Number.isFinite)) {

@@ -1,10 +1,10 @@
 import { basename, extname, join } from 'node:path';
 import { UsageError } from '../errors.ts';
 
-/** A name for each image, by which its output files are called. */
+/** The base name of each image's output files. */
 export type ImageNames = ReadonlyMap<string, string>;
 
-/** The images' file names without extension; where two share one, the later ones are numbered. */
+/** Returns the images' file names without extension. If several share a name, the later ones are numbered. */
 export function nameImages(images: string[]): ImageNames {
   const taken = new Set<string>();
   return new Map(
@@ -20,8 +20,10 @@ export function nameImages(images: string[]): ImageNames {
 }
 
 /**
- * Where a run's drawings go, by image and task. `path` is a .png file, which with several tasks gets the task's name
- * before its extension, or a folder with a file for each image and task.
+ * Returns a function from image and task to the path of the drawing.
+ *
+ * @param path a .png file, or a folder that receives a file per image and task. With several tasks, the name of the
+ *   task is inserted before the extension .png
  */
 export function drawingPaths(
   path: string,
@@ -31,10 +33,10 @@ export function drawingPaths(
   const extension = extname(path).toLowerCase();
   if (extension === '') return (image, task) => join(path, `${names.get(image)}.${task}.png`);
   if (extension !== '.png') {
-    throw new UsageError(`--draw ${path}: pictures are written as PNG, so name a .png file or a folder.`);
+    throw new UsageError(`--draw ${path}: drawings are PNG files: give a .png file or a folder.`);
   }
   if (names.size > 1) {
-    throw new UsageError(`--draw ${path} is one file, but there are ${names.size} images: name a folder.`);
+    throw new UsageError(`--draw ${path} is one file for ${names.size} images: give a folder.`);
   }
   return (_image, task) => (severalTasks ? `${path.slice(0, -extension.length)}.${task}.png` : path);
 }

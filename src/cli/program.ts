@@ -12,10 +12,12 @@ import { verifyCommand } from './commands/verify.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
-/** The command line `florence2`. Its parse functions throw instead of ending the process. */
+/** Returns the command `florence2`. Its parse functions throw errors instead of ending the process. */
 export function createProgram(): Command {
   const program = new Command('florence2')
-    .description('Florence-2 on TensorFlow.js: captions, boxes, polygons and text from images, and a look inside.')
+    .description(
+      'Florence-2 on TensorFlow.js: get captions, boxes, polygons and text from images, fine-tune the model, inspect it.',
+    )
     .version(version, '--version');
   for (const command of [
     runCommand(),

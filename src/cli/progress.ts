@@ -3,18 +3,18 @@ import type { Progress } from '../checkpoint/load.ts';
 
 const MB = 1e6;
 
-/** Bars on stderr, and only where a person watches it: one stage after the other, each with a bar of its own. */
+/** Progress bars on stderr, one per stage. They are shown only if stderr is a terminal. */
 export class ProgressBars {
   private bar?: SingleBar;
   private stage = '';
 
-  /** Follows downloads and the loading of weights. */
+  /** Shows downloads and the loading of weights: the option `onProgress` of `Florence2.load`. */
   readonly onProgress = ({ stage, file, loaded, total }: Progress): void => {
     const name = stage === 'download' ? `Downloading ${file?.split('/').at(-1) ?? ''}` : 'Loading weights';
     this.show(name, loaded / MB, total / MB, 'MB');
   };
 
-  /** Moves the bar of `stage` to `done` of `total`; a new stage closes the bar before it. */
+  /** Sets the bar of `stage` to `done` of `total`. A new stage removes the previous bar. */
   show(stage: string, done: number, total: number, unit: string): void {
     if (!process.stderr.isTTY) return;
     if (stage !== this.stage) {
@@ -30,7 +30,7 @@ export class ProgressBars {
     this.bar?.update(Math.floor(done));
   }
 
-  /** Removes the bar, so that other lines can be written. */
+  /** Removes the bar, so that other output can be written. */
   stop(): void {
     this.bar?.stop();
     this.bar = undefined;

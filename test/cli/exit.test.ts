@@ -16,15 +16,10 @@ function mistyped(): unknown {
 }
 
 const cases: [what: string, error: unknown, code: number, line: RegExp][] = [
-  ['a flag that parseArgs does not know', mistyped(), 2, /^Unknown option '--sceens'/],
+  ['a flag unknown to parseArgs', mistyped(), 2, /^Unknown option '--sceens'/],
   ['a wrong call', new UsageError('Use another.'), 2, /^Use another\.$/],
   ['a wrong file', new Florence2Error('Broken.'), 1, /^Broken\.$/],
-  [
-    'a full disk',
-    Object.assign(new Error('x'), { code: 'ENOSPC', path: 'a.png' }),
-    1,
-    /^a\.png: there is no space left/,
-  ],
+  ['a full disk', Object.assign(new Error('x'), { code: 'ENOSPC', path: 'a.png' }), 1, /^a\.png: no space left/],
   [
     'a bug',
     new TypeError('x is not a function'),
@@ -34,7 +29,7 @@ const cases: [what: string, error: unknown, code: number, line: RegExp][] = [
 ];
 
 for (const [what, error, code, line] of cases) {
-  test(`${what} is told with exit code ${code}`, () => {
+  test(`${what} is reported with exit code ${code}`, () => {
     assert.match(describe(error), line);
     const { write } = process.stderr;
     process.stderr.write = () => true;
@@ -46,7 +41,7 @@ for (const [what, error, code, line] of cases) {
   });
 }
 
-/** A process that is busy for `busy` ms when it has been told to stop, and says when it has ended cleanly. */
+/** A process that blocks for `busy` ms after the signal to stop, and reports that it has ended cleanly. */
 const worker = (busy: number) => `
   import { interruptSignal } from ${JSON.stringify(exit)};
   const signal = interruptSignal();
@@ -61,7 +56,7 @@ const worker = (busy: number) => `
   console.log('ready');
 `;
 
-/** Its output and exit code when it gets signals after so many milliseconds. */
+/** Returns its output and exit code if it receives SIGINT at these times, in milliseconds. */
 function interrupt(busy: number, signalsAt: number[]): Promise<{ code: number | null; output: string }> {
   const args = ['--import', 'tsx', '--input-type', 'module', '--eval', worker(busy)];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -73,7 +68,7 @@ function interrupt(busy: number, signalsAt: number[]): Promise<{ code: number | 
   return new Promise(resolve => child.on('close', code => resolve({ code, output })));
 }
 
-test('the same Ctrl-C, passed on by wrappers, is heard once even behind a long step', async () => {
+test('one Ctrl-C that wrappers forward counts once, even after a long step', async () => {
   assert.equal(await interrupt(900, [0, 100, 200]), { code: 0, output: 'ready\nsaved\n' });
 });
 

@@ -7,7 +7,7 @@ export interface Outcome {
   stderr: string;
 }
 
-/** Runs the command line in this process, and catches what it prints and its exit code. */
+/** Runs the command line in this process, and returns its output and exit code. */
 export async function florence2(...args: string[]): Promise<Outcome> {
   const outcome = { code: 0, stdout: '', stderr: '' };
   const streams = ['stdout', 'stderr'] as const;
@@ -26,7 +26,7 @@ export async function florence2(...args: string[]): Promise<Outcome> {
       process[name].write = originals[i];
     });
     process.exitCode = 0;
-    process.removeAllListeners('SIGINT'); // a process of its own would be gone
+    process.removeAllListeners('SIGINT'); // the command normally ends with its process
   }
   return outcome;
 }

@@ -17,7 +17,7 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
   [['run', street, '--task', 'odd', '-m', tiny], 2, /Unknown task "odd"\. Did you mean "od"\?/],
   [['run', street, '--task', 'captoin', '-m', tiny], 2, /Did you mean "caption"\?/],
   [['run', street, '--task', 'x'.repeat(30), '-m', tiny], 2, /Unknown task .* The tasks are: ocr, /],
-  [['run', street, '-m', tiny], 2, /Nothing is asked: name a --task/],
+  [['run', street, '-m', tiny], 2, /A task is required: give --task/],
   [['run', '--task', 'od'], 2, /missing required argument 'image'/],
   [['run', street, '--tsk', 'od'], 2, /unknown option '--tsk'.*Did you mean --task\?/s],
   [['rum', street], 2, /unknown command 'rum'.*Did you mean run\?/s],
@@ -29,11 +29,15 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
   [['run', street, '-t', 'region-ocr', '--box', '9,2,3,4'], 2, /Expected x1 <= x2 and y1 <= y2/],
   [['run', street, '-t', 'region-ocr', '-m', tiny], 2, /needs a region/],
   [['run', street, '-t', 'grounding', '-m', tiny], 2, /needs a text/],
-  [['run', street, '-t', 'od', '--text', 'car'], 2, /--text: none of the tasks takes a text. Those that do: grounding/],
+  [
+    ['run', street, '-t', 'od', '--text', 'car'],
+    2,
+    /--text: none of the tasks takes a text. Tasks with a text: grounding/,
+  ],
   [['run', street, '-t', 'od', '--box', '1,2,3,4'], 2, /--box: none of the tasks takes a region/],
   [['run', street, '-t', 'od', '--adapter', './nowhere'], 1, /nowhere is not a folder: an adapter is a folder/],
   [['run', street, '-t', 'od', '--adapter', empty], 1, /adapter_config\.json does not exist/],
-  [['run', street, '-t', 'od', '--draw', 'out.jpg'], 2, /--draw out\.jpg: pictures are written as PNG/],
+  [['run', street, '-t', 'od', '--draw', 'out.jpg'], 2, /--draw out\.jpg: drawings are PNG files/],
   [['run', street, sign, '-t', 'od', '--draw', 'o.png'], 2, /--draw o\.png is one file, but there are 2 images/],
   [['run', street, '-t', 'od', '-m', './nowhere'], 1, /"\.\/nowhere" is not a folder/],
   [
@@ -75,7 +79,7 @@ for (const args of [
   });
 }
 
-test('words, flags and help load neither TensorFlow.js nor anything of an action', async () => {
+test('the help loads neither TensorFlow.js nor the code of any command', async () => {
   const entry = fileURLToPath(new URL('../../src/cli/program.ts', import.meta.url));
   const { metafile } = await build({
     ...{ entryPoints: [entry], bundle: true, splitting: true, format: 'esm', platform: 'node', packages: 'external' },

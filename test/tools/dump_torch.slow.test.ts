@@ -75,7 +75,7 @@ withPython('one changed weight is found, at its layer', async () => {
   assert.is(code, 1);
   const marked = stdout.split('\n').filter(line => line.includes('◀'));
   assert.is(marked.length, 1);
-  const place = /✗ encoder\.layer1\.ffn .*the first that departs, at language_model\.encoder\.layers\.1\.hook_mlp_out$/;
+  const place = /✗ encoder\.layer1\.ffn .*first difference, at language_model\.encoder\.layers\.1\.hook_mlp_out$/;
   assert.match(marked[0], place);
 });
 

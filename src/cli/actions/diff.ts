@@ -9,7 +9,7 @@ import { diffLines, imageLines } from '../print/diff.ts';
 import { finiteNumbers } from '../print/numbers.ts';
 import { ProgressBars } from '../progress.ts';
 
-/** Compares and prints, image by image. With --tolerance the exit code is 1 where a point departs. */
+/** Compares two runs and prints the result image by image. With --tolerance the exit code is 1 if a point differs. */
 export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
   const [a, b] = readRuns(flags);
   const question = requireQuestion(flags);
@@ -35,10 +35,10 @@ export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
 function readRuns(flags: DiffFlags): [a: RunSpec, b: RunSpec] {
   const { model, revision, adapter, backend, imageSize, bModel, bRevision, bAdapter, bBackend } = flags;
   if ([bModel, bRevision, bAdapter, bBackend].every(flag => flag === undefined)) {
-    throw new UsageError('Both runs are the same: say how B differs, by --b-model, --b-adapter or --b-backend.');
+    throw new UsageError('Both runs are the same: give --b-model, --b-revision, --b-adapter or --b-backend.');
   }
   const other = bAdapter === 'none' ? undefined : (bAdapter ?? adapter);
-  const inherited = bModel === undefined ? revision : undefined; // a revision of another repository is none of this
+  const inherited = bModel === undefined ? revision : undefined; // a revision belongs to one repository
   return [
     { model, revision, adapter, backend, imageSize },
     {

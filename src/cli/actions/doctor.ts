@@ -5,14 +5,14 @@ export interface DoctorFlags {
   json?: boolean;
 }
 
-/** Prints the diagnosis. The exit code is 1 when no backend works. */
+/** Prints the diagnosis. The exit code is 1 if no backend works. */
 export async function runDoctor({ json }: DoctorFlags): Promise<void> {
   const diagnosis = await diagnose();
   console.log(json ? JSON.stringify(diagnosis, null, 2) : formatDiagnosis(diagnosis));
   if (!diagnosis.auto.works) process.exitCode = 1;
 }
 
-/** The report as text: one line per fact, aligned. */
+/** Returns the report as text: one aligned line per fact. */
 export function formatDiagnosis(diagnosis: Diagnosis): string {
   const { system, backends, auto, tensorflow, caches } = diagnosis;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
@@ -25,7 +25,7 @@ export function formatDiagnosis(diagnosis: Diagnosis): string {
     ['NVIDIA driver', system.nvidiaDriver ?? 'none'],
     ['C++ compiler', system.compiler],
     ...backends.map((probe): [string, string] => [probe.name, formatProbe(probe)]),
-    ['auto', auto.works ? `takes ${auto.chosen}` : formatProbe(auto)],
+    ['auto', auto.works ? `uses ${auto.chosen}` : formatProbe(auto)],
     ...tensorflow.map(({ tensorflow, variant, cuda, folder, bytes }): [string, string] => [
       `TensorFlow (${variant})`,
       [
@@ -35,7 +35,7 @@ export function formatDiagnosis(diagnosis: Diagnosis): string {
     ]),
     ...caches.map(({ name, folder, exists, bytes }): [string, string] => [
       `${name} cache`,
-      exists ? `${gigabytes(bytes)}, ${folder}` : `none yet, would be ${folder}`,
+      exists ? `${gigabytes(bytes)}, ${folder}` : `does not exist yet: ${folder}`,
     ]),
   ];
   return rows.map(([label, text]) => `${label.padEnd(19)} ${text}`).join('\n');

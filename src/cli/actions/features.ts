@@ -9,7 +9,7 @@ import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type QuestionFlags, readQuestion } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
 
-/** Reads batch after batch, and writes each before the next. The first image that cannot be read ends it all. */
+/** Reads the images batch by batch and appends each batch to the file. The first unreadable image ends the run. */
 export async function runFeatures(args: string[], flags: FeatureFlags): Promise<void> {
   arrayFileKind(flags.out);
   const question = readQuestion(flags);
@@ -50,11 +50,11 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
   process.stdout.write(`${images.join('\n')}\n`);
 }
 
-/** Text and answers may have other lengths for other images. */
+/** Prompts and answers may have different lengths for different images. */
 function requireShape({ shape }: Activation, expected: number[], image: string, first: string): void {
   if (shape.join() === expected.join()) return;
   throw new Florence2Error(
-    `${image}: its activation has shape [${shape}], that of ${first} [${expected}]: one array needs --pool mean.`,
+    `${image}: the activation has shape [${shape}], but that of ${first} has [${expected}]: use --pool mean.`,
   );
 }
 

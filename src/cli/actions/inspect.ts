@@ -9,11 +9,11 @@ import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type AnswerFlags, answerOptions, type QuestionFlags, requireQuestion } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
 
-/** Asks, collects and writes. Prints the path of the page. */
+/** Runs one task, writes the page about it, and prints the answer. */
 export async function runInspect(path: string, flags: InspectFlags): Promise<void> {
   const { out, model: name, adapter, applyOrientation } = flags;
   if (!['.html', '.htm'].includes(extname(out).toLowerCase())) {
-    throw new UsageError(`--out ${out}: a report is a page, so name an .html file.`);
+    throw new UsageError(`--out ${out}: the page must be an .html file.`);
   }
   const { task, ...asked } = requireQuestion(flags);
   const image = await decodeImage(path, { applyOrientation });

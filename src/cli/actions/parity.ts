@@ -3,7 +3,7 @@ import type { BackendName } from '../../runtime/backend.ts';
 import { finiteNumbers } from '../print/numbers.ts';
 import { checkpointLines, parityLines } from '../print/parity.ts';
 
-/** Checks and prints, checkpoint by checkpoint. The exit code is 1 when anything is out. */
+/** Compares with PyTorch and prints the result checkpoint by checkpoint. The exit code is 1 if anything differs. */
 export async function runParity(dir: string, { backend, training, json }: ParityFlags): Promise<void> {
   const print = (lines: string[]): void => void process.stdout.write(`${lines.join('\n')}\n`);
   const report = await checkParity(dir, {

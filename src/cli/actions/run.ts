@@ -18,22 +18,25 @@ import { drawingPaths, type ImageNames, nameImages } from '../outputs.ts';
 import { resultLines } from '../print/result.ts';
 import { ProgressBars } from '../progress.ts';
 
-/** What every image is asked. */
+/** One task or prompt, which is run on every image. */
 interface NamedRequest extends TaskArguments {
   /** A task token, or a prompt. */
   task: string;
-  /** In the names of output files. */
+  /** Its part of the names of output files. */
   name: string;
 }
 
-/** An image and its answers, one for each question. */
+/** An image and its results, one per question. */
 interface Answered {
   image: string;
   raw: RawImage;
   results: TaskResult[];
 }
 
-/** Asks all questions of all images. An image that cannot be read is reported, and the others go on. */
+/**
+ * Runs all questions on all images, prints the results and writes the pictures. An unreadable image is reported, and
+ * the run continues with the others.
+ */
 export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
   const questions = readQuestions(flags);
   const images = await expandImages(args);
@@ -64,22 +67,22 @@ function readQuestions({ task = [], prompt = [], text, box }: RunFlags): NamedRe
       .map(({ name }) => name)
       .join(', ');
   if (text !== undefined && !tasks.some(({ input }) => input === 'text')) {
-    throw new UsageError(`--text: none of the tasks takes a text. Those that do: ${takers('text')}.`);
+    throw new UsageError(`--text: none of the tasks takes a text. Tasks with a text: ${takers('text')}.`);
   }
   if (box !== undefined && !tasks.some(({ input }) => input === 'region')) {
-    throw new UsageError(`--box: none of the tasks takes a region. Those that do: ${takers('region')}.`);
+    throw new UsageError(`--box: none of the tasks takes a region. Tasks with a region: ${takers('region')}.`);
   }
   const questions: NamedRequest[] = tasks.map(({ task, name, input }) => {
     const given = { text: input === 'text' ? text : undefined, box: input === 'region' ? box : undefined };
-    taskText(task, given, { width: 1, height: 1 }); // complains now, not after the model has been loaded
+    taskText(task, given, { width: 1, height: 1 }); // reports missing input before the model is loaded
     return { task, name, ...given };
   });
   questions.push(...prompt.map((task, i) => ({ task, name: `prompt-${i + 1}` })));
   if (questions.length > 0) return questions;
-  throw new UsageError(`Nothing is asked: name a --task (${TASKS.map(({ name }) => name).join(', ')}) or a --prompt.`);
+  throw new UsageError(`A task is required: give --task (${TASKS.map(({ name }) => name).join(', ')}) or --prompt.`);
 }
 
-/** The images that can be read; the others are reported, and make the exit code 1. */
+/** Returns the images that can be read. Reports the others, and sets the exit code to 1. */
 async function readImages(
   paths: string[],
   { applyOrientation, json }: RunFlags,
@@ -98,7 +101,7 @@ async function readImages(
   });
 }
 
-/** One encoding of each image, then every question to all images of the batch together. */
+/** Encodes each image once, then runs every question on the whole batch. */
 async function answer(
   model: Florence2,
   batch: { image: string; raw: RawImage }[],
@@ -125,7 +128,7 @@ async function answer(
   }
 }
 
-/** Prints answers: JSON Lines, or text with a heading for each image and task where there are several. */
+/** Returns a function that prints results: JSON Lines, or text with a heading per image and task if there are several. */
 function printer({ json }: RunFlags, severalImages: boolean): (item: Answered) => Promise<void> {
   return async ({ image, results }) => {
     for (const result of results) {
@@ -142,6 +145,7 @@ function printer({ json }: RunFlags, severalImages: boolean): (item: Answered) =
   };
 }
 
+/** Returns the functions that write drawings and masks, as the flags request. */
 function pictureWriters({ draw: path, masks: folder }: RunFlags, names: ImageNames, questions: NamedRequest[]) {
   const writers: ((item: Answered) => Promise<void>)[] = [];
   if (path !== undefined) {

@@ -7,31 +7,31 @@ export interface SetupFlags {
   force?: boolean;
 }
 
-/** Sets TensorFlow up with progress on stderr, and prints what runs and where it is kept. */
+/** Sets TensorFlow up with progress on stderr, then prints its description and its folder. */
 export async function runSetup({ gpu, tensorflow, force }: SetupFlags): Promise<void> {
   const display = new Display();
   try {
     const onProgress = (progress: SetupProgress) => display.show(progress);
     const result = await setupTensorflow({ variant: gpu ? 'gpu' : 'cpu', tensorflow, force, onProgress });
     display.stop();
-    console.log(`${result.description} ${result.reused ? 'was set up already and runs' : 'is set up and runs'}.`);
+    console.log(`${result.description} ${result.reused ? 'was already set up and works' : 'is set up and works'}.`);
     if (gpu && result.description.includes('CPU'))
-      console.log('No GPU that CUDA can use was found: it computes on the CPU.');
+      console.log('CUDA found no usable GPU: this backend computes on the CPU.');
     console.log(result.folder);
   } finally {
     display.stop();
   }
 }
 
-const verbs = { download: 'Downloading', unpack: 'Unpacking', compile: 'Compiling', check: 'Trying' };
+const verbs = { download: 'Downloading', unpack: 'Unpacking', compile: 'Compiling', check: 'Testing' };
 
-/** A bar per step on a terminal, a line per step elsewhere. On stderr: stdout is for results. */
+/** Shows the steps of the setup on stderr: a bar per step on a terminal, a line per step elsewhere. */
 class Display {
   private bar?: SingleBar;
   private step = '';
 
   show({ stage, file, loaded, total }: SetupProgress): void {
-    const step = `${verbs[stage]} ${file.replace(/(-[^-]+){3}\.whl$/, '')}`; // a wheel's project and version
+    const step = `${verbs[stage]} ${file.replace(/(-[^-]+){3}\.whl$/, '')}`; // only a wheel's project and version
     const measured = stage === 'download' || stage === 'unpack';
     if (step !== this.step) {
       this.stop();

@@ -13,16 +13,16 @@ import { openData } from '../train/datasets.ts';
 import { LiveLine } from '../train/live.ts';
 import { flagOf, settingsByPath } from '../train/settings.ts';
 
-/** Settings that there is something to train with. */
+/** Settings with the data and the output folder that training requires. */
 type CompleteConfig = TrainConfig & Required<Pick<TrainConfig, 'output' | 'data'>>;
 
-/** The settings of a run, in its folder. `--resume` takes them from there. */
+/** The file in a run's folder that holds its settings. `--resume` reads them from there. */
 const RUN_FILE = 'run.json';
 
-/** Checks data, or trains. All settings are looked at before the model is loaded. */
+/** Checks the data, or trains. All settings are checked before the model is loaded. */
 export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<void> {
   const config = await readSettings(given, flags);
-  if (!config.data) throw new UsageError('Nothing to learn from: name a dataset with --data.');
+  if (!config.data) throw new UsageError('--data is required: a dataset to train on.');
   if (flags.check) return checkData(config);
   requireRunnable(config);
   const signal = interruptSignal();
@@ -41,21 +41,21 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
     const summary = await trainer.run({ signal });
     live.stop();
     process.stdout.write(`${summaryLines(summary, config).join('\n')}\n`);
-    if (summary.stopped) process.exitCode = 130; // as a shell counts Ctrl-C: what was to follow does not
+    if (summary.stopped) process.exitCode = 130; // the shell's code for Ctrl-C, so that `florence2 train … && …` stops too
   } finally {
     live.stop();
     florence.dispose();
   }
 }
 
-/** The flags over the config file, or over what a run that is resumed was started with. */
+/** Returns the settings of the config file, or those of the resumed run, with the flags on top. */
 async function readSettings(given: TrainConfig, { config, lora }: TrainFlags): Promise<TrainConfig> {
   const before = given.resume && given.output !== undefined ? join(given.output, RUN_FILE) : undefined;
   const file = config ?? (before !== undefined && existsSync(before) ? before : undefined);
   const base = file === undefined ? {} : await readConfig(file);
   if (given.lora && !lora && !base.lora) {
     const [name] = Object.keys(given.lora);
-    throw new UsageError(`--${flagOf(settingsByPath.get(`lora.${name}`)!)} is a setting of LoRA: give --lora too.`);
+    throw new UsageError(`--${flagOf(settingsByPath.get(`lora.${name}`)!)} is a setting of LoRA: add --lora.`);
   }
   return mergeConfig(base, given);
 }
@@ -63,24 +63,27 @@ async function readSettings(given: TrainConfig, { config, lora }: TrainFlags): P
 function requireRunnable(config: TrainConfig): asserts config is CompleteConfig {
   const { output, resume, lora, freeze } = config;
   if (output === undefined) throw new UsageError('--out is required: the folder to write the run to.');
-  if (lora && freeze) throw new UsageError('freeze: LoRA freezes everything but itself; leave one of the two out.');
+  if (lora && freeze)
+    throw new UsageError('freeze: LoRA already freezes everything except the adapter; remove one of the two.');
   if (!resume && existsSync(join(output, 'latest'))) {
-    throw new UsageError(`${output} holds a run already: go on with --resume, or name another folder with --out.`);
+    throw new UsageError(
+      `${output} already holds a run: continue it with --resume, or give another folder with --out.`,
+    );
   }
 }
 
-/** What is the Trainer's of the settings. */
+/** Returns the settings that are options of the Trainer. */
 function trainerSettings({ data, valid, task, model, revision, backend, imageSize, freeze, ...rest }: CompleteConfig) {
   return { ...rest, freeze: freeze?.map(readPattern) };
 }
 
-/** `/text/` is a regular expression. */
+/** Returns a regular expression for `/text/`, else the text itself. */
 function readPattern(text: string): string | RegExp {
   if (!/^\/.+\/$/.test(text)) return text;
   try {
     return new RegExp(text.slice(1, -1));
   } catch (error) {
-    throw new UsageError(`freeze: ${text} is no regular expression: ${(error as Error).message}.`);
+    throw new UsageError(`freeze: ${text} is not a valid regular expression: ${(error as Error).message}.`);
   }
 }
 
@@ -105,11 +108,11 @@ function summaryLines(
       ? [`base      checkpoint with the new tokens, for the adapter: ${join(output, 'base')}`]
       : []),
     `curves    ${join(output, 'curves.svg')}`,
-    ...(stopped ? [`go on     florence2 train --out ${output} --resume`] : []),
+    ...(stopped ? [`continue  florence2 train --out ${output} --resume`] : []),
   ];
 }
 
-/** What is given on the command line beside settings. */
+/** Flags of `train` that are not settings. */
 export interface TrainFlags {
   lora?: boolean;
   config?: string;

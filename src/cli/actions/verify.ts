@@ -10,7 +10,7 @@ import { type KnownAnswer, type PublishedAnswers, parsePublished } from '../../p
 import { casesOf, type VerifyRow, verify } from '../../parity/published/verify.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 
-/** Asks and prints, case by case. The exit code is 1 when an answer differs. */
+/** Compares the published answers and prints the result case by case. The exit code is 1 if an answer differs. */
 export async function runVerify(source: string, flags: VerifyFlags): Promise<void> {
   const answers = await readAnswers(flags.cases);
   const cases = casesOf(answers, flags.as ?? source);
@@ -33,12 +33,12 @@ export async function runVerify(source: string, flags: VerifyFlags): Promise<voi
   if (equal < cases.length) process.exitCode = 1;
 }
 
-/** From the folder of images, where there is one, else from its URL. */
+/** Reads an image from the folder of images if there is one, else from its URL. */
 async function readImage(url: string, name: string, folder?: string): Promise<RawImage> {
   if (folder !== undefined) return decodeImage(join(folder, name + (extname(new URL(url).pathname) || '.jpg')));
   return decodeImage(url).catch(error => {
     if (!(error instanceof Florence2Error)) throw error;
-    throw new Florence2Error(`${error.message} --images takes the images from a folder.`, { cause: error });
+    throw new Florence2Error(`${error.message} --images reads the images from a folder instead.`, { cause: error });
   });
 }
 

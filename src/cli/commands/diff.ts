@@ -3,30 +3,30 @@ import type { DiffFlags } from '../actions/diff.ts';
 import { count, number } from '../kinds.ts';
 import { addImageOptions, addModelOptions, addQuestionOptions, backendChoices, collect, parser } from '../options.ts';
 
-/** `florence2 diff`: two runs, layer by layer. */
+/** `florence2 diff`: compares two runs layer by layer. */
 export function diffCommand(): Command {
   const command = new Command('diff')
     .summary('compare two runs layer by layer')
     .description(
-      'Compares two runs on the same images: every hook point of a pass in which both are given the greedy answer of run ' +
-        'A, then the two answers. Run A is named by --model, --adapter and --backend; run B is the same but for what the ' +
-        '--b-… options say. What A computes waits in temporary files: 3 GB for an image and all points of a model like ' +
-        'Florence-2-base, less with --at.',
+      'Compares two runs on the same images: the activations at every hook point, and the answers. Both decoders receive ' +
+        'the greedy answer of run A, so that their activations correspond. --model, --adapter and --backend describe run ' +
+        'A. Run B differs from it by the --b-… options. Activations of run A are kept in temporary files: 3 GB per image ' +
+        'for all points of a model like Florence-2-base, less with --at.',
     )
-    .argument('<image...>', 'image files, folders, patterns or URLs');
+    .argument('<image...>', 'image files, folders, glob patterns or URLs');
   return addImageOptions(addModelOptions(addQuestionOptions(command)))
-    .option('--b-model <dir|id>', 'another model for run B')
-    .option('--b-revision <name>', 'another revision')
-    .option('--b-adapter <dir>', 'another adapter; "none": without one')
-    .addOption(new Option('--b-backend <name>', 'another backend').choices(backendChoices))
-    .option('--at <name>', 'only these hook points, by name or glob; may be repeated', collect)
+    .option('--b-model <dir|id>', 'model of run B; default: that of run A')
+    .option('--b-revision <name>', 'revision of run B')
+    .option('--b-adapter <dir>', 'adapter of run B; "none" for no adapter')
+    .addOption(new Option('--b-backend <name>', 'backend of run B').choices(backendChoices))
+    .option('--at <name>', 'compare only these hook points, by name or glob; repeatable', collect)
     .option(
       '--tolerance <number>',
-      'exit with 1 where a relative difference is above it (default: marked above 1e-3)',
+      'exit with code 1 if a relative difference is larger; default: only mark differences above 1e-3',
       parser(number),
     )
-    .option('--max-new-tokens <n>', 'longest answer', parser(count))
-    .option('--json', 'print the whole report as JSON')
+    .option('--max-new-tokens <n>', 'maximum length of an answer in tokens', parser(count))
+    .option('--json', 'print the complete report as JSON')
     .addHelpText('after', EXAMPLES)
     .action(async (images: string[], flags: DiffFlags) => {
       const { runDiff } = await import('../actions/diff.ts');
@@ -36,12 +36,12 @@ export function diffCommand(): Command {
 
 const EXAMPLES = `
 Examples:
-  One model on two backends
-  $ florence2 diff street.jpg --task od --backend tensorflow --b-backend wasm --tolerance 1e-3
-  A model and its fine-tuning
-  $ florence2 diff street.jpg --task od --model microsoft/Florence-2-base --b-model ./my-finetune
-  Without and with an adapter, and two adapters
+  One model on two backends:
+  $ florence2 diff photo.jpg --task od --backend tensorflow --b-backend wasm --tolerance 1e-3
+  A model and its fine-tuned version:
+  $ florence2 diff photo.jpg --task od --model microsoft/Florence-2-base --b-model ./my-finetune
+  A model without and with an adapter, and with two adapters:
   $ florence2 diff photos/ --task caption --b-adapter runs/dents/best
-  $ florence2 diff street.jpg --task caption --adapter runs/a/best --b-adapter runs/b/best
-  Only what each layer of the decoder leaves in the residual stream
-  $ florence2 diff street.jpg --task caption --b-model ./my-finetune --at "language_model.decoder.layers.*.hook_resid_post"`;
+  $ florence2 diff photo.jpg --task caption --adapter runs/a/best --b-adapter runs/b/best
+  Only the residual stream after each layer of the decoder:
+  $ florence2 diff photo.jpg --task caption --b-model ./my-finetune --at "language_model.decoder.layers.*.hook_resid_post"`;

@@ -3,26 +3,32 @@ import type { FeatureFlags } from '../actions/features.ts';
 import { count } from '../kinds.ts';
 import { addImageOptions, addModelOptions, addQuestionOptions, parser } from '../options.ts';
 
-/** `florence2 features`: activations of many images as one array. */
+/** `florence2 features`: writes the activations of many images as one array. */
 export function featuresCommand(): Command {
   const command = new Command('features')
     .summary('write the activations of many images as one array')
     .description(
-      'Writes the activations at one hook point, image by image, for probing and retrieval, and prints the images in the ' +
-        "order of the array's rows. Without a task only the vision tower and the projector run; points of the encoder and " +
-        "the decoder need one, the decoder's are read on the model's own greedy answer.",
+      'Writes the activations of many images at one hook point as one array, for probing and retrieval, and prints the ' +
+        'image paths in row order. Without a task, only the vision tower and the projector run. Points of the encoder ' +
+        "and the decoder need a task or a prompt; the decoder receives the model's own greedy answer.",
     )
-    .argument('<image...>', 'image files, folders, patterns or URLs')
-    .requiredOption('--at <name>', 'a hook point, or a glob that fits one (* within one dotted part, ** any parts)')
-    .requiredOption('-o, --out <file>', 'a .npy file (the array alone), or .safetensors (with the names of the images)')
+    .argument('<image...>', 'image files, folders, glob patterns or URLs')
+    .requiredOption(
+      '--at <name>',
+      'hook point: a name, or a glob that matches only one (* within a dotted part, ** across parts)',
+    )
+    .requiredOption(
+      '-o, --out <file>',
+      'output file: .npy (only the array) or .safetensors (with the paths of the images)',
+    )
     .addOption(
-      new Option('--pool <how>', 'mean: over all axes but the last, one vector for each image')
+      new Option('--pool <how>', 'mean: average over all axes but the last, one vector per image')
         .choices(['mean', 'none'])
         .default('mean'),
     );
   return addImageOptions(addModelOptions(addQuestionOptions(command)))
-    .option('--max-new-tokens <n>', 'longest answer, for points of the decoder', parser(count))
-    .option('--batch <n>', 'images to run together', parser(count), 1)
+    .option('--max-new-tokens <n>', 'maximum length of an answer in tokens, for points of the decoder', parser(count))
+    .option('--batch <n>', 'images per batch', parser(count), 1)
     .addHelpText('after', EXAMPLES)
     .action(async (images: string[], flags: FeatureFlags) => {
       const { runFeatures } = await import('../actions/features.ts');

@@ -2,18 +2,18 @@ import { Command } from 'commander';
 import type { InspectFlags } from '../actions/inspect.ts';
 import { addAnswerOptions, addImageOptions, addModelOptions, addQuestionOptions, parseBox } from '../options.ts';
 
-/** `florence2 inspect`: a page that shows how an answer came about. */
+/** `florence2 inspect`: writes a page about how one answer was computed. */
 export function inspectCommand(): Command {
   const command = new Command('inspect')
-    .summary('write a page that shows how an answer came about')
+    .summary('write an HTML page that shows how an answer was computed')
     .description(
-      'Asks one task about one image and writes a page with everything in it, to be opened in any browser: the answer ' +
-        'token by token with probabilities and alternatives, where cross-attention looked for each, head by head, the ' +
-        'boxes with the tokens that say them, the logit lens, and the norms of all blocks.',
+      'Runs one task on one image and writes one HTML file for any browser. It shows the answer token by token with ' +
+        'probabilities and alternatives, the cross-attention of each token head by head, the boxes with their location ' +
+        'tokens, the logit lens, and the norms of all blocks.',
     )
-    .argument('<image>', 'an image file or URL')
-    .requiredOption('-o, --out <file>', 'the page, an .html file');
-  addQuestionOptions(command).option('--box <x1,y1,x2,y2>', 'the region of a task that takes one, in pixels', parseBox);
+    .argument('<image>', 'image file or URL')
+    .requiredOption('-o, --out <file>', 'output file (.html)');
+  addQuestionOptions(command).option('--box <x1,y1,x2,y2>', 'region input of a task, in pixels', parseBox);
   return addAnswerOptions(addImageOptions(addModelOptions(command)))
     .addHelpText('after', EXAMPLES)
     .action(async (image: string, flags: InspectFlags) => {
@@ -24,7 +24,7 @@ export function inspectCommand(): Command {
 
 const EXAMPLES = `
 Examples:
-  $ florence2 inspect street.jpg --task "<CAPTION>" --out report.html
-  $ florence2 inspect street.jpg --task grounding --text "A green car in front of a yellow building." --out report.html
-  $ florence2 inspect street.jpg --task region-segmentation --box 34,160,597,371 --out car.html
-  $ florence2 inspect street.jpg --task od --model ./my-finetune --adapter runs/dents/best --out dents.html`;
+  $ florence2 inspect photo.jpg --task "<CAPTION>" --out report.html
+  $ florence2 inspect photo.jpg --task grounding --text "A green car in front of a yellow building." --out report.html
+  $ florence2 inspect photo.jpg --task region-segmentation --box 34,160,597,371 --out car.html
+  $ florence2 inspect photo.jpg --task od --model ./my-finetune --adapter runs/dents/best --out dents.html`;

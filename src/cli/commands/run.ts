@@ -3,23 +3,28 @@ import type { RunFlags } from '../actions/run.ts';
 import { count, share } from '../kinds.ts';
 import { addAnswerOptions, addImageOptions, addModelOptions, collect, parseBox, parser } from '../options.ts';
 
-/** `florence2 run`: ask one or more tasks about images. */
+/** `florence2 run`: runs one or more tasks on images. */
 export function runCommand(): Command {
   const command = new Command('run')
-    .summary('ask tasks about images')
-    .description('Asks one or more tasks about each image. An image is encoded once, however many tasks follow.')
-    .argument('<image...>', 'image files, folders, patterns or URLs')
-    .option('-t, --task <name>', 'a task by name or token (od, caption, "<OCR>"); may be repeated', collect)
-    .option('-p, --prompt <text>', 'a prompt of your own, passed to the model as it is; may be repeated', collect)
-    .option('--text <text>', 'the caption, phrase or class names of a task that takes a text')
-    .option('--box <x1,y1,x2,y2>', 'the region of a task that takes one, in pixels', parseBox);
+    .summary('run tasks on images: captions, boxes, polygons, text')
+    .description('Runs one or more tasks on each image. Each image is encoded once, whatever the number of tasks.')
+    .argument('<image...>', 'image files, folders, glob patterns or URLs')
+    .option('-t, --task <name>', 'task by name or token (od, caption, "<OCR>"); repeatable', collect)
+    .option('-p, --prompt <text>', 'free prompt, passed to the model unchanged; repeatable', collect)
+    .option('--text <text>', 'text input of a task: a caption, a phrase or class names')
+    .option('--box <x1,y1,x2,y2>', 'region input of a task, in pixels', parseBox);
   return addAnswerOptions(addImageOptions(addModelOptions(command)))
-    .addOption(new Option('--precision <name>', 'of products of many rows, on tensorflow').choices(['fp32', 'bf16']))
-    .option('--min-score <score>', 'leave out boxes, polygons and quads below this, 0 to 1', parser(share))
-    .option('--json', 'print JSON Lines, one object for each image and task')
-    .option('--draw <path>', 'draw results: a PNG file, or a folder where there are several images')
-    .option('--masks <dir>', 'write a mask PNG for each polygon instance into a folder')
-    .option('--batch <n>', 'images to run together', parser(count), 1)
+    .addOption(
+      new Option(
+        '--precision <name>',
+        'of the vision tower and the encoder; bf16 is faster and less exact (tensorflow on a CPU)',
+      ).choices(['fp32', 'bf16']),
+    )
+    .option('--min-score <score>', 'omit boxes, polygons and quads with a lower score (0 to 1)', parser(share))
+    .option('--json', 'print JSON Lines: one object per image and task')
+    .option('--draw <path>', 'draw the results: a PNG file, or a folder for several images')
+    .option('--masks <dir>', 'write a PNG mask of each polygon instance to this folder')
+    .option('--batch <n>', 'images per batch', parser(count), 1)
     .addHelpText('after', EXAMPLES)
     .action(async (images: string[], flags: RunFlags) => {
       const { runTasks } = await import('../actions/run.ts');
@@ -29,12 +34,14 @@ export function runCommand(): Command {
 
 const EXAMPLES = `
 Examples:
-  $ florence2 run street.jpg --task od --draw boxes.png
-  $ florence2 run street.jpg --task caption --task ocr-with-region --json
-  $ florence2 run street.jpg --task grounding --text "A green car in front of a yellow building."
-  $ florence2 run street.jpg --task region-category --box 34,160,597,371
+  $ florence2 run photo.jpg --task od --draw boxes.png
+  $ florence2 run photo.jpg --task caption --task ocr-with-region --json
+  $ florence2 run photo.jpg --task grounding --text "A green car in front of a yellow building."
+  $ florence2 run photo.jpg --task region-category --box 34,160,597,371
   $ florence2 run photos/ --task dense-region-caption --batch 4 --json > answers.jsonl
   $ florence2 run scan.png --model ./my-finetune --prompt "<DocVQA>What is the total?"
+The model "demo" is small, ships with this package and knows only drawn shapes and printed words:
+  $ florence2 run shapes.png --model demo --task caption --task od
 
 Tasks without input: caption, detailed-caption, more-detailed-caption, od, dense-region-caption, region-proposal,
   ocr, ocr-with-region

@@ -4,23 +4,23 @@ import { parser } from '../options.ts';
 import type { TrainConfig } from '../train/config.ts';
 import { flagOf, keyOf, SETTINGS, type Setting, settingsByPath } from '../train/settings.ts';
 
-/** `florence2 train`: fine-tune a checkpoint, in full or by a LoRA adapter. */
+/** `florence2 train`: fine-tunes a checkpoint, in full or with a LoRA adapter. */
 export function trainCommand(): Command {
   const command = new Command('train')
-    .summary('fine-tune a checkpoint, in full or by LoRA')
+    .summary('fine-tune a checkpoint, in full or with LoRA')
     .description(
-      'Fine-tunes a checkpoint on datasets of images with answers. Ctrl-C saves and stops; --resume goes on from there, ' +
-        'or from the last save after a crash.',
+      'Fine-tunes a checkpoint on datasets of images with answers. Ctrl-C saves and stops. --resume continues from ' +
+        'there, or from the last save after a crash.',
     );
   for (const [heading, settings] of Object.entries(SETTINGS)) {
     command.optionsGroup(heading);
-    if (heading === 'Adapter:') command.option('--lora', 'train a LoRA adapter in place of the whole model');
+    if (heading === 'Adapter:') command.option('--lora', 'train a LoRA adapter instead of the whole model');
     for (const option of settings.flatMap(optionsOf)) command.addOption(option);
   }
   return command
     .optionsGroup('Options:')
-    .option('--config <file>', 'settings as JSON: names of flags in camelCase, those of LoRA in an object "lora", those of augmentation in "augment". Flags override it') // biome-ignore format: one line
-    .option('--check', 'look at the data alone and list what is wrong by file and line. Exit code 1 where training would refuse it') // biome-ignore format: one line
+    .option('--config <file>', 'settings as JSON. Keys are flag names in camelCase ("output" for --out, "newTokens" for --new-token); LoRA settings are in an object "lora", augmentation in "augment". Flags override the file') // biome-ignore format: one line
+    .option('--check', 'check the data without training: list problems by file and line. Exit code 1 if training would refuse the data') // biome-ignore format: one line
     .addHelpText('after', EXAMPLES)
     .action(async (flags: TrainFlags) => {
       const { runTrain } = await import('../actions/train.ts');
@@ -35,9 +35,9 @@ Examples:
   $ florence2 train -d data/dents -d data/old:0.2 -o runs/both --lora --r 16 --alpha 32 --batch-size 4
   $ florence2 train -d data/dents -o runs/dents --resume
   $ florence2 train --config run.json --learning-rate 5e-5
-  $ florence2 run car.jpg -t od --adapter runs/dents/best`;
+  $ florence2 run photo.jpg -t od --adapter runs/dents/best`;
 
-/** The flags of a setting: its own, a hidden alias, a negative one; none where only a config file has it. */
+/** Returns the flags of a setting: its main flag, a hidden alias, a `--no-…` flag. A setting may have none of them. */
 function optionsOf(setting: Setting): Option[] {
   const { short, alias, kind, help, negative } = setting;
   const flag = flagOf(setting);
@@ -55,7 +55,7 @@ function optionsOf(setting: Setting): Option[] {
   return options;
 }
 
-/** The settings that stand on the command line, by the keys of a config file. Defaults are not among them. */
+/** Returns the settings given on the command line, by their keys in a config file. Defaults are not included. */
 function givenSettings(command: Command): TrainConfig {
   const isGiven = (key: string): boolean => command.getOptionValueSource(key) === 'cli';
   const config: Record<string, unknown> = {};

@@ -2,21 +2,21 @@ import { Command } from 'commander';
 import type { VerifyFlags } from '../actions/verify.ts';
 import { backendOption, MODEL_HELP, REVISION_HELP } from '../options.ts';
 
-/** `florence2 verify`: check a real checkpoint by its published answers. */
+/** `florence2 verify`: compares a checkpoint's answers with published ones. */
 export function verifyCommand(): Command {
   return new Command('verify')
-    .summary('check a real checkpoint by its published answers')
+    .summary("compare a checkpoint's answers with published answers")
     .description(
-      'Downloads (or takes) a published checkpoint, asks it what others have asked the original, and compares the ' +
-        'answers. Exit code 1 when one differs.',
+      'Runs a published checkpoint on images with known answers of the original model, and compares the answers. Exit ' +
+        'code 1 if one differs.',
     )
     .argument('<model>', MODEL_HELP)
-    .option('--as <id>', "whose answers to expect; default: the model's own name")
-    .option('--images <dir>', 'a folder with the images (car.jpg, cats.jpg), in place of their URLs')
-    .option('--cases <file>', 'other answers to check, in the form of src/parity/published/answers.ts, as JSON')
+    .option('--as <id>', "expect this model's answers; default: those of the model with the same name")
+    .option('--images <dir>', 'folder with the images (car.jpg, cats.jpg); default: download them')
+    .option('--cases <file>', 'JSON file with other expected answers, in the form of src/parity/published/answers.ts')
     .option('--revision <name>', REVISION_HELP)
     .addOption(backendOption())
-    .option('--json', 'print JSON Lines, one object for each answer')
+    .option('--json', 'print JSON Lines: one object per answer')
     .addHelpText('after', EXAMPLES)
     .action(async (model: string, flags: VerifyFlags) => {
       const { runVerify } = await import('../actions/verify.ts');

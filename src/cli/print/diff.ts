@@ -1,7 +1,7 @@
 import type { DiffReport, DiffRow, ImageDiff } from '../../internals/diff/report.ts';
 import { brief } from './numbers.ts';
 
-/** One image: its points in execution order, then the answers. */
+/** Returns the lines about one image: its points in execution order, then the answers. */
 export function imageLines({ image, rows, answers: { a, b }, sameAnswer }: ImageDiff): string[] {
   const width = Math.max(...rows.map(({ name }) => name.length));
   const shapes = Math.max(5, ...rows.map(({ shape }) => shapeOf(shape).length));
@@ -20,18 +20,18 @@ export function imageLines({ image, rows, answers: { a, b }, sameAnswer }: Image
 function rowLine(row: DiffRow, width: number, shapes: number): string {
   const numbers = [row.maxAbs, row.relative].map(value => brief(value).padStart(11)).join('');
   const line = `  ${row.departs ? '✗' : '✓'} ${row.name.padEnd(width)}  ${shapeOf(row.shape).padEnd(shapes)}${numbers}`;
-  const notes = [row.firstDeparture && '◀ the first that departs', row.remark && `(${row.remark})`].filter(Boolean);
+  const notes = [row.firstDeparture && '◀ first difference', row.remark && `(${row.remark})`].filter(Boolean);
   return [line, ...notes].join('  ');
 }
 
 function firstOther(a: number[], b: number[]): string {
   const at = a.findIndex((id, i) => id !== b[i]);
-  const first = at < 0 ? a.length : at; // one goes on where the other ends
+  const first = at < 0 ? a.length : at; // A's answer is a prefix of B's
   const id = (ids: number[]): string => (first < ids.length ? String(ids[first]) : 'the end');
-  return `token ${first} of the answers is ${id(a)} in A and ${id(b)} in B`;
+  return `token ${first} of the answer is ${id(a)} in A and ${id(b)} in B`;
 }
 
-/** What follows the images. */
+/** Returns the summary after all images. */
 export function diffLines({ a, b, tolerance, images }: DiffReport): string[] {
   const rows = images.flatMap(image => image.rows);
   const within = rows.filter(({ departs }) => !departs).length;

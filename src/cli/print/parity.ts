@@ -9,7 +9,7 @@ import type {
 } from '../../parity/report.ts';
 import { brief } from './numbers.ts';
 
-/** One checkpoint's tensors in execution order, then its generations, then its trainings. */
+/** Returns the lines about one checkpoint: tensors in execution order, then generations, then trainings. */
 export function checkpointLines(report: CheckpointReport): string[] {
   const { variant, checkpoint, tensors, sequences, training, skipped, leftOut } = report;
   const width = Math.max(20, ...tensors.map(({ name }) => name.length));
@@ -30,7 +30,7 @@ export function checkpointLines(report: CheckpointReport): string[] {
       ),
     ),
     ...trainingLines(training, width),
-    ...skipped.map(entry => `  not this checkpoint's: ${notCompared(entry)}`),
+    ...skipped.map(entry => `  not for this checkpoint: ${notCompared(entry)}`),
     ...leftOut.map(entry => `  not counted: ${notCompared(entry)}`),
     '',
   ];
@@ -40,7 +40,7 @@ function tensorLine(row: TensorRow, width: number): string {
   const numbers = [row.maxAbs, row.relative, row.tolerance].map(value => brief(value).padStart(11)).join('');
   const line = `  ${row.equal ? '✓' : '✗'} ${row.name.padEnd(width)}${numbers}`;
   if (row.equal) return line;
-  const place = row.firstDeparture ? `  ◀ the first that departs${row.point ? `, at ${row.point}` : ''}` : '';
+  const place = row.firstDeparture ? `  ◀ first difference${row.point ? `, at ${row.point}` : ''}` : '';
   return line + place + (row.problem ? `  (${row.problem})` : '');
 }
 
@@ -63,7 +63,7 @@ function sequenceProblem({ index, firstDifference, expected, got, scoreError, sc
   return `sequence ${index}: token ${firstDifference} is ${id(got)}, expected ${id(expected)}`;
 }
 
-/** A line for each file and what was made of it, with the value that is nearest to its tolerance. */
+/** Returns a line per file and kind of value, with the value nearest to its tolerance. */
 function trainingLines(rows: TrainingRow[], width: number): string[] {
   const files = [...new Set(rows.map(({ file }) => file))];
   return files.flatMap(file => {
@@ -94,13 +94,13 @@ function kindLines(what: string, rows: TrainingRow[], width: number): string[] {
 const departure = ({ difference, tolerance, problem }: TrainingRow): string =>
   problem ?? `off by ${brief(difference)} (${brief(tolerance)})`;
 
-/** What follows the checkpoints: what was left out, and the sum. */
+/** Returns the summary after all checkpoints: what was not compared, and the totals. */
 export function parityLines({ backend, variants, tensors, sequences, training }: ParityReport): string[] {
   const several = variants.length > 1;
   return [
     ...variants.flatMap(({ variant, notCompared: entries, training: files }) => {
       const of = several ? `${variant}: ` : '';
-      const uncovered = files.length > 0 ? [`${of}not covered by inference: ${files.join(', ')}; add --training`] : [];
+      const uncovered = files.length > 0 ? [`${of}not compared without --training: ${files.join(', ')}`] : [];
       return [...uncovered, ...entries.map(entry => `✗ ${of}not compared: ${notCompared(entry)}`)];
     }),
     `on ${backend.name}: ${backend.description}`,

@@ -1,10 +1,10 @@
 import type { TaskResult } from '../../results/types.ts';
 
-/** A result as lines for people to read. */
+/** Returns a result as lines of text. */
 export function resultLines(result: TaskResult): string[] {
   const lines = itemLines(result);
   if (lines.length === 0) lines.push('nothing found');
-  if (result.truncated) lines.push('(cut by the token limit: raise --max-new-tokens)');
+  if (result.truncated) lines.push('(truncated: raise --max-new-tokens)');
   return lines;
 }
 
@@ -33,7 +33,7 @@ function shape(polygons: readonly number[][]): string {
   return `${polygons.length} ${polygons.length === 1 ? 'polygon' : 'polygons'} of ${points} points`;
 }
 
-/** Columns of equal width, empty ones left out. */
+/** Pads the cells of each column to the same width. Empty columns are omitted. */
 function table(rows: string[][]): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map(row => row[column].length)));
   return rows.map(row =>

@@ -12,8 +12,8 @@ import type { TrainConfig } from './config.ts';
 import { allSplits } from './datasets.ts';
 
 /**
- * Looks at every split of all data, prints what is wrong and what there is. The exit code is 1 where training would
- * refuse something. Answers are measured by the model's tokenizer where the model is a folder: nothing is downloaded.
+ * Checks every split of all datasets, and prints problems and statistics. The exit code is 1 if training would refuse
+ * the data. Answer lengths are measured only if the model is on disk, because nothing is downloaded here.
  */
 export async function checkData(config: TrainConfig): Promise<void> {
   const { task, model } = config;
@@ -39,7 +39,7 @@ async function readLimits(folder: string): Promise<{ tokenizer: Tokenizer; maxPo
   return { tokenizer, maxPositions: config.text.maxPositionEmbeddings };
 }
 
-/** Labels and sizes beyond these are only counted. */
+/** At most this many labels and sizes are listed by name. */
 const MOST_LISTED = 12;
 
 function datasetLines({ name, problems, images, targets, labels, imageSizes, longestAnswer }: DatasetReport): string[] {
@@ -59,7 +59,7 @@ function datasetLines({ name, problems, images, targets, labels, imageSizes, lon
   ];
 }
 
-/** `cat 12, dog 7, and 3 more` */
+/** Formats counts by name: `cat 12, dog 7, and 3 more`. */
 function counted(counts: Record<string, number>): string {
   const entries = Object.entries(counts);
   const listed = entries.slice(0, MOST_LISTED).map(([name, count]) => `${name} ${count}`);

@@ -7,7 +7,7 @@ import { isRecord, parseJsonObject, show } from '../../json.ts';
 import type { TrainerOptions } from '../../training/options.ts';
 import { keyOf, settingsByPath } from './settings.ts';
 
-/** What is set, by the keys of a config file. All values are of their setting's kind. */
+/** Settings by their keys in a config file. All values have been checked. */
 export interface TrainConfig
   extends Omit<TrainerOptions, 'output' | 'train' | 'valid' | 'freeze' | 'onStep' | 'onValidation'> {
   data?: string[];
@@ -21,17 +21,17 @@ export interface TrainConfig
   freeze?: string[];
 }
 
-/** Keys whose values are objects of settings. */
+/** Keys whose value is an object of settings. */
 const GROUPS = ['lora', 'augment'] as const;
 
-/** Keys that hold a list, though one text may stand in its place. */
+/** Keys whose value is a list, or one text as a list of one. */
 const LISTS = ['data', 'task', 'freeze', 'newTokens'] as const;
 
 /**
- * Reads a config file: JSON whose keys are the flags' names in camelCase; those of LoRA are in an object `lora` (true
- * for all defaults, false for none), those of augmentation in an object `augment`.
+ * Reads a config file: JSON whose keys are settings (SETTINGS in settings.ts). LoRA's are in an object `lora` (true
+ * means all defaults, false no LoRA), those of augmentation in an object `augment`.
  *
- * @throws UsageError that names the file and a key that is unknown, with the nearest one, or has a wrong value
+ * @throws UsageError naming the file and the key, for an unknown key (with a suggestion) or a wrong value
  */
 export async function readConfig(file: string): Promise<TrainConfig> {
   const text = await readFile(file, 'utf8').catch(error => {
@@ -56,14 +56,14 @@ function checkConfig({ lora, augment, ...own }: Record<string, unknown>, file: s
 
 function checkValue(path: string, value: unknown, file: string): void {
   const setting = settingsByPath.get(path);
-  if (!setting) throw new UsageError(`${file}: there is no setting ${path}. ${suggestion(path)}`);
+  if (!setting) throw new UsageError(`${file}: unknown setting ${path}. ${suggestion(path)}`);
   if (!setting.kind.allows(value)) throw wrongValue(file, path, value, setting.kind.expected);
 }
 
 const wrongValue = (file: string, path: string, value: unknown, expected: string): UsageError =>
   new UsageError(`${file}: ${path} is ${show(value)}, expected ${expected}.`);
 
-/** The nearest setting: in another place, or spelled in another way. */
+/** Suggests the setting of the same name in another group, of this flag, or with the most similar spelling. */
 function suggestion(path: string): string {
   const paths = [...GROUPS, ...settingsByPath.keys()];
   const key = path.split('.').at(-1)!;
@@ -72,10 +72,10 @@ function suggestion(path: string): string {
   const meant = moved ?? flagged;
   const near = meant ?? closest(path, paths);
   const isNear = meant !== undefined || distance(path, near) <= Math.max(1, near.length / 3);
-  return isNear ? `Did you mean ${near}?` : 'florence2 train --help lists them all.';
+  return isNear ? `Did you mean ${near}?` : 'florence2 train --help lists all settings.';
 }
 
-/** Settings in place of others; those of a group one by one. */
+/** Returns `base` overridden by `over`. The settings in a group are overridden one by one. */
 export function mergeConfig(base: TrainConfig, over: TrainConfig): TrainConfig {
   const merged = { ...base, ...over };
   for (const group of GROUPS) if (base[group] && over[group]) merged[group] = { ...base[group], ...over[group] };

@@ -7,20 +7,23 @@ import { resolveTask } from '../../text/tasks.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';
 import type { TrainConfig } from './config.ts';
 
-/** A path of `--data` and its weight. */
+/** The path of a dataset and the share of it that an epoch uses. */
 export interface WeightedPath {
   path: string;
   weight: number;
 }
 
-/** `path[:weight]`. @throws UsageError for a weight of 0 */
+/** Reads `path[:weight]`. @throws UsageError for a weight of 0 */
 export function readWeightedPath(text: string): WeightedPath {
   const [, path = text, weight = '1'] = /^(.+):(\d+(?:\.\d+)?|\.\d+)$/.exec(text) ?? [];
-  if (Number(weight) === 0) throw new UsageError(`--data ${text}: nothing is learnt from data of weight 0.`);
+  if (Number(weight) === 0) throw new UsageError(`--data ${text}: the weight must be larger than 0.`);
   return { path, weight: Number(weight) };
 }
 
-/** Opens what is trained and validated on. The validation data are those named, else the valid splits of all data. */
+/**
+ * Opens the training and the validation data. Without `valid`, the validation data are the valid splits of all
+ * datasets.
+ */
 export async function openData({
   data = [],
   valid,
@@ -39,7 +42,7 @@ export async function openData({
   return { train, valid: held.length > 0 ? joined(held) : undefined };
 }
 
-/** All paths with the splits that they have, each once. */
+/** Returns every split of every dataset. A path that is named twice is listed once. */
 export async function allSplits({ data = [], valid }: TrainConfig): Promise<{ path: string; split: Split }[]> {
   const paths = [
     ...new Set([...data.map(text => readWeightedPath(text).path), ...(valid === undefined ? [] : [valid])]),
@@ -48,7 +51,7 @@ export async function allSplits({ data = [], valid }: TrainConfig): Promise<{ pa
   return paths.flatMap((path, i) => splits[i].map(split => ({ path, split })));
 }
 
-/** Several datasets as one, one after the other. */
+/** Returns the datasets concatenated into one. */
 function joined(datasets: Dataset[]): Dataset {
   if (datasets.length === 1) return datasets[0];
   return {

@@ -4,15 +4,15 @@ import { taskInfo } from '../../text/tasks.ts';
 import type { StepRecord, ValidationRecord } from '../../training/log/records.ts';
 
 export interface LiveOptions {
-  /** Default stderr. */
+  /** Where the lines are written. Default stderr. */
   stream?: NodeJS.WriteStream;
-  /** Between the lines that are written where no person watches. Default 10. */
+  /** Minimum time between two lines if the stream is not a terminal. Default 10. */
   secondsBetweenLines?: number;
 }
 
 /**
- * Shows how a run goes: on a terminal one line that changes with each step, elsewhere a line every few seconds. A
- * validation is a line that stays.
+ * Shows the progress of a training run: on a terminal one line that is updated at each step, elsewhere a new line every
+ * few seconds. Validations are always printed on a new line.
  */
 export class LiveLine {
   private readonly stream: NodeJS.WriteStream;
@@ -38,7 +38,7 @@ export class LiveLine {
     this.stream.write(`${validationLine(record)}\n`);
   };
 
-  /** Removes the line, so that others can be written. */
+  /** Removes the line, so that other output can be written. */
   stop(): void {
     this.bar?.stop();
     this.bar = undefined;
@@ -53,7 +53,7 @@ export class LiveLine {
   }
 }
 
-/** `epoch 1.25  step 500  loss 0.412  rate 9.5e-5  3.2 samples/s  1 h 12 min left` */
+/** Formats a step: `epoch 1.25  step 500  loss 0.412  rate 9.5e-5  3.2 samples/s  1 h 12 min left` */
 export function stepLine({ epoch, step, loss, learningRate, samplesPerSecond, secondsLeft }: StepRecord): string {
   return [
     `epoch ${epoch.toFixed(2)}`,
@@ -65,7 +65,7 @@ export function stepLine({ epoch, step, loss, learningRate, samplesPerSecond, se
   ].join('  ');
 }
 
-/** `validation at step 500: loss 0.386  od mAP 0.512  caption editSimilarity 0.731` */
+/** Formats a validation: `validation at step 500: loss 0.386  od mAP 0.512  caption editSimilarity 0.731` */
 export function validationLine({ step, loss, metrics }: ValidationRecord): string {
   const tasks = Object.entries(metrics).flatMap(([task, values]) => {
     const name = mainMetric(values);
@@ -74,7 +74,7 @@ export function validationLine({ step, loss, metrics }: ValidationRecord): strin
   return [`validation at step ${step}: loss ${loss.toFixed(3)}`, ...tasks].join('  ');
 }
 
-/** A time in the two largest of its units: `1 h 12 min`, `3 min 20 s`, `8 s`. */
+/** Formats a time in its two largest units: `1 h 12 min`, `3 min 20 s`, `8 s`. */
 export function duration(seconds: number): string {
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;

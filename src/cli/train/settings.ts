@@ -2,20 +2,20 @@ import * as kinds from '../kinds.ts';
 import { type Kind, onOff } from '../kinds.ts';
 import { BACKEND_HELP, backendChoices, IMAGE_SIZE_HELP, MODEL_HELP, REVISION_HELP } from '../options.ts';
 
-/** One thing that can be set, by a flag or in a config file. */
+/** A setting of a training run, given by a flag or in a config file. */
 export interface Setting {
-  /** The key in a config file, within the object `group` where there is one. Its flag is the same with dashes. */
+  /** Key in a config file (in the object `group`, if set). By default the flag is the same name with dashes. */
   name: string;
   group?: 'lora' | 'augment';
   kind: Kind;
-  /** Absent where there is no flag but the negative one. */
+  /** Help of the flag. Absent if only the `--no-…` flag exists. */
   help?: string;
-  /** There is a flag `--no-…`, and this is its help. */
+  /** Help of the flag `--no-…`. Absent if that flag does not exist. */
   negative?: string;
-  /** The flag where it is not the key with dashes; null where there is none. */
+  /** Name of the flag if it differs from the key with dashes; null if there is no flag. */
   flag?: string | null;
   short?: string;
-  /** Another flag for the same setting, which the help does not show. */
+  /** Another name of the flag, which the help does not show. */
   alias?: string;
   default?: unknown;
 }
@@ -25,88 +25,88 @@ const lora = (name: string, kind: Kind, help: string, rest: Partial<Setting> = {
 };
 const augment = (name: string, help: string): Setting => ({ name, group: 'augment', kind: kinds.share, help });
 
-/** All settings, under the headings of the help. */
+/** All settings, by their headings in the help. */
 // biome-ignore format: a line for each
 export const SETTINGS: Record<string, Setting[]> = {
   'Data:': [
-    { name: 'data', short: '-d', kind: kinds.texts('<path[:weight]>'), help: 'a dataset: a folder with {train,valid}/annotations.jsonl or _annotations.coco.json, one with a YOLO data.yaml, or such a file; may be repeated. The weight is the share of it that an epoch takes: 0.2 a fifth, 2 all twice' },
-    { name: 'valid', kind: kinds.text('<path>'), help: 'the validation data; default: the valid splits of the data' },
-    { name: 'task', short: '-t', kind: kinds.texts('<name>'), help: 'learn this task alone; may be repeated. Default: all that the data has' },
-    { name: 'targetsPerImage', kind: kinds.count, help: 'most targets of an image in one step, others in other epochs' },
+    { name: 'data', short: '-d', kind: kinds.texts('<path[:weight]>'), help: 'dataset: a folder with {train,valid}/annotations.jsonl or _annotations.coco.json, a folder with a YOLO data.yaml, or one of these files; repeatable. The weight is the share of it that an epoch uses: 0.2 is a fifth, 2 is all of it twice' },
+    { name: 'valid', kind: kinds.text('<path>'), help: 'validation data; default: the valid splits of the datasets' },
+    { name: 'task', short: '-t', kind: kinds.texts('<name>'), help: 'train only on this task; repeatable; default: all tasks in the data' },
+    { name: 'targetsPerImage', kind: kinds.count, help: 'maximum number of targets per image, drawn at random in each epoch; default: all' },
   ],
   'Model:': [
     { name: 'model', short: '-m', kind: kinds.text('<model>'), help: MODEL_HELP, default: 'microsoft/Florence-2-base' },
     { name: 'revision', kind: kinds.text('<name>'), help: REVISION_HELP },
     { name: 'backend', short: '-b', kind: kinds.oneOf(...backendChoices), help: BACKEND_HELP, default: 'auto' },
     { name: 'imageSize', kind: kinds.count, help: IMAGE_SIZE_HELP },
-    { name: 'freeze', kind: kinds.anyTexts('<name>'), negative: 'train all, the vision tower too', help: 'train no parameter of this name, or in the module of this name, or that matches a /regular expression/; may be repeated. Default: the vision tower' },
-    { name: 'newTokens', kind: kinds.texts('<word>'), flag: 'new-token', help: 'make this word a token of its own before the training; may be repeated' },
+    { name: 'freeze', kind: kinds.anyTexts('<name>'), negative: 'train all parameters, including the vision tower', help: 'do not train this parameter or module, or the parameters that match a /regular expression/; repeatable; default: the vision tower' },
+    { name: 'newTokens', kind: kinds.texts('<word>'), flag: 'new-token', help: 'add this word to the vocabulary as one token before training; repeatable' },
   ],
   'Adapter:': [
     lora('r', kinds.count, 'rank', { default: 8 }),
-    lora('alpha', kinds.number, 'the adapter counts alpha / r times', { default: 8 }),
-    lora('targets', kinds.names, 'layers: names or their ends (q_proj,v_proj), a /regular expression/ for whole names, or all-linear. Default: the projections of the language model'),
-    lora('exclude', kinds.names, 'layers that are left out, named in the same way'),
-    lora('dropout', kinds.share, 'share of inputs that the adapter does not see', { flag: 'lora-dropout', default: 0 }),
-    lora('rsLora', onOff, 'count it alpha / √r times'),
-    lora('init', kinds.oneOf('kaiming', 'gaussian'), 'how A begins', { default: 'kaiming' }),
-    lora('bias', kinds.oneOf('none', 'lora_only', 'all'), 'biases that are trained as well', { default: 'none' }),
-    lora('modulesToSave', kinds.list, 'modules that are trained whole and saved with the adapter'),
+    lora('alpha', kinds.number, 'scale: the adapter is multiplied by alpha / r', { default: 8 }),
+    lora('targets', kinds.names, 'adapted layers: names or ends of names (q_proj,v_proj), a /regular expression/ for whole names, or all-linear; default: the projections of the language model'),
+    lora('exclude', kinds.names, 'layers to leave out, in the same notation'),
+    lora('dropout', kinds.share, "dropout rate of the adapter's inputs", { flag: 'lora-dropout', default: 0 }),
+    lora('rsLora', onOff, 'multiply the adapter by alpha / √r instead'),
+    lora('init', kinds.oneOf('kaiming', 'gaussian'), 'initialization of A', { default: 'kaiming' }),
+    lora('bias', kinds.oneOf('none', 'lora_only', 'all'), 'biases to train', { default: 'none' }),
+    lora('modulesToSave', kinds.list, 'modules to train in full and save with the adapter'),
     lora('rankPattern', kinds.numbers, 'ranks by regular expression', { flag: null }),
     lora('alphaPattern', kinds.numbers, 'alphas by regular expression', { flag: null }),
   ],
   'Run:': [
-    { name: 'output', flag: 'out', alias: 'output', short: '-o', kind: kinds.text('<dir>'), help: 'where all of the run goes: latest/, best/, metrics.jsonl, curves.svg, TensorBoard events' },
-    { name: 'resume', kind: onOff, help: 'go on from latest/ of the output folder, with the settings of its run.json' },
+    { name: 'output', flag: 'out', alias: 'output', short: '-o', kind: kinds.text('<dir>'), help: 'folder to write the run to: latest/, best/, metrics.jsonl, curves.svg, TensorBoard events' },
+    { name: 'resume', kind: onOff, help: 'continue from latest/ in the --out folder, with the settings in its run.json' },
     { name: 'epochs', kind: kinds.count, help: 'passes over the data', default: 1 },
-    { name: 'maxSteps', kind: kinds.count, help: 'ends the run sooner' },
-    { name: 'batchSize', kind: kinds.count, help: 'images that are run together', default: 1 },
-    { name: 'accumulate', kind: kinds.count, help: 'batches that make one step', default: 1 },
-    { name: 'seed', kind: kinds.whole, help: 'of everything that is random', default: 0 },
-    { name: 'validateEvery', kind: kinds.count, help: 'steps between validations; default: each epoch' },
-    { name: 'validateExamples', kind: kinds.count, help: 'most images of a validation; default: all' },
-    { name: 'saveEvery', kind: kinds.count, help: 'steps between saves; default: each epoch' },
+    { name: 'maxSteps', kind: kinds.count, help: 'stop after this many steps' },
+    { name: 'batchSize', kind: kinds.count, help: 'images per batch', default: 1 },
+    { name: 'accumulate', kind: kinds.count, help: 'batches per optimizer step', default: 1 },
+    { name: 'seed', kind: kinds.whole, help: 'random seed', default: 0 },
+    { name: 'validateEvery', kind: kinds.count, help: 'steps between validations; default: one epoch' },
+    { name: 'validateExamples', kind: kinds.count, help: 'maximum number of images per validation; default: all' },
+    { name: 'saveEvery', kind: kinds.count, help: 'steps between saves; default: one epoch' },
   ],
   'Optimizer:': [
-    { name: 'learningRate', kind: kinds.number, help: 'the highest rate; default: 1e-4 for LoRA, else 1e-5' },
-    { name: 'schedule', kind: kinds.oneOf('constant', 'linear', 'cosine'), help: 'of the rate after the warm-up', default: 'linear' },
-    { name: 'warmupSteps', kind: kinds.whole, help: 'steps in which the rate rises', default: 0 },
-    { name: 'weightDecay', kind: kinds.number, help: 'of AdamW, decoupled', default: 0.01 },
-    { name: 'decay', kind: kinds.oneOf('all', 'matrices'), help: 'what decays: all, or all but biases and norms', default: 'matrices' },
-    { name: 'betas', kind: kinds.pair, help: 'of AdamW', default: [0.9, 0.999] },
-    { name: 'epsilon', kind: kinds.number, help: 'of AdamW', default: 1e-8 },
-    { name: 'maxGradNorm', kind: kinds.number, help: "clips the gradients' norm", default: 1 },
-    { name: 'labelSmoothing', kind: kinds.share, help: 'share that targets spread over the vocabulary', default: 0 },
-    { name: 'locationWeight', kind: kinds.number, help: 'what a location token counts in the loss', default: 1 },
-    { name: 'dropout', kind: onOff, negative: "without the dropout and drop path of the model's config" },
+    { name: 'learningRate', kind: kinds.number, help: 'peak learning rate; default: 1e-4 with LoRA, else 1e-5' },
+    { name: 'schedule', kind: kinds.oneOf('constant', 'linear', 'cosine'), help: 'learning-rate schedule after the warm-up', default: 'linear' },
+    { name: 'warmupSteps', kind: kinds.whole, help: 'steps in which the learning rate rises from 0', default: 0 },
+    { name: 'weightDecay', kind: kinds.number, help: 'decoupled weight decay of AdamW', default: 0.01 },
+    { name: 'decay', kind: kinds.oneOf('all', 'matrices'), help: 'parameters that decay: all, or all except biases and norms', default: 'matrices' },
+    { name: 'betas', kind: kinds.pair, help: 'betas of AdamW', default: [0.9, 0.999] },
+    { name: 'epsilon', kind: kinds.number, help: 'epsilon of AdamW', default: 1e-8 },
+    { name: 'maxGradNorm', kind: kinds.number, help: 'clip the norm of all gradients to this', default: 1 },
+    { name: 'labelSmoothing', kind: kinds.share, help: 'share of the probability that targets spread over the vocabulary', default: 0 },
+    { name: 'locationWeight', kind: kinds.number, help: 'loss weight of location tokens; other tokens have weight 1', default: 1 },
+    { name: 'dropout', kind: onOff, negative: "turn off the dropout and drop path of the model's config" },
   ],
   'Memory:': [
-    { name: 'gradientCheckpointing', kind: onOff, negative: 'keep them all', help: 'compute the insides of blocks twice; default: when the vision tower is trained' },
-    { name: 'featureCache', kind: kinds.oneOf('memory', 'disk', 'off'), help: 'where image features are kept while the vision tower is frozen', default: 'memory' },
-    { name: 'featureCacheBytes', kind: kinds.number, help: 'most bytes of them', default: 2 * 2 ** 30 },
+    { name: 'gradientCheckpointing', kind: onOff, negative: 'keep all activations', help: 'recompute the activations of blocks in the backward pass, to save memory; default: only if the vision tower is trained' },
+    { name: 'featureCache', kind: kinds.oneOf('memory', 'disk', 'off'), help: 'where to keep image features while the vision tower is frozen', default: 'memory' },
+    { name: 'featureCacheBytes', kind: kinds.number, help: 'maximum size of these features in bytes', default: 2 * 2 ** 30 },
   ],
   'Augmentation, off by default:': [
-    augment('flip', 'how often images are mirrored'),
-    augment('crop', 'the least part of width and height that a crop leaves'),
-    augment('scale', 'the least size at which the image is shown on a canvas'),
-    augment('brightness', 'changed by up to this part'),
-    augment('contrast', 'changed by up to this part'),
-    augment('saturation', 'changed by up to this part'),
-    augment('minVisible', 'the least part of an object that a crop must leave for it to be kept'),
+    augment('flip', 'probability of mirroring an image, 0 to 1'),
+    augment('crop', 'minimum share of width and height that a random crop keeps; 1: no crop'),
+    augment('scale', 'minimum scale at which the image is placed on a canvas; 1: never smaller'),
+    augment('brightness', 'maximum relative change of brightness: 0.2 is ±20 %'),
+    augment('contrast', 'maximum relative change of contrast'),
+    augment('saturation', 'maximum relative change of saturation'),
+    augment('minVisible', 'minimum visible share of an object after a crop; objects below it are dropped; default: 0.5'),
   ],
 };
 
-/** Every setting by where a config file has it: `epochs`, `lora.r`. */
+/** Every setting by its path in a config file: `epochs`, `lora.r`. */
 export const settingsByPath: ReadonlyMap<string, Setting> = new Map(
   Object.values(SETTINGS)
     .flat()
     .map(setting => [setting.group ? `${setting.group}.${setting.name}` : setting.name, setting]),
 );
 
-/** The flag of a setting without its dashes, or null where it has none. */
+/** Returns the flag of a setting without leading dashes, or null if it has none. */
 export const flagOf = ({ flag, name }: Setting): string | null =>
   flag === undefined ? name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`) : flag;
 
-/** The same in camelCase, as commander stores its value. */
+/** Returns the flag in camelCase, the name under which commander stores its value. */
 export const keyOf = (setting: Setting): string | undefined =>
   flagOf(setting)?.replace(/-./g, dash => dash[1].toUpperCase());

@@ -24,7 +24,7 @@ const diff = (...args: string[]) =>
   withoutLeaks(() => florence2('diff', '-m', model, '-b', 'wasm', '--max-new-tokens', '5', ...args));
 const linesOf = (text: string) => text.trimEnd().split('\n');
 
-test('one model on two backends: a line for each point, the answer, the sum', async () => {
+test('one model on two backends: a line per point, the answer, the totals', async () => {
   const { code, stdout, stderr } = await diff(street, '-t', 'caption', '--b-backend', 'cpu', '--tolerance', '1e-3');
   assert.is(stderr, '');
   assert.is(code, 0, stdout);
@@ -43,17 +43,17 @@ test('one model on two backends: a line for each point, the answer, the sum', as
   assert.not.match(stdout, /✗|◀/);
 });
 
-test('two models: the first point that departs is marked, the first other token is named', async () => {
+test('two models: the first different point and the first different token are named', async () => {
   const { code, stdout } = await diff(street, '-t', 'caption', '--b-model', other, '--at', 'vision_tower.convs.*.hook_embed', '--at', 'hook_logits'); // biome-ignore format: one line
   assert.is(code, 0);
   const marked = linesOf(stdout).filter(line => line.includes('◀'));
   assert.is(marked.length, 1);
-  assert.match(marked[0], /^ {2}✗ vision_tower\.convs\.0\.hook_embed .* {2}◀ the first that departs$/);
-  assert.match(stdout, /\n {2}A: .*\n {2}B: .*\n {2}token \d+ of the answers is \d+ in A and \d+ in B\n/);
+  assert.match(marked[0], /^ {2}✗ vision_tower\.convs\.0\.hook_embed .* {2}◀ first difference$/);
+  assert.match(stdout, /\n {2}A: .*\n {2}B: .*\n {2}token \d+ of the answer is \d+ in A and \d+ in B\n/);
   assert.is(linesOf(stdout).at(-1), '0 of 5 points within 1.0e-3, 0 of 1 answers equal');
 });
 
-test('with --tolerance the exit code says whether a point departs', async () => {
+test('with --tolerance the exit code is 1 if a point differs', async () => {
   const args = [street, '-p', 'What is it?', '--b-model', other, '--at', 'vision_tower.convs.0.hook_embed'];
   assert.is((await diff(...args, '--tolerance', '0.1')).code, 1);
   assert.is((await diff(...args, '--tolerance', '100')).code, 0);
@@ -72,7 +72,7 @@ test('several images are compared one by one; --json prints one report', async (
   assert.equal([within, tolerance, a.model, a.ranOn.name, b.ranOn.name], [true, 1e-3, model, 'wasm', 'wasm']);
 });
 
-test('run B is run A but for what --b-… says; --b-adapter none is without one', async () => {
+test('run B equals run A except for the --b-… flags; --b-adapter none removes the adapter', async () => {
   const { config } = await loadConfig(openFolder(model));
   const lora = createLora(new Florence2Model(config), { r: 1, targets: ['q_proj'] });
   for (const { b } of lora.layers.values()) b.load(new Float32Array(b.shape[0] * b.shape[1]).fill(0.3));
@@ -89,25 +89,20 @@ test('run B is run A but for what --b-… says; --b-adapter none is without one'
 });
 
 for (const [what, args, code, message] of [
-  ['two runs that are the same', [street, '-t', 'od'], 2, /Both runs are the same: say how B differs/],
-  ['no question', [street, '--b-backend', 'cpu'], 2, /name a --task or a --prompt/],
+  ['two runs that are the same', [street, '-t', 'od'], 2, /Both runs are the same: give --b-model/],
+  ['no task', [street, '--b-backend', 'cpu'], 2, /give --task or --prompt/],
   [
-    'a tolerance that is no number',
+    'a tolerance that is not a number',
     [street, '-t', 'od', '--b-model', model, '--tolerance', 'small'],
     2,
     /Expected a number of at least 0/,
   ],
-  [
-    'a point that is not there',
-    [street, '-t', 'od', '--b-model', model, '--at', 'hook_logit'],
-    2,
-    /Did you mean hook_logits\?/,
-  ],
-  ['no adapter in a folder', [street, '-t', 'od', '--b-adapter', root], 1, /adapter_config\.json/],
+  ['an unknown point', [street, '-t', 'od', '--b-model', model, '--at', 'hook_logit'], 2, /Did you mean hook_logits\?/],
+  ['a folder without an adapter', [street, '-t', 'od', '--b-adapter', root], 1, /adapter_config\.json/],
   ['no image', ['none.png', '-t', 'od', '--b-model', model], 1, /none\.png does not exist/],
 ] as [string, string[], number, RegExp][]) {
   // biome-ignore format: a table
-  test(`${what} is one line`, async () => {
+  test(`${what} is an error of one line`, async () => {
     const outcome = await diff(...args);
     assert.is(outcome.code, code);
     assert.is(outcome.stdout, '');

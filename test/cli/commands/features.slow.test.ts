@@ -1,4 +1,4 @@
-/** That numpy and safetensors read what `florence2 features` writes. Needs them: FLORENCE2_PYTHON names a Python. */
+/** Reads the files of `florence2 features` with numpy and safetensors. FLORENCE2_PYTHON names a Python that has them. */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
@@ -10,7 +10,7 @@ import { florence2 } from '../florence2.ts';
 
 const pictures = fileURLToPath(new URL('../../../docs/pictures', import.meta.url));
 const lack = pythonLacks(['numpy', 'safetensors']);
-if (lack) console.log(`What features writes is not read by numpy: ${lack}.`);
+if (lack) console.log(`The files of features are not read with numpy: ${lack}.`);
 
 const reader = `
 import sys, json, numpy
@@ -26,7 +26,7 @@ print(json.dumps(dict(dtype=str(whole.dtype), shape=whole.shape, order=bool(whol
                       images=images, pooled=pooled.shape, apart=apart)))
 `;
 
-(lack ? test.skip : test)('numpy and safetensors read one and the same array, and its mean', async () => {
+(lack ? test.skip : test)('numpy and safetensors read the same array, and its mean', async () => {
   const folder = temporaryFolder();
   const checkpoint = join(folder, 'checkpoint');
   await writeRandomCheckpoint(checkpoint, { shape: 'tiny' });

@@ -18,7 +18,7 @@ const checkpoint = join(root, 'checkpoint');
 await writeRandomCheckpoint(checkpoint, { shape: 'tiny', seed: 7 });
 const point = 'multi_modal_projector.hook_image_features';
 
-/** What is tested is the command: one backend is enough. */
+/** These tests are about the command, so one backend is enough. */
 const features = (out: string, ...args: string[]) =>
   withoutLeaks(() => florence2('features', '-m', checkpoint, '-b', 'wasm', '-o', join(root, out), ...args));
 
@@ -28,7 +28,7 @@ const readNpy = (name: string): { header: Buffer; values: Float32Array } => {
   return { header: bytes.subarray(0, start), values: new Float32Array(Uint8Array.from(bytes.subarray(start)).buffer) };
 };
 
-test('a folder of images is one array, its rows in the order that is printed', async () => {
+test('a folder of images is one array with its rows in the printed order', async () => {
   const { code, stdout, stderr } = await features('a.npy', pictures, '--at', point, '--batch', '2');
   assert.is(code, 0, stderr);
   assert.equal(stdout.trimEnd().split('\n'), names);
@@ -40,7 +40,7 @@ test('a folder of images is one array, its rows in the order that is printed', a
   near(values.subarray(2 * 80), readNpy('last.npy').values, 1e-4, 'the last image');
 });
 
-test('safetensors has one tensor and the names of the images', async () => {
+test('a safetensors file has one tensor and the paths of the images', async () => {
   const args = ['--at', 'language_model.encoder.**1.hook_resid_post', '-t', 'caption', '--pool', 'none'];
   const { code, stderr } = await features('b.safetensors', join(pictures, '*.jpg'), ...args);
   assert.is(code, 0, stderr);
@@ -55,7 +55,7 @@ test('safetensors has one tensor and the names of the images', async () => {
   assert.equal([file.metadata.at, file.metadata.task, file.metadata.pool], [name, '<CAPTION>', 'none']);
 });
 
-test('a broken image among others ends the run, and leaves no file', async () => {
+test('a damaged image ends the run, and no file is left', async () => {
   const folder = join(root, 'broken');
   mkdirSync(folder);
   for (const name of ['a.jpg', 'c.jpg']) copyFileSync(names[0], join(folder, name));
@@ -67,23 +67,27 @@ test('a broken image among others ends the run, and leaves no file', async () =>
   assert.equal(existsSync(join(root, 'out')) ? readdirSync(join(root, 'out')) : [], []);
 });
 
-test('answers of other lengths make one array only when they are pooled', async () => {
+test('answers of different lengths need pooling', async () => {
   const args = [names[0], names[1], '--at', 'language_model.decoder.layers.1.hook_resid_post', '-t', 'caption'];
   const whole = await features('c.npy', ...args, '--pool', 'none');
   assert.is(whole.code, 1);
-  assert.match(whole.stderr, /has shape \[\d+,80\].*one array needs --pool mean/);
+  assert.match(whole.stderr, /has shape \[\d+,80\].*use --pool mean/);
   assert.not.ok(existsSync(join(root, 'c.npy')));
   assert.is((await features('c.npy', ...args)).code, 0);
   assert.equal([...readNpy('c.npy').header], [...npyHeader([2, 80])]);
 });
 
 for (const [what, args, message] of [
-  ['another kind of file', ['-o', 'x.csv', '--at', point], /x\.csv: features are written as \.npy or \.safetensors/],
+  [
+    'an unknown file extension',
+    ['-o', 'x.csv', '--at', point],
+    /x\.csv: features are written as \.npy or \.safetensors/,
+  ],
   ['an unknown task', ['--at', point, '-t', 'captoin'], /captoin/],
   ['a task without its text', ['--at', point, '-t', 'grounding'], /needs a text/],
-  ['a text without a task', ['--at', point, '--text', 'car'], /name the task/],
+  ['a text without a task', ['--at', point, '--text', 'car'], /name the task with --task/],
   ['a task and a prompt', ['--at', point, '-t', 'od', '-p', 'What?'], /not both/],
-  ['no point', [], /required option '--at <name>'/],
+  ['no hook point', [], /required option '--at <name>'/],
 ] as [string, string[], RegExp][]) {
   test(`${what} is a usage error of one line`, async () => {
     const { code, stdout, stderr } = await features('d.npy', names[0], ...args);

@@ -14,7 +14,7 @@ const checkpoint = join(root, 'checkpoint');
 await writeRandomCheckpoint(checkpoint, { seed: 1 });
 const street = fileURLToPath(new URL('../../../docs/pictures/street.jpg', import.meta.url));
 
-/** What is tested is the command: one backend is enough. */
+/** These tests are about the command, so one backend is enough. */
 const inspect = (out: string, ...args: string[]) =>
   withoutLeaks(() => florence2('inspect', '-m', checkpoint, '-b', 'wasm', '-o', join(root, out), ...args));
 
@@ -23,7 +23,7 @@ function readReport(name: string): Report {
   return JSON.parse(/<script type="application\/json" id="report">(.*?)<\/script>/s.exec(page)![1]);
 }
 
-test('a page is written whole, and the answer is that of run', async () => {
+test('a complete page is written, with the same answer as run', async () => {
   const { code, stdout, stderr } = await inspect('new/od.html', street, '-t', 'od', '--max-new-tokens', '12');
   assert.is(code, 0, stderr);
   assert.match(stderr, /^Backend wasm .*\nWrote .*od\.html \(0\.\d MB\)\.\n$/);
@@ -44,7 +44,7 @@ for (const [what, args, prompt] of [
   ['a box', ['-t', 'region-category', '--box', '0,0,768,512'], 'What is the region <loc_0><loc_0><loc_999><loc_999>?'],
   ['a prompt', ['-p', 'How many <b>cars</b>?'], 'How many <b>cars</b>?'],
 ] as [string, string[], string][]) {
-  test(`it may be about ${what}`, async () => {
+  test(`it accepts ${what}`, async () => {
     const { code, stderr } = await inspect('about.html', street, ...args, '--max-new-tokens', '4', '--beams', '1');
     assert.is(code, 0, stderr);
     assert.is(readReport('about.html').prompt, prompt);
@@ -52,18 +52,13 @@ for (const [what, args, prompt] of [
 }
 
 for (const [what, args, expected, message] of [
-  [
-    'another kind of file',
-    [street, '-t', 'od', '-o', 'x.pdf'],
-    2,
-    /x\.pdf: a report is a page, so name an \.html file/,
-  ],
-  ['no file', [street, '-t', 'od'], 2, /required option '-o, --out <file>'/],
-  ['no task', [street, '-o', 'x.html'], 2, /Nothing is asked/],
+  ['an unknown file extension', [street, '-t', 'od', '-o', 'x.pdf'], 2, /x\.pdf: the page must be an \.html file/],
+  ['no output file', [street, '-t', 'od'], 2, /required option '-o, --out <file>'/],
+  ['no task', [street, '-o', 'x.html'], 2, /A task is required/],
   ['an unknown task', [street, '-t', 'captoin', '-o', 'x.html'], 2, /Did you mean "caption"/],
   ['a task without its box', [street, '-t', 'region-ocr', '-o', 'x.html'], 2, /needs a region/],
   ['a box for a task without one', [street, '-t', 'od', '--box', '1,2,3,4', '-o', 'x.html'], 2, /takes no box/],
-  ['a box without a task', [street, '--box', '1,2,3,4', '-o', 'x.html'], 2, /name the task/],
+  ['a box without a task', [street, '--box', '1,2,3,4', '-o', 'x.html'], 2, /name the task with --task/],
   ['a prompt with a box', [street, '-p', 'Hm', '--box', '1,2,3,4', '-o', 'x.html'], 2, /takes no --box/],
   ['two images', [street, street, '-t', 'od', '-o', 'x.html'], 2, /too many arguments/],
   ['no image', [join(root, 'none.jpg'), '-t', 'od', '-o', 'x.html'], 1, /none\.jpg/],
@@ -79,7 +74,7 @@ for (const [what, args, expected, message] of [
   });
 }
 
-test('a page that cannot be written leaves nothing', async () => {
+test('a page that cannot be written is an error', async () => {
   const { code, stderr } = await inspect(
     'checkpoint/config.json/x.html',
     street,
@@ -89,7 +84,7 @@ test('a page that cannot be written leaves nothing', async () => {
     '2',
   );
   assert.is(code, 1);
-  assert.match(stderr, /config\.json.*(not a folder|exists already)/);
+  assert.match(stderr, /config\.json.*(not a folder|already exists|is a file)/);
 });
 
 test.run();

@@ -5,11 +5,11 @@ import { changeTensor, trainingFolder } from '../../parity/training_folder.ts';
 import { hasReference, reference } from '../../reference.ts';
 import { florence2 } from '../florence2.ts';
 
-/** What is tested is the command: one backend is enough. */
+/** These tests are about the command, so one backend is enough. */
 const parity = (...args: string[]) => florence2('parity', ...args, '-b', 'wasm');
 const linesOf = (text: string) => text.trimEnd().split('\n');
 
-test('prints a line for each tensor, a line for each generation, and the sum', async () => {
+test('prints a line per tensor, a line per generation, and the totals', async () => {
   const { code, stdout, stderr } = await parity(reference('model/tiny-pad'));
   assert.is(stderr, '');
   assert.is(code, 0);
@@ -24,7 +24,7 @@ test('prints a line for each tensor, a line for each generation, and the sum', a
   assert.not.match(stdout, /✗|◀/);
 });
 
-test('marks the first layer that departs, and exits with 1', async () => {
+test('marks the first different layer, and exits with 1', async () => {
   const name = 'model.language_model.encoder.layers.0.self_attn.out_proj.bias';
   const folder = await folderWithChange('hf/model.safetensors', name, values => {
     values[0] += 0.01;
@@ -36,14 +36,14 @@ test('marks the first layer that departs, and exits with 1', async () => {
   assert.is(marked.length, 1);
   assert.match(
     marked[0],
-    /^ {2}✗ encoder\.layer0\.self_attn +1\.0e-2 +\S+ +3\.0e-5 {2}◀ the first that departs, at language_model\.encoder\.layers\.0\.hook_attn_out$/,
+    /^ {2}✗ encoder\.layer0\.self_attn +1\.0e-2 +\S+ +3\.0e-5 {2}◀ first difference, at language_model\.encoder\.layers\.0\.hook_attn_out$/,
   );
   assert.match(lines[lines.indexOf(marked[0]) - 1], /^ {2}✓ encoder\.embed /);
   assert.match(lines[lines.indexOf(marked[0]) + 1], /^ {2}✗ encoder\.layer0\.self_attn_norm /);
   assert.match(lines.at(-1)!, /^\d+ of 107 tensors, 0 of 0 sequences equal$/);
 });
 
-test('says what it did not compare, and exits with 1', async () => {
+test('lists what was not compared, and exits with 1', async () => {
   const folder = referenceFolder(({ files }) => {
     files['other.safetensors'] = [{ name: 'gate', shape: [1] }];
     files['train/full/grads.safetensors'] = [{ name: 'w', shape: [1] }];
@@ -51,33 +51,30 @@ test('says what it did not compare, and exits with 1', async () => {
   const { code, stdout } = await parity(folder);
   assert.is(code, 1);
   assert.match(stdout, '\n✗ not compared: other.safetensors gate (this tool does not know it)\n');
-  assert.match(stdout, '\nnot covered by inference: train/full/grads.safetensors; add --training\n');
+  assert.match(stdout, '\nnot compared without --training: train/full/grads.safetensors\n');
   assert.is(linesOf(stdout).at(-1), '107 of 108 tensors, 0 of 0 sequences equal');
 });
 
-// The part of the reference that is kept in this repository has no training.
+// The part of the reference in this repository has no trainings.
 const withTraining = hasReference('model/tiny/lora') ? test : test.skip;
 
-withTraining(
-  '--training prints a line for each kind of value of each file, what is not counted, and the sum',
-  async () => {
-    const folder = trainingFolder(['lora/vision', 'train/padlabels_grads.safetensors']);
-    const { code, stdout } = await parity(folder, '--training');
-    assert.is(code, 0);
-    const lines = linesOf(stdout);
-    assert.ok(lines.includes('  lora/vision/expected.safetensors'));
-    assert.is(lines.filter(line => /^ {2}✓ logits of (hf|microsoft)\/ +2 of 2 equal {2}within \S+ \(1\.0e-4\)$/.test(line)).length, 2); // biome-ignore format: one line
-    const gap = 'it has no gradients of convolutions and embeddings';
-    assert.match(
-      stdout,
-      /\n {2}not counted: train\/padlabels_grads\.safetensors model\.\S+ and 5 more \(wasm cannot train /,
-    );
-    assert.is(lines.filter(line => line.startsWith('  not counted: ') && line.endsWith(`${gap})`)).length, 3);
-    assert.is(lines.at(-1), '0 of 0 tensors, 0 of 0 sequences, 5 of 5 training values equal');
-  },
-);
+withTraining('--training prints a line per file and kind of value, what is not counted, and the totals', async () => {
+  const folder = trainingFolder(['lora/vision', 'train/padlabels_grads.safetensors']);
+  const { code, stdout } = await parity(folder, '--training');
+  assert.is(code, 0);
+  const lines = linesOf(stdout);
+  assert.ok(lines.includes('  lora/vision/expected.safetensors'));
+  assert.is(lines.filter(line => /^ {2}✓ logits of (hf|microsoft)\/ +2 of 2 equal {2}within \S+ \(1\.0e-4\)$/.test(line)).length, 2); // biome-ignore format: one line
+  const gap = 'it has no gradients of convolutions and embeddings';
+  assert.match(
+    stdout,
+    /\n {2}not counted: train\/padlabels_grads\.safetensors model\.\S+ and 5 more \(wasm cannot train /,
+  );
+  assert.is(lines.filter(line => line.startsWith('  not counted: ') && line.endsWith(`${gap})`)).length, 3);
+  assert.is(lines.at(-1), '0 of 0 tensors, 0 of 0 sequences, 5 of 5 training values equal');
+});
 
-withTraining('--training names the values that are out, and exits with 1', async () => {
+withTraining('--training names the different values, and exits with 1', async () => {
   const layer = 'base_model.model.model.vision_tower.convs.0.conv.lora_B.weight';
   const folder = await changeTensor(trainingFolder(['lora/vision']), 'lora/vision/hf/adapter_model.safetensors', layer, values => { values[0] += 0.1; }); // biome-ignore format: one line
   const { code, stdout } = await parity(folder, '--training');
@@ -108,7 +105,7 @@ for (const [what, args, code, message] of [
   ['a folder without training', [reference('model/tiny-pad'), '--training'], 1, /has no train\/ or lora\//],
   ['no folder', [], 2, /missing required argument 'dir'/],
 ] as [string, string[], number, RegExp][]) {
-  test(`${what} is one line`, async () => {
+  test(`${what} is an error of one line`, async () => {
     const outcome = await parity(...args);
     assert.is(outcome.code, code);
     assert.match(outcome.stderr, message);

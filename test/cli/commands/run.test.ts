@@ -20,13 +20,13 @@ const pictures = fileURLToPath(new URL('../../../docs/pictures', import.meta.url
 const street = join(pictures, 'street.jpg');
 const folder = await mkdtemp(join(tmpdir(), 'florence2-cli-'));
 
-/** `florence2 run` with a tiny checkpoint and short answers. What is tested is the command: one backend is enough. */
+/** `florence2 run` with a tiny checkpoint and short answers. One backend is enough to test the command. */
 const run = (...args: string[]) =>
   withoutLeaks(() => florence2('run', '-m', tiny, '-b', 'wasm', '--max-new-tokens', '12', ...args));
 
 const jsonLines = (text: string) => text.trim().split('\n').map(line => JSON.parse(line)); // biome-ignore format: one line
 
-test('prints one JSON object for each image and task', async () => {
+test('prints one JSON object per image and task', async () => {
   const { code, stdout } = await run(street, join(pictures, 'sign.jpg'), '-t', 'od', '-t', '<CAPTION>', '--json');
   assert.is(code, 0);
   const lines = jsonLines(stdout);
@@ -42,7 +42,7 @@ test('prints one JSON object for each image and task', async () => {
   assert.equal(lines[0].imageSize, { width: 768, height: 512 });
 });
 
-test('--model demo is the checkpoint of the package, wherever the command runs', async () => {
+test('--model demo is the checkpoint of the package, in any working directory', async () => {
   const directory = process.cwd();
   process.chdir(folder);
   try {
@@ -54,12 +54,12 @@ test('--model demo is the checkpoint of the package, wherever the command runs',
   }
 });
 
-test('says on stderr which backend runs', async () => {
+test('names the backend on stderr', async () => {
   const { stderr } = await run(street, '-t', 'od');
   assert.match(stderr, /^Backend wasm /);
 });
 
-test('takes folders and patterns, in batches as one by one', async () => {
+test('accepts folders and globs; batches have the same answers', async () => {
   const asked = ['-t', 'caption', '--json', '--beams', '1'];
   const one = jsonLines((await run(pictures, ...asked)).stdout);
   const two = jsonLines((await run(join(pictures, '*.jpg'), ...asked, '--batch', '2')).stdout);
@@ -67,7 +67,7 @@ test('takes folders and patterns, in batches as one by one', async () => {
   assert.equal(two, one);
 });
 
-/** An adapter for a tiny checkpoint with so much to say that answers change. */
+/** Writes an adapter for a tiny checkpoint that is large enough to change answers. */
 async function loudAdapter(path: string): Promise<string> {
   const { config } = await loadConfig(openFolder(tiny));
   const lora = createLora(new Florence2Model(config), { r: 1 });
@@ -77,7 +77,7 @@ async function loudAdapter(path: string): Promise<string> {
   return path;
 }
 
-test('--adapter: answers as a program that has loaded the adapter', async () => {
+test('--adapter: the answer of a program that loads the adapter', async () => {
   const adapter = await loudAdapter(join(folder, 'lora'));
   const asked = [street, '-t', 'caption', '--beams', '1'];
   const { code, stdout } = await run(...asked, '--adapter', adapter);
@@ -86,14 +86,14 @@ test('--adapter: answers as a program that has loaded the adapter', async () => 
   await withoutLeaks(async () => {
     const model = await Florence2.load(tiny, { backend: 'wasm' });
     await model.loadAdapter(adapter);
-    model.adapters.mergeAndUnload(); // as the command does, so that no rounding is between them
+    model.adapters.mergeAndUnload(); // as the command does, for equal rounding
     const { text } = await model.run(street, '<CAPTION>', { numBeams: 1, maxNewTokens: 12 });
     assert.is(stdout.split('\n')[0], text);
     model.dispose();
   });
 });
 
-test('--adapter: one that does not fit the model is an error', async () => {
+test('--adapter: an adapter that does not fit the model is an error', async () => {
   const adapter = await loudAdapter(join(folder, 'other'));
   const config = join(adapter, 'adapter_config.json');
   await writeFile(config, (await readFile(config, 'utf8')).replace('"r": 1,', '"r": 2,'));
@@ -103,7 +103,7 @@ test('--adapter: one that does not fit the model is an error', async () => {
   assert.not.match(stderr, /\n +at /, 'a stack');
 });
 
-test('goes on after an image that cannot be read, and exits with 1', async () => {
+test('continues after an unreadable image, and exits with 1', async () => {
   const broken = join(folder, 'broken.png');
   await writeFile(broken, 'no image');
   const { code, stdout, stderr } = await run(broken, street, '-t', 'od', '--json', '--batch', '2');
@@ -115,7 +115,7 @@ test('goes on after an image that cannot be read, and exits with 1', async () =>
   assert.is(second.task, '<OD>');
 });
 
-test('draws into a file, a file for each task, or a folder', async () => {
+test('draws into a file, a file per task, or a folder', async () => {
   const file = join(folder, 'one.png');
   await run(street, '-t', 'region-proposal', '--draw', file);
   assert.equal((({ width, height }) => [width, height])(await sharp(file).metadata()), [768, 512]);
@@ -128,7 +128,7 @@ test('draws into a file, a file for each task, or a folder', async () => {
   assert.not.ok(drawn.some(name => name.endsWith('.part')));
 });
 
-test('writes a mask for each polygon instance', async () => {
+test('writes a mask per polygon instance', async () => {
   const masks = join(folder, 'masks');
   const asked = ['-t', 'region-segmentation', '--box', '94,244,278,428', '--max-new-tokens', '100', '--json'];
   const [{ instances }] = jsonLines((await run(join(pictures, 'shapes.jpg'), ...asked, '--masks', masks)).stdout);
@@ -139,7 +139,7 @@ test('writes a mask for each polygon instance', async () => {
   assert.equal([width, height], [768, 512]);
 });
 
-test('leaves out what scores lower', async () => {
+test('--min-score omits boxes with a lower score', async () => {
   const boxes = async (...more: string[]) => jsonLines((await run(street, '-t', 'region-proposal', '--json', ...more)).stdout)[0].boxes; // biome-ignore format: one line
   const all = await boxes();
   const scores = all.map(({ score }: { score: number }) => score).sort();
@@ -149,7 +149,7 @@ test('leaves out what scores lower', async () => {
   assert.ok(kept.length < all.length);
 });
 
-test('passes a prompt on as it is', async () => {
+test('passes a prompt on unchanged', async () => {
   const [{ task, prompt }] = jsonLines((await run(street, '-p', '<DocVQA>How much?', '--json')).stdout);
   assert.equal([task, prompt], ['prompt', '<DocVQA>How much?']);
 });

@@ -15,14 +15,14 @@ const data = writeDataset({ train: 2, valid: 1 });
 
 const train = (...args: string[]) => florence2('train', ...args);
 
-/** A small adapter of a tiny checkpoint. What is tested is the command: one backend is enough. */
+/** Trains a small adapter of a tiny checkpoint. One backend is enough to test the command. */
 const trainAdapter = (...args: string[]) =>
   withoutLeaks(() => train('-d', data, '-m', tiny, '-b', 'wasm', '--lora', '--r', '2', ...args));
 
 const linesOf = (text: string) => text.trimEnd().split('\n');
 const logOf = (output: string) => linesOf(readFileSync(join(output, 'metrics.jsonl'), 'utf8')).map(line => JSON.parse(line)); // biome-ignore format: one line
 
-test('trains an adapter, and says where it is', async () => {
+test('trains an adapter, and prints its path', async () => {
   const output = join(folder, 'adapter');
   const { code, stdout, stderr } = await trainAdapter('-o', output, '--epochs', '2');
   assert.is(code, 0, stderr);
@@ -44,7 +44,7 @@ test('trains an adapter, and says where it is', async () => {
   assert.equal(kinds, ['step', 'step', 'validation', 'step', 'step', 'validation']);
 });
 
-test('a run that is resumed has the settings of its folder, but for the flags', async () => {
+test('a resumed run has the settings in its folder, overridden by flags', async () => {
   const output = join(folder, 'resumed');
   const first = await trainAdapter('-o', output, '--epochs', '1', '--learning-rate', '2e-4');
   assert.is(first.code, 0, first.stderr);
@@ -62,7 +62,7 @@ test('a run that is resumed has the settings of its folder, but for the flags', 
 
   const refused = await train('-o', output, '-d', data);
   assert.is(refused.code, 2);
-  assert.match(refused.stderr, /holds a run already: go on with --resume/);
+  assert.match(refused.stderr, /already holds a run: continue it with --resume/);
 
   const second = await withoutLeaks(() => train('-o', output, '--resume', '--epochs', '2'));
   assert.is(second.code, 0, second.stderr);
@@ -85,11 +85,11 @@ test('Ctrl-C saves and stops', async () => {
   clearInterval(watch);
   assert.is(code, 130, stderr);
   assert.match(linesOf(stdout)[0], /^Stopped after \d+ steps/);
-  assert.is(linesOf(stdout).at(-1), `go on     florence2 train --out ${output} --resume`);
+  assert.is(linesOf(stdout).at(-1), `continue  florence2 train --out ${output} --resume`);
   assert.ok(existsSync(join(output, 'latest/adapter_model.safetensors')));
 });
 
-test('a config file, and flags over it', async () => {
+test('a config file, overridden by flags', async () => {
   const output = join(folder, 'config');
   const config = join(folder, 'config.json');
   const settings = {
@@ -108,7 +108,7 @@ test('a config file, and flags over it', async () => {
   assert.equal([written.r, written.lora_alpha], [4, 6]);
 });
 
-test('--check lists what is wrong by file and line, and what there is', async () => {
+test('--check lists problems by file and line, and statistics', async () => {
   const good = await train('-d', data, '--check', '-m', tiny);
   assert.is(good.code, 0);
   const [name, ...lines] = linesOf(good.stdout).slice(0, linesOf(good.stdout).length / 2);
@@ -130,40 +130,40 @@ test('--check lists what is wrong by file and line, and what there is', async ()
 
 const missing = join(folder, 'none');
 for (const [what, args, code, message] of [
-  ['no data', ['-o', missing], 2, /^florence2: Nothing to learn from: name a dataset with --data\.$/],
+  ['no data', ['-o', missing], 2, /^florence2: --data is required: a dataset to train on\.$/],
   ['no output', ['-d', data], 2, /^florence2: --out is required: the folder to write the run to\.$/],
-  ['data that are not there', ['-d', missing, '-o', missing], 1, /The dataset .*none does not exist/],
-  ['data of weight 0', ['-d', `${data}:0`, '-o', missing], 2, /nothing is learnt from data of weight 0/],
+  ['missing data', ['-d', missing, '-o', missing], 1, /The dataset .*none does not exist/],
+  ['data of weight 0', ['-d', `${data}:0`, '-o', missing], 2, /the weight must be larger than 0/],
   ['data without the task', ['-d', data, '-o', missing, '-t', 'od'], 1, /has no examples/],
   ['a mistyped task', ['-d', data, '-o', missing, '-t', 'captoin'], 2, /Did you mean "caption"\?/],
   [
-    'settings of LoRA without it',
+    'settings of LoRA without --lora',
     ['-d', data, '-o', missing, '--lora-dropout', '0.1'],
     2,
-    /--lora-dropout is a setting of LoRA: give --lora too\./,
+    /--lora-dropout is a setting of LoRA: add --lora\./,
   ],
   [
-    'LoRA that freezes',
+    'LoRA with --freeze',
     ['-d', data, '-o', missing, '--lora', '--freeze', 'lm_head'],
     2,
-    /LoRA freezes everything but itself/,
+    /LoRA already freezes everything except the adapter/,
   ],
   ['half an epoch', ['--epochs', '0.5'], 2, /Expected a whole number from 1/],
-  ['more than everything', ['--label-smoothing', '1.5'], 2, /Expected a number from 0 to 1/],
-  ['no such schedule', ['--schedule', 'step'], 2, /Expected constant, linear or cosine/],
+  ['a share above 1', ['--label-smoothing', '1.5'], 2, /Expected a number from 0 to 1/],
+  ['an unknown schedule', ['--schedule', 'step'], 2, /Expected constant, linear or cosine/],
   ['a mistyped flag', ['--learning-rat', '1'], 2, /Did you mean --learning-rate\?/],
-  ['a model that is not there', ['-d', data, '-o', missing, '-m', missing], 1, /none/],
+  ['a missing model', ['-d', data, '-o', missing, '-m', missing], 1, /none/],
   [
-    'freezing nothing',
+    'a name that freezes nothing',
     ['-d', data, '-o', missing, '-m', tiny, '-b', 'cpu', '--freeze', 'vision'],
     2,
     /freeze: no parameter matches vision\./,
   ],
   [
-    'a broken pattern',
+    'an invalid pattern',
     ['-d', data, '-o', missing, '-m', tiny, '-b', 'cpu', '--freeze', '/(/'],
     2,
-    /freeze: \/\(\/ is no regular expression/,
+    /freeze: \/\(\/ is not a valid regular expression/,
   ],
   [
     'a target that matches nothing',
@@ -174,7 +174,7 @@ for (const [what, args, code, message] of [
   ['convolutions on wasm', ['-d', data, '-o', missing, '-m', tiny, '-b', 'wasm', '--no-freeze'], 2, /wasm/],
 ] as [string, string[], number, RegExp][]) {
   // biome-ignore format: as a table
-  test(`${what} is refused in a line`, async () => {
+  test(`${what} is an error of one line`, async () => {
     const outcome = await train(...args);
     assert.is(outcome.code, code, outcome.stderr);
     assert.match(outcome.stderr.replace(/^(Backend|Training|Validation) .*\n/gm, '').trimEnd(), message);
@@ -184,7 +184,7 @@ for (const [what, args, code, message] of [
   });
 }
 
-test('the help has a flag for every setting', async () => {
+test('the help lists the flags of settings', async () => {
   const { stdout } = await train('--help');
   for (const flag of ['--learning-rate <x>', '--no-dropout', '--lora ', '--modules-to-save <names>', '--flip <x>', '--config <file>']) {
     assert.ok(stdout.includes(`  ${flag}`), flag);

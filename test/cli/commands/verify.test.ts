@@ -1,4 +1,4 @@
-/** `florence2 verify` with stand-in checkpoints that always give one known answer, some of them from a stand-in hub. */
+/** Tests `florence2 verify` with checkpoints that always give one known answer, some of them from a local hub server. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -27,13 +27,13 @@ async function checkpoint(name: string, answer: string): Promise<string> {
 
 const caption = 'A green car parked in front of a yellow building.';
 const captioner = await checkpoint('captioner', caption);
-// The bins of the boxes that are published for Florence-2-base and the image of a car.
+// The published boxes of Florence-2-base for the image of a car, as bins.
 const detector = await checkpoint(
   'detector',
   'car<loc_53><loc_333><loc_933><loc_774>door handle<loc_425><loc_503><loc_474><loc_515>wheel<loc_709><loc_576><loc_865><loc_772><loc_150><loc_584><loc_309><loc_773>',
 );
 
-/** What is tested is the command: one backend is enough. */
+/** These tests are about the command, so one backend is enough. */
 async function verify(model: string, ...args: string[]): Promise<Outcome> {
   const before = tf.memory().numTensors;
   const outcome = await florence2('verify', model, '-b', 'wasm', ...args);
@@ -43,7 +43,7 @@ async function verify(model: string, ...args: string[]): Promise<Outcome> {
 const fromFolder = ['--images', images];
 const lastLine = ({ stdout }: Outcome) => stdout.trim().split('\n').at(-1);
 
-/** A file of cases: one question to the model `stand-in`, which the given fields change. */
+/** Writes a file of cases for the model `stand-in`, each with the given fields. Returns the flags to use it. */
 let files = 0;
 function cases(...list: Record<string, unknown>[]): string[] {
   const path = join(folder, `cases-${files++}.json`);
@@ -53,7 +53,7 @@ function cases(...list: Record<string, unknown>[]): string[] {
   return ['--cases', path, '--as', 'stand-in', ...fromFolder];
 }
 
-test('the published answers: one is given, the three others differ', async () => {
+test('the published answers: one is equal, three differ', async () => {
   const outcome = await verify(captioner, '--as', 'microsoft/Florence-2-large', ...fromFolder);
   assert.match(outcome.stderr, /^Backend wasm .*\n$/);
   assert.is(outcome.code, 1);
@@ -80,7 +80,7 @@ test('the published boxes, to the bin', async () => {
   );
 });
 
-/** The published answers without those about another image. */
+/** Writes a file of the published answers about the car. Returns its path. */
 function publishedCar(): string {
   const path = join(folder, 'car.json');
   const all = JSON.parse(readFileSync(new URL('../../reference/published.json', import.meta.url), 'utf8'));
@@ -93,7 +93,7 @@ const od = { task: '<OD>', labels: ['car', 'door handle', 'wheel', 'wheel'], bbo
 const moved = (bins: number) => boxes.map(([x1, ...rest], i) => [i === 1 ? x1 + bins * 0.64 : x1, ...rest]);
 const note = 'one published run has others: allow one bin';
 
-/** What is asked, and what is said to differ in the answer; nothing where it is equal. */
+/** A case, and the reported difference; undefined if the answer is equal. */
 type Asked = [what: string, entry: Record<string, unknown>, difference?: RegExp];
 const captions: Asked[] = [
   ['the same text', { text: caption }],
@@ -160,7 +160,10 @@ test('downloads model and images', async () => {
     writeFileSync(path, JSON.stringify({ images: lost, cases: [known] }));
     const failed = await verify(hub.repo, '--cases', path);
     assert.is(failed.code, 1);
-    assert.match(failed.stderr, /nowhere\/car\.jpg cannot be read: .* --images takes the images from a folder\.\n$/);
+    assert.match(
+      failed.stderr,
+      /nowhere\/car\.jpg cannot be read: .* --images reads the images from a folder instead\.\n$/,
+    );
   } finally {
     for (const name of ['HF_ENDPOINT', 'HF_HOME']) {
       if (before[name] === undefined) delete process.env[name];
@@ -184,11 +187,11 @@ test('another image than the published one is an error', async () => {
 
 for (const [what, args, code, message] of [
   ['a model without published answers', [captioner], 2, /No answers of .*captioner are published.*--as/],
-  ['a file of cases that is not there', [captioner, '--cases', join(folder, 'none.json')], 1, /none\.json does not exist/], // biome-ignore format: one line
-  ['a model that is not there', [join(folder, 'Florence-2-base')], 1, /neither a folder that exists/],
+  ['a missing file of cases', [captioner, '--cases', join(folder, 'none.json')], 1, /none\.json does not exist/], // biome-ignore format: one line
+  ['a missing model', [join(folder, 'Florence-2-base')], 1, /neither a folder that exists/],
   ['a folder without the images', [captioner, '--as', 'Florence-2-base', '--images', folder], 1, /car\.jpg/],
 ] as [string, string[], number, RegExp][]) {
-  test(`${what} is one line`, async () => {
+  test(`${what} is an error of one line`, async () => {
     const outcome = await verify(args[0], ...args.slice(1));
     assert.is(outcome.code, code);
     const errors = outcome.stderr.trim().split('\n').filter(line => !line.startsWith('Backend ')); // biome-ignore format: one line

@@ -26,11 +26,11 @@ test('all kinds of settings', async () => {
 
 for (const [what, content, expected] of [
   [
-    'one text for a list',
+    'one text instead of a list',
     { data: 'a', task: 'od', freeze: '/fc1/', newTokens: 'x' },
     { data: ['a'], task: ['od'], freeze: ['/fc1/'], newTokens: ['x'] },
   ],
-  ['LoRA as it is', { lora: true }, { lora: {} }],
+  ['LoRA with all defaults', { lora: true }, { lora: {} }],
   ['no LoRA', { lora: false }, {}],
   ['targets as one text', { lora: { targets: 'all-linear' } }, { lora: { targets: 'all-linear' } }],
 ] as [string, object, object][]) {
@@ -38,32 +38,32 @@ for (const [what, content, expected] of [
 }
 
 for (const [what, content, message] of [
-  ['a mistyped key', { epoch: 3 }, 'there is no setting epoch. Did you mean epochs?'],
-  ['a key with dashes', { 'batch-size': 3 }, 'there is no setting batch-size. Did you mean batchSize?'],
+  ['a mistyped key', { epoch: 3 }, 'unknown setting epoch. Did you mean epochs?'],
+  ['a key with dashes', { 'batch-size': 3 }, 'unknown setting batch-size. Did you mean batchSize?'],
   [
-    'a key that is nothing like one',
+    'an unknown key that resembles none',
     { wheels: 4 },
-    'there is no setting wheels. florence2 train --help lists them all.',
+    'unknown setting wheels. florence2 train --help lists all settings.',
   ],
-  ["LoRA's keys outside of it", { r: 4 }, 'there is no setting r. Did you mean lora.r?'],
-  ['keys of others in LoRA', { lora: { epochs: 4 } }, 'there is no setting lora.epochs. Did you mean epochs?'],
-  ['the name of a flag', { out: 'runs/x' }, 'there is no setting out. Did you mean output?'],
-  ["the name of a flag of LoRA's", { loraDropout: 0.1 }, 'there is no setting loraDropout. Did you mean lora.dropout?'],
-  ['a mistyped key of LoRA', { lora: { target: 'x' } }, 'there is no setting lora.target. Did you mean lora.targets?'],
+  ["LoRA's key outside of lora", { r: 4 }, 'unknown setting r. Did you mean lora.r?'],
+  ['another key in lora', { lora: { epochs: 4 } }, 'unknown setting lora.epochs. Did you mean epochs?'],
+  ['the name of a flag', { out: 'runs/x' }, 'unknown setting out. Did you mean output?'],
+  ['the name of a LoRA flag', { loraDropout: 0.1 }, 'unknown setting loraDropout. Did you mean lora.dropout?'],
+  ['a mistyped key of LoRA', { lora: { target: 'x' } }, 'unknown setting lora.target. Did you mean lora.targets?'],
   [
-    'what the command line has alone',
+    'a flag that is not a setting',
     { check: true },
-    'there is no setting check. florence2 train --help lists them all.',
+    'unknown setting check. florence2 train --help lists all settings.',
   ],
   ['a number as a text', { epochs: '3' }, 'epochs is "3", expected a whole number from 1.'],
   ['half an epoch', { epochs: 0.5 }, 'epochs is 0.5, expected a whole number from 1.'],
   ['null', { seed: null }, 'seed is null, expected a whole number from 0.'],
-  ['no such schedule', { schedule: 'step' }, 'schedule is "step", expected constant, linear or cosine.'],
+  ['an unknown schedule', { schedule: 'step' }, 'schedule is "step", expected constant, linear or cosine.'],
   ['an empty list', { data: [] }, 'data is [], expected a text or a list of texts.'],
   ['a rank of zero', { lora: { r: 0 } }, 'lora.r is 0, expected a whole number from 1.'],
-  ['LoRA by number', { lora: 8 }, 'lora is 8, expected an object.'],
+  ['LoRA as a number', { lora: 8 }, 'lora is 8, expected an object.'],
   ['a list of augmentations', { augment: ['flip'] }, 'augment is ["flip"], expected an object.'],
-  ['more than everything', { augment: { crop: 1.5 } }, 'augment.crop is 1.5, expected a number from 0 to 1.'],
+  ['a share above 1', { augment: { crop: 1.5 } }, 'augment.crop is 1.5, expected a number from 0 to 1.'],
   ['one beta', { betas: [0.9] }, 'betas is [0.9], expected two numbers from 0 to 1.'],
 ] as [string, object, string][]) {
   test(`${what} is refused`, async () => {
@@ -74,17 +74,17 @@ for (const [what, content, message] of [
 }
 
 for (const [what, attempt, message] of [
-  ['what is no JSON', () => read('{"epochs": 3,}'), /run\.json is not JSON/],
-  ['what is not there', () => readConfig(join(folder, 'none.json')), /none\.json does not exist/],
+  ['invalid JSON', () => read('{"epochs": 3,}'), /run\.json is not JSON/],
+  ['a missing file', () => readConfig(join(folder, 'none.json')), /none\.json does not exist/],
 ] as [string, () => Promise<unknown>, RegExp][]) {
-  test(`${what} is refused by its name`, async () => {
+  test(`${what} is an error that names it`, async () => {
     const error = await attempt().catch((error: Error) => error);
     assert.instance(error, Florence2Error);
     assert.match((error as Error).message, message);
   });
 }
 
-test('flags go over a file, in groups one by one', () => {
+test('flags override a file, in groups one by one', () => {
   const base: TrainConfig = { data: ['a'], epochs: 3, seed: 1, lora: { r: 4, alpha: 8 }, augment: { flip: 0.5 } };
   const over: TrainConfig = { data: ['b'], epochs: 5, lora: { r: 16 }, augment: { crop: 0.7 } };
   assert.equal(mergeConfig(base, over), {

@@ -5,7 +5,7 @@ import { temporaryFolder } from '../../weights/temporary.ts';
 
 const picture = fileURLToPath(new URL('../../../docs/pictures/shapes.jpg', import.meta.url));
 
-/** Writes a dataset with so many images in each split, a caption of each. Returns its folder. */
+/** Writes a dataset with captions, given the number of images per split. Returns its folder. */
 export function writeDataset(splits: Record<string, number>): string {
   const folder = temporaryFolder();
   for (const [split, count] of Object.entries(splits)) {

@@ -16,10 +16,11 @@ for (const [text, path, weight] of [
   test(`${text} is ${path} with the weight ${weight}`, () => assert.equal(readWeightedPath(text), { path, weight }));
 }
 
-test('a weight of nothing is refused', () => {
+test('a weight of 0 is refused', () => {
   assert.throws(
     () => readWeightedPath('data:0'),
-    (error: unknown) => error instanceof UsageError && /^--data data:0: nothing is learnt/.test(error.message),
+    (error: unknown) =>
+      error instanceof UsageError && /^--data data:0: the weight must be larger than 0/.test(error.message),
   );
 });
 
@@ -27,16 +28,16 @@ const both = writeDataset({ train: 3, valid: 2 });
 const alone = writeDataset({ train: 1 });
 const other = writeDataset({ valid: 1 });
 
-/** How many examples there are to train and to validate on. */
+/** Returns the numbers of examples for training and validation. */
 async function sizes(config: Parameters<typeof openData>[0]): Promise<object> {
   const { train, valid } = await openData(config);
   return { train: train.map(({ dataset, weight }) => [dataset.length, weight]), valid: valid?.length };
 }
 
 for (const [what, config, expected] of [
-  ['its valid split', { data: [both] }, { train: [[3, 1]], valid: 2 }],
+  ['the valid split of the dataset', { data: [both] }, { train: [[3, 1]], valid: 2 }],
   [
-    'the valid splits of all data',
+    'the valid splits of all datasets',
     { data: [`${both}:0.5`, alone, both] },
     {
       train: [
@@ -47,16 +48,16 @@ for (const [what, config, expected] of [
       valid: 4,
     },
   ],
-  ['none where there is none', { data: [alone] }, { train: [[1, 1]], valid: undefined }],
-  ['the valid split of what is named', { data: [both], valid: other }, { train: [[3, 1]], valid: 1 }],
-  ['what is named, where it has no splits', { data: [both], valid: `${alone}/train` }, { train: [[3, 1]], valid: 1 }],
-  ['of one task', { data: [both], task: ['caption'] }, { train: [[3, 1]], valid: 2 }],
+  ['none without a valid split', { data: [alone] }, { train: [[1, 1]], valid: undefined }],
+  ['the valid split of --valid', { data: [both], valid: other }, { train: [[3, 1]], valid: 1 }],
+  ['all of --valid if it has no splits', { data: [both], valid: `${alone}/train` }, { train: [[3, 1]], valid: 1 }],
+  ['those of one task', { data: [both], task: ['caption'] }, { train: [[3, 1]], valid: 2 }],
 ] as [string, object, object][]) {
   // biome-ignore format: as a table
-  test(`validation data are ${what}`, async () => assert.equal(await sizes(config), expected));
+  test(`validation data: ${what}`, async () => assert.equal(await sizes(config), expected));
 }
 
-test('examples of joined datasets come one after the other', async () => {
+test('joined datasets are concatenated', async () => {
   const second = writeDataset({ train: 1, valid: 1 });
   const { valid } = await openData({ data: [both, second] });
   const sources = await Promise.all([0, 1, 2].map(async i => (await valid!.example(i)).source));

@@ -14,7 +14,7 @@ const validation: ValidationRecord = {
   metrics: { '<OD>': { mAP: 0.5123, mAP50: 0.7 }, '<VQA>': { editSimilarity: 0.731, exactMatch: 0.5 }, '<OCR>': { count: 0 } },
 }; // biome-ignore format: short
 
-/** A stream that keeps what is written, as a terminal or not. */
+/** A stream that records what is written. `isTTY`: it is a terminal. */
 function keeper(isTTY: boolean) {
   const written: string[] = [];
   const stream = new Writable({
@@ -31,7 +31,7 @@ test('the line of a step', () => {
   assert.is(stepLine(stepRecord(500)), expected);
 });
 
-test('the line of a validation has the main metric of each task', () => {
+test('the line of a validation shows the main metric of each task', () => {
   const expected = 'validation at step 500: loss 0.386  od mAP 0.512  <VQA> editSimilarity 0.731';
   assert.is(validationLine(validation), expected);
 });
@@ -49,7 +49,7 @@ for (const [seconds, text] of [
   test(`${seconds} seconds are ${text}`, () => assert.is(duration(seconds), text));
 }
 
-test('without a terminal there is a line every few seconds, and one for each validation', () => {
+test('without a terminal, a line is written every few seconds and at each validation', () => {
   const { stream, written } = keeper(false);
   const live = new LiveLine({ stream, secondsBetweenLines: 3600 });
   for (const step of [1, 2, 3]) live.step(stepRecord(step));
@@ -58,14 +58,14 @@ test('without a terminal there is a line every few seconds, and one for each val
   assert.equal(written, [`${stepLine(stepRecord(1))}\n`, `${validationLine(validation)}\n`]);
 });
 
-test('without a pause each step is a line', () => {
+test('without a pause, each step writes a line', () => {
   const { stream, written } = keeper(false);
   const live = new LiveLine({ stream, secondsBetweenLines: 0 });
   for (const step of [1, 2, 3]) live.step(stepRecord(step));
   assert.is(written.length, 3);
 });
 
-test('on a terminal one line changes, and validations stay above it', () => {
+test('on a terminal, one line is updated and validations stay above it', () => {
   const { stream, written } = keeper(true);
   const live = new LiveLine({ stream });
   live.step(stepRecord(1));
@@ -73,7 +73,7 @@ test('on a terminal one line changes, and validations stay above it', () => {
   live.step(stepRecord(2));
   live.stop();
   const text = written.join('');
-  assert.is(text.split('\n').length, 2, 'one line feed alone, that of the validation');
+  assert.is(text.split('\n').length, 2, 'only the validation ends with a line feed');
   const places = [stepLine(stepRecord(1)), `${validationLine(validation)}\n`, stepLine(stepRecord(2))].map(line => text.indexOf(line)); // biome-ignore format: one line
   assert.ok(0 <= places[0] && places[0] < places[1] && places[1] < places[2], `${places}`);
   assert.ok(text.lastIndexOf('\x1b[?25h') > places[2], 'the cursor is shown again');

@@ -7,7 +7,7 @@ import type { AugmentOptions } from '../../../src/training/augment/augment.ts';
 import { scheduleNames } from '../../../src/training/optimizer.ts';
 import { resolveOptions, type TrainerOptions } from '../../../src/training/options.ts';
 
-/** The compiler asks for every option here, and the test for a setting of each. */
+/** The type check requires every option in these lists, and the test a setting for each. */
 type Every<T> = Record<keyof T, true>;
 
 // biome-ignore format: lists of names
@@ -28,7 +28,7 @@ const augment: Every<AugmentOptions> = {
   flip: true, crop: true, scale: true, brightness: true, contrast: true, saturation: true, minVisible: true,
 };
 
-test('every option of the Trainer can be set', () => {
+test('every option of the Trainer has a setting', () => {
   const paths = [
     ...Object.keys(trainer),
     ...Object.keys(lora).map(name => `lora.${name}`),
@@ -44,7 +44,7 @@ test('no two settings share a key or a flag', () => {
   assert.is(new Set(flags).size, flags.length);
 });
 
-test('defaults and schedules are those of the trainer', () => {
+test('defaults and schedules equal those of the Trainer', () => {
   const defaults = { ...resolveOptions({ output: '', train: [] }), lora: loraDefaults };
   for (const [path, { default: value }] of settingsByPath) {
     if (value === undefined || path === 'model' || path === 'backend') continue;
@@ -57,7 +57,7 @@ test('defaults and schedules are those of the trainer', () => {
   for (const name of scheduleNames) assert.ok(settingsByPath.get('schedule')!.kind.allows(name), name);
 });
 
-test('defaults are values that are allowed', () => {
+test('defaults are allowed values', () => {
   for (const [path, { kind, default: value }] of settingsByPath) {
     if (value !== undefined) assert.ok(kind.allows(value), `${path}: ${value}`);
   }

@@ -70,7 +70,7 @@ test('the text report has the same facts', () => {
     /^florence2-tfjs +\d+\.\d+\.\d+, TensorFlow\.js 4\.22\.0, Node v/m,
     /^tensorflow +does not work: TensorFlow is not set up: run "florence2 setup tensorflow"\.$/m,
     /^wasm +works: WebAssembly/m,
-    /^auto +takes \w+$/m,
+    /^auto +uses \w+$/m,
     /^TensorFlow \(gpu\) +2\.21\.0, 5\.0 GB, \/x\n +nvidia-cublas-cu12 12\.9\.1\.4$/m,
     /^florence2 cache +0\.0 GB, /m,
   ]) {

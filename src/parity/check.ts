@@ -28,17 +28,18 @@ import { isInitialAdapter } from './training_lora.ts';
 const isInput = (file: string): boolean => file === INPUT_FILE || isInitialAdapter(file);
 
 /**
- * Compares the network with PyTorch: every activation, logits and losses, caches and generated sequences of a reference
- * folder (manifest.json names what it holds), for each checkpoint in it; and when asked to, training: losses, gradients,
- * parameters after some steps, adapters.
+ * Compares every checkpoint of a reference folder with PyTorch: activations, logits, losses, caches and generated
+ * sequences, as listed in its manifest.json. With `training`, also losses, gradients and parameters of recorded
+ * trainings, and adapters.
  *
- * @param path a reference folder, or a folder of such folders
- * @throws Florence2Error where a folder, a file or a checkpoint cannot be read. Differences are no errors: see `equal`
+ * @param path a reference folder, or a folder of reference folders
+ * @returns all comparisons. `equal` is true if everything was compared and is within its tolerance
+ * @throws Florence2Error if a folder, a file or a checkpoint cannot be read. Differences do not throw
  */
 export async function checkParity(path: string, options: ParityOptions = {}): Promise<ParityReport> {
   const manifests = await Promise.all((await findVariants(path)).map(readManifest));
   if (options.training && !manifests.some(hasTraining)) {
-    throw new Florence2Error(`${path} has no train/ or lora/: its manifest.json names no training to compare.`);
+    throw new Florence2Error(`${path} has no train/ or lora/: its manifest.json lists no training to compare.`);
   }
   const backend = await useBackend(options.backend ?? 'auto');
   const variants: VariantReport[] = [];
@@ -65,7 +66,7 @@ const hasTraining = ({ trainings, files }: Manifest): boolean =>
 
 const NOT_TRAINED = { training: [], skipped: [], leftOut: [] };
 
-/** Runs everything on one checkpoint. Of weights rounded to fewer bits than the dump's only the logits are known. */
+/** Compares one checkpoint. For weights rounded to fewer bits than the others', the dump has only logits. */
 async function checkCheckpoint(
   manifest: Manifest,
   checkpoint: DumpedCheckpoint,
@@ -104,10 +105,10 @@ async function checkCheckpoint(
   }
 }
 
-/** float16 -> 16 */
+/** `float16` → 16 */
 const bits = ({ dtype }: DumpedCheckpoint): number => Number(/\d+$/.exec(dtype)?.[0] ?? 0);
 
-/** What should be made of a folder's dumps, but no checkpoint was compared with. */
+/** Lists the parts of the dumps that no checkpoint was compared with, by file and reason. */
 function missed(
   manifest: Manifest,
   cases: GenerationCase[],
@@ -132,12 +133,12 @@ function missed(
       const isIt = (entry: NotCompared): boolean => entry.file === file && entry.names.includes(name);
       if (INPUTS.has(name) || compared.has(`${file} ${name}`) || leftOut.some(isIt)) continue;
       const known = skipped.find(isIt);
-      const reason = known?.reason ?? 'this tool does not know it';
+      const reason = known?.reason ?? 'unknown to this tool';
       byReason.set(reason, [...(byReason.get(reason) ?? []), name]);
     }
     return [...byReason].map(([reason, names]) => ({ file, names, reason }));
   });
   const idle = checkpoints.filter(({ tensors, training }) => tensors.length + training.length === 0);
-  const reason = 'the dumps hold nothing that this checkpoint makes';
+  const reason = 'the dumps have nothing for this checkpoint';
   return [...entries, ...idle.map(({ checkpoint }) => ({ file: checkpoint, names: ['weights'], reason }))];
 }

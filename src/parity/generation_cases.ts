@@ -7,24 +7,24 @@ import { isRecord, parseJsonObject, show } from '../json.ts';
 import { isIds, type Manifest } from './manifest.ts';
 import { GENERATION_FILE } from './report.ts';
 
-/** A generation, and what PyTorch answered. */
+/** The settings of a generation, and PyTorch's answer. */
 export interface GenerationCase {
   readonly name: string;
   readonly options: Required<GenerationOptions>;
-  /** False: every position of the prompt is attended, padding too. */
+  /** If false, padding of the prompt is attended like any token. */
   readonly masked: boolean;
-  /** One row of the inputs alone, without its padding. */
+  /** Use only this row of the inputs, without its padding. */
   readonly row?: number;
   readonly sequences: number[][];
   readonly scores?: number[];
-  /** |fp32 - fp64| of each score, where recorded. */
+  /** |fp32 − fp64| of each score, if recorded. */
   readonly scorePrecision?: number[];
 }
 
-/** In the manifest and not in generation.json: of Microsoft's own code, computed again at each step. */
+/** The case from the manifest instead of generation.json: greedy search by Microsoft's code, without a cache. */
 export const MICROSOFT_GREEDY = 'ms_greedy_nocache';
 
-/** What the cases' arguments are called here. What is absent is transformers' own default, not the checkpoint's. */
+/** Options of this package by recorded argument. Absent arguments have transformers' defaults, not the checkpoint's. */
 const ARGUMENTS: Record<string, keyof GenerationOptions> = {
   num_beams: 'numBeams',
   max_new_tokens: 'maxNewTokens',
@@ -48,15 +48,15 @@ const DEFAULTS: Required<GenerationOptions> = {
 };
 
 /**
- * The generation cases of a reference folder: generation.json, and the greedy ids of Microsoft's code in the manifest.
+ * Reads the generation cases of a reference folder, from generation.json and from the manifest (see MICROSOFT_GREEDY).
  *
- * @throws Florence2Error naming the file and the case that cannot be read
+ * @throws Florence2Error naming the file and the case that is wrong
  */
 export async function readCases({ folder, generations, microsoftGreedy }: Manifest): Promise<GenerationCase[]> {
   const path = join(folder, GENERATION_FILE);
   const cases = await readFileOfCases(path, generations.length > 0);
   const lost = generations.find(name => !cases.some(testCase => testCase.name === name));
-  if (lost) throw new Florence2Error(`${path} lacks the case ${lost}, which manifest.json names.`);
+  if (lost) throw new Florence2Error(`${path} lacks the case ${lost}, which manifest.json lists.`);
   if (!microsoftGreedy) return cases;
   const maxNewTokens = Math.max(...microsoftGreedy.map(ids => ids.length)) - 1;
   const options = { ...DEFAULTS, maxNewTokens, useCache: false };
@@ -69,7 +69,7 @@ async function readFileOfCases(path: string, required: boolean): Promise<Generat
     throw fileError(path, error);
   });
   const { cases } = parseJsonObject(text, path);
-  if (!isRecord(cases)) throw new Florence2Error(`${path}: cases is ${show(cases)}, expected cases by name.`);
+  if (!isRecord(cases)) throw new Florence2Error(`${path}: cases is ${show(cases)}, expected an object of cases.`);
   return Object.entries(cases).map(([name, entry]) => readCase(path, name, entry));
 }
 
@@ -77,11 +77,11 @@ function readCase(path: string, name: string, entry: unknown): GenerationCase {
   const fail = (field: string, value: unknown, expected: string): never => {
     throw new Florence2Error(`${path}: ${name}.${field} is ${show(value)}, expected ${expected}.`);
   };
-  if (!isRecord(entry) || !isRecord(entry.args)) return fail('args', entry, 'arguments of generate');
+  if (!isRecord(entry) || !isRecord(entry.args)) return fail('args', entry, 'an object with args');
   const { args, encoder_mask: mask, row, sequences, sequences_scores: scores, sequences_scores_fp64: exact } = entry;
   const options = Object.fromEntries(
     Object.entries(args).map(([arg, value]) => {
-      if (!Object.hasOwn(ARGUMENTS, arg)) fail(`args.${arg}`, value, 'nothing: this tool does not know it');
+      if (!Object.hasOwn(ARGUMENTS, arg)) fail(`args.${arg}`, value, 'no such argument');
       return [ARGUMENTS[arg], value];
     }),
   );
@@ -91,7 +91,7 @@ function readCase(path: string, name: string, entry: unknown): GenerationCase {
     value === undefined || (Array.isArray(value) && value.length === sequences.length && value.every(Number.isFinite))
       ? value
       : fail(field, value, 'a number for each sequence');
-  if (row !== undefined && !Number.isSafeInteger(row)) fail('row', row, 'a row of the inputs');
+  if (row !== undefined && !Number.isSafeInteger(row)) fail('row', row, 'the index of a row of the inputs');
   const recorded = numbers('sequences_scores', scores);
   const fp64 = numbers('sequences_scores_fp64', exact);
   return {

@@ -4,61 +4,61 @@ import { Florence2Error } from '../errors.ts';
 import { fileError } from '../files/errors.ts';
 import { isRecord, parseJsonObject, show } from '../json.ts';
 
-/** One tensor of a dump, as its manifest describes it. */
+/** A tensor of a dump, as described in the manifest. */
 export interface DumpedTensor {
   readonly name: string;
   readonly shape: number[];
-  /** Root mean square of the values; 0 where the manifest has none. */
+  /** Root mean square of the values; 0 if the manifest has none. */
   readonly rms: number;
-  /** Largest difference that PyTorch itself shows between fp32 and fp64; 0 where the manifest has none. */
+  /** Largest difference between PyTorch's fp32 and fp64 values; 0 if the manifest has none. */
   readonly precision: number;
 }
 
-/** A checkpoint of the folder. */
+/** A checkpoint of a reference folder. */
 export interface DumpedCheckpoint {
-  /** Path of its weights: from the folder, or absolute. */
+  /** Path of its weights, relative to the folder or absolute. */
   readonly file: string;
   readonly dtype: string;
 }
 
-/** What a dump's inputs were made of. */
+/** The image and the task from which the inputs of a dump were made. */
 export interface DumpedRequest {
-  /** Path of the image, from the folder. */
+  /** Path of the image, relative to the folder. */
   readonly image: string;
   /** A task token, or a prompt. */
   readonly task: string;
   readonly text?: string;
 }
 
-/** A reference folder: checkpoints, and what PyTorch computed from them. */
+/** A reference folder: checkpoints, and what PyTorch computed with them. */
 export interface Manifest {
   readonly folder: string;
   readonly variant: string;
-  /** Rows of Microsoft's vocabulary; native checkpoints may have more. Undefined where the manifest does not say. */
+  /** Rows of Microsoft's vocabulary, if recorded. Native checkpoints may have more rows. */
   readonly microsoftVocab?: number;
   readonly checkpoints: DumpedCheckpoint[];
   /** Tensors of each safetensors file, in execution order. */
   readonly files: ReadonlyMap<string, DumpedTensor[]>;
-  /** Names of the cases that generation.json must have. */
+  /** Names of the cases that generation.json must contain. */
   readonly generations: string[];
-  /** Folders of trainings whose course was recorded: train/NAME and lora/NAME. */
+  /** Folders of recorded trainings: train/NAME and lora/NAME. */
   readonly trainings: string[];
-  /** Greedy ids of Microsoft's own code without a cache, every position attended. */
+  /** Greedy ids of Microsoft's code, without a cache and with padding attended. */
   readonly microsoftGreedy?: number[][];
-  /** Undefined where the inputs are made of nothing that a user would ask. */
+  /** Undefined if the inputs were not made from an image and a task. */
   readonly request?: DumpedRequest;
 }
 
 /**
- * The reference folders at a path: the folder itself when it has a manifest.json, else every folder in it.
+ * Returns the reference folders at a path: the folder itself if it has a manifest.json, else all folders in it.
  *
- * @throws Florence2Error when there is none, or one of several folders has no manifest
+ * @throws Florence2Error if no folder has a manifest.json, or only some have one
  */
 export async function findVariants(path: string): Promise<string[]> {
   if (await isFile(join(path, 'manifest.json'))) return [path];
   const names = await readdir(path).catch(error => {
     throw (error as NodeJS.ErrnoException).code === 'ENOTDIR'
-      ? new Florence2Error(`${path} is a file: name the folder that holds manifest.json.`)
+      ? new Florence2Error(`${path} is a file: give the folder that contains manifest.json.`)
       : fileError(path, error);
   });
   const entries = names.filter(name => !name.startsWith('.')).map(name => join(path, name));
@@ -66,14 +66,17 @@ export async function findVariants(path: string): Promise<string[]> {
   const variants = entries.filter((_, i) => isFolder[i]).sort();
   const found = await Promise.all(variants.map(folder => isFile(join(folder, 'manifest.json'))));
   if (!found.includes(true)) {
-    throw new Florence2Error(`${path} has no manifest.json, nor has any folder in it: it is no reference folder.`);
+    throw new Florence2Error(`${path} is not a reference folder: neither it nor a folder in it has a manifest.json.`);
   }
   const without = variants.find((_, i) => !found[i]);
-  if (without) throw new Florence2Error(`${without} has no manifest.json, but its neighbours do: is it complete?`);
+  if (without)
+    throw new Florence2Error(
+      `${without} has no manifest.json, but other folders next to it have one: it may be incomplete.`,
+    );
   return variants;
 }
 
-/** @throws Florence2Error naming manifest.json and the field that is wrong */
+/** Reads the manifest of a reference folder. @throws Florence2Error naming the file and the field that is wrong */
 export async function readManifest(folder: string): Promise<Manifest> {
   const path = join(folder, 'manifest.json');
   const text = await readFile(path, 'utf8').catch(error => {
@@ -82,8 +85,8 @@ export async function readManifest(folder: string): Promise<Manifest> {
   const json = parseJsonObject(text, path);
   const { checkpoints, files, generation, request, ms_vocab: vocab, ms_greedy_nocache: greedy } = json;
   if (!isRecord(checkpoints) || Object.keys(checkpoints).length === 0)
-    fail(path, 'checkpoints', checkpoints, 'weights');
-  if (!isRecord(files) || Object.keys(files).length === 0) fail(path, 'files', files, 'dumps of tensors');
+    fail(path, 'checkpoints', checkpoints, 'an object of checkpoints');
+  if (!isRecord(files) || Object.keys(files).length === 0) fail(path, 'files', files, 'an object of files');
   if (vocab !== undefined && !isSize(vocab)) fail(path, 'ms_vocab', vocab, 'a number of rows');
   if (greedy !== undefined && !isIds(greedy)) fail(path, 'ms_greedy_nocache', greedy, 'lists of token ids');
   if (request !== undefined && !isRequest(request)) fail(path, 'request', request, 'an image and a task');
@@ -109,7 +112,7 @@ export async function readManifest(folder: string): Promise<Manifest> {
   };
 }
 
-/** Those that the manifest names, and those that files of it lie in. */
+/** Returns the trainings that the manifest names, and those that its files belong to. */
 function trainingFolders({ training, lora }: Record<string, unknown>, files: string[]): string[] {
   const names = (field: unknown): string[] => (isRecord(field) ? Object.keys(field) : []);
   const named = [...names(training).map(name => `train/${name}`), ...names(lora).map(name => `lora/${name}`)];
@@ -134,7 +137,7 @@ function isRequest(value: unknown): value is DumpedRequest {
   return typeof image === 'string' && typeof task === 'string' && (text === undefined || typeof text === 'string');
 }
 
-/** Lists of token ids, one for each sequence. */
+/** True for lists of token ids, one per sequence. */
 export const isIds = (value: unknown): value is number[][] =>
   Array.isArray(value) &&
   value.length > 0 &&

@@ -9,16 +9,16 @@ import type { SafetensorsFile } from '../weights/safetensors.ts';
 import type { DumpedTensor } from './manifest.ts';
 import { type EncodedSubject, encodePrompts, forcedLogits, readIds, readPixels } from './subject.ts';
 
-/** A tensor as the network makes it, in the dump's layout; or why this checkpoint does not make it. */
+/** A tensor computed by the network, in the dump's layout; or why this checkpoint does not compute it. */
 export type Made = Activation | { readonly skipped: string };
 
-/** Runs the network for one file of the dump: the tensors of that file, as far as they can be made. */
+/** Runs the network for one file of the dump, and returns the tensors of that file by name. */
 type Pass = (subject: EncodedSubject, dump: SafetensorsFile, wanted: DumpedTensor[]) => Promise<Map<string, Made>>;
 
-/** Tensors of the dumps that go into the network, and do not come out of it. */
+/** Tensors of the dumps that are inputs of the network. */
 export const INPUTS: ReadonlySet<string> = new Set(['pixel_values', 'final_logits_bias']);
 
-/** The files of a reference folder that inference can make. */
+/** The passes that compute the files of a reference folder. Files about training are not among them. */
 export const PASSES: Readonly<Record<string, Pass>> = {
   'vision.safetensors': visionPass,
   'text.safetensors': textPass,
@@ -27,7 +27,7 @@ export const PASSES: Readonly<Record<string, Pass>> = {
   'extra.safetensors': extraPass,
 };
 
-/** Every point of vision tower and projector, over the file's own images where it has some. */
+/** Computes every point of the vision tower and the projector, from the images in the file if it has some. */
 async function visionPass({ model, inputs, hooks }: EncodedSubject, dump: SafetensorsFile, wanted: DumpedTensor[]) {
   const pixels = await readPixels(dump.tensors.has('pixel_values') ? dump : inputs);
   const capture = new PointCapture(hooks, pointsOf(wanted));
@@ -40,7 +40,7 @@ async function visionPass({ model, inputs, hooks }: EncodedSubject, dump: Safete
   }
 }
 
-/** Encoder and decoder under teacher forcing, with padding masked and attended, and the losses. */
+/** Computes encoder and decoder under teacher forcing, the logits with padding masked and attended, and the losses. */
 async function textPass(subject: EncodedSubject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
   const { model, inputs, manifest } = subject;
   const capture = new PointCapture(subject.hooks, pointsOf(wanted));
@@ -63,7 +63,7 @@ async function textPass(subject: EncodedSubject, _dump: SafetensorsFile, wanted:
   const loss = (logits: Activation, targets: Int32Array): Made =>
     dumpedRows === undefined || dumpedRows === ownRows
       ? scalar(meanCrossEntropy(logits, targets))
-      : { skipped: `it is over ${dumpedRows} rows of vocabulary, and this checkpoint has ${ownRows}` };
+      : { skipped: `computed over ${dumpedRows} rows of vocabulary, but this checkpoint has ${ownRows}` };
   made.set('loss', loss(masked, labels));
   made.set('loss_nomask', loss(attended, labels));
   made.set('loss_padlabels', loss(masked, paddedLabels));
@@ -72,7 +72,7 @@ async function textPass(subject: EncodedSubject, _dump: SafetensorsFile, wanted:
   return made;
 }
 
-/** The decoder token by token: what the caches hold after each step, and its logits. */
+/** Runs the decoder token by token: the keys and values of the caches and the logits after each step. */
 async function cachePass(subject: EncodedSubject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
   const { model, inputs, hooks } = subject;
   const { decoder } = model.languageModel;
@@ -109,9 +109,9 @@ async function cachePass(subject: EncodedSubject, _dump: SafetensorsFile, wanted
   }
 }
 
-/** Logits of a bias that is not zero. (Those of rounded weights are their own checkpoints', see `roundedPass`.) */
+/** Computes the logits with a bias that is not zero. For those of rounded weights see `roundedPass`. */
 async function extraPass(subject: EncodedSubject, dump: SafetensorsFile, _wanted: DumpedTensor[]) {
-  const made = new Map<string, Made>([[ROUNDED_LOGITS, { skipped: 'it is of weights rounded to fp16' }]]);
+  const made = new Map<string, Made>([[ROUNDED_LOGITS, { skipped: 'computed from weights rounded to fp16' }]]);
   if (!dump.tensors.has('final_logits_bias')) return made;
   const { finalLogitsBias } = subject.model.lmHead;
   if (!finalLogitsBias.loaded) {
@@ -129,13 +129,13 @@ async function extraPass(subject: EncodedSubject, dump: SafetensorsFile, _wanted
 
 const ROUNDED_LOGITS = 'logits_fp16_weights';
 
-/** What is known of a checkpoint that holds the same weights rounded to fp16: its logits. */
+/** Computes what was dumped for a checkpoint with the same weights rounded to fp16: its logits. */
 export async function roundedPass(subject: EncodedSubject): Promise<Map<string, Made>> {
   const logits = await forcedLogits(subject, await encodePrompts(subject, true));
   return new Map([[ROUNDED_LOGITS, await download(logits)]]);
 }
 
-/** The activations at some points, until they are read. */
+/** Keeps the activations at some hook points until they are read. */
 class PointCapture {
   private readonly cache = new ActivationCache();
   private readonly capture: Capture;
@@ -144,7 +144,7 @@ class PointCapture {
     this.capture = new Capture(hooks, points, this.cache, { readOnly: false });
   }
 
-  /** The activation at a point, which is then no longer kept; undefined where the model has no such point. */
+  /** Returns the activation at a point, and frees it. Undefined if the model has no such point. */
   async take(point: string): Promise<Activation | undefined> {
     if (!this.cache.has(point)) return undefined;
     const activation = await this.cache.array(point);
@@ -162,7 +162,7 @@ function pointsOf(wanted: DumpedTensor[]): string[] {
   return wanted.flatMap(({ name }) => dumpPoint(name)?.point ?? []);
 }
 
-/** Reads what was captured for each tensor that has a point, in the tensor's layout. */
+/** Returns the captured activations of the tensors that have a hook point, in the dump's layout. */
 async function takeAll(capture: PointCapture, wanted: DumpedTensor[]): Promise<Map<string, Made>> {
   const made = new Map<string, Made>();
   for (const { name, shape } of wanted) {
@@ -170,20 +170,20 @@ async function takeAll(capture: PointCapture, wanted: DumpedTensor[]): Promise<M
     const activation = found && (await capture.take(found.point));
     if (!activation) continue;
     const values = toDumpLayout(activation, found.layout, shape);
-    made.set(name, values ? { values, shape } : activation); // of another shape it is reported as it is
+    made.set(name, values ? { values, shape } : activation); // a wrong shape is reported later
   }
   return made;
 }
 
 const scalar = (value: number): Activation => ({ values: Float32Array.of(value), shape: [1] });
 
-/** Labels of this value take no part in the loss. */
+/** Positions with this label are excluded from the loss. */
 export const IGNORED_LABEL = -100;
 
 /**
- * Mean cross entropy of logits [..., V] against one label for each row, those of IGNORED_LABEL left out.
+ * Returns the mean cross entropy of logits [..., V] with one label per row. Rows with IGNORED_LABEL are excluded.
  *
- * @param vocabSize only the first rows of the vocabulary exist; default all
+ * @param vocabSize use only the first rows of the vocabulary; default all
  */
 export function meanCrossEntropy({ values, shape }: Activation, labels: Int32Array, vocabSize = shape.at(-1)!): number {
   const V = shape.at(-1)!;

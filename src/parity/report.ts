@@ -1,116 +1,119 @@
 import type { HookRegistry } from '../hooks/hooks.ts';
 import type { BackendChoice, BackendName } from '../runtime/backend.ts';
 
-/** One tensor against the dump's. */
+/** The comparison of one tensor with the dump's. */
 export interface TensorRow {
   /** File of the dump. */
   readonly file: string;
   readonly name: string;
-  /** The hook point at which the network was read; absent for what is computed from its outputs. */
+  /** The hook point of the tensor. Absent for values computed from outputs, such as losses. */
   readonly point?: string;
   readonly shape: number[];
-  /** Largest |ours - PyTorch's|, which `tolerance` bounds. */
+  /** Largest |ours − PyTorch's|. Equal means at most `tolerance`. */
   readonly maxAbs: number;
-  /** ‖ours - PyTorch's‖ / ‖PyTorch's‖ */
+  /** ‖ours − PyTorch's‖ / ‖PyTorch's‖ */
   readonly relative: number;
   readonly tolerance: number;
   readonly equal: boolean;
-  /** The first tensor of its checkpoint, in execution order, that is not equal: the mistake lies just before it. */
+  /** True for the first unequal tensor of the checkpoint in execution order: the mistake is just before it. */
   readonly firstDeparture: boolean;
-  /** What is wrong, apart from a difference beyond the tolerance. */
+  /** Describes what is wrong besides the difference, e.g. a wrong shape. */
   readonly problem?: string;
 }
 
-/** One generated sequence against PyTorch's. */
+/** The comparison of one generated sequence with PyTorch's. */
 export interface SequenceRow {
   readonly case: string;
   readonly index: number;
-  /** Every id is the same, and the score within its tolerance. */
+  /** True if all ids are the same and the score is within its tolerance. */
   readonly equal: boolean;
-  /** Index of the first token that differs. */
+  /** Index of the first different token. */
   readonly firstDifference?: number;
   readonly expected: number[];
   readonly got: number[];
-  /** |score - PyTorch's|, where the case has scores. */
+  /** |score − PyTorch's|, if the case has scores. */
   readonly scoreError?: number;
   readonly scoreTolerance?: number;
 }
 
-/** One number, or one tensor, of a training against PyTorch's. */
+/** The comparison of one number or tensor of a training with PyTorch's. */
 export interface TrainingRow {
   /** File of the reference. */
   readonly file: string;
-  /** What of it, and how it was made here: `gradients, with checkpointing`. */
+  /** The kind of value, and how it was computed: `gradients, with checkpointing`. */
   readonly what: string;
-  /** The tensor, or which number. */
+  /** Name of the tensor or number. */
   readonly name: string;
-  /** Counted as `tolerance` is, which bounds it: see training_tolerance.ts. */
+  /** In the unit of `tolerance`, which depends on the kind of value: see tolerance.ts. */
   readonly difference: number;
   readonly tolerance: number;
   readonly equal: boolean;
-  /** What is wrong, apart from a difference beyond the tolerance. */
+  /** Describes what is wrong besides the difference, e.g. a wrong shape. */
   readonly problem?: string;
 }
 
-/** Parts of a dump. */
+/** Parts of a dump that were not compared, and why. */
 export interface NotCompared {
   readonly file: string;
   readonly names: string[];
   readonly reason: string;
 }
 
-/** What one checkpoint of a folder computes. */
+/** All comparisons of one checkpoint. */
 export interface CheckpointReport {
   readonly variant: string;
-  /** The weights, from the reference folder. */
+  /** Path of the weights, relative to the reference folder. */
   readonly checkpoint: string;
   readonly tensors: TensorRow[];
   readonly sequences: SequenceRow[];
-  /** Empty where training was not asked for. */
+  /** Empty without the option `training`. */
   readonly training: TrainingRow[];
-  /** Parts of the dump that this checkpoint cannot make. */
+  /** Parts of the dump that belong to other checkpoints. */
   readonly skipped: NotCompared[];
-  /** What the backend cannot make, or nobody could: it counts neither as equal nor as unequal. */
+  /** Parts that the backend cannot compute or that cannot be compared. They count neither as equal nor as unequal. */
   readonly leftOut: NotCompared[];
 }
 
-/** One reference folder. */
+/** All comparisons of one reference folder. */
 export interface VariantReport {
   readonly variant: string;
   readonly folder: string;
   readonly checkpoints: CheckpointReport[];
-  /** What no checkpoint was compared with, though one should make it. Anything here means not equal. */
+  /** Parts of the dump that no checkpoint was compared with. They count as not equal. */
   readonly notCompared: NotCompared[];
-  /** Files of the manifest about training, where that was not asked for. */
+  /** Files about training that were skipped, because the option `training` is off. */
   readonly training: string[];
 }
 
+/** How many comparisons are equal, out of how many. */
 export interface Count {
   readonly equal: number;
   readonly total: number;
 }
 
+/** The result of `checkParity`. */
 export interface ParityReport {
+  /** The backend that ran. */
   readonly backend: BackendChoice;
   readonly variants: VariantReport[];
   readonly tensors: Count;
   readonly sequences: Count;
-  /** Absent where training was not asked for. */
+  /** Absent without the option `training`. */
   readonly training?: Count;
-  /** Everything was compared, and is equal. */
+  /** True if everything was compared and is equal. */
   readonly equal: boolean;
 }
 
-/** Ids, pixels, masks and labels: what the network is given. */
+/** The file of the network's inputs: ids, pixels, masks and labels. */
 export const INPUT_FILE = 'inputs.safetensors';
 
-/** Where the cases of generation are. */
+/** The file of the generation cases. */
 export const GENERATION_FILE = 'generation.json';
 
-/** Files about training. */
+/** True for files about training. */
 export const isTrainingFile = (file: string): boolean => /^(train|lora)\//.test(file);
 
-/** Adds up. What was not compared counts as not equal. */
+/** Builds the report and its totals. Parts that were not compared count as not equal. */
 export function summarise(backend: BackendChoice, variants: VariantReport[], withTraining: boolean): ParityReport {
   const checkpoints = variants.flatMap(variant => variant.checkpoints);
   const missed = variants.flatMap(variant => variant.notCompared);
@@ -136,13 +139,14 @@ export function summarise(backend: BackendChoice, variants: VariantReport[], wit
   return { backend, variants, tensors, sequences, ...(withTraining && { training }), equal };
 }
 
+/** Options of `checkParity`. */
 export interface ParityOptions {
-  /** Default `auto`. */
+  /** TensorFlow.js backend. Default `auto`: the fastest one that works. */
   backend?: BackendName | 'auto';
-  /** Train as well, in every way that the folder has recorded. Default false. */
+  /** Also repeat and compare every recorded training. Default false. */
   training?: boolean;
-  /** Hooks that run along: what they put in an activation's place is what is compared. */
+  /** Hooks to run during the comparison. An activation that they replace is compared as replaced. */
   hooks?: HookRegistry;
-  /** Called after each checkpoint. */
+  /** Called with the comparisons of each checkpoint when they are complete. */
   onCheckpoint?: (report: CheckpointReport) => void;
 }

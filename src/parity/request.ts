@@ -12,10 +12,10 @@ import { requireTensor, type TensorFile } from '../weights/tensor_file.ts';
 import type { DumpedCheckpoint, DumpedRequest } from './manifest.ts';
 import { INPUT_FILE, type TensorRow } from './report.ts';
 
-/** Of normalised pixels, which are numbers below 3: a few roundings. One level of 255 is more than a thousand times that. */
+/** Tolerance of normalised pixels, which are below 3: a few fp32 roundings. One of 255 levels is 1000 times larger. */
 const PIXELS = 2e-6;
 
-/** What a dump's own image and task become here, on their way to the network: pixels and the prompt's ids. */
+/** Preprocesses the image and the task of a dump, and compares the pixels and token ids with the dump's inputs. */
 export async function checkRequest(
   folder: string,
   { file }: DumpedCheckpoint,

@@ -12,7 +12,7 @@ import { GENERATION_FILE, type NotCompared, type SequenceRow } from './report.ts
 import { type EncodedSubject, encodePrompts } from './subject.ts';
 import { scoreTolerance } from './tolerance.ts';
 
-/** Generates every case that is of the checkpoint's vocabulary: ids must be equal, scores within their tolerance. */
+/** Generates and compares every case that was recorded with this checkpoint's vocabulary. */
 export async function checkCases(
   subject: EncodedSubject,
   cases: GenerationCase[],
@@ -27,12 +27,12 @@ export async function checkCases(
     if (rows === own) sequences.push(...(await checkCase(subject, testCase)));
     else others.push(testCase.name);
   }
-  const reason = `generated with another vocabulary than this checkpoint's ${own} rows`;
+  const reason = `recorded with another vocabulary than this checkpoint's ${own} rows`;
   const skipped = others.length > 0 ? [{ file: GENERATION_FILE, names: others, reason }] : [];
   return { sequences, skipped };
 }
 
-/** Rows of the vocabulary that the dumps were made with, where they say. */
+/** Returns the number of vocabulary rows in the dumped logits, or undefined if logits were not dumped. */
 export function dumpedVocabulary({ files }: Manifest): number | undefined {
   return files
     .get('text.safetensors')
@@ -74,19 +74,19 @@ function compareSequence(
   return { ...row, equal: differs === undefined && scoreError <= tolerance, scoreError, scoreTolerance: tolerance };
 }
 
-/** Ids up to the first `</s>` after the start token: what follows is padding. */
+/** Returns the ids up to the first `</s>` after the start token. The rest is padding. */
 function untilEnd(ids: number[], eosTokenId: number): number[] {
   const end = ids.indexOf(eosTokenId, 1);
   return end < 0 ? ids : ids.slice(0, end + 1);
 }
 
-/** The inputs' prompts, or one of them without its padding, through the encoder. */
+/** Encodes all prompts of the inputs, or one of them without its padding. */
 async function encodeRows(subject: EncodedSubject, { masked, row, name }: GenerationCase): Promise<Memory> {
   if (row === undefined) return encodePrompts(subject, masked);
   const { model, hooks, inputs, features } = subject;
   const [B, T] = requireTensor(inputs.tensors, 'text_input_ids', inputs.path).shape;
   if (!(row >= 0 && row < B)) {
-    throw new Florence2Error(`${GENERATION_FILE}: ${name} is about row ${row}, but the inputs have ${B}.`);
+    throw new Florence2Error(`${GENERATION_FILE}: ${name} uses row ${row}, but the inputs have ${B} rows.`);
   }
   const seen = (await inputs.readInt32('text_attention_mask')).subarray(row * T, (row + 1) * T);
   const length = seen.reduce((n, m) => n + m, 0);

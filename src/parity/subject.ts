@@ -14,7 +14,7 @@ import { openTensors } from '../weights/checkpoint.ts';
 import { requireTensor, type TensorFile } from '../weights/tensor_file.ts';
 import type { DumpedCheckpoint, Manifest } from './manifest.ts';
 
-/** A checkpoint under test: the network with its weights, what it is run on, and the hooks it is run with. */
+/** A checkpoint under test: the network with its weights, its inputs, and the hooks to run it with. */
 export interface Subject {
   readonly manifest: Manifest;
   readonly model: Florence2Model;
@@ -23,13 +23,13 @@ export interface Subject {
   readonly hooks: HookRegistry;
 }
 
-/** A checkpoint whose weights stay as they are. */
+/** A checkpoint under test with its encoded images, which are valid as long as the weights do not change. */
 export interface EncodedSubject extends Subject {
-  /** Of the inputs' images, [B, 1 + N, D]. Every prompt is asked of them: the vision tower is most of the work. */
+  /** Features of the inputs' images, [B, 1 + N, D]. All prompts share them: the vision tower is most of the work. */
   readonly features: tf.Tensor3D;
 }
 
-/** Loads one checkpoint of a reference folder. Both readers of weights are judged, so the manifest names the file. */
+/** Loads one checkpoint of a reference folder. The manifest names the file, so that both weight formats are tested. */
 export async function loadCheckpoint(
   folder: string,
   { file }: DumpedCheckpoint,
@@ -52,7 +52,7 @@ export async function loadCheckpoint(
   }
 }
 
-/** The images of a file, [B, 3, H, W] there -> [B, H, W, 3] */
+/** Reads the images of a file, [B, 3, H, W] -> [B, H, W, 3] */
 export async function readPixels(file: TensorFile): Promise<tf.Tensor4D> {
   const { shape } = requireTensor(file.tensors, 'pixel_values', file.path);
   if (shape.length !== 4) throw new Florence2Error(`${file.path}: pixel_values has shape [${shape}], expected 4 axes.`);
@@ -60,14 +60,14 @@ export async function readPixels(file: TensorFile): Promise<tf.Tensor4D> {
   return tf.tidy(() => tf.transpose(tf.tensor4d(values, shape as [number, number, number, number]), [0, 2, 3, 1]));
 }
 
-/** Ids, labels or a mask, [B, T] */
+/** Reads ids, labels or a mask, [B, T] */
 export async function readIds(file: TensorFile, name: string): Promise<tf.Tensor2D> {
   const { shape } = requireTensor(file.tensors, name, file.path);
   if (shape.length !== 2) throw new Florence2Error(`${file.path}: ${name} has shape [${shape}], expected 2 axes.`);
   return tf.tensor2d(await file.readInt32(name), shape as [number, number], 'int32');
 }
 
-/** The inputs' images -> their features, see `EncodedSubject` */
+/** Encodes the images of the inputs -> features [B, 1 + N, D] */
 export async function encodeImages({ model, inputs, hooks }: Subject): Promise<tf.Tensor3D> {
   const pixels = await readPixels(inputs);
   try {
@@ -77,7 +77,7 @@ export async function encodeImages({ model, inputs, hooks }: Subject): Promise<t
   }
 }
 
-/** The inputs' prompts -> the encoder's output. `masked` false: padding is attended like any token. */
+/** Encodes the prompts of the inputs. If not `masked`, padding is attended like any token. */
 export async function encodePrompts(
   { model, inputs, hooks, features }: EncodedSubject,
   masked: boolean,
@@ -91,7 +91,7 @@ export async function encodePrompts(
   }
 }
 
-/** The inputs' answers under teacher forcing -> logits [B, T, V]. Disposes `memory`. */
+/** Decodes the answers of the inputs under teacher forcing -> logits [B, T, V]. Disposes `memory`. */
 export async function forcedLogits({ model, inputs, hooks }: Subject, memory: Memory): Promise<tf.Tensor3D> {
   const ids = await readIds(inputs, 'decoder_input_ids');
   try {
@@ -101,7 +101,7 @@ export async function forcedLogits({ model, inputs, hooks }: Subject, memory: Me
   }
 }
 
-/** Images, prompts and answers of the inputs -> logits [B, T, V], by the weights and adapters of this moment. */
+/** Runs images, prompts and answers of the inputs with the current weights and adapters -> logits [B, T, V] */
 export async function inputLogits(loaded: Subject): Promise<tf.Tensor3D> {
   const features = await encodeImages(loaded);
   const memory = await encodePrompts({ ...loaded, features }, true).finally(() => features.dispose());

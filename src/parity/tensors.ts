@@ -12,9 +12,9 @@ import type { EncodedSubject } from './subject.ts';
 import { tensorTolerance } from './tolerance.ts';
 
 /**
- * Compares every tensor of the dump that the checkpoint can make.
+ * Compares every tensor of the dump that the checkpoint computes.
  *
- * @param rounded the weights are others' rounded to fewer bits: the dump has nothing of them but logits
+ * @param rounded the weights are those of another checkpoint, rounded to fewer bits: the dump has only their logits
  */
 export async function checkTensors(
   subject: EncodedSubject,
@@ -42,7 +42,7 @@ export async function checkTensors(
   return { tensors: rows, skipped };
 }
 
-/** Marks the first row that is not equal. */
+/** Returns the rows with the first unequal one marked. */
 export function markFirst(rows: TensorRow[]): TensorRow[] {
   const first = rows.find(({ equal }) => !equal);
   return rows.map(row => ({ ...row, firstDeparture: row === first }));
@@ -71,7 +71,7 @@ async function compareTensor(
   return { ...row, maxAbs, relative, equal: maxAbs <= tolerance, ...problem };
 }
 
-/** The values of a dump's tensor. Throws a Florence2Error where it is not of the shape that the manifest says. */
+/** Returns the values of a dumped tensor. Throws a Florence2Error if its shape is not the manifest's. */
 export async function readDumped(dump: SafetensorsFile, { name, shape }: DumpedTensor): Promise<Float32Array> {
   const stored = requireTensor(dump.tensors, name, dump.path);
   if (stored.shape.join() !== shape.join()) {
@@ -80,7 +80,7 @@ export async function readDumped(dump: SafetensorsFile, { name, shape }: DumpedT
   return dump.readFloat32(name);
 }
 
-/** The dump's shape; but Microsoft's vocabulary may be the first rows of the one that logits were dumped with. */
+/** Returns the dump's shape. Logits over Microsoft's vocabulary may have fewer columns, the first of the dump's. */
 function expectedShape(name: string, shape: number[], made: number[], { microsoftVocab }: Manifest): number[] {
   const rows = made.at(-1)!;
   const fewer = /(^|\.)logits/.test(name) && rows === microsoftVocab && rows < shape.at(-1)!;

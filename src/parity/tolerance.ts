@@ -1,10 +1,10 @@
-/** A kind of activation: what two fp32 implementations may differ by, as measured on tiny random checkpoints. */
+/** The tolerance of a kind of activation between two fp32 implementations, measured on tiny random checkpoints. */
 interface Kind {
-  /** Largest root mean square of the tensors that were measured. */
+  /** Largest root mean square among the measured tensors. */
   readonly rms: number;
-  /** Largest difference between PyTorch's own fp32 and fp64. */
+  /** Largest difference between PyTorch's fp32 and fp64 values. */
   readonly precision: number;
-  /** Largest difference that is allowed at that size. */
+  /** Largest allowed difference for tensors of that size. */
   readonly maxAbs: number;
 }
 
@@ -24,7 +24,7 @@ const KINDS = {
 
 export type ToleranceKind = keyof typeof KINDS;
 
-/** Names of dumped tensors, first match first. */
+/** Kinds by the names of dumped tensors. The first match decides. */
 const NAMES: [pattern: RegExp, kind: ToleranceKind][] = [
   [/^vision\./, 'vision'],
   [/^projector\.(pooled|projected)$/, 'projector'],
@@ -39,21 +39,19 @@ const NAMES: [pattern: RegExp, kind: ToleranceKind][] = [
 ];
 
 /**
- * The largest difference (max abs) allowed for a dumped tensor.
+ * Returns the largest allowed difference (max abs) of a dumped tensor, or undefined for a name of unknown kind.
  *
- * Each kind has a base, twice and more what PyTorch's fp32 and fp64, and transformers and Microsoft's code, differ by on
- * tensors of a known size. A difference grows with the values it is a difference of, and with what fp32 makes of them.
- * So the base is multiplied by the larger of two ratios, and by neither where it is below 1:
- * the tensor's rms to the kind's, and its recorded fp32-fp64 difference to the kind's.
- *
- * @returns undefined for a name of no known kind
+ * The base tolerance of each kind is at least twice the differences between PyTorch's fp32 and fp64, and between
+ * transformers and Microsoft's code, on tensors of a known size. Differences grow with the size of the values and with
+ * the rounding errors of fp32. The base is therefore multiplied by the largest of 1, the tensor's rms over the kind's,
+ * and the tensor's recorded fp32-fp64 difference over the kind's.
  */
 export function tensorTolerance(tensor: { name: string; rms: number; precision: number }): number | undefined {
   const kind = NAMES.find(([pattern]) => pattern.test(tensor.name))?.[1];
   return kind && tolerance(kind, tensor.rms, tensor.precision);
 }
 
-/** The same for a sequence's score, of which only the fp64 value is recorded: |fp32 - fp64| of the reference. */
+/** Returns the tolerance of a sequence's score. @param precision |fp32 − fp64| of the reference's score */
 export const scoreTolerance = (precision: number): number => tolerance('score', 0, precision);
 
 function tolerance(kind: ToleranceKind, rms: number, precision: number): number {
@@ -61,33 +59,31 @@ function tolerance(kind: ToleranceKind, rms: number, precision: number): number 
   return base.maxAbs * Math.max(1, rms / base.rms, precision / base.precision);
 }
 
-/**
- * What two fp32 implementations of a training may differ by: 5 and more times what PyTorch's own fp32 and fp64 differ by
- * on a tiny checkpoint, over three steps.
- */
+// Tolerances between two fp32 implementations of a training: at least 5 times the difference between PyTorch's fp32 and
+// fp64 on a tiny checkpoint, over three steps.
 
-/** Of a gradient: largest difference by the root mean square of the tensor. */
+/** Of a gradient: largest difference divided by the root mean square of the tensor. */
 export const GRADIENT = 5e-4;
 
-/** Of a gradient that would be zero but for rounding: its size. */
+/** Of a gradient that is exactly zero without rounding: its absolute value. */
 export const ROUNDING = 1e-7;
 
-/** Of the norm of all gradients, relative: no more than that of each of them. */
+/** Of the norm of all gradients, relative. */
 export const GRAD_NORM = GRADIENT;
 
-/** Of a loss; a large learning rate on all parameters carries differences further. */
+/** Of a loss. A large learning rate on all parameters amplifies differences. */
 export const trainingLoss = ({ whole, learningRate }: { whole: boolean; learningRate: number }): number =>
   whole && learningRate >= 1e-3 ? 5e-4 : 1e-4;
 
-/** Of parameters after three steps, differences counted in learning rates: which share of them all may exceed what. */
+/** Of all parameters after three steps: the share that may differ by more than `beyond` learning rates. */
 export const PARAMETERS = [
   { beyond: 0.01, share: 0.01 },
   { beyond: 0.2, share: 0.002 },
   { beyond: 3, share: 0 },
 ];
 
-/** The same for each tensor alone, of which one in a large network may be lost on all: half of it may exceed it. */
+/** The same for each tensor, because the limits for all parameters would miss one wrong tensor in a large network. */
 export const PARAMETER = { beyond: 0.01, share: 0.5 };
 
-/** Of logits: without an adapter, with a given one (switched on or merged), and with one that was trained here. */
+/** Of logits: without an adapter, with PyTorch's adapter (active or merged), and with an adapter trained here. */
 export const LOGITS = { base: 8e-5, given: 1e-4, trained: 1e-3 };

@@ -9,7 +9,7 @@ import { checkLoraTraining } from './training_lora.ts';
 import { readRecord } from './training_record.ts';
 import { courseRows, gradientRows, parameterRows, type TrainingOutcome, withDump } from './training_rows.ts';
 
-/** Trains a checkpoint in each way that a reference folder has recorded. Its weights are afterwards what they were. */
+/** Repeats and compares every recorded training of a reference folder. The weights are restored afterwards. */
 export async function checkTraining(
   loaded: Subject,
 ): Promise<{ training: TrainingRow[]; skipped: NotCompared[]; leftOut: NotCompared[] }> {
@@ -17,7 +17,7 @@ export async function checkTraining(
   const own = model.config.text.vocabSize;
   const dumped = dumpedVocabulary(manifest) ?? own;
   if (dumped !== own) {
-    const reason = `trained with another vocabulary than this checkpoint's ${own} rows`;
+    const reason = `recorded with another vocabulary than this checkpoint's ${own} rows`;
     const files = [...manifest.files].filter(([file]) => isTrainingFile(file));
     return {
       training: [],
@@ -38,12 +38,12 @@ export async function checkTraining(
   };
 }
 
-/** Gradients when padding is counted in the loss. */
+/** The file of gradients of a loss that includes padding. */
 const PADDED_LABELS = 'train/padlabels_grads.safetensors';
 
 /**
- * A folder of train/: losses and gradient norms step by step; where the manifest has them, the first step's gradients,
- * at once and with checkpointing, and the parameters after the last step.
+ * Compares a folder of train/: losses and gradient norms of each step and, if the manifest lists them, the gradients of
+ * the first step (with and without gradient checkpointing) and the parameters after the last step.
  */
 async function checkFullTraining(loaded: Subject, folder: string): Promise<TrainingOutcome> {
   const { manifest, model } = loaded;
@@ -68,7 +68,7 @@ async function checkFullTraining(loaded: Subject, folder: string): Promise<Train
         const place = { file: parameterFile, what: 'parameters' };
         const compared = await parameterRows(place, dumped, trainable, record.learningRate);
         rows.push(...compared.rows);
-        const reason = 'its exact gradient is zero, and AdamW moves it by what rounding leaves';
+        const reason = 'the exact gradient is zero, so AdamW moves it by rounding errors';
         if (compared.leftOut.length > 0) leftOut.push({ file: parameterFile, names: compared.leftOut, reason });
       });
     const course = await takeSteps(lesson, record, compareGradients('gradients'), compareParameters);
@@ -77,7 +77,7 @@ async function checkFullTraining(loaded: Subject, folder: string): Promise<Train
   });
 }
 
-/** The gradients of a loss in which padding counts. */
+/** Compares the gradients of a loss that includes padding. */
 async function checkPaddedLabels(loaded: Subject): Promise<TrainingOutcome> {
   const { model, manifest } = loaded;
   const place = { file: PADDED_LABELS, what: 'gradients' };

@@ -11,16 +11,20 @@ import { IGNORED_LABEL } from './passes.ts';
 import { readIds, readPixels, type Subject } from './subject.ts';
 import type { TrainingRecord } from './training_record.ts';
 
-/** What is learnt from what: a reference folder's inputs, by the code that the Trainer runs. */
+/** A training on the inputs of a reference folder, computed by the same code as in the Trainer. */
 export interface Lesson {
   readonly pass: LossPass;
   readonly trainable: readonly Parameter[];
-  /** That the loss is the mean over. */
+  /** Number of tokens over which the loss is averaged. */
   readonly tokens: number;
   readonly hooks: Subject['hooks'];
 }
 
-/** @param countPadding labels that are ignored count as the padding token, a mistake of which the outcome is known */
+/**
+ * Prepares the inputs as a training batch, calls `body`, and frees the batch.
+ *
+ * @param countPadding include padding in the loss, with the padding token as label
+ */
 export async function withLesson<T>(
   { model, inputs, hooks }: Subject,
   trainable: readonly Parameter[],
@@ -67,7 +71,7 @@ async function readBatch(
   return { batch, tokens: counts.reduce((sum, count) => sum + count, 0) };
 }
 
-/** The gradients of the mean loss, which `use` is given, and the loss. */
+/** Computes the gradients of the mean loss, passes them to `use`, and returns the loss. */
 export async function learn(
   { pass, trainable, tokens, hooks }: Lesson,
   checkpoint: boolean,
@@ -82,17 +86,17 @@ export async function learn(
   }
 }
 
-/** How a training went: as in `TrainingRecord`. */
+/** Losses and gradient norms as in `TrainingRecord`. */
 export interface Course {
   losses: number[];
   gradNorms: number[];
 }
 
 /**
- * Takes as many steps as were recorded.
+ * Trains for the recorded number of steps, then restores the parameters.
  *
- * @param first is given the gradients of the first step, before clipping
- * @param last is called before the parameters get their values back
+ * @param first called with the gradients of the first step, before clipping
+ * @param last called after the last step, before the parameters are restored
  */
 export async function takeSteps(
   lesson: Lesson,
@@ -129,7 +133,7 @@ export async function takeSteps(
 const sum = async (losses: tf.Tensor): Promise<number> =>
   (await download(tf.clone(losses))).values.reduce((a, b) => a + b);
 
-/** Why the backend cannot train these, or undefined. */
+/** Returns why the backend cannot train these parameters, or undefined if it can. */
 export function obstacle(trainable: readonly Parameter[]): string | undefined {
   const backend = tf.getBackend();
   const found = untrainable(trainable, backend);

@@ -25,21 +25,24 @@ import {
   withDump,
 } from './training_rows.ts';
 
-/** The spellings in which PyTorch's adapter is there: of transformers' own model, and of Microsoft's. */
+/** Folders of PyTorch's adapter, named after the model whose module names it has: transformers' or Microsoft's. */
 const SPELLINGS = ['hf', 'microsoft'];
 
-/** An adapter before it was trained. */
+/** True for the file of an adapter before training. */
 export const isInitialAdapter = (file: string): boolean => /^lora\/[^/]+\/init\.safetensors$/.test(file);
 
 /**
- * A folder of lora/: logits with the adapter that PyTorch trained, on and merged; the first step's gradients, losses and
- * gradient norms when it is trained here from where PyTorch began, and the logits after that.
+ * Compares a folder of lora/. For the adapter that PyTorch trained: logits with the adapter active and merged. For an
+ * adapter trained here from PyTorch's initial values: the gradients of the first step, losses, gradient norms, and the
+ * logits after the last step.
  */
 export async function checkLoraTraining(loaded: Subject, folder: string): Promise<TrainingOutcome> {
   const file = `${folder}/expected.safetensors`;
   const { manifest } = loaded;
   if (!manifest.files.has(file)) {
-    throw new Florence2Error(`${join(manifest.folder, 'manifest.json')}: files has no ${file}, which ${folder} needs.`);
+    throw new Florence2Error(
+      `${join(manifest.folder, 'manifest.json')}: files has no ${file}, which ${folder} requires.`,
+    );
   }
   const record = await readRecord(manifest.folder, folder);
   const rows: TrainingRow[] = [];
@@ -57,6 +60,7 @@ export async function checkLoraTraining(loaded: Subject, folder: string): Promis
   return { rows, leftOut };
 }
 
+/** Compares the logits with the adapter that PyTorch trained. */
 async function givenAdapter(
   loaded: Subject,
   file: string,
@@ -79,7 +83,7 @@ async function givenAdapter(
   }
 }
 
-/** PEFT, told to merge into an output layer that is tied to the embeddings, changes the embeddings as well. */
+/** Runs `body` with the merged output layer as embeddings: PEFT changes both if they are tied. */
 async function withTiedHead<T>({ lmHead, languageModel }: Florence2Model, body: () => Promise<T>): Promise<T> {
   const { weight } = languageModel.shared;
   const before = weight.override;
@@ -91,6 +95,7 @@ async function withTiedHead<T>({ lmHead, languageModel }: Florence2Model, body: 
   }
 }
 
+/** Trains the adapter from PyTorch's initial values, and compares the training and the logits after it. */
 async function trainedAdapter(
   loaded: Subject,
   file: string,
@@ -107,7 +112,7 @@ async function trainedAdapter(
     adapters.add('init', lora);
     const reason = obstacle(lora.parameters);
     if (reason) {
-      const names = [...gradients.tensors.map(({ name }) => name), 'logits after training it here'];
+      const names = [...gradients.tensors.map(({ name }) => name), 'logits after training here'];
       const course = { file: record.file, names: ['losses', 'gradient norms'], reason };
       return { rows: [], leftOut: [course, { file, names, reason }] };
     }
@@ -128,7 +133,7 @@ async function trainedAdapter(
   }
 }
 
-/** Runs the inputs, and compares the logits with those of this name; no row where the dump has none. */
+/** Compares the logits of the inputs with a tensor of the dump. Returns no row if the dump lacks it. */
 async function logitsRow(
   loaded: Subject,
   place: Place,

@@ -5,33 +5,33 @@ import { fileError } from '../files/errors.ts';
 import { parseJsonObject, show } from '../json.ts';
 import type { AdamWOptions } from '../training/optimizer.ts';
 
-/** What PyTorch recorded of one training: always the same batch, without dropout. */
+/** The record of one training in PyTorch. Every step used the same batch, without dropout. */
 export interface TrainingRecord {
-  /** Of the record, from the reference folder. */
+  /** Path of the record, relative to the reference folder. */
   readonly file: string;
   readonly learningRate: number;
   readonly adamW: Required<Pick<AdamWOptions, 'betas' | 'epsilon' | 'weightDecay'>>;
   readonly maxGradNorm: number;
-  /** Every parameter was trained. */
+  /** True if all parameters were trained. */
   readonly whole: boolean;
-  /** What the names of parameters begin with that were not trained. */
+  /** Prefixes of the names of frozen parameters. */
   readonly freeze: string[];
-  /** Before each step, and after the last. */
+  /** Loss before each step, and after the last one. */
   readonly losses: number[];
-  /** Of each step, before clipping. */
+  /** Norm of all gradients in each step, before clipping. */
   readonly gradNorms: number[];
-  /** Native names of parameters of which some exact gradients are zero: AdamW moves those by their rounding. */
+  /** Native names of parameters with exact gradients of zero, which AdamW moves by rounding errors. */
   readonly roundingNoise: ReadonlySet<string>;
 }
 
-/** `AdamW lr=0.001 betas=(0.9,0.999) eps=1e-8 weight_decay=0.01 (all parameters), global grad norm clip 1.0` */
+/** Matches `AdamW lr=0.001 betas=(0.9,0.999) eps=1e-8 weight_decay=0.01 (all parameters), global grad norm clip 1.0` */
 const OPTIMIZER =
   /^AdamW lr=([\d.e-]+) betas=\(([\d.]+),([\d.]+)\) eps=([\d.e-]+) weight_decay=([\d.e-]+\d)\b.*\bclip ([\d.]+)/;
 
 /**
- * Reads the expected.json of a training's folder.
+ * Reads the expected.json of a training.
  *
- * @throws Florence2Error naming the file and the field that cannot be read
+ * @throws Florence2Error naming the file and the field that is wrong
  */
 export async function readRecord(folder: string, training: string): Promise<TrainingRecord> {
   const file = `${training}/expected.json`;
@@ -45,7 +45,7 @@ export async function readRecord(folder: string, training: string): Promise<Trai
   };
   const optimizer = OPTIMIZER.exec(String(json.optimizer)) ?? fail('optimizer', 'AdamW with its settings');
   const [learningRate, beta1, beta2, epsilon, weightDecay, maxGradNorm] = optimizer.slice(1).map(Number);
-  const { trainable, rounding_noise_parameters: noise = [] } = json; // of an adapter it is their number
+  const { trainable, rounding_noise_parameters: noise = [] } = json; // for an adapter, `trainable` is the number of parameters
   const frozen = /^all but (\S+)\.\*/.exec(String(trainable))?.[1];
   if (!frozen && !(typeof trainable === 'number' || trainable === 'all parameters')) {
     fail('trainable', '"all parameters" or "all but NAME.*"');

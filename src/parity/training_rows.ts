@@ -13,13 +13,13 @@ import { GRAD_NORM, GRADIENT, PARAMETER, PARAMETERS, ROUNDING, trainingLoss } fr
 import type { Course } from './training_lesson.ts';
 import type { TrainingRecord } from './training_record.ts';
 
-/** Rows, and what has none because the backend, or nobody, can make it. */
+/** The comparisons of a training, and the parts that the backend cannot compute or that cannot be compared. */
 export interface TrainingOutcome {
   readonly rows: TrainingRow[];
   readonly leftOut: NotCompared[];
 }
 
-/** Where values are in the reference, and what was done to have them here. */
+/** The file of values in the reference, and how they were computed here. */
 export type Place = Pick<TrainingRow, 'file' | 'what'>;
 
 /** Some tensors of a dump. */
@@ -30,7 +30,7 @@ export interface Dumped {
   readonly roundingNoise: ReadonlySet<string>;
 }
 
-/** Opens a file of the manifest; does nothing where the manifest has no such file. */
+/** Calls `body` with the tensors of a file. Does nothing if the manifest does not list the file. */
 export async function withDump(
   { manifest }: Subject,
   file: string,
@@ -57,7 +57,7 @@ export function trainingRow(
   return { ...place, name, difference, tolerance, equal: difference <= tolerance, ...(problem && { problem }) };
 }
 
-/** The losses and the norms of the gradients, step by step. */
+/** Compares the losses and the gradient norms of all steps. */
 export function courseRows(got: Course, record: TrainingRecord): TrainingRow[] {
   const { file, losses, gradNorms } = record;
   const ofLosses = { file, what: 'losses' };
@@ -74,7 +74,7 @@ export function courseRows(got: Course, record: TrainingRecord): TrainingRow[] {
   ];
 }
 
-/** Every gradient of a dump. What is none of `trainable` gets no row. */
+/** Compares every gradient of a dump. Parameters that are not `trainable` have no row. */
 export async function gradientRows(
   place: Place,
   { dump, tensors, roundingNoise }: Dumped,
@@ -108,9 +108,9 @@ export async function gradientRows(
 }
 
 /**
- * Every parameter of a dump after training, and what holds for all of them together.
+ * Compares every parameter of a dump after training, and all of them together.
  *
- * @returns `leftOut`: those of which no element can be compared
+ * @returns `leftOut`: the parameters without a comparable element
  */
 export async function parameterRows(
   place: Place,
@@ -142,13 +142,13 @@ export async function parameterRows(
   }
   PARAMETERS.forEach((limit, i) => {
     if (count === 0) return;
-    const name = `share of all that is off by more than ${limit.beyond} learning rates`;
+    const name = `share of all parameters that differ by more than ${limit.beyond} learning rates`;
     rows.push(trainingRow(place, name, beyond[i] / count, limit.share));
   });
   return { rows, leftOut };
 }
 
-/** The parameter of a name in a dump: of a module, of PEFT's wrapped one, or with `grad.` before it. */
+/** Finds the parameter of a name in a dump, which may have PEFT's prefix or `grad.` before it. */
 function named(name: string, parameters: readonly Parameter[]): Parameter | undefined {
   const canonical = canonicalName(name.replace(/^grad\./, ''))?.name;
   return parameters.find(parameter => parameter.name === canonical);
@@ -158,14 +158,17 @@ async function inCheckpointOrder(parameter: Parameter, tensor: tf.Tensor | undef
   return tensor && (await download(parameter.inCheckpointOrder(tensor))).values;
 }
 
-/** Of a fused bias of queries, keys and values it is the keys' third: they move all scores of a query alike. */
+/**
+ * Returns which elements of a parameter have an exact gradient of zero. In a fused bias of queries, keys and values,
+ * only those of the keys: they shift all scores of a query by the same amount.
+ */
 function noise(name: string, length: number, roundingNoise: ReadonlySet<string>): (element: number) => boolean {
   if (!roundingNoise.has(name)) return () => false;
   if (!name.endsWith('.qkv.bias')) return () => true;
   return i => i >= length / 3 && i < (2 * length) / 3;
 }
 
-/** What is no number is beyond everything. */
+/** Counts the differences above a limit, and those that are NaN. */
 const countBeyond = (differences: Float32Array, limit: number): number =>
   differences.reduce((count, difference) => count + Number(!(difference <= limit)), 0);
 

@@ -38,7 +38,7 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
   [['run', street, '-t', 'od', '--adapter', './nowhere'], 1, /nowhere is not a folder: an adapter is a folder/],
   [['run', street, '-t', 'od', '--adapter', empty], 1, /adapter_config\.json does not exist/],
   [['run', street, '-t', 'od', '--draw', 'out.jpg'], 2, /--draw out\.jpg: drawings are PNG files/],
-  [['run', street, sign, '-t', 'od', '--draw', 'o.png'], 2, /--draw o\.png is one file, but there are 2 images/],
+  [['run', street, sign, '-t', 'od', '--draw', 'o.png'], 2, /--draw o\.png is one file for 2 images: give a folder/],
   [['run', street, '-t', 'od', '-m', './nowhere'], 1, /"\.\/nowhere" is not a folder/],
   [
     ['run', street, '-t', 'od', '-m', 'nowhere'],

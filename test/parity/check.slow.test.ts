@@ -1,6 +1,6 @@
 /**
- * Every tensor of the whole reference on webgpu, where a software GPU takes long: check.test.ts has the other backends,
- * and generations.
+ * Compares every tensor of the whole reference on webgpu, which takes long on a software GPU. The other backends and
+ * generations are in check.test.ts.
  */
 import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { testBackend, withoutLeaks } from '../backend.ts';
 import { reference, referenceJson, wholeReference } from '../reference.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 
-/** The reference without its generations. */
+/** Links the reference without its generations. Returns the folder. */
 function tensorsAlone(): string {
   const folder = temporaryFolder();
   for (const variant of ['tiny', 'tiny-pad', 'tiny-large']) {

@@ -1,4 +1,4 @@
-/** That the network is equal to PyTorch's, and that the tool which says so notices when it is not. */
+/** Tests that the network is equal to PyTorch's, and that the comparison notices mistakes. */
 import { cpSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -18,10 +18,10 @@ const check = (folder: string, hooks?: HookRegistry): Promise<ParityReport> =>
 const rowsOf = (report: ParityReport): TensorRow[] =>
   report.variants.flatMap(({ checkpoints }) => checkpoints.flatMap(({ tensors }) => tensors));
 
-/** How many tensors and sequences there are to compare: counted in the manifests and generation.json by hand. */
+/** The numbers of tensors and sequences to compare, counted in the manifests and generation.json by hand. */
 const variants: [name: string, folder: () => string, tensors: number, sequences: number][] = [];
 if (backend === 'webgpu') {
-  // A software GPU takes an hour for everything. check.slow.test.ts has the other tensors.
+  // A software GPU needs an hour for everything. The other tensors are in check.slow.test.ts.
   const some = () => folderWithGenerations('greedy_florence', 'beam3_return2', 'beam3_single');
   variants.push(['tiny-pad', some, 107, 2 + 4 + 1]);
 } else {
@@ -46,7 +46,7 @@ for (const [variant, folder, tensors, sequences] of variants) {
   });
 }
 
-/** tiny-pad's native checkpoint with some of its generations. */
+/** Returns a folder of tiny-pad's native checkpoint with some of its generations. */
 function folderWithGenerations(...names: string[]): string {
   const folder = referenceFolder();
   const { cases } = referenceJson('model/tiny-pad/generation.json');
@@ -55,10 +55,10 @@ function folderWithGenerations(...names: string[]): string {
   return folder;
 }
 
-/** The tool is the same on every backend, and need not be tried on the slowest. */
+/** The comparison itself does not depend on the backend, so it is not tested on the slowest one. */
 const tool = backend === 'webgpu' ? test.skip : test;
 
-/** A mistake in the network, made by hooks, and the first tensor that must depart. */
+/** A mistake in the network, simulated by hooks, and the first tensor that must differ. */
 type Mistake = [what: string, first: string, hooks: [point: string, fn: HookFn][]];
 const block = 'vision_tower.blocks.1.0';
 let projected: tf.Tensor;
@@ -77,7 +77,7 @@ const mistakes: Mistake[] = [
     'an epsilon of 1e-6 in the norm of the image features',
     'projector.image_features',
     [
-      // Norm, weight and bias: (x - mean) / sqrt(var + eps) · w + b. What was added under the root shrinks the rest.
+      // (x − mean) / √(var + eps) · w + b, rescaled from eps = 1e-5 to 1e-6. That b is rescaled too does not matter.
       [
         'multi_modal_projector.hook_projected',
         x => {
@@ -96,12 +96,12 @@ const mistakes: Mistake[] = [
     ],
   ],
   [
-    'one head of cross-attention left out',
+    'a missing head of cross-attention',
     'decoder.layer1.cross_attn',
     [['language_model.decoder.layers.1.encoder_attn.hook_z', z => tf.mul(z, headMask(z, 2))]],
   ],
   [
-    'a single number that is none',
+    'a single NaN',
     'vision.stage2.conv_embed',
     [
       [
@@ -115,7 +115,7 @@ const mistakes: Mistake[] = [
 
 const isSquare = (map: tf.Tensor) => map.shape[0] === map.shape[1];
 
-/** 0 for one head of z [B, heads, T, d], 1 for the others -> [1, heads, 1, 1] */
+/** Returns 0 for one head of z [B, heads, T, d] and 1 for the others -> [1, heads, 1, 1] */
 function headMask(z: tf.Tensor, head: number): tf.Tensor {
   const mask = Array.from({ length: z.shape[1]! }, (_, i) => Number(i !== head));
   return tf.tensor(mask, [1, mask.length, 1, 1]);
@@ -130,11 +130,11 @@ for (const [what, first, points] of mistakes) {
     assert.equal(marked.map(row => row.name), [first]); // biome-ignore format: one line
     assert.not.ok(report.equal);
     assert.ok(report.tensors.equal < report.tensors.total);
-    if (what.includes('none')) assert.is(marked[0].problem, 'is not finite');
+    if (what.includes('NaN')) assert.is(marked[0].problem, 'is not finite');
   });
 }
 
-tool('finds one weight that is off, and the layer that it belongs to', async () => {
+tool('finds one wrong weight, and its layer', async () => {
   const name = 'model.vision_tower.blocks.1.1.channel_block.channel_attn.qkv.weight';
   const folder = await folderWithChange('hf/model.safetensors', name, values => {
     values[7] += 0.05;
@@ -146,46 +146,46 @@ tool('finds one weight that is off, and the layer that it belongs to', async () 
   assert.ok(row.maxAbs > row.tolerance && row.relative > 0);
 });
 
-tool('finds a mistake that only a generation makes', async () => {
+tool('finds a mistake that occurs only in generation', async () => {
   const source = reference('model/tiny-pad');
   const folder = referenceFolder();
   symlinkSync(join(source, 'generation.json'), join(folder, 'generation.json'));
   const hooks = new HookRegistry();
-  // </s> is never more probable than the rest from the third step on.
+  // Negated logits make the least probable token the first.
   hooks.add('hook_logits', (logits, { step }) => (step === 2 ? tf.neg(logits) : undefined));
   const report = await check(folder, hooks);
   assert.equal(report.tensors, { equal: 107, total: 107 });
   assert.ok(report.sequences.equal < report.sequences.total);
   assert.not.ok(report.equal);
   const [first] = report.variants[0].checkpoints[0].sequences;
-  assert.is(first.firstDifference, 3, 'the first case is greedy from its first token: step 2 makes token 3');
+  assert.is(first.firstDifference, 3, 'the first case is greedy, so step 2 generates token 3');
 });
 
-/** Changes of a manifest after which not everything is compared, and what is said of it. */
+/** Changes of a manifest after which not everything is compared, and the parts that are reported. */
 const gaps: [what: string, edit: (manifest: ManifestJson) => void, missed: Record<string, string[]>][] = [
   [
-    'a tensor of a name it does not know',
+    'a tensor with an unknown name',
     ({ files }) => files['text.safetensors'].push({ name: 'encoder.layer0.gate', shape: [2] }),
     { 'text.safetensors': ['encoder.layer0.gate'] },
   ],
   [
-    'a layer that the model does not have',
+    'a layer that the model lacks',
     ({ files }) => files['vision.safetensors'].push({ name: 'vision.stage0.block7.spatial.out', shape: [2] }),
     { 'vision.safetensors': ['vision.stage0.block7.spatial.out'] },
   ],
   [
-    'a file that it does not know',
+    'an unknown file',
     ({ files }) => Object.assign(files, { 'other.safetensors': [{ name: 'a', shape: [] }, { name: 'b', shape: [] }] }), // biome-ignore format: one line
     { 'other.safetensors': ['a', 'b'] },
   ],
   [
-    'a checkpoint of which the dumps say nothing',
+    'a checkpoint without dumps',
     ({ checkpoints }) => Object.assign(checkpoints['hf/model.safetensors'], { dtype: 'float16' }) && Object.assign(checkpoints, { '../x/model.safetensors': { dtype: 'float32' } }), // biome-ignore format: one line
     { 'hf/model.safetensors': ['weights'] },
   ],
 ];
 for (const [what, edit, missed] of gaps) {
-  tool(`is not satisfied with ${what}`, async () => {
+  tool(`reports ${what}`, async () => {
     const folder = referenceFolder(edit);
     if (what.includes('checkpoint')) cpSync(join(folder, 'hf'), join(folder, '../x'), { recursive: true });
     const { equal, tensors, variants } = await check(folder);
@@ -196,7 +196,7 @@ for (const [what, edit, missed] of gaps) {
   });
 }
 
-tool('names what is about training, and does not count it', async () => {
+tool('lists files about training, and does not count them', async () => {
   const files = ['train/full/grads.safetensors', 'lora/basic/expected.safetensors'];
   const folder = referenceFolder(manifest => {
     for (const file of files) manifest.files[file] = [{ name: 'x', shape: [1] }];
@@ -231,27 +231,27 @@ const whole = (): ManifestJson => referenceJson('model/tiny-pad/manifest.json');
 const damaged: [what: string, folder: () => string, file: string, problem: RegExp][] = [
   ['a folder that does not exist', () => join(folderOf({}), 'none'), 'none', /does not exist/],
   ['a file', () => join(folderOf({ 'a.txt': '' }), 'a.txt'), 'a.txt', /is a file/],
-  ['an empty folder', () => folderOf({}), '', /has no manifest\.json/],
-  ['a folder of which one part has no manifest', () => folderOf({ 'a/manifest.json': '{}', 'b/x': '' }), 'b', /is it complete/], // biome-ignore format: one line
-  ['a manifest that is cut', () => folderOf({ 'manifest.json': manifestText().slice(0, 3000) }), 'manifest.json', /is not JSON/], // biome-ignore format: one line
+  ['an empty folder', () => folderOf({}), '', /is not a reference folder/],
+  ['a folder in which one folder has no manifest', () => folderOf({ 'a/manifest.json': '{}', 'b/x': '' }), 'b', /may be incomplete/], // biome-ignore format: one line
+  ['a truncated manifest', () => folderOf({ 'manifest.json': manifestText().slice(0, 3000) }), 'manifest.json', /is not JSON/], // biome-ignore format: one line
   ['a manifest that is a list', () => withManifest([]), 'manifest.json', /expected an object/],
   ['a manifest without checkpoints', () => withManifest({ ...whole(), checkpoints: {} }), 'manifest.json', /checkpoints is/], // biome-ignore format: one line
   ['a manifest without files', () => withManifest({ ...whole(), files: undefined }), 'manifest.json', /files is/],
   ['a checkpoint without a type', () => withManifest({ ...whole(), checkpoints: { 'hf/model.safetensors': {} } }), 'manifest.json', /checkpoints\["hf\/model\.safetensors"\]\.dtype/], // biome-ignore format: one line
   ['a tensor without a shape', () => withManifest({ ...whole(), files: { 'vision.safetensors': [{ name: 'a' }] } }), 'manifest.json', /files\["vision\.safetensors"\]\[0\]\.shape/], // biome-ignore format: one line
-  ['a checkpoint that is not there', () => referenceFolder(({ checkpoints }) => Object.assign(checkpoints, { 'ms/model.safetensors': { dtype: 'float32' } })), 'ms', /is not a folder/], // biome-ignore format: one line
-  ['a dump that is not there', () => referenceFolder(() => {}, ['vision.safetensors']), 'vision.safetensors', /does not exist/], // biome-ignore format: one line
-  ['inputs that are not there', () => referenceFolder(() => {}, ['inputs.safetensors']), 'inputs.safetensors', /does not exist/], // biome-ignore format: one line
-  ['a dump of another shape', () => referenceFolder(({ files }) => files['vision.safetensors'][0].shape.push(1)), 'vision.safetensors', /has shape \[2,12,24,24\], but manifest\.json says \[2,12,24,24,1\]/], // biome-ignore format: one line
-  ['generations that are not there', () => referenceFolder(manifest => Object.assign(manifest, { generation: { greedy_plain: {} } })), 'generation.json', /does not exist/], // biome-ignore format: one line
-  ['a generation that is not there', () => withGenerations(cases => delete cases.beam3_lp0, 'beam3_lp0'), 'generation.json', /lacks the case beam3_lp0/], // biome-ignore format: one line
+  ['a missing checkpoint', () => referenceFolder(({ checkpoints }) => Object.assign(checkpoints, { 'ms/model.safetensors': { dtype: 'float32' } })), 'ms', /is not a folder/], // biome-ignore format: one line
+  ['a missing dump', () => referenceFolder(() => {}, ['vision.safetensors']), 'vision.safetensors', /does not exist/], // biome-ignore format: one line
+  ['missing inputs', () => referenceFolder(() => {}, ['inputs.safetensors']), 'inputs.safetensors', /does not exist/], // biome-ignore format: one line
+  ['a dump with a wrong shape', () => referenceFolder(({ files }) => files['vision.safetensors'][0].shape.push(1)), 'vision.safetensors', /has shape \[2,12,24,24\], but manifest\.json says \[2,12,24,24,1\]/], // biome-ignore format: one line
+  ['missing generations', () => referenceFolder(manifest => Object.assign(manifest, { generation: { greedy_plain: {} } })), 'generation.json', /does not exist/], // biome-ignore format: one line
+  ['a missing generation', () => withGenerations(cases => delete cases.beam3_lp0, 'beam3_lp0'), 'generation.json', /lacks the case beam3_lp0/], // biome-ignore format: one line
   ['a generation with an unknown argument', () => withGenerations(cases => Object.assign(cases.greedy_plain.args, { top_k: 3 })), 'generation.json', /greedy_plain\.args\.top_k is 3/], // biome-ignore format: one line
   ['a generation with an unknown mask', () => withGenerations(cases => Object.assign(cases.greedy_plain, { encoder_mask: 'none' })), 'generation.json', /greedy_plain\.encoder_mask is "none"/], // biome-ignore format: one line
-  ['a generation of a row that is not there', () => withGenerations(cases => Object.assign(cases.beam3_single, { row: 2 })), 'generation.json', /beam3_single is about row 2, but the inputs have 2/], // biome-ignore format: one line
-  ['scores for other sequences', () => withGenerations(cases => Object.assign(cases.beam3_lp0, { sequences_scores: [1] })), 'generation.json', /beam3_lp0\.sequences_scores is \[1\]/], // biome-ignore format: one line
+  ['a generation of a missing row', () => withGenerations(cases => Object.assign(cases.beam3_single, { row: 2 })), 'generation.json', /beam3_single uses row 2, but the inputs have 2 rows/], // biome-ignore format: one line
+  ['a wrong number of scores', () => withGenerations(cases => Object.assign(cases.beam3_lp0, { sequences_scores: [1] })), 'generation.json', /beam3_lp0\.sequences_scores is \[1\]/], // biome-ignore format: one line
 ];
 
-/** A folder with changed generations, of which the manifest names some. */
+/** Returns a folder with changed generations, and a manifest that names some of them. */
 function withGenerations(edit: (cases: Record<string, Record<string, object>>) => unknown, ...named: string[]): string {
   const folder = referenceFolder(manifest => {
     manifest.generation = Object.fromEntries(named.map(name => [name, {}]));
@@ -265,10 +265,12 @@ function withGenerations(edit: (cases: Record<string, Record<string, object>>) =
 }
 
 for (const [what, folder, file, problem] of damaged) {
-  tool(`refuses ${what} in one line`, () => withoutLeaks(() => refuses(what, () => check(folder()), file, problem)));
+  tool(`refuses ${what} with a message of one line`, () =>
+    withoutLeaks(() => refuses(what, () => check(folder()), file, problem)),
+  );
 }
 
-/** The README's table, and what scales it: both ratios to the kind's own, the larger one, never below 1. */
+/** The base tolerances of the reference's README, and their scaling: the larger of two ratios, at least 1. */
 for (const [name, rms, precision, expected] of [
   ['vision.stage0.block0.spatial.conv1', 0.5, 1e-6, 1e-4],
   ['vision.stage3.block1.channel.out', 8, 1e-5, 2e-4],

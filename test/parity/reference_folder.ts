@@ -18,8 +18,10 @@ export interface ManifestJson {
 }
 
 /**
- * A reference folder with one checkpoint of tiny-pad and no generation, as `edit` changes its manifest. Files are links;
- * those in `own` are left out, for the caller to write.
+ * Creates a reference folder of links with one checkpoint of tiny-pad, without generations.
+ *
+ * @param edit changes the manifest
+ * @param own files to leave out, so that the caller can write them
  */
 export function referenceFolder(edit: (manifest: ManifestJson) => void = () => {}, own: string[] = []): string {
   const source = reference('model/tiny-pad');
@@ -38,7 +40,7 @@ export function referenceFolder(edit: (manifest: ManifestJson) => void = () => {
   return folder;
 }
 
-/** The same with a change in one tensor of one file. */
+/** Creates the same folder with a change in one tensor of one file. */
 export async function folderWithChange(
   file: string,
   tensor: string,
@@ -57,7 +59,7 @@ export async function folderWithChange(
   return folder;
 }
 
-/** A folder that holds copies of the small files named, and nothing else. */
+/** Creates a folder with these text files. */
 export function folderOf(files: Record<string, string>): string {
   const folder = mkdtempSync(join(temporary, 'folder-'));
   for (const [name, text] of Object.entries(files)) {

@@ -1,4 +1,4 @@
-/** That a dump's image and task become the pixels and ids that it holds; a slow test has whole dumps (test/tools). */
+/** Tests that a dump's image and task give its pixels and ids. A slow test in test/tools compares complete dumps. */
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -17,7 +17,7 @@ const image = 'cmyk.jpg';
 const asked = '<CAPTION_TO_PHRASE_GROUNDING>';
 const side = 96;
 
-/** A dump of nothing but inputs, as Pillow and Microsoft's processor made them, and as `edit` changes them. */
+/** Creates a dump with only inputs: Pillow's pixels and the ids of Microsoft's processor, changed by `edit`. */
 async function dumpOf(request: unknown, edit: (pixels: Float32Array, ids: number[]) => void = () => {}) {
   const folder = temporaryFolder();
   mkdirSync(join(folder, 'checkpoint'));
@@ -46,7 +46,7 @@ function question(): { text: string; ids: number[] } {
   return { text: found.text.slice(asked.length), ids: [...found.input_ids] };
 }
 
-/** [3, H, W], of ImageNet's mean and deviation */
+/** Returns Pillow's pixels, normalised by ImageNet's mean and deviation, [3, H, W] */
 async function pillowPixels(): Promise<Float32Array> {
   const { info } = referenceJson('processor/images.json');
   const resized = await openSafetensors(reference('processor/resized_rgb_u8.safetensors'));
@@ -65,14 +65,14 @@ const rowsOf = async (folder: string): Promise<TensorRow[]> => {
   return variants[0].checkpoints[0].tensors;
 };
 
-test("an image and a task become the dump's pixels and ids", async () => {
+test("the image and the task give the dump's pixels and ids", async () => {
   const rows = await rowsOf(await dumpOf(undefined));
   assert.equal(rows.map(({ name, equal }) => [name, equal]), [['pixel_values', true], ['text_input_ids', true]]); // biome-ignore format: one line
 });
 
 for (const [what, edit, departs, problem] of [
   [
-    'one level of one pixel',
+    'a pixel that differs by one level',
     (pixels: Float32Array) => {
       pixels[77] += 1 / 255 / 0.229;
     },
@@ -80,7 +80,7 @@ for (const [what, edit, departs, problem] of [
     undefined,
   ],
   [
-    'another token',
+    'a different token',
     (_: unknown, ids: number[]) => {
       ids[2] += 1;
     },
@@ -105,7 +105,7 @@ for (const [what, edit, departs, problem] of [
   });
 }
 
-test('a request that cannot be read or asked is one line', async () => {
+test('an invalid request is an error of one line', async () => {
   const check = async (request: Partial<DumpedRequest>) => checkParity(await dumpOf(request), { backend });
   await refuses('no task', () => check({ image }), 'manifest.json', /request is .*expected an image and a task/);
   await refuses('no image', () => check({ image: 'none.png', task: '<OD>' }), 'none.png', /does not exist/);

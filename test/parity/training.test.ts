@@ -1,4 +1,4 @@
-/** That training is equal to PyTorch's, and that the tool which says so notices when it is not. */
+/** Tests that training is equal to PyTorch's, and that the comparison notices mistakes. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -22,18 +22,18 @@ const wrongOf = (report: ParityReport): string[] =>
     .filter(row => !row.equal)
     .map(({ file, what, name, difference, tolerance }) => `${file} ${what} ${name}: ${difference} > ${tolerance}`);
 
-// The part of the reference that is kept in this repository has no training.
+// The part of the reference in this repository has no trainings.
 const present = hasReference('model/tiny/train');
 const proof = present ? test : test.skip;
-/** The tool is the same on every backend, and is tried on the fastest. */
+/** The comparison itself does not depend on the backend, so it is tested on the fastest one. */
 const tool = present && backend === 'tensorflow' ? test : test.skip;
 
-/** Rows of a layout, counted by hand: losses, norms; gradients and parameters, and what is different for biases of keys. */
+/** Rows per layout, counted by hand: losses, norms, gradients and parameters, and the extra rows for biases of keys. */
 const course = 4 + 3;
 const full = course + 2 * (240 + 4) + (240 - 6 + 3);
 const frozen = course + (96 - 6 + 3);
 const padded = 6;
-/** Logits: without an adapter; on and merged, in two spellings; an adapter of `recipe` is merged in two ways. */
+/** Logits without an adapter, with it active and with it merged, in two layouts. `recipe` is merged in two ways. */
 const logits = 4 * (1 + 2 * 2) + 2;
 const adapters = logits + 4 * (course + 1) + 2 * (36 + 31 + 20 + 24);
 
@@ -49,7 +49,7 @@ async function equalToPyTorch(layouts: string[], total: number): Promise<ParityR
 
 const leftOutOf = (report: ParityReport) => report.variants[0].checkpoints.flatMap(({ leftOut }) => leftOut);
 
-// The plain backend takes a minute for each layout of weights, and a software GPU longer.
+// The cpu backend needs a minute per layout of weights, and a software GPU longer.
 const layouts = backend === 'tensorflow' ? ['hf', 'microsoft'] : ['hf'];
 
 (backend === 'wasm' ? test.skip : proof)('every training is equal to PyTorch', async () => {
@@ -60,23 +60,26 @@ const layouts = backend === 'tensorflow' ? ['hf', 'microsoft'] : ['hf'];
   for (const { file, names, reason } of leftOut) {
     assert.match(file, 'params_after3.safetensors');
     assert.ok(names.every(name => name.endsWith('k_proj.bias')));
-    assert.match(reason, 'its exact gradient is zero');
+    assert.match(reason, 'the exact gradient is zero');
   }
 });
 
-(backend === 'wasm' ? proof : test.skip)('adapters are equal to PyTorch; what has no gradients is said', async () => {
-  const report = await equalToPyTorch(['hf', 'microsoft'], 2 * logits);
-  const leftOut = leftOutOf(report);
-  assert.is(new Set(leftOut.map(({ file }) => file)).size, 3 + 1 + 2 + 1 + 4 * 2);
-  for (const { reason } of leftOut) {
-    assert.match(
-      reason,
-      /^wasm cannot train (vision_tower|multi_modal_projector)\..*: it has no gradients of convolutions/,
-    );
-  }
-});
+(backend === 'wasm' ? proof : test.skip)(
+  'adapters are equal to PyTorch, and missing gradients are reported',
+  async () => {
+    const report = await equalToPyTorch(['hf', 'microsoft'], 2 * logits);
+    const leftOut = leftOutOf(report);
+    assert.is(new Set(leftOut.map(({ file }) => file)).size, 3 + 1 + 2 + 1 + 4 * 2);
+    for (const { reason } of leftOut) {
+      assert.match(
+        reason,
+        /^wasm cannot train (vision_tower|multi_modal_projector)\..*: it has no gradients of convolutions/,
+      );
+    }
+  },
+);
 
-tool('a gradient that is wrong is noticed where it goes wrong, at once and with checkpointing', async () => {
+tool('a wrong gradient is found from where it occurs, with and without checkpointing', async () => {
   const hooks = new HookRegistry();
   const twice = tf.customGrad(x => ({ value: tf.clone(x as tf.Tensor), gradFunc: (dy: tf.Tensor) => tf.mul(dy, 2) }));
   hooks.add('language_model.encoder.layers.1.hook_mlp_out', x => twice(x));
@@ -85,21 +88,21 @@ tool('a gradient that is wrong is noticed where it goes wrong, at once and with 
   const rows = rowsOf(report);
   for (const what of ['gradients', 'gradients, with checkpointing']) {
     const ok = (name: string) => rows.find(row => row.what === what && row.name === `model.${name}`)!.equal;
-    assert.ok(ok('language_model.encoder.layers.1.final_layer_norm.weight'), `${what}: behind it`);
-    assert.ok(ok('language_model.decoder.layers.0.fc1.weight'), `${what}: behind it`);
+    assert.ok(ok('language_model.encoder.layers.1.final_layer_norm.weight'), `${what}: after it`);
+    assert.ok(ok('language_model.decoder.layers.0.fc1.weight'), `${what}: after it`);
     assert.not.ok(ok('language_model.encoder.layers.1.fc2.weight'), `${what}: before it`);
     assert.not.ok(ok('vision_tower.convs.0.conv.weight'), `${what}: before it`);
   }
   const [loss, ...later] = rows.filter(({ what }) => what === 'losses');
-  assert.ok(loss.equal, 'nothing is wrong forward');
+  assert.ok(loss.equal, 'the forward pass is right');
   assert.not.ok(later.every(({ equal }) => equal));
   assert.not.ok(rows.find(({ what }) => what === 'gradient norms')!.equal);
 });
 
-/** Changes of what is trained or expected, and which kinds of rows must say so; all others are equal. */
+/** Changes of the training or its record, and the kinds of rows that must differ. All others stay equal. */
 const mistakes: [what: string, folder: () => string | Promise<string>, departs: RegExp][] = [
   [
-    'an adapter with one number changed',
+    'one changed number in an adapter',
     () =>
       changeTensor(
         trainingFolder(['lora/rslora']),
@@ -112,12 +115,12 @@ const mistakes: [what: string, folder: () => string | Promise<string>, departs: 
     /^logits of microsoft\/$/,
   ],
   [
-    'an adapter scaled by alpha / r in place of alpha / √r',
+    'an adapter scaled by alpha / r instead of alpha / √r',
     () => changeJson(trainingFolder(['lora/rslora']), 'lora/rslora/hf/adapter_config.json', config => Object.assign(config, { use_rslora: false })), // biome-ignore format: one line
     /^(logits of hf\/|logits, trained here|losses|gradient norms|gradients)$/,
   ],
   [
-    'another beginning of an adapter',
+    'different initial values of an adapter',
     () =>
       changeTensor(
         trainingFolder(['lora/rslora']),
@@ -133,7 +136,7 @@ const mistakes: [what: string, folder: () => string | Promise<string>, departs: 
   ['another decay of the second moment', () => withOptimizer('0.999', '0.99'), /^(losses|parameters|gradient norms)$/],
   ['five times the weight decay', () => withOptimizer('decay=0.01', 'decay=0.05'), /^(losses|parameters)$/],
   [
-    'one small tensor that has not learnt',
+    'one small tensor that was not trained',
     () =>
       changeTensor(
         trainingFolder(['train/frozen-vision']),
@@ -146,7 +149,7 @@ const mistakes: [what: string, folder: () => string | Promise<string>, departs: 
     /^parameters$/,
   ],
   [
-    'a norm that has not decayed, though all parameters do',
+    'a norm without weight decay',
     () =>
       changeTensor(
         trainingFolder(['train/frozen-vision']),
@@ -169,7 +172,7 @@ for (const [what, folder, departs] of mistakes) {
   tool(`finds ${what}`, async () => {
     const report = await check(await folder());
     const wrong = new Set(rowsOf(report).filter(({ equal }) => !equal).map(row => row.what)); // biome-ignore format: one line
-    assert.ok(wrong.size > 0, 'nothing departs');
+    assert.ok(wrong.size > 0, 'nothing differs');
     for (const kind of wrong) assert.match(kind, departs);
     assert.not.ok(report.equal);
     assert.ok(report.training!.equal < report.training!.total);
@@ -177,15 +180,15 @@ for (const [what, folder, departs] of mistakes) {
   });
 }
 
-/** Changes after which not everything is compared, and what is said of it. */
+/** Changes after which not everything is compared, and the parts that are reported. */
 const gaps: [what: string, folder: () => string, missed: Record<string, string[]>][] = [
   [
-    'a file that it does not know',
+    'an unknown file',
     () => trainingFolder(['lora/basic'], ({ files }) => Object.assign(files, { 'train/x.safetensors': [{ name: 'a', shape: [1] }] })), // biome-ignore format: one line
     { 'train/x.safetensors': ['a'] },
   ],
   [
-    'logits that it does not know, and a gradient of no parameter',
+    'unknown logits, and a gradient of an unknown parameter',
     () =>
       trainingFolder(['lora/basic'], ({ files }) => {
         const tensors = ['logits_scaled', 'grad.base_model.model.model.gate.weight'];
@@ -194,7 +197,7 @@ const gaps: [what: string, folder: () => string, missed: Record<string, string[]
     { 'lora/basic/expected.safetensors': ['logits_scaled', 'grad.base_model.model.model.gate.weight'] },
   ],
   [
-    'a parameter that is not trained',
+    'a frozen parameter',
     () =>
       changeJson(
         trainingFolder(['train/frozen-vision'], ({ files }) => {
@@ -208,7 +211,7 @@ const gaps: [what: string, folder: () => string, missed: Record<string, string[]
   ],
 ];
 for (const [what, folder, missed] of gaps) {
-  tool(`is not satisfied with ${what}`, async () => {
+  tool(`reports ${what}`, async () => {
     const { equal, training, variants } = await check(folder());
     const names = Object.fromEntries(variants[0].notCompared.map(entry => [entry.file, entry.names]));
     assert.equal(names, missed);
@@ -225,19 +228,21 @@ const without = (training: string, file: string): string => {
   return folder;
 };
 const damaged: [what: string, folder: () => string, file: string, problem: RegExp][] = [
-  ['a record that is not there', () => without('train/full', 'expected.json'), 'train/full/expected.json', /does not exist/], // biome-ignore format: one line
+  ['a missing record', () => without('train/full', 'expected.json'), 'train/full/expected.json', /does not exist/], // biome-ignore format: one line
   ['a record of another optimizer', () => record({ optimizer: 'SGD lr=0.1' }), 'expected.json', /optimizer is "SGD lr=0\.1"/], // biome-ignore format: one line
-  ['a record of something else that is trained', () => record({ trainable: 'the head' }), 'expected.json', /trainable is "the head"/], // biome-ignore format: one line
+  ['a record of unknown parameters', () => record({ trainable: 'the head' }), 'expected.json', /trainable is "the head"/], // biome-ignore format: one line
   ['a record without losses', () => record({ loss_before_each_step_and_after_last: null }), 'expected.json', /loss_before_each_step_and_after_last is null/], // biome-ignore format: one line
   ['a record of too few norms', () => record({ grad_norm_before_clip: [1] }), 'expected.json', /grad_norm_before_clip is \[1\]/], // biome-ignore format: one line
-  ['an adapter of which nothing is expected', () => trainingFolder(['lora/basic'], ({ files }) => void delete files['lora/basic/expected.safetensors']), 'manifest.json', /files has no lora\/basic\/expected\.safetensors/], // biome-ignore format: one line
-  ['a beginning that is not there', () => without('lora/basic', 'init.safetensors'), 'init.safetensors', /does not exist/], // biome-ignore format: one line
+  ['an adapter without expected values', () => trainingFolder(['lora/basic'], ({ files }) => void delete files['lora/basic/expected.safetensors']), 'manifest.json', /files has no lora\/basic\/expected\.safetensors/], // biome-ignore format: one line
+  ['missing initial values', () => without('lora/basic', 'init.safetensors'), 'init.safetensors', /does not exist/], // biome-ignore format: one line
 ];
 for (const [what, folder, file, problem] of damaged) {
-  tool(`refuses ${what} in one line`, () => withoutLeaks(() => refuses(what, () => check(folder()), file, problem)));
+  tool(`refuses ${what} with a message of one line`, () =>
+    withoutLeaks(() => refuses(what, () => check(folder()), file, problem)),
+  );
 }
 
-test('refuses folders that have no training', () => {
+test('refuses folders without trainings', () => {
   const folder = referenceFolder();
   return refuses('training', () => check(folder), folder, /no train\/ or lora\//);
 });

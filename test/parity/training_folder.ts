@@ -17,8 +17,11 @@ import type { ManifestJson } from './reference_folder.ts';
 const temporary = temporaryFolder();
 
 /**
- * A reference folder of tiny with nothing but some of its trainings (`train/full`, `lora/basic`; `train` for all of
- * train/), as `edit` changes its manifest. Files are links.
+ * Creates a reference folder of links with some trainings of tiny.
+ *
+ * @param trainings paths such as `train/full` or `lora/basic`; `train` for all of train/
+ * @param edit changes the manifest
+ * @param layouts checkpoints to include, by folder
  */
 export function trainingFolder(
   trainings: string[],
@@ -49,7 +52,7 @@ export function trainingFolder(
   return folder;
 }
 
-/** Changes a JSON file of such a folder. */
+/** Replaces the link to a JSON file by a changed copy. Returns the folder. */
 export function changeJson(folder: string, file: string, change: (json: Record<string, unknown>) => void): string {
   const path = join(folder, file);
   const json = JSON.parse(readFileSync(path, 'utf8'));
@@ -59,7 +62,7 @@ export function changeJson(folder: string, file: string, change: (json: Record<s
   return folder;
 }
 
-/** Changes one tensor of a file of such a folder. */
+/** Replaces the link to a safetensors file by a copy with one changed tensor. Returns the folder. */
 export async function changeTensor(
   folder: string,
   file: string,

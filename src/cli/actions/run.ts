@@ -128,7 +128,7 @@ async function answer(
   }
 }
 
-/** Returns a function that prints results: JSON Lines, or text with a heading per image and task if there are several. */
+/** Returns a function that prints results: JSON Lines, or text with headings if there are several images or tasks. */
 function printer({ json }: RunFlags, severalImages: boolean): (item: Answered) => Promise<void> {
   return async ({ image, results }) => {
     for (const result of results) {

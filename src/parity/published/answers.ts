@@ -1,6 +1,6 @@
 /**
- * Answers of the published checkpoints, each from a place where somebody ran the original code. The command
- * `florence2 verify` checks a download against them.
+ * Published answers of the published checkpoints, computed by others with the original code. The command
+ * `florence2 verify` compares a checkpoint with them.
  */
 export const published = {
   about:

@@ -2,17 +2,17 @@ import { Florence2Error } from '../../errors.ts';
 import { isRecord, show } from '../../json.ts';
 import { type Task, taskInfo } from '../../text/tasks.ts';
 
-/** An answer, in as many parts as are known of it. Boxes are [x1, y1, x2, y2] in pixels, one for each label. */
+/** An answer; only the published parts are set. Boxes are [x1, y1, x2, y2] in pixels, one per label. */
 export interface KnownAnswer {
   readonly inputIds?: number[];
   readonly text?: string;
   readonly labels?: string[];
   readonly boxes?: number[][];
-  /** Number of objects that are given as polygons. */
+  /** Number of objects with polygons. */
   readonly polygons?: number;
 }
 
-/** A question to a published checkpoint, and what it answers. */
+/** A task for a published checkpoint, and its published answer. */
 export interface PublishedCase extends KnownAnswer {
   readonly model: string;
   readonly image: string;
@@ -20,9 +20,9 @@ export interface PublishedCase extends KnownAnswer {
   readonly input?: string;
   readonly numBeams: number;
   readonly maxNewTokens: number;
-  /** By how many location bins a coordinate may differ: 1 where the note says "allow one bin". */
+  /** Location bins by which a coordinate may differ: 1 if the note says "allow one bin", else 0. */
   readonly bins: number;
-  /** True where the note speaks of a capital letter: sources spell the labels differently. */
+  /** True if the note mentions a capital letter, because sources spell the label differently. */
   readonly ignoreCase: boolean;
 }
 
@@ -38,9 +38,9 @@ export interface PublishedAnswers {
 }
 
 /**
- * Reads answers in the form of published.ts.
+ * Reads answers in the form of answers.ts.
  *
- * @param file what errors call it
+ * @param file name of the file in error messages
  * @throws Florence2Error naming the case and the field that is wrong
  */
 export function parsePublished(json: unknown, file: string): PublishedAnswers {
@@ -62,7 +62,7 @@ export function parsePublished(json: unknown, file: string): PublishedAnswers {
 
 function parseCase(entry: unknown, images: ReadonlyMap<string, unknown>, at: string): PublishedCase {
   if (!isRecord(entry)) throw new Florence2Error(`${at} is ${show(entry)}, expected an object.`);
-  /** A field, which may be absent. */
+  /** Returns an optional field. */
   const field = <T>(name: string, allowed: (value: unknown) => boolean, expected: string): T | undefined => {
     const value = entry[name];
     if (value === undefined || allowed(value)) return value as T | undefined;
@@ -78,7 +78,7 @@ function parseCase(entry: unknown, images: ReadonlyMap<string, unknown>, at: str
     field<number>(name, value => Number.isSafeInteger(value) && Number(value) > 0, 'a whole number') ?? fallback;
   const labels = field<string[]>(entry.labels ? 'labels' : 'bboxes_labels', isTexts, 'a list of labels');
   const boxes = field<number[][]>('bboxes', isBoxes, 'a list of boxes [x1, y1, x2, y2]');
-  if (labels?.length !== boxes?.length) throw new Florence2Error(`${at} has not one label for each of its bboxes.`);
+  if (labels?.length !== boxes?.length) throw new Florence2Error(`${at} must have as many labels as bboxes.`);
   const note = text('note') ?? '';
   const known: PublishedCase = {
     model: required<string>('model', value => typeof value === 'string', 'the id of a model'),
@@ -96,7 +96,7 @@ function parseCase(entry: unknown, images: ReadonlyMap<string, unknown>, at: str
     ignoreCase: /capital/i.test(note),
   };
   if (known.text === undefined && known.boxes === undefined) {
-    throw new Florence2Error(`${at} has no answer, expected "text", or labels and bboxes.`);
+    throw new Florence2Error(`${at} has no answer: expected "text", or labels and bboxes.`);
   }
   return known;
 }

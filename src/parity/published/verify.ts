@@ -6,7 +6,7 @@ import type { TaskResult } from '../../results/types.ts';
 import { promptOf } from '../../text/prompt.ts';
 import type { KnownAnswer, PublishedAnswers, PublishedCase } from './cases.ts';
 
-/** One published answer and the model's. */
+/** The comparison of one published answer with the model's. */
 export interface VerifyRow {
   readonly image: string;
   readonly task: string;
@@ -14,29 +14,29 @@ export interface VerifyRow {
   readonly expected: KnownAnswer;
   readonly got: KnownAnswer;
   readonly equal: boolean;
-  /** What differs, a sentence each. */
+  /** One sentence per difference. */
   readonly differences: string[];
 }
 
 /**
- * The cases that are about a model.
+ * Returns the published cases of a model.
  *
- * @param name its id, or the folder of a download; the last part of the name decides (`…/Florence-2-base`)
- * @throws UsageError when nothing is published about it
+ * @param name id or folder of the model. Only its last part is compared (`…/Florence-2-base`)
+ * @throws UsageError if no answers of this model are published
  */
 export function casesOf({ cases }: PublishedAnswers, name: string): PublishedCase[] {
   const last = (path: string) => path.replaceAll('\\', '/').replace(/\/+$/, '').split('/').at(-1)!.toLowerCase();
   const found = cases.filter(({ model }) => last(model) === last(name));
   if (found.length > 0) return found;
   const models = [...new Set(cases.map(({ model }) => model))].join(', ');
-  throw new UsageError(`No answers of ${name} are published. Say with --as which model it is: ${models}.`);
+  throw new UsageError(`No answers of ${name} are published. Name its model with --as: ${models}.`);
 }
 
 /**
- * Asks the model every case and compares. Each image is encoded once.
+ * Runs the model on every case and compares the answers. Each image is encoded once.
  *
- * @param imageOf where an image is to be had
- * @throws Florence2Error when an image cannot be read, or is another than the published one (its size differs)
+ * @param imageOf returns the image of a name in `answers.images`
+ * @throws Florence2Error if an image cannot be read, or does not have the size of the published image
  */
 export async function* verify(
   model: Florence2,
@@ -50,8 +50,8 @@ export async function* verify(
       const { width, height } = features.imageSize;
       const known = answers.images.get(name)!;
       if (width !== known.width || height !== known.height) {
-        const sizes = `${width}×${height}, the published one ${known.width}×${known.height}`;
-        throw new Florence2Error(`The image "${name}" is another one: it has ${sizes}.`);
+        const sizes = `${width}×${height} pixels, the published one ${known.width}×${known.height}`;
+        throw new Florence2Error(`The image "${name}" is not the published one: it has ${sizes}.`);
       }
       for (const published of cases.filter(({ image }) => image === name)) yield await ask(model, features, published);
     } finally {
@@ -71,7 +71,7 @@ async function ask(model: Florence2, features: ImageFeatures, published: Publish
   return { image, task, ...(input && { input }), expected, got, equal: differences.length === 0, differences };
 }
 
-/** A result in the form of the published answers. */
+/** Returns a result in the form of the published answers. */
 function known(result: TaskResult): KnownAnswer {
   if ('text' in result) return { text: result.text };
   if ('phrases' in result) {
@@ -83,7 +83,7 @@ function known(result: TaskResult): KnownAnswer {
   return { labels: boxes.map(({ label }) => label), boxes: boxes.map(({ box }) => box), polygons };
 }
 
-/** Published coordinates are float32 pixels, printed in full. */
+/** Tolerance in pixels: published coordinates are float32. */
 const ROUNDING = 1e-3;
 
 function compare(expected: PublishedCase, got: KnownAnswer, size: { width: number; height: number }): string[] {

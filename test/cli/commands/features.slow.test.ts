@@ -1,4 +1,4 @@
-/** Reads the files of `florence2 features` with numpy and safetensors. FLORENCE2_PYTHON names a Python that has them. */
+/** Reads files of `florence2 features` with numpy and safetensors. FLORENCE2_PYTHON names a Python that has them. */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';

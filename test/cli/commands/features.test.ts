@@ -63,7 +63,7 @@ test('a damaged image ends the run, and no file is left', async () => {
   const { code, stdout, stderr } = await features('out/broken.npy', folder, '--at', point);
   assert.is(code, 1);
   assert.is(stdout, '');
-  assert.match(stderr, /\nflorence2: .*b\.jpg is a damaged JPEG image/);
+  assert.match(stderr, /\nflorence2: .*b\.jpg is a damaged or truncated JPEG image/);
   assert.equal(existsSync(join(root, 'out')) ? readdirSync(join(root, 'out')) : [], []);
 });
 

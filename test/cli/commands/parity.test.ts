@@ -50,7 +50,7 @@ test('lists what was not compared, and exits with 1', async () => {
   });
   const { code, stdout } = await parity(folder);
   assert.is(code, 1);
-  assert.match(stdout, '\n✗ not compared: other.safetensors gate (this tool does not know it)\n');
+  assert.match(stdout, '\n✗ not compared: other.safetensors gate (unknown to this tool)\n');
   assert.match(stdout, '\nnot compared without --training: train/full/grads.safetensors\n');
   assert.is(linesOf(stdout).at(-1), '107 of 108 tensors, 0 of 0 sequences equal');
 });

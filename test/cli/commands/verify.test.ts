@@ -1,4 +1,4 @@
-/** Tests `florence2 verify` with checkpoints that always give one known answer, some of them from a local hub server. */
+/** Tests `florence2 verify` with checkpoints that always give the same answer, also from a local hub server. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -173,7 +173,7 @@ test('downloads model and images', async () => {
   }
 });
 
-test('another image than the published one is an error', async () => {
+test('an image of another size than the published one is an error', async () => {
   const path = join(folder, 'small.json');
   const known = { model: 'm', image: 'car', task: '<CAPTION>', text: caption };
   writeFileSync(
@@ -182,7 +182,7 @@ test('another image than the published one is an error', async () => {
   );
   const { code, stderr } = await verify(captioner, '--as', 'm', '--cases', path, ...fromFolder);
   assert.is(code, 1);
-  assert.match(stderr, /The image "car" is another one: it has 640×480, the published one 320×240\./);
+  assert.match(stderr, /The image "car" is not the published one: it has 640×480 pixels, the published one 320×240\./);
 });
 
 for (const [what, args, code, message] of [

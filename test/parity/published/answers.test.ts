@@ -8,11 +8,11 @@ import { referenceJson } from '../../reference.ts';
 
 const answers = parsePublished(published, 'published');
 
-test('the copy in the package is the reference', () => {
+test('the copy in the package equals the reference', () => {
   assert.equal(JSON.parse(JSON.stringify(published)), referenceJson('published.json'));
 });
 
-test('notes say what may differ', () => {
+test('notes set the allowed differences', () => {
   const lenient = answers.cases.filter(({ bins, ignoreCase }) => bins > 0 || ignoreCase);
   assert.equal(
     lenient.map(({ model, task, bins, ignoreCase }) => [model.split('-').at(-1), task, bins, ignoreCase]),
@@ -34,7 +34,7 @@ for (const [name, count] of [
   });
 }
 
-test('a model about which nothing is published is a usage error', () => {
+test('a model without published answers is a usage error', () => {
   for (const name of ['microsoft/Florence-2-base-ft', '.', '']) {
     assert.throws(() => casesOf(answers, name), (error: unknown) => error instanceof UsageError && /--as/.test(error.message)); // biome-ignore format: one line
   }
@@ -56,7 +56,7 @@ for (const [what, json, problem] of [
   [
     'more labels than boxes',
     { images, cases: [good, { ...good, labels: ['a', 'b'] }] },
-    /cases\[1\] has not one label/,
+    /cases\[1\] must have as many labels as bboxes/,
   ],
   ['boxes of three', { images, cases: [{ ...good, bboxes: [[1, 2, 3]] }] }, /cases\[0\]\.bboxes/],
   ['no answer', { images, cases: [{ model: 'm', image: 'car', task: '<OD>' }] }, /cases\[0\] has no answer/],

@@ -188,7 +188,7 @@ test('an image of another size than the published one is an error', async () => 
 for (const [what, args, code, message] of [
   ['a model without published answers', [captioner], 2, /No answers of .*captioner are published.*--as/],
   ['a missing file of cases', [captioner, '--cases', join(folder, 'none.json')], 1, /none\.json does not exist/], // biome-ignore format: one line
-  ['a missing model', [join(folder, 'Florence-2-base')], 1, /neither a folder that exists/],
+  ['a missing model', [join(folder, 'Florence-2-base')], 1, /Florence-2-base" is not a folder/],
   ['a folder without the images', [captioner, '--as', 'Florence-2-base', '--images', folder], 1, /car\.jpg/],
 ] as [string, string[], number, RegExp][]) {
   test(`${what} is an error of one line`, async () => {

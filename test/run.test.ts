@@ -105,7 +105,7 @@ test('minutes by file, over all backends', () => {
   assert.match(table[1], /^ {4}1\.5 {2}a +cpu 1\.0, wasm 0\.5$/);
   assert.is(table[2], '    0.5  b');
   assert.not.ok(lines.some(line => line.endsWith('  c')));
-  assert.is(lines.at(-1), '4 passed, 0 failed');
+  assert.is(lines.at(-1), '\n4 passed, 0 failed');
 });
 
 test('what passed is remembered for the same sources and backends', () => {

@@ -6,51 +6,55 @@ import { Parameter } from '../nn/params.ts';
 import { createLora, type Lora, type LoraOptions } from './lora.ts';
 import type { SaveAdapterOptions } from './write.ts';
 
+/** Options for loading an adapter. */
 export interface LoadAdapterOptions {
-  /** Default `default`. */
+  /** Name of the adapter in this model. Default `default`. */
   name?: string;
-  /** How much of it counts. Default 1, as trained. */
+  /** Factor of the adapter's effect. Default 1, as trained. */
   scale?: number;
 }
 
 /**
- * The adapters of one model: any number of them by name, of which none, one or several are active. Image features that
- * were encoded before a change keep what the adapters of that time made of them.
+ * The LoRA adapters of a model, by name. None, one or several of them are active at a time. Image features that were
+ * encoded earlier are not updated when the active adapters change.
  */
 export class Adapters {
   private readonly loaded = new Map<string, Lora>();
   private activeNames: string[] = [];
-  /** The weights with the active adapters in them, while they are merged. */
+  /** The merged weights; null if the adapters are not merged. */
   private merged: Parameter[] | null = null;
 
   constructor(private readonly model: Florence2Model) {}
 
+  /** The names of all adapters. */
   get names(): string[] {
     return [...this.loaded.keys()];
   }
 
-  /** Those that have an effect now. */
+  /** The names of the active adapters. */
   get active(): string[] {
     return [...this.activeNames];
   }
 
+  /** Whether the active adapters are merged into the weights. */
   get isMerged(): boolean {
     return this.merged !== null;
   }
 
-  /** @throws UsageError when there is none of this name */
+  /** Returns an adapter. @throws UsageError if no adapter has this name */
   get(name: string): Lora {
     const lora = this.loaded.get(name);
     if (lora) return lora;
-    const others = this.names.length > 0 ? `those loaded: ${this.names.join(', ')}` : 'none is loaded';
+    const others = this.names.length > 0 ? `loaded adapters: ${this.names.join(', ')}` : 'none is loaded';
     throw new UsageError(`There is no adapter named ${name}; ${others}.`);
   }
 
   /**
-   * Loads an adapter from a folder as PEFT saves it (adapter_config.json and adapter_model.safetensors or .bin), with
-   * module names of transformers or of Microsoft's code, and makes it the active one. For Node.
+   * Loads an adapter in PEFT's format (a folder with adapter_config.json and adapter_model.safetensors or .bin) and
+   * makes it the only active one. Module names may be those of transformers or of Microsoft's code. Node only.
    *
-   * @throws Florence2Error when it is damaged, does not fit the model or is more than LoRA
+   * @throws Florence2Error if the adapter is damaged, does not fit the model, or uses more than LoRA
+   * @throws UsageError if the name is taken, the scale is not finite, or adapters are merged
    */
   async load(folder: string, { name = 'default', scale = 1 }: LoadAdapterOptions = {}): Promise<Lora> {
     this.requireNew(name);
@@ -67,14 +71,23 @@ export class Adapters {
     }
   }
 
-  /** Writes an adapter as a folder that PEFT, and `load`, can read. For Node. */
+  /**
+   * Writes an adapter to a folder in PEFT's format, which `load` also reads. Node only.
+   *
+   * @throws UsageError if no adapter has this name
+   * @throws Florence2Error if the folder cannot be written
+   */
   async save(name: string, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
     const lora = this.get(name);
     const { writeAdapter } = await import('./write.ts');
     await writeAdapter(lora, folder, options);
   }
 
-  /** Builds a new adapter, which becomes the active one. It has no effect before it is trained. */
+  /**
+   * Creates a new adapter and makes it the only active one. It has no effect until it is trained.
+   *
+   * @throws UsageError for invalid options, a name that is taken, or merged adapters
+   */
   create(name: string, options: LoraOptions = {}): Lora {
     this.requireNew(name);
     const lora = createLora(this.model, options);
@@ -82,7 +95,7 @@ export class Adapters {
     return lora;
   }
 
-  /** Takes an adapter that was built for this model, and makes it the active one. It is freed with the others. */
+  /** Adds an adapter that was built for this model, makes it the only active one, and takes ownership of it. */
   add(name: string, lora: Lora): void {
     this.requireNew(name);
     this.loaded.set(name, lora);
@@ -90,9 +103,10 @@ export class Adapters {
   }
 
   /**
-   * Makes these adapters active and all others inactive; none, and the model is as it was loaded.
+   * Makes these adapters active and all others inactive. Without names, the model behaves as it was loaded.
    *
-   * @throws UsageError when two of them have values of their own for the same parameter
+   * @throws UsageError for an unknown name, and if two of them replace the same parameter, and while adapters are
+   *   merged
    */
   activate(...names: string[]): void {
     this.requireUnmerged();
@@ -101,7 +115,10 @@ export class Adapters {
     this.fillSlots();
   }
 
-  /** How much of an adapter counts: 1 as trained, 0 nothing, more and negative are possible. Not for replaced values. */
+  /**
+   * Sets the factor of an adapter's effect: 1 as trained, 0 for no effect; larger and negative values are allowed. Does
+   * not affect parameters that the adapter replaces.
+   */
   setScale(name: string, scale: number): void {
     this.requireUnmerged();
     requireScale(scale);
@@ -109,9 +126,9 @@ export class Adapters {
   }
 
   /**
-   * Adds the active adapters to the weights, so that they cost nothing. An output layer that is tied to the embeddings
-   * gets a weight of its own. The original weights are kept, which takes as much memory as the adapted layers' weights,
-   * and `unmerge` brings them back to the bit.
+   * Merges the active adapters into the weights, so that they take no extra time. An adapted output layer that is tied
+   * to the embeddings gets a separate weight. The original weights are kept, which takes as much memory again as the
+   * weights of the adapted layers; `unmerge` restores them exactly.
    */
   merge(): void {
     this.requireUnmerged();
@@ -124,14 +141,14 @@ export class Adapters {
     }
   }
 
-  /** Undoes `merge`. */
+  /** Undoes `merge`. @throws UsageError if the adapters are not merged */
   unmerge(): void {
     if (!this.merged) throw new UsageError('The adapters are not merged.');
     this.freeMerged();
     this.fillSlots();
   }
 
-  /** Merges the active adapters for good: the original weights and all adapters are freed. */
+  /** Merges the active adapters permanently. The original weights and all adapters are disposed. */
   mergeAndUnload(): void {
     for (const { weight, sum } of this.foldAll()) {
       weight.override = null;
@@ -146,7 +163,7 @@ export class Adapters {
     this.dispose();
   }
 
-  /** Frees an adapter. */
+  /** Removes an adapter and disposes it. @throws UsageError for an unknown name, or while adapters are merged */
   remove(name: string): void {
     this.requireUnmerged();
     const lora = this.get(name);
@@ -155,7 +172,7 @@ export class Adapters {
     lora.dispose();
   }
 
-  /** Frees all of them; the model is as it was loaded. */
+  /** Disposes all adapters; the model then behaves as it was loaded. */
   dispose(): void {
     this.freeMerged();
     this.activeNames = [];
@@ -164,7 +181,7 @@ export class Adapters {
     this.loaded.clear();
   }
 
-  /** Empties the slots of the layers one by one, and gives each layer's weight with what was in its slot. */
+  /** Removes the adapters of each layer in turn and yields the layer's weight with the sum of weight and adapters. */
   private *foldAll(): Generator<{ weight: Parameter; sum: tf.Tensor }> {
     for (const layer of this.model.adaptable.values()) {
       const { weight, adapters } = layer;
@@ -175,7 +192,7 @@ export class Adapters {
     }
   }
 
-  /** Brings the model's slots in line with the active adapters. */
+  /** Sets the adapters of every layer, and the replaced parameters, according to the active adapters. */
   private fillSlots(): void {
     const active = this.activeNames.map(name => this.get(name));
     for (const [module, layer] of this.model.adaptable) {
@@ -199,7 +216,7 @@ export class Adapters {
         const other = owners.get(parameter);
         if (other) {
           throw new UsageError(
-            `The adapters ${other} and ${name} cannot be active together: both have their own ${parameter}.`,
+            `The adapters ${other} and ${name} cannot be active together: both replace ${parameter}.`,
           );
         }
         owners.set(parameter, name);
@@ -209,15 +226,15 @@ export class Adapters {
 
   private requireNew(name: string): void {
     this.requireUnmerged();
-    if (name === '') throw new UsageError('An adapter needs a name.');
-    if (this.loaded.has(name)) throw new UsageError(`There is an adapter named ${name} already: remove it first.`);
+    if (name === '') throw new UsageError('The name of an adapter must not be empty.');
+    if (this.loaded.has(name)) throw new UsageError(`An adapter named ${name} already exists: remove it first.`);
   }
 
   private requireUnmerged(): void {
-    if (this.merged) throw new UsageError('The adapters are merged into the weights: unmerge them first.');
+    if (this.merged) throw new UsageError('The adapters are merged into the weights: call unmerge first.');
   }
 }
 
 function requireScale(scale: number): void {
-  if (!Number.isFinite(scale)) throw new UsageError(`The scale of an adapter must be a number, not ${scale}.`);
+  if (!Number.isFinite(scale)) throw new UsageError(`The scale of an adapter must be a finite number, not ${scale}.`);
 }

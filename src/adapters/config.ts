@@ -2,16 +2,17 @@ import { Fields, isRecord, parseJsonObject, show } from '../json.ts';
 import { sharedName } from '../weights/names.ts';
 import { type Lora, type LoraSettings, loraDefaults } from './lora.ts';
 
-/** What adapter_config.json says. Which layers there are is told by the adapter's tensors. */
+/** The contents of adapter_config.json. The adapted layers follow from the adapter's tensors instead. */
 export interface AdapterConfig {
   settings: LoraSettings;
-  /** Keyed by the ends of module names as the file spells them. */
+  /** Ranks by pattern, which matches the end of a module's name in the file. */
   rankPattern: Record<string, number>;
+  /** Alphas by pattern, likewise. */
   alphaPattern: Record<string, number>;
   modulesToSave: string[];
 }
 
-/** Fields that decide nothing once an adapter has been trained, or that only describe it. */
+/** Fields that only describe the adapter, or have no effect after training. */
 const descriptive = new Set([
   ...['auto_mapping', 'base_model_name_or_path', 'inference_mode', 'peft_version', 'revision', 'task_type'],
   ...['target_modules', 'exclude_modules', 'layers_to_transform', 'layers_pattern', 'ensure_weight_tying'],
@@ -23,12 +24,12 @@ const understood = new Set([
   ...['modules_to_save', 'init_lora_weights'],
 ]);
 
-/** What a set field means that makes the adapter more than a product of low rank added to a layer. */
+/** Fields that make the adapter more than a low-rank product added to a layer, and why. */
 const unsupported: Record<string, string> = {
   use_dora: 'DoRA also scales the columns of the weights',
   use_qalora: 'QALoRA pools the inputs of the layers',
   use_bdlora: 'BD-LoRA has block-diagonal matrices',
-  lora_bias: 'the adapter has biases of its own in lora_B',
+  lora_bias: 'lora_B has biases',
   trainable_token_indices: 'single rows of the embeddings are trained',
   target_parameters: 'bare parameters are adapted, not layers',
   layer_replication: 'layers of the model are repeated',
@@ -36,14 +37,14 @@ const unsupported: Record<string, string> = {
   arrow_config: 'several adapters are routed by token',
 };
 
-/** Starts that leave the base weights as they are. The others take their first A and B out of them. */
+/** Initialisations that leave the base weights unchanged. The others subtract the initial A and B from them. */
 const harmlessInits: unknown[] = [true, false, 'gaussian', 'orthogonal', 'eva'];
 
 /**
- * Parses PEFT's adapter_config.json. Fields that change what an adapter computes and are not supported are refused;
- * unknown ones as well, unless they are null, false or empty.
+ * Parses PEFT's adapter_config.json. Unsupported fields that change what an adapter computes are refused, as are
+ * unknown fields, unless they are null, false or empty.
  *
- * @param file what errors call it
+ * @param file the file's name in error messages
  * @throws Florence2Error naming the file, the field and the reason
  */
 export function parseAdapterConfig(text: string, file: string): AdapterConfig {
@@ -52,13 +53,13 @@ export function parseAdapterConfig(text: string, file: string): AdapterConfig {
   fields.string('peft_type', ['LORA']);
   for (const [name, value] of Object.entries(values)) {
     if (descriptive.has(name) || understood.has(name) || isUnset(value)) continue;
-    fields.fail(name, `is ${show(value)}, which is not supported: ${unsupported[name] ?? 'this field is not known'}`);
+    fields.fail(name, `is ${show(value)}, which is not supported: ${unsupported[name] ?? 'the field is unknown'}`);
   }
   const init = fields.raw('init_lora_weights') ?? true;
   if (!harmlessInits.includes(init)) {
     fields.fail(
       'init_lora_weights',
-      `is ${show(init)}, which changes the base weights: convert it to plain LoRA in PEFT`,
+      `is ${show(init)}, which changes the base weights: convert the adapter to plain LoRA in PEFT`,
     );
   }
   const settings: LoraSettings = {
@@ -75,11 +76,12 @@ export function parseAdapterConfig(text: string, file: string): AdapterConfig {
 }
 
 /**
- * The adapter_config.json of an adapter, as PEFT reads it. Layers and modules are listed by their full names, so that
- * no other layer of the model is meant.
+ * Returns the adapter_config.json of an adapter for PEFT. Layers and modules are listed by their full names, so that
+ * PEFT matches no other layer.
  *
- * @param spell a canonical module name as the adapter's layout has it
- * @param autoMapping the class of the base model, for PEFT's `AutoPeftModel`
+ * @param spell converts a canonical module name to the adapter's layout
+ * @param about.baseModel Hub id or folder of the base model
+ * @param about.autoMapping the class of the base model, for PEFT's `AutoPeftModel`
  */
 export function formatAdapterConfig(
   lora: Lora,
@@ -117,9 +119,10 @@ export function formatAdapterConfig(
 }
 
 /**
- * The modules whose parameters the adapter has whole. Biases that `bias` stands for are not meant by it, nor is the table
- * of embeddings: PEFT would give the module of that name a table of its own and leave the decoder and the output layer
- * theirs, whereas a tensor in the file that nothing names goes into the one table that all share.
+ * Returns the modules of the parameters that the adapter replaces, for `modules_to_save`. Biases that the setting
+ * `bias` covers are left out. So is the embedding table: if it were listed, PEFT would give that module a separate
+ * table and leave the old one to the decoder and the output layer. An unlisted tensor in the file is loaded into the
+ * shared table.
  */
 function savedModules({ own, layers, settings }: Lora): string[] {
   const isBias = (name: string, module: string): boolean =>
@@ -137,10 +140,11 @@ const isUnset = (value: unknown): boolean =>
 
 function numbersByPattern(fields: Fields, name: string, allowed: (value: number) => boolean): Record<string, number> {
   const value = fields.raw(name) ?? {};
-  if (!isRecord(value)) fields.fail(name, `is ${show(value)}, expected numbers by module name`);
+  if (!isRecord(value)) fields.fail(name, `is ${show(value)}, expected an object of numbers by module name`);
   for (const [pattern, number] of Object.entries(value as Record<string, unknown>)) {
-    if (!isExpression(pattern)) fields.fail(name, `has ${show(pattern)}, which is no regular expression here`);
-    if (!allowed(number as number)) fields.fail(name, `has ${show(number)} for ${pattern}`);
+    if (!isExpression(pattern))
+      fields.fail(name, `has ${show(pattern)}, which is not a valid regular expression in JavaScript`);
+    if (!allowed(number as number)) fields.fail(name, `has the invalid value ${show(number)} for ${pattern}`);
   }
   return value as Record<string, number>;
 }

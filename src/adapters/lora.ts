@@ -14,37 +14,41 @@ import {
   type TargetOptions,
 } from './target_modules.ts';
 
-/** How an adapter is built. Names and defaults are those of PEFT's `LoraConfig`, but for the targets. */
+/** Options of a new adapter. Names and defaults are those of PEFT's `LoraConfig`, except for `targets`. */
 export interface LoraOptions extends TargetOptions {
-  /** Rank. Default 8. */
+  /** Rank of the matrices A and B. Default 8. */
   r?: number;
-  /** The adapter counts alpha / r times. Default 8. */
+  /** The adapter's output is scaled by alpha / r. Default 8. */
   alpha?: number;
-  /** Share of a layer's inputs that the adapter does not see in a training step. Default 0. */
+  /** Dropout rate of the adapter's input during training, 0 to below 1. Default 0. */
   dropout?: number;
-  /** alpha / √r instead of alpha / r, which keeps large ranks learning. Kalajdzievski 2023. Default false. */
+  /** Scales by alpha / √r instead, which stabilises large ranks (rsLoRA, Kalajdzievski 2023). Default false. */
   rsLora?: boolean;
-  /** Ranks of their own for modules whose names end with a regular expression; the first that matches counts. */
+  /**
+   * Ranks of single layers, by a regular expression for the end of their names; the first match is used. Default none.
+   */
   rankPattern?: Record<string, number>;
-  /** The same for alphas. */
+  /** Alphas of single layers, likewise. Default none. */
   alphaPattern?: Record<string, number>;
-  /** How A begins; B begins at zero, so a new adapter changes nothing. Default `kaiming`. */
+  /** Initialisation of A. B starts at zero, so a new adapter has no effect. Default `kaiming`. */
   init?: LoraInit;
-  /** Biases that are trained as well: none, those of adapted layers, or all. Default `none`. */
+  /** Biases that are also trained: none, those of adapted layers (`lora_only`), or all. Default `none`. */
   bias?: LoraBias;
-  /** Modules that are trained whole and saved with the adapter, by name or what it ends with after a dot. Default none. */
+  /** Modules trained in full and saved with the adapter, by name or by its last parts. Default none. */
   modulesToSave?: string[];
-  /** Of the initial values. Default 0. */
+  /** Seed of the initial values. Default 0. */
   seed?: number;
 }
 
-/** Uniform within ± 1/√(inputs of a row of A), or normal with a deviation of 1/r. */
+/** Uniform within ±1/√(inputs per row of A), or normal with standard deviation 1/r. */
 export type LoraInit = 'kaiming' | 'gaussian';
+/** The biases that are trained with an adapter. */
 export type LoraBias = 'none' | 'lora_only' | 'all';
 
-/** What an adapter is built by and keeps: its layers, with ranks and alphas of their own, are in `layers`. */
+/** The settings that an adapter keeps. The ranks and alphas of single layers are in `Lora.layers`. */
 export type LoraSettings = Required<Pick<LoraOptions, 'r' | 'alpha' | 'dropout' | 'rsLora' | 'init' | 'bias'>>;
 
+/** PEFT's defaults. */
 export const loraDefaults: LoraSettings = {
   r: 8,
   alpha: 8,
@@ -55,53 +59,53 @@ export const loraDefaults: LoraSettings = {
 };
 
 /**
- * One LoRA adapter: a product of low rank for each of its layers, and values of its own for parameters that it replaces
- * (biases, modules that are trained whole). It belongs to the model that it was built for and has an effect there once
- * `Adapters` makes it active. Hu et al. 2021, https://arxiv.org/abs/2106.09685.
+ * A LoRA adapter: a low-rank product for each adapted layer, and replacements for whole parameters (biases, modules
+ * trained in full). It fits only the model it was built for, and takes effect when `Adapters` activates it. Hu et al.
+ * 2021, https://arxiv.org/abs/2106.09685.
  */
 export class Lora {
-  /** How much of the adapter counts; 1 as trained. */
+  /** Factor of the adapter's effect; 1 as trained. */
   scale = 1;
-  /** Set by the trainer for the length of a step: drops inputs of the layer of this name, at `settings.dropout`. */
+  /** Dropout of a layer's input, at the rate `settings.dropout`. The trainer sets it during a step. */
   inputDropout: (<T extends tf.Tensor>(x: T, name: string) => T) | null = null;
-  /** By the canonical names of the modules. */
+  /** The adapted layers, by canonical module name. */
   readonly layers = new Map<string, LoraLayer>();
-  /** What stands in for the model's parameters of the same names. */
+  /** Parameters that replace the model's parameters of the same names. */
   readonly own = new Map<string, Parameter>();
 
   constructor(readonly settings: LoraSettings) {}
 
-  /** Declares A and B, still empty, for a layer with this weight. */
+  /** Declares A and B for a layer with this weight. Their values must be loaded next. */
   adapt(module: string, weight: Parameter, r: number, alpha: number): LoraLayer {
     const layer = new LoraLayer(this, module, weight, r, alpha);
     this.layers.set(module, layer);
     return layer;
   }
 
-  /** Declares a parameter, still empty, in place of the model's. */
+  /** Declares a replacement for a parameter of the model. Its value must be loaded next. */
   replace({ name, shape, layout }: Parameter): Parameter {
     const parameter = new Parameter(name, shape, layout);
     this.own.set(name, parameter);
     return parameter;
   }
 
-  /** All that is trained and saved: `….lora_A.weight` and `….lora_B.weight` by layer, then the adapter's own. */
+  /** All parameters of the adapter: `….lora_A.weight` and `….lora_B.weight` by layer, then the replacements. */
   get parameters(): Parameter[] {
     return [...[...this.layers.values()].flatMap(({ a, b }) => [a, b]), ...this.own.values()];
   }
 
-  /** Numbers that are trained. */
+  /** The number of trained values. */
   get parameterCount(): number {
     return this.parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   }
 
-  /** Frees the values. An adapter that is active must be removed from its model instead, see `Adapters`. */
+  /** Disposes the parameters. Use `Adapters.remove` instead for an adapter that was added to a model. */
   dispose(): void {
     for (const parameter of this.parameters) parameter.dispose();
   }
 }
 
-/** What a LoRA adds to one layer. */
+/** The low-rank product that an adapter adds to one layer. */
 export class LoraLayer implements LowRank {
   readonly a: Parameter;
   readonly b: Parameter;
@@ -118,20 +122,22 @@ export class LoraLayer implements LowRank {
     this.b = new Parameter(`${module}.lora_B.weight`, b, layout);
   }
 
+  /** Factor of the product B A. */
   get scale(): number {
     return (this.lora.scale * this.alpha) / (this.lora.settings.rsLora ? Math.sqrt(this.r) : this.r);
   }
 
+  /** Applies dropout to the layer's input during training. */
   drop<T extends tf.Tensor>(x: T): T {
     return this.lora.inputDropout ? this.lora.inputDropout(x, this.module) : x;
   }
 }
 
 /**
- * A new adapter for a model. It changes no output until it has been trained. A module that is saved whole is not
- * adapted as well.
+ * Returns a new adapter for a model. It has no effect until it is trained. Layers within `modulesToSave` are not
+ * adapted.
  *
- * @throws UsageError for a target, pattern or module to save that names nothing in the model, and for numbers out of range
+ * @throws UsageError for a target, pattern or module that matches nothing in the model, and for options out of range
  */
 export function createLora(model: Florence2Model, options: LoraOptions): Lora {
   const { targets, exclude, rankPattern = {}, alphaPattern = {}, modulesToSave = [], seed = 0, ...given } = options;
@@ -164,7 +170,7 @@ function initialValues({ name, shape }: Parameter, init: LoraInit, seed: number)
     const normal = normalStream(seed, 'lora', name);
     return values.map(() => normal() / r);
   }
-  // PEFT calls it kaiming_uniform with a = √5, which comes to this bound.
+  // PEFT uses kaiming_uniform_ with a = √5, which has this bound.
   const bound = 1 / Math.sqrt(elementCount(row));
   const uniform = randomStream(seed, 'lora', name);
   return values.map(() => (2 * uniform() - 1) * bound);
@@ -189,7 +195,7 @@ function checkSettings(
     ...Object.entries(pattern).map(([key, value]): [string, number] => [`${name} of ${key}`, value]),
   ];
   for (const [name, value] of withPattern('r', r, rankPattern)) {
-    require(Number.isSafeInteger(value) && value >= 1, name, value, 'a whole number from 1');
+    require(Number.isSafeInteger(value) && value >= 1, name, value, 'a whole number of at least 1');
   }
   for (const [name, value] of withPattern('alpha', alpha, alphaPattern)) {
     require(Number.isFinite(value) && value > 0, name, value, 'a number above 0');
@@ -202,11 +208,11 @@ function checkSettings(
 function checkPatterns(patterns: Record<string, number>, modules: string[]): void {
   for (const pattern of Object.keys(patterns)) {
     if (modules.some(module => endsWithPattern(pattern, module))) continue;
-    throw new UsageError(`LoRA: the rank or alpha pattern ${pattern} matches none of the adapted layers.`);
+    throw new UsageError(`LoRA: the rank or alpha pattern ${pattern} matches no adapted layer.`);
   }
 }
 
-/** Without the options that are given as undefined, which mean the default. */
+/** Returns the options without those that are undefined, which mean the default. */
 function defined<T extends object>(options: T): Partial<T> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }

@@ -12,13 +12,14 @@ import { Lora } from './lora.ts';
 import { isWithin, patternValue } from './target_modules.ts';
 
 /**
- * Reads an adapter as PEFT saves it, with the module names of transformers' own Florence-2 or of Microsoft's code:
- * adapter_config.json, and adapter_model.safetensors or adapter_model.bin. The file's tensors decide which layers are
- * adapted; targets of the config that match no layer mean nothing.
+ * Reads an adapter in PEFT's format: adapter_config.json, and adapter_model.safetensors or adapter_model.bin. Module
+ * names may be those of transformers or of Microsoft's code. The tensors in the file determine which layers are
+ * adapted, not the targets in the config.
  *
- * @param weights tensors to read in place of the folder's: the same adapter at another time of its training; closed here
- * @throws Florence2Error naming file and tensor (or field) for what is missing, does not fit the model or the config, or
- *   is not supported
+ * @param weights tensors to read instead of the folder's, for example from another step of the training. They are
+ *   closed.
+ * @throws Florence2Error naming the file and the tensor or field that is missing, not supported, or does not fit the
+ *   model or the config
  */
 export async function readAdapter(model: Florence2Model, folder: Folder, weights?: TensorFile): Promise<Lora> {
   const config = await readAdapterConfig(folder);
@@ -29,7 +30,7 @@ export async function readAdapter(model: Florence2Model, folder: Folder, weights
     await readLayers(lora, layers, { model, config, file });
     const hasTable = others.some(({ canonical }) => canonical === sharedName);
     for (const tensor of others) await readOwn(lora, tensor, hasTable, { model, config, file });
-    if (lora.parameters.length === 0) throw new Florence2Error(`${file.path} holds no LoRA tensors.`);
+    if (lora.parameters.length === 0) throw new Florence2Error(`${file.path} contains no LoRA tensors.`);
     return lora;
   } catch (error) {
     lora.dispose();
@@ -39,7 +40,7 @@ export async function readAdapter(model: Florence2Model, folder: Folder, weights
   }
 }
 
-/** What the adapter in a folder says of itself. Throws as `readAdapter` does. */
+/** Reads and parses the adapter_config.json of a folder. Throws like `readAdapter`. */
 export async function readAdapterConfig(folder: Folder): Promise<AdapterConfig> {
   const path = folder.pathOf('adapter_config.json');
   const text = await readText(folder, 'adapter_config.json');
@@ -64,17 +65,18 @@ interface Source {
   file: TensorFile;
 }
 
-/** A and B of a layer, under the layer's name in the file. */
+/** The matrices A and B of a layer, with the layer's name in the file. */
 interface Pair {
   path: string;
   a?: TensorInfo;
   b?: TensorInfo;
 }
 
-/** A tensor that takes the place of one of the model's. */
+/** A tensor that replaces a parameter of the model. */
 interface OwnTensor extends TensorInfo {
-  /** Of the module, in the file. */
+  /** Name of the module in the file. */
   path: string;
+  /** Canonical name of the parameter. */
   canonical: string;
   transposed: boolean;
 }
@@ -85,10 +87,10 @@ function sortTensors(file: TensorFile): { layers: Map<string, Pair>; others: Own
   for (const tensor of file.tensors.values()) {
     const name = tensor.name.replace(/^base_model\.model\./, '');
     const [, path, matrix] = name.match(/^(.+)\.lora_([AB])\.weight$/) ?? [];
-    // PEFT wraps an adapted layer: what was `fc1.bias` is `fc1.base_layer.bias` then.
+    // PEFT wraps adapted layers, so `fc1.bias` becomes `fc1.base_layer.bias`.
     const found = canonicalName(path ?? name.replace('.base_layer.', '.'));
     if (!found || (!path && name.includes('.lora_'))) {
-      throw new Florence2Error(`${file.path}: ${tensor.name} is no tensor of a LoRA adapter for Florence-2.`);
+      throw new Florence2Error(`${file.path}: ${tensor.name} is not a tensor of a LoRA adapter for Florence-2.`);
     }
     const canonical = found.name ?? found.copyOf;
     if (path === undefined) {
@@ -97,11 +99,12 @@ function sortTensors(file: TensorFile): { layers: Map<string, Pair>; others: Own
       continue;
     }
     const pair = layers.get(canonical) ?? { path };
-    if (pair.path !== path) throw new Florence2Error(`${file.path}: ${pair.path} and ${path} are both ${canonical}.`);
+    if (pair.path !== path)
+      throw new Florence2Error(`${file.path}: ${pair.path} and ${path} are the same layer, ${canonical}.`);
     pair[matrix === 'A' ? 'a' : 'b'] = tensor;
     layers.set(canonical, pair);
   }
-  // The table of embeddings first: a head is compared with it.
+  // The embedding table comes first, because a head is compared with it.
   others.sort((a, b) => Number(b.canonical === sharedName) - Number(a.canonical === sharedName));
   return { layers, others };
 }
@@ -118,14 +121,14 @@ async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config
     if (!pair) continue;
     const { path, a, b } = pair;
     if (!a || !b)
-      throw new Florence2Error(`${file.path} has lora_${a ? 'A' : 'B'} of ${path}, but not lora_${a ? 'B' : 'A'}.`);
+      throw new Florence2Error(
+        `${file.path} contains lora_${a ? 'A' : 'B'} of ${path}, but not lora_${a ? 'B' : 'A'}.`,
+      );
     const r = patternValue(config.rankPattern, path) ?? config.settings.r;
     const alpha = patternValue(config.alphaPattern, path) ?? config.settings.alpha;
     const layer = lora.adapt(module, weight, r, alpha);
     if (a.shape.length === layer.a.shape.length && a.shape[0] !== r) {
-      throw new Florence2Error(
-        `${file.path}: ${a.name} has rank ${a.shape[0]}, but adapter_config.json makes it ${r}.`,
-      );
+      throw new Florence2Error(`${file.path}: ${a.name} has rank ${a.shape[0]}, but adapter_config.json says ${r}.`);
     }
     for (const [tensor, parameter] of [
       [a, layer.a],
@@ -137,7 +140,7 @@ async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config
   }
 }
 
-/** Reads values that stand in for a parameter of the model, unless they are the same. */
+/** Reads a tensor that replaces a parameter of the model. Ignores it if its values equal the model's. */
 async function readOwn(
   lora: Lora,
   tensor: OwnTensor,
@@ -147,13 +150,13 @@ async function readOwn(
   const saved = config.modulesToSave.some(module => isWithin(tensor.path, module));
   if (saved && tensor.canonical === sharedName) {
     throw new Florence2Error(
-      `${file.path}: ${tensor.name} is a table of embeddings apart from the others; this model has one for all.`,
+      `${file.path}: ${tensor.name} is a separate table of embeddings, but all parts of this model share one.`,
     );
   }
-  // A tied head that was not trained apart is the table of embeddings.
+  // A tied head that was not trained separately is the embedding table.
   const isTable = tensor.canonical === headName && !saved && !hasTable && isTied(model);
   const replaced = model.parameters.get(isTable ? sharedName : tensor.canonical);
-  if (!replaced) throw new Florence2Error(`${file.path} has ${tensor.name}, which this model does not have.`);
+  if (!replaced) throw new Florence2Error(`${file.path} contains ${tensor.name}, which this model does not have.`);
   requireShape(file, tensor, tensor.transposed ? replaced.shape.toReversed() : replaced.shape);
   const own = new Parameter(replaced.name, replaced.shape, replaced.layout);
   const values = await file.readFloat32(tensor.name);
@@ -169,7 +172,7 @@ async function readOwn(
   }
   own.dispose();
   if (!same) {
-    throw new Florence2Error(`${file.path}: ${tensor.name} differs from another tensor that is ${own.name} too.`);
+    throw new Florence2Error(`${file.path}: ${tensor.name} differs from another tensor for ${own.name}.`);
   }
 }
 
@@ -179,7 +182,7 @@ const isTied = ({ lmHead, languageModel }: Florence2Model): boolean =>
 function requireShape(file: TensorFile, { name, shape }: TensorInfo, expected: number[]): void {
   if (shape.join() === expected.join()) return;
   throw new Florence2Error(
-    `${file.path}: ${name} has shape [${shape.join(', ')}], but for this model it would be [${expected.join(', ')}].`,
+    `${file.path}: ${name} has shape [${shape.join(', ')}], but this model needs [${expected.join(', ')}].`,
   );
 }
 

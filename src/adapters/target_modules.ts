@@ -3,25 +3,28 @@ import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { isBuffer } from '../weights/names.ts';
 
-/** The projections of the language model. Their bare names, as a list, would hit the vision tower's fc1 and fc2 too. */
+/**
+ * The projections of the language model. This is an expression because a list of their short names would also match fc1
+ * and fc2 of the vision tower.
+ */
 export const defaultTargets = '^language_model\\..*\\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)$';
 
-/** Which layers an adapter is added to, by canonical name. */
+/** Selects the layers that an adapter is added to, by canonical name. */
 export interface TargetOptions {
   /**
-   * One text: a regular expression for the whole name, or `all-linear` for every Linear but the output layer. A list:
-   * names, or what they end with after a dot. Default `defaultTargets`.
+   * A string: a regular expression that matches the whole name, or `all-linear` for every Linear except the output
+   * layer. A list: full names or their last parts. Default `defaultTargets`.
    */
   targets?: string | string[];
-  /** Of the same forms: layers that are left out. Default none. */
+  /** Layers to leave out, in the same form. Default none. */
   exclude?: string | string[];
 }
 
 /**
- * The layers that targets name, in the model's order. Matches as PEFT does, where a name in a list counts only when it
- * is complete or follows a dot.
+ * Returns the names of the targeted layers, in the model's order. Matches like PEFT: an entry of a list matches a full
+ * name, or its end after a dot.
  *
- * @throws UsageError for a target or exclusion, each entry of a list by itself, that names no layer
+ * @throws UsageError if a target or exclusion matches no layer, where each entry of a list must match
  */
 export function matchTargets(model: Florence2Model, { targets = defaultTargets, exclude }: TargetOptions): string[] {
   const names = [...model.adaptable.keys()];
@@ -29,20 +32,22 @@ export function matchTargets(model: Florence2Model, { targets = defaultTargets, 
     new Set(
       entries(spec).flatMap(entry => {
         const matches = names.filter(matcher(entry, model));
-        if (matches.length === 0) throw noMatch(entry, names, 'Adapters go on Linear and Conv2d layers');
+        if (matches.length === 0) throw noMatch(entry, names, 'Similar Linear and Conv2d layers');
         return matches;
       }),
     );
   const found = matched(targets);
   const excluded = matched(exclude ?? []);
   const kept = names.filter(name => found.has(name) && !excluded.has(name));
-  if (kept.length === 0) throw new UsageError('No layer is left to adapt: there are no targets, or all are excluded.');
+  if (kept.length === 0)
+    throw new UsageError('There is no layer to adapt: targets is empty, or exclude covers all targets.');
   return kept;
 }
 
 /**
- * The parameters of modules that are trained whole, by the modules' names or what these end with after a dot.
+ * Returns the parameters of modules that are trained in full.
  *
+ * @param modules full names of modules or their last parts
  * @throws UsageError for a name that no module with parameters has
  */
 export function matchModules(model: Florence2Model, modules: string[]): string[] {
@@ -51,24 +56,30 @@ export function matchModules(model: Florence2Model, modules: string[]): string[]
   for (const module of modules) {
     const matches = names.filter(name => isWithin(parentOf(name), module));
     if (matches.length === 0) {
-      throw noMatch({ value: module, kind: 'name' }, [...new Set(names.map(parentOf))], 'Modules to save are named so');
+      throw noMatch(
+        { value: module, kind: 'name' },
+        [...new Set(names.map(parentOf))],
+        'Similar modules with parameters',
+      );
     }
     for (const name of matches) found.add(name);
   }
   return names.filter(name => found.has(name));
 }
 
-/** Whether a name is a module's, or of something in it; `module` may be the end of its name. */
+/** Whether a name is that of a module or of something inside it. `module` may be any part of the path between dots. */
 export function isWithin(name: string, module: string): boolean {
   return `.${name}.`.includes(`.${module}.`);
 }
 
-/** The value of the first pattern that a module's name ends with, as a regular expression: PEFT's rank and alpha patterns. */
+/**
+ * Returns the value of the first pattern that matches the end of a module's name, as PEFT's rank and alpha patterns do.
+ */
 export function patternValue(patterns: Record<string, number>, module: string): number | undefined {
   return Object.entries(patterns).find(([pattern]) => endsWithPattern(pattern, module))?.[1];
 }
 
-/** Whether a module's name, or what follows one of its dots, is matched by a pattern. */
+/** Whether a regular expression matches a module's whole name, or its end after a dot. */
 export function endsWithPattern(pattern: string, module: string): boolean {
   return regularExpression(`^(.*\\.)?(${pattern})$`, pattern).test(module);
 }
@@ -94,7 +105,7 @@ function regularExpression(source: string, shown: string): RegExp {
   try {
     return new RegExp(source);
   } catch (error) {
-    throw new UsageError(`${JSON.stringify(shown)} is no regular expression: ${(error as Error).message}.`);
+    throw new UsageError(`${JSON.stringify(shown)} is not a regular expression: ${(error as Error).message}.`);
   }
 }
 
@@ -103,7 +114,7 @@ function noMatch({ value, kind }: Entry, names: string[], hint: string): UsageEr
   return new UsageError(`In this model ${what}. ${hint}: ${nearest(value, kind, names).join(', ')}.`);
 }
 
-/** A few of the names, or of their ends with as many parts as the entry has, that look most like it. */
+/** Returns the five names, or ends of names with as many parts as the entry, that are most similar to it. */
 function nearest(value: string, kind: Entry['kind'], names: string[]): string[] {
   const parts = value.split('.').length;
   const candidates = kind === 'name' ? names.map(name => name.split('.').slice(-parts).join('.')) : names;

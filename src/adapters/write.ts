@@ -11,24 +11,25 @@ import { writeSafetensors } from '../weights/safetensors_file.ts';
 import { formatAdapterConfig } from './config.ts';
 import type { Lora } from './lora.ts';
 
+/** Options for saving an adapter. */
 export interface SaveAdapterOptions {
-  /** Whose module names: transformers' own Florence-2 (default), or Microsoft's code (`trust_remote_code`). */
+  /** Module names: transformers' Florence-2 (`native`, default), or Microsoft's code with `trust_remote_code`. */
   layout?: 'native' | 'microsoft';
-  /** Hub id or folder of the checkpoint that the adapter was trained on, which PEFT's `AutoPeftModel` loads first. */
+  /** Hub id or folder of the base checkpoint, which PEFT's `AutoPeftModel` loads. Default: not recorded. */
   baseModel?: string;
 }
 
-/** How PEFT finds the class of the base model, which Microsoft's configs name themselves. */
+/** Tells PEFT the class of the base model. Microsoft's configs name it themselves. */
 const nativeClass = {
   base_model_class: 'Florence2ForConditionalGeneration',
   parent_library: 'transformers.models.florence2.modeling_florence2',
 };
 
 /**
- * Writes an adapter as PEFT does: adapter_config.json and adapter_model.safetensors in fp32. A new folder appears when
- * it is complete; in one that exists, the files are replaced one after the other, each whole.
+ * Writes an adapter in PEFT's format: adapter_config.json and adapter_model.safetensors in fp32. A new folder appears
+ * only when it is complete. In an existing folder, each of the two files is replaced as a whole.
  *
- * @throws UsageError for an adapter that the layout has no names for, Florence2Error when the folder cannot be written
+ * @throws UsageError if the layout has no name for a layer; Florence2Error if the folder cannot be written
  */
 export async function writeAdapter(lora: Lora, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
   const { layout = 'native', baseModel } = options;
@@ -59,7 +60,7 @@ function toWrite(parameter: Parameter, { layers }: Lora, spell: (name: string) =
   const { name, shape } = parameter;
   const end = name.lastIndexOf('.');
   const module = name.slice(0, end);
-  // PEFT wraps an adapted layer, whose own tensors are then one level further down.
+  // PEFT wraps adapted layers, so their own tensors are one level deeper.
   const spelled = layers.has(module) ? `${spell(module)}.base_layer${name.slice(end)}` : spell(name);
   return { name: `base_model.model.${spelled}`, shape, data: () => checkpointValues(parameter) };
 }
@@ -67,7 +68,7 @@ function toWrite(parameter: Parameter, { layers }: Lora, spell: (name: string) =
 function microsoftName(name: string): string {
   if (/\.image_projection(\.|$)/.test(name)) {
     throw new UsageError(
-      "Microsoft's code has the image projection as a bare parameter, which PEFT cannot adapt: leave it out of the targets, or save with the layout native.",
+      "In Microsoft's layout the image projection is a bare parameter, which PEFT cannot adapt: remove it from the targets, or save with layout native.",
     );
   }
   return toMicrosoft(name);

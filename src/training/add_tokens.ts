@@ -4,9 +4,9 @@ import type { Tokenizer } from '../text/tokenizer.ts';
 
 /**
  * Adds tokens to a model and its tokenizer, like `add_tokens` and `resize_token_embeddings` of transformers. Each new
- * embedding is the mean of the embeddings of all earlier tokens (transformers' `mean_resizing` samples around this mean)
- * and must be trained. Spare rows of the embedding table are used first; then the table, the output layer and its bias
- * grow. Existing tokens are skipped.
+ * embedding is the mean of the embeddings of all earlier tokens (transformers' `mean_resizing` samples around this
+ * mean) and must be trained. Spare rows of the embedding table are used first; then the table, the output layer and its
+ * bias grow. Existing tokens are skipped.
  *
  * The tokenizer splits text at every occurrence of a new token, even inside a word: choose strings that occur nowhere
  * else, such as `<weld>`.

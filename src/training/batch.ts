@@ -102,8 +102,8 @@ export function collate(
 }
 
 /**
- * Splits targets by answer length into two groups, which the decoder runs one after the other, each padded to its longest
- * answer. Returns one group if splitting would save less than a quarter of the decoder's positions.
+ * Splits targets by answer length into two groups, which the decoder runs one after the other, each padded to its
+ * longest answer. Returns one group if splitting would save less than a quarter of the decoder's positions.
  *
  * @returns the indices of the targets in each group
  */

@@ -11,14 +11,15 @@ interface Block {
 
 /**
  * Gradient checkpointing. The forward pass keeps only the inputs of each block and frees the block's intermediates; the
- * backward pass runs each block again from its inputs and differentiates it. Memory falls to all blocks' inputs plus the
- * intermediates of the largest block; time grows by one forward pass. Chen et al. 2016, https://arxiv.org/abs/1604.06174.
+ * backward pass runs each block again from its inputs and differentiates it. Memory falls to all blocks' inputs plus
+ * the intermediates of the largest block; time grows by one forward pass. Chen et al. 2016,
+ * https://arxiv.org/abs/1604.06174.
  *
  * tfjs cannot nest gradients, so this class applies the chain rule between blocks itself.
  */
 export class BlockTape {
   private readonly blocks: Block[] = [];
-  private readonly kept = new Map<number, tf.Tensor>(); // copies of block inputs, and block outputs, by the original tensor's id
+  private readonly kept = new Map<number, tf.Tensor>(); // copies of inputs by the id of the original, and outputs
   private readonly learning = new Set<number>(); // ids of outputs that depend on a trainable parameter
 
   constructor(private readonly trainable: readonly Parameter[]) {}

@@ -9,8 +9,8 @@ export const mapStores = ['memory', 'disk', 'off'] as const;
 export type MapStore = (typeof mapStores)[number];
 
 /**
- * Caches the feature map of each image from a frozen vision tower, so that later epochs do not run the tower. Maps beyond
- * the size limit are not cached and are computed again in each epoch.
+ * Caches the feature map of each image from a frozen vision tower, so that later epochs do not run the tower. Maps
+ * beyond the size limit are not cached and are computed again in each epoch.
  */
 export class MapCache {
   private readonly inMemory = new Map<string, Float32Array>();

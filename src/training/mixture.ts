@@ -6,8 +6,8 @@ import { randomStream, shuffle } from '../random.ts';
 export interface WeightedDataset {
   dataset: Dataset;
   /**
-   * The share of the dataset that each epoch draws, at least 0: 1 draws every example once, 2 twice, 0.2 a fifth of them
-   * (a different fifth in each epoch).
+   * The share of the dataset that each epoch draws, at least 0: 1 draws every example once, 2 twice, 0.2 a fifth of
+   * them (a different fifth in each epoch).
    */
   weight: number;
 }
@@ -21,11 +21,12 @@ export interface Draw {
 }
 
 /**
- * Returns an epoch's examples, drawn from all parts and shuffled. The result depends only on the arguments, not on earlier
- * calls.
+ * Returns an epoch's examples, drawn from all parts and shuffled. The result depends only on the arguments, not on
+ * earlier calls.
  *
  * Each part is treated as an endless sequence of shuffled passes over its examples, and each epoch takes the next
- * weight · length of them. So after any number of epochs, the draw counts of two examples of a part differ by at most one.
+ * weight · length of them. So after any number of epochs, the draw counts of two examples of a part differ by at most
+ * one.
  *
  * @param epoch counted from 0
  * @throws UsageError for a weight that is negative or not finite
@@ -63,7 +64,7 @@ function rowOfPasses(length: number, start: number, end: number, random: (pass: 
       random(pass),
     );
     const upTo = Math.min(end - pass * length, length);
-    for (const index of order.slice(at - pass * length, upTo)) row.push(index); // spreading a large dataset into push would overflow the stack
+    for (const index of order.slice(at - pass * length, upTo)) row.push(index); // a spread could overflow the stack
     at = pass * length + upTo;
   }
   return row;

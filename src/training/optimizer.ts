@@ -53,8 +53,8 @@ export class AdamW {
   }
 
   /**
-   * Returns the groups of parameters that are updated together: small ones with decay, small ones without, and each large
-   * one alone. The largest come last, when the other gradients have been freed, which lowers the peak of memory.
+   * Returns the groups of parameters that are updated together: small ones with decay, small ones without, and each
+   * large one alone. The largest come last, when the other gradients have been freed, which lowers the peak of memory.
    */
   private groups(parameters: Parameter[]): Parameter[][] {
     const { decays } = this.options;

@@ -62,8 +62,8 @@ export interface TrainerOptions {
   /** Tokens to add before training, see `addTokens`. With LoRA, the whole embedding table is then trained too. */
   newTokens?: string[];
   /**
-   * Recomputes the intermediates of blocks in the backward pass instead of keeping them: less memory, more time. Default:
-   * true if the vision tower is trained.
+   * Recomputes the intermediates of blocks in the backward pass instead of keeping them: less memory, more time.
+   * Default: true if the vision tower is trained.
    */
   gradientCheckpointing?: boolean;
   /**

@@ -24,8 +24,8 @@ export interface StepOutcome {
 }
 
 /**
- * Runs one optimizer step on some images, in batches of `batchSize`. The loss is the mean over all tokens of the step, so
- * it does not depend on how they are split into batches.
+ * Runs one optimizer step on some images, in batches of `batchSize`. The loss is the mean over all tokens of the step,
+ * so it does not depend on how they are split into batches.
  *
  * @param step counted from 0
  * @throws Florence2Error if the loss or the gradients are not finite; no parameter is changed then
@@ -71,7 +71,10 @@ interface BatchTarget {
   image: number;
 }
 
-/** Returns the losses of a batch's targets, group by group, and the gradients of Σ losses · scale. The caller disposes both. */
+/**
+ * Returns the losses of a batch's targets, group by group, and the gradients of Σ losses · scale. The caller disposes
+ * both.
+ */
 async function runBatch(
   images: StepImage[],
   groups: BatchTarget[][],

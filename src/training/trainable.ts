@@ -36,7 +36,9 @@ function nearest(wanted: string, parameters: Parameter[]): string {
   return closest(wanted, [...new Set(names)]);
 }
 
-/** Not trainable on wasm, which lacks the gradients of convolutions and of `gather`; the head uses a transposed copy. */
+/**
+ * Not trainable on wasm, which lacks the gradients of convolutions and of `gather`; the head uses a transposed copy.
+ */
 const NOT_ON_WASM = /^(vision_tower|multi_modal_projector)\.|^language_model\.shared\.|^lm_head\.weight$/;
 
 /** Returns the first of these parameters that a backend cannot train, and why, or undefined if it can train all. */

@@ -38,10 +38,10 @@ export interface TrainingSummary {
 /**
  * Fine-tunes a model, in full or with a LoRA adapter.
  *
- * The output folder receives `latest/`, from which a run can be resumed, and with validation data `best/`. Both contain a
- * complete checkpoint, or with LoRA an adapter in PEFT's format. The folder also receives metrics.jsonl, TensorBoard
- * events and curves.svg. For an adapter with new tokens, `base/` contains the checkpoint to load it onto. After `run`, the
- * model in memory is the trained one, with the adapter active.
+ * The output folder receives `latest/`, from which a run can be resumed, and with validation data `best/`. Both contain
+ * a complete checkpoint, or with LoRA an adapter in PEFT's format. The folder also receives metrics.jsonl, TensorBoard
+ * events and curves.svg. For an adapter with new tokens, `base/` contains the checkpoint to load it onto. After `run`,
+ * the model in memory is the trained one, with the adapter active.
  */
 export class Trainer {
   private readonly settings: TrainerSettings;
@@ -73,10 +73,11 @@ export class Trainer {
   }
 
   /**
-   * Trains to the end. If `signal` aborts, finishes the current step, saves the run, and returns a summary with `stopped`.
+   * Trains to the end. If `signal` aborts, finishes the current step, saves the run, and returns a summary with
+   * `stopped`.
    *
-   * @throws Florence2Error if the loss or the gradients are not finite, naming the step and its examples; `latest/` stays
-   *   as last saved
+   * @throws Florence2Error if the loss or the gradients are not finite, naming the step and its examples; `latest/`
+   *   stays as last saved
    * @throws UsageError if the output folder already contains a run and `resume` is not set
    */
   async run({ signal }: { signal?: AbortSignal } = {}): Promise<TrainingSummary> {

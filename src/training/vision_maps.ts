@@ -17,8 +17,8 @@ export function pixelBatch(images: readonly StepImage[], preprocessor: Preproces
 }
 
 /**
- * Returns the feature maps of images from a frozen vision tower, [I, H/32, W/32, C]. Reads them from the cache, or computes
- * and caches them. The caller disposes the result.
+ * Returns the feature maps of images from a frozen vision tower, [I, H/32, W/32, C]. Reads them from the cache, or
+ * computes and caches them. The caller disposes the result.
  */
 export async function frozenMaps(
   model: Florence2Model,

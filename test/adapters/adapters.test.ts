@@ -10,13 +10,13 @@ import { numbers } from '../nn/naive.ts';
 import { logitsOf } from '../training/tensors.ts';
 
 const subject = await openSubject();
-subject.model.executor = subject.model; // sums in one order, whatever is active: equal means to the bit
+subject.model.executor = subject.model; // always sums in the same order, so equal means bit-identical
 const { model, inputs } = subject;
 const { lmHead, languageModel } = model;
 const logits = () => logitsOf(subject);
 const base = await logits();
 
-/** Of the logits, between one way to compute them and another: as the reference has it for merged adapters. */
+/** Tolerance of logits that are computed in different ways; the reference uses it for merged adapters. */
 const TOLERANCE = 1e-4;
 const apart = (a: ArrayLike<number>, b: ArrayLike<number>): number => difference(a, b).maxAbs;
 const close = (got: ArrayLike<number>, want: ArrayLike<number>, what: string) => {
@@ -26,7 +26,7 @@ const differs = (got: ArrayLike<number>, want: ArrayLike<number>, what: string) 
   assert.ok(apart(got, want) > 100 * TOLERANCE, `${what}: differs by ${apart(got, want)} only`);
 };
 
-/** Gives an adapter something to say: B, and values of its own, as if it had been trained. */
+/** Fills B and the replaced parameters with numbers, as if the adapter had been trained. */
 function train(lora: Lora, seed: number): void {
   for (const parameter of lora.parameters) {
     if (parameter.name.endsWith('lora_A.weight')) continue;
@@ -35,17 +35,17 @@ function train(lora: Lora, seed: number): void {
   }
 }
 
-/** Runs `body` with adapters that are freed afterwards. */
+/** Runs `body` and disposes its adapters. */
 const withAdapters = (body: (adapters: Adapters) => Promise<void>) =>
   withoutLeaks(async () => {
     const adapters = new Adapters(model);
     await body(adapters).finally(() => adapters.dispose());
   });
 
-/** Layers of every kind: Linear of vision and language, Conv2d, the tied head. */
+/** Targets layers of every kind: Linear of the vision tower and the language model, Conv2d, the tied head. */
 const everywhere: LoraOptions = { targets: ['qkv', 'q_proj', 'fc2', 'conv', 'lm_head'], r: 2 };
 
-test('a new adapter changes nothing; a trained one does, until it is switched off', () =>
+test('a new adapter has no effect; a trained one has, until it is deactivated', () =>
   withAdapters(async adapters => {
     const lora = adapters.create('a', everywhere);
     assert.equal(await logits(), base, 'B is 0');
@@ -53,15 +53,15 @@ test('a new adapter changes nothing; a trained one does, until it is switched of
     const on = await logits();
     differs(on, base, 'trained');
     adapters.activate();
-    assert.equal(await logits(), base, 'switched off');
+    assert.equal(await logits(), base, 'deactivated');
     adapters.activate('a');
-    assert.equal(await logits(), on, 'switched on');
+    assert.equal(await logits(), on, 'activated again');
     adapters.remove('a');
     assert.equal(await logits(), base, 'removed');
     assert.equal(adapters.names, []);
   }));
 
-test('merged it does the same, and unmerging restores the weights to the bit', () =>
+test('a merged adapter has the same effect, and unmerging restores the weights exactly', () =>
   withAdapters(async adapters => {
     train(adapters.create('a', everywhere), 1);
     const on = await logits();
@@ -77,15 +77,15 @@ test('merged it does the same, and unmerging restores the weights to the bit', (
     assert.equal(await logits(), on, 'unmerged');
   }));
 
-test('several adapters: the last one loaded is active, then those that are named, each at its scale', () =>
+test('several adapters: the last one added is active, then those that are activated, each at its scale', () =>
   withAdapters(async adapters => {
-    // On the head alone, so that logits are the sum of what the adapters add.
+    // Only the head is adapted, so the changes of the logits add up.
     train(adapters.create('a', { targets: ['lm_head'] }), 1);
     const a = await logits();
     train(adapters.create('b', { targets: ['lm_head'], r: 3 }), 2);
     const b = await logits();
     assert.equal(adapters.active, ['b']);
-    differs(b, a, 'another adapter');
+    differs(b, a, 'a different adapter');
     const sum = (scaleA: number, scaleB: number) => base.map((x, i) => x + scaleA * (a[i] - x) + scaleB * (b[i] - x));
     adapters.activate('a', 'b');
     close(await logits(), sum(1, 1), 'both');
@@ -97,30 +97,30 @@ test('several adapters: the last one loaded is active, then those that are named
     adapters.unmerge();
     adapters.remove('b');
     assert.equal(adapters.active, ['a']);
-    close(await logits(), sum(0.25, 0), 'the one that is left');
+    close(await logits(), sum(0.25, 0), 'the remaining adapter');
   }));
 
-test('values of its own stand in for those of the model, merged or not', () =>
+test('replaced parameters are used, merged or not', () =>
   withAdapters(async adapters => {
     const norm = 'language_model.decoder.layernorm_embedding';
     train(adapters.create('a', { targets: ['q_proj'], bias: 'lora_only', modulesToSave: [norm, 'lm_head'] }), 1);
     const on = await logits();
     differs(on, base, 'trained');
     const own = adapters.get('a').own.get(`${norm}.weight`)!;
-    assert.is(languageModel.decoder.layernormEmbedding.weight.value, own.value, 'the tensor that gradients are of');
+    assert.is(languageModel.decoder.layernormEmbedding.weight.value, own.value, 'gradients are taken of this tensor');
     adapters.merge();
     close(await logits(), on, 'merged');
     adapters.unmerge();
     adapters.activate();
-    assert.equal(await logits(), base, 'switched off');
+    assert.equal(await logits(), base, 'deactivated');
   }));
 
-test('merged for good: the adapters are gone, the weights stay', async () => {
+test('merged permanently: the adapters are removed, the weights keep their effect', async () => {
   const other = await openSubject();
   for (const before of ['merge', 'nothing']) {
     await withoutLeaks(async () => {
       const adapters = new Adapters(other.model);
-      // A head of its own is one tensor more, so it is left out here.
+      // The head is not adapted: merging would untie it, which adds a tensor.
       train(adapters.create('a', { targets: ['fc2', 'conv'], bias: 'lora_only' }), 1);
       const on = await logitsOf(other);
       if (before === 'merge') adapters.merge();
@@ -135,28 +135,28 @@ test('merged for good: the adapters are gone, the weights stay', async () => {
   await other.inputs.close();
 });
 
-test('freed together with what is merged', () =>
+test('dispose also disposes the merged weights', () =>
   withoutLeaks(async () => {
     const adapters = new Adapters(model);
     train(adapters.create('a', everywhere), 1);
     adapters.merge();
     adapters.dispose();
-    adapters.dispose(); // twice is no harm
+    adapters.dispose(); // a second call has no effect
     assert.equal(await logits(), base);
   }));
 
 const refused: [what: string, call: (adapters: Adapters) => unknown, message: RegExp][] = [
-  ['a name that is taken', a => a.create('a'), /There is an adapter named a already/],
-  ['no name', a => a.create(''), /An adapter needs a name/],
-  ['an unknown name', a => a.activate('x'), /There is no adapter named x; those loaded: a, b\./],
-  ['a scale that is no number', a => a.setScale('a', Number.NaN), /scale of an adapter must be a number/],
-  ['two with their own values for one parameter', a => a.activate('a', 'b'), /a and b cannot be active together: both have their own lm_head\.weight/], // biome-ignore format: one line
-  ['unmerging what is not merged', a => a.unmerge(), /are not merged/],
-  ['switching while merged', a => [a.merge(), a.activate('a')], /unmerge them first/],
-  ['scaling while merged', a => [a.merge(), a.setScale('a', 2)], /unmerge them first/],
-  ['removing while merged', a => [a.merge(), a.remove('a')], /unmerge them first/],
-  ['merging twice', a => [a.merge(), a.merge()], /unmerge them first/],
-  ['adding while merged', a => [a.merge(), a.create('c')], /unmerge them first/],
+  ['a name that is taken', a => a.create('a'), /An adapter named a already exists/],
+  ['an empty name', a => a.create(''), /The name of an adapter must not be empty/],
+  ['an unknown name', a => a.activate('x'), /There is no adapter named x; loaded adapters: a, b\./],
+  ['a scale that is not a number', a => a.setScale('a', Number.NaN), /scale of an adapter must be a finite number/],
+  ['two adapters that replace the same parameter', a => a.activate('a', 'b'), /a and b cannot be active together: both replace lm_head\.weight/], // biome-ignore format: one line
+  ['unmerging without a merge', a => a.unmerge(), /are not merged/],
+  ['activating while merged', a => [a.merge(), a.activate('a')], /call unmerge first/],
+  ['scaling while merged', a => [a.merge(), a.setScale('a', 2)], /call unmerge first/],
+  ['removing while merged', a => [a.merge(), a.remove('a')], /call unmerge first/],
+  ['merging twice', a => [a.merge(), a.merge()], /call unmerge first/],
+  ['adding while merged', a => [a.merge(), a.create('c')], /call unmerge first/],
 ];
 for (const [what, call, message] of refused) {
   test(`refused: ${what}`, () =>
@@ -168,10 +168,10 @@ for (const [what, call, message] of refused) {
       } catch (error) {
         assert.instance(error, UsageError);
         assert.match((error as Error).message, message);
-        assert.equal(adapters.active, ['b'], 'nothing has changed');
+        assert.equal(adapters.active, ['b'], 'the active adapters are unchanged');
         return;
       }
-      assert.unreachable('nothing was refused');
+      assert.unreachable('no error was thrown');
     }));
 }
 

@@ -11,7 +11,7 @@ import { referenceJson } from '../reference.ts';
 const { model, inputs } = await openSubject();
 const { dModel: D, vocabSize: V } = model.config.text;
 
-/** Runs `body` with a new adapter, which is freed. */
+/** Runs `body` with a new adapter and disposes it. */
 const withLora = (options: LoraOptions, body: (lora: Lora) => Promise<void> | void) =>
   withoutLeaks(async () => {
     const lora = createLora(model, options);
@@ -25,7 +25,7 @@ const mean = (values: Float32Array): number => values.reduce((sum, x) => sum + x
 const q = 'language_model.encoder.layers.0.self_attn.q_proj';
 const conv = 'vision_tower.convs.1.conv';
 
-test('A and B have the shapes that PEFT saves', () =>
+test('A and B have the shapes of PEFT files', () =>
   withLora({ targets: [q, conv, 'lm_head'], r: 3 }, lora => {
     const [out, inner] = model.parameters.get(`${conv}.weight`)!.shape;
     assert.equal(
@@ -69,7 +69,7 @@ for (const [module, fanIn] of [
     }));
 }
 
-test('a layer begins the same whatever else is adapted, and with another seed otherwise', async () => {
+test('initial values of a layer depend on the seed, but not on the other layers', async () => {
   const first = async (options: LoraOptions) => {
     const lora = createLora(model, options);
     const values = await valuesOf(lora.layers.get(q)!.a);
@@ -80,7 +80,7 @@ test('a layer begins the same whatever else is adapted, and with another seed ot
   assert.equal(await first({ targets: ['q_proj', 'fc1'] }), alone);
   assert.not.equal(await first({ targets: [q], seed: 1 }), alone);
   const [a, b] = [createLora(model, { targets: ['q_proj'] }), createLora(model, { targets: ['q_proj'] })];
-  assert.not.equal(await valuesOf(a.parameters[0]), await valuesOf(a.parameters[2]), 'two layers');
+  assert.not.equal(await valuesOf(a.parameters[0]), await valuesOf(a.parameters[2]), 'two layers differ');
   assert.equal(await valuesOf(a.parameters[2]), await valuesOf(b.parameters[2]));
   a.dispose();
   b.dispose();
@@ -110,14 +110,14 @@ const biases: string[] = referenceJson('model/tiny-pad/names.json')
   .map(({ hf }: { hf: string }) => hf.replace(/^model\./, ''))
   .filter((name: string) => name.endsWith('.bias'));
 const owned: [what: string, options: LoraOptions, own: string[]][] = [
-  ['nothing', {}, []],
+  ['none', {}, []],
   ['biases of adapted layers', { bias: 'lora_only' }, [`${q}.bias`]],
   ['all biases', { bias: 'all' }, biases],
   ['a module', { modulesToSave: [norm] }, [`${norm}.weight`, `${norm}.bias`]],
-  ['a tied head, which gets a weight of its own', { modulesToSave: ['lm_head'] }, ['lm_head.weight']],
+  ['a tied head, which gets a separate weight', { modulesToSave: ['lm_head'] }, ['lm_head.weight']],
 ];
 for (const [what, options, own] of owned) {
-  test(`values of its own: ${what}`, () =>
+  test(`replaced parameters: ${what}`, () =>
     withLora({ targets: [q], ...options }, async lora => {
       assert.equal([...lora.own.keys()].sort(), [...own].sort());
       for (const parameter of lora.own.values()) {
@@ -127,14 +127,14 @@ for (const [what, options, own] of owned) {
     }));
 }
 
-test('a module that is saved whole is not adapted as well', () =>
+test('modules trained in full are not adapted', () =>
   withLora({ targets: 'all-linear', modulesToSave: ['encoder'] }, lora => {
     assert.ok(lora.layers.has('language_model.decoder.layers.0.fc1'));
     assert.not.ok([...lora.layers.keys()].some(name => name.startsWith('language_model.encoder.')));
     assert.ok(lora.own.has(`${q}.weight`));
   }));
 
-test('input dropout is given the name of the layer', () =>
+test('inputDropout receives the name of the layer', () =>
   withLora({ targets: [q] }, lora => {
     const layer = lora.layers.get(q)!;
     const x = tf.ones([2, 2]);
@@ -150,14 +150,18 @@ test('input dropout is given the name of the layer', () =>
   }));
 
 const refused: [what: string, options: LoraOptions, message: RegExp][] = [
-  ['a rank of 0', { r: 0 }, /LoRA: r must be a whole number from 1, not 0/],
-  ['half a rank', { rankPattern: { q_proj: 1.5 } }, /r of q_proj must be a whole number/],
-  ['no alpha', { alpha: 0 }, /LoRA: alpha must be a number above 0/],
-  ['dropout of everything', { dropout: 1 }, /dropout must be at least 0 and below 1/],
-  ['another init', { init: 'pissa' as 'kaiming' }, /init must be kaiming or gaussian, not "pissa"/],
-  ['another bias', { bias: 'some' as 'all' }, /bias must be none, lora_only or all/],
-  ['a pattern for nothing', { rankPattern: { k_proj: 2 } }, /pattern k_proj matches none of the adapted layers/],
-  ['a module to save that is not there', { modulesToSave: ['classifier'] }, /nothing is named classifier/],
+  ['a rank of 0', { r: 0 }, /LoRA: r must be a whole number of at least 1, not 0/],
+  ['a fractional rank', { rankPattern: { q_proj: 1.5 } }, /r of q_proj must be a whole number/],
+  ['an alpha of 0', { alpha: 0 }, /LoRA: alpha must be a number above 0/],
+  ['a dropout rate of 1', { dropout: 1 }, /dropout must be at least 0 and below 1/],
+  ['an unknown initialisation', { init: 'pissa' as 'kaiming' }, /init must be kaiming or gaussian, not "pissa"/],
+  ['an unknown bias', { bias: 'some' as 'all' }, /bias must be none, lora_only or all/],
+  [
+    'a pattern that matches no adapted layer',
+    { rankPattern: { k_proj: 2 } },
+    /pattern k_proj matches no adapted layer/,
+  ],
+  ['an unknown module to save', { modulesToSave: ['classifier'] }, /nothing is named classifier/],
 ];
 for (const [what, options, message] of refused) {
   test(`refused: ${what}`, () =>
@@ -169,7 +173,7 @@ for (const [what, options, message] of refused) {
         assert.match((error as Error).message, message);
         return;
       }
-      assert.unreachable('nothing was refused');
+      assert.unreachable('no error was thrown');
     }));
 }
 

@@ -29,7 +29,7 @@ type Tensors = Record<string, Stored>;
 const stored = (shape: number[], seed = 1): Stored => ({ shape, data: numbers(shape.reduce((n, d) => n * d, 1), seed) }); // biome-ignore format: one line
 const temporary = temporaryFolder();
 
-/** A PEFT folder with these tensors, below `base_model.model.`, and these fields of the config. */
+/** Writes an adapter in PEFT's format with these tensors, prefixed by `base_model.model.`, and these config fields. */
 async function adapterFolder(tensors: Tensors, config: object = {}): Promise<string> {
   const folder = mkdtempSync(join(temporary, 'in-'));
   writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify({ peft_type: 'LORA', r: 2, ...config }));
@@ -45,14 +45,14 @@ const pair = (module: string, r = 2, inner = D, out = D): Tensors => ({
 });
 const good = pair(`model.${q}`);
 
-/** Reads an adapter, and gives what `look` finds in it before it is freed. */
+/** Reads an adapter, returns the result of `look`, and disposes the adapter. */
 const read = <T>(folder: string, look: (lora: Awaited<ReturnType<typeof readAdapter>>) => T | Promise<T>): Promise<T> =>
   withoutLeaks(async () => {
     const lora = await readAdapter(model, openFolder(folder));
     return Promise.resolve(look(lora)).finally(() => lora.dispose());
   });
 
-test('patterns of ranks are matched to names as the file has them', async () => {
+test('rank patterns match the names in the file', async () => {
   const microsoft = 'language_model.model.encoder.layers.0.self_attn.q_proj';
   for (const [name, pattern] of [
     [microsoft, '^language_model.model.encoder.layers.0.self_attn.q_proj'],
@@ -68,12 +68,12 @@ test('patterns of ranks are matched to names as the file has them', async () => 
   }
 });
 
-test('a target that matches nothing is no error when the adapter comes from Python', async () => {
+test('targets in the config that match no layer are ignored', async () => {
   const folder = await adapterFolder(good, { target_modules: ['q_proj', 'o_proj', 'Conv2d'] });
   assert.equal(await read(folder, lora => [...lora.layers.keys()]), [q]);
 });
 
-test('half precision is widened', async () => {
+test('fp16 is converted to fp32', async () => {
   const data = Float32Array.of(0.1, -3, 65504, 1e-6);
   const a = { shape: [2, D], data: new Float32Array(2 * D).map((_, i) => data[i % 4]), dtype: 'F16' as const };
   const folder = await adapterFolder({ ...good, [`model.${q}.lora_A.weight`]: a });
@@ -84,7 +84,7 @@ test('half precision is widened', async () => {
   assert.equal([...values.slice(0, 4)], [0.0999755859375, -3, 65504, 1.0132789611816406e-6]);
 });
 
-test('adapter_model.bin is read where there are no safetensors', async () => {
+test('adapter_model.bin is read if adapter_model.safetensors does not exist', async () => {
   const folder = mkdtempSync(join(temporary, 'in-'));
   writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify({ peft_type: 'LORA', r: 2 }));
   const [a, b] = [numbers(2 * D, 1), numbers(D * 2, 2)];
@@ -104,20 +104,20 @@ test('adapter_model.bin is read where there are no safetensors', async () => {
 const head = stored([V, D], 3);
 const own: [what: string, tensors: Tensors, config: object, names: string[]][] = [
   [
-    'a copy of the table beside an adapted head',
+    'a copy of the embedding table next to an adapted head: ignored',
     { 'lm_head.base_layer.weight': { shape: [V, D], data: shared } },
     {},
     [],
   ],
-  ['another base under an adapted, tied head: it is the table', { 'lm_head.base_layer.weight': head }, {}, ['language_model.shared.weight']], // biome-ignore format: one line
-  ['a head that was trained whole', { 'lm_head.weight': head }, { modules_to_save: ['lm_head'] }, ['lm_head.weight']],
-  ['a resized table, saved with its tied head', { 'model.language_model.shared.weight': head, 'lm_head.weight': head }, {}, ['language_model.shared.weight']], // biome-ignore format: one line
-  ['a table and a head of its own', { 'model.language_model.shared.weight': head, 'lm_head.weight': stored([V, D], 4) }, {}, ['language_model.shared.weight', 'lm_head.weight']], // biome-ignore format: one line
+  ['a changed base of an adapted, tied head: replaces the embedding table', { 'lm_head.base_layer.weight': head }, {}, ['language_model.shared.weight']], // biome-ignore format: one line
+  ['a head trained in full', { 'lm_head.weight': head }, { modules_to_save: ['lm_head'] }, ['lm_head.weight']],
+  ['a resized embedding table, saved with its tied head', { 'model.language_model.shared.weight': head, 'lm_head.weight': head }, {}, ['language_model.shared.weight']], // biome-ignore format: one line
+  ['an embedding table and a separate head', { 'model.language_model.shared.weight': head, 'lm_head.weight': stored([V, D], 4) }, {}, ['language_model.shared.weight', 'lm_head.weight']], // biome-ignore format: one line
   ["Microsoft's transposed projection", { image_projection: stored([model.config.vision.dimEmbed.at(-1)!, D]) }, {}, ['multi_modal_projector.image_projection.weight']], // biome-ignore format: one line
   ['a bias of an adapted layer', { [`model.${q}.base_layer.bias`]: stored([D]) }, { bias: 'lora_only' }, [`${q}.bias`]],
 ];
 for (const [what, tensors, config, names] of own) {
-  test(`values of its own: ${what}`, async () => {
+  test(`replaced parameters: ${what}`, async () => {
     const folder = await adapterFolder({ ...good, ...tensors }, config);
     assert.equal(await read(folder, lora => [...lora.own.keys()]), names);
   });
@@ -126,18 +126,18 @@ for (const [what, tensors, config, names] of own) {
 const without = (name: string): Tensors => Object.fromEntries(Object.entries(good).filter(([key]) => key !== name));
 const [aName, bName] = Object.keys(good);
 const refused: [what: string, tensors: Tensors, config: object, problem: RegExp][] = [
-  ['no tensors', {}, {}, /holds no LoRA tensors/],
-  ['A without B', without(bName), {}, /has lora_A of model\..*q_proj, but not lora_B/],
-  ['B without A', without(aName), {}, /has lora_B of model\..*q_proj, but not lora_A/],
+  ['no tensors', {}, {}, /contains no LoRA tensors/],
+  ['A without B', without(bName), {}, /contains lora_A of model\..*q_proj, but not lora_B/],
+  ['B without A', without(aName), {}, /contains lora_B of model\..*q_proj, but not lora_A/],
+  ['a rank that differs from the config', good, { r: 4 }, /lora_A\.weight has rank 2, but adapter_config\.json says 4/],
+  ['B of a different rank', { ...good, [bName]: stored([D, 3]) }, {}, /lora_B\.weight has shape \[\d+, 3\], but this model needs \[\d+, 2\]/], // biome-ignore format: one line
   [
-    'another rank than the config says',
-    good,
-    { r: 4 },
-    /lora_A\.weight has rank 2, but adapter_config\.json makes it 4/,
+    'A of a different model',
+    pair(`model.${q}`, 2, D + 1),
+    {},
+    /lora_A\.weight has shape \[2, \d+\], but this model needs/,
   ],
-  ['B of another rank', { ...good, [bName]: stored([D, 3]) }, {}, /lora_B\.weight has shape \[\d+, 3\], but for this model it would be \[\d+, 2\]/], // biome-ignore format: one line
-  ['A of another model', pair(`model.${q}`, 2, D + 1), {}, /lora_A\.weight has shape \[2, \d+\], but for this model/],
-  ['A of too many axes', { ...good, [aName]: stored([2, D, 1, 1]) }, {}, /lora_A\.weight has shape \[2, \d+, 1, 1\]/],
+  ['A with too many axes', { ...good, [aName]: stored([2, D, 1, 1]) }, {}, /lora_A\.weight has shape \[2, \d+, 1, 1\]/],
   ['A without axes', { ...good, [aName]: stored([]) }, {}, /lora_A\.weight has shape \[\]/],
   ['a layer that the model does not have', pair(`model.${q.replace('layers.0', 'layers.9')}`), {}, /adapts model\.language_model\.encoder\.layers\.9.*; this model has no Linear or Conv2d of that name/], // biome-ignore format: one line
   [
@@ -148,23 +148,23 @@ const refused: [what: string, tensors: Tensors, config: object, problem: RegExp]
   ],
   ['the embeddings', pair('model.language_model.shared'), {}, /shared; this model has no Linear or Conv2d/],
   [
-    'another kind of model',
+    'an adapter of a different architecture',
     pair('model.layers.0.self_attn.q_proj'),
     {},
-    /is no tensor of a LoRA adapter for Florence-2/,
+    /is not a tensor of a LoRA adapter for Florence-2/,
   ],
-  ['a DoRA magnitude', { ...good, [`model.${q}.lora_magnitude_vector`]: stored([D]) }, {}, /lora_magnitude_vector is no tensor of a LoRA/], // biome-ignore format: one line
-  ['an embedding adapter', { ...good, 'model.language_model.shared.lora_embedding_A': stored([2, V]) }, {}, /lora_embedding_A is no tensor of a LoRA/], // biome-ignore format: one line
+  ['a DoRA magnitude', { ...good, [`model.${q}.lora_magnitude_vector`]: stored([D]) }, {}, /lora_magnitude_vector is not a tensor of a LoRA/], // biome-ignore format: one line
+  ['an embedding adapter', { ...good, 'model.language_model.shared.lora_embedding_A': stored([2, V]) }, {}, /lora_embedding_A is not a tensor of a LoRA/], // biome-ignore format: one line
   [
-    "the adapter's name in the names",
+    "names that contain the adapter's name",
     pair(`model.${q}.lora_A.default`),
     {},
-    /is no tensor of a LoRA|this model has no/,
+    /is not a tensor of a LoRA|this model has no/,
   ],
-  ['one layer in both layouts', { ...good, ...pair('language_model.model.encoder.layers.0.self_attn.q_proj') }, {}, /are both language_model\.encoder/], // biome-ignore format: one line
-  ['another vocabulary', { ...good, 'lm_head.weight': stored([V + 1, D]) }, {}, /lm_head\.weight has shape \[\d+, \d+\], but for this model/], // biome-ignore format: one line
-  ['tables of embeddings that PEFT has untied', { ...good, 'model.language_model.shared.weight': head }, { modules_to_save: ['shared'] }, /shared\.weight is a table of embeddings apart/], // biome-ignore format: one line
-  ['two different tables', { 'model.language_model.shared.weight': head, 'model.language_model.decoder.embed_tokens.weight': stored([V, D], 5) }, {}, /embed_tokens\.weight differs from another tensor that is language_model\.shared\.weight/], // biome-ignore format: one line
+  ['one layer in both layouts', { ...good, ...pair('language_model.model.encoder.layers.0.self_attn.q_proj') }, {}, /are the same layer, language_model\.encoder/], // biome-ignore format: one line
+  ['a vocabulary of a different size', { ...good, 'lm_head.weight': stored([V + 1, D]) }, {}, /lm_head\.weight has shape \[\d+, \d+\], but this model needs/], // biome-ignore format: one line
+  ['embedding tables that PEFT has untied', { ...good, 'model.language_model.shared.weight': head }, { modules_to_save: ['shared'] }, /shared\.weight is a separate table of embeddings/], // biome-ignore format: one line
+  ['two different embedding tables', { 'model.language_model.shared.weight': head, 'model.language_model.decoder.embed_tokens.weight': stored([V, D], 5) }, {}, /embed_tokens\.weight differs from another tensor for language_model\.shared\.weight/], // biome-ignore format: one line
 ];
 for (const [what, tensors, config, problem] of refused) {
   test(`refused: ${what}`, () =>
@@ -179,7 +179,7 @@ for (const [what, tensors, config, problem] of refused) {
     }));
 }
 
-test('refused: what is not there', async () => {
+test('refused: missing or broken files', async () => {
   const nowhere = join(temporary, 'nowhere');
   await refuses(
     'no folder',
@@ -200,8 +200,7 @@ test('refused: what is not there', async () => {
   await refuses('broken weights', () => readAdapter(model, openFolder(empty)), 'adapter_model.safetensors', /header/);
 });
 
-test('an adapter is compared with what the model is without others', async () => {
-  // A head of an active adapter is in the way of nothing.
+test('replaced parameters are compared with the original weights, not with those of an active adapter', async () => {
   const folder = await adapterFolder({ ...good, 'lm_head.base_layer.weight': { shape: [V, D], data: shared } });
   const active = createLora(model, { targets: [q], modulesToSave: ['lm_head'] });
   const parameter = model.lmHead.weight;

@@ -1,4 +1,4 @@
-/** What is known of adapters that PyTorch trained, beside what parity_training.test.ts compares. */
+/** Compares merged adapters with PyTorch, in addition to test/parity/training.test.ts. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference } from '../../src/activations/activation.ts';
@@ -8,10 +8,10 @@ import { openSubject } from '../internals/subject.ts';
 import { hasReference, reference } from '../reference.ts';
 import { logitsOf, readTensors } from '../training/tensors.ts';
 
-// The part of the reference that is kept in this repository has no adapters.
+// The part of the reference in this repository has no adapters.
 const check = hasReference('model/tiny/lora') ? test : test.skip;
 
-check('merged for good into a tied head, an adapter gives it a weight of its own', async () => {
+check('an adapter merged permanently into a tied head gives it a separate weight', async () => {
   const subject = await openSubject('tiny');
   const { model, inputs } = subject;
   const expected = await readTensors(reference('model/tiny/lora/recipe/expected.safetensors'));
@@ -22,7 +22,7 @@ check('merged for good into a tied head, an adapter gives it a weight of its own
   assert.ok(model.lmHead.weight.loaded);
   assert.equal(adapters.names, []);
   const { maxAbs } = difference(await logitsOf(subject), expected.get('logits_merged')!);
-  assert.ok(maxAbs <= 1e-4, `the logits differ by ${maxAbs}; the embeddings must stay as they are`);
+  assert.ok(maxAbs <= 1e-4, `the logits differ by ${maxAbs}; the embeddings must not change`);
   model.dispose();
   await inputs.close();
 });

@@ -15,10 +15,10 @@ import { hasReference, referenceJson } from '../reference.ts';
 const modelOf = (variant: string) => new Florence2Model(parseConfig(referenceJson(`model/${variant}/hf/config.json`)));
 const model = modelOf('tiny-pad');
 
-/** Modules with a weight in the native checkpoint, without the prefix `model.`. */
+/** Names of the modules with parameters in the native checkpoint, without the prefix `model.`. */
 const names: { hf: string }[] = referenceJson('model/tiny-pad/names.json');
 const modules = names.map(({ hf }) => hf.replace(/^model\./, '').replace(/\.[^.]*$/, ''));
-/** Those of them, each once, whose name ends with one of these parts. */
+/** Returns the distinct modules with a prefix whose last part is one of `ends`. */
 const ending = (prefix: string, ...ends: string[]): string[] => [
   ...new Set(modules.filter(name => name.startsWith(prefix) && ends.includes(name.split('.').at(-1)!))),
 ];
@@ -29,12 +29,12 @@ const cases: [what: string, options: TargetOptions, expected: string[]][] = [
   ['the default: the language model', {}, ending('language_model.', ...projections, 'fc1', 'fc2')],
   ['a list: ends of names', { targets: ['fc1', 'q_proj'] }, ending('', 'fc1', 'q_proj')],
   ['a list: a complete name', { targets: ['vision_tower.convs.0.conv'] }, ['vision_tower.convs.0.conv']],
-  ['the head, asked by name', { targets: ['lm_head'] }, ['lm_head']],
-  ['all-linear leaves out the head and convolutions', { targets: 'all-linear' }, ending('', ...linears)],
-  ['one text matches whole names', { targets: '.*\\.fc1' }, ending('', 'fc1')],
-  ['alternatives in one text', { targets: 'lm_head|.*decoder.*k_proj' }, ['lm_head', ...ending('language_model.decoder', 'k_proj')]], // biome-ignore format: one line
-  ['ends left out', { targets: ['fc1', 'fc2'], exclude: ['fc2'] }, ending('', 'fc1')],
-  ['a pattern left out', { targets: ['fc1'], exclude: '^vision_tower\\..*' }, ending('language_model.', 'fc1')],
+  ['the head, by its name', { targets: ['lm_head'] }, ['lm_head']],
+  ['all-linear: all but the head and convolutions', { targets: 'all-linear' }, ending('', ...linears)],
+  ['a string matches whole names', { targets: '.*\\.fc1' }, ending('', 'fc1')],
+  ['a string with alternatives', { targets: 'lm_head|.*decoder.*k_proj' }, ['lm_head', ...ending('language_model.decoder', 'k_proj')]], // biome-ignore format: one line
+  ['a list excluded', { targets: ['fc1', 'fc2'], exclude: ['fc2'] }, ending('', 'fc1')],
+  ['an expression excluded', { targets: ['fc1'], exclude: '^vision_tower\\..*' }, ending('language_model.', 'fc1')],
 ];
 for (const [what, options, expected] of cases) {
   test(what, () => {
@@ -43,7 +43,7 @@ for (const [what, options, expected] of cases) {
   });
 }
 
-// The recipe's other targets match nothing, which PEFT passes over in silence.
+// The recipe's other targets match no layer; PEFT ignores such targets silently.
 const recipe = ['q_proj', 'k_proj', 'v_proj', 'lm_head', 'fc2'];
 const counted: [name: string, targets: string | string[]][] = [
   ['basic', ['q_proj', 'k_proj', 'v_proj', 'out_proj', 'fc2']],
@@ -52,7 +52,7 @@ const counted: [name: string, targets: string | string[]][] = [
   ['rslora', ['q_proj', 'v_proj', 'fc2']],
 ];
 const check = hasReference('model/tiny/lora') ? test : test.skip;
-check('as many layers as PEFT adapts', () => {
+check('adapts as many layers as PEFT', () => {
   const tiny = modelOf('tiny');
   for (const [name, targets] of counted) {
     const { adapted_modules } = referenceJson(`model/tiny/lora/${name}/expected.json`);
@@ -61,17 +61,17 @@ check('as many layers as PEFT adapts', () => {
 });
 
 const refused: [what: string, options: TargetOptions, message: RegExp][] = [
-  ['a misspelt end', { targets: ['q_porj'] }, /nothing is named q_porj\. .*: (q_proj|k_proj|v_proj)/],
-  ['one entry of several', { targets: ['q_proj', 'o_proj', 'fc2'] }, /nothing is named o_proj\. .*out_proj/],
+  ['a misspelt entry', { targets: ['q_porj'] }, /nothing is named q_porj\. .*: (q_proj|k_proj|v_proj)/],
+  ['one of several entries', { targets: ['q_proj', 'o_proj', 'fc2'] }, /nothing is named o_proj\. .*out_proj/],
   ['part of a word', { targets: ['c1'] }, /nothing is named c1\. .*fc1/],
   ['a misspelt path', { targets: ['decoder.layers.0.self_atn.q_proj'] }, /decoder\.layers\.0\.self_attn\.q_proj/],
-  ['a text that is only a part of names', { targets: 'q_proj' }, /no name matches q_proj/],
-  ['a name with the prefix of a file', { targets: ['model.language_model.encoder.layers.0.fc1'] }, /: .*language_model\.encoder\.layers\.0\.fc1/], // biome-ignore format: one line
+  ['a string that matches only a part of names', { targets: 'q_proj' }, /no name matches q_proj/],
+  ['a name with the prefix used in files', { targets: ['model.language_model.encoder.layers.0.fc1'] }, /: .*language_model\.encoder\.layers\.0\.fc1/], // biome-ignore format: one line
   ['a layer norm', { targets: ['norm1'] }, /Linear and Conv2d/],
   ['a depthwise convolution', { targets: ['conv1'] }, /Linear and Conv2d/],
-  ['no regular expression', { targets: '(q_proj' }, /"\(q_proj" is no regular expression/],
-  ['everything excluded', { targets: ['fc1'], exclude: ['fc1'] }, /No layer is left to adapt/],
-  ['no targets', { targets: [] }, /No layer is left to adapt/],
+  ['an invalid expression', { targets: '(q_proj' }, /"\(q_proj" is not a regular expression/],
+  ['everything excluded', { targets: ['fc1'], exclude: ['fc1'] }, /There is no layer to adapt/],
+  ['no targets', { targets: [] }, /There is no layer to adapt/],
   ['a misspelt exclusion', { exclude: ['fc_1'] }, /nothing is named fc_1\. .*fc1/],
 ];
 for (const [what, options, message] of refused) {
@@ -83,11 +83,11 @@ for (const [what, options, message] of refused) {
       assert.match((error as Error).message, message);
       return;
     }
-    assert.unreachable('nothing was refused');
+    assert.unreachable('no error was thrown');
   });
 }
 
-test('modules to save: their parameters, but no buffers', () => {
+test('modules to save: their parameters without buffers', () => {
   assert.equal(matchModules(model, ['lm_head']), ['lm_head.weight']);
   const projector = matchModules(model, ['multi_modal_projector']);
   assert.ok(projector.includes('multi_modal_projector.image_projection.weight'));
@@ -98,7 +98,7 @@ test('modules to save: their parameters, but no buffers', () => {
   assert.throws(() => matchModules(model, ['weight']), /nothing is named weight/);
 });
 
-test('patterns of ranks match ends of names after a dot, the first one counts', () => {
+test('rank patterns match the end of a name after a dot; the first match is used', () => {
   const name = 'language_model.encoder.layers.10.fc1';
   assert.is(patternValue({ c1: 1, 'layers.0.fc1': 2, 'layers\\.\\d+\\.fc1': 3, fc1: 4 }, name), 3);
   assert.is(patternValue({ fc2: 1 }, name), undefined);

@@ -19,7 +19,7 @@ const newFolder = (): string => mkdtempSync(join(temporary, 'in-'));
 const layouts = ['native', 'microsoft'] as const;
 const q = 'language_model.encoder.layers.0.self_attn.q_proj';
 
-/** An adapter in which every number is another. */
+/** Returns an adapter with distinct values, as if it had been trained. */
 function trained(options: LoraOptions): Lora {
   const lora = createLora(model, options);
   let seed = 1;
@@ -44,15 +44,15 @@ const everything: LoraOptions = {
   alphaPattern: { lm_head: 1.5 },
 };
 const cases: [what: string, options: LoraOptions][] = [
-  ['layers of every kind, with ranks and alphas of their own', everything],
+  ['layers of every kind, with different ranks and alphas', everything],
   ['biases of adapted layers', { targets: ['q_proj', 'qkv'], bias: 'lora_only' }],
   ['all biases', { targets: ['q_proj', 'conv'], bias: 'all' }],
   ['modules to save', { targets: ['fc1'], modulesToSave: ['lm_head', 'decoder.layernorm_embedding', 'layers.0.fc2'] }],
-  ['the table of embeddings', { targets: ['fc1'], modulesToSave: ['shared'] }],
+  ['the embedding table', { targets: ['fc1'], modulesToSave: ['shared'] }],
 ];
 for (const layout of layouts) {
   for (const [what, options] of cases) {
-    test(`${layout}: ${what}: what was written is read, to the bit`, () =>
+    test(`${layout}: ${what}: a written adapter is read back exactly`, () =>
       withoutLeaks(async () => {
         const folder = join(newFolder(), 'lora');
         const lora = trained(options);
@@ -70,7 +70,7 @@ for (const layout of layouts) {
   }
 }
 
-test('names are those that PEFT gives', async () => {
+test('names are those of PEFT', async () => {
   const lora = createLora(model, { targets: [q, 'lm_head'], bias: 'lora_only', modulesToSave: ['encoder.layernorm_embedding'] }); // biome-ignore format: one line
   const prefixes = {
     native: ['model.language_model.', 'lm_head'],
@@ -102,10 +102,10 @@ test('names are those that PEFT gives', async () => {
   lora.dispose();
 });
 
-// The same adapters in both layouts, as PEFT has saved them.
+// The reference has the same adapters in both layouts, saved by PEFT.
 const check = hasReference('model/tiny/lora') ? test : test.skip;
 for (const name of ['basic', 'recipe', 'vision', 'rslora']) {
-  check(`${name}: PEFT's own files come out as they went in, in either layout`, async () => {
+  check(`${name}: files of PEFT are reproduced in either layout`, async () => {
     const tiny = await openSubject('tiny');
     for (const from of ['hf', 'microsoft']) {
       const lora = await readAdapter(tiny.model, openFolder(reference(`model/tiny/lora/${name}/${from}`)));
@@ -116,12 +116,12 @@ for (const name of ['basic', 'recipe', 'vision', 'rslora']) {
         const written = join(newFolder(), 'lora');
         await writeAdapter(lora, written, { layout });
         const want = await readTensors(reference(`model/tiny/lora/${name}/${folder}/adapter_model.safetensors`));
-        want.delete('base_model.model.lm_head.base_layer.weight'); // a copy of the table of embeddings
+        want.delete('base_model.model.lm_head.base_layer.weight'); // a copy of the embedding table
         const got = await readTensors(join(written, 'adapter_model.safetensors'));
         assert.equal([...got].sort(), [...want].sort(), `${from} to ${layout}`);
         const original = JSON.parse(readFileSync(reference(`model/tiny/lora/${name}/${folder}/adapter_config.json`), 'utf8')); // biome-ignore format: one line
         const config = readJson(written);
-        // Targets are listed by full name; the other fields are as PEFT has them.
+        // Targets are listed by full name; all other fields equal PEFT's.
         for (const field of Object.keys(config).filter(field => field !== 'target_modules')) {
           assert.equal(config[field], original[field], field);
         }
@@ -133,7 +133,7 @@ for (const name of ['basic', 'recipe', 'vision', 'rslora']) {
   });
 }
 
-test('a folder that exists keeps its other files, and nothing else is left', async () => {
+test('an existing folder keeps its other files; no temporary files remain', async () => {
   const parent = newFolder();
   const folder = join(parent, 'lora');
   mkdirSync(folder);
@@ -148,7 +148,7 @@ test('a folder that exists keeps its other files, and nothing else is left', asy
   assert.is(readJson(folder).r, 8);
 });
 
-test('what fails halfway leaves nothing', async () => {
+test('a failed write leaves no files', async () => {
   const parent = newFolder();
   const lora = createLora(model, { targets: [q] });
   lora.layers.get(q)!.b.dispose();
@@ -165,7 +165,7 @@ test('refused: a folder below a file', async () => {
   lora.dispose();
 });
 
-test("refused: the image projection in Microsoft's layout, which has no module of it", async () => {
+test("refused: the image projection in Microsoft's layout, where it is not a module", async () => {
   const folder = join(newFolder(), 'lora');
   const lora = createLora(model, { targets: ['image_projection'] });
   await refuses(

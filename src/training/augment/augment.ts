@@ -12,7 +12,9 @@ export interface AugmentOptions {
   flip?: number;
   /** Smallest share of the width and of the height that a crop keeps, above 0 to 1. Default 1: no crop. */
   crop?: number;
-  /** Smallest factor by which the image is shrunk onto a plain canvas of the same size, above 0 to 1. Default 1: none. */
+  /**
+   * Smallest factor by which the image is shrunk onto a plain canvas of the same size, above 0 to 1. Default 1: none.
+   */
   scale?: number;
   /** Range x of the brightness factor, which is drawn from 1 − x to 1 + x; 0 to 1. Default 0. */
   brightness?: number;
@@ -30,25 +32,25 @@ export interface DecodedExample extends TrainingExample {
 }
 
 /**
- * Returns a randomly changed copy of an example: flipped, cropped, its colours adjusted, and shrunk, in this order. Boxes,
- * polygons, quads and the regions of prompts are moved accordingly. Equal random numbers give equal results.
+ * Returns a randomly changed copy of an example: flipped, cropped, its colours adjusted, and shrunk, in this order.
+ * Boxes, polygons, quads and the regions of prompts are moved accordingly. Equal random numbers give equal results.
  *
  * A change is applied only if every target of the image stays true:
  *
  * - No flip if a target is about printed text (it would be mirrored), has a custom prompt, or contains words that begin
- *   with "left" or "right". Other words that depend on the side, such as "facing east", are not detected: do not flip such
- *   data.
+ *   with "left" or "right". Other words that depend on the side, such as "facing east", are not detected: do not flip
+ *   such data.
  * - No crop if a target describes the whole image in words (captions, OCR, custom prompts).
- * - A crop clips objects at its border. It drops objects of which less than `minVisible` remains, lines of text that do not
- *   remain whole, and targets whose region, or all of whose requested objects, are dropped. If no target remains, the image
- *   is not cropped.
+ * - A crop clips objects at its border. It drops objects of which less than `minVisible` remains, lines of text that do
+ *   not remain whole, and targets whose region, or all of whose requested objects, are dropped. If no target remains,
+ *   the image is not cropped.
  * - Colours are always changed: keep `saturation` low if answers name colours.
  *
  * Answers that are texts with location tokens are parsed and moved, and become typed answers.
  *
  * @param random returns numbers from 0 to 1; it is called exactly eleven times, whatever the options
- * @throws UsageError for options out of range, and for a flip, crop or scale of a custom prompt that has location tokens
- *   in prompt or answer, since their meaning is unknown
+ * @throws UsageError for options out of range, and for a flip, crop or scale of a custom prompt that has location
+ *   tokens in prompt or answer, since their meaning is unknown
  */
 export function augment<E extends DecodedExample>(example: E, options: AugmentOptions, random: () => number): E {
   checkOptions(options);

@@ -21,8 +21,8 @@ export interface Move {
 const WHOLE = 0.999;
 
 /**
- * Returns a moved target, or undefined if its region, or every object that its prompt requests, is cut off. Locations must
- * be in pixels (see `typedTarget`), so an answer that is a string contains only words.
+ * Returns a moved target, or undefined if its region, or every object that its prompt requests, is cut off. Locations
+ * must be in pixels (see `typedTarget`), so an answer that is a string contains only words.
  */
 export function moveTarget(target: Target, move: Move): Target | undefined {
   const { answer: before } = target;

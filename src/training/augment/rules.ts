@@ -32,7 +32,9 @@ function wordsOf(answer: TypedAnswer | string): string[] {
 export const hasLocationTokens = ({ task, answer }: Target): boolean =>
   !taskInfo(task) && /<loc_/.test([task, ...wordsOf(answer)].join(' '));
 
-/** Returns a target whose answer and region are in pixels instead of location tokens. Answers in words are unchanged. */
+/**
+ * Returns a target whose answer and region are in pixels instead of location tokens. Answers in words are unchanged.
+ */
 export function typedTarget(target: Target, image: ImageSize): Target {
   const { task, text, ...rest } = target;
   const row = taskInfo(task);

@@ -50,7 +50,9 @@ const plotHeight = ({ series }: Chart): number =>
 /** Returns the height of a chart in pixels, with title and axis. */
 export const chartHeight = (chart: Chart): number => plot.top + plotHeight(chart) + bottomMargin;
 
-/** Draws a chart as an SVG group whose upper edge is at `top`: grid, lines, and a legend with each line's last value. */
+/**
+ * Draws a chart as an SVG group whose upper edge is at `top`: grid, lines, and a legend with each line's last value.
+ */
 export function chartSvg(chart: Chart, top: number): string {
   const { title, series, x, y, scale = 'linear' } = chart;
   const bottom = plot.top + plotHeight(chart);

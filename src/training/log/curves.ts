@@ -24,8 +24,8 @@ const COLORS = ['#4e79a7', '#f28e2b', '#59a14f', '#e15759', '#76b7b2', '#b07aa1'
 const UNITS: Record<string, string> = { editSimilarity: 'edit sim.', meanIoU: 'mean IoU', recallAt1: 'recall@1' };
 
 /**
- * Draws the curves of a run as one SVG: the loss of steps (faint), smoothed, and of validations; the learning rate; the main
- * metric of each task (see `mainMetric`); and with several tasks the validation loss of each.
+ * Draws the curves of a run as one SVG: the loss of steps (faint), smoothed, and of validations; the learning rate; the
+ * main metric of each task (see `mainMetric`); and with several tasks the validation loss of each.
  */
 export function drawCurves(steps: readonly StepRecord[], validations: readonly ValidationRecord[]): string {
   const last = Math.max(1, steps.at(-1)?.step ?? 1, validations.at(-1)?.step ?? 1);

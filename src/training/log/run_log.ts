@@ -31,8 +31,8 @@ export class RunLog {
   /**
    * Opens the log of a run. The folder must exist.
    *
-   * @param resumeFromStep the number of steps completed: entries of later steps, from before an interruption, are dropped,
-   *   as are incomplete lines. Default 0: a new run
+   * @param resumeFromStep the number of steps completed: entries of later steps, from before an interruption, are
+   *   dropped, as are incomplete lines. Default 0: a new run
    */
   static async open(folder: string, { resumeFromStep = 0 }: { resumeFromStep?: number } = {}): Promise<RunLog> {
     const file = join(folder, 'metrics.jsonl');

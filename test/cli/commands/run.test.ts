@@ -99,7 +99,7 @@ test('--adapter: an adapter that does not fit the model is an error', async () =
   await writeFile(config, (await readFile(config, 'utf8')).replace('"r": 1,', '"r": 2,'));
   const { code, stderr } = await run(street, '-t', 'caption', '--adapter', adapter);
   assert.is(code, 1);
-  assert.match(stderr, /florence2: .*lora_A\.weight has rank 1, but adapter_config\.json makes it 2/);
+  assert.match(stderr, /florence2: .*lora_A\.weight has rank 1, but adapter_config\.json says 2/);
   assert.not.match(stderr, /\n +at /, 'a stack');
 });
 

@@ -1,7 +1,7 @@
 /**
- * Which cross-attention heads carry the coordinates of boxes? Every head is switched off by itself (its output becomes
- * the mean of its outputs over other scenes), and the model is asked for the true `<OD>` answer: what becomes less likely,
- * the places or the words?
+ * Which cross-attention heads carry the coordinates of boxes? The study ablates each head alone (replaces its output by
+ * the mean of its outputs over other scenes) and measures the log-probability of the true `<OD>` answer: do location
+ * tokens or words become less likely?
  *
  *     npx tsx docs/studies/box_heads.ts [SCENES] [FOLDER]
  */
@@ -27,7 +27,7 @@ const firstLocation = model.tokenizer.tokenToId('<loc_0>')!;
 const isLocation = (id: number): boolean => id >= firstLocation && id < firstLocation + 1000;
 const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** Mean log-probability, in nats, of the tokens of the answer that `counts` picks; `<s>` and `</s>` are left out. */
+/** Metric: mean log-probability, in nats, of the answer tokens that `counts` accepts, without `<s>` and `</s>`. */
 function meanLogProb(counts: (id: number) => boolean): RowMetric {
   return (logits, { answerIds }) =>
     tf.tidy(() => {
@@ -38,14 +38,14 @@ function meanLogProb(counts: (id: number) => boolean): RowMetric {
     });
 }
 
-/** The question for the objects of a held-out scene, with its true answer. */
+/** Returns the question for the objects of a held-out scene, with its true answer. */
 function ask(index: number): Promise<Question> {
   const { image, targets } = drawScene(HELD_OUT_SEED, index);
   const { answer } = targets.find(({ task }) => task === '<OD>')!;
   return Question.ask(model, image, '<OD>', { answer: formatAnswer('<OD>', answer, image) });
 }
 
-/** By how much each head's absence lowers a metric, averaged over the questions. */
+/** Returns how much ablating each head lowers a metric, averaged over the questions. */
 async function lossWithout(title: string, metric: RowMetric): Promise<HeatTable> {
   const sweeps: Awaited<ReturnType<typeof ablationSweep>>[] = [];
   for (const question of questions) {

@@ -1,7 +1,7 @@
 /**
- * Where are colour words read from? A scene is drawn twice, with its first object in another colour. Patches of the one
- * image are put into a run on the other, one at a time, at the pixels and at the image features, and the model is watched
- * at the colour word of its caption: 0 says that it still means the other colour, 1 that the patch brought this one back.
+ * Where are colour words read from? Each scene is drawn twice, the second time with its first object recoloured. Patches
+ * of the first image are inserted one by one into a run on the second, at the pixels and at the image features. Metric:
+ * logit difference of both colours at the caption's colour word; 0 means no effect, 1 that the colour is restored.
  *
  *     npx tsx docs/studies/colour_patches.ts [SCENES] [FOLDER]
  */
@@ -18,7 +18,7 @@ import { COLORS, type ColorName } from '../../tools/demo/vocabulary.ts';
 const model = await Florence2.load(join(import.meta.dirname, '../../weights/demo'));
 const points = { pixels: 'vision_tower.hook_pixels', features: 'multi_modal_projector.hook_image_features' };
 
-/** A scene, and the same with its first object in a colour that no other has. */
+/** Returns a scene, and a copy whose first object has a colour that no object of the scene has. */
 function twoColours(index: number) {
   const layout = layOut(HELD_OUT_SEED, index);
   const [object, ...others] = layout.objects;
@@ -27,7 +27,7 @@ function twoColours(index: number) {
   return [layout, changed].map(one => ({ ...one, image: paint(one, HELD_OUT_SEED, index) }));
 }
 
-/** What each patch brings back, at each point. */
+/** Returns the share that each patch restores, at each point. */
 async function sweep(index: number) {
   const [scene, changed] = twoColours(index);
   const ask = ({ image }: typeof scene) => Question.ask(model, image, '<CAPTION>', { answer: caption(scene) });
@@ -46,7 +46,7 @@ async function sweep(index: number) {
   return { scene, changed, maps };
 }
 
-/** What the cells of a map that touch the scene's first object bring back together. */
+/** Returns the sum of a map over the cells that touch the scene's first object. */
 function onObject({ data, width }: Heatmap, [x1, y1, x2, y2]: BoxCoordinates): number {
   const cell = SCENE_SIDE / width;
   const overlap = (i: number, from: number, to: number) => i * cell < to && (i + 1) * cell > from;
@@ -55,7 +55,7 @@ function onObject({ data, width }: Heatmap, [x1, y1, x2, y2]: BoxCoordinates): n
 }
 
 const tiles: OverlayOptions[] = [];
-const [step, count] = [2 * SCENE_SIDE + 8, Number(process.argv[2] ?? 4)]; // from tile to tile, pixels
+const [step, count] = [2 * SCENE_SIDE + 8, Number(process.argv[2] ?? 4)]; // distance of tiles in pixels, scenes
 for (let row = 0; row < count; row++) {
   const { scene, changed, maps } = await sweep(row);
   const [{ color, shape, box }] = scene.objects;
@@ -69,7 +69,7 @@ for (let row = 0; row < count; row++) {
   console.log(`${color} ${shape}, drawn ${changed.objects[0].color}`);
   for (const [i, at] of Object.keys(points).entries()) {
     const all = maps[i].data.reduce((sum, value) => sum + value, 0);
-    console.log(`  ${at}: its cells bring back ${onObject(maps[i], box).toFixed(2)}, all ${all.toFixed(2)}`);
+    console.log(`  ${at}: its cells restore ${onObject(maps[i], box).toFixed(2)}, all cells ${all.toFixed(2)}`);
   }
 }
 model.dispose();

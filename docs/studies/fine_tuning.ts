@@ -1,6 +1,6 @@
 /**
- * What did fine-tuning change? The checkpoint is compared with itself and the adapter of docs/fine-tuning.md, which taught
- * it hearts, point by point: on scenes with a heart, and on scenes without.
+ * What did fine-tuning change? The study compares the checkpoint without and with the adapter of docs/fine-tuning.md,
+ * which was trained on hearts, point by point: on scenes with a heart and on scenes without.
  *
  *     npx tsx docs/studies/fine_tuning.ts HEARTS ADAPTER [SCENES] [FOLDER]
  *
@@ -19,7 +19,7 @@ const points = {
   decoder: 'language_model.decoder.layers.*.hook_resid_post',
 };
 
-/** ‖with − without adapter‖ / ‖without‖ by point, averaged over images. */
+/** Returns ‖with − without adapter‖ / ‖without‖ by point, averaged over images, and the number of changed answers. */
 async function changes(folder: string): Promise<{ byPoint: Map<string, number>; answers: number }> {
   const images = Array.from({ length: Number(scenes) }, (_, i) =>
     join(folder, 'test', `${String(i + 1).padStart(4, '0')}.png`),
@@ -37,9 +37,7 @@ async function changes(folder: string): Promise<{ byPoint: Map<string, number>; 
 }
 
 const [withHeart, without] = [await changes(hearts), await changes(join(hearts, 'old'))];
-console.log(
-  `answers that are others: ${withHeart.answers} of ${scenes} with a heart, ${without.answers} of ${scenes} without`,
-);
+console.log(`changed answers: ${withHeart.answers} of ${scenes} with a heart, ${without.answers} of ${scenes} without`);
 const tables = Object.keys(points).map(part => {
   const names = [...withHeart.byPoint.keys()].filter(name => name.includes(part));
   const rows = names.map(name => name.replace(/^.*(block|layer)s\.(.*?)(_block)?\.hook.*$/, '$1 $2'));

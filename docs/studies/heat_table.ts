@@ -1,11 +1,11 @@
-/** A table of numbers as a picture: the further from 0, the stronger the colour; red above, blue below. */
+/** A table of numbers to draw: the further a value is from 0, the stronger its colour, red above 0 and blue below. */
 export interface HeatTable {
   title: string;
-  /** What columns are. */
+  /** What the columns are, a prefix of their names. */
   across: string;
   rows: readonly string[];
   columns: readonly string[];
-  /** Row after row. */
+  /** Values of the cells, row by row. */
   values: ArrayLike<number>;
 }
 
@@ -13,7 +13,7 @@ const cell = { width: 72, height: 40 };
 const margin = { left: 116, top: 66, between: 40 };
 const text = 'font-family="system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif"';
 
-/** The same as lines of text. */
+/** Formats a table as lines of text. */
 export function tableLines({ title, rows, columns, values }: HeatTable): string[] {
   const width = Math.max(...rows.map(({ length }) => length)) + 2;
   const line = (row: string, i: number) => {
@@ -23,7 +23,7 @@ export function tableLines({ title, rows, columns, values }: HeatTable): string[
   return [title, ...rows.map(line)];
 }
 
-/** Tables side by side as one SVG file; each has a scale of its own. */
+/** Draws tables side by side as one SVG file. Each table has a separate colour scale. */
 export function heatTables(tables: readonly HeatTable[]): string {
   const widths = tables.map(({ columns }) => margin.left + columns.length * cell.width + margin.between);
   const width = widths.reduce((sum, one) => sum + one, 0);

@@ -151,7 +151,7 @@ function splitFlat(joined: tf.Tensor1D, parameters: Parameter[]): tf.Tensor1D[] 
 export function globalNorm(gradients: Iterable<tf.Tensor>): tf.Scalar {
   return tf.tidy(() => {
     const squares = Array.from(gradients, gradient => tf.tidy(() => tf.sum(tf.square(gradient)) as tf.Scalar));
-    return tf.sqrt(squares.length > 0 ? tf.sum(tf.stack(squares)) : tf.scalar(0)); // addN of many tensors is wrong on webgpu
+    return tf.sqrt(squares.length > 0 ? tf.sum(tf.stack(squares)) : tf.scalar(0)); // addN is wrong on webgpu
   });
 }
 

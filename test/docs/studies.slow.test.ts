@@ -41,7 +41,7 @@ test('one head carries the places, another one the words', () => {
 
 test('colours come from the object itself', () => {
   const stdout = run('docs/studies/colour_patches.ts', '2', folder);
-  const sums = [...stdout.matchAll(/bring back (-?[\d.]+), all (-?[\d.]+)/g)].map(([, own, all]) => [
+  const sums = [...stdout.matchAll(/restore (-?[\d.]+), all cells (-?[\d.]+)/g)].map(([, own, all]) => [
     Number(own),
     Number(all),
   ]);

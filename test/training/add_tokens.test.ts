@@ -10,7 +10,7 @@ import { testBackend, withoutLeaks } from '../backend.ts';
 import { apart, dataset, learnerCheckpoint, newFolder, picture, trainOn, valuesOf, withLearner } from './learner.ts';
 
 const folders = { microsoft: await learnerCheckpoint('microsoft'), native: await learnerCheckpoint('native') };
-/** What the tokenizer of these checkpoints has; native ones have `<image>` in the next row and are filled up to 1344. */
+/** Tokens of these checkpoints. Native ones have `<image>` in the next row and are padded to 1344 rows. */
 const TOKENS = 1285;
 const many = Array.from({ length: 70 }, (_, i) => `<new_${i}>`);
 
@@ -26,11 +26,11 @@ const cases: [layout: keyof typeof folders, tokens: string[], firstId: number, r
   ['native', many, TOKENS + 1, TOKENS + 1 + 70],
 ];
 for (const [layout, tokens, firstId, rows] of cases) {
-  test(`${layout}, ${tokens.length} new tokens: ids as transformers gives them, rows of the mean, all else as it was`, () =>
+  test(`${layout}, ${tokens.length} new tokens: ids of transformers, rows equal to the mean, everything else unchanged`, () =>
     withoutLeaks(() =>
       withLearner(folders[layout], async florence => {
         const before = await rowsOf(florence);
-        assert.is(addTokens(florence, [...tokens, tokens[0], '<od>']), tokens.length, 'how many were new');
+        assert.is(addTokens(florence, [...tokens, tokens[0], '<od>']), tokens.length, 'number of new tokens');
         const { tokenizer, config, model } = florence;
         assert.equal(
           tokens.map(token => tokenizer.tokenToId(token)),
@@ -48,12 +48,12 @@ for (const [layout, tokens, firstId, rows] of cases) {
           assert.ok(by <= (isNew ? 1e-6 : 0), `row ${id} differs by ${by}`);
         });
         assert.equal(model.lmHead.finalLogitsBias.shape, [1, rows]);
-        assert.is(addTokens(florence, tokens), 0, 'a second time they are known');
+        assert.is(addTokens(florence, tokens), 0, 'existing tokens are not added again');
       }),
     ));
 }
 
-test('a head of its own grows with the table, by its own mean; so does a bias, by zeros', () =>
+test('an untied head grows by the mean of its rows, and a bias by zeros', () =>
   withLearner(folders.microsoft, async florence => {
     const { lmHead } = florence.model;
     lmHead.weight.replace(tf.tidy(() => tf.mul(lmHead.weight.value, 3)));
@@ -67,7 +67,7 @@ test('a head of its own grows with the table, by its own mean; so does a bias, b
     assert.equal([bias[TOKENS - 1], ...bias.slice(TOKENS)], [0.5, ...many.map(() => 0)]);
   }));
 
-test('what cannot be added is refused, and nothing is changed', () =>
+test('invalid tokens are refused, and nothing is changed', () =>
   withLearner(folders.microsoft, async florence => {
     assert.throws(() => addTokens(florence, ['<ok>', ' ']), /A new token must contain a visible character/);
     florence.adapters.create('head', { r: 1, targets: ['lm_head'] });
@@ -81,7 +81,7 @@ const set = {
   example: () => ({ image: picture(1), source: 'a:1', targets: [{ task: '<CAPTION>', answer: 'a <weld> b' }] }),
 };
 const given = { train: set, newTokens: ['<weld>', 'crack'] };
-// The embeddings are trained, of which wasm has no gradients.
+// These runs train the embeddings, for which wasm has no gradients.
 const check = testBackend === 'wasm' ? test.skip : test;
 
 const sameTokens = (saved: Florence2, florence: Florence2): void => {
@@ -91,13 +91,13 @@ const sameTokens = (saved: Florence2, florence: Florence2): void => {
 };
 
 for (const layout of ['microsoft', 'native'] as const) {
-  check(`${layout}, full: new tokens are learnt, and saved with a tokenizer and config that fit`, () =>
+  check(`${layout}, full: new tokens are trained, and saved with a matching tokenizer and config`, () =>
     withoutLeaks(() =>
       withLearner(folders[layout], async florence => {
         const { output } = await trainOn(florence, { ...given, epochs: 2 });
         const [weld, crack] = given.newTokens.map(token => florence.tokenizer.tokenToId(token)!);
         const rows = await rowsOf(florence);
-        assert.not.equal(rows[weld], rows[crack], 'one was in an answer');
+        assert.not.equal(rows[weld], rows[crack], 'only one of them occurs in an answer');
         await withLearner(join(output, 'latest'), async saved => {
           sameTokens(saved, florence);
           assert.is(apart(await valuesOf(saved), await valuesOf(florence)).by, 0);
@@ -106,7 +106,7 @@ for (const layout of ['microsoft', 'native'] as const) {
         const json = JSON.parse(readFileSync(join(output, 'latest', 'config.json'), 'utf8'));
         assert.is(json.text_config.vocab_size, florence.config.text.vocabSize);
         if (layout === 'microsoft') assert.is(json.vocab_size, TOKENS + 2);
-        // What was saved can be trained on, with the same tokens or more.
+        // The saved checkpoint can be trained further, with the same tokens and more.
         await withLearner(join(output, 'latest'), async saved => {
           const more = { ...given, newTokens: ['<weld>', '<seam>'] };
           await trainOn(saved, more);
@@ -116,7 +116,7 @@ for (const layout of ['microsoft', 'native'] as const) {
     ),
   );
 
-  check(`${layout}, LoRA: the adapter has the embeddings, and base is the checkpoint that it belongs to`, () =>
+  check(`${layout}, LoRA: the adapter contains the embeddings, and base is its checkpoint`, () =>
     withoutLeaks(() =>
       withLearner(folders[layout], async florence => {
         const { output } = await trainOn(florence, { ...given, lora: { r: 2 }, epochs: 2 });
@@ -133,7 +133,7 @@ for (const layout of ['microsoft', 'native'] as const) {
   );
 }
 
-check('a stopped run with new tokens goes on, from the checkpoint that it began with', () =>
+check('a stopped run with new tokens resumes from its original checkpoint', () =>
   withoutLeaks(async () => {
     for (const how of [{ lora: { r: 2 } }, { freeze: [/^vision_tower/] }]) {
       const options = { ...given, ...how, epochs: 3, epsilon: 1e-4 };
@@ -154,7 +154,7 @@ check('a stopped run with new tokens goes on, from the checkpoint that it began 
   }),
 );
 
-test('new tokens that could learn nothing are refused', () =>
+test('new tokens with frozen embeddings are refused', () =>
   withLearner(folders.microsoft, async florence => {
     const freeze: TrainerOptions['freeze'] = ['language_model.shared', /^(vision|multi)/];
     assert.throws(

@@ -9,7 +9,7 @@ import { lessonOf } from './lesson.ts';
 
 const at = { seed: 1, step: 2, batch: 0 };
 
-test('elements fall out at the rate, and the others make up for them', () =>
+test('elements are dropped at the rate, and the others are scaled up', () =>
   withoutLeaks(async () => {
     const ones = tf.ones([100, 100]);
     const dropped = dropout(ones, 0.3, at, 'name');
@@ -21,13 +21,13 @@ test('elements fall out at the rate, and the others make up for them', () =>
     tf.dispose([ones, dropped]);
   }));
 
-test('equal names, steps, batches and seeds drop equal things, others other', async () => {
+test('masks depend on name, step, batch, seed and shape, and are otherwise equal', async () => {
   const masks = async (where: typeof at, name: string) => [...(await dropout(tf.ones([64]), 0.5, where, name).data())];
   const first = await masks(at, 'a');
   assert.equal(await masks({ ...at }, 'a'), first);
   assert.not.equal(await masks(at, 'b'), first);
   const longer = [...(await dropout(tf.ones([65]), 0.5, at, 'a').data())];
-  assert.not.equal(longer.slice(0, 64), first, 'rows of another length');
+  assert.not.equal(longer.slice(0, 64), first, 'rows of a different length');
   for (const change of [{ seed: 0 }, { step: 1 }, { batch: 1 }]) {
     assert.not.equal(await masks({ ...at, ...change }, 'a'), first, JSON.stringify(change));
   }
@@ -35,7 +35,9 @@ test('equal names, steps, batches and seeds drop equal things, others other', as
 
 const folder = await learnerCheckpoint();
 
-/** Where BartModel and DaViT of the reference drop in training, for one layer of each kind and eight half blocks. */
+/**
+ * Dropout rate of each point, as in BartModel and DaViT of the reference: one layer of each kind, eight half blocks.
+ */
 const language = (stack: string, points: string[]) => points.map(point => `language_model.${stack}.layers.0.${point}`);
 const expected = new Map<string, number>(
   [
@@ -50,7 +52,7 @@ for (let i = 1; i < 8; i++) {
   expected.set(`${block}.hook_mlp_out`, (0.7 * i) / 7);
 }
 
-logic('the language model drops where BART does, the vision tower leaves out sublayers, more of the later ones', () =>
+logic('dropout is at the points of BART; the vision tower skips sublayers, at rates that grow with depth', () =>
   withLearner(folder, async florence => {
     const { text, vision } = florence.config;
     const hooks = dropoutHooks({ ...florence.config, text, vision: { ...vision, dropPathRate: 0.7 } }, at);
@@ -68,9 +70,9 @@ logic('the language model drops where BART does, the vision tower leaves out sub
       const rate = expected.get(point) ?? 0;
       assert.ok(Math.abs(share - rate) < 0.05, `${point}: ${share}, expected ${rate}`);
       const together = values.every((x, i) => x === values[i - (i % 2)]);
-      if (rate > 0) assert.is(together, point.startsWith('vision_tower'), `${point}: whole images are left out`);
+      if (rate > 0) assert.is(together, point.startsWith('vision_tower'), `${point}: whole images are dropped`);
     }
-    for (const point of expected.keys()) assert.ok(points.has(point), `${point} is a point of the model`);
+    for (const point of expected.keys()) assert.ok(points.has(point), `${point} is not a point of the model`);
   }),
 );
 
@@ -81,7 +83,7 @@ test('rates of 0 add no hook', () =>
     assert.is(hooks.root(), noHooks);
   }));
 
-logic('training drops, validation does not: its loss is that of the trained model', () =>
+logic('dropout is used in training, but not in validation', () =>
   withLearner(folder, async florence => {
     const set = dataset(4);
     let validated = Number.NaN;

@@ -12,7 +12,7 @@ import { learn, lessonOf } from './lesson.ts';
 const folder = await learnerCheckpoint();
 const languageModel = /^(vision_tower|multi_modal_projector|language_model\.shared)\./;
 
-/** What is trained. wasm has gradients for the last two alone. */
+/** Trained parameters. wasm has gradients only for the last two cases. */
 const cases: { what: string; freeze?: RegExp[]; lora?: LoraOptions }[] = [
   { what: 'all of the model', freeze: [] },
   { what: 'all but the vision tower', freeze: [/^vision_tower\./] },
@@ -24,7 +24,7 @@ const cases: { what: string; freeze?: RegExp[]; lora?: LoraOptions }[] = [
 
 for (const { what, freeze, lora: options } of cases) {
   for (const dropping of [false, true]) {
-    test(`${what}, ${dropping ? 'with' : 'without'} dropout: in blocks the same losses and gradients as at once`, () =>
+    test(`${what}, ${dropping ? 'with' : 'without'} dropout: gradient checkpointing gives the same losses and gradients`, () =>
       withLearner(folder, async florence => {
         const { model, adapters } = florence;
         const at = { seed: 3, step: 7, batch: 0 };
@@ -46,7 +46,7 @@ for (const { what, freeze, lora: options } of cases) {
         assert.equal(
           [...inBlocks.gradients.keys()].sort(),
           trainable.map(({ name }) => name).sort(),
-          'all have a gradient',
+          'every parameter has a gradient',
         );
         const { by, name } = apart(inBlocks.gradients, atOnce.gradients);
         assert.ok(by < 1e-6, `the gradient of ${name} differs by ${by}`);
@@ -54,7 +54,7 @@ for (const { what, freeze, lora: options } of cases) {
   }
 }
 
-test('dropout changes the losses, and the same step of the same seed drops the same', () =>
+test('dropout changes the losses, which depend only on seed, step and batch', () =>
   withLearner(folder, async florence => {
     const trainable = trainableParameters(florence.model, [languageModel]);
     const lesson = await lessonOf(florence, dataset(1));
@@ -72,7 +72,7 @@ test('dropout changes the losses, and the same step of the same seed drops the s
   }));
 
 for (const checkpoint of [false, true]) {
-  test(`a pass that throws leaves no tensor, ${checkpoint ? 'in blocks' : 'at once'}`, () =>
+  test(`a pass that throws leaves no tensors, ${checkpoint ? 'with' : 'without'} gradient checkpointing`, () =>
     withLearner(folder, async florence => {
       const trainable = trainableParameters(florence.model, [languageModel]);
       const lesson = await lessonOf(florence, dataset(1));

@@ -23,7 +23,7 @@ import { tinyTokenizer } from '../../tools/tiny_tokenizer.ts';
 import { testBackend } from '../backend.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 
-/** A Florence-2 that learns in milliseconds: 32×32 pixels to a map of 2×2, one layer of each kind. */
+/** A tiny Florence-2 that trains in milliseconds: 32×32 pixels, feature maps of 2×2, one layer of each kind. */
 const shape: Shape = {
   ...{ dimEmbed: [8, 8, 16, 16], heads: [1, 1, 2, 2], depths: [1, 1, 1, 1], strides: [4, 2, 2, 1] },
   ...{
@@ -42,10 +42,10 @@ const shape: Shape = {
 const parent = temporaryFolder();
 let folders = 0;
 
-/** The path of a folder that is not there yet, and goes when the process ends. */
+/** Returns the path of a new folder, which is removed when the process ends. It is not created. */
 export const newFolder = (): string => join(parent, String(folders++));
 
-/** Writes it and gives the folder, which goes when the process ends. */
+/** Writes its checkpoint and returns the folder, which is removed when the process ends. */
 export async function learnerCheckpoint(layout: Layout = 'microsoft'): Promise<string> {
   const folder = newFolder();
   mkdirSync(folder);
@@ -64,7 +64,7 @@ export async function learnerCheckpoint(layout: Layout = 'microsoft'): Promise<s
 
 export const loadLearner = (folder: string): Promise<Florence2> => Florence2.load(folder, { backend: testBackend });
 
-/** A picture of one colour with a square of another. */
+/** Returns an image with a rectangle on a uniform background. Seeds differ in colours and positions. */
 export function picture(seed: number): RawImage {
   const [width, height] = [10 + (seed % 3), 12];
   const data = new Uint8Array(width * height * 3);
@@ -79,14 +79,14 @@ export function picture(seed: number): RawImage {
   return { data, width, height };
 }
 
-/** Answers of different lengths to prompts of different lengths. */
+/** Returns targets with prompts and answers of different lengths. */
 export const targetsOf = (seed: number): Target[] => [
   { task: '<OD>', answer: { boxes: [{ label: `a${seed}`, box: [seed % 5, 3, 4 + (seed % 5), 9] }] } },
   { task: '<CAPTION>', answer: 'word'.slice(0, 1 + (seed % 4)) },
   { task: '<OPEN_VOCABULARY_DETECTION>', text: 'it', answer: 'it<loc_1><loc_2><loc_3><loc_4>' },
 ];
 
-/** Examples with `targets` targets each; other seeds give other pictures and answers. */
+/** Returns a dataset with `targets` targets per example. Seeds differ in images and answers. */
 export function dataset(length: number, { targets = 2, seed = 0, name = 'set' } = {}): Dataset {
   return {
     name,
@@ -99,14 +99,14 @@ export function dataset(length: number, { targets = 2, seed = 0, name = 'set' } 
   };
 }
 
-/** A trainer that has run: its losses by step, and the checkpoint's model after them. */
+/** A finished run: its summary, the loss of each step, and the trained model. */
 export interface Finished extends TrainingSummary {
   florence: Florence2;
   losses: number[];
   output: string;
 }
 
-/** Trains a model, without dropout and fast unless told otherwise. */
+/** Trains a model, by default without dropout and at a high learning rate. */
 export async function trainOn(
   florence: Florence2,
   options: Partial<TrainerOptions> & Pick<TrainerOptions, 'train'>,
@@ -122,7 +122,7 @@ export async function trainOn(
   return { ...(await trainer.run(run)), florence, losses, output };
 }
 
-/** Trains a fresh copy of a checkpoint, see `trainOn`. */
+/** Loads a checkpoint and trains it, see `trainOn`. */
 export async function train(folder: string, ...rest: Tail<typeof trainOn>): Promise<Finished> {
   const florence = await loadLearner(folder);
   try {
@@ -135,7 +135,7 @@ export async function train(folder: string, ...rest: Tail<typeof trainOn>): Prom
 
 type Tail<F> = F extends (first: never, ...rest: infer R) => unknown ? R : never;
 
-/** Runs a test on a copy of a checkpoint, which is freed after it. */
+/** Runs a test on a newly loaded checkpoint and disposes the model. */
 export async function withLearner<T>(folder: string, body: (florence: Florence2) => Promise<T>): Promise<T> {
   const florence = await loadLearner(folder);
   try {
@@ -145,21 +145,21 @@ export async function withLearner<T>(folder: string, body: (florence: Florence2)
   }
 }
 
-/** For what no kernel decides: a GPU that is computed in software takes minutes for a training. */
+/** A test that does not depend on the kernels. Skipped on webgpu, where training on a software GPU takes minutes. */
 export const logic = testBackend === 'webgpu' ? test.skip : test;
 
-/** How far equal runs may be apart: other backends than cpu and wasm do not always add in the same order. */
+/** Tolerance between equal runs: backends other than cpu and wasm do not always sum in the same order. */
 export const TOLERANCE = testBackend === 'cpu' || testBackend === 'wasm' ? 0 : 1e-5;
 
 export function sameLosses(got: number[], expected: number[], what = 'losses'): void {
-  assert.is(got.length, expected.length, `${what}: their number`);
+  assert.is(got.length, expected.length, `${what}: number of steps`);
   got.forEach((loss, i) => {
     const by = Math.abs(loss - expected[i]);
-    assert.ok(by <= TOLERANCE, `${what}: number ${i} is ${loss}, not ${expected[i]}`);
+    assert.ok(by <= TOLERANCE, `${what}: entry ${i} is ${loss}, expected ${expected[i]}`);
   });
 }
 
-/** Every parameter's values, by name: those of an adapter where one is active. */
+/** Returns the values of every parameter by name, including those of active adapters. */
 export async function valuesOf({ model, adapters }: Florence2): Promise<Map<string, Float32Array>> {
   const parameters = [...model.parameters.values(), ...adapters.active.flatMap(name => adapters.get(name).parameters)];
   const values = new Map<string, Float32Array>();
@@ -169,7 +169,9 @@ export async function valuesOf({ model, adapters }: Florence2): Promise<Map<stri
   return values;
 }
 
-/** The largest difference of two sets of values, and where it is; infinite where one has a parameter that the other lacks. */
+/**
+ * Returns the largest difference between two sets of values, and its parameter. It is infinite if one set lacks a name.
+ */
 export function apart(
   a: ReadonlyMap<string, Float32Array>,
   b: ReadonlyMap<string, Float32Array>,

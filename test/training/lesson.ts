@@ -9,16 +9,16 @@ import { batchLosses } from '../../src/training/losses.ts';
 import { ExampleReader } from '../../src/training/step_images.ts';
 import { pixelBatch } from '../../src/training/vision_maps.ts';
 
-/** A batch of a whole dataset, ready to be run forward and backward any number of times. */
+/** A whole dataset as one batch, which can be run forward and backward repeatedly. */
 export interface Lesson {
   targets: TokenizedTarget[];
-  /** Weights of all labels together. */
+  /** Sum of the weights of all labels. */
   tokens: number;
   pass: (h: Hooks) => tf.Tensor1D;
   dispose(): void;
 }
 
-/** @param pad how many columns of padding are added to the answers */
+/** Prepares a lesson. @param pad number of padding columns added to the answers */
 export async function lessonOf(florence: Florence2, dataset: Dataset, { pad = 0 } = {}): Promise<Lesson> {
   const { model, tokenizer, config, preprocessor } = florence;
   const reader = new ExampleReader('lesson', [dataset], tokenizer, config.text, { seed: 0 });
@@ -59,7 +59,7 @@ export async function lessonOf(florence: Florence2, dataset: Dataset, { pad = 0 
   };
 }
 
-/** Values of losses, by target, and gradients of their mean over tokens, by parameter. */
+/** Returns the loss of each target, and the gradients of the mean over tokens, by parameter. */
 export async function learn(
   { pass, tokens }: Lesson,
   trainable: readonly Parameter[],

@@ -10,7 +10,7 @@ import { withoutLeaks } from '../backend.ts';
 import { dataset, learnerCheckpoint, logic, newFolder, sameLosses, trainOn, withLearner } from './learner.ts';
 
 for (const store of ['memory', 'disk'] as const) {
-  test(`${store}: what is kept comes back to the bit, up to the limit`, () =>
+  test(`${store}: maps are restored exactly, up to the size limit`, () =>
     withoutLeaks(async () => {
       const folder = newFolder();
       const cache = new MapCache(store, folder, 2 * 24);
@@ -40,7 +40,7 @@ for (const store of ['memory', 'disk'] as const) {
 
 const checkpoint = await learnerCheckpoint();
 
-/** Counts the images of each pass of the vision tower. */
+/** Records the number of images of each pass of the vision tower. */
 function countPasses({ model: { executor } }: Florence2): number[] {
   const passes: number[] = [];
   const visionMap = executor.visionMap.bind(executor);
@@ -59,7 +59,7 @@ const runs: { store: MapStore; bytes?: number; passes: number[] }[] = [
 ];
 const losses: number[][] = [];
 for (const { store, bytes, passes } of runs) {
-  logic(`epochs after the first do not run the vision tower: ${store}${bytes ? ', for two images' : ''}`, () =>
+  logic(`later epochs do not run the vision tower: ${store}${bytes ? ', limited to two images' : ''}`, () =>
     withoutLeaks(() =>
       withLearner(checkpoint, async florence => {
         const counted = countPasses(florence);
@@ -72,19 +72,19 @@ for (const { store, bytes, passes } of runs) {
         };
         const run = await trainOn(florence, options as TrainerOptions);
         losses.push(run.losses);
-        assert.equal(counted, passes, 'images of each pass: steps of 2 and 1, and a validation, by epoch');
-        assert.is(while_.at(-1)!.length, store !== 'disk' ? 0 : bytes ? 2 : 4, 'files while it ran');
-        assert.not.ok(existsSync(join(output, 'maps')), 'the folder is gone at the end');
+        assert.equal(counted, passes, 'images of each pass: steps of 2 and 1, then a validation, in each epoch');
+        assert.is(while_.at(-1)!.length, store !== 'disk' ? 0 : bytes ? 2 : 4, 'files during the run');
+        assert.not.ok(existsSync(join(output, 'maps')), 'the folder is removed at the end');
       }),
     ),
   );
 }
 
-test('with and without cache the losses are the same', () => {
+test('losses are the same with and without cache', () => {
   for (const other of losses) sameLosses(other, losses[0]);
 });
 
-logic('nothing is cached where images change from epoch to epoch', () =>
+logic('nothing is cached with augmentation', () =>
   withLearner(checkpoint, async florence => {
     const counted = countPasses(florence);
     await trainOn(florence, { train: dataset(1), epochs: 3, lora: { r: 2 }, augment: { brightness: 0.5 } });

@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { epochOrder } from '../../src/training/mixture.ts';
 
-test('a part of weight 1 is drawn whole in each epoch, in another order each time', () => {
+test('a part of weight 1 is drawn completely in each epoch, in a different order each time', () => {
   const parts = [{ length: 50, weight: 1 }];
   const orders = [0, 1, 2].map(epoch => epochOrder(parts, 7, epoch));
   for (const order of orders) {
@@ -14,10 +14,10 @@ test('a part of weight 1 is drawn whole in each epoch, in another order each tim
   assert.not.equal(orders[0], orders[1]);
   assert.not.equal(orders[1], orders[2]);
   assert.equal(epochOrder(parts, 7, 2), orders[2], 'the same seed and epoch give the same order');
-  assert.not.equal(epochOrder(parts, 8, 2), orders[2], 'another seed gives another');
+  assert.not.equal(epochOrder(parts, 8, 2), orders[2], 'a different seed gives a different order');
 });
 
-test('counts: an epoch takes its share, and no example is ever drawn twice more often than another', () => {
+test('an epoch draws its share, and the counts of two examples differ by at most one', () => {
   const cases = [
     { length: 10, weight: 0.2 },
     { length: 7, weight: 0.3 },
@@ -43,12 +43,12 @@ test('counts: an epoch takes its share, and no example is ever drawn twice more 
   assert.equal(counts[5], [0, 0, 0, 0]);
 });
 
-test('a fifth is another fifth each epoch', () => {
+test('a weight of 0.2 draws a different fifth in each epoch', () => {
   const seen = [0, 1, 2, 3, 4].flatMap(epoch => epochOrder([{ length: 100, weight: 0.2 }], 1, epoch));
   assert.is(new Set(seen.map(({ index }) => index)).size, 100);
 });
 
-test('parts are mixed, and equal parts are drawn in different orders', () => {
+test('parts are mixed, and equal parts have different orders', () => {
   const order = epochOrder(
     [
       { length: 200, weight: 1 },
@@ -63,11 +63,11 @@ test('parts are mixed, and equal parts are drawn in different orders', () => {
   assert.not.equal(indices(0), indices(1));
 });
 
-test('a dataset of a million examples has an order too', () => {
+test('a dataset may have a million examples', () => {
   assert.is(epochOrder([{ length: 1_000_000, weight: 1 }], 0, 0).length, 1_000_000);
 });
 
-test('weights that are no shares are refused', () => {
+test('refused: negative and infinite weights', () => {
   for (const weight of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
     assert.throws(() => epochOrder([{ length: 3, weight }], 0, 0), /The weight of dataset 0 is .*, expected a number/);
   }

@@ -51,7 +51,7 @@ const cases: Case[] = [
   },
 ];
 
-/** A matrix and a bias with the gradients of the cases. */
+/** A matrix and a bias, with the gradients of the PyTorch script. */
 class Run {
   readonly m = new Parameter('m.weight', [2, 3]);
   readonly v = new Parameter('v.bias', [2]);
@@ -63,7 +63,7 @@ class Run {
     this.optimizer = new AdamW(options);
   }
 
-  /** Gives the norm of the gradients. */
+  /** Runs a step and returns the norm of the gradients. */
   async step(step: number): Promise<number> {
     const { rate, clip } = this.options;
     const m = [0.1, -0.2, 3, 0, 1e-6, -0.5].map(x => x * (step + 1));
@@ -92,7 +92,7 @@ async function close(got: tf.Tensor, want: number[], what: string): Promise<void
 }
 
 cases.forEach((options, i) => {
-  test(`AdamW and clipping as PyTorch has them, ${i}`, () =>
+  test(`AdamW and clipping equal PyTorch's, case ${i}`, () =>
     withoutLeaks(async () => {
       const run = new Run(options);
       for (const [step, norm] of options.norms.entries()) {
@@ -104,7 +104,7 @@ cases.forEach((options, i) => {
     }));
 });
 
-test('an optimizer that is restored goes on as the one whose means it was given', () =>
+test('a restored optimizer continues like the saved one', () =>
   withoutLeaks(async () => {
     const [whole, first, second] = [new Run(cases[1]), new Run(cases[1]), new Run(cases[1])];
     for (const step of [0, 1, 2]) await whole.step(step);
@@ -122,27 +122,27 @@ test('an optimizer that is restored goes on as the one whose means it was given'
     for (const run of [whole, first, second]) run.dispose();
   }));
 
-test('what decays is asked by parameter', () =>
+test('decays is called with each parameter', () =>
   withoutLeaks(async () => {
     const parameter = new Parameter('a.bias', [1]);
     parameter.load(new Float32Array([1]));
     const optimizer = new AdamW({ weightDecay: 0.5, decays: ({ name }) => name === 'a.bias' });
     const zero = tf.zeros([1]);
     optimizer.step(new Map([[parameter, zero]]), 0.1);
-    await close(parameter.value, [0.95], 'decayed by rate · decay, with no gradient');
+    await close(parameter.value, [0.95], 'decayed by rate · decay, without a gradient');
     tf.dispose(zero);
     optimizer.dispose();
     parameter.dispose();
   }));
 
-test('gradients below the limit are left as they are', () => {
+test('gradients below the limit are not scaled', () => {
   assert.is(clipFactor(0.5, 1), 1);
   assert.is(clipFactor(0, 1), 1);
 });
 
-// A GPU's program binds about ten tensors, and tfjs' sum of more of them is silently wrong on webgpu.
+// A GPU program binds about ten tensors; tfjs' addN of more of them is silently wrong on webgpu.
 for (const count of [0, 1, 9, 300]) {
-  test(`the norm of ${count} gradients`, () =>
+  test(`the global norm of ${count} gradients`, () =>
     withoutLeaks(async () => {
       const gradients = Array.from({ length: count }, (_, i) => tf.fill([2, 2], i % 3)); // squares add up to 0, 4, 16
       const [norm] = (await download(globalNorm(gradients))).values;
@@ -167,7 +167,7 @@ const rates: Record<ScheduleName, number[]> = {
 };
 
 for (const [schedule, expected] of Object.entries(rates) as [ScheduleName, number[]][]) {
-  test(`${schedule}: transformers' rates`, () => {
+  test(`${schedule}: learning rates equal transformers'`, () => {
     const options = { schedule, learningRate: 0.5, warmupSteps: 3, totalSteps: 10 };
     expected.forEach((rate, step) => {
       const got = learningRateAt(step, options);
@@ -176,7 +176,7 @@ for (const [schedule, expected] of Object.entries(rates) as [ScheduleName, numbe
   });
 }
 
-test('without warm-up a run begins at the full rate', () => {
+test('without warm-up a run starts at the full rate', () => {
   for (const schedule of ['constant', 'linear', 'cosine'] as const) {
     assert.is(learningRateAt(0, { schedule, learningRate: 0.5, warmupSteps: 0, totalSteps: 1 }), 0.5, schedule);
   }

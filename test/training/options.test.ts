@@ -13,8 +13,8 @@ test('defaults', () => {
     { learningRate: 1e-5, schedule: 'linear', decay: 'matrices', maxGradNorm: 1 },
   );
   assert.equal(freeze, [/^vision_tower\./]);
-  assert.is(resolveOptions({ ...given, lora: {} }).learningRate, 1e-4, 'LoRA learns faster');
-  assert.is(resolveOptions({ ...given, epochs: undefined }).epochs, 1, 'undefined is the default');
+  assert.is(resolveOptions({ ...given, lora: {} }).learningRate, 1e-4, 'LoRA has a higher rate');
+  assert.is(resolveOptions({ ...given, epochs: undefined }).epochs, 1, 'undefined means the default');
 });
 
 const wrong: [options: object, message: RegExp][] = [

@@ -27,7 +27,7 @@ import { runOptions } from './resume_run.ts';
 const folder = await learnerCheckpoint();
 const frozen = [/^(vision_tower|multi_modal_projector|language_model\.shared)\./];
 const everything = testBackend === 'wasm' ? frozen : [];
-/** Above the noise of gradients that are 0 in truth, which Adam would make a step of (those of keys' biases). */
+/** Above the rounding noise of gradients that are mathematically 0 (key biases), which Adam would otherwise amplify. */
 const epsilon = 1e-4;
 const mixture = {
   train: [
@@ -42,7 +42,7 @@ const cases: [what: string, options: Partial<TrainerOptions> & Pick<TrainerOptio
   ['all of the model', { train: dataset(3), epochs: 2, freeze: everything, epsilon }],
   ['an adapter, with dropout', { train: dataset(3), epochs: 2, lora: { r: 2, dropout: 0.2 }, dropout: true, epsilon }],
   [
-    'several datasets and epochs, targets drawn, batches, dropout, a schedule',
+    'several datasets and epochs, sampled targets, batches, dropout, a schedule',
     {
       ...mixture,
       freeze: frozen,
@@ -53,7 +53,7 @@ const cases: [what: string, options: Partial<TrainerOptions> & Pick<TrainerOptio
       warmupSteps: 2,
     },
   ],
-  ['images changed by chance', { ...mixture, lora: { r: 2 }, augment: { flip: 0.5, brightness: 0.4 } }],
+  ['augmented images', { ...mixture, lora: { r: 2 }, augment: { flip: 0.5, brightness: 0.4 } }],
 ];
 
 async function sameEnd(got: Awaited<ReturnType<typeof train>>, whole: typeof got): Promise<void> {
@@ -63,7 +63,7 @@ async function sameEnd(got: Awaited<ReturnType<typeof train>>, whole: typeof got
 
 for (const [what, options] of cases) {
   (what === 'an adapter, with dropout' ? test : logic)(
-    `${what}: stopped and resumed, a run ends as if it had not been`,
+    `${what}: a stopped and resumed run ends like an uninterrupted one`,
     () =>
       withoutLeaks(async () => {
         const whole = await train(folder, options);
@@ -75,7 +75,7 @@ for (const [what, options] of cases) {
             if (step === stop) stopping.abort();
           };
           const first = await train(folder, { ...options, output, onStep }, { signal: stopping.signal });
-          assert.ok(first.stopped, 'it says that it was stopped');
+          assert.ok(first.stopped, 'the summary says that it was stopped');
           assert.is(first.steps, stop);
           const second = await train(folder, { ...options, output, resume: true });
           assert.is(second.steps, whole.steps);
@@ -85,7 +85,7 @@ for (const [what, options] of cases) {
           assert.equal(
             logged.map(({ step }) => step),
             whole.losses.map((_, i) => i + 1),
-            'each step is in the log once',
+            'each step is logged once',
           );
           first.florence.dispose();
           second.florence.dispose();
@@ -95,7 +95,7 @@ for (const [what, options] of cases) {
   );
 }
 
-logic('a validation that is stopped is made up for: the best is that of a run that was not', () =>
+logic('a stopped validation is repeated after resuming, with the same result', () =>
   withoutLeaks(async () => {
     const options = { train: dataset(2), valid: dataset(2, { seed: 7 }), epochs: 3, lora: { r: 2 } };
     const validations: number[] = [];
@@ -107,7 +107,7 @@ logic('a validation that is stopped is made up for: the best is that of a run th
     const valid = {
       ...set,
       example: (i: number) => {
-        stopping.abort(); // within the validation
+        stopping.abort(); // during the validation
         return example(i);
       },
     };
@@ -127,7 +127,7 @@ logic('a validation that is stopped is made up for: the best is that of a run th
   }),
 );
 
-test('a run that has ended and is resumed does nothing, and knows how it ended', () =>
+test('resuming a finished run does nothing and returns its summary', () =>
   withoutLeaks(async () => {
     const options = { train: dataset(2), lora: { r: 2 }, output: newFolder() };
     const first = await train(folder, options);
@@ -139,7 +139,7 @@ test('a run that has ended and is resumed does nothing, and knows how it ended',
     second.florence.dispose();
   }));
 
-test('a folder that holds a run is not begun anew', async () => {
+test('refused: a new run in the folder of another', async () => {
   const options = { train: dataset(1), lora: { r: 2 }, output: newFolder() };
   (await train(folder, options)).florence.dispose();
   const error = await train(folder, options).then(
@@ -150,12 +150,16 @@ test('a folder that holds a run is not begun anew', async () => {
 });
 
 const others: [what: string, options: Partial<TrainerOptions>, message: RegExp][] = [
-  ['another rank', { lora: { r: 3 } }, /lora_A\.weight has shape \[16, 2\], but in this run it has shape \[16, 3\]/],
-  ['other layers', { lora: { r: 2, targets: ['q_proj'] } }, /has \d+ parameters that this run does not train/],
+  [
+    'a different rank',
+    { lora: { r: 3 } },
+    /lora_A\.weight has shape \[16, 2\], but in this run it has shape \[16, 3\]/,
+  ],
+  ['fewer layers', { lora: { r: 2, targets: ['q_proj'] } }, /has \d+ parameters that this run does not train/],
   ['more layers', { lora: { r: 2, targets: 'all-linear' } }, /lacks .*lora_A\.weight, which this run trains/],
 ];
 for (const [what, options, message] of testBackend === 'wasm' ? others.slice(0, 2) : others) {
-  logic(`resumed with ${what}: refused, not trained on from a mixture`, () =>
+  logic(`refused: resuming with ${what}`, () =>
     withoutLeaks(async () => {
       const first = { train: dataset(1), lora: { r: 2 }, output: newFolder() };
       (await train(folder, first)).florence.dispose();
@@ -170,7 +174,7 @@ for (const [what, options, message] of testBackend === 'wasm' ? others.slice(0, 
 
 const script = fileURLToPath(new URL('resume_run.ts', import.meta.url));
 
-/** Starts the run of resume_run.ts in a process of its own, and kills it when `when` is done; gives its exit code. */
+/** Starts resume_run.ts in a child process, kills it when `when` resolves, and returns its exit code. */
 async function start(output: string, when?: (exited: () => boolean) => Promise<void>): Promise<number | null> {
   const child = spawn(process.execPath, ['--import', 'tsx', script, folder, output], {
     env: { ...process.env, FLORENCE2_TEST_BACKEND: testBackend },
@@ -189,14 +193,14 @@ const linesOf = (output: string): number =>
     ? readFileSync(join(output, 'metrics.jsonl'), 'utf8').split('\n').length - 1
     : 0;
 
-logic('killed at any moment, three times, and resumed: the run ends as if it had not been', async () => {
+logic('a run that was killed at three random moments and resumed ends like an uninterrupted one', async () => {
   const whole = await train(folder, { ...runOptions, output: newFolder() });
   const output = newFolder();
   let delay = 1;
   for (const lines of [3, 6, 9]) {
     await start(output, async exited => {
       while (linesOf(output) < lines && !exited()) await sleep(5);
-      delay = (delay * 7919) % 97; // some moment of the next steps and saves
+      delay = (delay * 7919) % 97; // a moment during the next steps and saves
       await sleep(delay);
     });
   }
@@ -220,7 +224,7 @@ async function tensorsOf(adapter: string): Promise<Map<string, Float32Array>> {
   return tensors;
 }
 
-logic('what a save that was cut off leaves is put right', async () => {
+logic('an interrupted save is repaired', async () => {
   const options = { train: dataset(2), epochs: 2, lora: { r: 2 } };
   const whole = await train(folder, options);
   const output = newFolder();

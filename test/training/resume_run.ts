@@ -1,4 +1,4 @@
-/** A run that a test kills and resumes: `resume_run.ts CHECKPOINT OUTPUT`. It saves after every second step. */
+/** A run that a test kills and resumes: `resume_run.ts CHECKPOINT OUTPUT`. It saves every two steps. */
 import { fileURLToPath } from 'node:url';
 import { dataset, trainOn, withLearner } from './learner.ts';
 

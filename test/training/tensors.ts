@@ -2,7 +2,7 @@ import { download } from '../../src/activations/activation.ts';
 import { inputLogits, type Subject } from '../../src/parity/subject.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 
-/** All tensors of a safetensors file, by name. */
+/** Returns all tensors of a safetensors file, by name. */
 export async function readTensors(path: string): Promise<Map<string, Float32Array>> {
   const file = await openSafetensors(path);
   try {
@@ -14,7 +14,7 @@ export async function readTensors(path: string): Promise<Map<string, Float32Arra
   }
 }
 
-/** Logits of the inputs' answers under teacher forcing. */
+/** Returns the logits of the inputs' answers under teacher forcing. */
 export async function logitsOf(loaded: Subject): Promise<Float32Array> {
   return (await download(await inputLogits(loaded))).values;
 }

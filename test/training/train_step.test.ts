@@ -9,12 +9,12 @@ import { apart, dataset, learnerCheckpoint, train, trainOn, valuesOf, withLearne
 import { learn, lessonOf } from './lesson.ts';
 
 const folder = await learnerCheckpoint();
-/** What can be trained on every backend: layers of the language model. */
+/** Leaves the layers of the language model, which every backend can train. */
 const freeze = [/^(vision_tower|multi_modal_projector|language_model\.shared)\./];
-/** What only the order of additions makes, in parameters after a step of Adam whose epsilon is above such noise. */
+/** Differences that only the order of additions causes in parameters after a step of Adam with a large epsilon. */
 const ROUNDING = 2e-5;
 
-/** The same images and targets in other parts: all of an image's targets with it, or the image again for each. */
+/** Returns a dataset that repeats each image for each of its two targets. */
 const repeated = (set: Dataset): Dataset => {
   const examples = Array.from({ length: set.length }, (_, i) => set.example(i)).flat();
   const single = examples.map(async made => {
@@ -24,7 +24,7 @@ const repeated = (set: Dataset): Dataset => {
   return { name: 'repeated', length: 2 * set.length, example: async i => (await Promise.all(single)).flat()[i] };
 };
 
-test('two batches of two images make the same step as one of four: the loss is the mean over all tokens', async () => {
+test('two batches of two images give the same step as one of four: the loss is the mean over all tokens', async () => {
   const options = { train: dataset(4, { targets: 3 }), maxSteps: 1, freeze, epsilon: 1e-3 };
   const whole = await train(folder, { ...options, batchSize: 4 });
   const parts = await train(folder, { ...options, batchSize: 2, accumulate: 2 });
@@ -32,10 +32,10 @@ test('two batches of two images make the same step as one of four: the loss is t
   const { by, name } = apart(await valuesOf(parts.florence), await valuesOf(whole.florence));
   assert.ok(by < ROUNDING, `${name} differs by ${by}`);
   const [three] = (await train(folder, { ...options, train: dataset(3, { targets: 3 }), batchSize: 4 })).losses;
-  assert.not.equal(three, whole.losses[0], 'another batch has another loss');
+  assert.not.equal(three, whole.losses[0], 'a different batch has a different loss');
 });
 
-test('an image is encoded once for all its targets; the gradients are those of the image repeated', async () =>
+test('an image is encoded once for all its targets; gradients equal those of repeated images', async () =>
   withLearner(folder, async florence => {
     const { model } = florence;
     const trainable = trainableParameters(model, testBackend === 'wasm' ? freeze : []);
@@ -60,7 +60,7 @@ test('an image is encoded once for all its targets; the gradients are those of t
     apartImages.dispose();
   }));
 
-test('padding is not counted: longer padding, the same losses and gradients', async () =>
+test('padding does not change losses and gradients', async () =>
   withLearner(folder, async florence => {
     const trainable = trainableParameters(florence.model, freeze);
     const [short, long] = [await lessonOf(florence, dataset(2)), await lessonOf(florence, dataset(2), { pad: 7 })];
@@ -76,7 +76,7 @@ test('padding is not counted: longer padding, the same losses and gradients', as
     long.dispose();
   }));
 
-test('an answer beside a longer one, padded, has the loss that it has alone', async () =>
+test('an answer padded to a longer one has the same loss as alone', async () =>
   withLearner(folder, async florence => {
     const trainable = trainableParameters(florence.model, freeze);
     const losses = async (set: Dataset) => {
@@ -89,11 +89,11 @@ test('an answer beside a longer one, padded, has the loss that it has alone', as
     const { targets, ...example } = await dataset(1, { targets: 3 }).example(0);
     for (const [i, target] of targets.entries()) {
       const [alone] = await losses({ name: '', length: 1, example: () => ({ ...example, targets: [target] }) });
-      assert.ok(Math.abs(alone - both[i]) < 1e-4, `target ${i}: ${alone} alone, ${both[i]} beside others`);
+      assert.ok(Math.abs(alone - both[i]) < 1e-4, `target ${i}: ${alone} alone, ${both[i]} in a batch`);
     }
   }));
 
-test('at most targetsPerImage are learnt in a step, others in other epochs', async () => {
+test('a step has at most targetsPerImage targets, sampled anew in each epoch', async () => {
   const tasks = new Set<string>();
   const counts: number[] = [];
   const onStep = ({ taskLosses }: { taskLosses: object }) => {
@@ -105,7 +105,7 @@ test('at most targetsPerImage are learnt in a step, others in other epochs', asy
   assert.is(tasks.size, 3);
 });
 
-test('what location tokens count for is in the loss and in its mean', async () => {
+test('locationWeight weights both the losses and their mean', async () => {
   const options = { train: dataset(1, { targets: 1 }), maxSteps: 1, freeze };
   const [plain] = (await train(folder, options)).losses;
   const [weighted] = (await train(folder, { ...options, locationWeight: 0.25 })).losses;
@@ -123,7 +123,7 @@ test('what location tokens count for is in the loss and in its mean', async () =
   assert.ok(Math.abs(weighted - expected) < 1e-5, `${weighted}, expected ${expected}`);
 });
 
-test('a loss that is no number: the run stops with the step and its samples, and the parameters stay', () =>
+test('a NaN loss stops the run with the step and its examples; parameters are unchanged', () =>
   withoutLeaks(() =>
     withLearner(folder, async florence => {
       const poisoned = florence.model.parameters.get('language_model.encoder.layers.0.fc1.weight')!;
@@ -145,7 +145,7 @@ test('a loss that is no number: the run stops with the step and its samples, and
     }),
   ));
 
-test('an image without targets is refused by name', async () => {
+test('refused: an image without targets', async () => {
   const empty = dataset(2, { targets: 0, name: 'empty.jsonl' });
   const error = await train(folder, { train: empty, freeze }).then(
     () => undefined,

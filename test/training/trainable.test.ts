@@ -7,9 +7,9 @@ import { testBackend } from '../backend.ts';
 import { dataset, learnerCheckpoint, logic, trainOn, valuesOf, withLearner } from './learner.ts';
 
 const folder = await learnerCheckpoint();
-const check = testBackend === 'wasm' ? test.skip : logic; // has no gradients of most of these
+const check = testBackend === 'wasm' ? test.skip : logic; // wasm has no gradients for most of these
 
-/** Trains a little and gives the names of the parameters that are not as they were, to the bit. */
+/** Runs one step and returns the names of the parameters whose values changed. */
 const moved = (options: Partial<TrainerOptions>): Promise<string[]> =>
   withLearner(folder, async florence => {
     const before = await valuesOf(florence);
@@ -32,7 +32,7 @@ const cases: [what: string, freeze: TrainerOptions['freeze'], isFrozen: (name: s
   ],
 ];
 for (const [what, freeze, isFrozen] of cases) {
-  check(`frozen: ${what}; all else is trained`, async () => {
+  check(`frozen: ${what}; all others are trained`, async () => {
     assert.equal(
       await moved({ freeze }),
       all.filter(name => !isFrozen(name)),
@@ -40,11 +40,11 @@ for (const [what, freeze, isFrozen] of cases) {
   });
 }
 
-test('sinusoids and the bias of the logits, which PyTorch has as buffers, are never trained', () => {
+test('sinusoids and the bias of the logits, which are buffers in PyTorch, are never trained', () => {
   assert.not.ok(all.some(name => /pos_idx_to_embed|final_logits_bias/.test(name)));
 });
 
-test('LoRA freezes everything but itself', async () => {
+test('LoRA trains no parameter of the model', async () => {
   assert.equal(await moved({ lora: { r: 2 } }), []);
 });
 

@@ -27,7 +27,7 @@ const folders = { microsoft: await learnerCheckpoint('microsoft'), native: await
 const folder = folders.microsoft;
 const languageModel = [/^(vision_tower|multi_modal_projector|language_model\.shared)\./];
 
-/** Losses of a set's targets, without dropout. */
+/** Returns the losses of a dataset's targets, without dropout. */
 async function lossesOf(florence: Florence2, set: Dataset): Promise<Float32Array> {
   const lesson = await lessonOf(florence, set);
   const losses = tf.tidy(() => lesson.pass(noHooks));
@@ -39,7 +39,7 @@ async function lossesOf(florence: Florence2, set: Dataset): Promise<Float32Array
 
 for (const layout of layouts) {
   for (const kind of ['full', 'LoRA'] as const) {
-    test(`${layout}, ${kind}: what latest holds loads, and is the trained model`, () =>
+    test(`${layout}, ${kind}: loading latest gives the trained model`, () =>
       withoutLeaks(() =>
         withLearner(folders[layout], async florence => {
           const how = kind === 'LoRA' ? { lora: { r: 2, bias: 'lora_only' as const } } : { freeze: languageModel };
@@ -50,14 +50,14 @@ for (const layout of layouts) {
           const saved = join(output, 'latest');
           await withLearner(kind === 'LoRA' ? folders[layout] : saved, async again => {
             if (kind === 'LoRA') await again.loadAdapter(saved);
-            assert.equal(await lossesOf(again, dataset(2)), trained, 'to the bit: fp32 is saved');
+            assert.equal(await lossesOf(again, dataset(2)), trained, 'bit-identical, since fp32 is saved');
           });
         }),
       ));
   }
 }
 
-logic('best is what the lowest validation loss was seen with, latest is the last', () =>
+logic('best has the weights of the lowest validation loss, latest the last weights', () =>
   withLearner(folder, async florence => {
     const seen: { step: number; loss: number; values: Promise<Map<string, Float32Array>> }[] = [];
     const onValidation = ({ step, loss }: { step: number; loss: number }) => {
@@ -65,7 +65,7 @@ logic('best is what the lowest validation loss was seen with, latest is the last
     };
     const norm = florence.model.parameters.get('language_model.decoder.layers.0.final_layer_norm.weight')!;
     const onStep = ({ step }: { step: number }) => {
-      if (step === 7) norm.load(new Float32Array(norm.shape[0]).fill(9)); // what was learnt is lost
+      if (step === 7) norm.load(new Float32Array(norm.shape[0]).fill(9)); // undoes the training
     };
     const sets = { train: dataset(2), valid: dataset(2, { seed: 3 }) };
     const how = { freeze: languageModel, learningRate: 0.02, epochs: 4, validateEvery: 2 };
@@ -76,19 +76,19 @@ logic('best is what the lowest validation loss was seen with, latest is the last
     );
     const lowest = seen.reduce((a, b) => (b.loss < a.loss ? b : a));
     assert.equal(best, { step: lowest.step, loss: lowest.loss });
-    assert.is.not(lowest.step, 8, 'or this test shows nothing');
+    assert.is.not(lowest.step, 8, 'the last validation must not be the best, or this test is void');
     await withLearner(join(output, 'best'), async saved => {
       const { by, name } = apart(await valuesOf(saved), await lowest.values);
       assert.is(by, 0, name);
     });
-    assert.not.ok(existsSync(join(output, 'best', 'training_state.json')), 'best is a checkpoint and no more');
+    assert.not.ok(existsSync(join(output, 'best', 'training_state.json')), 'best contains only a checkpoint');
     await withLearner(join(output, 'latest'), async saved => {
       assert.is(apart(await valuesOf(saved), await valuesOf(florence)).by, 0);
     });
   }),
 );
 
-test('a run leaves its results and nothing else', () =>
+test('a run leaves only its results', () =>
   withLearner(folder, async florence => {
     const { output } = await trainOn(florence, { train: dataset(1), valid: dataset(1), lora: { r: 2 } });
     const files = readdirSync(output).filter(name => !name.startsWith('events.'));
@@ -99,11 +99,11 @@ test('a run leaves its results and nothing else', () =>
     assert.equal(readdirSync(join(output, 'latest')).sort(), [...adapter, ...state]);
   }));
 
-logic('validation sees its images as they are, with all of their targets', () =>
+logic('validation uses unchanged images and all of their targets', () =>
   withLearner(folder, async florence => {
     const losses: number[] = [];
     const answers: number[] = [];
-    // At a rate of 0, which warm-up begins with, a step changes no parameter.
+    // The first step of a warm-up has a learning rate of 0 and changes no parameter.
     const still = { train: dataset(1), valid: dataset(2, { targets: 3, seed: 5 }), maxSteps: 1, warmupSteps: 1 };
     const onValidation: TrainerOptions['onValidation'] = ({ loss, metrics }) => {
       losses.push(loss);
@@ -119,7 +119,7 @@ logic('validation sees its images as they are, with all of their targets', () =>
   }),
 );
 
-/** A dataset whose example of this number cannot be read. */
+/** Returns a dataset whose example `bad` cannot be read. */
 const broken = (set: Dataset, bad: number): Dataset => ({
   ...set,
   example: i => {
@@ -141,7 +141,7 @@ const failing: [when: string, options: Partial<TrainerOptions>, message: RegExp]
     /^a:1: The answer to <CAPTION> has 101 tokens; the model has 64 positions/,
   ],
   [
-    'a caller throws',
+    'a callback throws',
     {
       onStep: () => {
         throw new Error('enough');
@@ -151,7 +151,7 @@ const failing: [when: string, options: Partial<TrainerOptions>, message: RegExp]
   ],
 ];
 for (const [when, options, message] of failing) {
-  logic(`${when}: the run ends with that error, and no tensor and no cache is left`, () =>
+  logic(`${when}: the run throws that error and leaves no tensors and no cache`, () =>
     withoutLeaks(() =>
       withLearner(folder, async florence => {
         const output = newFolder();
@@ -170,11 +170,11 @@ for (const [when, options, message] of failing) {
 const refused: [what: string, options: Partial<TrainerOptions>, message: RegExp][] = [
   ['no training data', { train: dataset(0) }, /^The training data is empty/],
   ['no validation data', { valid: dataset(0, { name: 'v' }) }, /^The validation data v is empty/],
-  ['a target that names nothing', { lora: { targets: ['qproj'] } }, /q_?proj/],
+  ['a target that matches no layer', { lora: { targets: ['qproj'] } }, /q_?proj/],
   ['a weight below 0', { train: [{ dataset: dataset(1), weight: -1 }] }, /The weight of dataset 0 is -1/],
 ];
 for (const [what, options, message] of refused) {
-  test(`refused before anything is touched: ${what}`, () =>
+  test(`refused before anything is changed: ${what}`, () =>
     withoutLeaks(() =>
       withLearner(folder, async florence => {
         const output = newFolder();
@@ -194,7 +194,7 @@ for (const [what, options, message] of refused) {
     ));
 }
 
-test('a model with an active adapter is not trained itself, which would change nothing of what is seen', () =>
+test('refused: full fine-tuning while an adapter is active', () =>
   withLearner(folder, async florence => {
     florence.adapters.create('other', { r: 2 });
     const options = { train: dataset(1), freeze: languageModel, output: newFolder() };
@@ -205,15 +205,15 @@ test('a model with an active adapter is not trained itself, which would change n
 
 const onWasm: [what: string, options: Partial<TrainerOptions>][] = [
   ['the whole model', { freeze: [] }],
-  ['what is trained by default', {}],
+  ['the parameters trained by default', {}],
   ['embeddings', { freeze: [/^(?!language_model\.shared)/] }],
   ['an adapter of the vision tower', { lora: { targets: ['qkv'] } }],
   ['an adapter of the image projection', { lora: { targets: ['image_projection'] } }],
   ['an adapter with embeddings', { lora: { modulesToSave: ['language_model.shared'] } }],
-  ['an adapter with a head of its own', { lora: { modulesToSave: ['lm_head'] } }],
+  ['an adapter with an untied head', { lora: { modulesToSave: ['lm_head'] } }],
 ];
 for (const [what, options] of testBackend === 'wasm' ? onWasm : []) {
-  test(`wasm: ${what} is refused up front, with the reason`, () =>
+  test(`refused on wasm: ${what}`, () =>
     withoutLeaks(() =>
       withLearner(folder, async florence => {
         assert.throws(
@@ -227,12 +227,12 @@ for (const [what, options] of testBackend === 'wasm' ? onWasm : []) {
 
 const learnable: [what: string, options: Partial<TrainerOptions>][] = [
   ['an adapter of the language model', { lora: { r: 4 } }],
-  ['the same with checkpointing', { lora: { r: 4 }, gradientCheckpointing: true }],
+  ['the same with gradient checkpointing', { lora: { r: 4 }, gradientCheckpointing: true }],
   ['an adapter with the head', { lora: { r: 4, targets: ['q_proj', 'v_proj', 'lm_head'] } }],
   ['layers of the language model', { freeze: languageModel }],
 ];
 for (const [what, options] of learnable) {
-  test(`learns: ${what}`, () =>
+  test(`the loss falls: ${what}`, () =>
     withLearner(folder, async florence => {
       const how = { learningRate: 0.03, epochs: 12, schedule: 'constant' as const };
       const { losses } = await trainOn(florence, { train: dataset(1), ...how, ...options });
@@ -240,9 +240,9 @@ for (const [what, options] of learnable) {
     }));
 }
 
-// The whole road. wasm can train too little of this model for it.
+// From training to answers. wasm can train too little of this model.
 const check = testBackend === 'wasm' ? test.skip : logic;
-check('a model learns an example by heart, and then answers it', () =>
+check('an overfitted model answers its training example', () =>
   withLearner(folder, async florence => {
     const set = dataset(1, { seed: 3 });
     const how = { freeze: [], learningRate: 0.02, epochs: 60, warmupSteps: 5 };
@@ -258,7 +258,7 @@ check('a model learns an example by heart, and then answers it', () =>
         [expected.label],
       );
       const off = Math.max(...expected.box.map((x, i) => Math.abs(x - boxes[0].box[i])));
-      assert.ok(off <= 12 / 1000, `half a bin at most: ${boxes[0].box}, expected ${expected.box}`);
+      assert.ok(off <= 12 / 1000, `differs by more than half a bin: ${boxes[0].box}, expected ${expected.box}`);
       assert.is((await again.run(image, '<CAPTION>', { numBeams: 1 })).text, caption.answer);
     });
   }),

@@ -18,7 +18,7 @@ const COLOURS = [
 ];
 type Corners = [number, number, number, number];
 
-/** Rectangles of one colour each, apart from one another, on black. */
+/** Draws three separate rectangles of different colours on black. */
 function scene(random: () => number): { image: RawImage; boxes: Corners[] } {
   const data = new Uint8Array(3 * WIDTH * HEIGHT);
   const boxes = COLOURS.map((colour, i): Corners => {
@@ -31,7 +31,7 @@ function scene(random: () => number): { image: RawImage; boxes: Corners[] } {
   return { image: { data, width: WIDTH, height: HEIGHT }, boxes };
 }
 
-/** Where a colour is in an image: where its channel is above half and the others are not. */
+/** Returns the mask of a colour: pixels whose channel is above half while the others are low. */
 function maskOf({ data, width, height }: RawImage, channel: number): Mask {
   const level = (i: number, c: number): number => data[3 * i + c];
   const inside = (_: unknown, i: number): number =>
@@ -54,7 +54,7 @@ function exampleOf(image: RawImage, ...targets: Target[]): DecodedExample {
 const boxesOf = (target: Target): { label: string; box: number[] }[] =>
   (target.answer as { boxes: { label: string; box: number[] }[] }).boxes;
 
-test('boxes are where their pixels are, after every flip, crop and scale', () => {
+test('boxes match their pixels after flips, crops and scales', () => {
   const cases: [options: AugmentOptions, tolerance: number][] = [
     [{ flip: 1 }, 0],
     [{ crop: 0.4, minVisible: 0 }, 0],
@@ -75,7 +75,7 @@ test('boxes are where their pixels are, after every flip, crop and scale', () =>
       for (let i = 0; i < 3; i++) {
         const seen = boundsOf(maskOf(after.image, i));
         const moved = boxesOf(after.targets[0]).find(({ label }) => label === String(i))?.box;
-        if (tolerance > 0 && (!seen || !moved)) continue; // slivers may be blurred away
+        if (tolerance > 0 && (!seen || !moved)) continue; // resizing may blur slivers away
         assert.is(moved === undefined, seen === undefined, `${where}: colour ${i} is at ${seen}, not ${moved}`);
         if (!moved || !seen) continue;
         const off = Math.max(...moved.map((value, k) => Math.abs(value - seen[k])));
@@ -87,7 +87,7 @@ test('boxes are where their pixels are, after every flip, crop and scale', () =>
   }
 });
 
-test('polygons, phrases and the regions of prompts move as boxes do', () => {
+test('polygons, phrases and the regions of prompts move like boxes', () => {
   const options = { flip: 0.5, crop: 0.5, minVisible: 0.5 };
   const random = randomStream(2, 'all');
   let [compared, dropped] = [0, 0];
@@ -112,7 +112,7 @@ test('polygons, phrases and the regions of prompts move as boxes do', () => {
       assert.equal(
         after.targets,
         [{ task: '<OD>', answer: { boxes: [] } }],
-        'what asks for a thing that is gone is dropped',
+        'targets that request a dropped object are dropped',
       );
       dropped++;
       continue;
@@ -146,7 +146,7 @@ function signedArea(polygon: number[]): number {
   return sum / 2;
 }
 
-test('texts with location tokens move to the mirrored bins, and nothing is lost', () => {
+test('location tokens move to the mirrored bins, without loss', () => {
   const image: RawImage = { data: new Uint8Array(3 * 37 * 23), width: 37, height: 23 };
   const cases: [target: Target, expected: Partial<Target>][] = [
     [
@@ -181,11 +181,11 @@ test('texts with location tokens move to the mirrored bins, and nothing is lost'
       assert.is(formatAnswer(target.task, back.targets[0].answer, image), target.answer);
   }
   const [{ text, box }] = augment(exampleOf(image, cases[2][0]), { flip: 1 }, () => 0.5).targets;
-  assert.is(text, undefined, 'a region in tokens becomes a box');
+  assert.is(text, undefined, 'a region in location tokens becomes a box');
   assert.ok(Math.abs((box as number[])[0] - 0.6995 * 37) < 1e-4);
 });
 
-test('what a change would make untrue is not changed', () => {
+test('a change is applied only if all targets stay true', () => {
   const { image } = scene(randomStream(3, 'true'));
   const box = [10, 10, 40, 40];
   const od: Target = { task: '<OD>', answer: { boxes: [{ label: 'dog', box }] } };
@@ -196,40 +196,40 @@ test('what a change would make untrue is not changed', () => {
     ['a caption', flip, [{ task: '<CAPTION>', answer: { text: 'A dog.' } }], true],
     ['a caption that says left', flip, [{ task: '<CAPTION>', answer: { text: 'A dog on the Left.' } }], false],
     ['a caption that says rightmost', flip, [{ task: '<CAPTION>', answer: 'The rightmost dog.' }], false],
-    ['words that hold left', flip, [{ task: '<CAPTION>', answer: 'A bright cleft.' }], true],
+    ['words that contain left inside', flip, [{ task: '<CAPTION>', answer: 'A bright cleft.' }], true],
     ['a label', flip, [{ task: '<OD>', answer: { boxes: [{ label: 'left hand', box }] } }], false],
     ['a prompt', flip, [{ task: '<OPEN_VOCABULARY_DETECTION>', text: 'the right dog', answer: { boxes: [] } }], false],
     ['one target of several', flip, [od, { task: '<CAPTION>', answer: 'left' }], false],
     ['text', flip, [{ task: '<OCR>', answer: { text: 'ABC' } }], false],
     ['lines of text', flip, [{ task: '<OCR_WITH_REGION>', answer: { quads: [] } }], false],
     ['text in a region', flip, [{ task: '<REGION_TO_OCR>', box, answer: { text: 'A' } }], false],
-    ['a prompt of its own', flip, [{ task: 'What is it?', answer: 'A dog.' }], false],
+    ['a custom prompt', flip, [{ task: 'What is it?', answer: 'A dog.' }], false],
     ['objects', crop, [od], true],
     ['a caption', crop, [od, { task: '<CAPTION>', answer: { text: 'A dog.' } }], false],
     ['text', crop, [{ task: '<OCR>', answer: { text: 'ABC' } }], false],
-    ['a prompt of its own', crop, [{ task: 'What is it?', answer: 'A dog.' }], false],
-    ['a prompt of its own', { scale: 0.5 }, [{ task: 'What is it?', answer: 'A dog.' }], true],
+    ['a custom prompt', crop, [{ task: 'What is it?', answer: 'A dog.' }], false],
+    ['a custom prompt', { scale: 0.5 }, [{ task: 'What is it?', answer: 'A dog.' }], true],
     [
-      'all that was asked for is gone',
+      'a crop that drops the only target',
       { crop: 0.2 },
       [{ task: '<REGION_TO_CATEGORY>', box: [80, 50, 90, 60], answer: { text: 'a' } }],
       false,
     ],
-    ['nothing asked for', {}, [od], false],
+    ['no options', {}, [od], false],
   ];
   for (const [about, options, targets, changes] of cases) {
     const example = exampleOf(image, ...targets);
     const before = JSON.stringify([example.targets, [...image.data]]);
     const after = augment(example, options, () => 0.1);
     const where = `${about} ${JSON.stringify(options)}`;
-    assert.is(JSON.stringify([example.targets, [...image.data]]), before, `${where}: the example itself is changed`);
+    assert.is(JSON.stringify([example.targets, [...image.data]]), before, `${where}: the original example is changed`);
     const same = after.image.width === WIDTH && after.image.data.every((value, i) => value === image.data[i]);
     assert.is(!same, changes, where);
     if (!changes) assert.equal(after.targets, targets, where);
   }
 });
 
-test('a crop drops what it leaves too little of, and text that it cuts at all', () => {
+test('a crop drops objects with too little left, and any text that it cuts', () => {
   const image: RawImage = { data: new Uint8Array(3 * 100 * 10), width: 100, height: 10 };
   const half = (): number => 0; // crop 0.5 keeps the left upper quarter: 50 x 5 pixels
   const box = (x1: number, x2: number): { label: string; box: number[] } => ({ label: `${x1}`, box: [x1, 0, x2, 5] });
@@ -256,11 +256,11 @@ test('a crop drops what it leaves too little of, and text that it cuts at all', 
   assert.not(cropped({ text: 'A' }, '<REGION_TO_OCR>', 0, [0, 0, 51, 5]));
   assert.ok(cropped({ text: 'A' }, '<REGION_TO_CATEGORY>', 0, [0, 0, 99, 5]));
   assert.not(cropped({ text: 'A' }, '<REGION_TO_CATEGORY>', undefined, [10, 0, 99, 5]));
-  // Only what lies in the image counts: 45 of 50 visible pixels.
+  // Only the part inside the image counts: 45 of its 50 pixels remain.
   assert.ok(cropped({ text: 'A' }, '<REGION_TO_CATEGORY>', 0.9, [-1000, -1000, 55, 5]));
 });
 
-test("colours: to the last bit Pillow's", () => {
+test("adjusted colours are bit-identical to Pillow's", () => {
   const file = JSON.parse(readFileSync(new URL('./pillow_colours.json', import.meta.url), 'utf8'));
   const pixels = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'base64'));
   const image = { data: pixels(file.pixels), width: file.width, height: file.height };
@@ -270,7 +270,7 @@ test("colours: to the last bit Pillow's", () => {
   }
 });
 
-test('the same random numbers give the same result; eleven are taken', () => {
+test('equal random numbers give equal results; eleven are drawn', () => {
   const { image } = scene(randomStream(5, 'same'));
   const example = exampleOf(image, { task: '<OD>', answer: { boxes: [] } });
   const options = { flip: 0.5, crop: 0.5, scale: 0.5, brightness: 0.3, contrast: 0.3, saturation: 0.3 };
@@ -290,7 +290,7 @@ test('the same random numbers give the same result; eleven are taken', () => {
   }
 });
 
-test('options out of range, and places that nobody can move, are refused', () => {
+test('refused: options out of range, and custom prompts with location tokens', () => {
   const { image } = scene(randomStream(6, 'refused'));
   const own: Target = { task: 'Where is the dog?', answer: 'at <loc_5><loc_6>' };
   const cases: [options: AugmentOptions, target: Target, message: RegExp][] = [
@@ -307,7 +307,7 @@ test('options out of range, and places that nobody can move, are refused', () =>
       JSON.stringify(options),
     );
   }
-  assert.equal(augment(exampleOf(image, own), { brightness: 0.5 }, () => 0.9).targets, [own], 'colours may change');
+  assert.equal(augment(exampleOf(image, own), { brightness: 0.5 }, () => 0.9).targets, [own], 'colours may be changed');
 });
 
 test.run();

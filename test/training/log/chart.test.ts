@@ -19,7 +19,7 @@ for (const [low, high, expected] of [
   [0.1, 10, [0.1, 0.2, 0.5, 1, 2, 5, 10]],
   [1e-5, 3, [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1]],
 ] as [number, number, number[]][]) {
-  test(`ticks of a logarithmic axis from ${low} to ${high}`, () => assert.equal(logTicks(low, high, 9), expected));
+  test(`logarithmic ticks from ${low} to ${high}`, () => assert.equal(logTicks(low, high, 9), expected));
 }
 
 for (const [value, text] of [
@@ -35,18 +35,18 @@ for (const [value, text] of [
   [5.264e-9, '5.26e-9'],
   [0.001, '0.001'],
 ] as [number, string][]) {
-  test(`${value} is written ${text}`, () => assert.is(brief(value), text));
+  test(`${value} is formatted as ${text}`, () => assert.is(brief(value), text));
 }
 
 const points = (...ys: number[]): Point[] => ys.map((y, i) => [i + 1, y]);
 
-test('the mean of the points around each; at the ends of those that there are', () => {
+test('smooth returns the mean of the points around each, fewer at the ends', () => {
   assert.equal(smooth(points(3, 0, 6, 9, 0), 3), points(1.5, 3, 5, 5, 4.5));
   assert.equal(smooth(points(3, 0, 6), 1), points(3, 0, 6));
   assert.equal(smooth([], 5), []);
 });
 
-test('a line stays where it is', () => {
+test('smoothing does not shift a straight line', () => {
   const line = points(...Array.from({ length: 50 }, (_, i) => i));
   smooth(line, 9)
     .slice(4, -4)
@@ -55,9 +55,9 @@ test('a line stays where it is', () => {
     });
 });
 
-test('few points are all kept', () => assert.equal(thin(points(1, 2, 3), 3), points(1, 2, 3)));
+test('thin keeps all points up to the limit', () => assert.equal(thin(points(1, 2, 3), 3), points(1, 2, 3)));
 
-test('of many points the extremes of each stretch are kept, in order', () => {
+test('thin keeps the extremes of each section, in order', () => {
   assert.equal(thin(points(5, 1, 9, 2, 8, 7, 0, 3), 4), [[2, 1], [3, 9], [5, 8], [7, 0]]); // biome-ignore format: one line
   const random = randomStream(0, 'thin');
   const many = Array.from({ length: 10_007 }, (_, i): Point => [i, random()]);

@@ -17,19 +17,19 @@ const validationRecord = (step: number, loss: number, tasks: Record<string, Reco
 const falling = Array.from({ length: 100 }, (_, i) => stepRecord(i + 1, 4 - i / 50));
 const od = { '<OD>': { mAP: 0.5, mAP50: 0.7, count: 3 } };
 
-/** Texts of one class, or of none. */
+/** Returns the texts of a class, or those without a class. */
 const texts = (svg: string, kind = ''): string[] =>
   Array.from(svg.matchAll(/<text(?: class="(\w+)")?[^>]*>([^<]*)</g))
     .filter(([, found = '']) => found === kind)
     .map(([, , text]) => text);
 
-/** The coordinates of all lines of a colour. */
+/** Returns the coordinates of all lines of a colour. */
 const linesOf = (svg: string, color: string): number[][][] =>
   Array.from(svg.matchAll(new RegExp(`stroke="${color}"[^>]*stroke-opacity="[^"]*" d="M([^"]*)"`, 'g')), ([, path]) =>
     path.split('L').map(pair => pair.split(' ').map(Number)),
   );
 
-test('charts are there as far as there is something to draw', () => {
+test('only charts with data are drawn', () => {
   const both = { ...od, '<OCR>': { editSimilarity: 0.9 } };
   for (const [validations, titles] of [
     [[], ['Loss', 'Learning rate']],
@@ -41,7 +41,7 @@ test('charts are there as far as there is something to draw', () => {
   }
 });
 
-test('the legend names each curve and its last value', () => {
+test('the legend shows each curve with its last value', () => {
   const svg = drawCurves(falling, [validationRecord(50, 3, od), validationRecord(100, 2.5, od)]);
   assert.equal(texts(svg), ['training', 'validation', 'learning rate', 'od']);
   const [training, ...others] = texts(svg, 'value');
@@ -49,7 +49,7 @@ test('the legend names each curve and its last value', () => {
   assert.equal(others, ['2.5', '1e-4', 'mAP 0.5']);
 });
 
-test('losses are drawn in their places', () => {
+test('losses are drawn at the right coordinates', () => {
   const svg = drawCurves([0, 1, 2, 4].map((loss, i) => stepRecord(i + 1, loss)), []); // biome-ignore format: one line
   const [raw] = linesOf(svg, '#4e79a7');
   assert.is(raw.length, 4);
@@ -60,14 +60,14 @@ test('losses are drawn in their places', () => {
   assert.ok(Math.abs(ys[0] - ys[2] - 2 * height) < 0.2 && Math.abs(ys[0] - ys[3] - 4 * height) < 0.2, `${ys}`);
 });
 
-test('losses of several orders of magnitude are on a logarithmic axis', () => {
+test('losses of several orders of magnitude use a logarithmic axis', () => {
   const svg = drawCurves([10, 1, 0.1, 0.01].map((loss, i) => stepRecord(i + 1, loss)), []); // biome-ignore format: one line
   const [raw] = linesOf(svg, '#4e79a7');
   const steps = [1, 2, 3].map(i => raw[i][1] - raw[i - 1][1]);
   for (const step of steps) assert.ok(Math.abs(step - steps[0]) < 0.2, `${steps}`);
 });
 
-test('one step far out of line does not press the others together', () => {
+test('an outlier does not flatten the curve', () => {
   const records = [...falling, ...falling].map((record, i) => ({ ...record, step: i + 1 }));
   records[120] = { ...records[120], loss: 1e6 };
   const [raw] = linesOf(drawCurves(records, []), '#4e79a7');
@@ -75,23 +75,23 @@ test('one step far out of line does not press the others together', () => {
   assert.ok(ys[99] - ys[0] > 40, `the fall of ${ys[99] - ys[0]} pixels`);
 });
 
-test('a line has a point for each pixel at most', () => {
+test('a line has at most 1400 points', () => {
   const records = Array.from({ length: 30_000 }, (_, i) => stepRecord(i + 1, Math.sin(i) + 2));
   const svg = drawCurves(records, []);
   assert.ok(svg.length < 100_000, `${svg.length} characters`);
   assert.is(linesOf(svg, '#4e79a7')[0].length, 1400);
 });
 
-test('the picture is well formed, whatever is in it', async () => {
+test('the SVG is always well formed', async () => {
   const all = Object.fromEntries(TASKS.map(({ task }) => [task, { editSimilarity: 0.5 }]));
   const cases: [string, StepRecord[], ValidationRecord[]][] = [
     ['nothing', [], []],
     ['one step', [stepRecord(1, 2)], []],
-    ['a step without loss and rate', [stepRecord(1, 0, 0)], []],
-    ['no numbers', [stepRecord(1, Number.NaN, Number.NaN)], [validationRecord(1, Number.NaN, { a: {} })]],
-    ['a validation alone', [], [validationRecord(7, 2, od)]],
+    ['a step with loss and rate 0', [stepRecord(1, 0, 0)], []],
+    ['NaN values', [stepRecord(1, Number.NaN, Number.NaN)], [validationRecord(1, Number.NaN, { a: {} })]],
+    ['only a validation', [], [validationRecord(7, 2, od)]],
     ['all tasks', falling, [validationRecord(50, 1, all), validationRecord(100, 0.5, all)]],
-    ['a tag to be escaped', falling, [validationRecord(100, 1, { '<A&"B">': { editSimilarity: 1 } })]],
+    ['a name that must be escaped', falling, [validationRecord(100, 1, { '<A&"B">': { editSimilarity: 1 } })]],
   ];
   for (const [what, steps, validations] of cases) {
     const svg = drawCurves(steps, validations);

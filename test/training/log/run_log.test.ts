@@ -16,7 +16,7 @@ const validationRecord = (step: number): ValidationRecord => ({
   ...{ metrics: { '<OD>': { mAP: 0.25, 'AP/cat': 0.25 } }, taskLosses: { '<OD>': 0.5 } },
 });
 
-/** A run of four steps with a validation after the second, that ended in the middle of a line. */
+/** Logs four steps with a validation after the second, and ends in the middle of a line. */
 async function cutRun(): Promise<string> {
   const folder = temporaryFolder();
   const log = await RunLog.open(folder);
@@ -31,7 +31,7 @@ async function cutRun(): Promise<string> {
 const linesOf = (folder: string) => readFileSync(join(folder, 'metrics.jsonl'), 'utf8').split('\n').slice(0, -1);
 const stepsOf = (folder: string) => linesOf(folder).map(line => JSON.parse(line)).map(({ kind, step }) => [kind, step]); // biome-ignore format: one line
 
-test('each step and validation is a line, written at once', async () => {
+test('each step and validation is a line, written immediately', async () => {
   const folder = temporaryFolder();
   const log = await RunLog.open(folder);
   assert.equal(linesOf(folder), []);
@@ -44,7 +44,7 @@ test('each step and validation is a line, written at once', async () => {
 
 for (const [what, resumeFromStep, expected] of [
   [
-    'all is kept',
+    'all lines are kept',
     4,
     [
       ['step', 1],
@@ -55,7 +55,7 @@ for (const [what, resumeFromStep, expected] of [
     ],
   ],
   [
-    'lines beyond the step are dropped',
+    'later lines are dropped',
     3,
     [
       ['step', 1],
@@ -65,7 +65,7 @@ for (const [what, resumeFromStep, expected] of [
     ],
   ],
   [
-    'a validation after the step is kept with it',
+    'the validation after the step is kept',
     2,
     [
       ['step', 1],
@@ -73,11 +73,11 @@ for (const [what, resumeFromStep, expected] of [
       ['validation', 2],
     ],
   ],
-  ['validations beyond it are dropped', 1, [['step', 1]]],
-  ['nothing is left of a run that begins anew', undefined, []],
+  ['later validations are dropped', 1, [['step', 1]]],
+  ['a new run drops all lines', undefined, []],
 ] as [string, number | undefined, [string, number][]][]) {
   // biome-ignore format: as a table
-  test(`going on from step ${resumeFromStep}: ${what}, the torn line never`, async () => {
+  test(`resumed from step ${resumeFromStep}: ${what}, the incomplete line is dropped`, async () => {
     const folder = await cutRun();
     const log = await RunLog.open(folder, { resumeFromStep });
     assert.equal(stepsOf(folder), expected);
@@ -87,7 +87,7 @@ for (const [what, resumeFromStep, expected] of [
   });
 }
 
-test('what is no line of a log is passed over', async () => {
+test('invalid lines are skipped', async () => {
   const folder = temporaryFolder();
   const file = join(folder, 'metrics.jsonl');
   const good = JSON.stringify({ kind: 'step', ...stepRecord(1) });
@@ -96,7 +96,7 @@ test('what is no line of a log is passed over', async () => {
   assert.equal(await readLog(join(folder, 'none.jsonl')), []);
 });
 
-test('curves have what was logged before a run was resumed', async () => {
+test('curves include the steps before resuming', async () => {
   const folder = await cutRun();
   const whole = readFileSync(join(folder, 'curves.svg'), 'utf8');
   await (await RunLog.open(folder, { resumeFromStep: 4 })).close();
@@ -105,7 +105,7 @@ test('curves have what was logged before a run was resumed', async () => {
   assert.is.not(readFileSync(join(folder, 'curves.svg'), 'utf8'), whole);
 });
 
-test('a validation redraws the curves; no unfinished file stays', async () => {
+test('a validation redraws the curves; no temporary files remain', async () => {
   const folder = temporaryFolder();
   const log = await RunLog.open(folder);
   await log.step(stepRecord(1));
@@ -119,7 +119,7 @@ test('a validation redraws the curves; no unfinished file stays', async () => {
   ); // biome-ignore format: short
 });
 
-test('TensorBoard has the values by name, those of tasks and classes in groups', async () => {
+test('TensorBoard events have the names of all values, grouped by task and class', async () => {
   const folder = await cutRun();
   const [file] = readdirSync(folder).filter(name => name.startsWith('events.'));
   const text = readFileSync(join(folder, file), 'latin1');
@@ -127,12 +127,12 @@ test('TensorBoard has the values by name, those of tasks and classes in groups',
     ...['train/loss', 'train/learningRate', 'train/gradNorm', 'train/samplesPerSecond', 'train/od/loss'],
     ...['valid/loss', 'valid/od/loss', 'valid/od/mAP', 'valid/od/AP/cat'],
   ]) {
-    // Field 1 of a Summary.Value is its tag, behind the tag's length.
+    // Field 1 of a Summary.Value is its tag, preceded by the tag's length.
     assert.ok(text.includes(`\x0a${String.fromCharCode(tag.length)}${tag}\x15`), tag);
   }
 });
 
-test('a loss that is no number is null in the file, and a gap in the curves', async () => {
+test('a NaN loss is null in the file and a gap in the curves', async () => {
   const folder = temporaryFolder();
   const log = await RunLog.open(folder);
   await log.step(stepRecord(1, Number.NaN));

@@ -25,10 +25,10 @@ const events: [what: string, event: Uint8Array, hex: string][] = [
 ];
 
 for (const [what, event, hex] of events) {
-  test(`the event ${what}`, () => assert.is(Buffer.from(event).toString('hex'), hex));
+  test(`event: ${what}`, () => assert.is(Buffer.from(event).toString('hex'), hex));
 }
 
-test('a file is a version, the start of a session, and what follows', async () => {
+test('a file starts with the version and the start of a session', async () => {
   const file = await EventFile.create(temporaryFolder(), 7);
   await file.scalars(8, { loss: 1 });
   await file.close();
@@ -59,7 +59,7 @@ test('a file is a version, the start of a session, and what follows', async () =
 
 const ascending = Uint8Array.from({ length: 32 }, (_, i) => i);
 
-/** RFC 3720, appendix B.4 (as numbers, where it lists bytes), and the check value of CRC catalogues. */
+/** From RFC 3720, appendix B.4 (which lists bytes instead of numbers), and the check value of CRC catalogues. */
 const checksums: [what: string, data: Uint8Array, crc: number][] = [
   ['32 bytes of zeros', new Uint8Array(32), 0x8a9136aa],
   ['32 bytes of ones', new Uint8Array(32).fill(0xff), 0x62a8ab43],
@@ -80,7 +80,7 @@ const records: [data: string, record: string][] = [
 ];
 
 for (const [data, record] of records) {
-  test(`the record of ${JSON.stringify(data)}`, () => {
+  test(`the TFRecord of ${JSON.stringify(data)}`, () => {
     assert.is(Buffer.from(tfRecord(Buffer.from(data))).toString('hex'), record);
   });
 }

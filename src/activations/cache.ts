@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { type HookFilter, matcher } from '../hooks/filter.ts';
+import { openFile, writeFile } from '../platform/node.ts';
+import { readSafetensors, safetensorsContent } from '../weights/safetensors.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
 import { type Activation, download } from './activation.ts';
 import { dumpForm, dumpPoint, toDumpLayout } from './dump_names.ts';
@@ -96,7 +98,6 @@ export class ActivationCache {
    *   tools that compare the two. Default: as it is here.
    */
   async save(file: string, { layout }: { layout?: 'pytorch' } = {}): Promise<void> {
-    const { writeSafetensors } = await import('../weights/safetensors_file.ts'); // it writes files, and browsers have none
     const tensors = this.entries().map(({ name, step, kept }) => {
       const values = () => this.array(name, { step });
       const dumped = layout === 'pytorch' ? dumpForm(name, kept.shape) : undefined;
@@ -105,7 +106,7 @@ export class ActivationCache {
       const data = async () => toDumpLayout(await values(), dumped.layout, dumped.shape)!;
       return { name: tensorName(dumped.name, step), shape: dumped.shape, data };
     });
-    await writeSafetensors(file, tensors);
+    await writeFile(file, safetensorsContent(file, tensors));
   }
 
   /**
@@ -116,8 +117,7 @@ export class ActivationCache {
    * @throws Florence2Error when the file cannot be read
    */
   static async load(file: string, names: HookFilter = '**'): Promise<ActivationCache> {
-    const { openSafetensors } = await import('../weights/safetensors_file.ts');
-    const source = await openSafetensors(file);
+    const source = await readSafetensors(await openFile(file));
     const cache = new ActivationCache();
     const wanted = matcher(names);
     try {
@@ -209,8 +209,7 @@ export class ActivationCache {
 
   private async withFile<T>(use: (file: TensorFile) => Promise<T>): Promise<T> {
     if (!this.file) throw new Florence2Error('This cache has no file.');
-    const { openSafetensors } = await import('../weights/safetensors_file.ts');
-    const file = await openSafetensors(this.file);
+    const file = await readSafetensors(await openFile(this.file));
     try {
       return await use(file);
     } finally {

@@ -1,6 +1,8 @@
+import { UsageError } from '../errors.ts';
 import { Capture } from '../hooks/capture.ts';
 import type { HookFilter, StepFilter } from '../hooks/filter.ts';
 import type { HookRegistry } from '../hooks/hooks.ts';
+import { isNode } from '../platform/node.ts';
 import { ActivationCache } from './cache.ts';
 
 /** Which activations of a run are kept, and where. */
@@ -47,6 +49,7 @@ export async function runWithCache<T>(
 }
 
 async function createFile(file: string) {
+  if (!isNode) throw new UsageError('`file` needs Node: browsers have no file system.');
   const { ActivationFile } = await import('./file.ts');
   return ActivationFile.create(file);
 }

@@ -1,13 +1,10 @@
-import { mkdir, readdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
 import { UsageError } from '../errors.ts';
-import { writeError } from '../files/errors.ts';
-import { unfinishedPath } from '../files/write.ts';
+import type { FileContent } from '../files/folder.ts';
 import type { Parameter } from '../nn/params.ts';
+import { openFolder } from '../platform/node.ts';
 import { checkpointValues } from '../weights/canonical.ts';
 import { toMicrosoft, toNative } from '../weights/names.ts';
-import type { TensorToWrite } from '../weights/safetensors.ts';
-import { writeSafetensors } from '../weights/safetensors_file.ts';
+import { safetensorsContent, type TensorToWrite } from '../weights/safetensors.ts';
 import { formatAdapterConfig } from './config.ts';
 import type { Lora } from './lora.ts';
 
@@ -37,23 +34,14 @@ export async function writeAdapter(lora: Lora, folder: string, options: SaveAdap
   const autoMapping = layout === 'native' ? nativeClass : null;
   const config = formatAdapterConfig(lora, spell, { baseModel, autoMapping });
   const tensors = lora.parameters.map(parameter => toWrite(parameter, lora, spell));
-  const target = resolve(folder);
-  const unfinished = unfinishedPath(target);
-  try {
-    await mkdir(unfinished, { recursive: true });
-    await writeSafetensors(join(unfinished, 'adapter_model.safetensors'), tensors);
-    await writeFile(join(unfinished, 'adapter_config.json'), config);
-    await moveInto(target, unfinished);
-  } catch (error) {
-    await rm(unfinished, { recursive: true, force: true }).catch(() => undefined); // the first error says more
-    throw writeError(folder, error);
-  }
-}
-
-async function moveInto(target: string, finished: string): Promise<void> {
-  if (!(await stat(target).catch(() => undefined))) return rename(finished, target);
-  for (const name of await readdir(finished)) await rename(join(finished, name), join(target, name));
-  await rmdir(finished);
+  const file = openFolder(folder);
+  const weights = 'adapter_model.safetensors';
+  await file.writeAll(
+    new Map<string, FileContent>([
+      [weights, safetensorsContent(file.pathOf(weights), tensors)],
+      ['adapter_config.json', new TextEncoder().encode(config)],
+    ]),
+  );
 }
 
 function toWrite(parameter: Parameter, { layers }: Lora, spell: (name: string) => string): TensorToWrite {

@@ -1,9 +1,9 @@
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { type FileHandle, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { fileError, isAbsent } from './errors.ts';
+import { fileError, isAbsent, writeError } from './errors.ts';
 import type { ByteSource, FileContent, Folder } from './folder.ts';
-import { largestChunk, writeWhole } from './write.ts';
+import { largestChunk, unfinishedPath, writeWhole } from './write.ts';
 
 /** A directory on disk. */
 export class DiskFolder implements Folder {
@@ -32,6 +32,20 @@ export class DiskFolder implements Folder {
 
   write(name: string, content: FileContent): Promise<void> {
     return writeWhole(this.pathOf(name), content);
+  }
+
+  async writeAll(files: ReadonlyMap<string, FileContent>): Promise<void> {
+    const target = resolve(this.path);
+    const unfinished = unfinishedPath(target);
+    try {
+      for (const [name, content] of files) await writeWhole(join(unfinished, name), content);
+      if (!(await stat(target).catch(() => undefined))) return await rename(unfinished, target);
+      for (const name of files.keys()) await rename(join(unfinished, name), join(target, name));
+      await rmdir(unfinished);
+    } catch (error) {
+      await rm(unfinished, { recursive: true, force: true }).catch(() => undefined); // the first error says more
+      throw writeError(this.path, error);
+    }
   }
 }
 

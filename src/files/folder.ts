@@ -34,6 +34,13 @@ export interface Folder {
    * @throws Florence2Error if the file cannot be written, and whatever producing a chunk throws
    */
   write(name: string, content: FileContent): Promise<void>;
+  /**
+   * Writes several files, by name. A folder that did not exist appears when all of them are complete; in an existing
+   * folder they are replaced one by one after all are complete.
+   *
+   * @throws Florence2Error as `write` does; nothing has changed then unless replacing failed
+   */
+  writeAll(files: ReadonlyMap<string, FileContent>): Promise<void>;
 }
 
 /** Reads a file as UTF-8; undefined if it does not exist. A byte order mark is kept. */

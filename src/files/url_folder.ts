@@ -35,6 +35,10 @@ export class UrlFolder implements Folder {
   write(name: string): Promise<never> {
     return Promise.reject(new Florence2Error(`${this.pathOf(name)} cannot be written: it is a URL.`));
   }
+
+  writeAll(): Promise<never> {
+    return Promise.reject(new Florence2Error(`${this.path} cannot be written: it is a URL.`));
+  }
 }
 
 class UrlSource implements ByteSource {

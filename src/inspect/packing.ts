@@ -1,4 +1,5 @@
 import type { RawImage } from '../image/types.ts';
+import { codec } from '../platform/node.ts';
 import type { PackedRows, ReportImage } from './report.ts';
 
 /** Packs values from 0 on, whose last axis is a row. */
@@ -38,20 +39,12 @@ function littleEndian(values: Float32Array): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Longest side of the picture in the page, in pixels: a report stays small. */
+/** Longest side of the picture in the page, in pixels: it keeps a report small. */
 const LONGEST = 1280;
 
-/** An image as it stands in the page. Small ones keep all of their pixels as they are. */
-export async function reportImage(name: string, { data, width, height }: RawImage): Promise<ReportImage> {
-  const { default: sharp } = await import('sharp');
-  const raw = { width, height, channels: 3 as const };
-  const image = sharp(data, { raw, limitInputPixels: false });
-  const isSmall = width * height <= 256 * 256;
-  const file = isSmall
-    ? await image.png().toBuffer()
-    : await image
-        .resize({ width: LONGEST, height: LONGEST, fit: 'inside', withoutEnlargement: true })
-        .jpeg({ quality: 86 })
-        .toBuffer();
-  return { name, width, height, src: `data:image/${isSmall ? 'png' : 'jpeg'};base64,${file.toString('base64')}` };
+/** Returns an image as a data URL for the page. Small images keep all of their pixels. */
+export async function reportImage(name: string, image: RawImage): Promise<ReportImage> {
+  const { width, height } = image;
+  const { bytes, type } = await codec.encodePreview(image, LONGEST);
+  return { name, width, height, src: `data:${type};base64,${base64(bytes)}` };
 }

@@ -1,6 +1,6 @@
 /** What differs between Node and browsers, for browsers: the same exports as node.ts, whose place it takes there. */
 import { Florence2Error } from '../errors.ts';
-import type { Folder } from '../files/folder.ts';
+import type { ByteSource, FileContent, Folder } from '../files/folder.ts';
 import { UrlFolder } from '../files/url_folder.ts';
 import { canvasCodec } from './canvas_codec.ts';
 import type { Codec } from './codec.ts';
@@ -16,8 +16,21 @@ export async function readLocalFile(_input: string | URL): Promise<{ bytes: Uint
   return undefined;
 }
 
-/** Whether the tensorflow backend can exist on this platform. */
-export const supportsTensorflow: boolean = false;
+/** Whether this is Node: with a file system, and able to load TensorFlow. */
+export const isNode: boolean = false;
+
+/** Opens the file at a URL for positioned reads. @throws Florence2Error where it does not exist or cannot be read */
+export async function openFile(url: string): Promise<ByteSource> {
+  const end = url.lastIndexOf('/') + 1;
+  const source = await new UrlFolder(url.slice(0, end)).open(url.slice(end));
+  if (!source) throw new Florence2Error(`${url} does not exist.`);
+  return source;
+}
+
+/** @throws Florence2Error always: browsers have no files to write */
+export async function writeFile(path: string, _content: FileContent): Promise<void> {
+  throw new Florence2Error(`${path} cannot be written: browsers have no file system.`);
+}
 
 /** @throws Florence2Error where the browser has no WebGPU */
 export async function provideWebgpu(): Promise<void> {

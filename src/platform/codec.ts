@@ -15,10 +15,18 @@ export interface CodecOptions {
   applyOrientation: boolean;
 }
 
-/** Decodes the image formats that the platform supports; BMP and GIF are decoded in `image/`. */
+/** Decodes the image formats that the platform supports (BMP and GIF are decoded in `image/`), and encodes previews. */
 export interface Codec {
   /** Decodes an image file. Errors are the decoder's own; callers add the file's name. */
   decode(bytes: Uint8Array, options: CodecOptions): Promise<DecodedImage>;
+  /**
+   * Encodes pixels for a page: PNG where they have at most 256×256 pixels, else a JPEG no longer than `longestSide`
+   * pixels.
+   */
+  encodePreview(image: DecodedImage, longestSide: number): Promise<{ bytes: Uint8Array; type: string }>;
   /** Reads the size from a file's header; undefined where only decoding gives the right size. */
   readSize(path: string): Promise<{ width: number; height: number } | undefined>;
 }
+
+/** Images of at most this many pixels keep all of their pixels in a preview. */
+export const SMALL_PREVIEW = 256 * 256;

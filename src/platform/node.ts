@@ -5,9 +5,10 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { Florence2Error } from '../errors.ts';
-import { DiskFolder } from '../files/disk_folder.ts';
+import { DiskFolder, openFile } from '../files/disk_folder.ts';
 import { fileError } from '../files/errors.ts';
 import type { Folder } from '../files/folder.ts';
+import { writeInFolder } from '../files/write.ts';
 import type { Codec } from './codec.ts';
 import { sharpCodec } from './sharp_codec.ts';
 
@@ -34,8 +35,10 @@ export async function readLocalFile(input: string | URL): Promise<{ bytes: Uint8
   }
 }
 
-/** Whether the tensorflow backend can exist on this platform. */
-export const supportsTensorflow: boolean = true;
+/** Whether this is Node: with a file system, and able to load TensorFlow. */
+export const isNode: boolean = true;
+
+export { openFile, writeInFolder as writeFile };
 
 /**
  * Provides `navigator.gpu`, which Node lacks, from the npm package `webgpu` (Dawn). Does nothing where it exists.

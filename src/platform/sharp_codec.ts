@@ -1,9 +1,9 @@
 import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import { Florence2Error } from '../errors.ts';
-import type { Codec, CodecOptions, DecodedImage } from './codec.ts';
+import { type Codec, type CodecOptions, type DecodedImage, SMALL_PREVIEW } from './codec.ts';
 
 /** Decodes with sharp, to the pixels that Pillow's `convert('RGB')` returns. */
-export const sharpCodec: Codec = { decode, readSize };
+export const sharpCodec: Codec = { decode, encodePreview, readSize };
 
 async function decode(bytes: Uint8Array, { format, checkSize, applyOrientation }: CodecOptions): Promise<DecodedImage> {
   const sharp = await loadSharp();
@@ -21,6 +21,14 @@ async function decode(bytes: Uint8Array, { format, checkSize, applyOrientation }
   const { width, height, channels } = info;
   if (channels === 3) return { data, width, height };
   return { data: channels === 4 ? cmykToRgb(data) : greyToRgb(data), width, height };
+}
+
+async function encodePreview({ data, width, height }: DecodedImage, longestSide: number) {
+  const sharp = await loadSharp();
+  const image = sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
+  if (width * height <= SMALL_PREVIEW) return { bytes: await image.png().toBuffer(), type: 'image/png' };
+  const size = { width: longestSide, height: longestSide, fit: 'inside', withoutEnlargement: true } as const;
+  return { bytes: await image.resize(size).jpeg({ quality: 86 }).toBuffer(), type: 'image/jpeg' };
 }
 
 /** PNG, JPEG and WebP headers give the decoded size; for other formats orientation or pages may change it. */

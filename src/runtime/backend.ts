@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
-import { supportsTensorflow } from '../platform/node.ts';
+import { isNode } from '../platform/node.ts';
 
 /** The supported tfjs backends, fastest first. `auto` tries them in this order. */
 export const backendNames = ['tensorflow', 'webgpu', 'wasm', 'cpu'] as const;
@@ -75,7 +75,7 @@ async function start(name: BackendName, options: BackendOptions): Promise<string
 async function register(name: BackendName, options: BackendOptions): Promise<string> {
   switch (name) {
     case 'tensorflow':
-      if (!supportsTensorflow) throw new Florence2Error('it runs in Node only.');
+      if (!isNode) throw new Florence2Error('it runs in Node only.');
       return (await import('./tensorflow.ts')).registerTensorflow();
     case 'webgpu':
       return (await import('./webgpu.ts')).registerWebgpu(options.softwareAdapter ?? false);

@@ -7,11 +7,11 @@ import { activationOf, mismatch, type Replacement, replaceAt } from './intervent
 import type { Site } from './site.ts';
 
 /**
- * Hooks that take activations out of the computation: heads at `hook_z`, sublayers at `hook_attn_out`,
- * `hook_cross_attn_out` or `hook_mlp_out`, groups of channels at `channel_attn.hook_z`, parts of the image at
- * `hook_image_features` or `vision_tower.hook_pixels`; and any other point.
+ * Returns hooks that ablate activations, for `Florence2.withHooks` or `runWithHooks`. Any hook point can be a site:
+ * heads at `hook_z`, sublayers at `hook_attn_out`, `hook_cross_attn_out` or `hook_mlp_out`, channel groups at
+ * `channel_attn.hook_z`, image regions at `hook_image_features` or `vision_tower.hook_pixels`.
  *
- * @param by what stands there instead, default zeros
+ * @param by the values that replace the activations. Default: zeros
  */
 export function ablate(
   model: Florence2,
@@ -21,19 +21,24 @@ export function ablate(
   return [sites].flat().map(site => replaceAt(model.config.vision, [site as Site], by));
 }
 
-/** Nothing at all, which the model may never have met: the crudest replacement. Of pixels zero is the mean colour. */
+/**
+ * Replaces activations by zeros. Zeros may lie far outside the activations that the model has seen in training; mean
+ * and resample ablation stay closer to them. For pixels, zero is the mean colour.
+ */
 export function zeroAblation(): Replacement {
   return () => null;
 }
 
-/** The mean of activations of other questions, over all positions: what is left is what is always the same. */
+/**
+ * Replaces activations by their mean over the given caches and all positions, which removes what varies with the input.
+ */
 export function meanAblation(caches: ActivationCache | readonly ActivationCache[]): Replacement {
   return ({ name }) => meanActivation(caches, name);
 }
 
 /**
- * The activations of another question, which must have as many positions there. Of several caches row i of a batch
- * takes the i-th, and so on again.
+ * Replaces activations by those of another question, which must have the same number of positions at that point. With
+ * several caches, row i of a batch takes cache i modulo their number.
  */
 export function resampleAblation(caches: ActivationCache | readonly ActivationCache[]): Replacement {
   const others = listOf(caches);
@@ -43,16 +48,17 @@ export function resampleAblation(caches: ActivationCache | readonly ActivationCa
     const [rows, ...rest] = shape;
     const other = known.find(x => String(x.shape.slice(1)) !== String(rest));
     if (other) throw mismatch(other, shape, point.name);
-    const each = known[0].shape[0]; // 1, or the windows of an image
+    const each = known[0].shape[0]; // 1, or the number of windows per image
     return tf.concat(Array.from({ length: Math.max(1, rows / each) }, (_, row) => known[row % known.length]));
   };
 }
 
 /**
- * The mean of the activations at a point over rows and positions (and steps), each counted once: of points with heads
- * [heads, 1, d], otherwise [C]. The caller disposes it.
+ * Returns the mean activation at a point over all rows, positions and steps of the caches, each with equal weight:
+ * [heads, 1, d] for points with heads, [C] for all others. The caller disposes it.
  *
- * @param positions only these, of sequences; negative ones count from the end
+ * @param positions sequence positions to average over; negative ones count from the end. Default: all
+ * @throws UsageError if a cache has no activation at the point, or a position does not exist
  */
 export function meanActivation(
   caches: ActivationCache | readonly ActivationCache[],
@@ -80,11 +86,11 @@ export function meanActivation(
 
 function atPositions(x: tf.Tensor, name: string, positions: readonly number[]): tf.Tensor {
   const axis = HEADED.test(name) ? 2 : 1;
-  if (!HEADED.test(name) && x.rank !== 3) throw new UsageError(`${name} is no sequence: its shape is [${x.shape}].`);
+  if (!HEADED.test(name) && x.rank !== 3) throw new UsageError(`${name} is not a sequence; its shape is [${x.shape}].`);
   const length: number = x.shape[axis]!;
   for (const position of positions) {
     if (!(Number.isInteger(position) && position >= -length && position < length)) {
-      throw new UsageError(`${name} has positions 0 to ${length - 1}, not ${position}.`);
+      throw new UsageError(`Position ${position} does not exist at ${name}; positions are 0 to ${length - 1}.`);
     }
   }
   const indices = positions.map(position => (position < 0 ? length + position : position));
@@ -93,6 +99,6 @@ function atPositions(x: tf.Tensor, name: string, positions: readonly number[]): 
 
 function listOf(caches: ActivationCache | readonly ActivationCache[]): readonly ActivationCache[] {
   const list = caches instanceof ActivationCache ? [caches] : caches;
-  if (list.length === 0) throw new UsageError('No activations of other questions were given.');
+  if (list.length === 0) throw new UsageError('No activation caches were given.');
   return list;
 }

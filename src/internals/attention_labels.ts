@@ -5,8 +5,8 @@ import { headOf, isIndex } from './attention_parts.ts';
 import type { Question } from './question.ts';
 
 /**
- * What the positions of a question's passes are. They fit runs on the same image and task too; where the answer is
- * another one, leave `given` and `said` out.
+ * Returns labels for the positions of a question's passes. They also fit other runs on the same image and task; if the
+ * answer differs, leave out `given` and `said`.
  */
 export function attentionLabels({ tokenizer }: Florence2, question: Question): Required<AttentionLabels> {
   const { grid, positions, decoderIds, answerIds } = question;
@@ -18,30 +18,31 @@ export function attentionLabels({ tokenizer }: Florence2, question: Question): R
   };
 }
 
-/** Weights on the encoder's positions, by what these are. All together sum to 1. */
+/** The attention weights of one query over the encoder's positions, grouped by kind. All weights sum to 1. */
 export interface WeightsOverImage {
-  /** On the image's map, row by row. */
+  /** Weights on the cells of the image's map, row by row: [rows · columns]. */
   image: Float32Array;
   grid: [rows: number, columns: number];
-  /** On the token that is the mean of the map. */
+  /** Weight on the token that holds the mean of the map. */
   mean: number;
-  /** On the prompt's tokens. */
+  /** Weights on the prompt's tokens. */
   prompt: { text: string; weight: number }[];
 }
 
 /**
- * Takes one query's weights on image and prompt apart: where a token of the answer looked (`cross`), or a position of the
- * encoder (`encoder`), or what either goes back to (`rollout`, `relevance`).
+ * Splits the weights of one query into image, mean token and prompt. Works for maps over the encoder's positions:
+ * `cross`, `encoder`, `rollout` and `relevance`.
  *
- * @param map an attention that was read with labels, as it must know the image's grid
+ * @param map a map that was read with labels, which contain the image's grid
  * @param query index of the token or position
- * @param head default: the mean of the heads
+ * @param head index of the head. Default: the mean over the heads
+ * @throws UsageError if the map has no grid, or the query or head does not exist
  */
 export function overImage(map: AttentionMap, query: number, head?: number): WeightsOverImage {
   const { grid, keys, queries } = map;
-  if (!grid) throw new UsageError('Where the image is among the positions is not known: read attention with labels.');
+  if (!grid) throw new UsageError('This map has no image grid: read the attention with labels (attentionLabels).');
   if (!isIndex(query, queries.length)) {
-    throw new UsageError(`There are queries 0 to ${queries.length - 1}, not ${query}.`);
+    throw new UsageError(`Query ${query} does not exist; queries are 0 to ${queries.length - 1}.`);
   }
   const weights = headOf(map, head).subarray(query * keys.length, (query + 1) * keys.length);
   const end = 1 + grid[0] * grid[1];

@@ -4,53 +4,65 @@ import { type AttentionLayer, readHeads } from './attention_parts.ts';
 import { readWindowAttention, type WindowAttentionMap, windowPoints } from './window_maps.ts';
 
 /**
- * Attentions of the model: among the positions of a window and among the channels of a group (DaViT), of image and
- * prompt among themselves (encoder), of the answer's tokens to those before (decoder) and to image and prompt (cross).
+ * The kinds of attention in Florence-2:
+ *
+ * - `window`: between the positions of a window (DaViT)
+ * - `channel`: between the channels of a group (DaViT)
+ * - `encoder`: between the positions of image and prompt
+ * - `decoder`: from the answer's tokens to the tokens before them
+ * - `cross`: from the answer's tokens to image and prompt
  */
 export type AttentionKind = 'window' | 'channel' | 'encoder' | 'decoder' | 'cross';
 
 export type { AttentionLayer } from './attention_parts.ts';
 
-/** Weights of attention as plain numbers. */
+/** The weights of one attention, downloaded from the backend. */
 export interface AttentionMap {
+  /** The kind of attention, or the method that combined several layers. */
   kind: Exclude<AttentionKind, 'window'> | 'rollout' | 'relevance';
+  /** The layer; `all` for a rollout, the decoder's layers separated by commas for a relevance. */
   layer: string;
-  /** Query by query; each query's weights, over the keys, sum to 1. */
+  /** Weights in row-major order; those of each query sum to 1 over the keys. */
   values: Float32Array;
-  /** [heads, queries, keys], or [queries, keys] of one head. */
+  /** [heads, queries, keys], or [queries, keys] for one head. */
   shape: number[];
-  /** What asks, and what is looked at. Numbers, from 0, where no labels were given. */
+  /** Names of the queries. Without labels: their indices from 0. */
   queries: string[];
+  /** Names of the keys. Without labels: their indices from 0. */
   keys: string[];
   /**
-   * Rows and columns of the image's map, where labels were given: key 0 is the mean token, those from 1 on are the map
-   * row by row, then comes the prompt. Absent in channel and decoder attention.
+   * Rows and columns of the image's map, from the labels. Key 0 is the mean token, the next rows · columns keys are the
+   * cells of the map row by row, and the rest is the prompt. Absent without labels and for channel and decoder
+   * attention.
    */
   grid?: [rows: number, columns: number];
 }
 
-/** What the positions of encoder and decoder are, see `attentionLabels`. Each is optional. */
+/** Names for the positions of encoder and decoder, see `attentionLabels`. All fields are optional. */
 export interface AttentionLabels {
+  /** Rows and columns of the image's map. */
   grid?: [rows: number, columns: number];
-  /** Of the encoder's S positions. */
+  /** Names of the encoder's S positions. */
   positions?: readonly string[];
-  /** The tokens that the decoder is given, which are the keys of its self-attention. */
+  /** The decoder's T input tokens, which are the keys of its self-attention. */
   given?: readonly string[];
-  /** The tokens that its positions say, which are the queries of its attentions. */
+  /** The T tokens that the decoder predicts, which name the queries of its attentions. */
   said?: readonly string[];
 }
 
+/** Options of `attention`. */
 export interface AttentionOptions {
   /**
-   * A step of a generation; negative counts from the last that was kept. Its one query is the token that the step makes.
-   * Default: all steps that were kept, as one map.
+   * Generation step, from 0; negative numbers count from the last step that was kept. The map then has one query, the
+   * token that the step produces. Default: all steps that were kept, joined into one map.
    */
   step?: number;
   /**
-   * Which image of a batch, or which sequence of a generation's step (`image · beams + beam`). Default 0: the only one,
-   * or the best beam of that step.
+   * Index of the image in a batch or, for a generation step, of the sequence (`image · beams + beam`). Default 0: the
+   * first image, and its best beam at that step.
    */
   row?: number;
+  /** Names for queries and keys. Default: their indices. */
   labels?: AttentionLabels;
 }
 
@@ -61,28 +73,30 @@ const PATTERNS: Record<Exclude<AttentionKind, 'window'>, string> = {
   cross: 'language_model.decoder.layers.{layer}.encoder_attn.hook_pattern',
 };
 
-/** The hook points that `attention` reads: what to capture. Of one layer; by default globs for all. */
+/** Returns the hook points to capture for `attention`: those of one layer or, by default, globs for all layers. */
 export function attentionPoints(kind: AttentionKind, layer?: AttentionLayer): string[] {
   if (kind === 'window') return windowPoints(layer ?? '*.*');
   return [pattern(kind, layer ?? (kind === 'channel' ? '*.*' : '*'))];
 }
 
 /**
- * Weights of one attention from activations that were kept at `attentionPoints(kind)`, by a run or under teacher forcing.
+ * Returns the weights of one attention layer from activations captured at `attentionPoints(kind)`, in a run
+ * (`runWithCache`) or under teacher forcing (`captureForced`).
  *
- * - `window`: each position of a stage's map on the map, see `windowAttentionFrom`
- * - `channel`: [groups, c, c], each channel of a group on the others; a head is a group
+ * - `window`: each position of a stage's map to the positions of its window, see `windowAttentionFrom`
+ * - `channel`: [groups, c, c], each channel to the channels of its group; groups take the place of heads
  * - `encoder`: [heads, S, S]
- * - `decoder`: [heads, T, T], query t is the position that says the answer's token t; its keys are the tokens given
- *   before, the start token first
- * - `cross`: [heads, T, S], where each token of the answer looks; `overImage` takes it apart
+ * - `decoder`: [heads, T, T]; query t is the position that predicts token t of the answer, its keys are the tokens
+ *   before it, beginning with the start token
+ * - `cross`: [heads, T, S], each token of the answer to image and prompt; `overImage` splits a query's weights
  *
- * In a generation each step has one query, and its steps are put together here to the same form, with weights of 0 for
- * tokens that come later. With several sequences in flight (beams, batches) that cannot be: a row is another sequence at
- * each step. There one step is read at a time, and the whole by asking with the answer under teacher forcing.
+ * A generation step has a single query. By default the steps are joined into the shapes above, with zeros for keys that
+ * come later. That requires a single sequence: with beams or batches, a row holds a different sequence at each step.
+ * Then read one step at a time (`options.step`), or capture the answer under teacher forcing.
  *
- * @param head one head (of channel attention: group), from 0. Default: all
- * @throws UsageError for what was not kept, and for labels that do not fit
+ * @param layer number of the layer, or `'stage.block'` for `window` and `channel`
+ * @param head index of one head (for `channel`: group). Default: all
+ * @throws UsageError if the points were not kept, several sequences would have to be joined, or the labels do not fit
  */
 export function attention(
   cache: ActivationCache,
@@ -124,7 +138,7 @@ export async function attention(
   };
 }
 
-/** Weights [heads, queries, keys] of one sequence. */
+/** Attention weights [heads, queries, keys] of one sequence. */
 interface Weights {
   readonly values: Float32Array;
   readonly heads: number;
@@ -135,7 +149,7 @@ interface Weights {
 const pattern = (kind: Exclude<AttentionKind, 'window'>, layer: AttentionLayer): string =>
   PATTERNS[kind].replace('{layer}', String(layer));
 
-/** One sequence of an activation; of a generation's step its newest position. */
+/** Reads one sequence of an activation; of a generation step, only the newest position. */
 async function readRow(
   cache: ActivationCache,
   name: string,
@@ -145,7 +159,7 @@ async function readRow(
   const { values, shape } = await readHeads(cache, name, { step, row, head });
   const [, heads, T, keys] = shape;
   if (cache.steps(name).length === 0 || T === 1) return { values: values.slice(), heads, queries: T, keys };
-  const newest = new Float32Array(heads * keys); // without a key/value cache each step computes all positions again
+  const newest = new Float32Array(heads * keys); // without a key/value cache, each step recomputes all positions
   for (let h = 0; h < heads; h++) {
     const end = (h + 1) * T * keys;
     newest.set(values.subarray(end - keys, end), h * keys);
@@ -153,7 +167,7 @@ async function readRow(
   return { values: newest, heads, queries: 1, keys };
 }
 
-/** The steps of a generation of one sequence, as if all had been one pass. */
+/** Joins the steps of a generation with one sequence into the map that a single pass would have. */
 async function joinSteps(
   cache: ActivationCache,
   name: string,
@@ -163,7 +177,7 @@ async function joinSteps(
 ): Promise<Weights> {
   if (steps.some(step => cache.shape(name, { step })[0] > 1)) {
     throw new UsageError(
-      `${name} was kept of several sequences, and a row is another one at each step: name a step, or capture the answer under teacher forcing (captureForced).`,
+      `${name} was kept for several sequences, and a row holds a different one at each step: choose a step, or capture the answer under teacher forcing (captureForced).`,
     );
   }
   const rows: Weights[] = [];
@@ -183,7 +197,7 @@ interface Axes {
   readonly queries: number;
   readonly keys: number;
   readonly head: number | undefined;
-  /** Of a generation, one for each query. */
+  /** The generation steps, one per query. */
   readonly steps: readonly number[] | undefined;
 }
 
@@ -198,14 +212,14 @@ function labelled(
   }
   const ofMemory = () => {
     if (positions && positions.length !== keys) {
-      throw new UsageError(`The labels are of ${positions.length} positions; the encoder had ${keys}.`);
+      throw new UsageError(`The labels name ${positions.length} positions, but the encoder had ${keys}.`);
     }
     return positions ? [...positions] : numbers(keys);
   };
   const ofAnswer = (labels: readonly string[] | undefined, at: readonly number[]) => {
     const longest = Math.max(...at) + 1;
     if (labels && (steps ? labels.length < longest : labels.length !== longest)) {
-      throw new UsageError(`The labels are of ${labels.length} tokens; the decoder had ${longest}.`);
+      throw new UsageError(`The labels name ${labels.length} tokens, but the decoder had ${longest}.`);
     }
     return at.map(position => labels?.[position] ?? String(position));
   };

@@ -2,20 +2,27 @@ import type { Activation } from '../activations/activation.ts';
 import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 
-/** `stage.block` of DaViT (`'2.0'`), a number in encoder and decoder. */
+/** `'stage.block'` for DaViT, such as `'2.0'`; the layer's number for encoder and decoder. */
 export type AttentionLayer = number | string;
 
-/** The given heads of one of `rows` equal parts of an activation [B, heads, …], where B is a multiple of `rows`. */
+/**
+ * Reads one of `rows` equal parts of an activation [B, heads, …], where B is a multiple of `rows`: all heads, or one.
+ *
+ * @param rows number of parts. Default: B
+ * @returns [B / rows, heads or 1, …]
+ * @throws UsageError if the row or head does not exist
+ */
 export async function readHeads(
   cache: ActivationCache,
   name: string,
   { step, row = 0, head }: { step?: number; row?: number; head?: number },
   rows?: number,
 ): Promise<Activation> {
-  const { values, shape } = await cache.array(name, { step }); // all heads: the cache would keep one that was asked of it
+  // All heads, because the cache keeps a copy of each head that is read alone.
+  const { values, shape } = await cache.array(name, { step });
   const [B, heads] = shape;
   const parts = rows ?? B;
-  if (!isIndex(row, parts)) throw new UsageError(`${name} has rows 0 to ${parts - 1}, not ${row}.`);
+  if (!isIndex(row, parts)) throw new UsageError(`Row ${row} does not exist at ${name}; rows are 0 to ${parts - 1}.`);
   if (head !== undefined) checkHead(head, heads);
   const part = values.subarray((row * values.length) / parts, ((row + 1) * values.length) / parts);
   if (head === undefined) return { values: part, shape: [B / parts, ...shape.slice(1)] };
@@ -28,7 +35,7 @@ export async function readHeads(
   return { values: picked, shape: [B / parts, 1, ...shape.slice(2)] };
 }
 
-/** The weights of one head of [heads, queries, keys], or the mean of its heads: [queries, keys]. */
+/** Returns the weights [queries, keys] of one head of [heads, queries, keys], or the mean over all heads. */
 export function headOf({ values, shape }: Activation, head?: number): Float32Array {
   const [queries, keys] = shape.slice(-2);
   const size = queries * keys;
@@ -47,7 +54,7 @@ export function headOf({ values, shape }: Activation, head?: number): Float32Arr
 }
 
 export function checkHead(head: number, heads: number): void {
-  if (!isIndex(head, heads)) throw new UsageError(`There are heads 0 to ${heads - 1}, not ${head}.`);
+  if (!isIndex(head, heads)) throw new UsageError(`Head ${head} does not exist; heads are 0 to ${heads - 1}.`);
 }
 
 export const isIndex = (value: number, count: number): boolean =>

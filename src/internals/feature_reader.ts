@@ -8,30 +8,32 @@ import type { RawImage } from '../image/types.ts';
 import { promptOf, type TaskArguments } from '../text/prompt.ts';
 import { forcedLogits, Question } from './question.ts';
 
+/** Options of `FeatureReader`. */
 export interface FeatureOptions extends TaskArguments {
-  /** A task token or a prompt, which points of the language model need. */
+  /** A task token or a prompt. Required for points of the language model. */
   task?: string;
-  /** `mean`: over all axes but the last, so that an image is one vector. Default `none`. */
+  /** `mean` averages over all axes but the last, so that each image becomes one vector [C]. Default `none`. */
   pool?: 'mean' | 'none';
-  /** Longest answer, for points of the decoder. */
+  /** Maximum length of the generated answer in tokens, for points of the decoder. Default 1024. */
   maxNewTokens?: number;
+  /** Aborts the generation of answers between two tokens; its reason is thrown. */
   signal?: AbortSignal;
 }
 
-/** How far a pass goes: over the image, over image and prompt, or over the answer as well. */
+/** How much of the model runs: the vision tower, the encoder as well, or the decoder as well. */
 type Reach = 'image' | 'prompt' | 'answer';
 
 /**
- * Reads the activations at one hook point, image by image. Only as much of the model runs as leads to the point:
- * without a task vision tower and projector; with one the encoder on the prompt, or the decoder on the model's own greedy
- * answer, all its positions in one pass.
+ * Reads the activations of many images at one hook point. Only the parts of the model up to that point run: vision
+ * tower and projector; with a task also the encoder on the prompt and, for points of the decoder, the decoder on the
+ * model's own greedy answer, all positions in one pass.
  */
 export class FeatureReader {
-  /** The point that was found, after the first images. */
+  /** Name of the hook point that `at` matched; set by the first `read`. */
   point?: string;
   private reach?: Reach;
 
-  /** @param at a hook point, or a glob that fits one */
+  /** @param at the name of a hook point, or a glob that matches exactly one */
   constructor(
     private readonly model: Florence2,
     private readonly at: string,
@@ -39,9 +41,9 @@ export class FeatureReader {
   ) {}
 
   /**
-   * The activation of each image, without an axis for images.
+   * Returns the activation of each image, without the batch axis.
    *
-   * @throws UsageError when no point has the name, several fit it, or it is the same for every image
+   * @throws UsageError if no point or several points match `at`, or the point is the same for every image
    */
   async read(images: RawImage[]): Promise<Activation[]> {
     const found = new CapturedPoint();
@@ -69,7 +71,7 @@ export class FeatureReader {
   private async run(reach: Reach, images: RawImage[]): Promise<void> {
     const { task, pool: _, ...options } = this.options;
     if (reach === 'answer') {
-      // One by one: answers have different lengths.
+      // One at a time, because answers differ in length.
       for (const image of images) {
         const question = await Question.ask(this.model, image, task!, options);
         try {
@@ -100,14 +102,14 @@ export class FeatureReader {
 
   private failNotFound(capture: Capture): never {
     if (this.options.task === undefined && /^(language_model\.|hook_)/.test(this.at)) {
-      throw new UsageError(`${this.at} is of the language model, which is only reached with a task.`);
+      throw new UsageError(`${this.at} belongs to the language model, which runs only with a task: set options.task.`);
     }
-    capture.requireAll(); // suggests a name
+    capture.requireAll(); // its error suggests a similar name
     throw new UsageError(`No hook point is named ${this.at}.`);
   }
 }
 
-/** What one call captured: a tensor of all images, or, where they run one by one, one tensor for each. */
+/** The activations of one `read`: one tensor for all images, or one per image where they run one at a time. */
 class CapturedPoint implements ActivationSink {
   private readonly tensors = new Map<string, tf.Tensor[]>();
 
@@ -123,15 +125,15 @@ class CapturedPoint implements ActivationSink {
     const names = [...this.tensors.keys()];
     if (names.length > 1) {
       const some = `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''}`;
-      throw new UsageError(`${at} fits ${names.length} hook points, features are those of one: ${some}`);
+      throw new UsageError(`${at} matches ${names.length} hook points; name one of them: ${some}`);
     }
     if (/hook_(pos|temporal)_embed$/.test(names[0])) {
-      throw new UsageError(`${names[0]} is a table of positions, the same for every image.`);
+      throw new UsageError(`${names[0]} is a position embedding, which is the same for every image.`);
     }
     return names[0];
   }
 
-  /** The first axis counts images, or the windows of each: [B, …] or [B · windows, …] */
+  /** Splits tensors [B, …] or [B · windows, …] into one activation per image. */
   async rows(images: number, pooled: boolean): Promise<Activation[]> {
     const tensors = [...this.tensors.values()].flat();
     const each = images / tensors.length;

@@ -11,18 +11,20 @@ import { type ForcedOptions, forcedLogits, type Question, repeat } from './quest
 
 export type { Metric, RowMetric } from './logit_metrics.ts';
 
-/** What `gradientsAt` calls the image that goes in, beside the hook points. */
+/** The name under which `gradientsAt` returns the gradient of the input image. It is not a hook point. */
 export const PIXELS = 'pixels';
 
 /**
- * The gradient of a metric of the logits with respect to the activation at each point, in the activation's shape;
- * `pixels` is the normalised image itself. The pass runs with the model's hooks: gradients are with respect to what they
- * leave at a point, and flow through what they compute. The caller disposes the cache.
+ * Returns the gradient of a metric of the logits with respect to the activation at each matching hook point, in the
+ * activation's shape. The name `pixels` stands for the normalised image. The model's hooks run in the pass: a gradient
+ * is with respect to the activation after the hooks at its point, and it flows through the computations of hooks at
+ * later points. The caller disposes the cache.
  *
- * Zeros are added at each point, and the gradients are those of the zeros.
+ * A zero tensor is added to each activation, and the gradient with respect to that tensor is taken.
  *
- * @throws UsageError for a name that the pass has no point of, Florence2Error where the backend lacks a gradient: wasm
- *   has none of convolutions, which lie between the vision tower's points and the logits
+ * @param names hook points, `pixels`, or patterns that match them
+ * @throws UsageError for a name or pattern that matches no point of the pass, Florence2Error if the backend lacks a
+ *   gradient: wasm has none for convolutions, through which the gradients of most vision points flow
  */
 export function gradientsAt(
   model: Florence2,
@@ -44,9 +46,10 @@ export function gradientsAt(
 }
 
 /**
- * The same for any pass with these hooks: the gradient of the sum of what it returns.
+ * Returns the gradients of any pass that runs with these hooks, with respect to the sum of the tensor that it returns.
  *
- * @param pass is given a function through which it takes what goes in, for what shall have a gradient beside hook points
+ * @param pass computes the tensor; it passes each input that needs a gradient through `input`, under a name
+ * @param names hook points or inputs, or patterns that match them
  */
 export function gradientsOfPass(
   hooks: HookRegistry,
@@ -86,12 +89,15 @@ export function gradientsOfPass(
   }
 }
 
-/** tfjs says of a gradient that it lacks which kernel is not there. */
+/**
+ * Rewrites the error that tfjs throws when a backend lacks the kernel of a gradient. Other errors are returned
+ * unchanged.
+ */
 function explainMissingKernel(error: unknown): unknown {
   const missing =
     error instanceof Error && /^Kernel '(\w+)' not registered|^(\w+) has no gradient\./.exec(error.message);
   if (!missing) return error;
   return new Florence2Error(
-    `The ${tf.getBackend()} backend cannot compute these gradients: it has no ${missing[1] ?? `gradient of ${missing[2]}`}. Use tensorflow, webgpu or cpu.`,
+    `The ${tf.getBackend()} backend cannot compute these gradients: it lacks ${missing[1] ?? `the gradient of ${missing[2]}`}. Use tensorflow, webgpu or cpu.`,
   );
 }

@@ -6,16 +6,17 @@ import type { HookPoint, ScopedHook } from '../hooks/hooks.ts';
 import { type Site, siteMask } from './site.ts';
 
 /**
- * What is put in place of an activation: a tensor that broadcasts to its shape, null for zeros. It is called within a
+ * Returns the tensor that replaces an activation: one that broadcasts to `shape`, or null for zeros. Called inside a
  * `tf.tidy`.
  */
 export type Replacement = (point: HookPoint, shape: readonly number[]) => tf.Tensor | null;
 
 /**
- * A hook that puts something in place of activations, at a site of each row: x becomes (1 − m) x + m r, where the mask m
- * is 0 or 1, so that what is not replaced stays as it is to the last bit.
+ * Returns a hook that replaces activations at the sites: x becomes (1 − m) x + m r. The mask m is 0 or 1, so the other
+ * activations stay bit-identical.
  *
- * @param sites of each row, all of the points of the first; or one for all rows
+ * @param sites one per row of the batch, null for rows that stay unchanged, or a single site for all rows. All sites
+ *   have the hook points of the first that is not null
  */
 export function replaceAt(config: VisionConfig, sites: readonly (Site | null)[], by: Replacement): ScopedHook {
   const { at } = sites.find(site => site)!;
@@ -31,23 +32,23 @@ export function replaceAt(config: VisionConfig, sites: readonly (Site | null)[],
   ];
 }
 
-/** The activation that a cache has of a point: of this step, where it has several. */
+/** Returns a cached activation: that of the current step if the cache holds steps of the point. */
 export function activationOf(cache: ActivationCache, { name, step }: HookPoint): tf.Tensor {
   return cache.steps(name).length > 0 && step !== undefined ? cache.get(name, { step }) : cache.get(name);
 }
 
-/** A tensor of one row, or of as many as the activation has, in a form that broadcasts to it. */
+/** Returns `put` in a form that broadcasts to `shape`: unchanged, or repeated along the first axis. */
 function fitted(put: tf.Tensor, shape: readonly number[], { name }: HookPoint): tf.Tensor {
   const leading = shape.length - put.rank;
   const fits = leading >= 0 && put.shape.every((size, axis) => size === 1 || size === shape[leading + axis]);
   if (fits) return put;
   const sameRest = leading === 0 && put.shape.every((size, axis) => axis === 0 || size === shape[axis]);
   const times = shape[0] / put.shape[0];
-  if (sameRest && Number.isInteger(times)) return tf.tile(put, [times, ...shape.slice(1).map(() => 1)]); // windows of each image
+  if (sameRest && Number.isInteger(times)) return tf.tile(put, [times, ...shape.slice(1).map(() => 1)]); // an image's windows, for each image
   throw mismatch(put, shape, name);
 }
 
 export const mismatch = (put: tf.Tensor, shape: readonly number[], name: string): UsageError =>
   new UsageError(
-    `At ${name} the activation is [${shape}], and what shall replace it [${put.shape}]: questions must be of the same length there.`,
+    `The activation at ${name} is [${shape}], its replacement [${put.shape}]: both questions must have the same length there.`,
   );

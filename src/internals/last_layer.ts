@@ -6,36 +6,45 @@ import { LayerNorm } from '../nn/layers.ts';
 import { lensLogits } from './logit_lens.ts';
 import { captureForced, type Question } from './question.ts';
 
-/** What the last layer's parts add to one logit. They sum to it. */
+/** The contributions of the decoder's last layer to one logit, which sum to the logit. */
 export interface LogitParts {
-  /** What the residual stream brings to the MLP: everything before. */
+  /** Contribution of the residual stream before the MLP, which holds everything that earlier layers computed. */
   resid_mid_cross: number;
-  /** What the MLP writes. */
+  /** Contribution of the MLP's output. */
   mlp_out: number;
-  /** The bias of the last norm, the same for every answer. */
+  /** Contribution of the last norm's bias, which is the same for every input. */
   norm_bias: number;
-  /** `final_logits_bias`, zero in all published checkpoints. */
+  /** The token's `final_logits_bias`, which is zero in all published checkpoints. */
   logits_bias: number;
 }
 
+/** One logit and its contributions. */
 export interface LogitAttribution {
+  /** Id of the token whose logit this is. */
   token: number;
+  /** The token as text. */
   text: string;
+  /** The model's logit. */
   logit: number;
+  /** Contributions to the logit. */
   parts: LogitParts;
 }
 
 /**
- * Direct attribution of one logit at every position to the two sides of the decoder's last sum,
+ * Attributes one logit per answer position to the two terms of the decoder's last sum,
  * `logits = head(norm(resid_mid_cross + mlp_out))`.
  *
- * A layer norm is linear but for the deviation that it divides by. With that held as it is, the logit is a sum, and this
- * splits it exactly. Nothing deeper is offered: post-norm blocks have no residual stream that runs through to the head.
- * `resid_mid_cross` has come out of the norm after cross-attention, which has divided the sum of stream and attention by a
- * deviation of its own (as every norm before it has), and on its way the MLP, which is not linear, has read it. A head of
- * cross-attention therefore has no share in the logit that were its own; ablate or patch it to see what it does.
+ * A layer norm is linear except for the division by the standard deviation. With the deviation fixed at its actual
+ * value, the logit is a sum, and this splits it exactly.
  *
- * @param tokens whose logits, one for each position. Default: the answer's
+ * The attribution does not go deeper than the last sum, because post-norm blocks have no residual stream that reaches
+ * the head unchanged: `resid_mid_cross` is the output of the norm after cross-attention, which divided the sum of
+ * stream and attention by its own deviation, and the non-linear MLP reads it too. A cross-attention head therefore has
+ * no exact share of the logit; ablate or patch the head to measure its effect.
+ *
+ * @param options.tokens ids of the tokens to attribute, one per position. Default: the answer's tokens
+ * @returns one attribution per position [T]
+ * @throws UsageError if the number of tokens differs from T, or an id is outside the vocabulary
  */
 export async function lastLayerAttribution(
   model: Florence2,
@@ -44,9 +53,10 @@ export async function lastLayerAttribution(
 ): Promise<LogitAttribution[]> {
   const T = question.answerIds.length;
   const V = model.config.text.vocabSize;
-  if (tokens.length !== T) throw new UsageError(`There are ${tokens.length} tokens for an answer of ${T} positions.`);
+  if (tokens.length !== T)
+    throw new UsageError(`tokens must have one id per position of the answer: ${T}, not ${tokens.length}.`);
   const wrong = tokens.find(token => !(Number.isInteger(token) && token >= 0 && token < V));
-  if (wrong !== undefined) throw new UsageError(`The vocabulary has ids 0 to ${V - 1}, not ${wrong}.`);
+  if (wrong !== undefined) throw new UsageError(`Token id ${wrong} does not exist; ids are 0 to ${V - 1}.`);
 
   const last = `language_model.decoder.layers.${model.config.text.decoderLayers - 1}`;
   const points = [`${last}.hook_resid_mid_cross`, `${last}.hook_mlp_out`, 'hook_logits'];
@@ -54,7 +64,7 @@ export async function lastLayerAttribution(
   try {
     const rows = tf.tidy(() => {
       const [stream, mlp, logits] = points.map(point => cache.get(point) as tf.Tensor3D); // [1, T, D], logits [1, T, V]
-      const parts = lensLogits(model, tf.concat(throughNorm(model, stream, mlp))); // [4, T, V], each with the head's bias
+      const parts = lensLogits(model, tf.concat(throughNorm(model, stream, mlp))); // [4, T, V], each with bias
       return tf.concat([parts, logits]); // [5, T, V]
     });
     const { values } = await download(rows);
@@ -73,7 +83,7 @@ export async function lastLayerAttribution(
   }
 }
 
-/** The last norm of a sum, as a sum: its two sides, its bias, and zeros. [1, T, D] each */
+/** Splits the last norm of a + b into terms [1, T, D] that sum to it: those of a and b, the bias, and zeros. */
 function throughNorm({ model }: Florence2, a: tf.Tensor3D, b: tf.Tensor3D): tf.Tensor3D[] {
   const { weight, bias } = model.languageModel.decoder.layers.at(-1)!.finalLayerNorm;
   const centred = (x: tf.Tensor3D) => tf.sub(x, tf.mean(x, -1, true)) as tf.Tensor3D;

@@ -5,31 +5,36 @@ import { noHooks } from '../hooks/hooks.ts';
 import { type Prediction, readPredictions } from './predictions.ts';
 import { captureForced, forcedLogits, type Question } from './question.ts';
 
-/** A layer of the decoder, or what goes into the first: embedded tokens and positions, normalised. */
+/** A decoder layer, from 0, or the input of the first layer: token and position embeddings after their norm. */
 export type LensLayer = number | 'embedding';
 
+/** Options of `logitLens`. */
 export interface LensOptions {
-  /** Default: the embedding and all layers. */
+  /** Layers to read. Default: the embedding and all decoder layers. */
   layers?: readonly LensLayer[];
-  /** How many of the most probable tokens. Default 5. */
+  /** Number of most probable tokens to return per position. Default 5. */
   top?: number;
 }
 
-/** What one layer's output says by itself. */
+/** The predictions read from one layer's output. */
 export interface LensReading {
+  /** The layer that was read. */
   layer: LensLayer;
-  /** For each position of the answer. */
+  /** One per position of the answer [T]. */
   predictions: Prediction[];
 }
 
 /**
- * Logit lens over the decoder: what the model would say if it ended at a layer, for every position of the answer.
- * nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru/interpreting-gpt-the-logit-lens.
+ * Applies the logit lens to the decoder: for every position of the answer, the predictions that the model would make if
+ * a layer were its last. nostalgebraist 2020,
+ * https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru/interpreting-gpt-the-logit-lens.
  *
- * The head and its bias are applied to each layer's output as it is. In models of pre-norm blocks the head reads through
- * a final norm, and so must the lens; BART is post-norm, each block ends in its own norm (`final_layer_norm`), and what
- * comes out of any layer has the form that the head is used to. There is no further norm to apply, and the lens of the
- * last layer is what the model says.
+ * The head and its bias are applied directly to each layer's output. Pre-norm models have a final norm before the head,
+ * which a lens must apply too. BART is post-norm: every layer ends with a norm (`final_layer_norm`), so its output is
+ * already in the form that the head reads. The lens of the last layer equals the model's own prediction.
+ *
+ * @returns one reading per layer, in the order of `layers`
+ * @throws UsageError for layers that do not exist
  */
 export async function logitLens(
   model: Florence2,
@@ -50,14 +55,18 @@ export async function logitLens(
   }
 }
 
-/** Hidden states of any decoder layer [rows, T, D] through the head: logits [rows, T, V]. The caller disposes them. */
+/**
+ * Applies the head to hidden states [rows, T, D] of any decoder layer: logits [rows, T, V]. The caller disposes them.
+ */
 export function lensLogits({ model }: Florence2, hidden: tf.Tensor3D): tf.Tensor3D {
   return model.lmHead.forward(hidden, noHooks);
 }
 
 /**
- * What the model says at every position of the answer, and what else it might have said: its own probabilities, before
- * anything that a generation forces or bans.
+ * Returns the model's prediction at every position of the answer, with the most probable alternatives. Probabilities
+ * are the model's own, before the tokens that generation forces or bans.
+ *
+ * @param options.top number of most probable tokens per position. Default 5
  */
 export async function alternatives(
   model: Florence2,
@@ -72,7 +81,9 @@ const lensLayers = ({ config }: Florence2): LensLayer[] => ['embedding', ...Arra
 function lensPoint({ config }: Florence2, layer: LensLayer): string {
   if (layer === 'embedding') return 'language_model.decoder.layers.0.hook_resid_pre';
   if (!(Number.isInteger(layer) && layer >= 0 && layer < config.text.decoderLayers)) {
-    throw new UsageError(`The decoder has layers 0 to ${config.text.decoderLayers - 1} and 'embedding', not ${layer}.`);
+    throw new UsageError(
+      `Layer ${layer} does not exist; the lens reads layers 0 to ${config.text.decoderLayers - 1} and 'embedding'.`,
+    );
   }
   return `language_model.decoder.layers.${layer}.hook_resid_post`;
 }

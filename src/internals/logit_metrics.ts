@@ -3,18 +3,18 @@ import { UsageError } from '../errors.ts';
 import { answerLosses } from '../nn/cross_entropy.ts';
 import type { Question } from './question.ts';
 
-/** One number for each row of a forced pass, [rows]. */
+/** Computes one number per row of a forced pass: logits [rows, T, V] -> [rows]. */
 export type RowMetric = (logits: tf.Tensor3D, question: Question) => tf.Tensor1D;
 
-/** What a gradient is of: one number, or one for each row, which are added up. */
+/** Computes the number whose gradient is taken: a scalar, or one number per row, which are summed. */
 export type Metric = (logits: tf.Tensor3D, question: Question) => tf.Scalar | tf.Tensor1D;
 
-/** Log-probability of the whole answer: the sum over its tokens, `</s>` included. */
+/** Returns a metric: the log-probability of the whole answer in nats, summed over its tokens including `</s>`. */
 export function answerLogProb(): RowMetric {
   return (logits, { answerIds }) => {
     const [rows, T] = logits.shape;
     if (T !== answerIds.length) {
-      throw new UsageError(`The answer has ${answerIds.length} tokens, the logits are of ${T} positions.`);
+      throw new UsageError(`The answer has ${answerIds.length} tokens, but the logits have ${T} positions.`);
     }
     return tf.tidy(() => {
       const labels = tf.tile(tf.tensor2d([...answerIds], [1, T], 'int32'), [rows, 1]);
@@ -23,18 +23,21 @@ export function answerLogProb(): RowMetric {
   };
 }
 
-/** The logit of a token at a position of the answer, both counted from 0. */
+/**
+ * Returns a metric: the logit of a token at a position of the answer, from 0. The metric throws a UsageError if the
+ * position or the token id does not exist.
+ */
 export function logitOf(position: number, token: number): RowMetric {
   return logits => {
     const [rows, T, V] = logits.shape;
     if (!(position >= 0 && position < T))
-      throw new UsageError(`The answer has positions 0 to ${T - 1}, not ${position}.`);
-    if (!(token >= 0 && token < V)) throw new UsageError(`The vocabulary has ids 0 to ${V - 1}, not ${token}.`);
+      throw new UsageError(`Position ${position} does not exist; the answer has positions 0 to ${T - 1}.`);
+    if (!(token >= 0 && token < V)) throw new UsageError(`Token id ${token} does not exist; ids are 0 to ${V - 1}.`);
     return tf.tidy(() => tf.reshape(tf.slice(logits, [0, position, token], [rows, 1, 1]), [rows]) as tf.Tensor1D);
   };
 }
 
-/** By how much the model prefers token a to token b at a position: logit(a) − logit(b), which is log(p(a) / p(b)). */
+/** Returns a metric: logit(a) − logit(b) at a position of the answer, which equals log(p(a) / p(b)). */
 export function logitDifference(position: number, a: number, b: number): RowMetric {
   const [first, second] = [logitOf(position, a), logitOf(position, b)];
   return (logits, question) => tf.tidy(() => tf.sub(first(logits, question), second(logits, question)) as tf.Tensor1D);

@@ -11,35 +11,42 @@ import { type Grid, measure, planGrid, rowValues, type SweepOptions, type SweepP
 
 export type { Grid, SweepOptions, SweepPlan } from './sweep.ts';
 
-/** Two questions that differ in something, and how much of the difference is measured. */
+/** Two questions that differ in one respect, and the metric that measures the difference. */
 export interface PatchSubject {
-  /** Whose activations are put in. */
+  /** The question that provides the activations. */
   clean: Question;
-  /** What runs; of the same length as the clean one where activations of sequences are put in. */
+  /**
+   * The question that runs. Its length must equal that of `clean` at points where sequence activations are replaced.
+   */
   corrupted: Question;
-  /** It is given the clean question with the logits of each pass, so that `answerLogProb` is of the clean answer. */
+  /** Receives the logits of each pass with the clean question, so `answerLogProb` measures the clean answer. */
   metric: RowMetric;
 }
 
-/** The metric without an intervention, of both questions. */
+/** The metric of both questions without an intervention. */
 export interface PatchBaselines {
+  /** Metric of the clean question. */
   readonly clean: number;
+  /** Metric of the corrupted question. */
   readonly corrupted: number;
 }
 
+/** Result of `patchSweep`: the metric after each patch, and the baselines. */
 export interface PatchGrid extends Grid, PatchBaselines {}
 
+/** Result of `ablationSweep`: the metric after each ablation, and the baseline. */
 export interface AblationGrid extends Grid {
-  /** The metric without an ablation. */
+  /** The metric without ablation. */
   readonly baseline: number;
 }
 
 /**
- * Activation patching: the corrupted question runs with the clean one's activations at a site; what then becomes of the
- * metric says how much of the difference goes through there. Also known as causal tracing or interchange intervention:
- * Meng et al. 2022, https://arxiv.org/abs/2202.05262.
+ * Runs activation patching at one site: the corrupted question runs with the clean question's activations there. The
+ * closer the metric moves from the corrupted to the clean baseline, the more of the difference passes through the site.
+ * Also known as causal tracing or interchange intervention: Meng et al. 2022, https://arxiv.org/abs/2202.05262.
  *
- * @throws UsageError for points, heads or positions that are not there, and where the questions differ in length there
+ * @returns the baselines, and the metric with the patch as `value`
+ * @throws UsageError for points, heads or positions that do not exist, or if the questions differ in length at the site
  */
 export async function patch(
   model: Florence2,
@@ -62,7 +69,11 @@ export async function patch(
   }
 }
 
-/** `patch` at every place of a plan, many in one pass. */
+/**
+ * Patches every site of a plan in turn, many sites per pass.
+ *
+ * @throws UsageError as `patch`, and for plans that do not fit the points
+ */
 export async function patchSweep(
   model: Florence2,
   { clean, corrupted, metric, ...plan }: PatchSubject & SweepPlan & SweepOptions,
@@ -79,7 +90,12 @@ export async function patchSweep(
   }
 }
 
-/** The metric of one question with something ablated at each place of a plan, many in one pass. */
+/**
+ * Ablates every site of a plan in turn, many sites per pass, and returns the metric of the question for each.
+ *
+ * @param plan the question, the metric, the sites and, as `by`, the replacement values. Default: zeros
+ * @throws UsageError for points, heads or positions that do not exist, and for plans that do not fit the points
+ */
 export async function ablationSweep(
   model: Florence2,
   {

@@ -3,29 +3,32 @@ import { download } from '../activations/activation.ts';
 import { UsageError } from '../errors.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
-/** A token, and how probable it is by the softmax of some logits. */
+/** A token and its probability, from the softmax of the logits. */
 export interface TokenProbability {
+  /** Id of the token. */
   token: number;
+  /** The token as text. */
   text: string;
+  /** 0 to 1. */
   probability: number;
 }
 
-/** What logits say comes at one position. */
+/** The prediction at one position. */
 export interface Prediction {
-  /** The most probable tokens, best first; the lower id first among equals. */
+  /** The most probable tokens, best first; ties are in order of their ids. */
   top: TokenProbability[];
-  /** The token that the answer has here; rank 1 is the most probable. */
+  /** The answer's token at this position. Rank 1 is the most probable token. */
   answer: TokenProbability & { rank: number };
-  /** Of the whole distribution, in nats: 0 where the model is certain, ln V where it knows nothing. */
+  /** Entropy of the whole distribution in nats: 0 for a certain prediction, ln V for a uniform one. */
   entropy: number;
 }
 
 /**
- * Predictions from the logits of one sequence [1, T, V], which are disposed. Computed in float64 from all logits: what float32 kernels sum up
- * over a vocabulary is not a probability to the last digits that one wants to compare.
+ * Reads predictions from the logits of one sequence [1, T, V], which are disposed. Computes the softmax in float64,
+ * because float32 sums over a vocabulary are too inexact for comparing probabilities.
  *
- * @param answer the tokens of the answer [T]
- * @param count how many of the most probable tokens
+ * @param answer token ids of the answer [T]
+ * @param count number of most probable tokens to return
  */
 export async function readPredictions(
   logits: tf.Tensor3D,
@@ -34,7 +37,8 @@ export async function readPredictions(
   tokenizer: Tokenizer,
 ): Promise<Prediction[]> {
   const { values, shape } = await download(logits);
-  if (!(Number.isSafeInteger(count) && count >= 1)) throw new UsageError(`top must be a whole number, not ${count}.`);
+  if (!(Number.isSafeInteger(count) && count >= 1))
+    throw new UsageError(`top must be a positive integer, not ${count}.`);
   const V = shape[2];
   return answer.map((token, t) => {
     const row = values.subarray(t * V, (t + 1) * V);
@@ -52,7 +56,7 @@ export async function readPredictions(
   });
 }
 
-/** The probability of a logit of this row, and the entropy of all. */
+/** Returns a function from a logit of the row to its probability, and the entropy of the row. */
 function softmax(row: Float32Array): { probability: (logit: number) => number; entropy: number } {
   let highest = -Infinity;
   for (const logit of row) if (logit > highest) highest = logit;
@@ -66,7 +70,7 @@ function softmax(row: Float32Array): { probability: (logit: number) => number; e
   return { probability, entropy: Math.log(mass) - moment / mass };
 }
 
-/** Ids of the `count` highest numbers, highest first. */
+/** Returns the indices of the `count` highest values, highest first; ties are in order of their indices. */
 function highest(row: Float32Array, count: number): number[] {
   const best: number[] = [];
   for (let id = 0; id < row.length; id++) {
@@ -79,7 +83,7 @@ function highest(row: Float32Array, count: number): number[] {
   return best;
 }
 
-/** How many numbers are higher. */
+/** Returns how many values of the row are higher. */
 function above(row: Float32Array, value: number): number {
   let count = 0;
   for (const other of row) if (other > value) count++;

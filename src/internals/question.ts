@@ -14,21 +14,22 @@ import { promptOf, type TaskArguments } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { mapSize } from '../vision/davit.ts';
 
+/** Options of `Question.ask`; generation options apply to the model's own answer, whose decoding is always greedy. */
 export interface QuestionOptions extends TaskArguments, DecodeOptions, GenerationOptions {
   /**
-   * The answer that the decoder is given: a text as the model writes it (`A red car`, `car<loc_10>…`), or token ids
-   * behind the start token. `</s>` is added where it is missing, to a text `<s>` as well. Default: the model's own
-   * greedy answer.
+   * The answer that the decoder receives: a text in the model's format (`A red car`, `car<loc_10>…`), or token ids
+   * without the start token. A missing `</s>` is appended; a text also gets `<s>` at its beginning. Default: the
+   * model's own greedy answer.
    */
   answer?: string | readonly number[];
-  /** Stops the model's own answer between two tokens. */
+  /** Aborts the generation of the model's own answer between two tokens; its reason is thrown. */
   signal?: AbortSignal;
 }
 
-/** Where a pass from the features begins. */
+/** The first hook point of a pass that starts from the features. */
 const FEATURES = 'multi_modal_projector.hook_image_features';
 
-/** Where a forced pass may begin: what lies before is taken as it was when the question was asked. */
+/** Where a forced pass starts. Earlier results are taken from the question. */
 export type PassStart = 'pixels' | 'features' | 'memory';
 
 interface QuestionParts {
@@ -45,32 +46,37 @@ interface QuestionParts {
 }
 
 /**
- * One question and its answer under teacher forcing: all positions in one pass. Its tensors are those of the model
- * without hooks, whatever hooks there are.
+ * An image, a prompt and an answer, for passes under teacher forcing: the decoder receives the whole answer, so that
+ * one pass computes all positions. The tensors are computed without the model's hooks. The caller disposes the
+ * question.
  */
 export class Question {
+  /** The preprocessed image. */
   readonly pixels: tf.Tensor4D; // [1, H, W, 3]
+  /** The projector's output: the mean token, then the N cells of the image's map. */
   readonly features: tf.Tensor3D; // [1, 1 + N, D]
   /** The encoder's output. */
   readonly memory: tf.Tensor3D; // [1, S, D]
-  /** Of the original image. */
+  /** Size of the original image in pixels. */
   readonly imageSize: ImageSize;
+  /** Token ids of the prompt. */
   readonly promptIds: readonly number[];
-  /** What the decoder is given: the start token, then the answer but for its last token. [T] */
+  /** The decoder's input: the start token, then the answer without its last token. [T] */
   readonly decoderIds: readonly number[];
-  /** What each position is to say; ends with `</s>`. [T] */
+  /** The target of each position: the answer's tokens, ending with `</s>`. [T] */
   readonly answerIds: readonly number[];
   /** Rows and columns of the image's map. */
   readonly grid: [rows: number, columns: number];
-  /** What the encoder's S positions are: `mean`, `row,column` of the image's map, then the prompt's tokens as text. */
+  /** Names of the encoder's S positions: `mean`, `row,column` per cell of the map, then the prompt's tokens as text. */
   readonly positions: string[];
-  /** The hook points between pixels and features, and from the features on to the memory. */
+  /** Names of the hook points from the pixels to the features, and from the features to the memory. */
   readonly pointsFrom: Readonly<Record<'pixels' | 'features', readonly string[]>>;
 
   /**
-   * @param task a task token (`<OD>`), or a prompt of your own
-   * @throws UsageError when the task is not given what it needs or an answer is empty, Florence2Error when the image
-   *   cannot be read
+   * Encodes an image and a prompt, and generates the model's answer if none is given.
+   *
+   * @param task a task token (`<OD>`), or a free prompt
+   * @throws UsageError if the task lacks its text or region, Florence2Error if the image cannot be read
    */
   static async ask(
     model: Florence2,
@@ -125,35 +131,44 @@ export class Question {
     this.pointsFrom = parts.pointsFrom;
   }
 
+  /** Frees the tensors. */
   dispose(): void {
     tf.dispose([this.pixels, this.features, this.memory]);
   }
 }
 
+/** Options of `forcedLogits` and `captureForced`. */
 export interface ForcedOptions {
-  /** How many copies of the question run as one batch, so that hooks may treat each row in another way. Default 1. */
+  /** Number of copies of the question that run as one batch; hooks can then treat each row differently. Default 1. */
   rows?: number;
   /**
-   * Where the pass begins. Default: as late as no hook is missed by, since without hooks the question's own tensors are
-   * what would be computed.
+   * Where the pass starts. Default: the latest start at which all hooks still run. Earlier parts would only recompute
+   * the question's own tensors.
    */
   from?: PassStart;
-  /** Other images for the rows [rows, H, W, 3], normalised as `question.pixels`; the pass begins with them. */
+  /**
+   * Other images for the rows, normalised like `question.pixels`: [rows, H, W, 3]. The pass then starts from `pixels`.
+   */
   pixels?: tf.Tensor4D;
 }
 
 /**
- * Logits [rows, T, V] of every position of the answer, with the model's hooks. The caller disposes them.
+ * Runs a pass under teacher forcing with the model's hooks and returns the logits [rows, T, V] of all answer positions.
+ * The caller disposes them.
  *
- * Tables of positions (`hook_pos_embed`, `hook_temporal_embed`) are shared by the rows, and have no axis for them.
+ * Position embeddings (`hook_pos_embed`, `hook_temporal_embed`) are shared by the rows and have no batch axis.
+ *
+ * @throws UsageError if the options contradict each other
  */
 export function forcedLogits(model: Florence2, question: Question, options: ForcedOptions = {}): tf.Tensor3D {
   const { hooks, model: network } = model;
   const { pixels } = options;
   const rows = options.rows ?? pixels?.shape[0] ?? 1;
-  if (!(Number.isSafeInteger(rows) && rows >= 1)) throw new UsageError(`rows must be a whole number, not ${rows}.`);
+  if (!(Number.isSafeInteger(rows) && rows >= 1)) throw new UsageError(`rows must be a positive integer, not ${rows}.`);
   if (pixels && (pixels.shape[0] !== rows || (options.from ?? 'pixels') !== 'pixels')) {
-    throw new UsageError(`Images [${pixels.shape}] were given for ${rows} rows from ${options.from ?? 'pixels'}.`);
+    throw new UsageError(
+      `Images [${pixels.shape}] do not fit ${rows} rows of a pass from ${options.from ?? 'pixels'}.`,
+    );
   }
   const from = pixels ? 'pixels' : (options.from ?? latestStart(hooks, question));
   const h = hooks.root();
@@ -166,7 +181,7 @@ export function forcedLogits(model: Florence2, question: Question, options: Forc
           : h.at(FEATURES, repeat(question.features, rows)); // [rows, 1 + N, D]
       return network.encodePrompt(features, ids(question.promptIds), null, h).states;
     };
-    // Rows may share one memory, and the keys and values made of it, where no hook changes them row by row.
+    // Rows share one memory, and its keys and values, unless a hook could change keys or values per row.
     const ownKeys = hooks.meets(keyPoints(network.config.text.decoderLayers));
     const states = from === 'memory' ? repeat(question.memory, ownKeys ? rows : 1) : encode(); // [rows or 1, S, D]
     return network.logits(ids(question.decoderIds), { states, mask: null }, h);
@@ -174,9 +189,11 @@ export function forcedLogits(model: Florence2, question: Question, options: Forc
 }
 
 /**
- * A forced pass whose activations are kept. The caller disposes them.
+ * Runs a pass under teacher forcing and keeps the activations at the matching hook points. The caller disposes the
+ * cache.
  *
- * @throws UsageError for a name that the pass has no point of
+ * @param names hook points to keep
+ * @throws UsageError for a name or pattern that matches no point of the pass
  */
 export function captureForced(
   model: Florence2,
@@ -203,20 +220,20 @@ const keyPoints = (layers: number): string[] =>
     ['hook_k', 'hook_v'].map(leaf => `language_model.decoder.layers.${layer}.encoder_attn.${leaf}`),
   ).flat();
 
-/** The last place to begin at for which no hook would have run before. */
+/** Returns the latest start before which no hook would run. */
 function latestStart(hooks: HookRegistry, { pointsFrom }: Question): PassStart {
   if (hooks.meets(pointsFrom.pixels)) return 'pixels';
   return hooks.meets(pointsFrom.features) ? 'features' : 'memory';
 }
 
-/** [1, …] -> [rows, …] */
+/** Repeats a tensor [1, …] to [rows, …]. */
 export function repeat<T extends tf.Tensor>(tensor: T, rows = 1): T {
   return rows === 1 || tensor.shape[0] === rows
     ? tensor
     : (tf.tile(tensor, [rows, ...new Array<number>(tensor.rank - 1).fill(1)]) as T);
 }
 
-/** Notes which points a pass has. */
+/** Records the hook points of the passes that compute a question. */
 class PassRecorder {
   readonly pointsFrom: Record<'pixels' | 'features', string[]> = { pixels: [], features: [] };
 
@@ -227,7 +244,7 @@ class PassRecorder {
   }
 }
 
-/** The answer's ids, `</s>` at the end. */
+/** Returns the ids of the given or the generated answer, ending with `</s>`. */
 async function answerOf(
   { model, tokenizer, generation, config }: Florence2,
   states: tf.Tensor3D,
@@ -237,7 +254,7 @@ async function answerOf(
   const ended = (ids: readonly number[]) => (ids.at(-1) === eosTokenId ? [...ids] : [...ids, eosTokenId]);
   if (typeof answer === 'string') return ended(tokenizer.encode(answer));
   if (answer) {
-    const started = answer.length > 1 && answer[0] === decoderStartTokenId; // as `generate` returns them
+    const started = answer.length > 1 && answer[0] === decoderStartTokenId; // the form that `generate` returns
     return ended(started ? answer.slice(1) : answer);
   }
   const greedy = { ...options, numBeams: 1, numReturnSequences: 1 };

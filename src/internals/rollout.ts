@@ -5,23 +5,28 @@ import { UsageError } from '../errors.ts';
 import { type AttentionLabels, type AttentionMap, attention, attentionPoints } from './attention_maps.ts';
 import { headOf } from './attention_parts.ts';
 
+/** Options of `encoderRollout` and `tokenRelevance`. */
 export interface RolloutOptions {
-  /** What the residual connection carries past an attention, the rest goes through it. Default 0.5, as in the paper. */
+  /** Weight of the residual connection, 0 to 1; attention has the rest. Default 0.5, as in the paper. */
   residual?: number;
-  /** Which image of a batch. Default 0. */
+  /** Index of the image in a batch. Default 0. */
   row?: number;
+  /** Names for queries and keys. Default: their indices. */
   labels?: AttentionLabels;
 }
 
 /**
- * Attention rollout: how much each position at the end goes back to each at the beginning, if an attention layer mixes
- * positions as its weights say, and its residual connection keeps them. The product over the layers of r · I + (1 − r) · A,
- * A the mean of the heads. Abnar & Zuidema 2020, https://arxiv.org/abs/2005.00928, sec. 3.
+ * Computes attention rollout: how much each output position depends on each input position, if every layer mixes
+ * positions only through its attention weights and its residual connection. It is the product over the layers of
+ * `r · I + (1 − r) · A`, where A is the mean over the heads. Abnar & Zuidema 2020, https://arxiv.org/abs/2005.00928,
+ * sec. 3.
  *
- * It knows nothing of values, norms and MLPs: a coarse picture, and no attribution.
+ * Rollout ignores values, norms and MLPs. It is a coarse approximation, not an attribution.
  *
- * @param layers [heads, S, S] or [S, S] each, the first layer first
- * @returns [S, S], rows sum to 1
+ * @param layers weights of each layer, [heads, S, S] or [S, S], in the order of the layers
+ * @param residual r, the weight of the residual connection. Default 0.5
+ * @returns [S, S]; each row sums to 1
+ * @throws UsageError if no layers are given
  */
 export async function rollout(layers: readonly Activation[], residual = 0.5): Promise<Activation> {
   if (layers.length === 0) throw new UsageError('A rollout needs at least one layer.');
@@ -33,8 +38,11 @@ export async function rollout(layers: readonly Activation[], residual = 0.5): Pr
 }
 
 /**
- * The rollout of the encoder, [S, S]: how much each position of its output goes back to each position of image and
- * prompt. Needs `attentionPoints('encoder')` of all layers.
+ * Returns the rollout over all encoder layers, [S, S]: how much each output position depends on each position of image
+ * and prompt.
+ *
+ * @param cache activations captured at `attentionPoints('encoder')`
+ * @throws UsageError if a layer was not kept
  */
 export async function encoderRollout(cache: ActivationCache, options: RolloutOptions = {}): Promise<AttentionMap> {
   const layers = await encoderLayers(cache, options);
@@ -44,11 +52,13 @@ export async function encoderRollout(cache: ActivationCache, options: RolloutOpt
 }
 
 /**
- * What each token of the answer goes back to in image and prompt, [T, S]: its cross-attention (the mean of heads and
- * layers), passed on through the rollout of the encoder. Rows sum to 1. Needs `attentionPoints('encoder')` of all layers
- * and `attentionPoints('cross')`. What a token knows by way of the tokens before it is not in this.
+ * Returns how much each token of the answer depends on each position of image and prompt, [T, S]: its cross-attention,
+ * averaged over heads and layers, multiplied by the rollout of the encoder. Each row sums to 1. Dependence through
+ * earlier tokens of the answer is not included.
  *
- * @param options.layers layers of the decoder whose cross-attention counts. Default: all that were kept
+ * @param cache activations captured at `attentionPoints('encoder')` and `attentionPoints('cross')`
+ * @param options.layers decoder layers whose cross-attention is averaged. Default: all that were kept
+ * @throws UsageError if an encoder layer or all cross-attention is missing
  */
 export async function tokenRelevance(
   cache: ActivationCache,
@@ -60,7 +70,7 @@ export async function tokenRelevance(
   const maps: AttentionMap[] = [];
   for (const layer of reading) maps.push(await attention(cache, 'cross', layer, undefined, options));
   const { queries, keys, grid } = maps[0];
-  const mixed = mixings(encoder, checkedResidual(options)).reverse(); // the last layer is the first on the way back
+  const mixed = mixings(encoder, checkedResidual(options)).reverse(); // from the last layer to the first
   const product = tf.tidy(() => {
     const read = maps.map(map => tf.tensor2d(headOf(map), [queries.length, keys.length]));
     const mean = tf.div(
@@ -79,7 +89,7 @@ export async function tokenRelevance(
   };
 }
 
-/** For each layer what makes r · I + (1 − r) · A of it. */
+/** Returns a function per layer that computes r · I + (1 − r) · A. */
 function mixings(layers: readonly Activation[], residual: number): (() => tf.Tensor2D)[] {
   return layers.map(layer => () => {
     const S = layer.shape.at(-1)!;
@@ -93,7 +103,7 @@ async function encoderLayers(cache: ActivationCache, { row, labels }: RolloutOpt
   const missing = kept.findIndex((layer, i) => layer !== i);
   if (kept.length === 0 || missing >= 0) {
     throw new UsageError(
-      `A rollout needs all layers of the encoder, and layer ${Math.max(missing, 0)} was not kept: capture attentionPoints('encoder').`,
+      `A rollout needs all encoder layers, but layer ${Math.max(missing, 0)} was not kept: capture attentionPoints('encoder').`,
     );
   }
   const maps: AttentionMap[] = [];
@@ -101,7 +111,7 @@ async function encoderLayers(cache: ActivationCache, { row, labels }: RolloutOpt
   return maps;
 }
 
-/** Layers of which a cache has the weights, in order. */
+/** Returns the layers whose weights a cache holds, in ascending order. */
 function keptLayers(cache: ActivationCache, kind: 'encoder' | 'cross'): number[] {
   const [before, after] = attentionPoints(kind, '|')[0].split('|');
   return cache.names

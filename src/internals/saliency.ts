@@ -11,8 +11,9 @@ import type { RowMetric } from './logit_metrics.ts';
 import { forcedLogits, type Question } from './question.ts';
 
 /**
- * How strongly a metric reacts to each pixel: the largest gradient of its three channels, without its sign. Simonyan et
- * al. 2013, https://arxiv.org/abs/1312.6034. The map has the size of the model's input, and lies over the whole image.
+ * Returns the sensitivity of a metric to each pixel: the largest absolute gradient over the three channels. Simonyan et
+ * al. 2013, https://arxiv.org/abs/1312.6034. The map has the resolution of the model's input and covers the whole
+ * image.
  *
  * @throws Florence2Error on wasm, which has no gradients of convolutions
  */
@@ -21,43 +22,49 @@ export function inputGradients(model: Florence2, question: Question, metric: Row
 }
 
 /**
- * Gradient times input, added up over the channels: what each pixel contributes to first order, counted from the mean
- * colour that is zero to the model. Shrikumar et al. 2016, https://arxiv.org/abs/1605.01713.
+ * Returns gradient times input, summed over the channels: the first-order contribution of each pixel, relative to an
+ * image of the mean colour (zero after normalisation). Shrikumar et al. 2016, https://arxiv.org/abs/1605.01713.
  *
- * @throws as `inputGradients`
+ * @throws Florence2Error on wasm, which has no gradients of convolutions
  */
 export function gradientTimesInput(model: Florence2, question: Question, metric: RowMetric): Promise<Heatmap> {
   return pixelMap(model, question, metric, gradient => tf.sum(tf.mul(gradient, question.pixels), -1));
 }
 
+/** Options of `integratedGradients`. */
 export interface IntegratedGradientsOptions {
-  /** What the image is compared to: one colour, or normalised pixels [1, H, W, 3]. Default `mean`, which is zero to the model. */
+  /**
+   * The baseline image: one colour, or normalised pixels [1, H, W, 3]. Default `mean`, which is zero after
+   * normalisation.
+   */
   baseline?: 'mean' | 'black' | 'white' | tf.Tensor4D;
   /**
-   * Images between the two at which gradients are taken. Default 32. Look at `error`: from an image of one colour the way
-   * is steep, and 100 may be needed.
+   * Number of points on the path from the baseline to the image at which gradients are computed. Default 32. If `error`
+   * of the result is too large, use more; baselines of one colour can need 100.
    */
   steps?: number;
-  /** How many of them run in one pass. Default 1: gradients need much memory. */
+  /** Number of points per pass. Default 1, because gradients need much memory. */
   batchSize?: number;
+  /** Called after each pass with the number of points done. */
   onProgress?: (progress: { done: number; total: number }) => void;
-  /** Stops between two batches; its reason is thrown. */
+  /** Stops between two passes; its reason is thrown. */
   signal?: AbortSignal;
 }
 
+/** Result of `integratedGradients`. */
 export interface IntegratedGradients extends Heatmap {
-  /** By how much the metric of the image exceeds that of the baseline: what the map distributes over the pixels. */
+  /** Metric of the image − metric of the baseline: the amount that the map distributes over the pixels. */
   readonly difference: number;
-  /** Sum of the map − `difference`, which would be 0 with infinitely many steps. */
+  /** Sum of the map − `difference`: the error of the numerical integration, which tends to 0 with more steps. */
   readonly error: number;
 }
 
 /**
- * Integrated gradients: the difference between the metric of the image and that of a baseline, distributed over the
- * pixels by the gradients on the straight way between them. Sundararajan et al. 2017, https://arxiv.org/abs/1703.01365.
- * The integral is a Gauss–Legendre sum.
+ * Computes integrated gradients: the difference of the metric between the image and a baseline, distributed over the
+ * pixels by integrating gradients along the straight path between the two (Gauss–Legendre quadrature). Sundararajan et
+ * al. 2017, https://arxiv.org/abs/1703.01365.
  *
- * @throws as `inputGradients`
+ * @throws UsageError for wrong options, Florence2Error on wasm, which has no gradients of convolutions
  */
 export async function integratedGradients(
   model: Florence2,
@@ -67,12 +74,12 @@ export async function integratedGradients(
 ): Promise<IntegratedGradients> {
   for (const [name, value] of Object.entries({ steps, batchSize })) {
     if (!(Number.isSafeInteger(value) && value >= 1))
-      throw new UsageError(`${name} must be a whole number, not ${value}.`);
+      throw new UsageError(`${name} must be a positive integer, not ${value}.`);
   }
   const [, height, width] = question.pixels.shape;
   const from = baselinePixels(model.preprocessor, baseline, question.pixels.shape);
   const nodes = gaussLegendre(steps);
-  let mean: tf.Tensor = tf.zerosLike(question.pixels); // of the gradients along the way
+  let mean: tf.Tensor = tf.zerosLike(question.pixels); // of the gradients along the path
   try {
     for (let done = 0; done < steps; ) {
       signal?.throwIfAborted();
@@ -81,7 +88,7 @@ export async function integratedGradients(
       mean.dispose();
       mean = next;
       done += batch.length;
-      await mean.data(); // so that `signal` and `onProgress` keep step with the work
+      await mean.data(); // waits for the backend, so that `signal` and `onProgress` follow the computation
       onProgress?.({ done, total: steps });
     }
     const [map, ends] = tf.tidy(() => {
@@ -97,18 +104,20 @@ export async function integratedGradients(
   }
 }
 
+/** Options of `gradCam`. */
 export interface GradCamOptions {
-  /** Stage of DaViT, from 0, whose last map is taken. Default: the last. */
+  /** Index of the DaViT stage whose output map is used. Default: the last stage. */
   stage?: number;
-  /** Any other point of the vision tower that is a map [B, H, W, C]. */
+  /** Hook point of the vision tower with a map [B, H, W, C], instead of a stage's output. */
   at?: string;
 }
 
 /**
- * Grad-CAM: where in the image the channels are active on which a metric depends. The map has the resolution of its
- * stage, 1/32 of the input's sides after the last. Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391.
+ * Computes Grad-CAM: where in the image those channels are active that increase a metric. The map has the resolution of
+ * its stage; for the last, 1/32 of the input's sides. Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391.
  *
- * @throws Florence2Error on wasm but for the last stage, see `inputGradients`
+ * @throws UsageError if the stage or the point does not exist, Florence2Error on wasm for all stages but the last,
+ *   whose gradients pass no convolution
  */
 export async function gradCam(
   model: Florence2,
@@ -117,7 +126,8 @@ export async function gradCam(
   { stage = model.config.vision.depths.length - 1, at }: GradCamOptions = {},
 ): Promise<Heatmap> {
   const { depths } = model.config.vision;
-  if (!(stage in depths)) throw new UsageError(`DaViT has the stages 0 to ${depths.length - 1}, not ${stage}.`);
+  if (!(stage in depths))
+    throw new UsageError(`Stage ${stage} does not exist; DaViT has stages 0 to ${depths.length - 1}.`);
   const point = at ?? `vision_tower.blocks.${stage}.${depths[stage] - 1}.channel_block.hook_resid_post`;
   const activations = new ActivationCache();
   const capture = new Capture(model.hooks, point, activations);
@@ -133,11 +143,13 @@ export async function gradCam(
 }
 
 /**
- * Grad-CAM of a map and its gradient, both [1, H, W, C]: ReLU(Σ α A) [H, W], the weight α of a channel being the mean of
- * its gradient over all positions. The caller disposes it.
+ * Computes Grad-CAM from a map and its gradient, both [1, H, W, C]: ReLU(Σ α A) [H, W], where the weight α of a channel
+ * is the mean of its gradient over all positions. The caller disposes the result.
+ *
+ * @throws UsageError if the activation is not a map
  */
 export function gradCamMap(activation: tf.Tensor4D, gradient: tf.Tensor4D): tf.Tensor2D {
-  if (activation.rank !== 4) throw new UsageError(`Grad-CAM is of maps [1, H, W, C], not of [${activation.shape}].`);
+  if (activation.rank !== 4) throw new UsageError(`Grad-CAM needs a map [1, H, W, C], not [${activation.shape}].`);
   return tf.tidy(() => {
     const weights = tf.mean(gradient, [1, 2], true); // [1, 1, 1, C]
     return tf.squeeze(tf.relu(tf.sum(tf.mul(activation, weights), -1)), [0]);
@@ -158,14 +170,14 @@ async function pixelMap(
   }
 }
 
-/** [H, W], which is disposed. */
+/** Downloads and disposes a map [H, W]. */
 async function heatmapOf(map: tf.Tensor): Promise<Heatmap> {
   const { values, shape } = await download(map);
   const [height, width] = shape;
   return { data: values, width, height };
 }
 
-/** Σ weight · gradient at baseline + place · (image − baseline), [1, H, W, 3] */
+/** Returns Σ weight · gradient at baseline + place · (image − baseline): [1, H, W, 3]. */
 function weightedGradients(
   model: Florence2,
   question: Question,
@@ -194,7 +206,7 @@ function baselinePixels(
     return tf.tidy(() => tf.add(tf.zeros(shape), tf.tensor1d(color)));
   }
   if (!(baseline instanceof tf.Tensor && String(baseline.shape) === String(shape))) {
-    throw new UsageError(`A baseline is 'mean', 'black', 'white' or a tensor [${shape}].`);
+    throw new UsageError(`baseline must be 'mean', 'black', 'white' or a tensor [${shape}].`);
   }
   return baseline.clone();
 }
@@ -204,7 +216,7 @@ interface QuadratureNode {
   readonly weight: number;
 }
 
-/** Places and weights of a Gauss–Legendre sum over [0, 1]: the roots of the n-th Legendre polynomial, by Newton's method. */
+/** Returns the n nodes of Gauss–Legendre quadrature on [0, 1]: Legendre polynomial roots, found by Newton's method. */
 export function gaussLegendre(n: number): QuadratureNode[] {
   return Array.from({ length: n }, (_, i) => {
     let x = Math.cos((Math.PI * (i + 0.75)) / (n + 0.5));

@@ -5,30 +5,38 @@ import { UsageError } from '../errors.ts';
 import type { HookFilter, HookPoint } from '../hooks/hooks.ts';
 import { mapSize } from '../vision/davit.ts';
 
-/** Where something is done to activations: hook points, and which part of them. */
+/** The place of an intervention: hook points, and which heads and positions of their activations. */
 export interface Site {
+  /** Hook points, by name or pattern. */
   readonly at: HookFilter;
-  /** Heads of points that have them (`hook_z`, `hook_q`, …); of channel attention its groups. Default: all. */
+  /**
+   * Indices of heads, at points that have them (`hook_z`, `hook_q`, …); of groups in channel attention. Default: all.
+   */
   readonly heads?: readonly number[];
   /**
-   * Default: all. In the encoder those of `question.positions`: the mean token, the cells of the image's map, the
-   * prompt. The projector's points have the first of these, and maps of the vision tower, whatever their resolution, and
-   * pixels have the cells: position 1 + row · columns + column is that part of the image. In the decoder the positions of
-   * the answer, in a generation its steps. Negative ones count from the end.
+   * Indices of positions. Default: all. Negative numbers count from the end.
+   *
+   * - Encoder: the positions of `question.positions`, which are the mean token, the cells of the image's map and the
+   *   prompt.
+   * - Projector: the mean token and the cells.
+   * - Pixels and maps of the vision tower, at every resolution: the cells only. Position 1 + row · columns + column is
+   *   the region of the image that the cell covers.
+   * - Decoder: the positions of the answer; in a generation, its steps.
    */
   readonly positions?: readonly number[];
 }
 
-/** Tables of positions lie outside of the batch. */
+/** Position embeddings, which have no batch axis. */
 const TABLE = /(^|\.)hook_(pos|temporal)_embed$/;
 const VISION = /^vision_tower\.(?:hook_pixels$|(?:convs|blocks)\.(\d+)\.)/;
 const CROSS_KEYS = /\.encoder_attn\.hook_[kv]$/;
 
 /**
- * 1 where an activation belongs to a site, 0 elsewhere, as a tensor that broadcasts to the activation.
+ * Returns the mask of a site: 1 where an activation belongs to it, 0 elsewhere. It broadcasts to the activation.
  *
- * @param sites of each row of the batch, null for rows that have none; or one for all rows
- * @throws UsageError for heads or positions that are not there
+ * @param sites one per row of the batch, null for rows without a site, or a single site for all rows
+ * @param shape shape of the activation
+ * @throws UsageError for heads or positions that do not exist
  */
 export function siteMask(
   config: VisionConfig,
@@ -39,10 +47,12 @@ export function siteMask(
   const { name } = point;
   const rows = sites.length;
   if (TABLE.test(name)) return tableMask(sites, name, shape);
-  const windows = rows === 1 ? 1 : shape[0] / rows; // windows of one image come one after the other
-  if (!Number.isInteger(windows)) throw new UsageError(`${name} has ${shape[0]} rows, for ${rows} sites.`);
+  const windows = rows === 1 ? 1 : shape[0] / rows; // the windows of one image are adjacent
+  if (!Number.isInteger(windows))
+    throw new UsageError(`${name} has ${shape[0]} rows, which ${rows} sites do not divide.`);
   const isHeaded = HEADED.test(name);
-  if (!isHeaded && sites.some(site => site?.heads)) throw new UsageError(`${name} has no heads: it is [${shape}].`);
+  if (!isHeaded && sites.some(site => site?.heads))
+    throw new UsageError(`${name} has no heads; its shape is [${shape}].`);
   const space = isHeaded ? [shape[2]] : shape.slice(1, -1); // [P] or [H, W]
   const somewhere = sites.some(site => site?.positions);
   const extent = somewhere ? space : space.map(() => 1);
@@ -59,7 +69,9 @@ export function siteMask(
 function tableMask(sites: readonly (Site | null)[], name: string, shape: readonly number[]): tf.Tensor {
   const [site] = sites;
   if (sites.length > 1 || !site || site.heads || site.positions) {
-    throw new UsageError(`${name} is a table that all rows share: it can only be treated as a whole.`);
+    throw new UsageError(
+      `${name} is a position embedding that all rows share: it takes a single site without heads or positions.`,
+    );
   }
   return tf.ones(shape.map(() => 1));
 }
@@ -67,13 +79,13 @@ function tableMask(sites: readonly (Site | null)[], name: string, shape: readonl
 function headBits(site: Site | null, name: string, count: number): number[] {
   for (const head of site?.heads ?? []) {
     if (!(Number.isInteger(head) && head >= 0 && head < count)) {
-      throw new UsageError(`${name} has heads 0 to ${count - 1}, not ${head}.`);
+      throw new UsageError(`Head ${head} does not exist at ${name}; heads are 0 to ${count - 1}.`);
     }
   }
   return bits(count, head => site?.heads?.includes(head) ?? true);
 }
 
-/** One number for each position of `space`, row after row where it is a map. */
+/** Returns 0 or 1 per position of `space`, row by row for maps. */
 function positionBits(
   config: VisionConfig,
   site: Site | null,
@@ -85,23 +97,24 @@ function positionBits(
   if (!wanted) return bits(size, () => true);
   const stage = VISION.exec(point.name);
   if (!stage) return sequenceBits(wanted, point, size);
-  if (space.length < 2) throw new UsageError(`${point.name} has no positions of the image.`);
+  if (space.length < 2) throw new UsageError(`${point.name} has no positions in the image.`);
   return mapBits(config, wanted, point.name, space, stage[1] === undefined ? 0 : Number(stage[1]) + 1);
 }
 
-/** A step of a generation has the last positions of all so far. */
+/** The activation of a generation step holds the last positions of the sequence so far. */
 function sequenceBits(wanted: readonly number[], { name, step }: HookPoint, size: number): number[] {
   const generating = step !== undefined && !CROSS_KEYS.test(name);
   const length = generating ? step + 1 : size;
   for (const position of wanted) {
     const fits = Number.isInteger(position) && (generating || (position >= -length && position < length));
-    if (!fits) throw new UsageError(`${name} has positions 0 to ${length - 1}, not ${position}.`);
+    if (!fits)
+      throw new UsageError(`Position ${position} does not exist at ${name}; positions are 0 to ${length - 1}.`);
   }
   const chosen = new Set(wanted.map(position => (position < 0 ? length + position : position)));
   return bits(size, i => chosen.has(length - size + i));
 }
 
-/** The cells of the image's last map, as parts of a map of `space` that goes into stage `next`. */
+/** Maps cells of the final map to the regions that they cover on the input map of stage `next`. */
 function mapBits(
   config: VisionConfig,
   wanted: readonly number[],
@@ -112,7 +125,9 @@ function mapBits(
   const [rows, columns] = mapSize(config, height, width, next);
   for (const position of wanted) {
     if (!(Number.isInteger(position) && position >= 1 && position <= rows * columns)) {
-      throw new UsageError(`${name} has the positions 1 to ${rows * columns} of the image's map, not ${position}.`);
+      throw new UsageError(
+        `Position ${position} does not exist at ${name}; the image's map has positions 1 to ${rows * columns}.`,
+      );
     }
   }
   const chosen = new Set(wanted.map(position => position - 1));

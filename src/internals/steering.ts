@@ -7,10 +7,12 @@ import { meanActivation } from './ablation.ts';
 import { type Site, siteMask } from './site.ts';
 
 /**
- * The direction from the activations of some questions to those of others: mean of A − mean of B, each over all rows and
- * positions. [C], of points with heads [heads, 1, d]. The caller disposes it.
+ * Returns the difference between the mean activations of two sets of questions, mean(a) − mean(b): [heads, 1, d] for
+ * points with heads, [C] for all others. The caller disposes it.
  *
- * @param options.positions only these, of sequences; negative ones count from the end
+ * @param name the hook point
+ * @param options.positions sequence positions to average over; negative ones count from the end. Default: all
+ * @throws UsageError if a cache has no activation at the point, or a position does not exist
  */
 export function steeringVector(
   a: ActivationCache | readonly ActivationCache[],
@@ -22,10 +24,13 @@ export function steeringVector(
 }
 
 /**
- * A hook that adds a vector to activations, x + scale · v: at all positions and heads of the points, or at those that the
- * site names. Turner et al. 2023, https://arxiv.org/abs/2308.10248.
+ * Returns hooks, for `Florence2.withHooks` or `runWithHooks`, that add a vector to activations: x + scale · vector.
+ * Without heads and positions in the site, it is added at all of them. Turner et al. 2023,
+ * https://arxiv.org/abs/2308.10248.
  *
- * @param vector broadcasts to the activation: [C], or of points with heads [heads, 1, d]. It must live as long as the hook
+ * @param vector a tensor that broadcasts to the activation: [C], or [heads, 1, d] at points with heads. It must not be
+ *   disposed while the hooks are in use
+ * @param options.scale factor of the vector. Default 1
  */
 export function steer(
   model: Florence2,
@@ -36,7 +41,10 @@ export function steer(
   const add: ScopedHook[1] = (x, point) => {
     const leading = x.rank - vector.rank;
     const fits = leading >= 0 && vector.shape.every((size, axis) => size === 1 || size === x.shape[leading + axis]);
-    if (!fits) throw new UsageError(`The vector [${vector.shape}] cannot be added at ${point.name}: [${x.shape}].`);
+    if (!fits)
+      throw new UsageError(
+        `The vector [${vector.shape}] does not broadcast to the activation [${x.shape}] at ${point.name}.`,
+      );
     return tf.tidy(() =>
       tf.add(x, tf.mul(tf.mul(vector, scale), siteMask(model.config.vision, [site], point, x.shape))),
     );

@@ -9,64 +9,72 @@ import type { RowMetric } from './logit_metrics.ts';
 import { forcedLogits, type Question } from './question.ts';
 import type { Site } from './site.ts';
 
-/** What a sweep goes over: every point of `at` by every position or head, or the parts of the image. */
+/** The sites of a sweep: every layer by every head or position, or the regions of the image. */
 export interface SweepPlan {
   /**
-   * - `heads`, `positions`: a row for each layer, a column for each head or position
+   * The axes of the grid.
+   *
+   * - `heads`, `positions`: one row per layer, one column per head or position
    * - `patches`: rows and columns of the image's map
    */
   over: 'heads' | 'positions' | 'patches';
   /**
-   * A hook point, `{layer}` in place of a number for a row of each layer: `language_model.decoder.layers.{layer}.hook_resid_post`.
-   * For patches default `multi_modal_projector.hook_image_features`; `vision_tower.hook_pixels` are the pixels.
+   * The hook point, with `{layer}` in place of the layer's number:
+   * `language_model.decoder.layers.{layer}.hook_resid_post`. Required, except for patches: default
+   * `multi_modal_projector.hook_image_features`; `vision_tower.hook_pixels` selects regions of the input image.
    */
   at?: string;
-  /** Default: all that there are. */
+  /** Layers to sweep over, for points with `{layer}`. Default: all. */
   layers?: readonly (number | string)[];
-  /** Columns over heads. Default: all. */
+  /** Indices of the heads, for sweeps over heads. Default: all. */
   heads?: readonly number[];
-  /** Columns over positions. Default: all. */
+  /** Indices of the positions, for sweeps over positions; negative ones count from the end. Default: all. */
   positions?: readonly number[];
-  /** Over patches: how many cells of the map a patch has on each side. Default 1. */
+  /** Side of a patch in cells of the map, for sweeps over patches. Default 1. */
   patch?: number;
 }
 
+/** Options of `patchSweep` and `ablationSweep`. */
 export interface SweepOptions {
-  /** How many interventions are rows of one pass. Default: 32 in the decoder, 8 in the encoder, 4 in the vision tower (1 on wasm). */
+  /**
+   * Number of interventions per pass; each is one row of the batch. Default: 32 for points of the decoder, 8 for the
+   * encoder, 4 for the vision tower (1 on wasm).
+   */
   batchSize?: number;
-  /** How many interventions have been measured. */
+  /** Called after each pass with the number of interventions measured so far. */
   onProgress?: (progress: { done: number; total: number }) => void;
-  /** Stops between two batches; its reason is thrown. */
+  /** Stops between two passes; its reason is thrown. */
   signal?: AbortSignal;
 }
 
-/** A number for each intervention. */
+/** The result of a sweep: one number per intervention. */
 export interface Grid {
-  /** Layers, or rows of the image's map. */
+  /** Names of the rows: layers, or rows of the image's map. */
   readonly rows: string[];
-  /** Heads, positions (what is there), or columns of the image's map. */
+  /** Names of the columns: heads, positions (cells or tokens), or columns of the image's map. */
   readonly columns: string[];
+  /** Numbers of rows and columns. */
   readonly shape: [rows: number, columns: number];
-  /** Of the metric, row after row. */
+  /** Values of the metric, row by row: [rows · columns]. */
   readonly values: Float32Array;
 }
 
-/** Interventions at one place each, in the order of the grid. */
+/** A grid before it is measured, with the site of each intervention in row-major order. */
 export interface PlannedGrid extends Omit<Grid, 'values'> {
   readonly sites: readonly PlacedSite[];
 }
 
 type PlacedSite = Site & { readonly at: string };
 
-/** The shapes of some points in a pass over a question. */
+/** The shape of the activation at each point, by the point's name. */
 export type PointShapes = ReadonlyMap<string, readonly number[]>;
 
 /**
- * A pass over one question as it is: the metric, and the shapes of all points that the plan may be about.
+ * Runs a question without intervention: returns the metric, and the shapes of the plan's points.
  *
- * @param options.answer the question that the metric is given
- * @param options.cache what keeps the activations at these points
- * @throws UsageError for points that are not there
+ * @param options.answer the question that the metric receives. Default: the same question
+ * @param options.cache receives the activations at the points
+ * @throws UsageError for points that do not exist
  */
 export async function survey(
   model: Florence2,
@@ -94,17 +102,19 @@ export async function survey(
   return { shapes, value };
 }
 
-/** The names of the plan's points, or a glob for them. */
+/** Returns the names of the plan's points, or a glob that matches them. */
 export function pointsOf({ over, at, layers }: SweepPlan): string[] {
   const point = at ?? (over === 'patches' ? 'multi_modal_projector.hook_image_features' : undefined);
-  if (point === undefined) throw new UsageError(`A sweep over ${over} needs a hook point in \`at\`.`);
+  if (point === undefined) throw new UsageError(`A sweep over ${over} needs a hook point: set \`at\`.`);
   const hasLayers = point.includes('{layer}');
-  if (over === 'patches' && hasLayers) throw new UsageError(`A sweep over patches is at one point, not at ${point}.`);
-  if (hasLayers !== (layers !== undefined) && !hasLayers) throw new UsageError(`There is no {layer} in ${point}.`);
+  if (over === 'patches' && hasLayers)
+    throw new UsageError(`A sweep over patches takes a single hook point, not ${point}.`);
+  if (hasLayers !== (layers !== undefined) && !hasLayers)
+    throw new UsageError(`layers was given, but ${point} has no {layer}.`);
   return layers ? layers.map(layer => point.replaceAll('{layer}', String(layer))) : [point.replaceAll('{layer}', '*')];
 }
 
-/** Every intervention of a plan, and what its rows and columns are called. */
+/** Returns every intervention of a plan, and the names of rows and columns. */
 export function planGrid(model: Florence2, question: Question, plan: SweepPlan, shapes: PointShapes): PlannedGrid {
   const points = [...shapes.keys()];
   if (plan.over === 'patches') return patchGrid(question, points[0], plan.patch ?? 1);
@@ -120,9 +130,10 @@ export function planGrid(model: Florence2, question: Question, plan: SweepPlan, 
 }
 
 /**
- * The metric of every intervention: each is a row of a pass over the question, which begins as late as it can.
+ * Measures the metric of every intervention. Each is one row of a pass over the question, which starts as late as the
+ * points allow.
  *
- * @param answer the question that the metric is given
+ * @param answer the question that the metric receives
  */
 export async function measure(
   model: Florence2,
@@ -136,7 +147,7 @@ export async function measure(
   const { onProgress, signal } = options;
   const batchSize = options.batchSize ?? defaultBatch(model, question, sites);
   if (!(Number.isSafeInteger(batchSize) && batchSize >= 1)) {
-    throw new UsageError(`batchSize must be a whole number, not ${batchSize}.`);
+    throw new UsageError(`batchSize must be a positive integer, not ${batchSize}.`);
   }
   const values = new Float32Array(sites.length);
   for (let done = 0; done < sites.length; ) {
@@ -161,7 +172,7 @@ export async function measure(
   return values;
 }
 
-/** The metric of each row of a forced pass with the model's hooks, [rows]. */
+/** Runs a forced pass with the model's hooks and returns the metric of each row, [rows]. */
 export function rowValues(
   model: Florence2,
   question: Question,
@@ -172,7 +183,7 @@ export function rowValues(
   return tf.tidy(() => {
     const values = metric(forcedLogits(model, question, { rows }), answer);
     if (values.rank === 1 && values.shape[0] === rows) return values;
-    throw new UsageError(`The metric must give one number for each of ${rows} rows, [${rows}], not [${values.shape}].`);
+    throw new UsageError(`The metric must return one number per row, [${rows}], not [${values.shape}].`);
   });
 }
 
@@ -184,8 +195,9 @@ function defaultBatch({ hooks, model }: Florence2, { pointsFrom }: Question, sit
 }
 
 function patchGrid({ grid: [height, width] }: Question, at: string, side: number): PlannedGrid {
-  if (!(Number.isSafeInteger(side) && side >= 1)) throw new UsageError(`patch must be a whole number, not ${side}.`);
-  if (at.startsWith('language_model.decoder.')) throw new UsageError(`${at} has no parts of the image.`);
+  if (!(Number.isSafeInteger(side) && side >= 1))
+    throw new UsageError(`patch must be a positive integer, not ${side}.`);
+  if (at.startsWith('language_model.decoder.')) throw new UsageError(`${at} has no positions in the image.`);
   const [rows, columns] = [Math.ceil(height / side), Math.ceil(width / side)];
   const sites = range(rows * columns).map(patch => {
     const [top, left] = [Math.floor(patch / columns) * side, (patch % columns) * side];
@@ -197,7 +209,7 @@ function patchGrid({ grid: [height, width] }: Question, at: string, side: number
   return { rows: range(rows).map(String), columns: range(columns).map(String), shape: [rows, columns], sites };
 }
 
-/** What is at each position. */
+/** Returns the name of each position: the decoder's input token, or the name in `question.positions`. */
 function positionNames(
   model: Florence2,
   question: Question,
@@ -210,7 +222,7 @@ function positionNames(
   return positions.map(position => names[position < 0 ? size + position : position] ?? String(position));
 }
 
-/** What stands in place of `{layer}`. */
+/** Returns the layer of each point: the part of its name in place of `{layer}`. */
 function rowNames({ at, layers }: SweepPlan, points: readonly string[]): string[] {
   if (layers) return layers.map(String);
   const [before, ...after] = (at ?? '').split('{layer}');

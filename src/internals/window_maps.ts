@@ -4,33 +4,37 @@ import { UsageError } from '../errors.ts';
 import { type AttentionLayer, checkHead, isIndex, readHeads } from './attention_parts.ts';
 
 /**
- * Window attention of one block on the image plane. A position attends to its own window only, so that its weights are a
- * w × w patch of the map and not all of it: place (i, j) of the patch of (row, column) is
- * (row − row mod w + i, column − column mod w + j).
+ * The window attention of one DaViT block, arranged by position on its map. A position attends only to its own window,
+ * so its weights form a w × w patch of the map: place (i, j) of the patch of (row, column) is position (row − row mod w
+ * + i, column − column mod w + j).
  */
 export interface WindowAttentionMap {
+  /** Distinguishes this map from an `AttentionMap`. */
   kind: 'window';
+  /** `stage.block`. */
   layer: string;
-  /** [heads, H, W, w, w], or [H, W, w, w] of one head: query row and column, then the place. 0 for places off the map. */
+  /** Weights by head, query row, query column and place in the window; 0 for places outside the map. */
   values: Float32Array;
+  /** [heads, H, W, w, w], or [H, W, w, w] for one head. */
   shape: number[];
   /** The map's rows and columns. */
   size: [H: number, W: number];
+  /** The window's side w. */
   window: number;
   /**
-   * [heads, H, W] or [H, W]: what a position spends on the zeros that fill windows over the map's right and lower edge.
-   * With this, its weights sum to 1; without, to less near those edges.
+   * Weight of each position on the zeros that pad windows beyond the map's right and lower edges: [heads, H, W], or
+   * [H, W] for one head. The weights of a position and this sum to 1.
    */
   onPadding: Float32Array;
 }
 
 const BLOCK = 'vision_tower.blocks.{layer}.spatial_block';
 
-/** The patterns, and a point with the map's size, which the windows do not tell where they are padded. */
+/** Returns the point with the weights, and one with the map's size, which padded windows do not reveal. */
 export const windowPoints = (layer: AttentionLayer): string[] =>
   ['window_attn.hook_pattern', 'hook_attn_out'].map(leaf => `${BLOCK.replace('{layer}', String(layer))}.${leaf}`);
 
-/** See `attention`. */
+/** Reads window attention for `attention`. */
 export async function readWindowAttention(
   cache: ActivationCache,
   layer: AttentionLayer,
@@ -39,7 +43,7 @@ export async function readWindowAttention(
 ): Promise<WindowAttentionMap> {
   const [pattern] = windowPoints(layer);
   const [B, H, W] = mapShape(cache, layer);
-  const { values, shape } = await readHeads(cache, pattern, { row, head }, B); // this image's windows
+  const { values, shape } = await readHeads(cache, pattern, { row, head }, B); // the windows of one image
   const [, heads, places] = shape;
   const w = Math.round(Math.sqrt(places));
   const across = Math.ceil(W / w);
@@ -70,9 +74,12 @@ export async function readWindowAttention(
 }
 
 /**
- * The weights of one position of the map on the map [H, W], row by row: 0 outside of its window.
+ * Returns the weights of one position on the whole map [H, W], row by row; 0 outside its window.
  *
- * @param head default: the mean of the heads
+ * @param row row of the position on the map
+ * @param column column of the position on the map
+ * @param head index of the head. Default: the mean over the heads
+ * @throws UsageError if the position or the head does not exist
  */
 export function windowAttentionFrom(
   map: WindowAttentionMap,
@@ -82,7 +89,9 @@ export function windowAttentionFrom(
 ): { values: Float32Array; shape: [H: number, W: number]; onPadding: number } {
   const [H, W] = map.size;
   if (!(isIndex(row, H) && isIndex(column, W))) {
-    throw new UsageError(`The map has rows 0 to ${H - 1} and columns 0 to ${W - 1}; there is no ${row}, ${column}.`);
+    throw new UsageError(
+      `Position ${row}, ${column} does not exist; the map has rows 0 to ${H - 1} and columns 0 to ${W - 1}.`,
+    );
   }
   const heads = headsOf(map);
   if (head !== undefined) checkHead(head, heads);
@@ -99,21 +108,21 @@ export function windowAttentionFrom(
   return { values, shape: [H, W], onPadding };
 }
 
-/** Largest number of weights that `denseWindowAttention` makes: 1 GB. */
+/** Largest number of weights that `denseWindowAttention` returns: 1 GiB of float32. */
 const DENSE_LIMIT = 2 ** 28;
 
 /**
- * The weights of every position on every position, [heads, H · W, H · W], or [H · W, H · W] of one head. That is a
- * matrix for maps of later stages, and too much for the first ones of large images.
+ * Returns the weights of every position on every position: [heads, H · W, H · W], or [H · W, H · W] for one head. The
+ * matrix is too large for the first stages of large images.
  *
- * @throws UsageError where it would be more than 1 GB
+ * @throws UsageError if the result would exceed 1 GiB
  */
 export function denseWindowAttention(map: WindowAttentionMap): Activation {
   const [H, W] = map.size;
   const [heads, N] = [headsOf(map), H * W];
   if (heads * N * N > DENSE_LIMIT) {
     throw new UsageError(
-      `All weights on a map of ${H}×${W} are ${heads * N * N} numbers: read one head, or windowAttentionFrom single positions.`,
+      `All weights of a ${H}×${W} map are ${heads * N * N} numbers: read a single head, or single positions with windowAttentionFrom.`,
     );
   }
   const values = new Float32Array(heads * N * N);
@@ -125,7 +134,7 @@ export function denseWindowAttention(map: WindowAttentionMap): Activation {
   return { values, shape: map.shape.length === 5 ? [heads, N, N] : [N, N] };
 }
 
-/** Calls `visit` with every position of the map in the window of a query (head · H · W + row · W + column). */
+/** Calls `visit` for every map position in the window of a query, whose index is head · H · W + row · W + column. */
 function eachPlace(
   { values, size: [H, W], window }: WindowAttentionMap,
   query: number,
@@ -142,12 +151,10 @@ function eachPlace(
 
 const headsOf = ({ shape }: WindowAttentionMap): number => (shape.length === 5 ? shape[0] : 1);
 
-/** [B, H, W, C] of a block, from any of its activations that is a map. */
+/** Returns the shape [B, H, W, C] of a block's map, from any map that was kept. */
 function mapShape(cache: ActivationCache, layer: AttentionLayer): number[] {
   const block = BLOCK.replace('{layer}', String(layer));
   const map = cache.names.find(name => name.startsWith(`${block}.hook_`));
   if (map) return cache.shape(map);
-  throw new UsageError(
-    `The size of the map was not kept with its windows: capture attentionPoints('window', '${layer}').`,
-  );
+  throw new UsageError(`The size of the map was not kept: capture attentionPoints('window', '${layer}').`);
 }

@@ -275,18 +275,34 @@ test('what is not there is an error that says what is', async () => {
   const short = await Question.ask(model, street, '<CAPTION>', { answer: 'A' });
   await withoutLeaks(async () => {
     for (const [site, by, message, asked] of [
-      [{ at: `${decoder}.1.encoder_attn.hook_z`, heads: [4] }, undefined, /hook_z has heads 0 to 3, not 4/],
+      [
+        { at: `${decoder}.1.encoder_attn.hook_z`, heads: [4] },
+        undefined,
+        /Head 4 does not exist at .*hook_z; heads are 0 to 3/,
+      ],
       [{ at: `${decoder}.1.hook_mlp_out`, heads: [0] }, undefined, /hook_mlp_out has no heads/],
-      [{ at: `${decoder}.1.hook_mlp_out`, positions: [T] }, undefined, new RegExp(`positions 0 to ${T - 1}, not ${T}`)],
-      [{ at: 'vision_tower.hook_pixels', positions: [0] }, undefined, /positions 1 to 9 of the image's map, not 0/],
-      [{ at: windows, positions: [1] }, undefined, /no positions of the image/],
-      [{ at: 'language_model.encoder.hook_pos_embed', positions: [1] }, undefined, /a table that all rows share/],
+      [
+        { at: `${decoder}.1.hook_mlp_out`, positions: [T] },
+        undefined,
+        new RegExp(`Position ${T} does not exist at .*; positions are 0 to ${T - 1}`),
+      ],
+      [
+        { at: 'vision_tower.hook_pixels', positions: [0] },
+        undefined,
+        /Position 0 does not exist at .*; the image's map has positions 1 to 9/,
+      ],
+      [{ at: windows, positions: [1] }, undefined, /no positions in the image/],
+      [
+        { at: 'language_model.encoder.hook_pos_embed', positions: [1] },
+        undefined,
+        /a position embedding that all rows share/,
+      ],
       [{ at: `${decoder}.0.hook_mlp_out` }, resampleAblation(cache), /^Nothing was kept of/],
-      [{ at: `${decoder}.1.hook_mlp_out` }, resampleAblation(cache), /questions must be of the same length/, short],
+      [{ at: `${decoder}.1.hook_mlp_out` }, resampleAblation(cache), /questions must have the same length/, short],
       [
         { at: `${decoder}.1.hook_mlp_out` },
         resampleAblation([cache, cache]),
-        /questions must be of the same length/,
+        /questions must have the same length/,
         short,
       ],
     ] as [Site, Replacement | undefined, RegExp, Question | undefined][]) {
@@ -296,7 +312,7 @@ test('what is not there is an error that says what is', async () => {
       assert.instance(error, UsageError, String(message));
       assert.match(error.message, message);
     }
-    assert.throws(() => meanActivation([], 'hook_logits'), /No activations/);
+    assert.throws(() => meanActivation([], 'hook_logits'), /No activation caches/);
   });
   cache.dispose();
   short.dispose();

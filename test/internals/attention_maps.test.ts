@@ -382,10 +382,10 @@ test('rows are the beams of a step, and cannot be put together', async () => {
       assert.is(seen.size, 3, `beams of ${kind} are different sequences`);
       const joined = await attention(cache, kind, 1).catch(error => error);
       assert.instance(joined, UsageError);
-      assert.match(joined.message, /several sequences.*name a step/);
+      assert.match(joined.message, /several sequences.*choose a step/);
       assert.match(
         (await attention(cache, kind, 1, 0, { step: 3, row: 3 }).catch(e => e)).message,
-        /rows 0 to 2, not 3/,
+        /Row 3 does not exist at .*; rows are 0 to 2/,
       );
     }
     cache.dispose();
@@ -431,17 +431,26 @@ test('what cannot be read is an error that says why', async () => {
     [() => attention(bare, 'window', '0.0'), /size of the map was not kept.*attentionPoints\('window', '0\.0'\)/],
     [() => attention(bare, 'cross', 0), /^Nothing was kept of .*encoder_attn\.hook_pattern/],
     [() => attention(forced, 'cross', 9), /^Nothing was kept of .*layers\.9/],
-    [() => attention(forced, 'cross', 0, 9), /heads 0 to 3, not 9/],
+    [() => attention(forced, 'cross', 0, 9), /Head 9 does not exist; heads are 0 to 3/],
     [() => attention(forced, 'cross', 0, 0, { step: 1 }), /outside of a generation/],
-    [() => attention(forced, 'window', '0.0', 0, { row: 1 }), /has rows 0 to 0, not 1/],
-    [() => attention(forced, 'cross', 0, 0, { labels: { positions: ['mean'] } }), /of 1 positions; the encoder had/],
-    [() => attention(forced, 'decoder', 0, 0, { labels: fewer }), /labels are of \d+ tokens; the decoder had/],
-    [async () => overImage({ ...cross, grid: undefined }, 0), /read attention with labels/],
-    [async () => overImage(cross, T), new RegExp(`queries 0 to ${T - 1}, not ${T}`)],
-    [async () => overImage(cross, 0, 4), /heads 0 to 3, not 4/],
-    [async () => windowAttentionFrom(window, 24, 0), /rows 0 to 23 and columns 0 to 23; there is no 24, 0/],
-    [async () => windowAttentionFrom(window, 0, 0, 2), /heads 0 to 1, not 2/],
-    [async () => denseWindowAttention({ ...window, size: [192, 192] }), /read one head, or windowAttentionFrom/],
+    [() => attention(forced, 'window', '0.0', 0, { row: 1 }), /Row 1 does not exist at .*; rows are 0 to 0/],
+    [
+      () => attention(forced, 'cross', 0, 0, { labels: { positions: ['mean'] } }),
+      /name 1 positions, but the encoder had/,
+    ],
+    [() => attention(forced, 'decoder', 0, 0, { labels: fewer }), /labels name \d+ tokens, but the decoder had/],
+    [async () => overImage({ ...cross, grid: undefined }, 0), /read the attention with labels/],
+    [async () => overImage(cross, T), new RegExp(`Query ${T} does not exist; queries are 0 to ${T - 1}`)],
+    [async () => overImage(cross, 0, 4), /Head 4 does not exist; heads are 0 to 3/],
+    [
+      async () => windowAttentionFrom(window, 24, 0),
+      /Position 24, 0 does not exist; the map has rows 0 to 23 and columns 0 to 23/,
+    ],
+    [async () => windowAttentionFrom(window, 0, 0, 2), /Head 2 does not exist; heads are 0 to 1/],
+    [
+      async () => denseWindowAttention({ ...window, size: [192, 192] }),
+      /read a single head, or single positions with windowAttentionFrom/,
+    ],
   ] as [() => Promise<unknown>, RegExp][]) {
     const error = (await read().catch(error => error)) as Error;
     assert.instance(error, UsageError, String(message));

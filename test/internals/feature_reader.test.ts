@@ -97,8 +97,8 @@ for (const [what, at, message] of [
     'vision_tower.convs.0.hook_embd',
     /named vision_tower\.convs\.0\.hook_embd\. Did you mean vision_tower\.convs\.0\.hook_embed\?/,
   ],
-  ['a point of the language model', 'language_model.encoder.layers.0.hook_mlp_out', /only reached with a task/],
-  ['several points', 'vision_tower.convs.*.hook_embed', /fits 4 hook points/],
+  ['a point of the language model', 'language_model.encoder.layers.0.hook_mlp_out', /runs only with a task/],
+  ['several points', 'vision_tower.convs.*.hook_embed', /matches 4 hook points/],
   ['a table of positions', 'multi_modal_projector.hook_pos_embed', /the same for every image/],
 ] as [string, string, RegExp][]) {
   // biome-ignore format: a table

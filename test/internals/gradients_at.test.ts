@@ -150,8 +150,16 @@ test('what the metric does not depend on has a gradient of zeros', async () => {
 test('wrong requests are errors that say so, and leave nothing behind', async () => {
   for (const [attempt, kind, message] of [
     [() => gradientsAt(model, question, answerLogProb(), `${decoder}.0.hook_mlp`), UsageError, /hook_mlp_out\?/],
-    [() => gradientsAt(model, question, logitOf(99, 5), 'hook_logits'), UsageError, /positions 0 to \d+, not 99/],
-    [() => gradientsAt(model, question, logitOf(0, 1e6), 'hook_logits'), UsageError, /ids 0 to \d+, not 1000000/],
+    [
+      () => gradientsAt(model, question, logitOf(99, 5), 'hook_logits'),
+      UsageError,
+      /^Position 99 does not exist; the answer has positions 0 to \d+\.$/,
+    ],
+    [
+      () => gradientsAt(model, question, logitOf(0, 1e6), 'hook_logits'),
+      UsageError,
+      /^Token id 1000000 does not exist/,
+    ],
   ] as [() => ActivationCache, new () => Error, RegExp][]) {
     await withoutLeaks(() => {
       let error: unknown;

@@ -232,13 +232,19 @@ test('a part that is switched off adds nothing', async () => {
 
 test('what is not there is an error that says what is', async () => {
   for (const [ask, message] of [
-    [() => logitLens(model, question, { layers: [last + 1] }), /layers 0 to \d and 'embedding', not \d/],
-    [() => logitLens(model, question, { top: 0 }), /top must be a whole number, not 0/],
-    [() => alternatives(model, question, { top: 1.5 }), /top must be a whole number, not 1\.5/],
-    [() => lastLayerAttribution(model, question, { tokens: [1] }), /There are 1 tokens for an answer of \d+ positions/],
+    [
+      () => logitLens(model, question, { layers: [last + 1] }),
+      /Layer \d does not exist; the lens reads layers 0 to \d and 'embedding'/,
+    ],
+    [() => logitLens(model, question, { top: 0 }), /top must be a positive integer, not 0/],
+    [() => alternatives(model, question, { top: 1.5 }), /top must be a positive integer, not 1\.5/],
+    [
+      () => lastLayerAttribution(model, question, { tokens: [1] }),
+      /tokens must have one id per position of the answer: \d+, not 1/,
+    ],
     [
       () => lastLayerAttribution(model, question, { tokens: question.answerIds.map(() => V) }),
-      /The vocabulary has ids 0 to \d+, not \d+/,
+      /Token id \d+ does not exist; ids are 0 to \d+/,
     ],
   ] as [() => Promise<unknown>, RegExp][]) {
     await withoutLeaks(async () => {

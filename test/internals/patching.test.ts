@@ -257,15 +257,15 @@ test('wrong requests are errors that say so, and leave nothing behind', async ()
       [
         () =>
           patch(model, { clean, corrupted: longer, metric: logitDifference(0, 5, 6), at: `${decoder}.1.hook_mlp_out` }),
-        /must be of the same length/,
+        /must have the same length/,
       ],
       [
         () => patch(model, { clean, corrupted: longer, metric: answerLogProb(), at: features }),
-        /The answer has \d+ tokens, the logits are of \d+ positions/,
+        /The answer has \d+ tokens, but the logits have \d+ positions/,
       ],
       [
         () => patch(model, { ...subject, at: features, metric: logits => tf.sum(logits) as unknown as tf.Tensor1D }),
-        /one number for each of 1 rows/,
+        /one number per row/,
       ],
       [() => patchSweep(model, { ...subject, over: 'heads' }), /needs a hook point/],
       [() => patchSweep(model, { ...subject, over: 'heads', at: `${decoder}.{layer}.hook_mlp_out` }), /has no heads/],
@@ -279,7 +279,7 @@ test('wrong requests are errors that say so, and leave nothing behind', async ()
       ],
       [
         () => patchSweep(model, { ...subject, over: 'patches', at: `${decoder}.1.hook_mlp_out` }),
-        /no parts of the image/,
+        /has no positions in the image/,
       ],
       [() => patchSweep(model, { ...subject, over: 'patches', batchSize: 0 }), /batchSize/],
       [() => patchSweep(model, { ...subject, over: 'patches', patch: 0.5 }), /patch must be/],

@@ -198,7 +198,7 @@ test('other images may be put in', async () => {
     assert.ok(difference(alone, clean).relative > 1e-3);
     assert.throws(
       () => forcedLogits(model, question, { pixels: two, rows: 3 }),
-      /Images \[2,96,96,3\] were given for 3 rows/,
+      /Images \[2,96,96,3\] do not fit 3 rows/,
     );
     assert.throws(() => forcedLogits(model, question, { pixels: two, from: 'memory' }), /from memory/);
     assert.throws(() => forcedLogits(model, question, { rows: 0 }), /rows must be/);

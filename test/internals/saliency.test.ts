@@ -189,16 +189,16 @@ for (const stage of [0, 2, 3]) {
 test('wrong requests are errors that say so, and leave nothing behind', async () => {
   await withoutLeaks(async () => {
     for (const [attempt, message] of [
-      [() => gradCam(model, question, metric, { stage: 4 }), /the stages 0 to 3, not 4/],
+      [() => gradCam(model, question, metric, { stage: 4 }), /Stage 4 does not exist; DaViT has stages 0 to 3/],
       [() => gradCam(model, question, metric, { at: 'vision_tower.nothing' }), /No hook point/],
       [
         () => gradCam(model, question, metric, { at: 'language_model.decoder.layers.1.hook_mlp_out' }),
-        /Grad-CAM is of maps/,
+        /Grad-CAM needs a map/,
       ],
       [() => integratedGradients(model, question, metric, { steps: 0 }), /steps must be/],
       [
         () => integratedGradients(model, question, metric, { baseline: question.features as tf.Tensor as tf.Tensor4D }),
-        /A baseline is/,
+        /baseline must be/,
       ],
     ] as [() => Promise<unknown>, RegExp][]) {
       const error = await attempt().catch(error => error);

@@ -116,7 +116,7 @@ test('a vector that does not fit is an error', async () => {
       .withHooks(steer(model, { at: 'hook_logits' }, vector), () => forcedLogits(model, question))
       .catch(error => error);
     assert.instance(error, UsageError);
-    assert.match(error.message, /The vector \[7\] cannot be added at hook_logits/);
+    assert.match(error.message, /The vector \[7\] does not broadcast to the activation .* at hook_logits/);
     vector.dispose();
   });
 });

@@ -19,21 +19,26 @@ import {
   type RunSpec,
 } from './report.ts';
 
-/** What run A leaves of one image. */
+/** The recording of one image in run A. */
 interface Recorded {
   readonly image: string;
   readonly points: Point[];
-  /** The points of each pass, and the file that holds their activations. */
+  /** The points of each pass, and the file with their activations. */
   readonly passes: { names: string[]; file: string }[];
   readonly answer: RunAnswer;
 }
 
 /**
- * Compares two runs on the same images: every hook point of a pass in which both are given A's greedy answer, and the
- * answers themselves. The runs follow one another, since tfjs has one backend at a time; what A computes waits in
- * temporary files, 3 GB for an image with all points of a model like Florence-2-base.
+ * Compares two runs on the same images: the activations at every hook point, in a pass in which both models receive A's
+ * greedy answer, and the two models' own answers. Node only.
  *
- * @throws Florence2Error where a model, an adapter or an image cannot be read. Differences are no errors: see `within`
+ * The runs are sequential, because tfjs has one backend at a time. The activations of run A are kept in temporary
+ * files: 3 GB per image for all points of a model of the size of Florence-2-base.
+ *
+ * Differences are not errors; see `within` of the report.
+ *
+ * @param images paths or URLs
+ * @throws Florence2Error if a model, an adapter or an image cannot be read
  */
 export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options: DiffOptions): Promise<DiffReport> {
   const { tolerance = DIFF_TOLERANCE } = options;
@@ -68,7 +73,7 @@ export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options
   }
 }
 
-/** The adapter stays beside the weights, as it was trained: merging rounds. */
+/** Loads a run's model and calls `body`. The adapter is not merged into the weights, because merging rounds. */
 async function withRun<T>(
   { model: source, adapter, backend, revision, imageSize }: RunSpec,
   { onProgress }: DiffOptions,
@@ -100,7 +105,7 @@ async function record(
   const question = await ask(model, image, options);
   try {
     const points = pointsOf(model, question, options.at);
-    if (points.length === 0) captureForced(model, question, options.at!).dispose(); // says which name was meant
+    if (points.length === 0) captureForced(model, question, options.at!).dispose(); // throws an error that suggests a name
     const passes = passesOver(points).map((names, i) => ({ names, file: fileOf(i) }));
     for (const { names, file } of passes) {
       options.signal?.throwIfAborted();
@@ -126,7 +131,7 @@ async function compare(
   if (!sameAnswer) own.dispose();
   const { vocabSize } = model.config.text;
   if (answer.ids.some(id => id >= vocabSize)) {
-    throw new Florence2Error(`A's answer about ${image} has tokens beyond B's vocabulary of ${vocabSize}.`);
+    throw new Florence2Error(`A's answer for ${image} has token ids outside B's vocabulary of ${vocabSize} tokens.`);
   }
   const question = sameAnswer ? own : await ask(model, image, options, answer.ids);
   try {
@@ -142,7 +147,7 @@ function answerOf({ tokenizer }: Florence2, { answerIds }: Question): RunAnswer 
   return { ids: [...answerIds], text };
 }
 
-/** In A's order; what B has besides comes last. */
+/** Compares all points in A's order, followed by the points that only B has. */
 async function comparePoints(
   model: Florence2,
   question: Question,

@@ -3,10 +3,10 @@ import { elementCount } from '../../weights/tensor_file.ts';
 import type { HookPointShape as Point } from '../hook_points.ts';
 import type { DiffRow } from './report.ts';
 
-/** So much of a backend's memory is taken by activations that are kept. */
+/** Largest total size of the activations that one pass keeps. */
 const PASS_BYTES = 256 * 2 ** 20;
 
-/** Points shared out among passes, in their order, so that no pass keeps more than a little at once. */
+/** Divides the points, in their order, into passes that each keep at most `PASS_BYTES` (or a single point). */
 export function passesOver(points: Point[]): string[][] {
   const passes: string[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
@@ -22,19 +22,19 @@ export function passesOver(points: Point[]): string[][] {
   return passes;
 }
 
-/** What is measured of one point. */
+/** The measured part of a row. */
 export type Measured = Omit<DiffRow, 'departs' | 'firstDeparture'>;
 
-/** Whether a point has the same elements in both runs; of the vocabulary, where one run has more tokens, those of both. */
+/** Whether a point has the same shape in both runs. Logits may differ in the size of the vocabulary. */
 export function comparable(a: Point, b: Point): boolean {
   const compared = (shape: number[]) => (a.name === 'hook_logits' ? shape.slice(0, -1) : shape);
   return compared(a.shape).join() === compared(b.shape).join();
 }
 
-/** Scores below this are of keys that may not be seen: they would outweigh all others. */
+/** Attention scores below this belong to masked keys; included, they would dominate every norm. */
 const HIDDEN = -1e8;
 
-/** Values of comparable points of runs A and B. */
+/** Compares the values of a point that is comparable; of logits, the tokens that both vocabularies have. */
 export function comparePoint(a: Point, valuesOfA: Float32Array, b: Point, valuesOfB: Float32Array): Measured {
   const { name, shape } = a;
   const [C, other] = [shape.at(-1)!, b.shape.at(-1)!];
@@ -42,7 +42,7 @@ export function comparePoint(a: Point, valuesOfA: Float32Array, b: Point, values
     const shared = Math.min(C, other);
     const columns = (values: Float32Array, of: number) => values.filter((_, i) => i % of < shared);
     const measured = difference(columns(valuesOfB, other), columns(valuesOfA, C));
-    return { name, shape, ...measured, remark: `the first ${shared} tokens; A has ${C}, B ${other}` };
+    return { name, shape, ...measured, remark: `compared the first ${shared} tokens; A has ${C}, B has ${other}` };
   }
   if (!name.endsWith('hook_attn_scores')) return { name, shape, ...difference(valuesOfB, valuesOfA) };
   const seen = (values: Float32Array) => values.filter((_, i) => valuesOfA[i] > HIDDEN || valuesOfB[i] > HIDDEN);
@@ -52,9 +52,9 @@ export function comparePoint(a: Point, valuesOfA: Float32Array, b: Point, values
 const beyond = { maxAbs: Infinity, relative: Infinity };
 
 export const onlyIn = (run: 'A' | 'B', { name, shape }: Point): Measured => {
-  return { name, shape, ...beyond, remark: `only ${run} has it` };
+  return { name, shape, ...beyond, remark: `only in ${run}` };
 };
 
 export const otherShape = (a: Point, b: Point): Measured => {
-  return { ...a, ...beyond, remark: `has shape [${b.shape}] in B` };
+  return { ...a, ...beyond, remark: `shape in B is [${b.shape}]` };
 };

@@ -4,71 +4,83 @@ import type { DecodeOptions } from '../../image/types.ts';
 import type { BackendChoice } from '../../runtime/backend.ts';
 import type { TaskArguments } from '../../text/prompt.ts';
 
-/** One of two runs: a checkpoint, as it is or with an adapter, on a backend. */
+/** One of two runs: a checkpoint, optionally with an adapter, on a backend. */
 export interface RunSpec extends Pick<LoadOptions, 'backend' | 'revision' | 'imageSize'> {
-  /** A folder, or an id on the hub. */
+  /** Folder of the checkpoint, or its id on the Hugging Face hub. */
   model: string;
-  /** A LoRA adapter, a folder as PEFT saves it. */
+  /** Folder of a LoRA adapter in PEFT's format. Default: no adapter. */
   adapter?: string;
 }
 
+/** Options of `diffRuns`. */
 export interface DiffOptions extends TaskArguments, DecodeOptions {
-  /** A task token (`<OD>`), or a prompt of your own. */
+  /** A task token (`<OD>`), or a free prompt. */
   task: string;
-  /** Which hook points are compared. Default: all. */
+  /** Hook points to compare. Default: all. */
   at?: HookFilter;
-  /** A point whose relative difference is above it departs. Default 1e-3. */
+  /** Largest relative difference at which a point does not count as departing. Default 1e-3. */
   tolerance?: number;
-  /** Longest answer. */
+  /** Maximum length of the answers in tokens. Default 1024. */
   maxNewTokens?: number;
+  /** Stops between two tokens or passes; its reason is thrown. */
   signal?: AbortSignal;
-  /** Follows the loading of both models. */
+  /** Called while each of the two models is loading. */
   onProgress?: (progress: Progress) => void;
-  /** Called after each image. */
+  /** Called after each image with its comparison. */
   onImage?: (report: ImageDiff) => void;
 }
 
-/** One hook point in both runs. */
+/** The comparison of one hook point. */
 export interface DiffRow {
+  /** Name of the hook point. */
   readonly name: string;
-  /** In run A; in B where A has no such point. */
+  /** Shape of the activation in run A; in run B if only B has the point. */
   readonly shape: number[];
-  /** Largest |b - a|; infinite where the two cannot be compared. */
+  /** Largest |b − a|; infinite if the activations cannot be compared. */
   readonly maxAbs: number;
-  /** Root mean square of b - a by that of a: ‖b - a‖ / ‖a‖ */
+  /** ‖b − a‖ / ‖a‖; infinite if the activations cannot be compared. */
   readonly relative: number;
-  /** The relative difference is above the tolerance. */
+  /** Whether the relative difference exceeds the tolerance. */
   readonly departs: boolean;
-  /** The first point, in execution order, that departs. */
+  /** Whether this is the first point, in execution order, that departs. */
   readonly firstDeparture: boolean;
-  /** Why the two cannot be compared, or what of them is. */
+  /** Why the activations cannot be compared, or which part of them is. */
   readonly remark?: string;
 }
 
-/** The model's own greedy answer. */
+/** A model's own greedy answer. */
 export interface RunAnswer {
-  /** Behind the start token. */
+  /** Token ids after the start token. */
   readonly ids: number[];
+  /** The answer as text, without special tokens. */
   readonly text: string;
 }
 
+/** The comparison of one image. */
 export interface ImageDiff {
+  /** Path or URL of the image. */
   readonly image: string;
-  /** Of a pass over the whole of A's answer, which both runs are given. */
+  /** One per hook point, from a pass in which both runs receive A's whole answer. */
   readonly rows: DiffRow[];
+  /** The two models' own answers. */
   readonly answers: { readonly a: RunAnswer; readonly b: RunAnswer };
-  /** Every token of the two answers is the same. */
+  /** Whether the two answers have the same tokens. */
   readonly sameAnswer: boolean;
 }
 
+/** The comparison of two runs. */
 export interface DiffReport {
+  /** Run A, and the backend that it ran on. */
   readonly a: RunSpec & { readonly ranOn: BackendChoice };
+  /** Run B, and the backend that it ran on. */
   readonly b: RunSpec & { readonly ranOn: BackendChoice };
+  /** The tolerance that was applied. */
   readonly tolerance: number;
+  /** One per image, in the order given. */
   readonly images: ImageDiff[];
-  /** No point of any image departs. */
+  /** Whether no point of any image departs. */
   readonly within: boolean;
 }
 
-/** Backends differ by less, a fine-tuning by more. */
+/** Default tolerance: backends differ by less, fine-tuned weights by more. */
 export const DIFF_TOLERANCE = 1e-3;

@@ -131,17 +131,17 @@ tool('what only one run has, or has in another shape, is said', async () => {
   );
   const point = 'language_model.decoder.layers.1.hook_mlp_out';
   const [{ rows }] = (await diff({ model: shorter })).images;
-  assert.is(rows.find(({ name }) => name === point)?.remark, 'only A has it');
+  assert.is(rows.find(({ name }) => name === point)?.remark, 'only in A');
   assert.ok(rows.filter(({ remark }) => remark).every(({ departs }) => departs));
   const smaller = await diff({ imageSize: 64 }, { at: 'vision_tower.convs.*.hook_embed' });
-  assert.equal(smaller.images[0].rows.map(({ remark }) => remark), [16, 8, 4, 2].map(side => `has shape [1,${side},${side},${[32, 48, 80, 112][Math.log2(16 / side)]}] in B`)); // biome-ignore format: one line
+  assert.equal(smaller.images[0].rows.map(({ remark }) => remark), [16, 8, 4, 2].map(side => `shape in B is [1,${side},${side},${[32, 48, 80, 112][Math.log2(16 / side)]}]`)); // biome-ignore format: one line
 });
 
 tool('of vocabularies of two sizes the tokens of both are compared', async () => {
   const native = join(root, 'native');
   await writeRandomCheckpoint(native, { shape: 'tiny', seed: 7, dtype: 'F32', layout: 'native' });
   const [{ rows }] = (await diff({ model: native }, { at: 'hook_logits' })).images;
-  assert.match(rows[0].remark!, /^the first \d+ tokens; A has \d+, B \d+$/);
+  assert.match(rows[0].remark!, /^compared the first \d+ tokens; A has \d+, B has \d+$/);
   assert.is(rows[0].maxAbs, 0);
 });
 

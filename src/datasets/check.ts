@@ -45,7 +45,7 @@ export async function checkExamples(dataset: Dataset, options: CheckExamplesOpti
   return inspection.summary(dataset);
 }
 
-/** Looks at one example after the other, and counts. */
+/** The problems and counts of the examples so far. */
 class Inspection {
   private readonly problems: DatasetProblem[] = [];
   private readonly targets = new Counter();
@@ -63,7 +63,7 @@ class Inspection {
       const { source = example!.source, ...content } = target;
       const report: Report = (severity, message) => this.problems.push({ severity, source, message });
       const key = JSON.stringify(content);
-      if (seen.has(key)) report('warning', `The same is to be learnt about this image in ${seen.get(key)}.`);
+      if (seen.has(key)) report('warning', `The target is a duplicate of ${seen.get(key)}.`);
       else seen.set(key, source);
       this.targets.add(taskKey(target.task));
       const text = inspectTarget(target, size ?? example!.imageSize, report);
@@ -78,7 +78,7 @@ class Inspection {
       if (this.labels.add(label) > 1 || /^[\x00-\x7f]*$/.test(label)) continue;
       report(
         'warning',
-        `The label ${JSON.stringify(label)} loses what is not ASCII in results, unless they keep Unicode.`,
+        `Results remove the characters outside ASCII from the label ${JSON.stringify(label)}, unless keepUnicode is set.`,
       );
     }
   }
@@ -103,15 +103,15 @@ class Inspection {
 
 interface Loaded {
   example?: TrainingExample;
-  /** Of the image as it was decoded. */
+  /** Size of the decoded image. */
   size?: ImageSize;
   problem?: DatasetProblem;
 }
 
-/** How many images are decoded at a time. */
+/** Number of images that are decoded concurrently. */
 const AHEAD = 4;
 
-/** All examples in their order, with the sizes of their images. */
+/** Yields all examples in order, with the sizes of their images. */
 async function* loadAll(dataset: Dataset): AsyncGenerator<Loaded, void> {
   const waiting: Promise<Loaded>[] = [];
   for (let i = 0; i < dataset.length || waiting.length > 0; i++) {
@@ -131,8 +131,8 @@ async function load(dataset: Dataset, index: number): Promise<Loaded> {
     const said = example.imageSize;
     if (!said || (said.width === width && said.height === height)) return { example, size: { width, height } };
     const turned = said.width === height && said.height === width;
-    const why = turned ? ' Was it turned as its EXIF orientation says when it was annotated? Then save it turned.' : '';
-    const message = `The image is ${width}x${height}, but annotated as ${said.width}x${said.height}.${why}`;
+    const why = turned ? ' Was its EXIF orientation applied when it was annotated? If so, save the rotated image.' : '';
+    const message = `The image is ${width}x${height}, but the annotations say ${said.width}x${said.height}.${why}`;
     return { example, size: { width, height }, problem: error(message) };
   } catch (thrown) {
     if (!(thrown instanceof Florence2Error)) throw thrown;
@@ -143,14 +143,14 @@ async function load(dataset: Dataset, index: number): Promise<Loaded> {
 class Counter {
   private readonly counts = new Map<string, number>();
 
-  /** Returns how often the key has been counted. */
+  /** Counts a key and returns its count. */
   add(key: string): number {
     const count = (this.counts.get(key) ?? 0) + 1;
     this.counts.set(key, count);
     return count;
   }
 
-  /** The most frequent first. */
+  /** Returns the counts, most frequent key first. */
   sorted(): Record<string, number> {
     return Object.fromEntries([...this.counts].sort(([, a], [, b]) => b - a));
   }

@@ -9,10 +9,10 @@ import { checkTarget, meantTask } from './targets.ts';
 /** Receives a problem of one target. */
 export type Report = (severity: DatasetProblem['severity'], message: string) => void;
 
-/** In place of the image's size where the image cannot be decoded: what needs no size is still looked at. */
+/** Used if the image cannot be decoded, so that checks that need no size still run. */
 const ANY_SIZE = { width: 1, height: 1 };
 
-/** Says what is wrong with a target. Returns the text to be learnt, or undefined where there is none. */
+/** Reports what is wrong with a target. Returns the text of its answer, or undefined if the answer is invalid. */
 export function inspectTarget(target: Target, image: ImageSize | undefined, report: Report): string | undefined {
   let text: string;
   try {
@@ -26,11 +26,11 @@ export function inspectTarget(target: Target, image: ImageSize | undefined, repo
   const meant = meantTask(target.task);
   if (meant) {
     const prompt = JSON.stringify(target.task);
-    report('warning', `${prompt} is no task token and is learnt as a prompt of its own. Did you mean ${meant.task}?`);
+    report('warning', `${prompt} is not a task token, so it is learnt as a custom prompt. Did you mean ${meant.task}?`);
   }
   const answer = typedAnswer(target, image ?? ANY_SIZE);
   for (const phrase of 'phrases' in answer ? answer.phrases.map(({ phrase }) => phrase) : []) {
-    if (BANNED_PHRASES.has(phrase)) report('warning', `Results leave out the phrase ${JSON.stringify(phrase)}.`);
+    if (BANNED_PHRASES.has(phrase)) report('warning', `Results omit the phrase ${JSON.stringify(phrase)}.`);
   }
   for (const { field, points, isBox } of image ? placesOf(target, answer) : []) {
     const problem = (isBox && shapeProblem(points)) || outside(points, isBox, image!);
@@ -39,7 +39,7 @@ export function inspectTarget(target: Target, image: ImageSize | undefined, repo
   return text;
 }
 
-/** The labels of a target's objects, and the names that its regions are given. */
+/** Returns the labels, phrases and category names of a target. */
 export function labelsOf(target: Target): string[] {
   const answer = typedAnswer(target, ANY_SIZE);
   if ('phrases' in answer) return answer.phrases.map(({ phrase }) => phrase);
@@ -57,7 +57,7 @@ interface Place {
   isBox: boolean;
 }
 
-/** All coordinates of a target with the fields that hold them. */
+/** Returns all coordinates of a target with the names of their fields. */
 function placesOf({ box }: Target, answer: TypedAnswer): Place[] {
   const region = box ? [{ field: 'box', points: box, isBox: true }] : [];
   const boxes = (items: readonly { box: ArrayLike<number> }[], at: string): Place[] =>
@@ -77,22 +77,24 @@ function placesOf({ box }: Target, answer: TypedAnswer): Place[] {
   return [...region, ...outlines, ...boxes('boxes' in answer ? answer.boxes : [], 'answer.boxes')];
 }
 
-/** Texts with location tokens may hold corners in any order; typed answers may not. */
+/**
+ * Checks the order of corners, which only texts with location tokens can get wrong: typed answers are refused earlier.
+ */
 function shapeProblem(box: ArrayLike<number>): string | undefined {
   if (box[0] > box[2] || box[1] > box[3]) return 'has its corners in the wrong order';
   return box[0] === box[2] || box[1] === box[3] ? 'is empty' : undefined;
 }
 
-/** Annotations often count the last pixel in, or round up. */
+/** Pixels. Annotations often include the last pixel or round up. */
 const TOLERANCE = 1;
 
 function outside(points: ArrayLike<number>, isBox: boolean, { width, height }: ImageSize): string | undefined {
   const size = `the image of ${width}x${height}`;
   if (isBox && (points[0] >= width || points[1] >= height || points[2] <= 0 || points[3] <= 0)) {
-    return `lies outside of ${size}: it is learnt as a line along its edge`;
+    return `is outside ${size}: it is learnt as a line along the edge`;
   }
   const far = Array.from(points).some((value, i) => value < -TOLERANCE || value > (i % 2 ? height : width) + TOLERANCE);
-  return far ? `reaches out of ${size}: it is cut off at its edge` : undefined;
+  return far ? `extends beyond ${size}: it is clipped` : undefined;
 }
 
 const rounded = (value: number): number => Math.round(value * 100) / 100;

@@ -91,7 +91,7 @@ function readImages(
     const source = `${file}: images[${i}]`;
     reporting(source, onProblem, () => {
       const { id, file_name, width, height } = record(entry);
-      if (images.has(id)) throw new UsageError(`id ${show(id)} is that of another image too.`);
+      if (images.has(id)) throw new UsageError(`id ${show(id)} is also the id of another image.`);
       images.set(id, null);
       if (typeof file_name !== 'string') throw new UsageError(`file_name is ${show(file_name)}, expected a path.`);
       const size = isPositive(width) && isPositive(height) ? { width, height } : undefined;
@@ -101,7 +101,9 @@ function readImages(
   return images;
 }
 
-/** Returns the first usual folder that has the first image. COCO's own layout is `annotations/instances_val2017.json`. */
+/**
+ * Returns the first usual folder that has the first image. COCO's own layout is `annotations/instances_val2017.json`.
+ */
 function findFolder(file: string, first: unknown): string {
   const folder = dirname(file);
   const name = isRecord(first) ? first.file_name : undefined;
@@ -115,7 +117,7 @@ function readCategories(json: Record<string, unknown>, file: string, onProblem: 
   for (const [i, entry] of list(json, 'categories', file).entries()) {
     reporting(`${file}: categories[${i}]`, onProblem, () => {
       const { id, name } = record(entry);
-      if (labels.has(id)) throw new UsageError(`id ${show(id)} is that of another category too.`);
+      if (labels.has(id)) throw new UsageError(`id ${show(id)} is also the id of another category.`);
       labels.set(id, null);
       checkLabelName(name);
       labels.set(id, name);
@@ -144,7 +146,7 @@ function addAnnotations(coco: CocoFile, annotations: unknown[], file: string, on
     });
   }
   if (crowds === 0) return;
-  const message = `${crowds} annotations of crowds are left out: they outline no single object.`;
+  const message = `${crowds} crowd annotations are skipped: they do not outline a single object.`;
   onProblem({ severity: 'warning', source: file, message });
 }
 
@@ -199,7 +201,7 @@ export function cocoPolygons(
     }
     const whole = polygon.length >= 6 && polygon.length % 2 === 0;
     if (!whole)
-      warn(`segmentation[${i}] of ${polygon.length} numbers is left out: a polygon has at least three points.`);
+      warn(`segmentation[${i}] of ${polygon.length} numbers is skipped: a polygon has at least three points.`);
     return whole;
   });
 }
@@ -224,7 +226,7 @@ function list(json: Record<string, unknown>, field: string, file: string): unkno
   const value = json[field];
   if (Array.isArray(value)) return value;
   throw new Florence2Error(
-    `${file} has no list of ${field}: a COCO file has images, annotations and, unless it is of captions, categories.`,
+    `${file} has no list of ${field}: a COCO file has images, annotations and, for objects, categories.`,
   );
 }
 

@@ -11,8 +11,8 @@ export interface ImageTarget extends Target {
 }
 
 /**
- * Returns a dataset of the rows of an array, generator or async generator. Rows of the same image (the same path, URL or
- * object) become one example. All rows are read and kept in memory. Images are kept as they are given, so paths need
+ * Returns a dataset of the rows of an array, generator or async generator. Rows of the same image (the same path, URL
+ * or object) become one example. All rows are read and kept in memory. Images are kept as they are given, so paths need
  * little memory and pixels much.
  *
  * @param name of the dataset in error messages, where `name[3]` is the fourth row

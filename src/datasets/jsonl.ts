@@ -11,12 +11,12 @@ import { type ReadOptions, reporting, throwErrors } from './reading.ts';
 import { checkTarget, splitPrompt } from './targets.ts';
 
 /**
- * A file of JSON lines, in the layout that Roboflow's maestro reads: `image` (a path relative to the file), `prefix` (a
- * task token and what it is asked about, or a prompt of your own) and `suffix` (the very text to be learnt, with
- * location tokens or without). In place of prefix and suffix a line may have `task`, `text`, `box` and `answer`, a typed
- * answer in pixels. All lines of one image are one example.
+ * Reads a file of JSON lines in the layout of Roboflow's maestro: `image` (a path relative to the file), `prefix` (a
+ * task token with its text or region, or a custom prompt) and `suffix` (the exact text to learn, with or without
+ * location tokens). Instead of prefix and suffix, a line may have `task`, `text`, `box` and `answer`, a typed answer in
+ * pixels. All lines of an image become one example.
  *
- * @throws Florence2Error with file and line for what is wrong, unless `onProblem` takes it
+ * @throws Florence2Error that names the file and line of the invalid entry, unless `onProblem` is given
  */
 export async function readJsonl(file: string, options: ReadOptions = {}): Promise<Dataset> {
   const { onProblem = throwErrors } = options;
@@ -33,7 +33,7 @@ export async function readJsonl(file: string, options: ReadOptions = {}): Promis
     });
   }
   const dataset = examples.dataset(file);
-  if (dataset.length === 0) onProblem({ severity: 'error', source: file, message: 'It has no examples.' });
+  if (dataset.length === 0) onProblem({ severity: 'error', source: file, message: 'The file has no examples.' });
   return dataset;
 }
 
@@ -41,7 +41,7 @@ function readRow(text: string): SourcedTarget & { image: string } {
   const row = parseRow(text);
   const image = words(row, 'image');
   if (row.suffix !== undefined && row.answer !== undefined) {
-    throw new UsageError('The line has both a suffix and an answer: give one of them.');
+    throw new UsageError('The line has both a suffix and an answer: give only one of them.');
   }
   if (row.answer === undefined) {
     return { image, ...splitPrompt(words(row, 'prefix')), answer: words(row, 'suffix') };
@@ -55,7 +55,7 @@ function readRow(text: string): SourcedTarget & { image: string } {
   };
 }
 
-/** The line as an object, without the fields that are null: exports write them for what they leave out. */
+/** Returns the line as an object, without fields that are null, which exports write for absent values. */
 function parseRow(text: string): Record<string, unknown> {
   let row: unknown;
   try {
@@ -63,7 +63,7 @@ function parseRow(text: string): Record<string, unknown> {
   } catch (error) {
     throw new Florence2Error(`The line is not JSON: ${(error as Error).message.replaceAll('\n', ' ')}.`);
   }
-  if (!isRecord(row)) throw new UsageError(`The line holds ${show(row)}, expected an object.`);
+  if (!isRecord(row)) throw new UsageError(`The line is ${show(row)}, expected an object.`);
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null));
 }
 

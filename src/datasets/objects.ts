@@ -3,17 +3,17 @@ import type { BoxCoordinates, Polygon } from '../geometry/types.ts';
 import { resolveTask, type Task } from '../text/tasks.ts';
 import type { Target } from './example.ts';
 
-/** An object as detection datasets know it, in pixels. */
+/** An object of a detection dataset, in pixels. */
 export interface LabelledObject {
   label: string;
   box: BoxCoordinates;
-  /** Its outline, where the dataset has it. */
+  /** The outline, if the dataset has outlines. */
   polygons?: Polygon[];
 }
 
 export type ObjectTask = (typeof OBJECT_TASKS)[number];
 
-/** The tasks that can be learnt from labelled objects. */
+/** The tasks that labelled objects can teach. */
 export const OBJECT_TASKS = [
   '<OD>',
   '<REGION_PROPOSAL>',
@@ -23,21 +23,21 @@ export const OBJECT_TASKS = [
   '<REGION_TO_SEGMENTATION>',
 ] as const satisfies Task[];
 
-/** The tasks that can be learnt from captions. */
+/** The tasks that captions can teach. */
 export const CAPTION_TASKS = ['<CAPTION>', '<DETAILED_CAPTION>', '<MORE_DETAILED_CAPTION>'] as const satisfies Task[];
 
 /**
- * What can be learnt from the objects of an image:
+ * Returns the targets of some tasks for the objects of an image:
  *
- * - `<OD>`: all objects; those of one class together, classes in the order in which they first come, as Florence-2
- *   writes them. An image without objects is answered by nothing, the empty text.
- * - `<REGION_PROPOSAL>`: all boxes. The same.
- * - `<OPEN_VOCABULARY_DETECTION>`: for each class in the image its boxes.
- * - `<REGION_TO_CATEGORY>`: for each object its label.
- * - `<REFERRING_EXPRESSION_SEGMENTATION>`: for each class in the image the outlines of its objects.
- * - `<REGION_TO_SEGMENTATION>`: for each object its outline.
+ * - `<OD>`: one target with all objects, grouped by class in the order in which the classes first occur, as Florence-2
+ *   writes them. Without objects the answer is empty.
+ * - `<REGION_PROPOSAL>`: one target with all boxes. Without objects the answer is empty.
+ * - `<OPEN_VOCABULARY_DETECTION>`: a target for each class, with the boxes of its objects.
+ * - `<REGION_TO_CATEGORY>`: a target for each object, with its label.
+ * - `<REFERRING_EXPRESSION_SEGMENTATION>`: a target for each class, with the outlines of its objects.
+ * - `<REGION_TO_SEGMENTATION>`: a target for each object, with its outline.
  *
- * The last two pass over objects without polygons.
+ * The last two ignore objects without polygons.
  */
 export function objectTargets(objects: readonly LabelledObject[], tasks: readonly ObjectTask[]): Target[] {
   return tasks.flatMap(task => TARGETS[task](objects));
@@ -83,7 +83,12 @@ function byLabel(objects: readonly LabelledObject[]): [label: string, objects: L
   return [...labels].map(label => [label, objects.filter(object => object.label === label)]);
 }
 
-/** Throws a UsageError for tasks that a kind of dataset does not teach, and gives back those that it does. */
+/**
+ * Returns the wanted tasks as tokens.
+ *
+ * @param what names the dataset in messages
+ * @throws UsageError for a task that is not possible
+ */
 export function chooseTasks<T extends Task>(wanted: readonly string[], possible: readonly T[], what: string): T[] {
   return wanted.map(name => {
     const task = resolveTask(name);

@@ -18,8 +18,8 @@ export interface OpenOptions extends ReadOptions {
 
 /**
  * Opens the dataset at a path, whose format is recognised by its files: a folder with
- * `{train,valid,test}/annotations.jsonl`, with `{train,valid,test}/_annotations.coco.json` or with a YOLO `data.yaml`; a
- * folder that has one of these files itself; or such a file (.jsonl, .json, .yaml). Node only.
+ * `{train,valid,test}/annotations.jsonl`, with `{train,valid,test}/_annotations.coco.json` or with a YOLO `data.yaml`;
+ * a folder that has one of these files itself; or such a file (.jsonl, .json, .yaml). Node only.
  *
  * @throws Florence2Error that names the missing files or the invalid entry
  */
@@ -28,7 +28,7 @@ export async function openDataset(path: string, options: OpenOptions = {}): Prom
   const { file, tried } = findAnnotations(path, split);
   if (file === undefined) {
     const what = split ? `${split} split of a dataset` : 'dataset';
-    throw new Florence2Error(`${path} holds no ${what}: looked for ${tried.join(', ')}.`);
+    throw new Florence2Error(`${path} has no ${what}: looked for ${tried.join(', ')}.`);
   }
   if (isYaml(file)) return readYolo(file, options);
   return extname(file).toLowerCase() === '.json' ? readCoco(file, options) : readJsonl(file, options);

@@ -7,7 +7,9 @@ export interface ReadOptions {
    * captions (`objectTargets` lists the other tasks that objects can teach).
    */
   tasks?: readonly string[];
-  /** Receives each problem; the reader skips the affected entry. Default: throws a Florence2Error for the first error. */
+  /**
+   * Receives each problem; the reader skips the affected entry. Default: throws a Florence2Error for the first error.
+   */
   onProblem?: ProblemHandler;
 }
 

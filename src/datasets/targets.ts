@@ -9,13 +9,13 @@ import { strip } from '../text/python_strings.ts';
 import { findTask, resolveTask, suggestTask, taskInfo } from '../text/tasks.ts';
 import type { Target } from './example.ts';
 
-/** Throws a UsageError where a task is not asked as it must be, or not answered, naming the field. */
+/** Checks the prompt and the answer of a target. @throws UsageError that names the invalid field */
 export function checkTarget(target: Target): void {
   checkQuestion(target);
   checkAnswer(target.task, target.answer);
 }
 
-/** A prompt as the task that it names and what the task is asked about; without a task it is a prompt of its own. */
+/** Splits a prompt into its task token and text. A prompt without a task token is a custom prompt. */
 export function splitPrompt(prompt: string): { task: string; text?: string } {
   const row = findTask(prompt);
   if (!row) return { task: prompt };
@@ -24,8 +24,8 @@ export function splitPrompt(prompt: string): { task: string; text?: string } {
 }
 
 /**
- * The task that a prompt of its own seems to mean, by the tag that it begins with, or by all of it. Sure of it where the
- * spelling is that of a name but for upper case and a letter in six.
+ * Returns the task that a custom prompt may be a misspelling of, judged by the tag at its beginning, or by the whole
+ * prompt. `sure` if it differs from a task's name only in case and in at most one letter of six.
  */
 export function meantTask(prompt: string): { task: string; sure: boolean } | undefined {
   const tag = /^<([^<>]*)>/.exec(prompt)?.[1] ?? prompt;
@@ -37,7 +37,7 @@ export function meantTask(prompt: string): { task: string; sure: boolean } | und
   return { task: resolveTask(name), sure: distance(spelt, name) <= Math.floor(name.length / 6) };
 }
 
-/** In place of the image's size, where only the form of a region is looked at. */
+/** Used to check a region without its image. */
 const ANY_SIZE = { width: 1, height: 1 };
 
 function checkQuestion({ task, text, box }: Target): void {
@@ -53,18 +53,20 @@ function checkQuestion({ task, text, box }: Target): void {
   const inside = findTask(task);
   if (inside) {
     throw new UsageError(
-      `The prompt ${show(task)} holds ${inside.task}: give the token alone as the task, and the rest as its text.`,
+      `The prompt ${show(task)} contains ${inside.task}: give the token as the task, and the rest as its text.`,
     );
   }
-  if (strip(task) === '') throw new UsageError('The prompt is empty: give a task token, or a prompt of your own.');
+  if (strip(task) === '') throw new UsageError('The prompt is empty: give a task token or a custom prompt.');
   const meant = meantTask(task);
-  if (meant?.sure) throw new UsageError(`${show(task)} is no task token. Did you mean ${meant.task}?`);
+  if (meant?.sure) throw new UsageError(`${show(task)} is not a task token. Did you mean ${meant.task}?`);
   if (text !== undefined || box !== undefined) {
-    throw new UsageError(`${show(task)} names no task, and a prompt of your own takes no ${box ? 'box' : 'text'}.`);
+    throw new UsageError(
+      `${show(task)} is a custom prompt, which takes no ${box ? 'box' : 'text'}: write it into the prompt.`,
+    );
   }
 }
 
-/** Throws a UsageError for the name of a class that no answer can hold. */
+/** Checks that a class name can be the label of an answer. @throws UsageError if not */
 export function checkLabelName(name: unknown): asserts name is string {
   checkAnswer('<OD>', { boxes: [{ label: name as string, box: [0, 0, 1, 1] }] });
 }

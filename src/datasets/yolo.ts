@@ -36,11 +36,11 @@ type ClassNames = ReadonlyMap<number, string | undefined>;
 /**
  * Reads a YOLO dataset from its data.yaml: `names` (a list, or a map from numbers), `train`, `val` and `test` (each a
  * folder of images, a .txt file with paths, or a list of these) and `path` (the folder that they are relative to;
- * default: the folder of data.yaml). The labels of `…/images/a.jpg` are in `…/labels/a.txt`: `class cx cy w h` for a box
- * or `class x y x y x y …` for a polygon, as fractions of width and height.
+ * default: the folder of data.yaml). The labels of `…/images/a.jpg` are in `…/labels/a.txt`: `class cx cy w h` for a
+ * box or `class x y x y x y …` for a polygon, as fractions of width and height.
  *
- * By default the objects teach `<OD>`; `objectTargets` describes the other tasks. An image without a label file, or with
- * an empty one, has no objects, and its answer is empty. The size of an image is read with its example.
+ * By default the objects teach `<OD>`; `objectTargets` describes the other tasks. An image without a label file, or
+ * with an empty one, has no objects, and its answer is empty. The size of an image is read with its example.
  *
  * @throws Florence2Error that names the file and line of the invalid entry, unless `onProblem` is given
  */
@@ -78,7 +78,7 @@ export async function readYoloConfig(file: string): Promise<Record<string, unkno
     throw new Florence2Error(`${file} cannot be read: ${reason.replace(/:$/, '')}.`);
   }
   if (isRecord(config)) return config;
-  throw new Florence2Error(`${file} holds ${show(config)}, expected names, train and val.`);
+  throw new Florence2Error(`${file} is ${show(config)}, expected an object with names, train and val.`);
 }
 
 /** Returns the entry of a split; YOLO's name of the validation split is `val`. */
@@ -88,7 +88,7 @@ export const splitEntry = (config: Record<string, unknown>, split: Split): unkno
 function readNames(names: unknown, file: string, onProblem: ProblemHandler): ClassNames {
   if (!Array.isArray(names) && !isRecord(names)) {
     throw new Florence2Error(
-      `${file}: names is ${show(names)}, expected a list of classes, or a map from their numbers.`,
+      `${file}: names is ${show(names)}, expected a list of class names, or a map from numbers to names.`,
     );
   }
   return new Map(
@@ -109,7 +109,7 @@ async function findImages(config: Record<string, unknown>, file: string, split: 
   const own = dirname(file);
   const given =
     typeof config.path === 'string' ? (isAbsolute(config.path) ? config.path : join(own, config.path)) : own;
-  const root = existsSync(given) ? given : own; // `path` is often that of the machine where the set was made
+  const root = existsSync(given) ? given : own; // `path` is often a path of the machine on which the dataset was created
   const found = await Promise.all(
     entries.map(value => {
       if (typeof value !== 'string') throw new Florence2Error(`${file}: ${split} is ${show(entry)}, expected a path.`);
@@ -119,7 +119,7 @@ async function findImages(config: Record<string, unknown>, file: string, split: 
   return found.flat();
 }
 
-/** Roboflow writes `../train/images` for what lies beside data.yaml. */
+/** Resolves an entry of data.yaml. Roboflow writes `../train/images` for a folder next to data.yaml. */
 function findEntry(entry: string, root: string, file: string): string {
   const places = isAbsolute(entry) ? [entry] : [join(root, entry), join(root, entry.replace(/^(\.\.\/)+/, ''))];
   const found = places.find(place => existsSync(place));
@@ -169,7 +169,7 @@ function readLabel(text: string, names: ClassNames): YoloObject | undefined {
   if (!names.has(number)) throw new UsageError(`The class of ${show(text)} is not among the ${names.size} names.`);
   const outside = values.find(value => !(value >= -TOLERANCE && value <= 1 + TOLERANCE));
   if (outside !== undefined) {
-    throw new UsageError(`${outside} is no part of the image's width or height, 0 to 1. Are these pixels?`);
+    throw new UsageError(`${outside} is not a fraction of the image's width or height, 0 to 1. Are these pixels?`);
   }
   const label = names.get(number);
   if (values.length === 4) {

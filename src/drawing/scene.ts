@@ -72,7 +72,9 @@ export async function buildScene<T extends TextBlock>(
   };
 }
 
-/** Small images are enlarged by a whole factor, which keeps their pixels equal in size; slim ones by a larger factor. */
+/**
+ * Small images are enlarged by a whole factor, which keeps their pixels equal in size; slim ones by a larger factor.
+ */
 function drawingSize({ width, height }: RawImage): { width: number; height: number } {
   const [short, long] = [Math.min(width, height), Math.max(width, height)];
   const wanted = Math.max(400 / long, Math.min(160 / short, 4096 / long), 1);

@@ -28,7 +28,9 @@ export async function renderText(text: string, { size, color, width }: TextStyle
 
 const blank = { create: { width: 1, height: 1, channels: 4, background: '#0000' } } as const;
 
-/** Normalises line ends to \n and removes what XML does not allow: control characters, lone surrogates, non-characters. */
+/**
+ * Normalises line ends to \n and removes what XML does not allow: control characters, lone surrogates, non-characters.
+ */
 const printable = (text: string): string =>
   text
     .replace(/\r\n?|[\u0085\u2028\u2029]/g, '\n')

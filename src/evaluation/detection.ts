@@ -20,9 +20,9 @@ const RECALLS = linspace(0, 1, 101);
 const MAX_DETECTIONS = 100;
 
 /**
- * COCO's mean average precision of boxes, number for number what pycocotools 2.0 gives for all areas and 100 detections:
- * in each image and class, detections take truths in the order of their scores; precision is read at 101 recalls. A box
- * of another class than the truth's never counts. Classes without any truth are left out of the means.
+ * COCO's mean average precision of boxes, number for number what pycocotools 2.0 gives for all areas and 100
+ * detections: in each image and class, detections take truths in the order of their scores; precision is read at 101
+ * recalls. A box of another class than the truth's never counts. Classes without any truth are left out of the means.
  */
 export class DetectionMetric {
   private readonly classes = new Map<string, ClassRecord>();

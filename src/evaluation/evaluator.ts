@@ -53,7 +53,9 @@ export class Evaluator {
   }
 }
 
-/** The metric that sums up a task best, of those that it has: where places have words, how well these are read there. */
+/**
+ * The metric that sums up a task best, of those that it has: where places have words, how well these are read there.
+ */
 export function mainMetric(metrics: Record<string, number>): string | undefined {
   return ['recallAt1', 'editSimilarity', 'meanIoU', 'mAP'].find(name => name in metrics);
 }

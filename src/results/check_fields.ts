@@ -5,7 +5,7 @@ import { type AnswerKind, taskInfo } from '../text/tasks.ts';
 import { describeTask } from './check_text.ts';
 import { allowsEmptyAnswer, SPECIAL_TOKEN } from './grammar.ts';
 
-/** The fields that answer a task, the preferred one first. */
+/** The fields of an answer by its kind, the preferred one first. */
 const FIELDS: Record<AnswerKind, readonly string[]> = {
   text: ['text'],
   boxes: ['boxes'],
@@ -17,9 +17,10 @@ const FIELDS: Record<AnswerKind, readonly string[]> = {
 };
 
 /**
- * Throws a UsageError that names the field where an answer is none for this task: fields of another task, words that
- * are missing or hold special tokens, coordinates that are no numbers, corners in the wrong order. A task that is not
- * in the table is a prompt of its own and answered in words.
+ * Checks the fields of a typed answer. The answer to a custom prompt is a text.
+ *
+ * @throws UsageError that names the invalid field: one of another task, words that are missing or contain special
+ *   tokens, coordinates that are not numbers, or corners in the wrong order
  */
 export function checkAnswerFields(task: string, answer: unknown): void {
   const kind = taskInfo(task)?.answer;
@@ -47,13 +48,13 @@ const CHECKS: Record<string, (value: unknown, at: string, task: string) => void>
     eachItem(value, at, (item, here) => {
       checkLabel(item.phrase, `${here}.phrase`, false);
       const count = eachItem(item.boxes, `${here}.boxes`, (found, there) => checkBox(found.box, `${there}.box`));
-      if (count === 0) fail(`${here}.boxes`, 'is empty: leave out phrases that are nowhere in the image');
+      if (count === 0) fail(`${here}.boxes`, 'is empty: omit phrases without an object in the image');
     }),
   instances: (value, at, task) =>
     eachItem(value, at, (item, here) => {
       checkLabel(item.label, `${here}.label`, taskInfo(task)?.answer === 'polygons');
       const { polygons } = item;
-      if (!Array.isArray(polygons) || polygons.length === 0) fail(`${here}.polygons`, 'is no list of polygons');
+      if (!Array.isArray(polygons) || polygons.length === 0) fail(`${here}.polygons`, 'is not a list of polygons');
       polygons.forEach((polygon, i) => {
         checkPolygon(polygon, `${here}.polygons[${i}]`);
       });
@@ -62,13 +63,17 @@ const CHECKS: Record<string, (value: unknown, at: string, task: string) => void>
     eachItem(value, at, (item, here) => {
       checkWords(item.text, `${here}.text`);
       if ((item.text as string).includes('\n'))
-        fail(`${here}.text`, 'holds a line break: each line is a quad of its own');
+        fail(`${here}.text`, 'contains a line break: give each line its own quad');
       checkCoordinates(item.quad, `${here}.quad`);
       if (item.quad.length !== 8) fail(`${here}.quad`, `has ${item.quad.length} numbers, expected 8: four corners`);
     }),
 };
 
-/** Throws a UsageError unless `box` is `[x1, y1, x2, y2]` with its corners in order. */
+/**
+ * Checks that a value is a box `[x1, y1, x2, y2]` with its corners in order.
+ *
+ * @throws UsageError that names the field `at`
+ */
 export function checkBox(box: unknown, at: string): void {
   checkCoordinates(box, at);
   if (box.length !== 4) fail(at, `has ${box.length} numbers, expected 4: x1, y1, x2, y2`);
@@ -90,7 +95,10 @@ function checkCoordinates(value: unknown, at: string): asserts value is ArrayLik
   if (wrong >= 0) fail(`${at}[${wrong}]`, `is ${(value as unknown[])[wrong]}, expected a number of pixels`);
 }
 
-/** Labels and phrases end where a location begins, so they can hold no `<`, and the parser skips those of two lines. */
+/**
+ * Labels and phrases cannot contain `<`, which ends them, nor line breaks, because the parser skips labels of two
+ * lines.
+ */
 function checkLabel(value: unknown, at: string, empty: boolean): void {
   if (empty) {
     if (value !== '' && value !== undefined) fail(at, `is ${show(value)}, but this task's objects have no labels`);
@@ -98,7 +106,7 @@ function checkLabel(value: unknown, at: string, empty: boolean): void {
   }
   checkWords(value, at);
   if (/[<\n]|^loc_\p{Nd}+>/u.test(strip(value))) {
-    fail(at, `is ${show(value)}: the model could not tell "<", line breaks and location tokens from what follows them`);
+    fail(at, `is ${show(value)}: labels cannot contain "<", line breaks or location tokens, which would end them`);
   }
 }
 
@@ -111,8 +119,7 @@ function checkWords(value: unknown, at: string): asserts value is string {
   if (typeof value !== 'string') fail(at, `is ${show(value)}, expected words`);
   if (strip(value) === '') fail(at, 'is empty, expected words');
   const token = SPECIAL_TOKEN.exec(value)?.[0];
-  if (token)
-    fail(at, `holds ${token}, which is a token to the model: a text to be learnt as it stands is given as a string`);
+  if (token) fail(at, `contains the special token ${token}: give the whole answer as a string to learn it unchanged`);
 }
 
 function eachItem(value: unknown, at: string, check: (item: Record<string, unknown>, at: string) => void): number {

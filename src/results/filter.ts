@@ -1,6 +1,9 @@
 import type { TaskResult } from './types.ts';
 
-/** The result without what scored lower. What has no score (text) stays; a phrase goes with its last box. */
+/**
+ * Returns a result without the objects whose score is below `minScore`. Text and objects without a score are kept. A
+ * phrase is removed with its last box.
+ */
 export function filterByScore(result: TaskResult, minScore: number): TaskResult {
   const keep = ({ score }: { score?: number }): boolean => score === undefined || score >= minScore;
   const filtered = { ...result };

@@ -9,31 +9,32 @@ import { parse } from './parse/parse.ts';
 import { parsePhrases } from './parse/places.ts';
 
 /**
- * What a model should answer, with coordinates in pixels of the original image. The fields are those of the results
- * (see results/types.ts), so a `TaskResult` is an answer too.
+ * An answer as data, with coordinates in pixels of the original image. The fields are those of results, so a
+ * `TaskResult` is also a `TypedAnswer`.
  */
 export type TypedAnswer =
-  /** Detection, dense region captions, region proposals (labels are empty), open-vocabulary detection. */
+  /** Detection, dense region captions, region proposals (with empty labels), open-vocabulary detection. */
   | { boxes: { label: string; box: ArrayLike<number> }[] }
   /** Phrase grounding. */
   | { phrases: { phrase: string; boxes: { box: ArrayLike<number> }[] }[] }
-  /** The segmentation tasks (labels are empty) and open-vocabulary detection with polygons. */
+  /** The segmentation tasks (with empty labels), and open-vocabulary detection with polygons. */
   | { instances: { label: string; polygons: ArrayLike<number>[] }[] }
   /** OCR with regions. */
   | { quads: { text: string; quad: ArrayLike<number> }[] }
-  /** Captions, OCR, the region tasks that answer in words, and prompts of your own. */
+  /** Captions, OCR without regions, the region tasks that answer in words, custom prompts. */
   | { text: string };
 
 /**
- * The text that a model should write, as Florence-2 was trained to: `parse` gives the answer back, its coordinates
- * moved to the middle of their bins. Words are trimmed. Neighbours with the same label share it, as in the answers of
- * the published checkpoints: `wheel<loc_704>…<loc_772><loc_149>…<loc_773>` are two wheels. An answer without objects
- * is the empty text.
+ * Returns the text of an answer in the format that Florence-2 was trained on. `parseAnswer` is the inverse, up to the
+ * rounding of coordinates to the centres of their bins.
  *
- * Coordinates are clamped to the image, so no `<loc_1000>` is ever written. A string is the very text to be learnt and
- * comes back as it is.
+ * Words are trimmed. Consecutive objects with the same label share it, as in the answers of the published checkpoints:
+ * `wheel<loc_704>…<loc_772><loc_149>…<loc_773>` are two wheels. An answer without objects is the empty text.
+ * Coordinates are clamped to the image, so `<loc_1000>` never occurs.
  *
- * @throws UsageError that names the field which the task cannot be answered by
+ * @param answer a string is checked and returned unchanged
+ * @param image size of the original image in pixels
+ * @throws UsageError that names the invalid field
  */
 export function formatAnswer(task: string, answer: TypedAnswer | string, image: ImageSize): string {
   checkAnswer(task, answer);
@@ -49,14 +50,17 @@ export function formatAnswer(task: string, answer: TypedAnswer | string, image: 
   return 'boxes' in answer ? labelled(answer.boxes, boxTokens(image)) : '';
 }
 
-/** The inverse of `formatAnswer`: a text with location tokens as a typed answer, in pixels of an image of this size. */
+/**
+ * Returns a text with location tokens as a typed answer in pixels of an image of this size, the inverse of
+ * `formatAnswer`.
+ */
 export function parseAnswer(task: string, text: string, image: ImageSize): TypedAnswer {
   if (taskInfo(task)?.answer !== 'phrases') return parse(text, task, image, { keepUnicode: true });
-  // Results leave out phrases that name nothing ("it"); as answers they are to be learnt.
+  // Results omit pronouns and similar phrases ("it"), but a training answer keeps them.
   return { phrases: parsePhrases(readAnswer(text), image, { keepUnicode: true, banned: new Set() }) };
 }
 
-/** Throws a UsageError where an answer is none for this task, naming the field. */
+/** Checks that an answer is valid for a task. @throws UsageError that names the invalid field */
 export function checkAnswer(task: string, answer: TypedAnswer | string): void {
   if (typeof answer === 'string') checkAnswerText(task, answer);
   else checkAnswerFields(task, answer);
@@ -68,8 +72,8 @@ const boxTokens =
     boxToTokens(box, image);
 
 /**
- * Polygons of one instance are joined by `<sep>`. Each instance is enclosed in `<poly>`, but for one alone that needs
- * no label.
+ * Joins the polygons of an instance by `<sep>` and encloses each instance in `<poly>…</poly>`. The tags are omitted for
+ * a single instance of a segmentation task.
  */
 function instancesText(
   task: string,
@@ -82,6 +86,7 @@ function instancesText(
   return labelled(instances, instance => `<poly>${outlines(instance)}</poly>`);
 }
 
+/** Writes each item after its label. A label equal to the previous one is omitted. */
 function labelled<T extends { label: string }>(items: readonly T[], tokens: (item: T) => string): string {
   let previous = '';
   return items

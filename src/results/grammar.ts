@@ -2,8 +2,8 @@ import { type AnswerKind, taskInfo } from '../text/tasks.ts';
 import { FLORENCE2_TOKENS } from '../text/tokenizer_json.ts';
 
 // The grammar of answers: words followed by location tokens. The parser's patterns accept everything that those of
-// Microsoft's processor accept, malformed answers included: `\p{Nd}` is Python's `\d`, a digit of any script, and `.` is
-// any character but a newline. Answers to learn must have the exact form (`ANSWER_FORMS`).
+// Microsoft's processor accept, including malformed answers: `\p{Nd}` is Python's `\d`, a digit of any script, and `.`
+// is any character but a newline. Answers to learn must have the exact form (`ANSWER_FORMS`).
 
 const LOCATION = '<loc_\\p{Nd}+>';
 const BOX = `(?:${LOCATION}){4}`;
@@ -46,7 +46,9 @@ const EXACT_INSTANCE = `<poly>${EXACT_POLYGONS}</poly>`;
 
 const startingWith = (pattern: string): RegExp => new RegExp(`^${pattern}`, 'u');
 
-/** The exact form of each kind of answer, with its description for error messages. Kinds without a form are free text. */
+/**
+ * The exact form of each kind of answer, with its description for error messages. Kinds without a form are free text.
+ */
 export const ANSWER_FORMS: Partial<Record<AnswerKind, { pattern: RegExp; description: string }>> = {
   boxes: {
     pattern: startingWith(EXACT_BOXES),

@@ -2,87 +2,94 @@ import type { BoxCoordinates, ImageSize, Polygon, QuadCoordinates } from '../geo
 import type { Task, TaskOf } from '../text/tasks.ts';
 
 /**
- * How sure the model was, 0 to 1: exp of the mean log-probability of the tokens that say it. For boxes, polygons and
- * quads these are the location tokens, for a phrase the tokens of its words. Absent where an answer was parsed from
- * its text alone.
+ * The model's confidence, 0 to 1: exp of the mean log-probability of the tokens of the instance. For boxes, polygons
+ * and quads these are the location tokens, for a phrase the tokens of its words. Absent if the answer was parsed from
+ * text alone.
  */
 type Scored = { score?: number };
 
+/** An object of a detection result. */
 export interface Box extends Scored {
-  /** Empty for region proposals. */
+  /** Class or caption; empty for region proposals. */
   label: string;
+  /** Corners in pixels of the original image. */
   box: BoxCoordinates;
 }
 
-/** One object, which may be of several polygons (parts seen on both sides of something, say). */
+/** The outline of one object. */
 export interface PolygonInstance extends Scored {
-  /** Empty for the segmentation tasks: their object is the one that was asked for. */
+  /** Class; empty for the segmentation tasks, whose object is named by the prompt. */
   label: string;
+  /** In pixels of the original image. Several polygons if parts of the object are separate. */
   polygons: Polygon[];
-  /** Only where the answer was parsed with `boxAtStart`. */
+  /** Only if the answer was parsed with `boxAtStart`. */
   box?: BoxCoordinates;
 }
 
+/** A line of text. */
 export interface Quad extends Scored {
   text: string;
+  /** Corners in pixels of the original image. */
   quad: QuadCoordinates;
 }
 
-/** Words of the caption and every place where they were found. */
+/** Words of a caption with the boxes of all objects that they name, in pixels of the original image. */
 export interface Phrase extends Scored {
   phrase: string;
   boxes: ({ box: BoxCoordinates } & Scored)[];
 }
 
-/** What all results have. Results are plain data: `JSON.stringify` and `structuredClone` keep them whole. */
+/** The fields of all results. Results are plain data, which `JSON.stringify` and `structuredClone` keep complete. */
 interface Result<T extends string> {
   task: T;
-  /** The size of the original image, whose pixels all coordinates count. */
+  /** Size of the original image; all coordinates are in its pixels. */
   imageSize: ImageSize;
-  /** The model's answer as text, location tokens included; only `<s>`, `</s>` and `<pad>` are removed. */
+  /** The model's answer as text with location tokens. Only `<s>`, `</s>` and `<pad>` are removed. */
   answer: string;
-  /** True when the token limit cut the answer: the last object may be missing or incomplete. */
+  /** Whether the token limit truncated the answer. If so, the last object may be missing or incomplete. */
   truncated: boolean;
 }
 
-/** Captions, plain OCR, and the region tasks that answer in words. */
+/** Result of captions, OCR without regions, and the region tasks that answer in words. */
 export interface TextResult extends Result<TaskOf<'text'>> {
+  /** Without white space at the ends. */
   text: string;
 }
 
-/** The answer to a prompt that names no task of the table: the model's own words. */
+/** Result of a custom prompt, which has no task token. */
 export interface PromptResult extends Result<'prompt'> {
   prompt: string;
+  /** The answer without white space at the ends. */
   text: string;
 }
 
-/** Object detection, dense region captions, and region proposals (whose labels are empty). */
+/** Result of object detection, dense region captions and region proposals. */
 export interface BoxesResult extends Result<TaskOf<'boxes' | 'proposals'>> {
   boxes: Box[];
 }
 
-/** A caption's phrases, each with its boxes. */
+/** Result of phrase grounding: the phrases of a caption with their boxes. */
 export interface PhrasesResult extends Result<TaskOf<'phrases'>> {
   phrases: Phrase[];
 }
 
-/** Segmentation of what was referred to by words or by a region. */
+/** Result of the segmentation tasks, whose prompt names an object by words or by a region. */
 export interface PolygonsResult extends Result<TaskOf<'polygons'>> {
   instances: PolygonInstance[];
 }
 
-/** Open-vocabulary detection: the model answers in boxes or in polygons, and the other list is empty. */
+/** Result of open-vocabulary detection. The model answers with boxes or with polygons; the other list is empty. */
 export interface OpenVocabularyResult extends Result<TaskOf<'boxes or polygons'>> {
   boxes: Box[];
   instances: PolygonInstance[];
 }
 
-/** Lines of text, each in a quadrilateral. */
+/** Result of OCR with regions: lines of text with their corners. */
 export interface QuadsResult extends Result<TaskOf<'quads'>> {
   quads: Quad[];
 }
 
-/** Discriminated by `task`: `result.boxes` exists exactly for the tasks that answer in boxes. */
+/** The result of any task. `task` discriminates the union: `result.boxes` exists exactly for tasks with boxes. */
 export type TaskResult =
   | TextResult
   | PromptResult
@@ -92,7 +99,7 @@ export type TaskResult =
   | OpenVocabularyResult
   | QuadsResult;
 
-/** The result of one task, for callers who name it: `ResultOf<'<OD>'>` is a BoxesResult. */
+/** The result type of a task: `ResultOf<'<OD>'>` is `BoxesResult`. */
 export type ResultOf<T extends Task> = Covering<TaskResult, T>;
 
 type Covering<R extends TaskResult, T> = R extends TaskResult ? (T extends R['task'] ? R : never) : never;

@@ -12,11 +12,11 @@ import { bmp, inFolder } from './folder.ts';
 
 const tokenizer = Tokenizer.fromFiles({ tokenizerJson: readFileSync(reference('tokenizer/tokenizer.json'), 'utf8') });
 
-/** The problems as lines, without the folder. */
+/** Returns the problems as lines without the folder. */
 const said = ({ problems }: DatasetReport, folder: string): string[] =>
   problems.map(({ severity, source, message }) => `${severity} ${source}: ${message}`.replaceAll(`${folder}/`, ''));
 
-test('a dataset in which all is well', async () => {
+test('a dataset without problems', async () => {
   const rows = [
     { image: 'a.bmp', prefix: '<OD>', suffix: 'dog<loc_1><loc_2><loc_3><loc_4><loc_5><loc_6><loc_7><loc_8>' },
     {
@@ -55,31 +55,31 @@ test('a dataset in which all is well', async () => {
   });
 });
 
-test('everything that is wrong, by file and line', async () => {
+test('all problems are reported with file and line', async () => {
   const od = (box: number[], label = 'dog') => ({ task: '<OD>', answer: { boxes: [{ label, box }] } });
   const rows: [row: object | string, problem: string | null][] = [
     ['{', 'error x.jsonl:1: The line is not JSON'],
     [{ image: 'none.bmp', prefix: '<OD>', suffix: '' }, 'error x.jsonl:2: The image none.bmp does not exist'],
-    [{ image: 'a.bmp', prefix: '<CAPTON>', suffix: '' }, 'error x.jsonl:3: "<CAPTON>" is no task token'],
+    [{ image: 'a.bmp', prefix: '<CAPTON>', suffix: '' }, 'error x.jsonl:3: "<CAPTON>" is not a task token'],
     [
       { image: 'a.bmp', prefix: '<OD>', suffix: 'a<loc_0><loc_0><loc_0><loc_1000>' },
-      'error x.jsonl:4: The answer holds <loc_1000>',
+      'error x.jsonl:4: The answer contains <loc_1000>',
     ],
     [{ image: 'a.bmp', ...od([0, 0, 5, 5], '') }, 'error x.jsonl:5: answer.boxes[0].label is empty'],
     [{ image: 'a.bmp', ...od([5, 5, 0, 0]) }, 'error x.jsonl:6: answer.boxes[0].box is [5,5,0,0], expected'],
     [{ image: 'a.bmp', prefix: '<CAPTION>', suffix: 'A dog.' }, null],
     [
       { image: 'a.bmp', prefix: '<CAPTION>', suffix: 'A dog.' },
-      'warning x.jsonl:8: The same is to be learnt about this image in x.jsonl:7.',
+      'warning x.jsonl:8: The target is a duplicate of x.jsonl:7.',
     ],
     [{ image: 'a.bmp', ...od([0, 0, 20.9, 10.5]) }, null],
     [
       { image: 'a.bmp', ...od([0, 0, 22, 10]) },
-      'warning x.jsonl:10: answer.boxes[0].box [0,0,22,10] reaches out of the image of 20x10',
+      'warning x.jsonl:10: answer.boxes[0].box [0,0,22,10] extends beyond the image of 20x10',
     ],
     [
       { image: 'a.bmp', ...od([30, 0, 40, 10]) },
-      'warning x.jsonl:11: answer.boxes[0].box [30,0,40,10] lies outside of the image of 20x10',
+      'warning x.jsonl:11: answer.boxes[0].box [30,0,40,10] is outside the image of 20x10',
     ],
     [{ image: 'a.bmp', ...od([3, 4, 3, 9]) }, 'warning x.jsonl:12: answer.boxes[0].box [3,4,3,9] is empty.'],
     [
@@ -88,7 +88,7 @@ test('everything that is wrong, by file and line', async () => {
     ],
     [
       { image: 'a.bmp', task: '<REGION_TO_OCR>', box: [0, 0, 50, 5], answer: { text: 'A' } },
-      'warning x.jsonl:14: box [0,0,50,5] reaches out of the image of 20x10',
+      'warning x.jsonl:14: box [0,0,50,5] extends beyond the image of 20x10',
     ],
     [
       {
@@ -96,7 +96,7 @@ test('everything that is wrong, by file and line', async () => {
         task: '<OCR_WITH_REGION>',
         answer: { quads: [{ text: 'A', quad: [0, 0, 5, 0, 5, 90, 0, 5] }] },
       },
-      'warning x.jsonl:15: answer.quads[0].quad [0,0,5,0,5,90,0,5] reaches out',
+      'warning x.jsonl:15: answer.quads[0].quad [0,0,5,0,5,90,0,5] extends beyond',
     ],
     [
       {
@@ -105,13 +105,16 @@ test('everything that is wrong, by file and line', async () => {
         box: [0, 0, 9, 9],
         answer: { instances: [{ polygons: [[0, 0, 5, 0, 5, -9]] }] },
       },
-      'warning x.jsonl:16: answer.instances[0].polygons[0] [0,0,5,0,5,-9] reaches out',
+      'warning x.jsonl:16: answer.instances[0].polygons[0] [0,0,5,0,5,-9] extends beyond',
     ],
     [
       { image: 'a.bmp', prefix: '<CAPTION_TO_PHRASE_GROUNDING>it', suffix: 'it<loc_0><loc_0><loc_9><loc_9>' },
-      'warning x.jsonl:17: Results leave out the phrase "it".',
+      'warning x.jsonl:17: Results omit the phrase "it".',
     ],
-    [{ image: 'a.bmp', ...od([0, 0, 5, 5], 'café') }, 'warning x.jsonl:18: The label "café" loses what is not ASCII'],
+    [
+      { image: 'a.bmp', ...od([0, 0, 5, 5], 'café') },
+      'warning x.jsonl:18: Results remove the characters outside ASCII from the label "café"',
+    ],
     [{ image: 'a.bmp', ...od([0, 0, 6, 5], 'café') }, null],
     [
       { image: 'a.bmp', prefix: '<OD>', suffix: `dog${'<loc_0><loc_0><loc_9><loc_9>'.repeat(256)}` },
@@ -121,7 +124,7 @@ test('everything that is wrong, by file and line', async () => {
     [{ image: 'cut.bmp', prefix: '<OD>', suffix: '' }, 'error x.jsonl:22: '],
     [
       { image: 'a.bmp', prefix: '<ODD>', suffix: 'x' },
-      'warning x.jsonl:23: "<ODD>" is no task token and is learnt as a prompt of its own. Did you mean <OD>?',
+      'warning x.jsonl:23: "<ODD>" is not a task token, so it is learnt as a custom prompt. Did you mean <OD>?',
     ],
   ];
   const files = {
@@ -147,7 +150,7 @@ test('everything that is wrong, by file and line', async () => {
   });
 });
 
-test('annotations of another size than the image, turned or not', async () => {
+test('annotations of another size than the image, rotated or not', async () => {
   const coco = (width: number, height: number) => ({
     images: [{ id: 1, file_name: 'a.bmp', width, height }],
     annotations: [],
@@ -162,14 +165,16 @@ test('annotations of another size than the image, turned or not', async () => {
   await inFolder(files, async folder => {
     const lines = async (name: string): Promise<string[]> => said(await checkDataset(join(folder, name)), folder);
     assert.equal(await lines('turned.json'), [
-      'error turned.json: images[0]: The image is 20x10, but annotated as 10x20. Was it turned as its EXIF orientation says when it was annotated? Then save it turned.',
+      'error turned.json: images[0]: The image is 20x10, but the annotations say 10x20. Was its EXIF orientation applied when it was annotated? If so, save the rotated image.',
     ]);
-    assert.equal(await lines('half.json'), ['error half.json: images[0]: The image is 20x10, but annotated as 10x5.']);
+    assert.equal(await lines('half.json'), [
+      'error half.json: images[0]: The image is 20x10, but the annotations say 10x5.',
+    ]);
     assert.equal(await lines('right.json'), []);
   });
 });
 
-test('datasets that a program made, in order, and more of them than are decoded at a time', async () => {
+test('examples in memory are reported in order, also if there are more than are decoded concurrently', async () => {
   const image = { data: new Uint8Array(3 * 200), width: 20, height: 10 };
   const rows = Array.from({ length: 30 }, (_, i) => ({
     image: { ...image },
@@ -192,13 +197,13 @@ test('datasets that a program made, in order, and more of them than are decoded 
   ]);
 });
 
-test('a dataset that is none is an error', async () => {
+test('a folder without a dataset is an error', async () => {
   await inFolder({}, async folder => {
     let message = '';
     await checkDataset(folder).catch(error => {
       message = error.message;
     });
-    assert.match(message, /holds no dataset: looked for annotations\.jsonl/);
+    assert.match(message, /has no dataset: looked for annotations\.jsonl/);
   });
 });
 

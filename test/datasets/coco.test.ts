@@ -50,7 +50,7 @@ const instances = {
 };
 const images = { 'a.bmp': image, 'b.bmp': image, 'empty.bmp': image };
 
-test('objects: boxes become corners, classes come together, images without objects are answered by nothing', async () => {
+test('objects: boxes become corners, classes are grouped, images without objects have empty answers', async () => {
   await inFolder({ ...images, 'x.json': instances }, async folder => {
     const problems: DatasetProblem[] = [];
     const file = join(folder, 'x.json');
@@ -78,7 +78,7 @@ test('objects: boxes become corners, classes come together, images without objec
       {
         severity: 'warning',
         source: file,
-        message: '1 annotations of crowds are left out: they outline no single object.',
+        message: '1 crowd annotations are skipped: they do not outline a single object.',
       },
     ]);
   });
@@ -115,7 +115,7 @@ test('the other tasks that objects teach', async () => {
       { task: mask, text: 'dog', answer: { instances: [{ label: '', polygons: [triangle] }] } },
       { task: mask, text: 'cat', answer: { instances: [{ label: '', polygons: [square] }] } },
     ]);
-    // b.bmp has a box without an outline and a mask of run lengths.
+    // b.bmp has a box without an outline, and a mask as run lengths.
     assert.equal(await targets(1, '<REGION_TO_SEGMENTATION>'), [
       {
         task: '<REGION_TO_SEGMENTATION>',
@@ -124,11 +124,11 @@ test('the other tasks that objects teach', async () => {
       },
     ]);
     const none = await readCoco(join(folder, 'x.json'), { tasks: ['<REGION_TO_SEGMENTATION>'] });
-    assert.is(none.length, 2, 'an image that teaches nothing is left out');
+    assert.is(none.length, 2, 'an image without targets is skipped');
   });
 });
 
-test('run lengths of pycocotools: outlines enclose the area that it counts, and holes', () => {
+test("outlines of pycocotools' run lengths enclose the area that it counts, and the holes", () => {
   let compared = 0;
   for (const { id, image_size, rle, rle_counts, area } of referenceJson('processor/masks.json').cases) {
     if (area < 500) continue;
@@ -146,7 +146,7 @@ test('run lengths of pycocotools: outlines enclose the area that it counts, and 
   assert.ok(compared >= 10, `${compared}`);
 });
 
-/** The pixels outside that the border of the image is not reached from, going up, down, left and right. */
+/** Counts the background pixels that are not connected to the border of the image (4-connectivity). */
 function holes({ data, width, height }: Mask): number {
   const outside = new Uint8Array((width + 2) * (height + 2));
   const waiting = [0];
@@ -174,7 +174,7 @@ function shoelace(polygon: number[]): number {
   return sum;
 }
 
-test('captions: each is a target', async () => {
+test('each caption is a target', async () => {
   const captions = {
     images: instances.images,
     annotations: [
@@ -198,7 +198,7 @@ test('captions: each is a target', async () => {
   });
 });
 
-test("images are found where COCO's own layout has them", async () => {
+test("images are found in COCO's layout", async () => {
   const files = {
     'annotations/instances_val2017.json': { ...instances, images: instances.images.slice(0, 1), annotations: [] },
     'val2017/a.bmp': image,
@@ -214,7 +214,7 @@ test("images are found where COCO's own layout has them", async () => {
   });
 });
 
-test('what is wrong is said with its place', async () => {
+test('errors name the entry', async () => {
   const good = { id: 1, image_id: 7, category_id: 1, bbox: [1, 1, 8, 7] };
   const cases: [annotation: unknown, message: RegExp][] = [
     [3, /It is 3, expected an object/],
@@ -249,7 +249,7 @@ test('what is wrong is said with its place', async () => {
   });
 });
 
-test('images and categories that are wrong are reported once', async () => {
+test('invalid images and categories are reported once', async () => {
   const json = {
     images: [{ id: 1, file_name: 'a.bmp' }, { id: 1, file_name: 'b.bmp' }, { id: 2, file_name: 'none.bmp' }, { id: 3 }],
     categories: [
@@ -273,7 +273,7 @@ test('images and categories that are wrong are reported once', async () => {
     );
     assert.is(dataset.length, 1);
     const example = await dataset.example(0);
-    assert.is(example.imageSize, undefined, 'the file does not say it');
+    assert.is(example.imageSize, undefined, 'not in the file');
     assert.equal(example.targets, [{ task: '<OD>', answer: { boxes: [{ label: 'dog', box: [0, 0, 1, 1] }] } }]);
   });
 });

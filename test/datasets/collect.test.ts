@@ -7,7 +7,7 @@ import type { RawImage } from '../../src/image/types.ts';
 const raw = (): RawImage => ({ data: new Uint8Array(12), width: 2, height: 2 });
 const boxes = [{ label: 'dog', box: [0, 0, 1, 1] }];
 
-test('any iterable, images grouped by path, URL and object', async () => {
+test('any iterable is accepted, and images are grouped by path, URL and object', async () => {
   const [a, b] = [raw(), raw()];
   const rows: ImageTarget[] = [
     { image: 'a.png', task: '<OD>', answer: { boxes } },

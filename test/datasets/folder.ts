@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-/** Makes a temporary folder of files, gives it to `body` and removes it. */
+/** Calls `body` with a temporary folder of files, then removes it. */
 export async function inFolder(
   files: Record<string, string | Uint8Array | object>,
   body: (folder: string) => Promise<void> | void,
@@ -20,7 +20,7 @@ export async function inFolder(
   }
 }
 
-/** A 24-bit BMP of one colour: the smallest image file that is written by hand. */
+/** Returns a 24-bit BMP of one colour, the simplest format to write by hand. */
 export function bmp(width: number, height: number, [r, g, b] = [200, 100, 50]): Uint8Array {
   const stride = Math.ceil((width * 3) / 4) * 4;
   const bytes = new Uint8Array(54 + stride * height);

@@ -12,7 +12,7 @@ import { bmp, inFolder } from './folder.ts';
 const image = bmp(4, 3);
 const lines = (...rows: unknown[]): string => rows.map(row => JSON.stringify(row)).join('\n');
 
-test('rows of one image are one example, each with its line', async () => {
+test('the rows of an image are one example, each with its line', async () => {
   const dog = 'dog<loc_1><loc_2><loc_3><loc_4>';
   const rows = lines(
     { image: 'a.bmp', prefix: '<OD>', suffix: dog },
@@ -68,11 +68,11 @@ test('byte order mark, CRLF, blank lines, absolute paths, U+2028 within a string
   });
 });
 
-test('what is wrong is said with file and line', async () => {
+test('errors name the file and line', async () => {
   const good = { image: 'a.bmp', prefix: '<OD>', suffix: '' };
   const cases: [row: unknown, message: RegExp][] = [
     ['{"image": "a.bmp", ', /The line is not JSON: /],
-    ['["a.bmp"]', /The line holds \["a\.bmp"\], expected an object/],
+    ['["a.bmp"]', /The line is \["a\.bmp"\], expected an object/],
     [{ prefix: '<OD>', suffix: '' }, /The field image is missing; the line has prefix, suffix\./],
     [{ ...good, image: 3 }, /The field image is 3, expected a text/],
     [{ ...good, image: 'none.bmp' }, /The image none\.bmp does not exist: looked for .*none\.bmp\./],
@@ -82,16 +82,19 @@ test('what is wrong is said with file and line', async () => {
     [{ image: 'a.bmp', answer: { text: 'x' } }, /The field task is missing/],
     [{ ...good, answer: { text: 'x' } }, /both a suffix and an answer/],
     [{ ...good, prefix: '<REGION_PROPOSALS>' }, /Did you mean <REGION_PROPOSAL>\?/],
-    [{ ...good, prefix: '<od>' }, /"<od>" is no task token\. Did you mean <OD>\?/],
+    [{ ...good, prefix: '<od>' }, /"<od>" is not a task token\. Did you mean <OD>\?/],
     [{ ...good, prefix: '<CAPTIONS>', suffix: 'x' }, /Did you mean <CAPTION>\?/],
     [{ ...good, prefix: ' ' }, /The prompt is empty/],
     [{ ...good, prefix: '<OD>dog' }, /Task <OD> \(od\) takes no text/],
     [{ ...good, prefix: '<CAPTION_TO_PHRASE_GROUNDING>' }, /needs a text/],
     [{ ...good, prefix: '<REGION_TO_OCR><loc_1>' }, /needs a region/],
-    [{ ...good, prefix: '<REGION_TO_OCR><loc_1><loc_1><loc_1><loc_1000>', suffix: 'x' }, /The prompt holds <loc_1000>/],
-    [{ ...good, suffix: 'dog<loc_1><loc_2><loc_3><loc_1000>' }, /The answer holds <loc_1000>/],
+    [
+      { ...good, prefix: '<REGION_TO_OCR><loc_1><loc_1><loc_1><loc_1000>', suffix: 'x' },
+      /The prompt contains <loc_1000>/,
+    ],
+    [{ ...good, suffix: 'dog<loc_1><loc_2><loc_3><loc_1000>' }, /The answer contains <loc_1000>/],
     [{ ...good, suffix: 'dog<loc_1><loc_2><loc_3>' }, /is answered by labels, each followed by four locations/],
-    [{ image: 'a.bmp', task: 'od', answer: { boxes: [] } }, /"od" is no task token\. Did you mean <OD>\?/],
+    [{ image: 'a.bmp', task: 'od', answer: { boxes: [] } }, /"od" is not a task token\. Did you mean <OD>\?/],
     [{ image: 'a.bmp', task: '<OD>', answer: { text: 'x' } }, /is answered by boxes/],
     [{ image: 'a.bmp', task: '<OD>', text: 3, answer: { boxes: [] } }, /text is 3, expected words/],
     [
@@ -99,15 +102,15 @@ test('what is wrong is said with file and line', async () => {
       /box is \[4,0,2,2\], expected/,
     ],
     [{ image: 'a.bmp', task: 'Find it', box: [0, 0, 2, 2], answer: { text: 'x' } }, /takes no box/],
-    [{ image: 'a.bmp', task: '<OVD>', answer: { text: 'x' } }, /no task token/],
-    [{ image: 'a.bmp', task: '<OPEN_VOCABULARY_DETECTION>dog', answer: { boxes: [] } }, /give the token alone/],
+    [{ image: 'a.bmp', task: '<OVD>', answer: { text: 'x' } }, /not a task token/],
+    [{ image: 'a.bmp', task: '<OPEN_VOCABULARY_DETECTION>dog', answer: { boxes: [] } }, /give the token as the task/],
   ];
   const written = cases.map(([row]) => (typeof row === 'string' ? row : JSON.stringify(row)));
   await inFolder({ 'a.bmp': image, 'x.jsonl': [...written, JSON.stringify(good)].join('\n') }, async folder => {
     const file = join(folder, 'x.jsonl');
     const problems: DatasetProblem[] = [];
     const dataset = await readJsonl(file, { onProblem: problem => problems.push(problem) });
-    assert.is(dataset.length, 1, 'the good line is kept');
+    assert.is(dataset.length, 1, 'the valid line is kept');
     assert.is(problems.length, cases.length, JSON.stringify(problems, null, 1));
     for (const [i, [row, message]] of cases.entries()) {
       assert.is(problems[i].source, `${file}:${i + 1}`, JSON.stringify(row));
@@ -119,12 +122,12 @@ test('what is wrong is said with file and line', async () => {
     await rejects(readJsonl(join(folder, 'none.jsonl')), /none\.jsonl does not exist/);
     await rejects(readJsonl(folder), /cannot be read/);
     await inFolder({ 'empty.jsonl': '\n' }, other =>
-      rejects(readJsonl(join(other, 'empty.jsonl')), /It has no examples/),
+      rejects(readJsonl(join(other, 'empty.jsonl')), /The file has no examples/),
     );
   });
 });
 
-test('prompts with a made-up token of their own are taken, as long as it is no misspelt one', async () => {
+test('custom prompts may begin with a custom token unless it resembles a task token', async () => {
   const prompts = ['<DocVQA>What is the total?', '<OMR>', '<ACTION>', '<REGION_CAPTION>', '<ID>', 'Read the meter.'];
   const rows = lines(...prompts.map(prefix => ({ image: 'a.bmp', prefix, suffix: '3' })));
   await inFolder({ 'a.bmp': image, 'x.jsonl': rows }, async folder => {
@@ -136,7 +139,7 @@ test('prompts with a made-up token of their own are taken, as long as it is no m
   });
 });
 
-test('lines are read in pieces, wherever these are cut', async () => {
+test('lines may span any number of chunks', async () => {
   await inFolder({}, async folder => {
     const file = join(folder, 'long.txt');
     const stream = createWriteStream(file);

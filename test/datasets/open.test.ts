@@ -8,7 +8,7 @@ const image = bmp(4, 3);
 const row = JSON.stringify({ image: 'a.bmp', prefix: '<OD>', suffix: '' });
 const coco = { images: [{ id: 1, file_name: 'a.bmp', width: 4, height: 3 }], annotations: [], categories: [] };
 
-test('the format is recognised by what lies in the folder', async () => {
+test('the format is recognised by the files in the folder', async () => {
   const files = {
     'jsonl/train/annotations.jsonl': row,
     'jsonl/train/a.bmp': image,
@@ -32,10 +32,10 @@ test('the format is recognised by what lies in the folder', async () => {
       [
         'jsonl',
         { split: 'test' },
-        /jsonl holds no test split of a dataset: looked for test\/annotations\.jsonl, test\/_ann/,
+        /jsonl has no test split of a dataset: looked for test\/annotations\.jsonl, test\/_ann/,
       ],
-      ['jsonl/val', { split: 'valid' }, /holds no valid split/],
-      ['jsonl/val/annotations.jsonl', { split: 'valid' }, /holds no valid split/],
+      ['jsonl/val', { split: 'valid' }, /has no valid split/],
+      ['jsonl/val/annotations.jsonl', { split: 'valid' }, /has no valid split/],
       ['coco', {}, 'coco/train/a.bmp'],
       ['coco', { split: 'test' }, 'coco/test/a.bmp'],
       ['coco/test/_annotations.coco.json', {}, 'coco/test/a.bmp'],
@@ -46,7 +46,7 @@ test('the format is recognised by what lies in the folder', async () => {
       [
         'nothing',
         {},
-        /nothing holds no dataset: looked for annotations\.jsonl, _annotations\.coco\.json, train\/ann.*, data\.yaml\.$/,
+        /nothing has no dataset: looked for annotations\.jsonl, _annotations\.coco\.json, train\/ann.*, data\.yaml\.$/,
       ],
       ['nothing/readme.txt', {}, /looked for a \.jsonl, \.json or \.yaml file/],
       ['none', {}, /The dataset .*none does not exist/],

@@ -7,7 +7,7 @@ import { bmp, inFolder } from './folder.ts';
 
 const image = bmp(20, 10);
 
-test('boxes, polygons, and images without objects', async () => {
+test('boxes, polygons and images without objects', async () => {
   const files = {
     'data.yaml': 'names:\n  0: dog\n  4: traffic light\ntrain: images/train\nval: images/val\nnc: 2\n',
     'images/train/b.bmp': image,
@@ -52,7 +52,7 @@ test('boxes, polygons, and images without objects', async () => {
       },
     ]);
     const masks = await readYolo(file, { tasks: ['<REGION_TO_SEGMENTATION>'] });
-    assert.is(masks.length, 1, 'images without outlines teach no segmentation');
+    assert.is(masks.length, 1, 'images without outlines are skipped');
     assert.equal((await masks.example(0)).targets[0], {
       task: '<REGION_TO_SEGMENTATION>',
       box: [2, 1, 18, 8],
@@ -68,7 +68,7 @@ test('boxes, polygons, and images without objects', async () => {
   });
 });
 
-test('where images are: a path of another machine, ../ before what lies beside, lists of files, several folders', async () => {
+test('images are found with a path of another machine, with a surplus ../, in lists of files and in several folders', async () => {
   const files = {
     'roboflow.yaml': 'path: /home/someone/set\nnames: [dog]\ntrain: ../train/images\nval: ../valid/images\n',
     'train/images/a.bmp': image,
@@ -92,19 +92,19 @@ test('where images are: a path of another machine, ../ before what lies beside, 
     assert.equal(
       beside.targets[0].answer,
       { boxes: [{ label: 'dog', box: [5, 2.5, 15, 7.5] }] },
-      'labels beside images',
+      'labels next to images',
     );
     const error = await images('missing.yaml', 'train').catch(thrown => thrown.message);
     assert.match(error, /missing\.yaml: nowhere does not exist: looked for .*nowhere\.$/);
   });
 });
 
-test('what is wrong is said with file and line', async () => {
+test('errors name the file and line', async () => {
   const cases: [row: string, message: RegExp][] = [
     ['2 0.5 0.5 0.1 0.1', /The class of "2 0\.5 0\.5 0\.1 0\.1" is not among the 2 names/],
     ['dog 0.5 0.5 0.1 0.1', /is not among the 2 names/],
-    ['0 320 0.5 0.1 0.1', /320 is no part of the image's width or height, 0 to 1\. Are these pixels\?/],
-    ['0 0.5 x 0.1 0.1', /NaN is no part/],
+    ['0 320 0.5 0.1 0.1', /320 is not a fraction of the image's width or height, 0 to 1\. Are these pixels\?/],
+    ['0 0.5 x 0.1 0.1', /NaN is not a fraction/],
     ['0 0.5 0.5 -0.005 0.1', /has a negative width or height/],
     ['0 0.5 0.5 0.1', /The line has 4 numbers, expected class cx cy w h/],
     ['0 0.5 0.5 0.1 0.1 0.9', /The line has 6 numbers/],
@@ -135,9 +135,9 @@ test('what is wrong is said with file and line', async () => {
     const errors: [name: string, message: RegExp][] = [
       ['data.yaml', /a\.txt:1: The class of/],
       ['bad.yaml', /bad\.yaml cannot be read: .*line 2/],
-      ['names.yaml', /names\.yaml: names is 3, expected a list of classes/],
+      ['names.yaml', /names\.yaml: names is 3, expected a list of class names/],
       ['label.yaml', /label\.yaml: names\[1\]: .*"a<b"/],
-      ['list.yaml', /list\.yaml holds \[1\]/],
+      ['list.yaml', /list\.yaml is \[1\]/],
       ['none.yaml', /none\.yaml does not exist/],
     ];
     for (const [name, message] of errors) {

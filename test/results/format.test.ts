@@ -22,7 +22,7 @@ const SIZES: ImageSize[] = [
 // biome-ignore format: a list of words
 const WORDS = ['dog', 'street light', 'a man in a blue shirt', 'café', '犬', 'loc_5', 'a>b', 'No. 42', '12:30', ' cup ', 'cup', '"x"', '1/2'];
 
-/** Random answers to one task, whose coordinates often lie on the edges of the image and of the bins. */
+/** Returns a random answer to a task. Many coordinates are on the edges of the image and of bins. */
 function randomAnswer(task: string, image: ImageSize, random: () => number): TypedAnswer {
   const integer = (n: number): number => Math.floor(random() * n);
   const word = (): string => WORDS[integer(WORDS.length)];
@@ -56,7 +56,7 @@ function randomAnswer(task: string, image: ImageSize, random: () => number): Typ
   }
 }
 
-/** Every coordinate in the middle of its bin, words trimmed: what can come back at best. */
+/** Returns an answer as it is after formatting and parsing: coordinates at the centres of their bins, words trimmed. */
 function quantised(value: unknown, image: ImageSize): unknown {
   if (typeof value === 'string') return strip(value);
   if (!Array.isArray(value)) {
@@ -68,7 +68,7 @@ function quantised(value: unknown, image: ImageSize): unknown {
   return value.map(item => quantised(item, image));
 }
 
-test('every task: what is parsed is what was formatted, up to the bins', () => {
+test('every task: parsing inverts formatting, up to the bins', () => {
   for (const { task } of TASKS) {
     for (const image of SIZES) {
       const random = randomStream(1, task, image.width);
@@ -79,15 +79,15 @@ test('every task: what is parsed is what was formatted, up to the bins', () => {
         const result = parse(text, task, image, { keepUnicode: true }) as unknown as Record<string, unknown>;
         for (const [field, value] of Object.entries(answer))
           assert.equal(result[field], quantised(value, image), where);
-        assert.is(formatAnswer(task, parseAnswer(task, text, image), image), text, `${where} again`);
-        assert.is(formatAnswer(task, text, image), text, `${where} as text`); // is taken for an answer, and kept
+        assert.is(formatAnswer(task, parseAnswer(task, text, image), image), text, `${where}: formatted again`);
+        assert.is(formatAnswer(task, text, image), text, `${where} as text`); // a valid answer, returned unchanged
         assert.not.match(text, /<loc_(1000|\d{4,}|-)/, where);
       }
     }
   }
 });
 
-test('the right and bottom edge of images of every size are in bin 999, never 1000', () => {
+test('the right and bottom edges of images of every size are in bin 999', () => {
   for (let size = 1; size <= 3000; size++) {
     const image = { width: size, height: size + 1 };
     const text = formatAnswer('<OD>', { boxes: [{ label: 'all', box: [0, 0, size, size + 1] }] }, image);
@@ -95,7 +95,7 @@ test('the right and bottom edge of images of every size are in bin 999, never 10
   }
 });
 
-test("the reference's training targets", () => {
+test("training targets equal the reference's", () => {
   let compared = 0;
   for (const { kind, image_size, labels, boxes, points, target } of referenceJson('processor/quantize.json').targets) {
     const image = { width: image_size[0], height: image_size[1] };
@@ -110,7 +110,7 @@ test("the reference's training targets", () => {
   assert.is(compared, 10);
 });
 
-test("the reference's answers are formatted as the model wrote them", () => {
+test('answers of the reference are formatted as the model wrote them', () => {
   let compared = 0;
   for (const { id, task, about, text, image_size } of referenceJson('processor/postprocess.json').cases) {
     if (!WELL_FORMED.includes(about)) continue;
@@ -128,7 +128,7 @@ test("the reference's answers are formatted as the model wrote them", () => {
 const WELL_FORMED = ['objects', 'captions', 'proposals', 'phrases, several boxes per phrase', 'quads', 'one polygon',
   'polygons joined by <sep>', 'boxes', 'polygons'];
 
-/** Neighbours with the same label as one, which the made-up answers do not do. */
+/** Removes labels equal to the previous one, which the reference's made-up answers repeat. */
 function shareLabels(text: string): string {
   const parts = text.match(/[^<>]*(?:<[^>]*>)+/g) ?? [];
   const label = (part: string): string => part.slice(0, part.indexOf('<'));
@@ -137,21 +137,21 @@ function shareLabels(text: string): string {
     .join('');
 }
 
-test('a second box of a label is kept, and the label is written once, as published checkpoints do', () => {
+test('boxes of one label follow it, and the label is written once, as in answers of published checkpoints', () => {
   const image = { width: 640, height: 480 };
   const wheels = [
     { label: 'car', box: [34.24, 160.08, 597.44, 371.76] },
     { label: 'wheel', box: [450.88, 276.72, 554.56, 370.8] },
     { label: 'wheel', box: [95.68, 280.56, 198.72, 371.28] },
   ];
-  // The answer of Florence-2-large about transformers' picture of a car, without its door.
+  // Florence-2-large's answer about transformers' picture of a car, without the door.
   const published =
     'car<loc_53><loc_333><loc_933><loc_774>wheel<loc_704><loc_576><loc_866><loc_772><loc_149><loc_584><loc_310><loc_773>';
   assert.is(formatAnswer('<OD>', { boxes: wheels }, image), published);
   assert.is((parseAnswer('<OD>', published, image) as { boxes: unknown[] }).boxes.length, 3);
 });
 
-test('phrases that results leave out are learnt', () => {
+test('training answers keep phrases that results omit', () => {
   const image = { width: 640, height: 480 };
   const text = 'it<loc_1><loc_2><loc_3><loc_4>it<loc_5><loc_6><loc_7><loc_8>';
   const task = '<CAPTION_TO_PHRASE_GROUNDING>';
@@ -159,7 +159,7 @@ test('phrases that results leave out are learnt', () => {
   assert.is(formatAnswer(task, parseAnswer(task, text, image), image), text);
 });
 
-test('results are answers', () => {
+test('results are typed answers', () => {
   const image = { width: 640, height: 480 };
   const cases: [task: string, text: string][] = [
     ['<OD>', 'dog<loc_1><loc_2><loc_3><loc_4>'],
@@ -172,14 +172,14 @@ test('results are answers', () => {
   for (const [task, text] of cases) assert.is(formatAnswer(task, parse(text, task, image), image), text);
 });
 
-test('answers that are none are refused, and the field is named', () => {
+test('invalid answers are refused with the name of the field', () => {
   const box = [1, 2, 3, 4];
   const polygon = [1, 2, 3, 4, 5, 6];
   const cases: [task: string, answer: unknown, message: RegExp][] = [
     ['<OD>', { text: 'dog' }, /^Task <OD> is answered by boxes, but the answer has text\.$/],
     ['<OD>', null, /^answer is null/],
     ['<CAPTION>', { boxes: [] }, /is answered by text, but the answer has boxes/],
-    ['my own prompt', { boxes: [] }, /^A prompt of its own is answered by text/],
+    ['my own prompt', { boxes: [] }, /^A custom prompt is answered by text/],
     ['<OD>', { boxes: 3 }, /^answer\.boxes is 3, expected a list/],
     ['<OD>', { boxes: [{ label: '', box }] }, /^answer\.boxes\[0\]\.label is empty/],
     [
@@ -193,8 +193,12 @@ test('answers that are none are refused, and the field is named', () => {
       /^answer\.boxes\[1\]\.label is empty/,
     ],
     ['<OD>', { boxes: [{ label: 3, box }] }, /^answer\.boxes\[0\]\.label is 3, expected words/],
-    ['<OD>', { boxes: [{ label: 'dog<loc_5>', box }] }, /^answer\.boxes\[0\]\.label holds <loc_5>/],
-    ['<OD>', { boxes: [{ label: 'a</s>', box }] }, /^answer\.boxes\[0\]\.label holds <\/s>/],
+    [
+      '<OD>',
+      { boxes: [{ label: 'dog<loc_5>', box }] },
+      /^answer\.boxes\[0\]\.label contains the special token <loc_5>/,
+    ],
+    ['<OD>', { boxes: [{ label: 'a</s>', box }] }, /^answer\.boxes\[0\]\.label contains the special token <\/s>/],
     ['<OD>', { boxes: [{ label: 'a<b', box }] }, /^answer\.boxes\[0\]\.label is "a<b"/],
     ['<OD>', { boxes: [{ label: 'a\nb', box }] }, /^answer\.boxes\[0\]\.label is "a\\nb"/],
     ['<OD>', { boxes: [{ label: 'a', box: [1, 2, 3] }] }, /^answer\.boxes\[0\]\.box has 3 numbers, expected 4/],
@@ -220,7 +224,7 @@ test('answers that are none are refused, and the field is named', () => {
     [
       '<REGION_TO_SEGMENTATION>',
       { instances: [{ label: '', polygons: [] }] },
-      /^answer\.instances\[0\]\.polygons is no list/,
+      /^answer\.instances\[0\]\.polygons is not a list/,
     ],
     [
       '<REGION_TO_SEGMENTATION>',
@@ -246,29 +250,29 @@ test('answers that are none are refused, and the field is named', () => {
     [
       '<OCR_WITH_REGION>',
       { quads: [{ text: 'A\nB', quad: [...box, ...box] }] },
-      /^answer\.quads\[0\]\.text holds a line break/,
+      /^answer\.quads\[0\]\.text contains a line break/,
     ],
     ['<CAPTION>', { text: '' }, /^answer\.text is empty/],
-    ['<CAPTION>', { text: 'a <loc_1000>' }, /^answer\.text holds <loc_1000>/],
+    ['<CAPTION>', { text: 'a <loc_1000>' }, /^answer\.text contains the special token <loc_1000>/],
   ];
   for (const [task, answer, message] of cases) refused(task, answer as TypedAnswer, message);
 });
 
-test('texts that are no answer are refused from where they stop to be one', () => {
+test('invalid texts are refused with the rest of the text from the first error on', () => {
   const locations = (n: number): string => Array.from({ length: n }, (_, i) => `<loc_${i}>`).join('');
   const cases: [task: string, text: string, message: RegExp][] = [
-    ['<OD>', `dog${locations(3)}<loc_1000>`, /holds <loc_1000>, which is no location token/],
+    ['<OD>', `dog${locations(3)}<loc_1000>`, /contains <loc_1000>, but location tokens are <loc_0> to <loc_999>/],
     ['<CAPTION>', '<loc_1000>', /<loc_1000>/],
     ['my own prompt', 'at <loc_1000>', /<loc_1000>/],
     ['my own prompt', 'at <loc_-1>', /<loc_-1>/],
-    ['<OD>', 'dog<loc_12', /holds <loc_12,/],
-    ['<OD>', `dog${locations(3)}`, /from here on|something else: "dog/],
-    ['<OD>', `dog${locations(4)}cat${locations(7)}`, /something else from here on: "<loc_4>/],
-    ['<OD>', `dog${locations(4)}cat`, /from here on: "cat"/],
+    ['<OD>', 'dog<loc_12', /contains <loc_12,/],
+    ['<OD>', `dog${locations(3)}`, /the answer differs: "dog/],
+    ['<OD>', `dog${locations(4)}cat${locations(7)}`, /the answer differs from here on: "<loc_4>/],
+    ['<OD>', `dog${locations(4)}cat`, /differs from here on: "cat"/],
     ['<OD>', locations(4), /is answered by labels/],
     ['<OD>', `two\nlines${locations(4)}`, /is answered by labels/],
-    ['<OD>', `dog${locations(4)}</s>`, /holds <\/s>, which the tokenizer adds/],
-    ['<REGION_PROPOSAL>', locations(6), /four locations for each box; the answer is something else from here/],
+    ['<OD>', `dog${locations(4)}</s>`, /contains <\/s>, which the tokenizer adds/],
+    ['<REGION_PROPOSAL>', locations(6), /four locations for each box; the answer differs from here/],
     ['<CAPTION_TO_PHRASE_GROUNDING>', `a dog${locations(2)}`, /is answered by phrases/],
     ['<REFERRING_EXPRESSION_SEGMENTATION>', locations(7), /two locations for each of three/],
     ['<REFERRING_EXPRESSION_SEGMENTATION>', `dog${locations(6)}`, /is answered by two locations/],
@@ -293,7 +297,7 @@ function refused(task: string, answer: TypedAnswer | string, message: RegExp): v
       if (error instanceof UsageError && message.test(error.message)) return true;
       throw new Error(`${task} ${JSON.stringify(answer)}: ${error}`);
     },
-    `${task} ${JSON.stringify(answer)} is taken`,
+    `${task} ${JSON.stringify(answer)} is accepted`,
   );
 }
 

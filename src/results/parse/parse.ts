@@ -6,22 +6,29 @@ import { type Answer, readAnswer } from './answer.ts';
 import { parseBoxes, parsePhrases, parseProposals, parseQuads } from './places.ts';
 import { parsePolygons } from './polygons.ts';
 
+/** Options of `parse`. */
 export interface ParseOptions {
-  /** Keep all of a label, not only its ASCII characters. For fine-tunes in other languages. Default false. */
+  /** Whether labels keep characters outside ASCII, for fine-tunes in other languages. Default false. */
   keepUnicode?: boolean;
-  /** The answer was cut by the token limit. Default false. */
+  /** Whether the token limit truncated the answer. Default false. */
   truncated?: boolean;
-  /** Drop quads that cover less than this part of the image, 0 to 1. Default 0: all are kept. */
+  /** Smallest area of a quad as a fraction of the image, 0 to 1. Default 0: all quads are kept. */
   areaThreshold?: number;
-  /** The first four locations of each polygon instance are its box; no task of Florence-2 writes so. Default false. */
+  /**
+   * Whether the first four locations of each polygon instance are its box. No task of Florence-2 does this. Default
+   * false.
+   */
   boxAtStart?: boolean;
 }
 
 /**
- * An answer of the model as a typed result, its locations in pixels of an image of this size. A task that is not in
- * the table is a prompt of its own and its answer plain text. Malformed answers give what can be read of them.
+ * Returns a model's answer as a typed result. The answer to a custom prompt is plain text. Of a malformed answer, the
+ * readable parts are returned.
  *
  * Follows Microsoft's processing_florence2.py after `<s>`, `</s>` and `<pad>` are removed; text and labels are trimmed.
+ *
+ * @param image size of the original image in pixels; the result's coordinates are in these pixels
+ * @throws UsageError if the image size has no pixels, or if ids and log-probabilities differ in number
  */
 export function parse<T extends Task>(answer: Answer, task: T, image: ImageSize, options?: ParseOptions): ResultOf<T>;
 export function parse(answer: Answer, task: string, image: ImageSize, options?: ParseOptions): TaskResult;

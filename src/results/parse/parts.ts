@@ -11,7 +11,7 @@ export interface Location {
   span: Span;
 }
 
-/** The location tokens in a part of an answer that begins at `offset`. */
+/** Returns the location tokens in a part of an answer that begins at `offset`. */
 export function locationsIn(part: string, offset: number): Location[] {
   return Array.from(part.matchAll(LOCATION_TOKEN), match => ({
     bin: parseDecimal(match[1]),
@@ -19,22 +19,22 @@ export function locationsIn(part: string, offset: number): Location[] {
   }));
 }
 
-/** Bin centres in pixels, x and y by turns. */
+/** Returns the bin centres in pixels, [x, y, x, y, …]. */
 export const toPixels = (locations: readonly Location[], image: ImageSize): number[] =>
   dequantizePoints(
     locations.map(({ bin }) => bin),
     image,
   );
 
-/** `{ score }` of the tokens in these spans, or nothing where the answer has no log-probabilities. */
+/** Returns `{ score }` of the tokens in these spans, or `{}` if the answer has no log-probabilities. */
 export function scored(answer: AnswerText, spans: readonly Span[]): { score?: number } {
   const score = answer.score(spans);
   return score === undefined ? {} : { score };
 }
 
 /**
- * The words at the beginning of a part, up to its first location, and their length with the white space around them.
- * Undefined where no location follows or a newline stands among the words: the reference skips such parts.
+ * Returns the words at the beginning of a part, up to its first location, and their length including white space.
+ * Returns undefined if no location follows or the words contain a newline; the reference skips such parts.
  */
 export function labelOf(part: string): { label: string; length: number } | undefined {
   const length = part.search(END_OF_LABEL);
@@ -42,6 +42,6 @@ export function labelOf(part: string): { label: string; length: number } | undef
   return { label: strip(part.slice(0, length)), length };
 }
 
-/** Labels lose what is not ASCII, as the reference's do, unless they are to be kept whole. */
+/** Removes characters outside ASCII from a label, as the reference does, unless `keepUnicode` is set. */
 export const asciiOnly = (label: string, keepUnicode: boolean): string =>
   keepUnicode ? label : label.replace(/[^\x00-\x7f]/g, '');

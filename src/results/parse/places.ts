@@ -5,21 +5,23 @@ import type { Box, Phrase, Quad } from '../types.ts';
 import type { AnswerText } from './answer.ts';
 import { asciiOnly, labelOf, locationsIn, scored, toPixels } from './parts.ts';
 
-/** Objects and dense captions: every box with its label; boxes that share a label repeat it. */
+/** Parses object detection and dense region captions. If several boxes share a label, each of them gets it. */
 export function parseBoxes(answer: AnswerText, image: ImageSize, keepUnicode: boolean): Box[] {
   return labelledParts(answer, image).flatMap(({ label, boxes }) =>
     boxes.map(box => ({ label: asciiOnly(label, keepUnicode), ...box })),
   );
 }
 
-/** Region proposals: boxes alone. Words between them are passed over. */
+/** Parses region proposals: boxes without labels. Words between them are ignored. */
 export function parseProposals(answer: AnswerText, image: ImageSize): Box[] {
   return Array.from(answer.text.matchAll(UNLABELLED_BOXES)).flatMap(({ 0: part, index }) =>
     boxesIn(answer, part, index, image).map(box => ({ label: '', ...box })),
   );
 }
 
-/** Phrases of a caption with their boxes; those that name nothing (`it`, `the image`) are left out. */
+/**
+ * Parses phrase grounding: the phrases of a caption with their boxes. Banned phrases (`it`, `the image`) are omitted.
+ */
 export function parsePhrases(
   answer: AnswerText,
   image: ImageSize,
@@ -35,8 +37,9 @@ export function parsePhrases(
 }
 
 /**
- * The labelled parts and where they begin, for their scores. As in the reference a part begins where the parts before
- * it end: after words that belong to no part (in malformed answers only) scores are of tokens further to the left.
+ * Returns the labelled parts of an answer with their start positions, which scores need. As in the reference, a part is
+ * assumed to start at the sum of the lengths of earlier parts. In malformed answers, with words between parts, this is
+ * too far left, and scores are those of earlier tokens.
  */
 function labelledParts(answer: AnswerText, image: ImageSize) {
   let next = 0;
@@ -48,7 +51,7 @@ function labelledParts(answer: AnswerText, image: ImageSize) {
   });
 }
 
-/** Locations by fours; what is left over is dropped. Corners are not sorted. */
+/** Returns a box for every four locations. Surplus locations are ignored; corners are not sorted. */
 function boxesIn(answer: AnswerText, part: string, offset: number, image: ImageSize) {
   const locations = locationsIn(part, offset);
   return Array.from({ length: Math.floor(locations.length / 4) }, (_, i) => {
@@ -64,7 +67,7 @@ function boxesIn(answer: AnswerText, part: string, offset: number, image: ImageS
   });
 }
 
-/** Lines of text in their quadrilaterals. Those of less than `areaThreshold` of the image are dropped. */
+/** Parses OCR with regions. Quads that cover less than `areaThreshold` of the image are omitted. */
 export function parseQuads(answer: AnswerText, image: ImageSize, areaThreshold: number): Quad[] {
   const quads = Array.from(answer.text.matchAll(QUAD), ({ 1: text, 2: part, index }) => {
     const locations = locationsIn(part, index + text.length);
@@ -74,7 +77,7 @@ export function parseQuads(answer: AnswerText, image: ImageSize, areaThreshold: 
   return quads.filter(({ quad }) => area(quad) >= image.width * image.height * areaThreshold);
 }
 
-/** The reference's measure: the shoelace sum over three edges of the four, without the closing one. */
+/** The reference's area of a quad: the shoelace sum over three of the four edges, without the closing one. */
 function area(quad: QuadCoordinates): number {
   let sum = 0;
   for (let i = 0; i < 6; i += 2) sum += quad[i] * quad[i + 3] - quad[i + 2] * quad[i + 1];
@@ -82,8 +85,7 @@ function area(quad: QuadCoordinates): number {
 }
 
 /**
- * Words that name nothing in the image: phrase grounding drops them, as Microsoft's processor does. Matched whole and
- * in this case only.
+ * Phrases that results of phrase grounding omit, as Microsoft's processor does. Compared whole and case-sensitively.
  */
 // biome-ignore format: a list of words
 export const BANNED_PHRASES: ReadonlySet<string> = new Set([

@@ -6,20 +6,20 @@ import type { AnswerText } from './answer.ts';
 import { type Location, labelOf, locationsIn, scored, toPixels } from './parts.ts';
 
 export interface PolygonOptions {
-  /** Whether words name the instances. Without them all instances have the empty label. */
+  /** Whether instances have labels. If not, all labels are empty. */
   labels: boolean;
   /** Whether the first four locations of each instance are its box. */
   boxAtStart: boolean;
 }
 
 /**
- * `label<poly>…<sep>…</poly>`: polygons of one instance are joined by `<sep>`, instances are enclosed in `<poly>`.
- * Without these tags all that follows a label is one instance.
+ * Parses `label<poly>…<sep>…</poly>`: instances are enclosed in `<poly>`, their polygons are joined by `<sep>`. Without
+ * `<poly>` tags, everything after a label is one instance.
  */
 export function parsePolygons(answer: AnswerText, image: ImageSize, options: PolygonOptions): PolygonInstance[] {
   const parts = answer.text.matchAll(options.labels ? LABELLED_POLYGONS : UNLABELLED_POLYGONS);
   return Array.from(parts).flatMap(({ 0: whole, index }) => {
-    // A location that was cut by the label's pattern leaves `loc_12>` behind.
+    // If the label's pattern began inside a location token, the part begins with `loc_12>`.
     const cut = /^loc_\p{Nd}+>/u.exec(whole)?.[0].length ?? 0;
     const part = whole.slice(cut);
     const words = labelOf(part);
@@ -30,7 +30,7 @@ export function parsePolygons(answer: AnswerText, image: ImageSize, options: Pol
   });
 }
 
-/** The polygons of each instance, as locations. */
+/** Returns the polygons of each instance as locations. */
 function instancesIn(part: string, offset: number): Location[][][] {
   const enclosed = part.includes('<poly>') && part.includes('</poly>');
   const contents = enclosed
@@ -69,5 +69,5 @@ function startingBox(first: Location[], image: ImageSize): { box: BoxCoordinates
   return { box: dequantizeBox(bins, image) };
 }
 
-/** A last location without its partner is dropped. */
+/** Removes a last location that has no partner. */
 const pairs = (locations: Location[]): Location[] => locations.slice(0, locations.length - (locations.length % 2));

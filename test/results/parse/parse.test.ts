@@ -15,14 +15,14 @@ const tokenizer = Tokenizer.fromFiles({ tokenizerJson: readFileSync(reference('t
 const sizeOf = ([width, height]: [number, number]) => ({ width, height });
 
 /**
- * Where the result is neither Microsoft's nor transformers', and why. Everything else is equal to Microsoft's, or to
- * transformers' where both remove special tokens and trim before they read.
+ * Results that equal neither Microsoft's nor transformers', with the reason. All others equal Microsoft's, or
+ * transformers' in cases in which special tokens or white space are removed before parsing.
  */
 const DIFFERENCES: Record<string, { expected: unknown; why: string }> = {
-  p080: { expected: 'cat', why: 'both leave <pad> in plain text; all special tokens are removed here' },
+  p080: { expected: 'cat', why: 'both keep <pad> in plain text; here all special tokens are removed' },
 };
 
-/** A result in the words of the reference's columns. */
+/** Converts a result to the field names of the reference. */
 function inReferenceWords(result: TaskResult): unknown {
   if ('text' in result) return result.text;
   if ('quads' in result) {
@@ -48,7 +48,7 @@ function inReferenceWords(result: TaskResult): unknown {
   return { bboxes: result.boxes.map(b => b.box), labels: result.boxes.map(b => b.label) };
 }
 
-/** transformers cuts the bin centres to whole numbers; all else is kept. */
+/** Truncates all numbers to integers, as transformers does with bin centres. */
 const truncated = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value), (_, v) => (typeof v === 'number' ? Math.trunc(v) : v));
 
@@ -59,7 +59,7 @@ const sorted = (value: unknown): unknown =>
     ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
     : value;
 
-test('404 answers, each equal to a column of the reference or in the table', () => {
+test('404 answers equal a column of the reference or are listed as differences', () => {
   assert.is(file.cases.length, 404);
   const counts = { microsoft: 0, transformers: 0, different: 0 };
   for (const { id, task, about, text, image_size, expected_ms, expected_hf } of file.cases) {
@@ -67,7 +67,7 @@ test('404 answers, each equal to a column of the reference or in the table', () 
     const where = `${id} ${task} ${about}: ${JSON.stringify(text)}`;
     if (id in DIFFERENCES) {
       const { expected } = DIFFERENCES[id];
-      assert.not(same(result, expected_ms) || same(truncated(result), expected_hf), `${where} is no difference`);
+      assert.not(same(result, expected_ms) || same(truncated(result), expected_hf), `${where} does not differ`);
       assert.equal(result, expected, where);
       counts.different++;
     } else if (same(result, expected_ms)) {
@@ -84,14 +84,14 @@ test('404 answers, each equal to a column of the reference or in the table', () 
 
 const COUNTS = { microsoft: 367, transformers: 36, different: 1 };
 
-test('labels equal to transformers only are those that the reference says differ', () => {
+test('answers that equal only transformers are those that the reference marks as different', () => {
   for (const { id, task, text, image_size, expected_ms, differs } of file.cases) {
     if (id in DIFFERENCES || same(inReferenceWords(parse(text, task, sizeOf(image_size))), expected_ms)) continue;
     assert.ok(differs.includes('strip') || differs.includes('ocr_label'), `${id} differs from Microsoft's`);
   }
 });
 
-test('token ids give the same results, with scores where log-probabilities come along', () => {
+test('token ids give the same results, with scores if log-probabilities are given', () => {
   let scores = 0;
   for (const { task, ids, scores: logProbs, image_size, expected_ms } of file.sequence_cases) {
     const image = sizeOf(image_size);
@@ -112,11 +112,7 @@ test('token ids give the same results, with scores where log-probabilities come 
       }
     }
     const given = JSON.stringify(result).includes('"score"');
-    assert.is(
-      given,
-      Boolean(logProbs) && instanceCount(result) > 0,
-      `${where}: scores come with log-probabilities only`,
-    );
+    assert.is(given, Boolean(logProbs) && instanceCount(result) > 0, `${where}: scores only with log-probabilities`);
   }
   assert.ok(scores >= 8, `${scores} scores`);
 });
@@ -127,7 +123,7 @@ function instanceCount(result: TaskResult): number {
     .reduce((a, b) => a + b);
 }
 
-test('the parts of the reference that are options here', () => {
+test('options equal the corresponding parts of the reference', () => {
   for (const { text, image_size, area_threshold, expected_ms } of file.ocr_area_threshold) {
     const { quads } = parse(text, '<OCR_WITH_REGION>', sizeOf(image_size), { areaThreshold: area_threshold });
     assert.equal(
@@ -146,11 +142,11 @@ test('the parts of the reference that are options here', () => {
   }
 });
 
-test('phrases that name nothing are those of the reference', () => {
+test("banned phrases equal the reference's", () => {
   assert.equal([...BANNED_PHRASES].sort(), [...file.banned_phrases].sort());
 });
 
-test('keepUnicode keeps labels whole', () => {
+test('keepUnicode keeps labels unchanged', () => {
   const image = { width: 1000, height: 1000 };
   const locations = '<loc_1><loc_2><loc_3><loc_4>';
   const cases: [text: string, ascii: string, whole: string][] = [
@@ -170,11 +166,11 @@ test('keepUnicode keeps labels whole', () => {
   }
 });
 
-test('scores are exp of the mean log-probability of the tokens that say it', () => {
+test("a score is exp of the mean log-probability of the instance's tokens", () => {
   const image = { width: 1000, height: 1000 };
   const poly = ['<poly>', '<loc_1>', '<loc_2>', '<loc_3>', '<loc_4>', '<sep>', '<loc_5>', '<loc_6>', '</poly>'];
   const eight = Array.from({ length: 8 }, (_, i) => `<loc_${i}>`);
-  // Each token of an answer and its log-probability; the tokens that must be scored are those of the expected mean.
+  // The tokens of an answer, their log-probabilities, and the expected means over the tokens that scores include.
   const cases: [
     task: string,
     tokens: string[],
@@ -219,7 +215,7 @@ test('scores are exp of the mean log-probability of the tokens that say it', () 
     ],
   ];
   for (const [task, tokens, logProbs, scores, expected] of cases) {
-    // Tokens of the vocabulary, each as often as it takes: `café` is of two and gets its log-probability twice.
+    // A word may be several tokens of the vocabulary, which all get its log-probability: `café` is two.
     const pieces = tokens.map(token => tokenizer.encode(token.replace('Ġ', ' '), { addSpecialTokens: false }));
     const ids = [2, 0, ...pieces.flat(), 2];
     const all = [-7, ...pieces.flatMap((piece, i) => piece.map(() => logProbs[i])), -7];
@@ -232,16 +228,16 @@ test('scores are exp of the mean log-probability of the tokens that say it', () 
     assert.equal(
       parse({ ids, logProbs: [-7, ...all], tokenizer }, task, image),
       result,
-      'one for each id, also the first',
+      'a log-probability for each id, also the first',
     );
     assert.not.ok(
       JSON.stringify(parse({ ids, tokenizer }, task, image)).includes('score'),
-      `${task}: none without them`,
+      `${task}: no scores without log-probabilities`,
     );
   }
 });
 
-test('log-probabilities that are not one for each id are refused', () => {
+test('log-probabilities that differ in number from the ids are refused', () => {
   const image = { width: 1000, height: 1000 };
   for (const logProbs of [[], [0, 0], [0, 0, 0, 0, 0]]) {
     assert.throws(
@@ -252,7 +248,7 @@ test('log-probabilities that are not one for each id are refused', () => {
   }
 });
 
-test('what all results have', () => {
+test('fields of all results', () => {
   const image = { width: 640, height: 480 };
   const result = parse('</s><s>A cat. </s><pad>', '<CAPTION>', image, { truncated: true });
   const expected = { task: '<CAPTION>', text: 'A cat.', imageSize: image, answer: 'A cat. ', truncated: true };

@@ -49,12 +49,8 @@ export async function trainStep(
       const groups = lengthGroups(targets.map(({ target }) => target)).map(group => group.map(i => targets[i]));
       const computed = await runBatch(batchImages, groups, context, scale, { seed, step, batch });
       for (const [parameter, gradient] of computed.gradients) accumulate(gradients, parameter, gradient);
-      await addLosses(
-        losses,
-        computed.losses,
-        groups.flat().map(({ target }) => target),
-        context,
-      );
+      const inOrder = groups.flat().map(({ target }) => target);
+      await addLosses(losses, computed.losses, inOrder, context);
     }
     const [gradNorm] = (await download(globalNorm(gradients.values()))).values;
     if (!Number.isFinite(losses.mean) || !Number.isFinite(gradNorm)) throw notFinite(step, losses, gradNorm, images);
@@ -126,14 +122,9 @@ const weightsOf = (targets: TokenizedTarget[], { settings, florence }: TrainingC
   labelWeights(targets, { locationWeight: settings.locationWeight, tokenizer: florence.tokenizer });
 
 function notFinite(step: number, losses: TaskMeans, gradNorm: number, images: StepImage[]): Florence2Error {
-  const tasks = Object.entries(losses.byTask).filter(([, loss]) => !Number.isFinite(loss));
-  const where =
-    tasks.length > 0
-      ? ` for ${tasks
-          .map(([task]) => task)
-          .sort()
-          .join(', ')}`
-      : '';
+  const lossByTask = Object.entries(losses.byTask);
+  const tasks = lossByTask.flatMap(([task, loss]) => (Number.isFinite(loss) ? [] : task)).sort();
+  const where = tasks.length > 0 ? ` for ${tasks.join(', ')}` : '';
   return new Florence2Error(
     `Step ${step + 1}: the loss is ${losses.mean}${where} and the gradient norm is ${gradNorm}. Examples of this step: ${images.map(({ source }) => source).join('; ')}. The step was discarded; try a lower learning rate.`,
   );

@@ -30,15 +30,13 @@ export async function frozenMaps(
   try {
     const missing = [...new Map(images.filter(({ key }) => !cache.has(key)).map(image => [image.key, image])).values()];
     const { height, width } = preprocessor;
-    const together = Math.min(missing.length, model.executor.imagesPerPass(height, width, noHooks));
-    for (let i = 0; i < missing.length; i += together) {
-      const some = missing.slice(i, i + together);
+    const perPass = Math.min(missing.length, model.executor.imagesPerPass(height, width, noHooks));
+    for (let i = 0; i < missing.length; i += perPass) {
+      const batch = missing.slice(i, i + perPass);
       const computed = tf.tidy(() => {
-        return tf.unstack(model.executor.visionMap(pixelBatch(some, preprocessor), noHooks)) as tf.Tensor3D[];
+        return tf.unstack(model.executor.visionMap(pixelBatch(batch, preprocessor), noHooks)) as tf.Tensor3D[];
       });
-      computed.forEach((map, j) => {
-        maps.set(some[j].key, map);
-      });
+      for (const [j, map] of computed.entries()) maps.set(batch[j].key, map);
     }
     for (const [key, map] of maps) await cache.write(key, map);
     for (const { key } of images) if (!maps.has(key)) maps.set(key, await cache.read(key));

@@ -163,15 +163,11 @@ for (const [what, call, message] of refused) {
     withAdapters(async adapters => {
       adapters.create('a', { targets: ['fc1'], modulesToSave: ['lm_head'] });
       adapters.create('b', { targets: ['fc2'], modulesToSave: ['lm_head'] });
-      try {
-        call(adapters);
-      } catch (error) {
-        assert.instance(error, UsageError);
-        assert.match((error as Error).message, message);
-        assert.equal(adapters.active, ['b'], 'the active adapters are unchanged');
-        return;
-      }
-      assert.unreachable('no error was thrown');
+      assert.throws(
+        () => call(adapters),
+        (error: Error) => error instanceof UsageError && message.test(error.message),
+      );
+      assert.equal(adapters.active, ['b'], 'the active adapters are unchanged');
     }));
 }
 

@@ -76,14 +76,10 @@ const refused: [what: string, options: TargetOptions, message: RegExp][] = [
 ];
 for (const [what, options, message] of refused) {
   test(`refused: ${what}`, () => {
-    try {
-      matchTargets(model, options);
-    } catch (error) {
-      assert.instance(error, UsageError);
-      assert.match((error as Error).message, message);
-      return;
-    }
-    assert.unreachable('no error was thrown');
+    assert.throws(
+      () => matchTargets(model, options),
+      (error: Error) => error instanceof UsageError && message.test(error.message),
+    );
   });
 }
 

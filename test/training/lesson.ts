@@ -64,12 +64,12 @@ export async function learn(
   { pass, tokens }: Lesson,
   trainable: readonly Parameter[],
   hooks: HookRegistry,
-  checkpoint: boolean,
+  gradientCheckpointing: boolean,
 ): Promise<{ losses: Float32Array; gradients: Map<string, Float32Array> }> {
-  const made = lossAndGradients(pass, trainable, 1 / tokens, hooks, checkpoint);
+  const result = lossAndGradients(pass, trainable, 1 / tokens, hooks, gradientCheckpointing);
   const gradients = new Map<string, Float32Array>();
-  for (const [{ name }, gradient] of made.gradients) gradients.set(name, (await gradient.data()) as Float32Array);
-  const losses = (await made.losses.data()) as Float32Array;
-  tf.dispose([made.losses, ...made.gradients.values()]);
+  for (const [{ name }, gradient] of result.gradients) gradients.set(name, (await gradient.data()) as Float32Array);
+  const losses = (await result.losses.data()) as Float32Array;
+  tf.dispose([result.losses, ...result.gradients.values()]);
   return { losses, gradients };
 }

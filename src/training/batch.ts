@@ -54,6 +54,7 @@ export interface Batch {
   weights: tf.Tensor2D; // [R, L]
 }
 
+/** Options of `labelWeights`. */
 export interface LabelWeightOptions {
   /** Weight of location tokens; other tokens have weight 1. */
   locationWeight: number;

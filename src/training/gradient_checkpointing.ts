@@ -39,7 +39,7 @@ export class BlockTape {
 
   /**
    * Returns the gradients of Σ output · dy for the trainable parameters that the output depends on. The caller disposes
-   * them. All block outputs are disposed.
+   * them. Disposes the block outputs.
    *
    * @param output the output of the last block
    */

@@ -7,6 +7,7 @@ import { BlockTape } from './gradient_checkpointing.ts';
 /** A forward pass that returns the loss of each answer, [R]. */
 export type LossPass = (h: Hooks) => tf.Tensor1D;
 
+/** The result of running a pass forward and backward. */
 export interface LossAndGradients {
   /** Loss of each answer, [R]. */
   losses: tf.Tensor1D;

@@ -44,7 +44,7 @@ export interface TrainerOptions {
   epsilon?: number;
   /** Gradients are clipped to this global norm. Default 1. */
   maxGradNorm?: number;
-  /** Label smoothing: share of the target probability that is spread over the vocabulary, 0 to 1. Default 0. */
+  /** Label smoothing: share of the target probability that is spread over the vocabulary, below 1. Default 0. */
   labelSmoothing?: number;
   /** Loss weight of location tokens; other tokens have weight 1. Default 1. */
   locationWeight?: number;

@@ -10,6 +10,7 @@ export interface PlannedStep {
 
 /** The examples of every step of a run. They depend only on the seed, so a resumed run continues with the same ones. */
 export class Plan {
+  /** The number of steps of the run. */
   readonly totalSteps: number;
   private readonly firstSteps: number[] = []; // first step of each epoch, then the number of steps
   private cached?: { epoch: number; order: Draw[] };

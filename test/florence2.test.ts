@@ -195,7 +195,11 @@ for (const [what, call, message] of refused) {
 }
 
 const badLoads: [what: string, options: object, message: RegExp][] = [
-  ['an image size that makes more positions than there are', { imageSize: 4096 }, /position embeddings for \d+ a side/],
+  [
+    'an image size that makes more positions than there are',
+    { imageSize: 4096 },
+    /position embeddings for \d+ per side/,
+  ],
   ['an image size that is no number of pixels', { imageSize: 1.5 }, /imageSize must be a whole number/],
 ];
 for (const [what, options, message] of badLoads) {

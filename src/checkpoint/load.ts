@@ -16,10 +16,57 @@ import { loadConfig } from './load_config.ts';
 import { loadParameters } from './load_parameters.ts';
 import { loadTokenizer } from './tokenizer_files.ts';
 
-/** Loads the parts of a `Florence2` from a checkpoint. */
-export async function loadParts(dirOrHubId: string, options: LoadOptions): Promise<Florence2Parts> {
+/** Progress of a download or of loading weights, in bytes. */
+export interface Progress {
+  stage: 'download' | 'load';
+  /** The file that is being read or downloaded. */
+  file?: string;
+  loaded: number;
+  total: number;
+}
+
+/** Options of `Florence2.load`. */
+export interface LoadOptions {
+  /**
+   * tfjs backend. Default `auto`: the first that works of tensorflow, webgpu, wasm and cpu. It becomes the active
+   * backend of the process.
+   */
+  backend?: BackendName | 'auto';
+  /** Branch, tag or commit of a hub repository. Default `main`. */
+  revision?: string;
+  /** Side in pixels of the square to which every image is resized. Default: preprocessor_config.json's, else 768. */
+  imageSize?: number;
+  /**
+   * `bf16` halves the time of matrix products in the vision tower and the encoder on processors with bf16 instructions,
+   * at lower precision (docs/speed.md). Needs the tensorflow backend on a CPU. Default `fp32`.
+   */
+  precision?: Precision;
+  /** Called while files are downloaded and weights are loaded. */
+  onProgress?: (progress: Progress) => void;
+}
+
+/** The parts of a loaded checkpoint. */
+export interface Florence2Parts {
+  /** Folder of the checkpoint's files; in browsers its base URL. */
+  folder: string;
+  model: Florence2Model;
+  tokenizer: Tokenizer;
+  /** generation_config.json */
+  generation: GenerationConfig;
+  /** preprocessor_config.json, with `imageSize` applied. */
+  preprocessor: PreprocessorConfig;
+  backend: BackendChoice;
+}
+
+/**
+ * Loads the parts of a `Florence2`.
+ *
+ * @param name `demo`, a folder or a hub id (see `findCheckpoint`)
+ * @throws Florence2Error where the checkpoint is missing or damaged or the backend cannot run; UsageError for wrong options
+ */
+export async function loadParts(name: string, options: LoadOptions): Promise<Florence2Parts> {
   const { revision, onProgress } = options;
-  const folder = await findCheckpoint(dirOrHubId, { revision, onProgress });
+  const folder = await findCheckpoint(name, { revision, onProgress });
   const files = openFolder(folder);
   const { config, generation, preprocessor } = await loadConfig(files);
   const side = options.imageSize;
@@ -61,17 +108,17 @@ function checkImageSize({ config }: Florence2Model, { width, height }: { width: 
   if (rows < 1 || columns < 1) throw new UsageError(`${size} is too small for this model's strides.`);
   if (Math.max(rows, columns) > imagePositionEmbeddings) {
     throw new UsageError(
-      `${size} makes a map of ${columns}×${rows}; the checkpoint has position embeddings for ${imagePositionEmbeddings} a side.`,
+      `${size} gives a map of ${columns}×${rows}; the checkpoint has position embeddings for ${imagePositionEmbeddings} per side.`,
     );
   }
   if (rows * columns + 1 >= maxPositionEmbeddings) {
     throw new UsageError(
-      `${size} makes ${rows * columns + 1} image tokens; the language model has ${maxPositionEmbeddings} positions.`,
+      `${size} gives ${rows * columns + 1} image tokens; the language model has ${maxPositionEmbeddings} positions.`,
     );
   }
 }
 
-/** wasm addresses 4 GiB; weights beyond this leave too little of it for the activations of one image. */
+/** Bytes. The wasm heap ends at 4 GiB; larger weights leave too little room for the activations of one image. */
 const WASM_WEIGHTS = 2.5 * 2 ** 30;
 
 function checkMemory(model: Florence2Model, backend: BackendName): void {
@@ -79,41 +126,7 @@ function checkMemory(model: Florence2Model, backend: BackendName): void {
   const bytes = required.reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0);
   if (backend === 'wasm' && bytes > WASM_WEIGHTS) {
     throw new Florence2Error(
-      `This model's weights take ${(bytes / 2 ** 30).toFixed(1)} GiB and a wasm program has 4 GiB in all: use the tensorflow backend (florence2 setup tensorflow).`,
+      `The weights of this model take ${(bytes / 2 ** 30).toFixed(1)} GiB, and the wasm backend has 4 GiB in all. Use the tensorflow backend (florence2 setup tensorflow).`,
     );
   }
-}
-
-/** How far a long step has come, in bytes. */
-export interface Progress {
-  stage: 'download' | 'load';
-  file?: string;
-  loaded: number;
-  total: number;
-}
-
-export interface LoadOptions {
-  /** Default `auto`: the first that works of tensorflow, webgpu, wasm, cpu. It becomes tfjs's backend for the process. */
-  backend?: BackendName | 'auto';
-  /** Branch, tag or commit of a hub repository. Default `main`. */
-  revision?: string;
-  /** Side in pixels to which every image is resized. Default: what preprocessor_config.json says, else 768. */
-  imageSize?: number;
-  /**
-   * `bf16`: products of the vision tower and the encoder take about half the time on processors that have bf16, and are
-   * less exact (docs/speed.md). Tensorflow on a CPU only. Default `fp32`.
-   */
-  precision?: Precision;
-  onProgress?: (progress: Progress) => void;
-}
-
-/** What a loaded model is made of. */
-export interface Florence2Parts {
-  /** Where the checkpoint's files are. */
-  folder: string;
-  model: Florence2Model;
-  tokenizer: Tokenizer;
-  generation: GenerationConfig;
-  preprocessor: PreprocessorConfig;
-  backend: BackendChoice;
 }

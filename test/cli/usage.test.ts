@@ -46,7 +46,7 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
     /"nowhere" is not a folder\. Give a folder, a hub id such as .*, or "demo"/,
   ],
   [['run', street, '-t', 'od', '-m', empty], 1, /has no config\.json/],
-  [['run', street, '-t', 'od', '-m', tiny, '--image-size', '9999'], 2, /position embeddings for \d+ a side/],
+  [['run', street, '-t', 'od', '-m', tiny, '--image-size', '9999'], 2, /position embeddings for \d+ per side/],
   [['run', empty, '-t', 'od', '-m', tiny], 1, /The folder .* has no images/],
   [['run', join(empty, '*.png'), '-t', 'od', '-m', tiny], 1, /No file matches/],
   [['run', join(empty, 'x.png'), '-t', 'od', '-m', tiny, '-b', 'cpu'], 1, /x\.png/],

@@ -5,7 +5,7 @@ import { Linear } from '../nn/layers.ts';
 import type { Params } from '../nn/params.ts';
 import type { KeyValue } from './cache.ts';
 
-/** BART's multi-head attention; of the same form whether it looks at its own sequence or at the encoder's output. */
+/** BART's multi-head attention, both for self-attention and for cross-attention over the encoder's output. */
 export class Attention {
   readonly qProj: Linear;
   readonly kProj: Linear;
@@ -23,7 +23,7 @@ export class Attention {
     this.outProj = new Linear(p.at('out_proj'), dim, dim);
   }
 
-  /** x [B, S, D] -> keys and values [B, heads, S, d] */
+  /** x [B, S, D] -> keys and values, each [B, heads, S, d] */
   keyValue(x: tf.Tensor3D, h: Hooks): KeyValue {
     return tf.tidy(() => ({
       key: h.at('hook_k', splitHeads(this.kProj.forward(x), this.heads)),
@@ -31,7 +31,11 @@ export class Attention {
     }));
   }
 
-  /** x [B, T, D] asks, `keys` [B, heads, S, d] answer -> [B, T, D]. `mask` as in `attend`. */
+  /**
+   * Queries come from x [B, T, D]; keys and values [B, heads, S, d] are given -> [B, T, D]
+   *
+   * @param mask see `attend`
+   */
   forward(x: tf.Tensor3D, keys: KeyValue, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
     return tf.tidy(() => {
       const q = h.at('hook_q', splitHeads(this.qProj.forward(x), this.heads)); // [B, heads, T, d]
@@ -40,10 +44,10 @@ export class Attention {
   }
 }
 
-/** Added to a score, it leaves a weight of exactly 0 in float32 after the softmax. */
+/** Added to the scores of hidden keys. Their weight after the softmax is then exactly 0 in float32. */
 const HIDDEN = -1e9;
 
-/** mask [B, S], 1 = may be seen, 0 = padding -> scores to add, [B, 1, 1, S] */
+/** Hides padding: mask [B, S], 1 = token, 0 = padding -> values to add to the scores, [B, 1, 1, S] */
 export function paddingMask(mask: tf.Tensor2D): tf.Tensor4D {
   return tf.tidy(() => {
     const hidden = tf.mul(tf.sub(1, tf.cast(mask, 'float32')), HIDDEN);
@@ -51,7 +55,7 @@ export function paddingMask(mask: tf.Tensor2D): tf.Tensor4D {
   });
 }
 
-/** T new tokens after `past` old ones, none of which sees a later one -> scores to add, [1, 1, T, past + T] */
+/** Hides later tokens from T new tokens that follow `past` others -> values to add to the scores, [1, 1, T, past + T] */
 export function causalMask(T: number, past: number): tf.Tensor4D {
   const S = past + T;
   const scores = new Float32Array(T * S);

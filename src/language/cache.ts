@@ -1,21 +1,24 @@
 import * as tf from '@tensorflow/tfjs';
 
-/** Keys and values of one attention, each [rows, heads, T, d]. */
+/** Keys and values of one attention module, each [rows, heads, T, d]. */
 export interface KeyValue {
   readonly key: tf.Tensor4D;
   readonly value: tf.Tensor4D;
 }
 
 /**
- * What one decoder layer keeps between steps: keys and values of the tokens so far (one row for each sequence, growing)
- * and of the encoder's output (`cross`, one row for each image and prompt, computed once and shared by the beams).
+ * The key/value cache of one decoder layer. It holds the keys and values of the tokens generated so far (one row per
+ * sequence, growing) and those of the encoder's output (`cross`: one row per batch item, computed once and shared by
+ * the item's beams).
  *
- * The tokens' lie in two parts where somebody has called `seal`: to add a token is to copy those since then.
+ * `append` copies the keys and values it extends. After `seal` the tokens are in two parts, and only those added since
+ * then are copied.
  */
 export class LayerCache {
   /**
    * @param memory keys and values of the encoder's output
-   * @param recent those of the tokens so far, if there are some, or of those since `sealed`
+   * @param recent keys and values of the tokens after `sealed`; null without any
+   * @param sealed keys and values of the tokens before the last `seal`; null without any
    */
   constructor(
     private memory: KeyValue,
@@ -23,40 +26,41 @@ export class LayerCache {
     private sealed: KeyValue | null = null,
   ) {}
 
-  /** The two parts of what is kept of the tokens, which the cache owns. */
+  /** Keys and values of the tokens in two parts: before and after the last `seal`. The cache owns them. */
   get parts(): { readonly sealed: KeyValue | null; readonly recent: KeyValue | null } {
     return { sealed: this.sealed, recent: this.recent };
   }
 
+  /** Keys and values of the encoder's output. The cache owns them. */
   get cross(): KeyValue {
     return this.memory;
   }
 
-  /** Number of tokens kept. */
+  /** Number of tokens in the cache. */
   get length(): number {
     return (this.sealed?.key.shape[2] ?? 0) + (this.recent?.key.shape[2] ?? 0);
   }
 
-  /** Keys and values of all tokens so far. The caller disposes them. */
+  /** Returns the keys and values of all tokens. The caller disposes them. */
   all(): KeyValue {
     if (this.length === 0) throw new Error('The cache has no tokens yet.');
     return join(this.sealed, this.recent);
   }
 
-  /** Within a tidy: adds the keys and values of new tokens, [rows, heads, T, d], and returns those of all. */
+  /** Adds the keys and values of new tokens, [rows, heads, T, d], and returns those of all tokens. Call it within a tidy. */
   append(added: KeyValue): KeyValue {
     const recent = join(this.recent, added);
     this.replace(kept(recent));
     return this.sealed ? join(this.sealed, recent) : recent;
   }
 
-  /** Takes other keys and values of the tokens since the last `seal`. The cache owns them. */
+  /** Replaces the keys and values of the tokens since the last `seal`. The cache takes ownership. */
   replace(recent: KeyValue | null): void {
     if (this.recent) tf.dispose([this.recent.key, this.recent.value]);
     this.recent = recent;
   }
 
-  /** Joins the two parts, so that the tokens so far are no longer copied. */
+  /** Moves all tokens to the sealed part, so that `append` no longer copies them. */
   seal(): void {
     const { sealed } = this;
     this.sealed = this.length > 0 ? kept(this.all()) : null;
@@ -64,7 +68,7 @@ export class LayerCache {
     this.replace(null);
   }
 
-  /** Row i becomes what row `rows[i]` was: beams move, finished sequences fall away. */
+  /** Replaces row i by row `rows[i]`, for beams that move. Rows that `rows` does not name are dropped. */
   reorder(rows: tf.Tensor1D): void {
     if (this.recent) this.replace(gatherRows(this.recent, rows));
     const { sealed } = this;
@@ -73,7 +77,7 @@ export class LayerCache {
     tf.dispose([sealed.key, sealed.value]);
   }
 
-  /** The same for the images and prompts, when all sequences of some are finished. */
+  /** Keeps only these batch items of `cross`, when all sequences of the others are finished. */
   keepCross(items: tf.Tensor1D): void {
     const past = this.memory;
     this.memory = gatherRows(past, items);
@@ -87,7 +91,7 @@ export class LayerCache {
   }
 }
 
-/** Keys and values one after the other. */
+/** Concatenates keys and values along the tokens. */
 function join(first: KeyValue | null, second: KeyValue | null): KeyValue {
   if (!first || !second) {
     const { key, value } = (first ?? second)!;

@@ -9,13 +9,17 @@ import { Attention, causalMask } from './attention.ts';
 import { type KeyValue, LayerCache } from './cache.ts';
 import { POSITION_OFFSET } from './encoder.ts';
 
-/** What the decoder reads: the encoder's output, and which of it is padding. */
+/** The encoder's output and its padding mask: the input of cross-attention. */
 export interface Memory {
   readonly states: tf.Tensor3D; // [B, S, D]
-  readonly mask: tf.Tensor4D | null; // [B, 1, 1, S], see `paddingMask`; null where nothing is padded
+  readonly mask: tf.Tensor4D | null; // [B, 1, 1, S], see `paddingMask`; null without padding
 }
 
-/** BART's decoder: post-norm, causal attention over the tokens, then attention over the encoder's output. */
+/**
+ * BART's decoder, post-norm: each layer has causal self-attention over the tokens, then cross-attention over the
+ * encoder's output. Lewis et al. 2019, https://arxiv.org/abs/1910.13461. Parameters are named as in transformers'
+ * `BartDecoder`.
+ */
 export class Decoder {
   readonly embedPositions: Embedding;
   readonly layernormEmbedding: LayerNorm;
@@ -31,25 +35,25 @@ export class Decoder {
   }
 
   /**
-   * Empty caches for a generation over the encoder's output [B, S, D]: one for each layer, in which the keys and
-   * values of cross-attention are computed once for all steps. The caller disposes them.
+   * Returns an empty cache for each layer, for a generation over the encoder's output [B, S, D]. The keys and values of
+   * cross-attention are computed here, once for all steps. The caller disposes the caches.
    */
   newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[] {
     const computed = tf.tidy(() => this.memoryKeys(states, h).map(({ key, value }) => [key, value]));
     return computed.map(([key, value]) => new LayerCache({ key: tf.keep(key), value: tf.keep(value) }));
   }
 
-  /** The keys and values of each layer's cross-attention, [B, heads, S, d], of the encoder's output [B, S, D]. */
+  /** The encoder's output [B, S, D] -> keys and values of cross-attention, [B, heads, S, d], for each layer */
   memoryKeys(states: tf.Tensor3D, h: Hooks): KeyValue[] {
     return this.layers.map(({ encoderAttn }, i) => encoderAttn.keyValue(states, h.in(`layers.${i}.encoder_attn`)));
   }
 
   /**
-   * Embeddings of T new tokens -> their hidden states, both [rows, T, D]. rows = B · beams: an image's keys of
-   * cross-attention serve all of its beams.
+   * Embeddings of T new tokens -> their hidden states, both [rows, T, D]. rows = B · beams: all beams of a batch item
+   * share its keys and values of cross-attention.
    *
-   * @param caches the tokens before these, and what `newCaches` computed of the memory; they grow by T.
-   *   null: these are all tokens, and nothing is kept
+   * @param caches from `newCaches`, with the earlier tokens; each grows by T. null: there are no earlier tokens, and
+   *   nothing is cached
    * @throws Florence2Error when there are more tokens than positions
    */
   forward(inputsEmbeds: tf.Tensor3D, memory: Memory, caches: readonly LayerCache[] | null, h: Hooks): tf.Tensor3D {
@@ -59,7 +63,7 @@ export class Decoder {
   }
 
   /**
-   * Embeddings of the positions of T tokens after `past` others -> [T, D]
+   * Returns the position embeddings of T tokens that follow `past` others, [T, D].
    *
    * @throws Florence2Error when there are more tokens than positions
    */
@@ -71,7 +75,7 @@ export class Decoder {
     return this.embedPositions.rows(POSITION_OFFSET + past, T);
   }
 
-  /** As `forward`, with the embeddings of the positions given: all that depends on how many tokens came before. */
+  /** Like `forward`, with the position embeddings given: nothing else depends on the number of earlier tokens. */
   decode(
     inputsEmbeds: tf.Tensor3D,
     positions: () => tf.Tensor2D,
@@ -98,7 +102,7 @@ export class Decoder {
   }
 }
 
-/** x = norm(x + self_attn(x)); x = norm(x + encoder_attn(x, memory)); x = norm(x + fc2(gelu(fc1(x)))). */
+/** x = norm(x + self_attn(x)); x = norm(x + encoder_attn(x, memory)); x = norm(x + fc2(gelu(fc1(x)))) */
 class DecoderLayer {
   readonly selfAttn: Attention;
   readonly selfAttnLayerNorm: LayerNorm;
@@ -140,8 +144,8 @@ class DecoderLayer {
   }
 
   /**
-   * Cross-attention. Rows that share a memory, as the beams of one image do, ask as if they were more tokens of one row:
-   * x as [B, rows / B · T, D]. Hooks see them as rows.
+   * Cross-attention. The beams of a batch item share its keys, so their tokens are joined to one row of queries:
+   * x as [B, rows / B · T, D]. Hooks receive the activations by row, [rows, heads, T, n].
    */
   private readMemory(x: tf.Tensor3D, memory: Memory, cache: LayerCache | null, h: Hooks): tf.Tensor3D {
     const [rows, , D] = x.shape;
@@ -153,7 +157,7 @@ class DecoderLayer {
   }
 }
 
-/** [B, heads, rows / B · T, n], shown as [rows, heads, T, n] */
+/** Shows [B, heads, rows / B · T, n] to hooks as [rows, heads, T, n]. */
 function asRowsOf(rows: number, B: number): View {
   const each = rows / B;
   return {

@@ -6,12 +6,13 @@ import { gelu } from '../nn/ops.ts';
 import type { Params } from '../nn/params.ts';
 import { Attention } from './attention.ts';
 
-/** BART counts positions from 2, a remnant of its padding index: the tables have two rows that nothing reads. */
+/** BART's positions start at 2 because of its padding index. The first two rows of its tables are unused. */
 export const POSITION_OFFSET = 2;
 
 /**
- * BART's encoder over image features and prompt. Post-norm: each sublayer's output is added to its input, then
- * normalised, and there is no norm at the end. Lewis et al. 2019, https://arxiv.org/abs/1910.13461.
+ * BART's encoder over image features and prompt, post-norm: each sublayer's output is added to its input, and the sum is
+ * normalised. No norm follows the last layer. Lewis et al. 2019, https://arxiv.org/abs/1910.13461. Parameters are named
+ * as in transformers' `BartEncoder`.
  */
 export class Encoder {
   readonly embedPositions: Embedding;
@@ -33,12 +34,12 @@ export class Encoder {
     return this.encode(inputsEmbeds, () => this.positions(S), mask, h);
   }
 
-  /** Embeddings of the first S positions -> [S, D] */
+  /** Returns the embeddings of the first S positions, [S, D]. */
   positions(S: number): tf.Tensor2D {
     return this.embedPositions.rows(POSITION_OFFSET, S);
   }
 
-  /** As `forward`, with the embeddings of the positions [S, D] given: all that depends on the length. */
+  /** Like `forward`, with the position embeddings [S, D] given: nothing else depends on the length. */
   encode(inputsEmbeds: tf.Tensor3D, positions: () => tf.Tensor2D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
     return tf.tidy(() => {
       let x = h.block('', (h, embeds) => this.addPositions(embeds, positions(), h), inputsEmbeds);
@@ -55,7 +56,7 @@ export class Encoder {
   }
 }
 
-/** x = norm(x + self_attn(x)); x = norm(x + fc2(gelu(fc1(x)))). The residual stream is read after each norm. */
+/** x = norm(x + self_attn(x)); x = norm(x + fc2(gelu(fc1(x)))) */
 class EncoderLayer {
   readonly selfAttn: Attention;
   readonly selfAttnLayerNorm: LayerNorm;

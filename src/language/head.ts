@@ -5,13 +5,13 @@ import { addLowRank } from '../nn/low_rank.ts';
 import type { Adaptable, LowRank, Parameter, Params } from '../nn/params.ts';
 
 /**
- * From hidden states to logits over the vocabulary: a product with the token embeddings, unless the checkpoint has a
- * head of its own, and a bias where it has one.
+ * Computes logits over the vocabulary from hidden states: a product with the token embeddings or with the checkpoint's
+ * separate `lm_head.weight`, plus a bias where the checkpoint has one.
  */
 export class LmHead implements Adaptable {
-  /** [V, D]; tied to the token embeddings where a checkpoint has no head of its own. */
+  /** [V, D]; the token embeddings, unless the checkpoint has a separate head. */
   readonly weight: Parameter;
-  /** [1, V]; Microsoft's layout has it, and always zero in what was published. */
+  /** [1, V]; only in Microsoft's layout, and zero in all published checkpoints. */
   readonly finalLogitsBias: Parameter;
   adapters: readonly LowRank[] | null = null;
   private transposed?: { of: tf.Tensor; weight: tf.Tensor2D };
@@ -34,7 +34,7 @@ export class LmHead implements Adaptable {
     });
   }
 
-  /** Follows a vocabulary that has grown: tokens that are new have no bias. */
+  /** Adapts the shapes to a vocabulary that has grown. New tokens have a bias of 0. */
   resize(vocabSize: number): void {
     const { weight, finalLogitsBias } = this;
     const added = vocabSize - finalLogitsBias.shape[1];
@@ -51,7 +51,7 @@ export class LmHead implements Adaptable {
     else finalLogitsBias.shape = [1, vocabSize];
   }
 
-  /** Where a derived copy of the weight makes products faster, makes it now rather than in the first answer. */
+  /** Computes the transposed copy of the weight now, on the backend that uses one, and not during the first answer. */
   prepare(): void {
     if (tf.getBackend() === 'wasm') this.transposedWeight();
   }
@@ -62,12 +62,12 @@ export class LmHead implements Adaptable {
   }
 
   private product(hidden: tf.Tensor2D): tf.Tensor2D {
-    // Reading the table across its rows at each step would take wasm ten times as long.
+    // On wasm a product with the untransposed table takes ten times as long.
     if (tf.getBackend() === 'wasm') return tf.matMul(hidden, this.transposedWeight());
     return tf.matMul(hidden, this.weight.value as tf.Tensor2D, false, true);
   }
 
-  /** [D, V], made anew when the weight is another tensor than it was. */
+  /** Returns the weight as [D, V]. The copy is replaced when the weight's tensor is. */
   private transposedWeight(): tf.Tensor2D {
     const of = this.weight.value;
     if (this.transposed?.of !== of) {

@@ -5,7 +5,7 @@ import type { Params } from '../nn/params.ts';
 import { Decoder } from './decoder.ts';
 import { Encoder } from './encoder.ts';
 
-/** BART: an encoder and a decoder over one table of token embeddings. */
+/** BART: an encoder and a decoder that share one table of token embeddings. */
 export class LanguageModel {
   readonly shared: Embedding;
   readonly encoder: Encoder;

@@ -15,7 +15,7 @@ export function mergeHeads(z: tf.Tensor4D): tf.Tensor3D {
   return tf.tidy(() => tf.reshape(tf.transpose(z, [0, 2, 1, 3]), [B, T, heads * d]) as tf.Tensor3D);
 }
 
-/** A fused projection qkv [B, T, 3 · heads · d] -> q, k, v, each [B, heads, T, d] */
+/** Output of a fused projection, qkv [B, T, 3 · heads · d] -> q, k, v, each [B, heads, T, d] */
 export function splitQkv(qkv: tf.Tensor3D, heads: number): [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D] {
   const [B, T, C3] = qkv.shape;
   return tf.tidy(() => {
@@ -30,8 +30,8 @@ export function splitQkv(qkv: tf.Tensor3D, heads: number): [tf.Tensor4D, tf.Tens
  * @param q [B, heads, T, d]
  * @param k [B, heads, S, d]
  * @param v [B, heads, S, d]
- * @param mask added to the scores: 0 where a key may be seen, a large negative number elsewhere;
- *   broadcast to [B, heads, T, S]
+ * @param mask added to the scores, broadcast to [B, heads, T, S]: 0 for visible keys, a large negative number for hidden
+ *   ones
  * @returns [B, heads, T, d]
  */
 export function attend(

@@ -2,10 +2,10 @@ import * as tf from '@tensorflow/tfjs';
 import { withGradient } from './tape.ts';
 
 /**
- * Cross-entropy of each answer: the sum over its tokens of weight · −log p(label).
+ * Returns the cross-entropy of each answer: the sum over its tokens of weight · −log p(label).
  *
  * @param logits [R, T, V]
- * @param labels [R, T] int32; what stands where the weight is 0 does not matter, so long as it is an id
+ * @param labels [R, T] int32; where the weight is 0, any token id
  * @param weights [R, T]
  * @param smoothing share of the probability, 0 to 1, that the target spreads evenly over the vocabulary (Szegedy et
  *   al. 2016, sec. 7), as in `torch.nn.CrossEntropyLoss`
@@ -26,7 +26,8 @@ export function answerLosses(
 }
 
 /**
- * −Σ target · log p of each row. Logits are the largest tensors of a step, so on the way back only log p is kept.
+ * Returns −Σ target · log p of each row. Logits are the largest tensors of a training step, so the backward pass keeps
+ * only log p.
  *
  * @param logits [N, V]
  * @param labels [N] int32
@@ -35,7 +36,7 @@ export function answerLosses(
 function crossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D, smoothing: number): tf.Tensor1D {
   const V = logits.shape[1];
   const target = (labels: tf.Tensor): tf.Tensor => {
-    const one = tf.cast(tf.oneHot(labels as tf.Tensor1D, V), 'float32'); // wasm makes integers alone
+    const one = tf.cast(tf.oneHot(labels as tf.Tensor1D, V), 'float32'); // on wasm oneHot returns integers only
     return smoothing === 0 ? one : tf.add(tf.mul(one, 1 - smoothing), smoothing / V); // [N, V]
   };
   return withGradient(

@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { withGradient } from './tape.ts';
 
 /**
- * What some backends have kernels of our own for: functions of ops.ts and their gradients in one pass over memory, and
- * more. See runtime/tensorflow_kernels.ts and runtime/webgpu_kernels.ts.
+ * The kernels that this package adds to some backends: functions of ops.ts and their gradients in one pass over memory,
+ * attention, and others. See runtime/tensorflow_kernels.ts and runtime/webgpu_kernels.ts.
  */
 export const kernelNames = [
   'Attention',
@@ -21,11 +21,11 @@ export const kernelNames = [
 
 export type Kernel = (typeof kernelNames)[number];
 
-/** Whether the active backend has a kernel. */
+/** Whether the active backend has this kernel. */
 export const hasKernel = (kernel: Kernel): boolean =>
   tf.getKernel(registeredName(kernel), tf.getBackend()) !== undefined;
 
-/** The name under which tfjs knows a kernel. */
+/** The name under which a kernel is registered in tfjs. */
 export const registeredName = (kernel: Kernel): string => `Florence2${kernel}`;
 
 function run<T extends tf.Tensor | tf.Tensor[] = tf.Tensor>(
@@ -36,7 +36,7 @@ function run<T extends tf.Tensor | tf.Tensor[] = tf.Tensor>(
   return tf.engine().runKernel(registeredName(kernel), inputs, attributes as tf.NamedAttrMap) as T;
 }
 
-/** softmax(q kᵀ · scale + mask) v: as `attend` of attention.ts, whose scores do not get into memory. */
+/** Returns softmax(q kᵀ · scale + mask) v, like `attend` of attention.ts, without storing the scores. */
 export function attention(
   q: tf.Tensor4D,
   k: tf.Tensor4D,
@@ -58,7 +58,7 @@ export function attention(
   );
 }
 
-/** As `gelu` of ops.ts. */
+/** `gelu` of ops.ts. */
 export function gelu<T extends tf.Tensor>(x: T): T {
   return withGradient(
     { x },
@@ -70,7 +70,7 @@ export function gelu<T extends tf.Tensor>(x: T): T {
   );
 }
 
-/** As `layerNorm` of ops.ts. */
+/** `layerNorm` of ops.ts. */
 export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: tf.Tensor1D, epsilon: number): T {
   const leading = x.shape.slice(0, -1).map((_, axis) => axis);
   return withGradient(
@@ -90,7 +90,7 @@ export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: 
   );
 }
 
-/** As `lowRank` of ops.ts. */
+/** `lowRank` of ops.ts. */
 export function lowRank(y: tf.Tensor2D, x: tf.Tensor2D, a: tf.Tensor2D, b: tf.Tensor2D, scale: number): tf.Tensor2D {
   return withGradient<tf.Tensor2D, 'y' | 'x' | 'a' | 'b'>(
     { y, x, a, b },
@@ -105,7 +105,7 @@ export function lowRank(y: tf.Tensor2D, x: tf.Tensor2D, a: tf.Tensor2D, b: tf.Te
   );
 }
 
-/** As `softmax` of ops.ts. */
+/** `softmax` of ops.ts. */
 export function softmax<T extends tf.Tensor>(x: T): T {
   return withGradient(
     { x },
@@ -119,26 +119,25 @@ export function softmax<T extends tf.Tensor>(x: T): T {
 }
 
 /**
- * What is needed of logits: of each row the k highest, the first of equals first, where they are, and the sum of
- * exp(x - highest).
+ * Returns for each row its top-k values (ties: lowest index first), their indices, and Σ exp(x − max).
  *
- * @param x [rows, n]
+ * @param x logits [rows, n]
  * @returns [rows, k + k + 1]
  */
 export const topOfRows = (x: tf.Tensor2D, k: number): tf.Tensor2D => run('TopOfRows', { x }, { k });
 
-/** Values that lie in a row in a file. */
+/** Location of consecutive values in a file. */
 export interface FilePlace {
   readonly file: string;
-  /** In bytes. */
+  /** Offset of the first value, in bytes. */
   readonly position: number;
   readonly dtype: 'F16' | 'F32';
 }
 
 /**
- * A matrix out of a file.
+ * Reads a matrix [rows, columns] from a file.
  *
- * @param transposed whether the result is [columns, rows]
+ * @param transposed whether to return [columns, rows]
  */
 export function readWeight(place: FilePlace, rows: number, columns: number, transposed: boolean): tf.Tensor2D {
   const { file, position, dtype } = place;

@@ -3,7 +3,7 @@ import { addLowRank, addLowRankMaps } from './low_rank.ts';
 import { asRows, layerNorm, linear, lookUp } from './ops.ts';
 import type { Adaptable, LowRank, Parameter, Params } from './params.ts';
 
-/** y = x W + b over the last axis, and what adapters add to it. */
+/** y = x W + b over the last axis, plus the output of adapters. */
 export class Linear implements Adaptable {
   readonly weight: Parameter; // [in, out] in memory
   readonly bias: Parameter | null;
@@ -49,7 +49,7 @@ export class LayerNorm {
   }
 }
 
-/** 2-D convolution on NHWC maps with symmetric zero padding, and what adapters add to it. */
+/** 2-D convolution of maps [B, H, W, C] with symmetric zero padding, plus the output of adapters. */
 export class Conv2d implements Adaptable {
   readonly weight: Parameter; // [kh, kw, in, out] in memory
   readonly bias: Parameter; // [out]
@@ -78,12 +78,12 @@ export class Conv2d implements Adaptable {
 
   private convolve(x: tf.Tensor4D, filter: tf.Tensor4D): tf.Tensor4D {
     const pad: [number, number] = [this.padding, this.padding];
-    const padded = tf.pad(x, [[0, 0], pad, pad, [0, 0]]); // apart, since tfjs-node has no gradient with explicit padding
+    const padded = tf.pad(x, [[0, 0], pad, pad, [0, 0]]); // separately: conv2d with explicit padding has no gradient in tfjs-node
     return tf.conv2d(padded, filter, this.stride, 'valid');
   }
 }
 
-/** One 3×3 filter for each channel. */
+/** Depthwise convolution: one 3×3 filter per channel. */
 export class DepthwiseConv2d {
   readonly weight: Parameter; // [3, 3, C, 1] in memory
   readonly bias: Parameter; // [C]
@@ -102,11 +102,11 @@ export class DepthwiseConv2d {
   }
 }
 
-/** Rows of a table by index. */
+/** A table of vectors, looked up by index. */
 export class Embedding {
   readonly weight: Parameter; // [V, D]
 
-  /** @param paddingId the row of this id learns nothing from being looked up, as in `torch.nn.Embedding` */
+  /** @param paddingId id whose row gets no gradient from look-ups, as in `torch.nn.Embedding` */
   constructor(
     p: Params,
     rows: number,
@@ -121,7 +121,7 @@ export class Embedding {
     return lookUp(this.weight.value as tf.Tensor2D, ids, this.paddingId);
   }
 
-  /** Rows [from, from + count) -> [count, D] */
+  /** Returns rows `from` to `from + count - 1`, [count, D]. */
   rows(from: number, count: number): tf.Tensor2D {
     return tf.slice(this.weight.value as tf.Tensor2D, [from, 0], [count, -1]);
   }

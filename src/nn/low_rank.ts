@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { asRows, lowRank } from './ops.ts';
 import type { Layout, LowRank, Parameter } from './params.ts';
 
-/** y + Σ s · (drop(x) A) B over the adapters of a layer of rows: y [N, out], x [N, in] -> [N, out] */
+/** Adds the output of a linear layer's adapters, y + Σ s · (drop(x) A) B: y [N, out], x [N, in] -> [N, out] */
 export function addLowRank(y: tf.Tensor2D, x: tf.Tensor2D, adapters: readonly LowRank[]): tf.Tensor2D {
   return tf.tidy(() =>
     adapters.reduce((sum, adapter) => {
@@ -13,11 +13,11 @@ export function addLowRank(y: tf.Tensor2D, x: tf.Tensor2D, adapters: readonly Lo
 }
 
 /**
- * The same for a convolution, where A is a convolution to r channels and B one of 1×1.
+ * Adds the output of a convolution's adapters: A is a convolution to r channels, B a 1×1 convolution.
  *
- * @param y the layer's own output [B, H', W', out]
+ * @param y the layer's output without adapters [B, H', W', out]
  * @param x the layer's input [B, H, W, in]
- * @param convolve x with A as with the layer's own filters
+ * @param convolve convolves x with A, with the layer's stride and padding
  */
 export function addLowRankMaps(
   y: tf.Tensor4D,
@@ -34,21 +34,21 @@ export function addLowRankMaps(
   );
 }
 
-/** What the adapters of a layer add to its weight, Σ s · A B, in the weight's shape in memory. */
+/** Returns Σ s · A B, what merging the adapters adds to a layer's weight, in the weight's shape in memory. */
 export function lowRankDelta(weight: Parameter, adapters: readonly LowRank[]): tf.Tensor {
   return tf.tidy(() => {
     const products = adapters.map(({ a, b, scale }) => {
       const left = asRows(a.value); // [kh · kw · in, r]
       const right = tf.mul(asRows(b.value), scale); // [r, out]
-      // The output layer's weight is the table of embeddings, which lies as [out, in].
+      // The head's weight is the embedding table, stored as [out, in].
       return weight.layout === 'plain' ? tf.matMul(right, left, true, true) : tf.matMul(left, right);
     });
-    const sum = products.reduce((sum, product) => tf.add(sum, product)); // addN takes but a few on webgpu
+    const sum = products.reduce((sum, product) => tf.add(sum, product)); // webgpu limits the number of inputs of addN
     return tf.reshape(sum, weight.value.shape);
   });
 }
 
-/** The shapes of A and B, as files have them, for a layer with this weight, and how they lie in memory. */
+/** Returns the shapes of A and B in files, for a layer with this weight, and their layout in memory. */
 export function lowRankShapes({ shape }: Parameter, r: number): { a: number[]; b: number[]; layout: Layout } {
   const [out, inner, ...kernel] = shape;
   return {

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import * as kernels from './kernels.ts';
 import { withGradient } from './tape.ts';
 
-/** x [..., C] -> [N, C]. To reshape is an operation of its own, even to the same shape. */
+/** x [..., C] -> [N, C]. Returns x itself if it has rank 2: tfjs runs an operation even to reshape to the same shape. */
 export function asRows(x: tf.Tensor): tf.Tensor2D {
   return x.rank === 2 ? (x as tf.Tensor2D) : tf.reshape(x, [-1, x.shape.at(-1)!]);
 }
@@ -30,7 +30,7 @@ export function lowRank(y: tf.Tensor2D, x: tf.Tensor2D, a: tf.Tensor2D, b: tf.Te
   return tf.tidy(() => tf.add(y, tf.matMul(tf.mul(tf.matMul(x, a), scale), b)));
 }
 
-/** Exact GELU, x · Φ(x). The tanh approximation is another function: it moves the logits by 3e-3. */
+/** Exact GELU, x · Φ(x). The tanh approximation would change the logits by 3e-3. */
 export function gelu<T extends tf.Tensor>(x: T): T {
   if (kernels.hasKernel('Gelu')) return kernels.gelu(x);
   return withGradient(
@@ -55,7 +55,7 @@ export function gelu<T extends tf.Tensor>(x: T): T {
   );
 }
 
-/** Applies functions one after the other. What lies between is freed at once: these are the largest tensors that there are. */
+/** Applies functions in order. Intermediates are disposed immediately; they are among the largest tensors of the model. */
 function steps(x: tf.Tensor, functions: ((x: tf.Tensor) => tf.Tensor)[]): tf.Tensor {
   return functions.reduce((before, next) => {
     const after = next(before);
@@ -87,7 +87,7 @@ export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor1D, bias: 
     (dy, [normal, scale, weight]) => ({
       x: () => {
         const weighted = tf.mul(dy, weight);
-        const along = tf.mul(normal, tf.mean(tf.mul(weighted, normal), -1, true)); // moves that only scale x
+        const along = tf.mul(normal, tf.mean(tf.mul(weighted, normal), -1, true)); // the part that would only scale x
         return tf.mul(tf.sub(tf.sub(weighted, tf.mean(weighted, -1, true)), along), scale);
       },
       weight: () => tf.sum(tf.mul(dy, normal), leading),
@@ -103,13 +103,13 @@ export function softmax<T extends tf.Tensor>(x: T): T {
 
 /** a · bᵀ over the last two axes. */
 export function matMulTransposed<T extends tf.Tensor>(a: T, b: T): T {
-  // The wasm kernel reads a transposed operand with a stride; writing the transpose out first is faster there.
+  // On wasm, transposing b first is faster: its kernel reads a transposed operand with a stride.
   if (tf.getBackend() !== 'wasm') return tf.matMul(a, b, false, true);
   const leading = b.shape.slice(0, -2).map((_, axis) => axis);
   return tf.matMul(a, tf.transpose(b, [...leading, b.rank - 1, b.rank - 2]));
 }
 
-/** Rows of a table [V, D] for ids [B, T] int32 -> [B, T, D]. The row of `paddingId` gets no gradient from it. */
+/** Looks up rows of a table [V, D]: ids [B, T] int32 -> [B, T, D]. The row of `paddingId` gets no gradient. */
 export function lookUp(table: tf.Tensor2D, ids: tf.Tensor2D, paddingId: number | null): tf.Tensor3D {
   const [V, D] = table.shape;
   return withGradient(
@@ -131,6 +131,6 @@ export function lookUp(table: tf.Tensor2D, ids: tf.Tensor2D, paddingId: number |
 /** Sums the rows of values [N, D] that have the same id [N] -> [V, D] */
 function sumByRow(values: tf.Tensor2D, ids: tf.Tensor1D, V: number): tf.Tensor2D {
   if (tf.getBackend() !== 'cpu') return tf.unsortedSegmentSum(values, ids, V) as tf.Tensor2D;
-  // The cpu kernel goes through all values once for each row of the table.
+  // unsortedSegmentSum of the cpu backend reads all values once for each row of the table.
   return tf.matMul(tf.cast(tf.oneHot(ids, V), 'float32') as tf.Tensor2D, values, true);
 }

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import { type FilePlace, readWeight } from './kernels.ts';
 
-/** How a checkpoint's tensor lies in memory here. The values are the checkpoint's, only their order differs. */
+/** The layout of a checkpoint's tensor in memory. The values are the checkpoint's; only their order differs. */
 export type Layout =
   | 'plain' //     as in the checkpoint
   | 'linear' //    [out, in] -> [in, out]
@@ -22,14 +22,14 @@ const TO_CHECKPOINT: typeof TO_MEMORY = {
 
 /** One tensor of the model, under its canonical name. Empty until a checkpoint fills it. */
 export class Parameter {
-  /** Stands in for this parameter as long as it is set: an adapter's own values, or merged ones. */
+  /** Replaces this parameter's value while it is set: an adapter's values, or merged weights. */
   override: Parameter | null = null;
   private tensor?: tf.Tensor;
 
   /**
    * @param shape as in the checkpoint
-   * @param optional a checkpoint may lack it: ask `loaded` before `value`
-   * @param tiedTo whose value this one has while it has none of its own
+   * @param optional whether a checkpoint may lack it; then check `loaded` before reading `value`
+   * @param tiedTo parameter whose value this one has until it is loaded
    */
   constructor(
     readonly name: string,
@@ -39,21 +39,22 @@ export class Parameter {
     readonly tiedTo: Parameter | null = null,
   ) {}
 
-  /** Whether there are values of its own, not those that it is tied to. */
+  /** Whether it has a value, apart from that of `tiedTo`. */
   get loaded(): boolean {
     return this.override !== null || this.tensor !== undefined;
   }
 
+  /** @throws Florence2Error when it has not been loaded */
   get value(): tf.Tensor {
     return this.override?.value ?? this.tensor ?? this.tiedTo?.value ?? this.missing();
   }
 
-  /** The value under what stands in for it. */
+  /** The value without `override`. */
   get original(): tf.Tensor {
     return this.tensor ?? this.tiedTo?.original ?? this.missing();
   }
 
-  /** Takes the values, in the checkpoint's order. */
+  /** Sets the value from data in the checkpoint's order. */
   load(data: Float32Array): void {
     this.dispose();
     this.tensor = tf.tidy(() => {
@@ -62,7 +63,7 @@ export class Parameter {
     });
   }
 
-  /** As `load`, straight out of a file; on backends that have the kernel ReadWeight. */
+  /** Like `load`, but the backend reads the file itself. Requires the kernel ReadWeight. */
   loadFrom(place: FilePlace): void {
     this.dispose();
     this.tensor = tf.tidy(() => {
@@ -75,20 +76,20 @@ export class Parameter {
   }
 
   /**
-   * A tensor that lies in memory as this parameter does, its value or its gradient, in the checkpoint's order. The
-   * caller disposes it.
+   * Returns a tensor of this parameter's layout, such as its value or gradient, in the checkpoint's order. The caller
+   * disposes it.
    */
   inCheckpointOrder(tensor: tf.Tensor): tf.Tensor {
     return this.layout === 'plain' ? tensor.clone() : tf.transpose(tensor, TO_CHECKPOINT[this.layout]);
   }
 
-  /** Takes new values in the order of memory, of the shape of `value`. The tensor belongs to the parameter from now on. */
+  /** Sets the value to a tensor of the shape and layout of `value`. The parameter takes ownership of it. */
   replace(tensor: tf.Tensor): void {
     this.dispose();
     this.tensor = tf.keep(tensor);
   }
 
-  /** Takes a table of another length, whose order in memory is the checkpoint's. */
+  /** Sets the value and the shape to those of a table with another number of rows, in layout `plain`. */
   resize(table: tf.Tensor): void {
     this.shape = table.shape;
     this.replace(table);
@@ -104,26 +105,26 @@ export class Parameter {
   }
 }
 
-/** What an adapter adds to the output of one layer: s · (drop(x) A) B. Hu et al. 2021, https://arxiv.org/abs/2106.09685. */
+/** One adapter of one layer. It adds s · (drop(x) A) B to the output. Hu et al. 2021, https://arxiv.org/abs/2106.09685. */
 export interface LowRank {
   readonly a: Parameter; // [in, r], of a convolution [kh, kw, in, r] in memory
   readonly b: Parameter; // [r, out], of a convolution [1, 1, r, out] in memory
-  /** s */
+  /** s, the factor of the product. */
   readonly scale: number;
-  /** Dropout of the layer's input while the adapter is trained, otherwise the input itself. */
+  /** Applies dropout to the layer's input during training; returns the input unchanged otherwise. */
   drop<T extends tf.Tensor>(x: T): T;
 }
 
-/** A layer with a slot for adapters. */
+/** A layer that adapters can be added to. */
 export interface Adaptable {
   readonly weight: Parameter;
-  /** Null when there is none, so that an empty slot costs one comparison. */
+  /** null without adapters, so that the check costs one comparison. */
   adapters: readonly LowRank[] | null;
 }
 
 /**
- * Declares parameters below a path. A module's constructor walks the checkpoint's names with it,
- * `p.at('self_attn').parameter('q_proj.weight', [D, D])`, so that the source reads like the file.
+ * Declares the parameters below a path. A module's constructor follows the checkpoint's names with it, so that the source
+ * reads like the file: `p.at('self_attn').parameter('q_proj.weight', [D, D])`.
  */
 export class Params {
   private constructor(
@@ -136,19 +137,22 @@ export class Params {
     return new Params('', new Map(), new Map());
   }
 
+  /** Returns the declarations of a child module. */
   at(module: string | number): Params {
     return new Params(this.join(String(module)), this.declared, this.layers);
   }
 
+  /** Declares a parameter. `shape` is that of the checkpoint. */
   parameter(leaf: string, shape: number[], layout: Layout = 'plain'): Parameter {
     return this.declare(new Parameter(this.join(leaf), shape, layout));
   }
 
+  /** Declares a parameter that a checkpoint may lack. */
   optional(leaf: string, shape: number[], tiedTo: Parameter | null = null): Parameter {
     return this.declare(new Parameter(this.join(leaf), shape, 'plain', true, tiedTo));
   }
 
-  /** Makes the layer at this path known to adapters. */
+  /** Registers the layer at this path as one that adapters can be added to. */
   adaptable(layer: Adaptable): void {
     this.layers.set(this.path, layer);
   }
@@ -158,7 +162,7 @@ export class Params {
     return this.declared;
   }
 
-  /** Every layer declared so far that adapters may be added to, by path. */
+  /** Every layer registered so far with `adaptable`, by path. */
   get adaptables(): ReadonlyMap<string, Adaptable> {
     return this.layers;
   }

@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 
-/** What tfjs notes of an operation while it is told to: inputs and outputs, what it saved, the way back. */
+/** An operation as tfjs records it on its tape: inputs, outputs, saved tensors and gradient function. */
 type Operation = Parameters<ReturnType<typeof tf.engine>['state']['activeTape']['push']>[0];
 
 /**
- * dyᵀ · ∂y/∂x for each x; null where y does not depend on it. This is what `tf.grads` does, but with a fraction of the
- * memory: tfjs holds all that was saved and every gradient on the way until the end, here each is freed once it has
- * been used; and what is saved without need is not kept at all.
+ * Returns dyᵀ · ∂y/∂x for each x, or null if y does not depend on it. Like `tf.grads`, with a fraction of the memory:
+ * tfjs keeps all saved tensors and all gradients until the end; here each is disposed once it has been used, and inputs
+ * saved only for their shapes are not kept at all.
  */
 export function vectorJacobian(y: () => tf.Tensor, xs: readonly tf.Tensor[], dy: tf.Tensor): (tf.Tensor | null)[] {
   const gradients = gradientsOf(watch => {
@@ -17,11 +17,11 @@ export function vectorJacobian(y: () => tf.Tensor, xs: readonly tf.Tensor[], dy:
 }
 
 /**
- * The same for tensors that only come to be while y is computed.
+ * Like `vectorJacobian`, for tensors that are created while y is computed.
  *
- * @param y is given a function that it calls with each tensor whose gradient is wanted, before it uses the tensor; the
- *   tensors are not results of recorded operations
- * @returns gradients by the id of the tensor; without those that y does not depend on
+ * @param y computes y. It calls `watch` with each tensor whose gradient is to be returned, before it uses the tensor. A
+ *   watched tensor must not be the result of a recorded operation
+ * @returns gradients by tensor id, without tensors that y does not depend on
  */
 export function gradientsOf(y: (watch: (x: tf.Tensor) => void) => tf.Tensor, dy: tf.Tensor): Map<number, tf.Tensor> {
   const tape = new Tape();
@@ -40,13 +40,13 @@ export function gradientsOf(y: (watch: (x: tf.Tensor) => void) => tf.Tensor, dy:
   }
 }
 
-/** The operations of a forward pass through which some tensors are reached. */
+/** Records the operations of a forward pass that depend on watched tensors. */
 class Tape {
   readonly operations: Operation[] = [];
-  /** The ids of the tensors, and of what was computed from them. */
+  /** The ids of the watched tensors and of those computed from them. */
   readonly dependent = new Set<number>();
 
-  /** Runs a function. Its output is a tensor of its own. */
+  /** Runs a function and records its operations. Returns a copy of its output. */
   record(y: () => tf.Tensor): tf.Tensor {
     const { state } = tf.engine();
     state.activeTape = { push: (operation: Operation) => this.note(operation) } as unknown as Operation[];
@@ -77,7 +77,7 @@ class Tape {
   }
 }
 
-/** Operations whose way back needs the shapes of their inputs alone; tfjs saves the inputs. */
+/** Gradients of operations that need only the shapes of their inputs. tfjs would save the inputs themselves. */
 const byShapes: Record<string, (inputs: tf.NamedTensorMap) => (dy: tf.Tensor) => Record<string, () => tf.Tensor>> = {
   Reshape:
     ({ x: { shape } }) =>
@@ -87,7 +87,7 @@ const byShapes: Record<string, (inputs: tf.NamedTensorMap) => (dy: tf.Tensor) =>
     dy => ({ a: () => sumTo(a, dy), b: () => sumTo(b, dy) }),
 };
 
-/** The gradient of a tensor that was broadcast to the shape of dy. */
+/** Returns the gradient of a tensor of this shape that was broadcast to the shape of dy. */
 function sumTo(shape: number[], dy: tf.Tensor): tf.Tensor {
   if (shape.join() === dy.shape.join()) return dy;
   const missing = dy.rank - shape.length;
@@ -99,11 +99,11 @@ function sumTo(shape: number[], dy: tf.Tensor): tf.Tensor {
 /** Replaces the gradients of an operation's outputs by those of its inputs. */
 function stepBack({ kernelName, inputs, outputs, gradient }: Operation, gradients: Map<number, tf.Tensor>): void {
   const dys = outputs.map(({ id }) => gradients.get(id));
-  if (!dys.some(dy => dy)) return; // y was not computed from it
+  if (!dys.some(dy => dy)) return; // y does not depend on its outputs
   if (!gradient) throw new Error(`${kernelName} has no gradient.`);
   const names = Object.keys(inputs);
   const made = tf.tidy(() => {
-    const parts = gradient(dys as tf.Tensor[]); // tfjs puts zeros where there is none
+    const parts = gradient(dys as tf.Tensor[]); // tfjs fills in zeros for missing ones
     return names.map(name => parts[name]());
   });
   names.forEach((name, i) => {
@@ -113,17 +113,17 @@ function stepBack({ kernelName, inputs, outputs, gradient }: Operation, gradient
   tf.dispose(dys.filter(dy => dy) as tf.Tensor[]);
 }
 
-/** Adds a gradient to those that came before it, and takes it over. */
+/** Adds a gradient to the one of the same key, if any, and takes ownership of it. */
 export function accumulate<K>(gradients: Map<K, tf.Tensor>, key: K, gradient: tf.Tensor): void {
   const before = gradients.get(key);
   gradients.set(key, before ? tf.add(before, gradient) : gradient);
   if (before) tf.dispose([before, gradient]);
 }
 
-/** The gradient of each input, computed when it is asked for. */
+/** For each input a function that computes its gradient. */
 type Gradients<Name extends string> = Record<Name, () => tf.Tensor>;
 
-/** The part of tfjs's engine that `tf.customGrad` is built on. */
+/** The part of tfjs's engine that `tf.customGrad` uses. */
 interface Engine {
   runKernelFunc<T extends tf.Tensor>(call: {
     inputs: Record<string, tf.Tensor>;
@@ -133,11 +133,11 @@ interface Engine {
 }
 
 /**
- * A function with a gradient of its own, which takes fewer steps and keeps less than that of its parts. As
- * `tf.customGrad`, which however computes the gradients of all inputs, those of frozen weights too.
+ * Runs a function with a custom gradient, which needs fewer operations and less memory than the gradients of its parts.
+ * Unlike `tf.customGrad`, it does not compute gradients that are not used, such as those of frozen weights.
  *
- * @param forward computes y of `inputs`, and saves what the way back needs
- * @param backward dy and what was saved -> the gradients of `inputs`
+ * @param forward computes y from `inputs` and saves the tensors that the backward pass needs
+ * @param backward dy and the saved tensors -> the gradients of `inputs`
  */
 export function withGradient<T extends tf.Tensor, Name extends string>(
   inputs: Partial<Record<Name, tf.Tensor>>,

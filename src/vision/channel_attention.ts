@@ -6,8 +6,9 @@ import { matMulTransposed } from '../nn/ops.ts';
 import type { Params } from '../nn/params.ts';
 
 /**
- * Attention among the channels of a group, each channel a token whose features are all N positions: DaViT's global
- * half. Ding et al. 2022, sec. 3.3. Scaled by N^-½, as in Florence-2, not by the width of the group.
+ * Attention between the channels of a group: the global half of a DaViT block. Each channel is a token, and its features
+ * are the N positions of the map. Ding et al. 2022, sec. 3.3. As in Florence-2, scores are scaled by N^-½, not by the
+ * width of the group.
  */
 export class ChannelAttention {
   readonly qkv: Linear;

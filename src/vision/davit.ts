@@ -8,8 +8,8 @@ import { ChannelAttention } from './channel_attention.ts';
 import { WindowAttention } from './window_attention.ts';
 
 /**
- * DaViT, Florence-2's image encoder: four stages, each a strided convolution and then pairs of a spatial block
- * (attention within windows) and a channel block (attention among channels). Ding et al. 2022,
+ * DaViT, Florence-2's image encoder: four stages, each a strided convolution followed by pairs of a spatial block
+ * (attention within windows) and a channel block (attention between channels). Ding et al. 2022,
  * https://arxiv.org/abs/2204.03645. Parameters are named as in transformers' `Florence2VisionBackbone`.
  */
 export class DaViT {
@@ -23,7 +23,7 @@ export class DaViT {
     );
   }
 
-  /** Normalised pixels [B, H, W, 3] -> [B, H/32, W/32, C] at Florence-2's strides, 4·2·2·2 */
+  /** Normalised pixels [B, H, W, 3] -> the last map [B, H/32, W/32, C] (the strides of Florence-2 are 4, 2, 2, 2) */
   forward(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
     return tf.tidy(() => {
       let x = h.at('hook_pixels', pixels);
@@ -39,9 +39,9 @@ export class DaViT {
 }
 
 /**
- * Rows and columns of DaViT's last map for an image of this size.
+ * Returns the rows and columns of DaViT's last map for an input of this size.
  *
- * @param first the stage that the size is of what goes into; default 0, the image itself
+ * @param first the stage that receives the input; default 0, whose input is the image
  */
 export function mapSize(
   config: VisionConfig,
@@ -57,7 +57,7 @@ export function mapSize(
   return [afterConvs(height), afterConvs(width)];
 }
 
-/** A strided convolution that opens a stage, with a layer norm after it (first stage) or before it (the others). */
+/** The strided convolution at the start of a stage. A layer norm follows it (first stage) or precedes it (the others). */
 class ConvEmbed {
   readonly conv: Conv2d;
   readonly norm: LayerNorm;
@@ -88,7 +88,7 @@ class ConvEmbed {
   }
 }
 
-/** A spatial block, then a channel block. */
+/** A spatial block followed by a channel block. */
 class DaViTBlock {
   readonly spatialBlock: AttentionBlock;
   readonly channelBlock: AttentionBlock;
@@ -114,8 +114,7 @@ class DaViTBlock {
 }
 
 /**
- * Both halves of a DaViT block have this form, pre-norm, with a depthwise convolution before each sublayer that
- * tells positions apart (its output is added to its input):
+ * One half of a DaViT block, pre-norm. The depthwise convolution before each sublayer encodes positions:
  * x += conv1(x); x += attention(norm1(x)); x += conv2(x); x += ffn(norm2(x)).
  */
 class AttentionBlock {

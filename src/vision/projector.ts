@@ -6,13 +6,14 @@ import { Embedding, LayerNorm, Linear } from '../nn/layers.ts';
 import type { Parameter, Params } from '../nn/params.ts';
 
 /**
- * From DaViT's last map to the language model's tokens: positions are added, the mean over all positions is put in
- * front of them, and each is projected. Parameters as in transformers' `Florence2MultiModalProjector`.
+ * Turns DaViT's last map into tokens of the language model: adds position embeddings, puts the mean over all positions
+ * first, and projects and normalises each token. Parameters are named as in transformers'
+ * `Florence2MultiModalProjector`.
  */
 export class Projector {
   readonly rowEmbeddings: Embedding;
   readonly columnEmbeddings: Embedding;
-  readonly temporalEmbeddings: Parameter; // [frames, C], a table of sinusoids
+  readonly temporalEmbeddings: Parameter; // [frames, C], sinusoids
   readonly imageProjection: Linear;
   readonly imageProjNorm: LayerNorm;
   private readonly maxPositions: number;
@@ -34,12 +35,12 @@ export class Projector {
     const [B, H, W, C] = map.shape;
     if (Math.max(H, W) > this.maxPositions) {
       throw new Florence2Error(
-        `The image makes a map of ${W}×${H} positions, but the checkpoint has position embeddings for ${this.maxPositions} a side: use a smaller image size.`,
+        `The image has a map of ${W}×${H} positions, but the checkpoint has position embeddings for ${this.maxPositions} per side. Use a smaller image size.`,
       );
     }
     return tf.tidy(() => {
       const positions = h.at('hook_pos_embed', this.positions(H, W)); // [H, W, C]
-      const frame = tf.slice(this.temporalEmbeddings.value as tf.Tensor2D, [0, 0], [1, C]); // an image is frame 0 of a film
+      const frame = tf.slice(this.temporalEmbeddings.value as tf.Tensor2D, [0, 0], [1, C]); // an image is frame 0 of a video
       const temporal = h.at('hook_temporal_embed', frame); // [1, C]
       const tokens = tf.reshape(tf.add(tf.add(map, positions), temporal), [B, H * W, C]);
       const pooled = h.at('hook_pooled', tf.concat([tf.mean(tokens, 1, true), tokens], 1) as tf.Tensor3D); // [B, 1 + H·W, C]
@@ -48,7 +49,7 @@ export class Projector {
     });
   }
 
-  /** The column's embedding in the first half of the channels, the row's in the second -> [H, W, C] */
+  /** Returns the position embeddings [H, W, C]: the first half of the channels is the column's, the second the row's. */
   private positions(H: number, W: number): tf.Tensor3D {
     const columns = tf.expandDims(this.columnEmbeddings.rows(0, W), 0); // [1, W, C/2]
     const rows = tf.expandDims(this.rowEmbeddings.rows(0, H), 1); // [H, 1, C/2]

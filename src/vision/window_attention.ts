@@ -4,7 +4,7 @@ import { attend, mergeHeads, splitQkv } from '../nn/attention.ts';
 import { Linear } from '../nn/layers.ts';
 import type { Params } from '../nn/params.ts';
 
-/** Self-attention within square windows: DaViT's spatial half. Ding et al. 2022, sec. 3.2. */
+/** Self-attention within square windows: the spatial half of a DaViT block. Ding et al. 2022, sec. 3.2. */
 export class WindowAttention {
   readonly qkv: Linear;
   readonly proj: Linear;
@@ -20,8 +20,8 @@ export class WindowAttention {
   }
 
   /**
-   * x [B, H, W, C] -> same shape. Maps are zero-padded right and below to whole windows; as in the reference the
-   * padding is attended like any other position (its key and value are the bias of qkv).
+   * x [B, H, W, C] -> same shape. Maps are padded with zeros at the right and bottom to whole windows. As in the
+   * reference, the padding is not masked: its keys and values are the bias of qkv.
    */
   forward(x: tf.Tensor4D, h: Hooks): tf.Tensor4D {
     const [B, H, W, C] = x.shape;
@@ -43,7 +43,7 @@ export class WindowAttention {
   }
 }
 
-/** Zeros below and to the right of x [B, H, W, C]. */
+/** Adds rows of zeros below x [B, H, W, C] and columns of zeros to its right. */
 function pad(x: tf.Tensor4D, below: number, right: number): tf.Tensor4D {
   if (below === 0 && right === 0) return x;
   return tf.pad(x, [

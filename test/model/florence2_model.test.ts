@@ -84,7 +84,7 @@ test('an image of more positions than there are embeddings is an error that says
   const side = 32 * (model.config.vision.imagePositionEmbeddings + 1);
   const pixels = zeros(1, 32, side, 3) as tf.Tensor4D;
   await withoutLeaks(() => {
-    assert.throws(() => model.encodeImage(pixels, noHooks), /map of 13×1 positions.*12 a side.*smaller image size/);
+    assert.throws(() => model.encodeImage(pixels, noHooks), /map of 13×1 positions.*12 per side.*smaller image size/);
   });
   pixels.dispose();
 });

@@ -3,20 +3,20 @@ import { type DecodingSession, type GeneratedSequence, turn } from './decoding.t
 import type { GenerationSettings } from './options.ts';
 import { forcedToken, NgramBlock } from './processors.ts';
 
-/** A sequence as a list from its newest token back, so that beams share what they have in common. */
+/** A sequence as a linked list from its newest token back. Beams share their common prefix. */
 interface Path extends Candidate {
   readonly previous: Path | undefined;
 }
 
-/** A sequence that goes on. */
+/** An unfinished sequence. */
 interface Beam {
-  readonly path: Path | undefined; // none yet: only the decoder start token
-  /** Sum of the log-probabilities. */
+  readonly path: Path | undefined; // undefined: only the decoder start token
+  /** Sum of the log-probabilities of its tokens. */
   readonly sum: number;
   readonly ngrams: NgramBlock;
 }
 
-/** A beam with one of its candidates. */
+/** A beam extended by one of its candidates. */
 interface Extension {
   /** The beam's row within its item. */
   readonly row: number;
@@ -24,7 +24,7 @@ interface Extension {
   readonly sum: number;
 }
 
-/** A sequence that has ended. */
+/** A finished sequence. */
 interface FinishedSequence {
   readonly path: Path;
   readonly score: number;
@@ -32,14 +32,14 @@ interface FinishedSequence {
 }
 
 /**
- * Beam search over a batch, as transformers' `generate` defines it (since 4.50): the 2 × numBeams best extensions by
- * sum of log-probabilities; those that end among the best numBeams become answers, ranked by
- * sum / length ** lengthPenalty, and the best numBeams that do not end go on. Each item stops by itself as
- * `earlyStopping` says, and leaves the session.
+ * Beam search over a batch, as in transformers' `generate` (since 4.50). Each step takes the 2 × numBeams best
+ * extensions by sum of log-probabilities. Those among the best numBeams that end become answers, ranked by
+ * sum / length ** lengthPenalty. The best numBeams that do not end are continued. Each item stops separately,
+ * according to `earlyStopping`, and leaves the session.
  *
  * @param session `numBeams` rows for each batch item
- * @returns for each item its `numReturnSequences` best answers, best first; fewer where there are fewer ways to answer
- *   (a limit of one token that is forced allows one)
+ * @returns for each item its `numReturnSequences` best answers, best first; fewer if fewer answers are possible (with
+ *   `maxNewTokens` 1 and a forced token there is only one)
  * @throws the signal's reason, between two steps
  */
 export async function beamSearch(
@@ -68,9 +68,9 @@ export async function beamSearch(
 
 /** The beam search of one batch item. */
 class ItemSearch {
-  /** What goes on, best first. One at the start: there is only one way to begin. */
+  /** Unfinished sequences, best first. At the start there is only one, the decoder start token. */
   private beams: Beam[];
-  /** What has ended, best first, at most `numBeams`. */
+  /** Finished sequences, best first, at most `numBeams`. */
   private answers: FinishedSequence[] = [];
   private generated = 0;
   done = false;
@@ -85,23 +85,23 @@ class ItemSearch {
     return this.rows().map(beam => this.beams[beam].path?.token ?? this.settings.decoderStartTokenId);
   }
 
-  /** What may not come next in each row. */
+  /** Banned tokens of each row. */
   banned(): number[][] {
     return this.rows().map(beam => this.beams[beam].ngrams.banned());
   }
 
-  /** One step: extends the beams by their candidates. Returns which row each row continues, nothing when it is done. */
+  /** Extends the beams by one token. Returns for each row the row that it continues; empty when the search is done. */
   advance(candidates: readonly Candidate[][]): number[] {
     const { numBeams, eosTokenId, maxNewTokens, lengthPenalty } = this.settings;
     const forced = forcedToken(this.settings, this.generated) !== undefined;
     const last = ++this.generated === maxNewTokens;
     const ends = ({ path }: Extension) => last || path.token === eosTokenId;
 
-    // A beam has one way to end, so 2 × numBeams extensions hold numBeams that go on.
+    // Each beam has one extension that ends, so at least numBeams of 2 × numBeams extensions do not.
     const best = this.extensions(candidates).slice(0, 2 * numBeams);
     if (best.length === 0 && this.answers.length === 0) throw nothingLeft(this.settings, this.generated - 1);
 
-    const ended = best.slice(0, numBeams).filter(ends); // an end behind numBeams better extensions is no answer
+    const ended = best.slice(0, numBeams).filter(ends); // an end ranked below numBeams other extensions is discarded
     const found = ended.map(({ path, sum }) => ({
       path,
       score: sum / this.generated ** lengthPenalty,
@@ -115,7 +115,7 @@ class ItemSearch {
     return this.done ? [] : this.rows().map(beam => going[beam].row);
   }
 
-  /** The answers to return. */
+  /** Returns the `numReturnSequences` best answers. */
   best(): GeneratedSequence[] {
     return this.answers.slice(0, this.settings.numReturnSequences).map(({ path, score, truncated }) => {
       const ids: number[] = [];
@@ -133,12 +133,12 @@ class ItemSearch {
     });
   }
 
-  /** The beam of each row of the session. Rows without one of their own repeat the first, and are not looked at. */
+  /** The beam of each row of the session. Rows beyond the last beam repeat the first; their candidates are ignored. */
   private rows(): number[] {
     return Array.from({ length: this.settings.numBeams }, (_, row) => (row < this.beams.length ? row : 0));
   }
 
-  /** Every beam with every candidate, best first; the earlier beam, then the lower id, first among equals. */
+  /** Returns each beam extended by each of its candidates, best first (ties: earlier beam, then lower token id). */
   private extensions(candidates: readonly Candidate[][]): Extension[] {
     return this.beams
       .flatMap(({ path, sum }, row) =>
@@ -147,7 +147,7 @@ class ItemSearch {
       .sort((a, b) => b.sum - a.sum);
   }
 
-  /** Beams from extensions. A beam's n-grams go to the last that extends it, the others take copies. */
+  /** Turns extensions into beams. The last extension of a beam takes over its n-gram block, the others take copies. */
   private extend(extensions: readonly Extension[]): Beam[] {
     return extensions.map(({ row, path, sum }, i) => {
       const { ngrams } = this.beams[row];
@@ -163,7 +163,7 @@ class ItemSearch {
     if (!leader) return true;
     if (this.answers.length < numBeams) return false;
     if (earlyStopping === true) return true;
-    // With 'never' the leader is judged by the best it could still become, at no further cost and the length it likes.
+    // With 'never' the leader has the best score that it could still reach: its present sum at the best length.
     const length = earlyStopping === 'never' && lengthPenalty > 0 ? maxNewTokens : this.generated;
     return leader.sum / length ** lengthPenalty <= this.answers.at(-1)!.score;
   }

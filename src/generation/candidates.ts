@@ -5,21 +5,21 @@ import type { DecodingSession } from './decoding.ts';
 import type { GenerationSettings } from './options.ts';
 import { forcedToken } from './processors.ts';
 
-/** A token that may come next. */
+/** A possible next token. */
 export interface Candidate {
   readonly token: number;
-  /** Log-softmax of the model's logits; 0 for a forced token, as the reference scores it. */
+  /** Log-softmax of the model's logits; 0 for a forced token, as in the reference. */
   readonly logProb: number;
 }
 
 /**
- * One decoder step: what may come next in each row, best first. A forced token is the only candidate of its row: its
- * logits are never read, and at the limit, where nothing follows that would need the caches, not even computed.
+ * Runs one decoder step and returns the candidates of each row, best first. A forced token is the only candidate of its
+ * row. Its logits are not read, and at the limit of `maxNewTokens` not even computed.
  *
- * @param generated how many tokens each row has so far, the decoder start token not counted
+ * @param generated number of tokens in each row, without the decoder start token
  * @param tokens [rows], the newest token of each row
- * @param banned for each row the tokens that may not come next
- * @param k how many candidates a row needs; it gets fewer only where fewer are allowed
+ * @param banned banned next tokens of each row
+ * @param k number of candidates per row; a row has fewer only if fewer tokens are allowed
  */
 export async function nextCandidates(
   session: DecodingSession,
@@ -36,9 +36,11 @@ export async function nextCandidates(
 }
 
 /**
- * The `k` most probable tokens of each row that are not banned there, best first, the lower id first among equals.
- * Banned tokens keep their share of the probability. Only these few numbers leave the device: so many that `k` remain
- * when the banned ones are dropped here, and the sum that makes them probabilities. Disposes `logits` [rows, V].
+ * Returns the `k` most probable tokens of each row that are not banned, best first (ties: lower id first). Banned
+ * tokens keep their share of the probability. Disposes `logits` [rows, V].
+ *
+ * Only the top logits of each row, enough for `k` after the banned ones are dropped, and the sum that normalises them
+ * are downloaded from the device.
  */
 export async function topCandidates(
   logits: tf.Tensor2D,
@@ -60,7 +62,7 @@ export async function topCandidates(
     const normaliser = numbers[at] + Math.log(numbers[at + 2 * width]);
     if (!Number.isFinite(normaliser)) {
       throw new Florence2Error(
-        'The model gave logits that are not finite numbers: its weights or the image hold some.',
+        'The model returned logits that are not finite: its weights or the image contain such numbers.',
       );
     }
     const candidates: Candidate[] = [];
@@ -73,7 +75,7 @@ export async function topCandidates(
   });
 }
 
-/** As `topOfRows`. */
+/** Like `topOfRows`, with tfjs's operations. */
 function topByParts(logits: tf.Tensor2D, width: number): tf.Tensor2D {
   return tf.tidy(() => {
     const { values, indices } = tf.topk(logits, width); // [rows, width] each
@@ -84,8 +86,8 @@ function topByParts(logits: tf.Tensor2D, width: number): tf.Tensor2D {
 }
 
 /**
- * x [rows, n] -> [rows, 1]. Adds by parts, then the parts: wasm adds one by one in float32, which over a vocabulary
- * loses the tail beside the peak.
+ * Sums each row of x [rows, n] -> [rows, 1]. It sums parts first: wasm adds sequentially in float32, which over a whole
+ * vocabulary loses the small terms.
  */
 function sumOfRows(x: tf.Tensor2D): tf.Tensor2D {
   const [rows, n] = x.shape;
@@ -95,13 +97,13 @@ function sumOfRows(x: tf.Tensor2D): tf.Tensor2D {
       [0, 0],
       [0, part * part - n],
     ])
-    .reshape([rows, part, part]); // zeros
+    .reshape([rows, part, part]);
   return parts.sum(2).sum(1, true);
 }
 
-/** For a row in which nothing may come next: only an n-gram block over a tiny vocabulary leads there. */
+/** The error for a row without candidates, which only an n-gram block over a tiny vocabulary causes. */
 export function nothingLeft({ noRepeatNgramSize }: GenerationSettings, generated: number): Florence2Error {
   return new Florence2Error(
-    `noRepeatNgramSize ${noRepeatNgramSize} bans every token after ${generated}: raise it, or lower maxNewTokens.`,
+    `noRepeatNgramSize ${noRepeatNgramSize} bans every token after ${generated}. Raise it, or lower maxNewTokens.`,
   );
 }

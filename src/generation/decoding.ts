@@ -1,59 +1,60 @@
 import type * as tf from '@tensorflow/tfjs';
 
 /**
- * One generation's decoder with its caches: what turns the newest tokens into the logits of the next ones. The
- * algorithms of this folder know the model through nothing else.
+ * The decoder of one generation, with its caches: turns the newest tokens into logits of the next ones. The searches of
+ * this folder use the model only through this interface.
  *
- * Rows are sequences: `beams` rows for each batch item, items in order (item-major). An encoder's output belongs to an
- * item, so the rows of one item share their cross-attention keys and values, and no row ever moves to another item.
+ * A row is a sequence. Each batch item has `beams` consecutive rows. The rows of an item share its keys and values of
+ * cross-attention, so a row never moves to another item.
  */
 export interface DecodingSession {
-  /** Sequences in flight: batch items that still run × beams. */
+  /** Number of unfinished sequences: unfinished batch items × beams. */
   readonly rows: number;
 
   /**
-   * One decoder step.
-   * @param tokens [rows], the newest token of each row, the decoder start token at first
-   * @returns logits of the next position [rows, V], which the caller disposes
+   * Runs one decoder step.
+   *
+   * @param tokens [rows], the newest token of each row; in the first step the decoder start token
+   * @returns logits of the next token [rows, V]; the caller disposes them
    */
   step(tokens: Int32Array): tf.Tensor2D;
 
   /**
-   * Puts row `index[i]` in place of row `i`. Where `index` is shorter than `rows`, whole items have been dropped
-   * (always all of an item's rows): item `j` of what remains is item `floor(index[j * beams] / beams)` of what was.
+   * Replaces row `i` by row `index[i]`. An `index` shorter than `rows` drops whole items, always all rows of an item:
+   * item `j` is then the previous item `floor(index[j * beams] / beams)`.
    */
   reorder(index: Int32Array): void;
 
-  /** Frees the caches. Whoever made the session calls it, the algorithms do not. */
+  /** Disposes the caches. The creator of the session calls it; the searches do not. */
   dispose(): void;
 }
 
 /** One generated answer. */
 export interface GeneratedSequence {
-  /** The decoder start token, then every generated token, `</s>` included where there is one. Never padded. */
+  /** The decoder start token and the generated tokens, including the final `</s>` if any. Not padded. */
   ids: number[];
   /**
-   * `logProbs[i]` is the log-probability of `ids[i + 1]`: the log-softmax of the model's own logits, taken before the
-   * n-gram block, which bans tokens and renormalises nothing. A forced token was not the model's choice and has 0.
+   * `logProbs[i]` is the log-probability of `ids[i + 1]`: the log-softmax of the model's logits, without
+   * renormalisation after the n-gram block. Forced tokens have 0.
    */
   logProbs: number[];
-  /** Sum of `logProbs` / (their number ** lengthPenalty). Higher is better; beams are ranked by it. */
+  /** Sum of `logProbs` / (their number ** lengthPenalty). Beams are ranked by it; higher is better. */
   score: number;
-  /** True when the answer ran into `maxNewTokens`, whether or not a `</s>` was forced there. */
+  /** Whether the answer reached `maxNewTokens`, with or without a forced `</s>`. */
   truncated: boolean;
 }
 
 /**
- * Lets everything else that waits run first: timers, requests, the page. On backends that compute on the calling
- * thread `await tensor.data()` never leaves the microtask queue, so without this a generation would block its process
- * from start to end, and no timer could abort it.
+ * Lets pending timers, requests and page events run. On backends that compute on the calling thread, `await
+ * tensor.data()` does not leave the microtask queue. Without `nextTurn` a generation would block its process from start
+ * to end, and no timer could abort it.
  */
 export const nextTurn: () => Promise<void> =
   typeof setImmediate === 'function'
     ? () => new Promise(resolve => void setImmediate(resolve))
     : () =>
         new Promise(resolve => {
-          const { port1, port2 } = new MessageChannel(); // unlike setTimeout not held back by 4 ms
+          const { port1, port2 } = new MessageChannel(); // setTimeout would wait at least 4 ms
           port1.onmessage = () => {
             port1.close();
             resolve();
@@ -61,7 +62,7 @@ export const nextTurn: () => Promise<void> =
           port2.postMessage(null);
         });
 
-/** `nextTurn`, then the signal's reason is thrown if it has been aborted. */
+/** Waits for `nextTurn`, then throws the signal's reason if it is aborted. */
 export async function turn(signal?: AbortSignal): Promise<void> {
   await nextTurn();
   signal?.throwIfAborted();

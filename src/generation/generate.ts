@@ -5,11 +5,12 @@ import type { GenerationSettings } from './options.ts';
 import { forcedToken, NgramBlock } from './processors.ts';
 
 /**
- * Generates the answers of a batch: greedily with one beam, by beam search with more.
+ * Generates the answers of a batch: greedily with one beam, by beam search with several.
  *
- * @param session a fresh session of `numBeams` rows for each batch item; the caller disposes it, on errors too
- * @param signal stops the generation between two steps; its reason is thrown
+ * @param session a new session with `numBeams` rows for each batch item; the caller disposes it, also after errors
+ * @param signal stops the generation between two steps
  * @returns for each batch item `numReturnSequences` answers, best first
+ * @throws the signal's reason
  */
 export function generateSequences(
   session: DecodingSession,
@@ -19,24 +20,24 @@ export function generateSequences(
   return settings.numBeams === 1 ? greedySearch(session, settings, signal) : beamSearch(session, settings, signal);
 }
 
-/** One token of one sequence. */
+/** One generated token of one sequence. */
 export interface GreedyToken {
-  /** The batch item that it belongs to. */
+  /** Index of its batch item. */
   readonly item: number;
   readonly token: number;
   /** As in `GeneratedSequence.logProbs`. */
   readonly logProb: number;
-  /** True for an item's last token. */
+  /** Whether it is the last token of its item. */
   readonly ended: boolean;
-  /** True for a last token that ends an answer only because `maxNewTokens` was reached. */
+  /** Whether it is the last token only because `maxNewTokens` was reached. */
   readonly truncated: boolean;
 }
 
 /**
- * Greedy decoding, one step at a time: yields the next token of every batch item that has not ended. Items that end
- * leave the session, so a batch never computes padding.
+ * Greedy decoding: yields, step by step, the next token of each unfinished batch item. Finished items leave the
+ * session, so padding is never computed.
  *
- * @param session its rows are the batch items; one beam each
+ * @param session one row for each batch item
  * @throws the signal's reason, between two steps
  */
 export async function* greedySteps(
@@ -74,7 +75,7 @@ export async function* greedySteps(
   }
 }
 
-/** Greedy decoding of a whole batch: one answer for each item. */
+/** Decodes a batch greedily. Returns one answer for each item. */
 async function greedySearch(
   session: DecodingSession,
   settings: GenerationSettings,

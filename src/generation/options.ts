@@ -3,41 +3,42 @@ import type { TextConfig } from '../config/model.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
 
 /**
- * How an answer is generated. What is left out comes from the checkpoint's generation_config.json, and what that
- * leaves out is Florence-2's own. Names and meanings are those of transformers' GenerationConfig.
+ * Options of a generation. Defaults come from the checkpoint's generation_config.json; the defaults below apply where
+ * it has none. Names and meanings are those of transformers' GenerationConfig.
  */
 export interface GenerationOptions {
-  /** Beams of the beam search; 1 is greedy. Default 3. */
+  /** Number of beams of the beam search; 1 is greedy decoding. Default 3. */
   numBeams?: number;
-  /** Most tokens to generate, `</s>` included. Default 1024; never more than the decoder has positions for. */
+  /** Largest number of generated tokens, including `</s>`; limited to the decoder's positions. Default 1024. */
   maxNewTokens?: number;
   /**
-   * When the beam search stops: `true` at the first `numBeams` answers, `false` when the best beam as it stands would
-   * not beat the worst of them, `'never'` only when no beam could. Default true.
+   * When the beam search stops. `true`: as soon as there are `numBeams` answers. `false`: when the best unfinished beam
+   * has no better score than the worst of them. `'never'`: when no unfinished beam can reach a better score.
+   * Default true.
    */
   earlyStopping?: boolean | 'never';
   /** Scores are divided by length ** lengthPenalty: above 0 favours long answers, below 0 short ones. Default 1. */
   lengthPenalty?: number;
-  /** No run of this many tokens occurs twice in an answer; 0 allows any. Default 3. */
+  /** No n-gram of this size occurs twice in an answer; 0 allows all. Default 3. */
   noRepeatNgramSize?: number;
-  /** The first generated token, whatever the model says; null leaves it to the model. Default 0, `<s>`. */
+  /** Forces the first generated token; null: the model chooses it. Default 0, `<s>`. */
   forcedBosTokenId?: number | null;
-  /** The token at the limit of `maxNewTokens`; null leaves it to the model. Default 2, `</s>`. */
+  /** Forces the last token when `maxNewTokens` is reached; null: the model chooses it. Default 2, `</s>`. */
   forcedEosTokenId?: number | null;
-  /** How many of the beams' answers are returned, best first; at most `numBeams`. Default 1. */
+  /** Number of answers returned, best first; at most `numBeams`. Default 1. */
   numReturnSequences?: number;
-  /** Keep the keys and values of past tokens. False gives the same answer, slower. Default true. */
+  /** Caches the keys and values of earlier tokens. false: the same answer, slower. Default true. */
   useCache?: boolean;
 }
 
-/** Every setting of a generation, checked. */
+/** All settings of a generation, checked. */
 export interface GenerationSettings extends Required<GenerationOptions> {
   readonly decoderStartTokenId: number;
   readonly eosTokenId: number;
   readonly padTokenId: number;
 }
 
-/** Florence-2's own settings: its generation_config.json, and the model card's `max_new_tokens`. */
+/** Florence-2's defaults: its generation_config.json, with `max_new_tokens` of the model card. */
 export const GENERATION_DEFAULTS: Readonly<Required<GenerationOptions>> = {
   numBeams: 3,
   maxNewTokens: 1024,
@@ -50,7 +51,7 @@ export const GENERATION_DEFAULTS: Readonly<Required<GenerationOptions>> = {
   useCache: true,
 };
 
-/** What a setting may be: a test, and the end of the sentence "numBeams must be …". */
+/** The allowed values of a setting: a test, and their description in "numBeams must be …". */
 type Rule = [allowed: (value: unknown, text: TextConfig) => boolean, expected: string];
 
 const wholeFrom = (least: number) => (value: unknown) => Number.isSafeInteger(value) && (value as number) >= least;
@@ -76,11 +77,11 @@ const RULES: Record<keyof GenerationSettings, Rule> = {
 };
 
 /**
- * The settings of one generation: the call's options before the checkpoint's before Florence-2's own.
+ * Returns the settings of a generation: the call's options, then the checkpoint's, then Florence-2's defaults.
  *
- * @param checkpoint generation_config.json
- * @param text the language model: its vocabulary, positions, and special tokens where the checkpoint names none
- * @throws UsageError that names the option, Florence2Error where the checkpoint's own value is wrong
+ * @param checkpoint contents of generation_config.json
+ * @param text config of the language model: its vocabulary, number of positions and default special tokens
+ * @throws UsageError for a wrong option, Florence2Error for a wrong value in generation_config.json
  */
 export function resolveGeneration(
   options: GenerationOptions,
@@ -102,7 +103,7 @@ export function resolveGeneration(
   const numReturnSequences = setting('numReturnSequences');
   if (numReturnSequences > numBeams && options.numReturnSequences !== undefined) {
     throw new UsageError(
-      `numReturnSequences is ${numReturnSequences}, but there are only as many answers as beams: raise numBeams (${numBeams}).`,
+      `numReturnSequences is ${numReturnSequences}, but must not exceed numBeams (${numBeams}). Raise numBeams.`,
     );
   }
   return {

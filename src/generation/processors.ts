@@ -1,10 +1,10 @@
 import type { GenerationSettings } from './options.ts';
 
 /**
- * The token that must come next, whatever the model says, or undefined where the model is free.
- * The end is forced at the limit even where that is the first token, too.
+ * Returns the forced next token, or undefined where the model chooses. If the first token is also the last,
+ * `forcedEosTokenId` takes precedence.
  *
- * @param generated how many tokens have been generated, the decoder start token not counted
+ * @param generated number of tokens generated so far, without the decoder start token
  */
 export function forcedToken(settings: GenerationSettings, generated: number): number | undefined {
   const { maxNewTokens, forcedBosTokenId, forcedEosTokenId } = settings;
@@ -13,15 +13,16 @@ export function forcedToken(settings: GenerationSettings, generated: number): nu
   return undefined;
 }
 
-/** One follower of a prefix, and those before it. Never changed, so that forks may share it. */
+/** A token that followed a prefix, linked to earlier ones. Immutable, so that forks can share it. */
 interface Follower {
   readonly token: number;
   readonly earlier: Follower | undefined;
 }
 
 /**
- * Keeps any run of `size` tokens from occurring twice in one sequence, the decoder start token included: remembers
- * what followed each run of `size - 1` tokens, so that a step costs the same however long the sequence is. 0: no limit.
+ * Bans tokens that would complete an n-gram of `size` tokens for the second time in a sequence, including the decoder
+ * start token. A map from each prefix of `size - 1` tokens to the tokens that followed it keeps the cost of a step
+ * independent of the sequence's length. Size 0 bans nothing.
  */
 export class NgramBlock {
   private constructor(
@@ -47,7 +48,7 @@ export class NgramBlock {
     if (this.tail.length >= this.size) this.tail.shift();
   }
 
-  /** Tokens that would repeat a run if they came next. */
+  /** Returns the banned next tokens. */
   banned(): number[] {
     const tokens: number[] = [];
     if (this.size === 0 || this.tail.length < this.size - 1) return tokens;
@@ -55,7 +56,7 @@ export class NgramBlock {
     return tokens;
   }
 
-  /** A copy that goes its own way, for a beam that splits. */
+  /** Returns an independent copy, for a beam with several extensions. */
   fork(): NgramBlock {
     return new NgramBlock(this.size, [...this.tail], new Map(this.followers));
   }

@@ -5,10 +5,7 @@ import type { Memory } from '../language/decoder.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import type { DecodingSession } from './decoding.ts';
 
-/**
- * Decodes over one encoded prompt with a cache for each layer. Rows are the beams of each batch item, item-major; the
- * cross-attention keys exist once for each item.
- */
+/** Decodes with a key/value cache per layer. The keys and values of cross-attention exist once per batch item. */
 export class CachedSession implements DecodingSession {
   private readonly caches: LayerCache[];
   private memory: Memory;
@@ -54,7 +51,7 @@ export class CachedSession implements DecodingSession {
   }
 }
 
-/** The same without caches: each step runs the decoder over all tokens so far. For checking, and for research. */
+/** Decodes without caches: each step runs the decoder over all tokens so far. For tests and research. */
 export class UncachedSession implements DecodingSession {
   private memory: Memory;
   private histories: number[][];
@@ -110,14 +107,14 @@ function clone({ states, mask }: Memory): Memory {
   return { states: tf.clone(states), mask: mask && tf.clone(mask) };
 }
 
-/** The given items of `memory`, which is disposed. */
+/** Returns some items of a memory, which is disposed. */
 function gather({ states, mask }: Memory, items: tf.Tensor1D): Memory {
   const kept = { states: tf.keep(tf.gather(states, items)), mask: mask && tf.keep(tf.gather(mask, items)) };
   free({ states, mask });
   return kept;
 }
 
-/** The batch items that the rows of `index` belong to. */
+/** Returns the batch items of the rows in `index`. */
 function keptItems(index: Int32Array, beams: number): number[] {
   return Array.from({ length: index.length / beams }, (_, item) => Math.floor(index[item * beams] / beams));
 }

@@ -55,7 +55,7 @@ export function paddingMask(mask: tf.Tensor2D): tf.Tensor4D {
   });
 }
 
-/** Hides later tokens from T new tokens that follow `past` others -> values to add to the scores, [1, 1, T, past + T] */
+/** Hides later tokens from T tokens that follow `past` others -> values to add to the scores, [1, 1, T, past + T] */
 export function causalMask(T: number, past: number): tf.Tensor4D {
   const S = past + T;
   const scores = new Float32Array(T * S);

@@ -47,7 +47,7 @@ export class LayerCache {
     return join(this.sealed, this.recent);
   }
 
-  /** Adds the keys and values of new tokens, [rows, heads, T, d], and returns those of all tokens. Call it within a tidy. */
+  /** Within a tidy: adds keys and values of new tokens, [rows, heads, T, d], and returns those of all tokens. */
   append(added: KeyValue): KeyValue {
     const recent = join(this.recent, added);
     this.replace(kept(recent));

@@ -10,9 +10,9 @@ import { Attention } from './attention.ts';
 export const POSITION_OFFSET = 2;
 
 /**
- * BART's encoder over image features and prompt, post-norm: each sublayer's output is added to its input, and the sum is
- * normalised. No norm follows the last layer. Lewis et al. 2019, https://arxiv.org/abs/1910.13461. Parameters are named
- * as in transformers' `BartEncoder`.
+ * BART's encoder over image features and prompt, post-norm: each sublayer's output is added to its input, and the sum
+ * is normalised. No norm follows the last layer. Lewis et al. 2019, https://arxiv.org/abs/1910.13461. Parameters are
+ * named as in transformers' `BartEncoder`.
  */
 export class Encoder {
   readonly embedPositions: Embedding;

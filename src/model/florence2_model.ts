@@ -13,9 +13,8 @@ import { Projector } from '../vision/projector.ts';
 import type { Executor } from './executor.ts';
 
 /**
- * The network of Florence-2: pixels and token ids in, logits out; no files, no text. Its members and their parameters
- * are named as in transformers' `Florence2ForConditionalGeneration`, without the leading `model.`.
- * Xiao et al. 2023, https://arxiv.org/abs/2311.06242.
+ * The network of Florence-2: pixels and token ids in, logits out. Xiao et al. 2023, https://arxiv.org/abs/2311.06242.
+ * Members and parameters are named as in transformers' `Florence2ForConditionalGeneration`, without the prefix `model.`.
  */
 export class Florence2Model implements Executor {
   readonly visionTower: DaViT;
@@ -24,7 +23,7 @@ export class Florence2Model implements Executor {
   readonly lmHead: LmHead;
   /** Every parameter by canonical name, in the model's order. */
   readonly parameters: ReadonlyMap<string, Parameter>;
-  /** Every layer that adapters may be added to, by canonical name. */
+  /** Every layer that adapters can be added to, by canonical name. */
   readonly adaptable: ReadonlyMap<string, Adaptable>;
   /** Runs inference: this model itself, operation by operation, or TensorFlow graphs. */
   executor: Executor = this;
@@ -53,7 +52,7 @@ export class Florence2Model implements Executor {
     });
   }
 
-  /** The vision tower's last map [B, H/32, W/32, C] -> image features [B, 1 + N, D]: the second half of `encodeImage`. */
+  /** The second half of `encodeImage`: DaViT's last map [B, H/32, W/32, C] -> image features [B, 1 + N, D] */
   projectMap(map: tf.Tensor4D, h: Hooks): tf.Tensor3D {
     return h.block('multi_modal_projector', (h, map) => this.multiModalProjector.forward(map, h), map);
   }
@@ -63,7 +62,7 @@ export class Florence2Model implements Executor {
    *
    * @param imageFeatures [B, 1 + N, D]
    * @param promptIds [B, T], padded on the right
-   * @param promptMask [B, T], 1 = token, 0 = padding; null where nothing is padded
+   * @param promptMask [B, T], 1 = token, 0 = padding; null without padding
    * @throws Florence2Error when S exceeds the position table
    */
   encodePrompt(imageFeatures: tf.Tensor3D, promptIds: tf.Tensor2D, promptMask: tf.Tensor2D | null, h: Hooks): Memory {
@@ -72,7 +71,7 @@ export class Florence2Model implements Executor {
     const { maxPositionEmbeddings } = this.config.text;
     if (imageTokens + T > maxPositionEmbeddings) {
       throw new Florence2Error(
-        `The prompt has ${T} tokens; with ${imageTokens} for the image that is more than the model's ${maxPositionEmbeddings} positions. Use a shorter text.`,
+        `The prompt has ${T} tokens and the image ${imageTokens}, but the model has ${maxPositionEmbeddings} positions. Use a shorter text.`,
       );
     }
     const mask =
@@ -116,7 +115,7 @@ export class Florence2Model implements Executor {
     });
   }
 
-  /** Logits [B, T, V] of every position of given answers [B, T] (teacher forcing). */
+  /** Teacher forcing: tokens of given answers [B, T] -> logits of the token after each, [B, T, V] */
   logits(decoderInputIds: tf.Tensor2D, memory: Memory, h: Hooks): tf.Tensor3D {
     return tf.tidy(() => {
       const embed = (_: Hooks, ids: tf.Tensor2D) => this.languageModel.embed(ids);
@@ -127,9 +126,9 @@ export class Florence2Model implements Executor {
   }
 
   /**
-   * Prepares `count` rows of the token embeddings for new tokens, from row `first` on, and as many of a head of its own:
-   * they begin as the mean of all rows before them, with which a new token is as likely as an average one (Hewitt 2021,
-   * https://nlp.stanford.edu/~johnhew/vocab-expansion.html). The tables grow where they end sooner.
+   * Initialises the embeddings of `count` new tokens with ids from `first` on, and their rows of a separate head, with
+   * the mean of all rows before `first`. A new token is then as likely as an average one (Hewitt 2021,
+   * https://nlp.stanford.edu/~johnhew/vocab-expansion.html). The tables grow if they are too short.
    */
   addTokenRows(first: number, count: number): void {
     const { shared } = this.languageModel;
@@ -147,7 +146,7 @@ export class Florence2Model implements Executor {
   }
 }
 
-/** A table [V, D] with the mean of the rows before `first` in `count` rows from there on. */
+/** Returns a table [V, D] with `count` rows from `first` on set to the mean of the rows before, extended if needed. */
 function withMeanRows(table: tf.Tensor2D, first: number, count: number): tf.Tensor2D {
   const [V] = table.shape;
   const known = tf.slice(table, [0, 0], [first, -1]);

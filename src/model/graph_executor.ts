@@ -11,50 +11,50 @@ import { kernelsSupported } from '../runtime/tensorflow.ts';
 import type { Executor, Precision } from './executor.ts';
 import type { Florence2Model } from './florence2_model.ts';
 
-/** Rows up to which the kernels for few rows are faster than TensorFlow's: at 16, base takes 67 ms a step instead of 78. */
+/** Up to this many rows the kernels for few rows are faster: with 16, a step of base takes 67 ms instead of 78. */
 const FEW = 16;
 
-/** Tokens whose keys and values are copied at each step, before they are joined to those that are not. */
+/** A cache is sealed when it has this many recent tokens, whose keys and values are copied at each step. */
 const MOST_RECENT = 64;
 
-/** Graphs that are kept. One model in use has few; whoever captures other points each time makes many. */
+/** Most graphs kept. A model usually needs few, but each set of captured points needs graphs for itself. */
 const MOST_GRAPHS = 32;
 
 /** Pixels per pass of the vision tower: one image of 768×768 keeps the processor busy; more only take memory. */
 const PIXELS = 768 * 768;
 
-/** A pass of the network: `h` is given the activations on the way. */
+/** A pass of the network. Its activations are reported to `h`. */
 type Pass = (h: Hooks, ...inputs: tf.Tensor[]) => readonly tf.Tensor[];
 
-/** A pass as a graph, which also computes the activations at some points. */
+/** The graph of a pass, which also returns the activations at `points`. */
 interface PassGraph {
   readonly graph: Graph;
   readonly points: readonly string[];
 }
 
-/** How a pass is recorded. */
+/** Describes how a pass is recorded. */
 interface PassOptions {
-  /** Where it is among the modules: adapters within keep it from being a graph. */
+  /** Path of the module that it runs. While the module has active adapters, the pass does not run as a graph. */
   readonly module: string;
-  /** Tells its graph from others. */
+  /** Identifies its graph among those of the module. */
   readonly name: string;
-  /** Inputs of some size: sizes that depend on it may be any. */
+  /** Returns example inputs. Dimensions that depend on `size` are variable in the graph. */
   readonly example: (size: number) => TensorSpec[];
-  /** Whether its matrices have few rows, for which there are kernels, or many, for which precision matters. */
+  /** Whether its matrices have few rows (special kernels) or many (the precision applies). */
   readonly rows: 'few' | 'many';
 }
 
 /**
- * Runs the network as TensorFlow graphs, recorded from its modules when they are first needed. Where the inside must be
- * changed or differentiated, it is run operation by operation: with hooks that may replace what they see, with adapters
- * that are not merged, under a gradient.
+ * Runs the network as TensorFlow graphs, which are recorded from its modules on first use. It runs operation by
+ * operation where a graph is not possible: with hooks that may replace activations, with adapters that are not merged,
+ * and under a gradient.
  */
 export class GraphExecutor implements Executor {
   private readonly graphs = new Map<string, PassGraph | null>();
   private readonly halfWeights = new HalfWeights();
-  /** Names of the points of each pass. */
+  /** Names of the hook points of each pass, in execution order. */
   private readonly points = new Map<string, readonly string[]>();
-  /** The parameters' values that the graphs read. */
+  /** The tensors of the parameters that the graphs were compiled with. */
   private weights: tf.Tensor[] = [];
 
   constructor(
@@ -62,7 +62,7 @@ export class GraphExecutor implements Executor {
     private readonly precision: Precision = 'fp32',
   ) {}
 
-  /** Operation by operation, as for hooks that read and for gradients, there is no reason to split a batch. */
+  /** Hooks receive whole batches, and under a gradient splitting saves nothing: neither splits a batch. */
   imagesPerPass(height: number, width: number, h: Hooks): number {
     if (readersOf(h) !== noReaders || underGradient()) return this.model.imagesPerPass();
     return Math.max(1, Math.floor(PIXELS / (height * width)));
@@ -161,7 +161,12 @@ export class GraphExecutor implements Executor {
     this.halfWeights.dispose();
   }
 
-  /** The pass of `decodeStep`. `rest`: keys and values of all layers, of memory and tokens (`LayerCache`), and the mask. */
+  /**
+   * The pass of `decodeStep`.
+   *
+   * @param rest keys and values of all layers, in the order memory, sealed tokens, recent tokens (see `LayerCache`);
+   *   then the mask, if any
+   */
   private step(h: Hooks, tokens: tf.Tensor2D, positions: tf.Tensor2D, rest: readonly tf.Tensor[]): tf.Tensor[] {
     const { languageModel, lmHead } = this.model;
     const { decoder } = languageModel;
@@ -170,7 +175,7 @@ export class GraphExecutor implements Executor {
     const caches = cross.map((cross, i) => new LayerCache(cross, recent[i], sealed[i]));
     const mask = (rest[3 * count] ?? null) as tf.Tensor4D | null;
     const embeds = languageModel.embed(tokens); // [rows, 1, D]
-    const memory = { states: embeds, mask }; // the caches have what is read of the states
+    const memory = { states: embeds, mask }; // the states are not read: their keys and values are in the caches
     const hidden = decoder.decode(embeds, () => positions, memory, caches, h.in('language_model.decoder'));
     const logits = tf.squeeze(lmHead.forward(hidden, h), [1]); // [rows, V]
     const grown = caches.flatMap(({ parts }) => [tf.clone(parts.recent!.key), tf.clone(parts.recent!.value)]);
@@ -178,7 +183,7 @@ export class GraphExecutor implements Executor {
     return [logits, ...grown];
   }
 
-  /** What a pass makes of `inputs`; null where it cannot run as a graph now. */
+  /** Runs a pass as a graph. Returns null if that is not possible now. */
   private run(options: PassOptions, pass: Pass, inputs: () => tf.Tensor[], h: Hooks): tf.Tensor[] | null {
     const readers = readersOf(h);
     if (!readers || underGradient() || this.adapted(options.module)) return null;
@@ -199,7 +204,7 @@ export class GraphExecutor implements Executor {
     return false;
   }
 
-  /** The graph of a pass that computes what `readers` want, made if need be; of the parameters as they are now. */
+  /** Returns the graph of a pass with the activations that `readers` read, compiled on first use. */
   private graphOf({ module, name, example, rows }: PassOptions, pass: Pass, readers: Readers): PassGraph | null {
     this.followParameters();
     const points = readers === noReaders ? [] : this.pointsOf(`${module} ${name}`, pass, example);
@@ -221,7 +226,7 @@ export class GraphExecutor implements Executor {
     try {
       made = { graph: Graph.compile(fn, [example(2), example(3)], this.weights, options), points: wanted };
     } catch (error) {
-      // Beams are shown to hooks in a form that no graph has for all sizes.
+      // With several beams, hooks of cross-attention receive shapes that a graph of variable size cannot compute.
       if (!(error instanceof DependsOnSizeError) || wanted.length === 0) throw error;
     }
     this.graphs.set(key, made);
@@ -229,7 +234,7 @@ export class GraphExecutor implements Executor {
     return made;
   }
 
-  /** Names of the points of a pass, in the order in which it comes to them. */
+  /** Returns the names of the hook points of a pass, in execution order. */
   private pointsOf(name: string, pass: Pass, example: (size: number) => TensorSpec[]): readonly string[] {
     let points = this.points.get(name);
     if (!points) {
@@ -251,7 +256,7 @@ export class GraphExecutor implements Executor {
     made?.graph.dispose();
   }
 
-  /** Training, merged adapters and new tokens put other tensors in the parameters' place. */
+  /** Discards the graphs if a parameter has another tensor now: after training, a merged adapter or new tokens. */
   private followParameters(): void {
     const weights: tf.Tensor[] = [];
     for (const parameter of this.model.parameters.values()) {
@@ -267,7 +272,7 @@ const underGradient = (): boolean => tf.engine().state.gradientDepth > 0;
 
 const floats = (...shape: number[]): TensorSpec => ({ shape, dtype: 'float32' });
 
-/** Keys and values in turns, put together. */
+/** Groups tensors that alternate between keys and values. */
 function pairs(tensors: readonly tf.Tensor[]): KeyValue[] {
   return Array.from({ length: tensors.length / 2 }, (_, i) => {
     return { key: tensors[2 * i] as tf.Tensor4D, value: tensors[2 * i + 1] as tf.Tensor4D };

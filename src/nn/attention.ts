@@ -30,8 +30,8 @@ export function splitQkv(qkv: tf.Tensor3D, heads: number): [tf.Tensor4D, tf.Tens
  * @param q [B, heads, T, d]
  * @param k [B, heads, S, d]
  * @param v [B, heads, S, d]
- * @param mask added to the scores, broadcast to [B, heads, T, S]: 0 for visible keys, a large negative number for hidden
- *   ones
+ * @param mask added to the scores, broadcast to [B, heads, T, S]: 0 for visible keys, a large negative number for
+ *   hidden ones
  * @returns [B, heads, T, d]
  */
 export function attend(

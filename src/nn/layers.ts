@@ -78,7 +78,8 @@ export class Conv2d implements Adaptable {
 
   private convolve(x: tf.Tensor4D, filter: tf.Tensor4D): tf.Tensor4D {
     const pad: [number, number] = [this.padding, this.padding];
-    const padded = tf.pad(x, [[0, 0], pad, pad, [0, 0]]); // separately: conv2d with explicit padding has no gradient in tfjs-node
+    // tfjs-node has no gradient of conv2d with explicit padding.
+    const padded = tf.pad(x, [[0, 0], pad, pad, [0, 0]]);
     return tf.conv2d(padded, filter, this.stride, 'valid');
   }
 }

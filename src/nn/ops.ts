@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import * as kernels from './kernels.ts';
 import { withGradient } from './tape.ts';
 
-/** x [..., C] -> [N, C]. Returns x itself if it has rank 2: tfjs runs an operation even to reshape to the same shape. */
+/** x [..., C] -> [N, C]. Of rank 2, x itself: in tfjs a reshape to the same shape is an operation too. */
 export function asRows(x: tf.Tensor): tf.Tensor2D {
   return x.rank === 2 ? (x as tf.Tensor2D) : tf.reshape(x, [-1, x.shape.at(-1)!]);
 }
@@ -55,7 +55,7 @@ export function gelu<T extends tf.Tensor>(x: T): T {
   );
 }
 
-/** Applies functions in order. Intermediates are disposed immediately; they are among the largest tensors of the model. */
+/** Applies functions in order. Intermediates are disposed immediately; they are the model's largest tensors. */
 function steps(x: tf.Tensor, functions: ((x: tf.Tensor) => tf.Tensor)[]): tf.Tensor {
   return functions.reduce((before, next) => {
     const after = next(before);

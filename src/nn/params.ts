@@ -105,7 +105,7 @@ export class Parameter {
   }
 }
 
-/** One adapter of one layer. It adds s · (drop(x) A) B to the output. Hu et al. 2021, https://arxiv.org/abs/2106.09685. */
+/** An adapter of one layer: adds s · (drop(x) A) B to its output. Hu et al. 2021, https://arxiv.org/abs/2106.09685. */
 export interface LowRank {
   readonly a: Parameter; // [in, r], of a convolution [kh, kw, in, r] in memory
   readonly b: Parameter; // [r, out], of a convolution [1, 1, r, out] in memory
@@ -123,8 +123,8 @@ export interface Adaptable {
 }
 
 /**
- * Declares the parameters below a path. A module's constructor follows the checkpoint's names with it, so that the source
- * reads like the file: `p.at('self_attn').parameter('q_proj.weight', [D, D])`.
+ * Declares the parameters below a path. A module's constructor follows the checkpoint's names with it,
+ * `p.at('self_attn').parameter('q_proj.weight', [D, D])`, so that the source reads like the file.
  */
 export class Params {
   private constructor(

@@ -6,8 +6,8 @@ import { matMulTransposed } from '../nn/ops.ts';
 import type { Params } from '../nn/params.ts';
 
 /**
- * Attention between the channels of a group: the global half of a DaViT block. Each channel is a token, and its features
- * are the N positions of the map. Ding et al. 2022, sec. 3.3. As in Florence-2, scores are scaled by N^-½, not by the
+ * Attention between the channels of a group: the global half of a DaViT block. Ding et al. 2022, sec. 3.3. Each channel
+ * is a token whose features are the N positions of the map. As in Florence-2, scores are scaled by N^-½, not by the
  * width of the group.
  */
 export class ChannelAttention {

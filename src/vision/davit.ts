@@ -57,7 +57,7 @@ export function mapSize(
   return [afterConvs(height), afterConvs(width)];
 }
 
-/** The strided convolution at the start of a stage. A layer norm follows it (first stage) or precedes it (the others). */
+/** The strided convolution at the start of a stage, followed (first stage) or preceded (the others) by a layer norm. */
 class ConvEmbed {
   readonly conv: Conv2d;
   readonly norm: LayerNorm;

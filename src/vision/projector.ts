@@ -49,7 +49,7 @@ export class Projector {
     });
   }
 
-  /** Returns the position embeddings [H, W, C]: the first half of the channels is the column's, the second the row's. */
+  /** Returns position embeddings [H, W, C]: the column's in the first half of the channels, the row's in the second. */
   private positions(H: number, W: number): tf.Tensor3D {
     const columns = tf.expandDims(this.columnEmbeddings.rows(0, W), 0); // [1, W, C/2]
     const rows = tf.expandDims(this.rowEmbeddings.rows(0, H), 1); // [H, 1, C/2]

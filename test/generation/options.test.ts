@@ -50,7 +50,7 @@ test('a wrong option is named, with what it may be', () => {
     [{ forcedEosTokenId: false }, /forcedEosTokenId/],
     [{ useCache: 1 }, /useCache must be true or false/],
     [{ numReturnSequences: 0 }, /numReturnSequences/],
-    [{ numReturnSequences: 4 }, /numReturnSequences is 4, .* raise numBeams \(3\)/],
+    [{ numReturnSequences: 4 }, /numReturnSequences is 4, .* numBeams \(3\)\. Raise numBeams/],
     [{ numBeams: null }, /numBeams .* not null/],
   ];
   for (const [options, message] of cases) {

@@ -62,7 +62,7 @@ test('a prompt fits up to the last position, and one token more is an error that
       (error: unknown) =>
         error instanceof Florence2Error &&
         error.message.includes(`The prompt has ${fits + 1} tokens`) &&
-        error.message.includes(`${IMAGE_TOKENS} for the image`) &&
+        error.message.includes(`the image ${IMAGE_TOKENS}`) &&
         error.message.includes(`${maxPositionEmbeddings} positions`),
     );
   });

@@ -48,16 +48,16 @@ export function describe(error: unknown): string {
  */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
-  let anotherEnds = false;
+  let secondEnds = false;
   process.on('SIGINT', () => {
-    if (anotherEnds) process.exit(130);
+    if (secondEnds) process.exit(130);
     controller.abort();
     // Wrappers (npx, tsx) forward the signal that the terminal has sent to this process too, so one Ctrl-C may arrive
     // several times. Copies that arrived during a long step are handled before setImmediate runs.
-    const believe = () => {
-      anotherEnds = true;
+    const startCounting = () => {
+      secondEnds = true;
     };
-    setTimeout(() => setImmediate(believe), 500).unref();
+    setTimeout(() => setImmediate(startCounting), 500).unref();
   });
   return controller.signal;
 }

@@ -16,7 +16,8 @@ const BACKENDS: Record<BackendName | 'auto', true> = {
 };
 export const backendChoices = Object.keys(BACKENDS);
 
-export const MODEL_HELP = '"demo", a folder, or an id on the Hugging Face hub (owner/name)';
+export const MODEL_HELP =
+  '"demo" (a small model in this package), a folder, or an id on the Hugging Face hub (owner/name)';
 export const REVISION_HELP = 'branch, tag or commit on the hub';
 export const BACKEND_HELP = 'TensorFlow.js backend; auto: the fastest one that works';
 export const IMAGE_SIZE_HELP = 'side in pixels to which images are resized; default: from the checkpoint';
@@ -88,7 +89,7 @@ export type TaskRequest = TaskArguments & { task: string };
  * @throws UsageError for flags that contradict each other, and for a task without the input that it needs
  */
 export function readQuestion({ task, prompt, text, box }: QuestionFlags): TaskRequest | undefined {
-  if (task !== undefined && prompt !== undefined) throw new UsageError('Give a --task or a --prompt, not both.');
+  if (task !== undefined && prompt !== undefined) throw new UsageError('Give either --task or --prompt, not both.');
   if (prompt !== undefined) {
     if (text !== undefined || box !== undefined) {
       const flag = text !== undefined ? '--text' : '--box';

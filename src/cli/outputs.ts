@@ -23,7 +23,7 @@ export function nameImages(images: string[]): ImageNames {
  * Returns a function from image and task to the path of the drawing.
  *
  * @param path a .png file, or a folder that receives a file per image and task. With several tasks, the name of the
- *   task is inserted before the extension .png
+ *   task is inserted before the extension of the .png file
  */
 export function drawingPaths(
   path: string,
@@ -33,7 +33,7 @@ export function drawingPaths(
   const extension = extname(path).toLowerCase();
   if (extension === '') return (image, task) => join(path, `${names.get(image)}.${task}.png`);
   if (extension !== '.png') {
-    throw new UsageError(`--draw ${path}: drawings are PNG files: give a .png file or a folder.`);
+    throw new UsageError(`--draw ${path}: drawings are PNG files; give a .png file or a folder.`);
   }
   if (names.size > 1) {
     throw new UsageError(`--draw ${path} is one file for ${names.size} images: give a folder.`);

@@ -12,13 +12,20 @@ import { verifyCommand } from './commands/verify.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
+const EXAMPLES = `
+Examples:
+  $ florence2 run photo.jpg --task od --draw boxes.png
+  $ florence2 run shapes.png --task caption --model demo
+  $ florence2 run --help`;
+
 /** Returns the command `florence2`. Its parse functions throw errors instead of ending the process. */
 export function createProgram(): Command {
   const program = new Command('florence2')
     .description(
       'Florence-2 on TensorFlow.js: get captions, boxes, polygons and text from images, fine-tune the model, inspect it.',
     )
-    .version(version, '--version');
+    .version(version, '--version', 'print the version')
+    .addHelpText('after', EXAMPLES);
   for (const command of [
     runCommand(),
     trainCommand(),

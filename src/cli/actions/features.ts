@@ -35,7 +35,7 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
         file ??= await ArrayFile.create(flags.out, {
           shape: [images.length, ...shape],
           name: reader.point!,
-          metadata: describe(images, flags, reader.point!, question?.task),
+          metadata: metadataOf(images, flags, reader.point!, question?.task),
         });
         await file.append(row.values);
       }
@@ -58,7 +58,7 @@ function requireShape({ shape }: Activation, expected: number[], image: string, 
   );
 }
 
-function describe(images: string[], { model, adapter, pool, text }: FeatureFlags, at: string, task?: string) {
+function metadataOf(images: string[], { model, adapter, pool, text }: FeatureFlags, at: string, task?: string) {
   return {
     format: 'pt',
     images: JSON.stringify(images),

@@ -15,7 +15,7 @@ export function diffCommand(): Command {
     )
     .argument('<image...>', 'image files, folders, glob patterns or URLs');
   return addImageOptions(addModelOptions(addQuestionOptions(command)))
-    .option('--b-model <dir|id>', 'model of run B; default: that of run A')
+    .option('--b-model <model>', 'model of run B; default: that of run A')
     .option('--b-revision <name>', 'revision of run B')
     .option('--b-adapter <dir>', 'adapter of run B; "none" for no adapter')
     .addOption(new Option('--b-backend <name>', 'backend of run B').choices(backendChoices))
@@ -25,7 +25,11 @@ export function diffCommand(): Command {
       'exit with code 1 if a relative difference is larger; default: only mark differences above 1e-3',
       parser(number),
     )
-    .option('--max-new-tokens <n>', 'maximum length of an answer in tokens', parser(count))
+    .option(
+      '--max-new-tokens <n>',
+      'maximum length of an answer in tokens; default: from the checkpoint',
+      parser(count),
+    )
     .option('--json', 'print the complete report as JSON')
     .addHelpText('after', EXAMPLES)
     .action(async (images: string[], flags: DiffFlags) => {

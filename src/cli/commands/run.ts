@@ -17,7 +17,7 @@ export function runCommand(): Command {
     .addOption(
       new Option(
         '--precision <name>',
-        'of the vision tower and the encoder; bf16 is faster and less exact (tensorflow on a CPU)',
+        'precision of the vision tower and the encoder; bf16 is faster and less exact (tensorflow on a CPU)',
       ).choices(['fp32', 'bf16']),
     )
     .option('--min-score <score>', 'omit boxes, polygons and quads with a lower score (0 to 1)', parser(share))
@@ -40,7 +40,7 @@ Examples:
   $ florence2 run photo.jpg --task region-category --box 34,160,597,371
   $ florence2 run photos/ --task dense-region-caption --batch 4 --json > answers.jsonl
   $ florence2 run scan.png --model ./my-finetune --prompt "<DocVQA>What is the total?"
-The model "demo" is small, ships with this package and knows only drawn shapes and printed words:
+The model "demo" knows only drawn shapes and printed words. It needs no download:
   $ florence2 run shapes.png --model demo --task caption --task od
 
 Tasks without input: caption, detailed-caption, more-detailed-caption, od, dense-region-caption, region-proposal,

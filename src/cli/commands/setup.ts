@@ -3,10 +3,13 @@ import type { SetupFlags } from '../actions/setup.ts';
 
 /** `florence2 setup tensorflow`: sets up the tensorflow backend. */
 export function setupCommand(): Command {
-  const setup = new Command('setup').description('set up a backend that npm alone does not install');
+  const setup = new Command('setup')
+    .summary('set up a backend that npm alone does not install')
+    .description('Sets up a backend that npm alone does not install.');
   setup
     .command('tensorflow')
-    .description('set up the tensorflow backend with a current TensorFlow')
+    .summary('set up the tensorflow backend')
+    .description('Sets up the tensorflow backend with a current TensorFlow, the fastest backend in Node.')
     .option('--gpu', "with CUDA 12 and NVIDIA's libraries (Linux x64; downloads about 3 GB)")
     .option('--tensorflow <version>', 'TensorFlow release; default: the release that this package is tested with')
     .option('--force', 'set it up again even if it exists')

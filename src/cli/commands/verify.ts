@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { VerifyFlags } from '../actions/verify.ts';
-import { backendOption, MODEL_HELP, REVISION_HELP } from '../options.ts';
+import { backendOption, REVISION_HELP } from '../options.ts';
 
 /** `florence2 verify`: compares a checkpoint's answers with published ones. */
 export function verifyCommand(): Command {
@@ -10,7 +10,7 @@ export function verifyCommand(): Command {
       'Runs a published checkpoint on images with known answers of the original model, and compares the answers. Exit ' +
         'code 1 if one differs.',
     )
-    .argument('<model>', MODEL_HELP)
+    .argument('<model>', 'folder, or an id on the Hugging Face hub (owner/name)')
     .option('--as <id>', "expect this model's answers; default: those of the model with the same name")
     .option('--images <dir>', 'folder with the images (car.jpg, cats.jpg); default: download them')
     .option('--cases <file>', 'JSON file with other expected answers, in the form of src/parity/published/answers.ts')

@@ -12,7 +12,7 @@ export function imageLines({ image, rows, answers: { a, b }, sameAnswer }: Image
     ...rows.map(row => rowLine(row, width, shapes)),
     ...(sameAnswer
       ? [`  A and B: ${a.text}`, '  the token ids of both answers are equal']
-      : [`  A: ${a.text}`, `  B: ${b.text}`, `  ${firstOther(a.ids, b.ids)}`]),
+      : [`  A: ${a.text}`, `  B: ${b.text}`, `  ${tokenDifference(a.ids, b.ids)}`]),
     '',
   ];
 }
@@ -24,7 +24,7 @@ function rowLine(row: DiffRow, width: number, shapes: number): string {
   return [line, ...notes].join('  ');
 }
 
-function firstOther(a: number[], b: number[]): string {
+function tokenDifference(a: number[], b: number[]): string {
   const at = a.findIndex((id, i) => id !== b[i]);
   const first = at < 0 ? a.length : at; // A's answer is a prefix of B's
   const id = (ids: number[]): string => (first < ids.length ? String(ids[first]) : 'the end');

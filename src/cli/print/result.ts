@@ -12,19 +12,19 @@ function itemLines(result: TaskResult): string[] {
   if ('text' in result) return result.text.split('\n');
   if ('phrases' in result) {
     return table(
-      result.phrases.flatMap(({ phrase, boxes }) => boxes.map(({ box, score }) => [phrase, sure(score), at(box)])),
+      result.phrases.flatMap(({ phrase, boxes }) => boxes.map(({ box, score }) => [phrase, twoDigits(score), at(box)])),
     );
   }
-  if ('quads' in result) return table(result.quads.map(({ text, score, quad }) => [text, sure(score), at(quad)]));
+  if ('quads' in result) return table(result.quads.map(({ text, score, quad }) => [text, twoDigits(score), at(quad)]));
   const boxes = 'boxes' in result ? result.boxes : [];
   const instances = 'instances' in result ? result.instances : [];
   return table([
-    ...boxes.map(({ label, score, box }) => [label, sure(score), at(box)]),
-    ...instances.map(({ label, score, polygons }) => [label, sure(score), shape(polygons)]),
+    ...boxes.map(({ label, score, box }) => [label, twoDigits(score), at(box)]),
+    ...instances.map(({ label, score, polygons }) => [label, twoDigits(score), shape(polygons)]),
   ]);
 }
 
-const sure = (score: number | undefined): string => (score === undefined ? '' : score.toFixed(2));
+const twoDigits = (score: number | undefined): string => (score === undefined ? '' : score.toFixed(2));
 
 const at = (coordinates: readonly number[]): string => coordinates.map(value => value.toFixed(1)).join(', ');
 

@@ -49,7 +49,7 @@ export const SETTINGS: Record<string, Setting[]> = {
     lora('exclude', kinds.names, 'layers to leave out, in the same notation'),
     lora('dropout', kinds.share, "dropout rate of the adapter's inputs", { flag: 'lora-dropout', default: 0 }),
     lora('rsLora', onOff, 'multiply the adapter by alpha / √r instead'),
-    lora('init', kinds.oneOf('kaiming', 'gaussian'), 'initialization of A', { default: 'kaiming' }),
+    lora('init', kinds.oneOf('kaiming', 'gaussian'), 'initialisation of A', { default: 'kaiming' }),
     lora('bias', kinds.oneOf('none', 'lora_only', 'all'), 'biases to train', { default: 'none' }),
     lora('modulesToSave', kinds.list, 'modules to train in full and save with the adapter'),
     lora('rankPattern', kinds.numbers, 'ranks by regular expression', { flag: null }),

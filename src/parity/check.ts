@@ -81,12 +81,12 @@ async function checkCheckpoint(
     const { model, generation } = await loadCheckpoint(folder, checkpoint);
     let features: tf.Tensor3D | undefined;
     try {
-      const loaded = { manifest, model, generation, inputs, hooks };
-      features = await encodeImages(loaded);
-      const subject = { ...loaded, features };
-      const { tensors, skipped } = await checkTensors(subject, rounded);
-      const generated = await checkCases(subject, rounded ? [] : cases);
-      const trained = training && !rounded ? await checkTraining(loaded) : NOT_TRAINED;
+      const subject = { manifest, model, generation, inputs, hooks };
+      features = await encodeImages(subject);
+      const encoded = { ...subject, features };
+      const { tensors, skipped } = await checkTensors(encoded, rounded);
+      const generated = await checkCases(encoded, rounded ? [] : cases);
+      const trained = training && !rounded ? await checkTraining(subject) : NOT_TRAINED;
       return {
         variant,
         checkpoint: checkpoint.file,

@@ -10,10 +10,10 @@ import type { DumpedTensor } from './manifest.ts';
 import { type EncodedSubject, encodePrompts, forcedLogits, readIds, readPixels } from './subject.ts';
 
 /** A tensor computed by the network, in the dump's layout; or why this checkpoint does not compute it. */
-export type Made = Activation | { readonly skipped: string };
+export type Computed = Activation | { readonly skipped: string };
 
 /** Runs the network for one file of the dump, and returns the tensors of that file by name. */
-type Pass = (subject: EncodedSubject, dump: SafetensorsFile, wanted: DumpedTensor[]) => Promise<Map<string, Made>>;
+type Pass = (subject: EncodedSubject, dump: SafetensorsFile, wanted: DumpedTensor[]) => Promise<Map<string, Computed>>;
 
 /** Tensors of the dumps that are inputs of the network. */
 export const INPUTS: ReadonlySet<string> = new Set(['pixel_values', 'final_logits_bias']);
@@ -44,44 +44,44 @@ async function visionPass({ model, inputs, hooks }: EncodedSubject, dump: Safete
 async function textPass(subject: EncodedSubject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
   const { model, inputs, manifest } = subject;
   const capture = new PointCapture(subject.hooks, pointsOf(wanted));
-  let made: Map<string, Made>;
+  let computed: Map<string, Computed>;
   let masked: Activation;
   try {
     const logits = await forcedLogits(subject, await encodePrompts(subject, true)); // [B, T, V]
-    made = await takeAll(capture, wanted);
+    computed = await takeAll(capture, wanted);
     masked = await download(logits);
   } finally {
     capture.dispose();
   }
   const attended = await download(await forcedLogits(subject, await encodePrompts(subject, false))); // [B, T, V]
-  made.set('logits_nomask', attended);
+  computed.set('logits_nomask', attended);
 
   const labels = await inputs.readInt32('labels');
   const paddedLabels = labels.map(label => (label === IGNORED_LABEL ? model.config.text.padTokenId : label));
   const dumpedRows = wanted.find(({ name }) => name === 'logits')?.shape.at(-1);
   const ownRows = model.config.text.vocabSize;
-  const loss = (logits: Activation, targets: Int32Array): Made =>
+  const loss = (logits: Activation, targets: Int32Array): Computed =>
     dumpedRows === undefined || dumpedRows === ownRows
       ? scalar(meanCrossEntropy(logits, targets))
       : { skipped: `computed over ${dumpedRows} rows of vocabulary, but this checkpoint has ${ownRows}` };
-  made.set('loss', loss(masked, labels));
-  made.set('loss_nomask', loss(attended, labels));
-  made.set('loss_padlabels', loss(masked, paddedLabels));
+  computed.set('loss', loss(masked, labels));
+  computed.set('loss_nomask', loss(attended, labels));
+  computed.set('loss_padlabels', loss(masked, paddedLabels));
   const { microsoftVocab } = manifest;
-  if (microsoftVocab) made.set('loss_ms_vocab', scalar(meanCrossEntropy(masked, labels, microsoftVocab)));
-  return made;
+  if (microsoftVocab) computed.set('loss_ms_vocab', scalar(meanCrossEntropy(masked, labels, microsoftVocab)));
+  return computed;
 }
 
 /** Runs the decoder token by token: the keys and values of the caches and the logits after each step. */
 async function cachePass(subject: EncodedSubject, _dump: SafetensorsFile, wanted: DumpedTensor[]) {
   const { model, inputs, hooks } = subject;
   const { decoder } = model.languageModel;
-  const made = new Map<string, Made>();
+  const computed = new Map<string, Computed>();
   const steps = Math.max(0, ...wanted.map(({ name }) => 1 + Number(/^step(\d+)\./.exec(name)?.[1] ?? -1)));
   const ids = await readIds(inputs, 'decoder_input_ids'); // [B, T]
   const memory = await encodePrompts(subject, true);
   let caches: LayerCache[] = [];
-  const put = async (name: string, tensor: tf.Tensor) => made.set(name, await download(tensor));
+  const put = async (name: string, tensor: tf.Tensor) => computed.set(name, await download(tensor));
   try {
     caches = decoder.newCaches(memory.states, hooks.root(0).in('language_model.decoder'));
     for (let step = 0; step < steps; step++) {
@@ -102,7 +102,7 @@ async function cachePass(subject: EncodedSubject, _dump: SafetensorsFile, wanted
         await put(`layer${i}.cross.value`, tf.clone(cross.value));
       }
     }
-    return made;
+    return computed;
   } finally {
     for (const cache of caches) cache.dispose();
     tf.dispose([ids, memory.states, memory.mask ?? []]);
@@ -111,17 +111,17 @@ async function cachePass(subject: EncodedSubject, _dump: SafetensorsFile, wanted
 
 /** Computes the logits with a bias that is not zero. For those of rounded weights see `roundedPass`. */
 async function extraPass(subject: EncodedSubject, dump: SafetensorsFile, _wanted: DumpedTensor[]) {
-  const made = new Map<string, Made>([[ROUNDED_LOGITS, { skipped: 'computed from weights rounded to fp16' }]]);
-  if (!dump.tensors.has('final_logits_bias')) return made;
+  const computed = new Map<string, Computed>([[ROUNDED_LOGITS, { skipped: 'computed from weights rounded to fp16' }]]);
+  if (!dump.tensors.has('final_logits_bias')) return computed;
   const { finalLogitsBias } = subject.model.lmHead;
   if (!finalLogitsBias.loaded) {
-    return made.set('logits_with_bias', { skipped: 'this checkpoint has no final_logits_bias' });
+    return computed.set('logits_with_bias', { skipped: 'this checkpoint has no final_logits_bias' });
   }
   const own = (await finalLogitsBias.value.data()) as Float32Array;
   finalLogitsBias.load(await dump.readFloat32('final_logits_bias'));
   try {
     const logits = await forcedLogits(subject, await encodePrompts(subject, true));
-    return made.set('logits_with_bias', await download(logits));
+    return computed.set('logits_with_bias', await download(logits));
   } finally {
     finalLogitsBias.load(own);
   }
@@ -130,7 +130,7 @@ async function extraPass(subject: EncodedSubject, dump: SafetensorsFile, _wanted
 const ROUNDED_LOGITS = 'logits_fp16_weights';
 
 /** Computes what was dumped for a checkpoint with the same weights rounded to fp16: its logits. */
-export async function roundedPass(subject: EncodedSubject): Promise<Map<string, Made>> {
+export async function roundedPass(subject: EncodedSubject): Promise<Map<string, Computed>> {
   const logits = await forcedLogits(subject, await encodePrompts(subject, true));
   return new Map([[ROUNDED_LOGITS, await download(logits)]]);
 }
@@ -163,16 +163,16 @@ function pointsOf(wanted: DumpedTensor[]): string[] {
 }
 
 /** Returns the captured activations of the tensors that have a hook point, in the dump's layout. */
-async function takeAll(capture: PointCapture, wanted: DumpedTensor[]): Promise<Map<string, Made>> {
-  const made = new Map<string, Made>();
+async function takeAll(capture: PointCapture, wanted: DumpedTensor[]): Promise<Map<string, Computed>> {
+  const computed = new Map<string, Computed>();
   for (const { name, shape } of wanted) {
     const found = dumpPoint(name);
     const activation = found && (await capture.take(found.point));
     if (!activation) continue;
     const values = toDumpLayout(activation, found.layout, shape);
-    made.set(name, values ? { values, shape } : activation); // a wrong shape is reported later
+    computed.set(name, values ? { values, shape } : activation); // a wrong shape is reported later
   }
-  return made;
+  return computed;
 }
 
 const scalar = (value: number): Activation => ({ values: Float32Array.of(value), shape: [1] });

@@ -36,12 +36,17 @@ export async function checkRequest(
   ];
 }
 
-async function compareInput(inputs: TensorFile, name: string, made: Activation, tolerance: number): Promise<TensorRow> {
+async function compareInput(
+  inputs: TensorFile,
+  name: string,
+  computed: Activation,
+  tolerance: number,
+): Promise<TensorRow> {
   const { shape } = requireTensor(inputs.tensors, name, inputs.path);
-  const row = { file: INPUT_FILE, name, shape: made.shape, tolerance, firstDeparture: false };
-  const got = toDumpLayout(made, made.shape.length === 4 ? 'channels first' : 'same', shape);
+  const row = { file: INPUT_FILE, name, shape: computed.shape, tolerance, firstDeparture: false };
+  const got = toDumpLayout(computed, computed.shape.length === 4 ? 'channels first' : 'same', shape);
   if (!got) {
-    const problem = `has shape [${made.shape}], expected [${shape}]`;
+    const problem = `has shape [${computed.shape}], expected [${shape}]`;
     return { ...row, maxAbs: Infinity, relative: Infinity, equal: false, problem };
   }
   const { maxAbs, relative } = difference(got, await inputs.readFloat32(name));

@@ -102,8 +102,8 @@ export async function forcedLogits({ model, inputs, hooks }: Subject, memory: Me
 }
 
 /** Runs images, prompts and answers of the inputs with the current weights and adapters -> logits [B, T, V] */
-export async function inputLogits(loaded: Subject): Promise<tf.Tensor3D> {
-  const features = await encodeImages(loaded);
-  const memory = await encodePrompts({ ...loaded, features }, true).finally(() => features.dispose());
-  return forcedLogits(loaded, memory);
+export async function inputLogits(subject: Subject): Promise<tf.Tensor3D> {
+  const features = await encodeImages(subject);
+  const memory = await encodePrompts({ ...subject, features }, true).finally(() => features.dispose());
+  return forcedLogits(subject, memory);
 }

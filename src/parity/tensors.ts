@@ -28,9 +28,9 @@ export async function checkTensors(
     if (!pass || (rounded && file !== 'extra.safetensors')) continue;
     const dump = await openSafetensors(join(manifest.folder, file));
     try {
-      const made = rounded ? await roundedPass(subject) : await pass(subject, dump, tensors);
+      const computed = rounded ? await roundedPass(subject) : await pass(subject, dump, tensors);
       for (const tensor of tensors) {
-        const result = made.get(tensor.name);
+        const result = computed.get(tensor.name);
         if (!result) continue;
         if ('skipped' in result) skipped.push({ file, names: [tensor.name], reason: result.skipped });
         else rows.push(await compareTensor(dump, file, tensor, result, manifest));
@@ -52,21 +52,21 @@ async function compareTensor(
   dump: SafetensorsFile,
   file: string,
   tensor: DumpedTensor,
-  made: Activation,
+  computed: Activation,
   manifest: Manifest,
 ): Promise<TensorRow> {
   const { name, shape } = tensor;
   const dumped = await readDumped(dump, tensor);
   const point = dumpPoint(name)?.point;
   const tolerance = tensorTolerance(tensor) ?? 0;
-  const row = { file, name, ...(point && { point }), shape: made.shape, tolerance, firstDeparture: false };
-  const expected = expectedShape(name, shape, made.shape, manifest);
-  if (made.shape.join() !== expected.join()) {
-    const problem = `has shape [${made.shape}], expected [${expected}]`;
+  const row = { file, name, ...(point && { point }), shape: computed.shape, tolerance, firstDeparture: false };
+  const expected = expectedShape(name, shape, computed.shape, manifest);
+  if (computed.shape.join() !== expected.join()) {
+    const problem = `has shape [${computed.shape}], expected [${expected}]`;
     return { ...row, maxAbs: Infinity, relative: Infinity, equal: false, problem };
   }
   const want = firstColumns(dumped, shape.at(-1)!, expected.at(-1)!);
-  const { maxAbs, relative } = difference(made.values, want);
+  const { maxAbs, relative } = difference(computed.values, want);
   const problem = maxAbs === Infinity ? { problem: 'is not finite' } : {};
   return { ...row, maxAbs, relative, equal: maxAbs <= tolerance, ...problem };
 }
@@ -81,8 +81,8 @@ export async function readDumped(dump: SafetensorsFile, { name, shape }: DumpedT
 }
 
 /** Returns the dump's shape. Logits over Microsoft's vocabulary may have fewer columns, the first of the dump's. */
-function expectedShape(name: string, shape: number[], made: number[], { microsoftVocab }: Manifest): number[] {
-  const rows = made.at(-1)!;
+function expectedShape(name: string, shape: number[], computed: number[], { microsoftVocab }: Manifest): number[] {
+  const rows = computed.at(-1)!;
   const fewer = /(^|\.)logits/.test(name) && rows === microsoftVocab && rows < shape.at(-1)!;
   return fewer ? [...shape.slice(0, -1), rows] : shape;
 }

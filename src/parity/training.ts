@@ -4,16 +4,16 @@ import { trainableParameters } from '../training/trainable.ts';
 import { isTrainingFile, type NotCompared, type TrainingRow } from './report.ts';
 import { dumpedVocabulary } from './sequences.ts';
 import type { Subject } from './subject.ts';
-import { learn, obstacle, takeSteps, withLesson } from './training_lesson.ts';
 import { checkLoraTraining } from './training_lora.ts';
 import { readRecord } from './training_record.ts';
-import { courseRows, gradientRows, parameterRows, type TrainingOutcome, withDump } from './training_rows.ts';
+import { gradientRows, parameterRows, stepRows, type TrainingOutcome, withDump } from './training_rows.ts';
+import { takeSteps, untrainableReason, withGradients, withTrainingSetup } from './training_steps.ts';
 
 /** Repeats and compares every recorded training of a reference folder. The weights are restored afterwards. */
 export async function checkTraining(
-  loaded: Subject,
+  subject: Subject,
 ): Promise<{ training: TrainingRow[]; skipped: NotCompared[]; leftOut: NotCompared[] }> {
-  const { manifest, model } = loaded;
+  const { manifest, model } = subject;
   const own = model.config.text.vocabSize;
   const dumped = dumpedVocabulary(manifest) ?? own;
   if (dumped !== own) {
@@ -28,9 +28,9 @@ export async function checkTraining(
   const outcomes: TrainingOutcome[] = [];
   for (const folder of manifest.trainings) {
     const check = folder.startsWith('lora/') ? checkLoraTraining : checkFullTraining;
-    outcomes.push(await check(loaded, folder));
+    outcomes.push(await check(subject, folder));
   }
-  if (manifest.files.has(PADDED_LABELS)) outcomes.push(await checkPaddedLabels(loaded));
+  if (manifest.files.has(PADDED_LABELS)) outcomes.push(await checkPaddedLabels(subject));
   return {
     training: outcomes.flatMap(({ rows }) => rows),
     skipped: [],
@@ -45,53 +45,54 @@ const PADDED_LABELS = 'train/padlabels_grads.safetensors';
  * Compares a folder of train/: losses and gradient norms of each step and, if the manifest lists them, the gradients of
  * the first step (with and without gradient checkpointing) and the parameters after the last step.
  */
-async function checkFullTraining(loaded: Subject, folder: string): Promise<TrainingOutcome> {
-  const { manifest, model } = loaded;
+async function checkFullTraining(subject: Subject, folder: string): Promise<TrainingOutcome> {
+  const { manifest, model } = subject;
   const record = await readRecord(manifest.folder, folder);
   const [gradientFile, parameterFile] = [`${folder}/grads.safetensors`, `${folder}/params_after3.safetensors`];
   const trainable = trainableParameters(model, record.freeze);
-  const reason = obstacle(trainable);
+  const reason = untrainableReason(trainable);
   if (reason) {
     const files = [gradientFile, parameterFile].filter(file => manifest.files.has(file));
     const lost = files.map(file => ({ file, names: manifest.files.get(file)!.map(({ name }) => name), reason }));
     return { rows: [], leftOut: [{ file: record.file, names: ['losses', 'gradient norms'], reason }, ...lost] };
   }
-  return withLesson(loaded, trainable, async lesson => {
+  return withTrainingSetup(subject, trainable, async setup => {
     const rows: TrainingRow[] = [];
     const leftOut: NotCompared[] = [];
     const compareGradients = (what: string) => (gradients: Map<Parameter, tf.Tensor>) =>
-      withDump(loaded, gradientFile, record.roundingNoise, async dumped => {
+      withDump(subject, gradientFile, record.roundingNoise, async dumped => {
         rows.push(...(await gradientRows({ file: gradientFile, what }, dumped, trainable, gradients)));
       });
     const compareParameters = () =>
-      withDump(loaded, parameterFile, record.roundingNoise, async dumped => {
+      withDump(subject, parameterFile, record.roundingNoise, async dumped => {
         const place = { file: parameterFile, what: 'parameters' };
         const compared = await parameterRows(place, dumped, trainable, record.learningRate);
         rows.push(...compared.rows);
         const reason = 'the exact gradient is zero, so AdamW moves it by rounding errors';
         if (compared.leftOut.length > 0) leftOut.push({ file: parameterFile, names: compared.leftOut, reason });
       });
-    const course = await takeSteps(lesson, record, compareGradients('gradients'), compareParameters);
-    if (manifest.files.has(gradientFile)) await learn(lesson, true, compareGradients('gradients, with checkpointing'));
-    return { rows: [...courseRows(course, record), ...rows], leftOut };
+    const values = await takeSteps(setup, record, compareGradients('gradients'), compareParameters);
+    if (manifest.files.has(gradientFile))
+      await withGradients(setup, true, compareGradients('gradients, with checkpointing'));
+    return { rows: [...stepRows(values, record), ...rows], leftOut };
   });
 }
 
 /** Compares the gradients of a loss that includes padding. */
-async function checkPaddedLabels(loaded: Subject): Promise<TrainingOutcome> {
-  const { model, manifest } = loaded;
+async function checkPaddedLabels(subject: Subject): Promise<TrainingOutcome> {
+  const { model, manifest } = subject;
   const place = { file: PADDED_LABELS, what: 'gradients' };
   const trainable = trainableParameters(model, ['vision_tower']);
-  const reason = obstacle(trainable);
+  const reason = untrainableReason(trainable);
   if (reason) {
     const names = manifest.files.get(PADDED_LABELS)!.map(({ name }) => name);
     return { rows: [], leftOut: [{ file: PADDED_LABELS, names, reason }] };
   }
   const rows: TrainingRow[] = [];
   const compare = (gradients: Map<Parameter, tf.Tensor>) =>
-    withDump(loaded, PADDED_LABELS, new Set(), async dumped => {
+    withDump(subject, PADDED_LABELS, new Set(), async dumped => {
       rows.push(...(await gradientRows(place, dumped, trainable, gradients)));
     });
-  await withLesson(loaded, trainable, lesson => learn(lesson, false, compare), true);
+  await withTrainingSetup(subject, trainable, setup => withGradients(setup, false, compare), true);
   return { rows, leftOut: [] };
 }

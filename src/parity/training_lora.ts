@@ -13,17 +13,17 @@ import type { NotCompared, TrainingRow } from './report.ts';
 import { inputLogits, type Subject } from './subject.ts';
 import { readDumped } from './tensors.ts';
 import { LOGITS } from './tolerance.ts';
-import { obstacle, takeSteps, withLesson } from './training_lesson.ts';
 import { readRecord, type TrainingRecord } from './training_record.ts';
 import {
-  courseRows,
   type Dumped,
   gradientRows,
   type Place,
+  stepRows,
   type TrainingOutcome,
   trainingRow,
   withDump,
 } from './training_rows.ts';
+import { takeSteps, untrainableReason, withTrainingSetup } from './training_steps.ts';
 
 /** Folders of PyTorch's adapter, named after the model whose module names it has: transformers' or Microsoft's. */
 const SPELLINGS = ['hf', 'microsoft'];
@@ -36,9 +36,9 @@ export const isInitialAdapter = (file: string): boolean => /^lora\/[^/]+\/init\.
  * adapter trained here from PyTorch's initial values: the gradients of the first step, losses, gradient norms, and the
  * logits after the last step.
  */
-export async function checkLoraTraining(loaded: Subject, folder: string): Promise<TrainingOutcome> {
+export async function checkLoraTraining(subject: Subject, folder: string): Promise<TrainingOutcome> {
   const file = `${folder}/expected.safetensors`;
-  const { manifest } = loaded;
+  const { manifest } = subject;
   if (!manifest.files.has(file)) {
     throw new Florence2Error(
       `${join(manifest.folder, 'manifest.json')}: files has no ${file}, which ${folder} requires.`,
@@ -47,13 +47,13 @@ export async function checkLoraTraining(loaded: Subject, folder: string): Promis
   const record = await readRecord(manifest.folder, folder);
   const rows: TrainingRow[] = [];
   const leftOut: NotCompared[] = [];
-  await withDump(loaded, file, record.roundingNoise, async dumped => {
-    rows.push(...(await logitsRow(loaded, { file, what: 'logits' }, dumped, 'logits_base', LOGITS.base)));
+  await withDump(subject, file, record.roundingNoise, async dumped => {
+    rows.push(...(await logitsRow(subject, { file, what: 'logits' }, dumped, 'logits_base', LOGITS.base)));
     for (const spelling of SPELLINGS) {
       const adapter = join(manifest.folder, folder, spelling);
-      if (existsSync(adapter)) rows.push(...(await givenAdapter(loaded, file, dumped, adapter, spelling)));
+      if (existsSync(adapter)) rows.push(...(await givenAdapter(subject, file, dumped, adapter, spelling)));
     }
-    const trained = await trainedAdapter(loaded, file, dumped, folder, record);
+    const trained = await trainedAdapter(subject, file, dumped, folder, record);
     rows.push(...trained.rows);
     leftOut.push(...trained.leftOut);
   });
@@ -62,21 +62,21 @@ export async function checkLoraTraining(loaded: Subject, folder: string): Promis
 
 /** Compares the logits with the adapter that PyTorch trained. */
 async function givenAdapter(
-  loaded: Subject,
+  subject: Subject,
   file: string,
   dumped: Dumped,
   adapter: string,
   spelling: string,
 ): Promise<TrainingRow[]> {
-  const adapters = new Adapters(loaded.model);
+  const adapters = new Adapters(subject.model);
   const place = { file, what: `logits of ${spelling}/` };
-  const compare = (name: string) => logitsRow(loaded, place, dumped, name, LOGITS.given);
+  const compare = (name: string) => logitsRow(subject, place, dumped, name, LOGITS.given);
   try {
     await adapters.load(adapter);
     const on = await compare('logits_adapter');
     adapters.merge();
     const merged = await compare('logits_merged');
-    const tied = await withTiedHead(loaded.model, () => compare('logits_merged_peft_tied'));
+    const tied = await withTiedHead(subject.model, () => compare('logits_merged_peft_tied'));
     return [...on, ...merged, ...tied];
   } finally {
     adapters.dispose();
@@ -97,36 +97,36 @@ async function withTiedHead<T>({ lmHead, languageModel }: Florence2Model, body: 
 
 /** Trains the adapter from PyTorch's initial values, and compares the training and the logits after it. */
 async function trainedAdapter(
-  loaded: Subject,
+  subject: Subject,
   file: string,
   dumped: Dumped,
   folder: string,
   record: TrainingRecord,
 ): Promise<TrainingOutcome> {
-  const { model, manifest } = loaded;
+  const { model, manifest } = subject;
   const path = (name: string): string => join(manifest.folder, folder, name);
   const gradients = { ...dumped, tensors: dumped.tensors.filter(({ name }) => name.startsWith('grad.')) };
   const adapters = new Adapters(model);
   try {
     const lora = await readAdapter(model, openFolder(path('hf')), await openSafetensors(path('init.safetensors')));
     adapters.add('init', lora);
-    const reason = obstacle(lora.parameters);
+    const reason = untrainableReason(lora.parameters);
     if (reason) {
       const names = [...gradients.tensors.map(({ name }) => name), 'logits after training here'];
-      const course = { file: record.file, names: ['losses', 'gradient norms'], reason };
-      return { rows: [], leftOut: [course, { file, names, reason }] };
+      const losses = { file: record.file, names: ['losses', 'gradient norms'], reason };
+      return { rows: [], leftOut: [losses, { file, names, reason }] };
     }
-    return await withLesson(loaded, lora.parameters, async lesson => {
+    return await withTrainingSetup(subject, lora.parameters, async setup => {
       const rows: TrainingRow[] = [];
       const compareGradients = async (found: Map<Parameter, tf.Tensor>): Promise<void> => {
         rows.push(...(await gradientRows({ file, what: 'gradients' }, gradients, lora.parameters, found)));
       };
       const compareLogits = async (): Promise<void> => {
         const place = { file, what: 'logits, trained here' };
-        rows.push(...(await logitsRow(loaded, place, dumped, 'logits_adapter', LOGITS.trained)));
+        rows.push(...(await logitsRow(subject, place, dumped, 'logits_adapter', LOGITS.trained)));
       };
-      const course = await takeSteps(lesson, record, compareGradients, compareLogits);
-      return { rows: [...courseRows(course, record), ...rows], leftOut: [] };
+      const values = await takeSteps(setup, record, compareGradients, compareLogits);
+      return { rows: [...stepRows(values, record), ...rows], leftOut: [] };
     });
   } finally {
     adapters.dispose();
@@ -135,7 +135,7 @@ async function trainedAdapter(
 
 /** Compares the logits of the inputs with a tensor of the dump. Returns no row if the dump lacks it. */
 async function logitsRow(
-  loaded: Subject,
+  subject: Subject,
   place: Place,
   { dump, tensors }: Dumped,
   name: string,
@@ -143,7 +143,7 @@ async function logitsRow(
 ): Promise<TrainingRow[]> {
   const tensor = tensors.find(tensor => tensor.name === name);
   if (!tensor) return [];
-  const { values, shape } = await download(await inputLogits(loaded));
+  const { values, shape } = await download(await inputLogits(subject));
   const want = await readDumped(dump, tensor);
   if (shape.join() !== tensor.shape.join()) {
     return [trainingRow(place, name, Infinity, tolerance, `has shape [${shape}], expected [${tensor.shape}]`)];

@@ -10,8 +10,8 @@ import type { NotCompared, TrainingRow } from './report.ts';
 import type { Subject } from './subject.ts';
 import { readDumped } from './tensors.ts';
 import { GRAD_NORM, GRADIENT, PARAMETER, PARAMETERS, ROUNDING, trainingLoss } from './tolerance.ts';
-import type { Course } from './training_lesson.ts';
 import type { TrainingRecord } from './training_record.ts';
+import type { StepValues } from './training_steps.ts';
 
 /** The comparisons of a training, and the parts that the backend cannot compute or that cannot be compared. */
 export interface TrainingOutcome {
@@ -58,7 +58,7 @@ export function trainingRow(
 }
 
 /** Compares the losses and the gradient norms of all steps. */
-export function courseRows(got: Course, record: TrainingRecord): TrainingRow[] {
+export function stepRows(got: StepValues, record: TrainingRecord): TrainingRow[] {
   const { file, losses, gradNorms } = record;
   const ofLosses = { file, what: 'losses' };
   const ofNorms = { file, what: 'gradient norms' };

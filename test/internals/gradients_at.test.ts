@@ -10,7 +10,7 @@ import { gradientsAt, gradientsOfPass } from '../../src/internals/gradients_at.t
 import { answerLogProb, logitDifference, logitOf, type Metric } from '../../src/internals/logit_metrics.ts';
 import { forcedLogits, Question } from '../../src/internals/question.ts';
 import { GRADIENT } from '../../src/parity/tolerance.ts';
-import { withLesson } from '../../src/parity/training_lesson.ts';
+import { withTrainingSetup } from '../../src/parity/training_steps.ts';
 import { trainableParameters } from '../../src/training/trainable.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { hasReference, reference } from '../reference.ts';
@@ -294,7 +294,7 @@ for (const [file, what, rules] of [
     const subject = await openSubject('tiny');
     const expected = await readTensors(reference(path));
     const trainable = trainableParameters(subject.model, whole ? [] : ['vision_tower']);
-    const check: Parameters<typeof withLesson>[2] = async ({ pass, tokens, hooks }) => {
+    const check: Parameters<typeof withTrainingSetup>[2] = async ({ pass, tokens, hooks }) => {
       const activations = new ActivationCache();
       const capture = new Capture(hooks, points, activations);
       tf.dispose(tf.tidy(() => pass(hooks.root())));
@@ -313,7 +313,7 @@ for (const [file, what, rules] of [
       activations.dispose();
       gradients.dispose();
     };
-    await withoutLeaks(() => withLesson(subject, trainable, check, what === 'padding counted'));
+    await withoutLeaks(() => withTrainingSetup(subject, trainable, check, what === 'padding counted'));
     subject.model.dispose();
     await subject.inputs.close();
   });

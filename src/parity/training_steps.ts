@@ -12,7 +12,7 @@ import { readIds, readPixels, type Subject } from './subject.ts';
 import type { TrainingRecord } from './training_record.ts';
 
 /** A training on the inputs of a reference folder, computed by the same code as in the Trainer. */
-export interface Lesson {
+export interface TrainingSetup {
   readonly pass: LossPass;
   readonly trainable: readonly Parameter[];
   /** Number of tokens over which the loss is averaged. */
@@ -25,16 +25,16 @@ export interface Lesson {
  *
  * @param countPadding include padding in the loss, with the padding token as label
  */
-export async function withLesson<T>(
+export async function withTrainingSetup<T>(
   { model, inputs, hooks }: Subject,
   trainable: readonly Parameter[],
-  body: (lesson: Lesson) => Promise<T>,
+  body: (setup: TrainingSetup) => Promise<T>,
   countPadding = false,
 ): Promise<T> {
   const { batch, tokens } = await readBatch(inputs, model.config.text.padTokenId, countPadding);
   const pixels = await readPixels(inputs);
-  const visionLearns = trainable.some(({ name }) => name.startsWith('vision_tower.'));
-  const frozen = visionLearns
+  const visionIsTrained = trainable.some(({ name }) => name.startsWith('vision_tower.'));
+  const frozen = visionIsTrained
     ? null
     : tf.tidy(() => model.visionTower.forward(pixels, hooks.root().in('vision_tower')));
   try {
@@ -72,8 +72,8 @@ async function readBatch(
 }
 
 /** Computes the gradients of the mean loss, passes them to `use`, and returns the loss. */
-export async function learn(
-  { pass, trainable, tokens, hooks }: Lesson,
+export async function withGradients(
+  { pass, trainable, tokens, hooks }: TrainingSetup,
   checkpoint: boolean,
   use: (gradients: Map<Parameter, tf.Tensor>) => Promise<void>,
 ): Promise<number> {
@@ -87,7 +87,7 @@ export async function learn(
 }
 
 /** Losses and gradient norms as in `TrainingRecord`. */
-export interface Course {
+export interface StepValues {
   losses: number[];
   gradNorms: number[];
 }
@@ -99,29 +99,29 @@ export interface Course {
  * @param last called after the last step, before the parameters are restored
  */
 export async function takeSteps(
-  lesson: Lesson,
+  setup: TrainingSetup,
   { learningRate, adamW, maxGradNorm, gradNorms: { length: steps } }: TrainingRecord,
   first: (gradients: Map<Parameter, tf.Tensor>) => Promise<void>,
   last: () => Promise<void>,
-): Promise<Course> {
-  const { pass, trainable, tokens, hooks } = lesson;
+): Promise<StepValues> {
+  const { pass, trainable, tokens, hooks } = setup;
   const optimizer = new AdamW({ ...adamW, decays: () => true });
   const before = trainable.map(({ value }) => tf.clone(value));
-  const course: Course = { losses: [], gradNorms: [] };
+  const values: StepValues = { losses: [], gradNorms: [] };
   try {
     for (let step = 0; step < steps; step++) {
-      const loss = await learn(lesson, false, async gradients => {
+      const loss = await withGradients(setup, false, async gradients => {
         if (step === 0) await first(gradients);
         const [norm] = (await download(globalNorm(gradients.values()))).values;
         optimizer.step(gradients, learningRate, clipFactor(norm, maxGradNorm));
-        course.gradNorms.push(norm);
+        values.gradNorms.push(norm);
       });
-      course.losses.push(loss);
+      values.losses.push(loss);
     }
     const losses = tf.tidy(() => pass(hooks.root()));
-    course.losses.push((await sum(losses).finally(() => losses.dispose())) / tokens);
+    values.losses.push((await sum(losses).finally(() => losses.dispose())) / tokens);
     await last();
-    return course;
+    return values;
   } finally {
     optimizer.dispose();
     trainable.forEach((parameter, i) => {
@@ -134,7 +134,7 @@ const sum = async (losses: tf.Tensor): Promise<number> =>
   (await download(tf.clone(losses))).values.reduce((a, b) => a + b);
 
 /** Returns why the backend cannot train these parameters, or undefined if it can. */
-export function obstacle(trainable: readonly Parameter[]): string | undefined {
+export function untrainableReason(trainable: readonly Parameter[]): string | undefined {
   const backend = tf.getBackend();
   const found = untrainable(trainable, backend);
   return found && `${backend} cannot train ${found.name}: ${found.reason}`;

@@ -20,7 +20,7 @@ export interface HeatmapOptions extends DecodeOptions {
   cells?: boolean;
 }
 
-/** Colours of values from 0 to 1, dark to light as the eye sees them. */
+/** Colours of values from 0 to 1, with increasing lightness. */
 const WARM = ['#3b0f70', '#8c2981', '#de4968', '#fe9f6d', '#fcfdbf'];
 const COLD = ['#10305a', '#1f5f8b', '#3b93b5', '#80c8c4', '#e0f7e4'];
 
@@ -45,7 +45,7 @@ function percentile99(values: Float32Array): number {
   return sizes[Math.ceil(0.99 * sizes.length) - 1];
 }
 
-/** A colour between those of a scale. */
+/** Interpolates linearly between the colours of a scale. */
 function colorOf(scale: readonly string[], strength: number): number[] {
   const at = strength * (scale.length - 1);
   const [low, high] = [scale[Math.floor(at)], scale[Math.ceil(at)]];

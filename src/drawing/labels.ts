@@ -99,7 +99,7 @@ async function fitText<T extends TextBlock>(
   }
 }
 
-/** Where a label of this size may stand, the best place first: above its mark, inside, below, beside. */
+/** Returns the possible positions of a label, best first: above its mark, inside, below, at a side. */
 function candidates(bounds: Rectangle, width: number, height: number, canvas: Canvas): Rectangle[] {
   const rim = Math.round(canvas.lineWidth / 2);
   const [left, top, right, bottom] = [bounds[0] - rim, bounds[1] - rim, bounds[2] + rim, bounds[3] + rim];
@@ -110,7 +110,7 @@ function candidates(bounds: Rectangle, width: number, height: number, canvas: Ca
     [left, bottom],
     [right - width, bottom],
   ];
-  const [innerTop, innerBottom] = [bounds[1], bounds[3] - height]; // over the line, which may be cut by the image
+  const [innerTop, innerBottom] = [bounds[1], bounds[3] - height]; // covers the mark's line, which may be clipped by the image
   const inside = [
     [bounds[0], innerTop],
     [bounds[2] - width, innerTop],
@@ -134,6 +134,7 @@ function candidates(bounds: Rectangle, width: number, height: number, canvas: Ca
     .map(({ at, y }) => [at, y, at + width, y + height]);
 }
 
+/** Returns the position that covers the least of other labels and, with weight 0.3, of small marks. */
 function best(places: Rectangle[], taken: Rectangle[], small: Rectangle[]): Rectangle {
   const covered = (place: Rectangle, others: Rectangle[]) =>
     others.reduce((sum, other) => sum + area(intersection(place, other)), 0);
@@ -155,7 +156,7 @@ const intersection = (a: Rectangle, b: Rectangle): Rectangle => [
   Math.min(a[3], b[3]),
 ];
 
-/** Black or white, by the luminance of what it stands on (WCAG 2, relative luminance). */
+/** Returns black or white for a text on this background, by its relative luminance (WCAG 2). */
 function textColor(background: string): string {
   const [r, g, b] = [1, 3, 5].map(i => {
     const level = Number.parseInt(background.slice(i, i + 2), 16) / 255;

@@ -1,19 +1,19 @@
 import type { ImageSize } from '../geometry/types.ts';
 import type { TaskResult } from '../results/types.ts';
 
-/** Something to draw at a place: closed polygons in pixels of the drawing. */
+/** An object to draw: closed polygons in pixels of the drawing. */
 export interface Mark {
-  label: string; // empty: none
+  label: string; // empty for none
   color: string;
   fill: number; // opacity, 0 to 1
   polygons: number[][]; // [x1, y1, x2, y2, …]
-  /** What the label belongs to, [left, top, right, bottom]. */
+  /** Bounding box of the polygons. */
   bounds: Rectangle;
 }
 
 export type Rectangle = [left: number, top: number, right: number, bottom: number];
 
-/** Neighbours in the list differ in hue and lightness, and all stand out from photographs. */
+/** Consecutive colours differ in hue and lightness, and all contrast with photographs. */
 // biome-ignore format: one row
 const palette = [
   '#ff3b5c', '#00a8ff', '#2ed573', '#ffb300', '#a55eea', '#00d2d3', '#ff7a1a', '#3d5afe',
@@ -21,8 +21,8 @@ const palette = [
 ];
 
 /**
- * Everything in the results that has a place, in pixels of a drawing of the given size. Equal labels have equal
- * colours, things without one differ from each other; large things come before small ones.
+ * Returns the marks of all objects in the results, in pixels of a drawing of the given size, large ones first. Equal
+ * labels have equal colours; objects without a label have different colours.
  */
 export function marksOf(results: readonly TaskResult[], drawing: ImageSize, withScores: boolean): Mark[] {
   const colorOf = labelColors();
@@ -40,7 +40,7 @@ export function marksOf(results: readonly TaskResult[], drawing: ImageSize, with
   return marks.sort((a, b) => area(b.bounds) - area(a.bounds));
 }
 
-/** Gives each label a colour of its own, the same when it comes again; what has none gets another each time. */
+/** Returns a function that assigns a colour to each label. Each call with an empty label returns the next colour. */
 export function labelColors(): (label: string) => string {
   const colors = new Map<string, string>(); // by label
   return label => {
@@ -58,7 +58,7 @@ interface Place {
   fill: number;
 }
 
-/** Boxes, polygons, quads and phrases in one form. */
+/** Converts boxes, polygons, quads and phrases to one form. */
 function placesOf(result: TaskResult): Place[] {
   const places: Place[] = [];
   if ('boxes' in result) {
@@ -78,7 +78,7 @@ function placesOf(result: TaskResult): Place[] {
   return places;
 }
 
-/** What the results say in words. */
+/** Returns the texts of all results that have one, trimmed. */
 export const textsOf = (results: readonly TaskResult[]): string[] =>
   results.flatMap(result => ('text' in result && result.text.trim() !== '' ? [result.text.trim()] : []));
 

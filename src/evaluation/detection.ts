@@ -2,17 +2,17 @@ import { boxIou } from '../geometry/iou.ts';
 import type { BoxCoordinates } from '../geometry/types.ts';
 import { byScore, groupBy } from './pairs.ts';
 
-/** A box with its class. Without a score it counts 1: boxes then rank in the order in which they were given. */
+/** A box with its class. A missing score counts as 1; boxes with equal scores keep their order. */
 export interface ClassBox {
   label: string;
   box: ArrayLike<number>; // [x1, y1, x2, y2]
   score?: number;
 }
 
-/** All that precision and recall need to know about one class. */
+/** What precision and recall of one class are computed from. */
 interface ClassRecord {
   truths: number;
-  detections: { score: number; hits: boolean[] }[]; // hits [T]: whether a truth was met at each threshold
+  detections: { score: number; hits: boolean[] }[]; // hits [T]: whether it matches a true box at each threshold
 }
 
 const IOU_THRESHOLDS = linspace(0.5, 0.95, 10);
@@ -20,14 +20,14 @@ const RECALLS = linspace(0, 1, 101);
 const MAX_DETECTIONS = 100;
 
 /**
- * COCO's mean average precision of boxes, number for number what pycocotools 2.0 gives for all areas and 100
- * detections: in each image and class, detections take truths in the order of their scores; precision is read at 101
- * recalls. A box of another class than the truth's never counts. Classes without any truth are left out of the means.
+ * COCO's mean average precision of boxes, equal to pycocotools 2.0 for all areas and 100 detections. In each image and
+ * class, detections are matched to true boxes in the order of their scores; precision is sampled at 101 recalls. Boxes
+ * of different classes never match. Classes without true boxes are excluded from the means.
  */
 export class DetectionMetric {
   private readonly classes = new Map<string, ClassRecord>();
 
-  /** One image: its true boxes and those that were found, in any order. */
+  /** Adds the true boxes and the found boxes of one image, in any order. */
   add(truth: readonly ClassBox[], found: readonly ClassBox[]): void {
     const [truths, detections] = [truth, found].map(boxes => groupBy(boxes, ({ label }) => label));
     for (const label of new Set([...truths.keys(), ...detections.keys()])) {
@@ -43,7 +43,7 @@ export class DetectionMetric {
     }
   }
 
-  /** `mAP` over IoU 0.50:0.95, `mAP50` and `mAP75`, 0 to 1. Empty where no image had a true box. */
+  /** Returns `mAP` over IoU 0.50:0.95, `mAP50` and `mAP75`, 0 to 1. Empty if no image has a true box. */
   metrics(): Record<string, number> {
     const precisions = [...this.averagePrecisions().values()]; // [K][T]
     if (precisions.length === 0) return {};
@@ -51,13 +51,13 @@ export class DetectionMetric {
     return { mAP: mean(precisions.map(mean)), mAP50: at(0), mAP75: at(5) };
   }
 
-  /** `AP/<class>`: the average precision of each class over IoU 0.50:0.95, in alphabetical order. */
+  /** Returns `AP/<class>`, the average precision of each class over IoU 0.50:0.95, in alphabetical order. */
   perClass(): Record<string, number> {
     const rows = [...this.averagePrecisions()].sort(([a], [b]) => (a < b ? -1 : 1));
     return Object.fromEntries(rows.map(([label, row]) => [`AP/${label}`, mean(row)]));
   }
 
-  /** For each class that has a truth, its average precision at each threshold [T]. */
+  /** Returns the average precision at each threshold, [T], of each class that has true boxes. */
   private averagePrecisions(): Map<string, number[]> {
     const known = [...this.classes].filter(([, { truths }]) => truths > 0);
     return new Map(
@@ -71,8 +71,8 @@ export class DetectionMetric {
 }
 
 /**
- * Which detections, best first, meet a truth: each takes the one that it overlaps most of those still free, the last of
- * several equal ones, if that reaches the threshold.
+ * Returns which detections, best first, match a true box. Each is matched to the unmatched true box with the highest
+ * IoU (the last one of equals), if the IoU reaches the threshold.
  */
 function matches(truths: readonly ClassBox[], detections: readonly ClassBox[], threshold: number): boolean[] {
   const taken = truths.map(() => false);
@@ -88,7 +88,7 @@ function matches(truths: readonly ClassBox[], detections: readonly ClassBox[], t
   });
 }
 
-/** The mean over 101 recalls of the best precision that is reached at this recall or a higher one. */
+/** Returns the mean over 101 recalls of the highest precision at this or a higher recall. */
 function averagePrecision(hits: readonly boolean[], truths: number): number {
   const recall: number[] = [];
   const precision: number[] = [];
@@ -109,7 +109,7 @@ function averagePrecision(hits: readonly boolean[], truths: number): number {
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** As NumPy computes it: a recall of 0.35 does not reach the 35th step, which is 0.35000000000000003. */
+/** Rounds as NumPy does: step 35 is 0.35000000000000003, which a recall of 0.35 does not reach. */
 function linspace(start: number, stop: number, count: number): number[] {
   const step = (stop - start) / (count - 1);
   return Array.from({ length: count }, (_, i) => (i === count - 1 ? stop : start + i * step));

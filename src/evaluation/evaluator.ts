@@ -4,25 +4,29 @@ import type { TaskResult } from '../results/types.ts';
 import { taskKey } from '../text/tasks.ts';
 import { judge, readTruth, TaskMetrics } from './judge.ts';
 
+/** Options of `Evaluator`. */
 export interface EvaluatorOptions {
-  /** Results keep all characters of labels (see `ParseOptions`), so true labels keep them too. Default false. */
+  /**
+   * Whether true labels keep characters outside ASCII. Set it if results were parsed with `keepUnicode`. Default false.
+   */
   keepUnicode?: boolean;
 }
 
 /**
- * Judges answers by the truth, task by task. All metrics are shares from 0 to 1, where 1 is best, but for `count`, the
- * number of answers judged.
+ * Compares answers with true answers and computes the metrics of each task. All metrics are between 0 and 1, and higher
+ * is better, except `count`, the number of answers.
  *
- * - Object detection and open vocabulary: `mAP`, `mAP50`, `mAP75` as pycocotools has them, and `AP/<class>`. Where the
- *   true answer is polygons, `meanIoU` over the labels of each image instead.
- * - Region proposals: mAP of one class.
- * - Dense region captions: mAP with whole captions as classes, which only word for word equal ones reach; so also
- *   `meanIoU` of the true boxes with those paired to them, and `editSimilarity` of the captions of the pairs.
- * - Text with regions: mAP of the quads' bounding boxes as one class, and `editSimilarity` and `exactMatch` of the
- *   lines of the pairs. As in end-to-end text spotting, a line (or caption) counts 0 unless its pair's IoU is 0.5.
- * - Phrase grounding: `recallAt1`, the share of true phrases whose surest box has an IoU of 0.5 with one of theirs.
- * - Segmentation: `meanIoU` of all that is outlined in an image.
- * - Text, and prompts of your own: `editSimilarity` and `exactMatch`.
+ * - Object detection and open-vocabulary detection: `mAP`, `mAP50` and `mAP75` as pycocotools computes them, and
+ *   `AP/<class>`. If the true answer has polygons: `meanIoU` over the labels of each image.
+ * - Region proposals: mAP of a single class.
+ * - Dense region captions: mAP with whole captions as classes, so that only identical captions match. In addition,
+ *   `meanIoU` of each true box with the found box that is paired to it, and `editSimilarity` of the captions of pairs.
+ * - OCR with regions: mAP of the quads' bounding boxes as a single class, and `editSimilarity` and `exactMatch` of the
+ *   lines of pairs. As in end-to-end text spotting, a line (or caption) counts 0 if the IoU of its pair is below 0.5.
+ * - Phrase grounding: `recallAt1`, the fraction of true phrases whose found box with the highest score has an IoU of at
+ *   least 0.5 with one of the true boxes.
+ * - Segmentation: `meanIoU` of the union of all outlines of an image.
+ * - Tasks that answer in words, and custom prompts: `editSimilarity` and `exactMatch`.
  */
 export class Evaluator {
   private readonly tasks = new Map<string, TaskMetrics>();
@@ -33,10 +37,12 @@ export class Evaluator {
   }
 
   /**
-   * @param target what was asked, and the true answer
-   * @param imageSize of the image in pixels, before it was resized for the model
-   * @param result what the model answered to it
-   * @throws UsageError where the true answer is not of the task's kind
+   * Adds the answer to one target.
+   *
+   * @param target the task and its true answer
+   * @param imageSize size of the original image in pixels
+   * @param result the model's answer
+   * @throws UsageError if the true answer has another kind than the result
    */
   add(target: Target, imageSize: ImageSize, result: TaskResult): void {
     const truth = readTruth(target.answer, result.task, imageSize, this.keepUnicode);
@@ -47,14 +53,15 @@ export class Evaluator {
     this.tasks.set(key, metrics);
   }
 
-  /** By task (see `taskKey`), the metrics by name. */
+  /** Returns the metrics by name for each task: a task token, or `prompt` for custom prompts (see `taskKey`). */
   metrics(): Record<string, Record<string, number>> {
     return Object.fromEntries([...this.tasks].map(([key, metrics]) => [key, metrics.values()]));
   }
 }
 
 /**
- * The metric that sums up a task best, of those that it has: where places have words, how well these are read there.
+ * Returns the name of the metric that summarises a task best, or undefined if it has none of them. If boxes have texts,
+ * this is the similarity of the texts.
  */
 export function mainMetric(metrics: Record<string, number>): string | undefined {
   return ['recallAt1', 'editSimilarity', 'meanIoU', 'mAP'].find(name => name in metrics);

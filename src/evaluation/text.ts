@@ -2,9 +2,9 @@ import { distance } from 'fastest-levenshtein';
 import { strip } from '../text/python_strings.ts';
 
 /**
- * How much of a text is right, 0 to 1: one minus the number of characters to insert, delete or replace, divided by the
- * length of the longer text. Case counts; white space at the ends does not, and any other run of it is one space. Two
- * empty texts are equal.
+ * Returns the similarity of two texts, 0 to 1: 1 minus their edit distance (insertions, deletions, replacements)
+ * divided by the length of the longer text. Case-sensitive. White space at the ends is ignored, and other runs of white
+ * space count as one space. Two empty texts are equal.
  */
 export function editSimilarity(truth: string, answer: string): number {
   const [a, b] = [plain(truth), plain(answer)];
@@ -12,7 +12,7 @@ export function editSimilarity(truth: string, answer: string): number {
   return longest === 0 ? 1 : 1 - distance(a, b) / longest;
 }
 
-/** 1 where the texts are equal, white space treated as in `editSimilarity` and case counting; else 0. */
+/** Returns 1 if the texts are equal, else 0. Case and white space are compared as in `editSimilarity`. */
 export const exactMatch = (truth: string, answer: string): number => (plain(truth) === plain(answer) ? 1 : 0);
 
 const plain = (text: string): string => strip(text).replace(/\s+/g, ' ');

@@ -45,7 +45,7 @@ test('outlines are in pixels of the drawing, large ones first', async () => {
   );
 });
 
-test('labels are inside the image and do not overlap when there is room', async () => {
+test('labels are inside the image and do not overlap if there is room', async () => {
   const boxes = Array.from({ length: 12 }, (_, i): Box => {
     const [x, y] = [200 * (i % 4), 200 * Math.floor(i / 4)];
     return { label: `item ${i}`, score: 0.5, box: [x, y, x + 150, y + 150] };
@@ -72,7 +72,7 @@ test('long labels end in an ellipsis', async () => {
   assert.match(labels[0].text.text, /^word .*…$/);
 });
 
-test('a caption only with texts', async () => {
+test('the scene has a caption only if a result has a text', async () => {
   const image = blank(600, 400);
   const text: TaskResult = { task: '<CAPTION>', text: ' A cat. ', ...common(image) };
   const { caption } = await sceneOf(image, [text, text]);
@@ -103,7 +103,7 @@ test('the SVG has a fill, a rim and a line for each outline, and a rectangle for
   assert.match(svg, /M50 60L50\.01 60Z/, 'a single point has a length');
 });
 
-test('an image without as many pixels as it says is an error', async () => {
+test('an image whose number of pixels does not fit its size is an error', async () => {
   const error = await sceneOf({ ...blank(4, 4), width: 5 }, []).catch(error => error);
   assert.instance(error, UsageError);
 });

@@ -33,7 +33,7 @@ const pixel = ({ data, width }: RawImage, x: number, y: number) => [
   ...data.subarray((y * width + x) * 3, (y * width + x) * 3 + 3),
 ];
 const untouched = [128, 128, 128];
-/** How many pixels of a rectangle are not grey any more. */
+/** Counts the pixels of a rectangle that are not grey. */
 function touched({ data, width }: RawImage, [left, top, right, bottom]: readonly number[]): number {
   let count = 0;
   for (let y = top!; y < bottom!; y++) {
@@ -44,7 +44,7 @@ function touched({ data, width }: RawImage, [left, top, right, bottom]: readonly
   return count;
 }
 
-test('a box is a line of one colour on its edges, and nothing within', async () => {
+test('a box is drawn as a line of one colour along its edges', async () => {
   const image = grey(600, 400);
   const picture = await drawn(image, detection(image, [{ label: '', box: [100, 80, 400, 300] }]));
   assert.equal([picture.width, picture.height], [600, 400]);
@@ -56,19 +56,19 @@ test('a box is a line of one colour on its edges, and nothing within', async () 
     [250, 300],
   ] as const)
     assert.equal(pixel(picture, x, y), color, `${x}, ${y}`);
-  assert.is(touched(picture, [110, 90, 390, 290]), 0, 'within');
+  assert.is(touched(picture, [110, 90, 390, 290]), 0, 'inside');
   assert.is(touched(picture, [0, 0, 600, 70]), 0, 'above');
 });
 
-test('corners in any order, and coordinates outside of the image', async () => {
+test('corners may have any order, and coordinates may be outside the image', async () => {
   const image = grey(600, 400);
   const sorted = await draw(image, detection(image, [{ label: 'x', box: [100, 80, 400, 300] }]));
   assert.equal(await draw(image, detection(image, [{ label: 'x', box: [400, 300, 100, 80] }])), sorted);
   const picture = await drawn(image, detection(image, [{ label: 'outside', box: [-50, -50, 700, 500] }]));
-  assert.ok(touched(picture, [0, 0, 600, 400]) > 300, 'the label is in the image');
+  assert.ok(touched(picture, [0, 0, 600, 400]) > 300, 'the label is inside the image');
 });
 
-test('labels stand at their box, in its colour, inside the image', async () => {
+test('labels are next to their box, in its colour, inside the image', async () => {
   const image = grey(600, 400);
   const places: [box: BoxCoordinates, near: number[]][] = [
     [
@@ -78,15 +78,15 @@ test('labels stand at their box, in its colour, inside the image', async () => {
     [
       [0, 0, 300, 200],
       [0, 0, 70, 25],
-    ], // no room above: inside
+    ], // no room above: inside the box
     [
       [520, 80, 590, 200],
       [520, 55, 600, 78],
-    ], // pushed in from the right
+    ], // moved left, into the image
     [
       [100, 0, 115, 15],
       [80, 0, 200, 50],
-    ], // small and at the top: below or beside
+    ], // small and at the top: below or at a side
   ];
   for (const [box, near] of places) {
     const plain = await drawn(image, detection(image, [{ label: '', box }]));
@@ -98,7 +98,7 @@ test('labels stand at their box, in its colour, inside the image', async () => {
   }
 });
 
-test('a label has letters of good contrast on every colour', async () => {
+test('the letters of labels contrast with every colour', async () => {
   const image = grey(1600, 1600);
   const boxes = Array.from({ length: 16 }, (_, i): Box => {
     const [x, y] = [100 + 380 * (i % 4), 100 + 380 * Math.floor(i / 4)];
@@ -116,11 +116,11 @@ test('a label has letters of good contrast on every colour', async () => {
     const best = Math.max(...strip.map(p => contrast(p, line)));
     assert.ok(
       strip.some(p => `${p}` === `${line}`),
-      `${label}: the label has the colour of the box`,
+      `${label}: the label has the colour of its box`,
     );
     assert.ok(best >= 3, `${label}: contrast ${best}`);
   }
-  assert.is(colors.size, 16, 'different labels, different colours');
+  assert.is(colors.size, 16, 'different labels have different colours');
 });
 
 test('equal labels have equal colours', async () => {
@@ -131,7 +131,7 @@ test('equal labels have equal colours', async () => {
   assert.not.equal(pixel(picture, 100, 300), pixel(picture, 300, 300));
 });
 
-test('scores are written unless switched off', async () => {
+test('scores are written unless the option is false', async () => {
   const image = grey(600, 400);
   const scored = detection(image, [{ label: 'cat', score: 0.87, box: [100, 80, 400, 300] }]);
   const plain = detection(image, [{ label: 'cat', box: [100, 80, 400, 300] }]);
@@ -140,11 +140,11 @@ test('scores are written unless switched off', async () => {
   assert.ok(area(await drawn(image, scored)) > 1.4 * area(await drawn(image, plain)), 'a wider label');
 });
 
-test('polygons cover their mask, holes of a crossing outline stay free', async () => {
+test('polygons cover their mask, and holes of a self-intersecting outline are not filled', async () => {
   const image = grey(640, 480);
-  const star = [320, 40, 440, 420, 110, 180, 530, 180, 200, 420]; // a pentagram: its middle is crossed twice
+  const star = [320, 40, 440, 420, 110, 180, 530, 180, 200, 420]; // a pentagram, whose middle is a hole by the even-odd rule
   const square = [20, 20, 120, 20, 120, 120, 20, 120];
-  const within = [40, 40, 160, 40, 160, 100, 40, 100]; // overlaps the square: one area, no hole, not darker
+  const within = [40, 40, 160, 40, 160, 100, 40, 100]; // overlaps the square: neither a hole nor darker
   const result: TaskResult = {
     task: '<REFERRING_EXPRESSION_SEGMENTATION>',
     instances: [{ label: '', polygons: [star, square, within] }],
@@ -161,7 +161,7 @@ test('polygons cover their mask, holes of a crossing outline stay free', async (
   assert.equal(pixel(picture, 320, 250), untouched, 'the middle of the pentagram');
   assert.equal(pixel(picture, 80, 70), pixel(picture, 30, 70), 'where polygons of one object overlap');
   const all = touched(picture, [0, 0, 640, 480]);
-  assert.ok(all < 1.35 * inside, `${all} pixels are drawn on, ${inside} are inside`);
+  assert.ok(all < 1.35 * inside, `${all} pixels changed, ${inside} are inside`);
 });
 
 test('quads, phrases, open vocabulary, proposals and plain prompts', async () => {
@@ -197,7 +197,7 @@ test('quads, phrases, open vocabulary, proposals and plain prompts', async () =>
   assert.ok((await drawn(image, answer)).height > 400);
 });
 
-test('words go to a strip below, which grows with them', async () => {
+test('texts are written in a strip below, whose height follows them', async () => {
   const image = grey(600, 400);
   const short = await drawn(image, caption(image, 'A cat.'));
   const long = await drawn(image, caption(image, 'A cat sits on a mat and looks. '.repeat(20)));
@@ -215,10 +215,10 @@ test('words go to a strip below, which grows with them', async () => {
   ]);
   assert.equal([both.width, both.height], [600, short.height]);
   assert.not.equal(pixel(both, 100, 200), untouched);
-  assert.equal(await draw(image, caption(image, '  ')), await draw(image, []), 'no words, no strip');
+  assert.equal(await draw(image, caption(image, '  ')), await draw(image, []), 'no strip without texts');
 });
 
-test('any size of image: small ones are enlarged, slim ones too, others keep their size', async () => {
+test('small and slim images are enlarged, very large ones are reduced, others keep their size', async () => {
   const sizes: [width: number, height: number, drawnWidth: number, drawnHeight: number][] = [
     [1, 1, 400, 400],
     [20, 10, 400, 200],
@@ -239,7 +239,7 @@ test('any size of image: small ones are enlarged, slim ones too, others keep the
   }
 });
 
-test('coordinates follow the image when it is a copy in another size', async () => {
+test('coordinates are scaled if the image is a copy in another size', async () => {
   const [original, copy] = [grey(1200, 400), grey(600, 400)];
   const picture = await drawn(copy, detection(original, [{ label: '', box: [200, 100, 1000, 300] }]));
   assert.not.equal(pixel(picture, 100, 200), untouched);
@@ -247,7 +247,7 @@ test('coordinates follow the image when it is a copy in another size', async () 
   assert.equal(pixel(picture, 200, 200), untouched);
 });
 
-test('labels hold anything', async () => {
+test('labels may contain any characters', async () => {
   const image = grey(600, 400);
   const texts = [
     '<b>&amp; "quotes" \'and\' </svg> ]]>', '&#0;', '\u0000\u0007\ufffe', 'half \ud83d pair', '中文标签', 'مرحبا بالعالم', 'שלום',
@@ -262,7 +262,7 @@ test('labels hold anything', async () => {
   }
 });
 
-test('an image is not changed by drawing on it, and is copied where there is nothing to draw', async () => {
+test('the image is not modified, and its drawing is equal if there is nothing to draw', async () => {
   const image = grey(500, 300);
   await draw(image, detection(image, [{ label: 'x', box: [10, 10, 200, 200] }]));
   assert.ok(image.data.every(level => level === 128));
@@ -281,7 +281,7 @@ test('an image is not changed by drawing on it, and is copied where there is not
   assert.not.equal(pixel(await drawn(image, dot), 50, 60), untouched, 'a polygon of one point');
 });
 
-test('many labels are drawn, and few cover each other', async () => {
+test('many labels are drawn with little overlap', async () => {
   const image = grey(1200, 900);
   const boxes = Array.from({ length: 40 }, (_, i): Box => {
     const [x, y] = [20 + 140 * (i % 8), 60 + 160 * Math.floor(i / 8)];
@@ -312,15 +312,15 @@ test('the letters are the same on a machine without fonts', async () => {
     const [ours, bare] = [await drawn(image, result), await decodeImage(new Uint8Array(output))];
     let different = 0;
     for (let i = 0; i < ours.data.length; i += 3) if (Math.abs(ours.data[i]! - bare.data[i]!) > 60) different++;
-    // Smoothing of letters follows the system's settings; empty boxes in their place would be hundreds of pixels.
+    // Antialiasing follows the system's settings; missing letters would differ in hundreds of pixels.
     const label = touched(ours, [0, 0, 600, 76]);
-    assert.ok(different < 0.1 * label, `${different} of ${label} pixels of the label are different`);
+    assert.ok(different < 0.1 * label, `${different} of ${label} pixels of the label differ`);
   } finally {
     rmSync(folder, { recursive: true });
   }
 });
 
-test('a mask as a PNG', async () => {
+test('a mask is encoded as an 8-bit grey PNG', async () => {
   const png = await encodeMask(polygonsToMask([[10, 10, 30, 10, 30, 20, 10, 20]], { width: 64, height: 48 }));
   const { width, height, channels, space } = await sharp(png).metadata();
   assert.equal([width, height, channels, space], [64, 48, 1, 'b-w']);
@@ -329,7 +329,7 @@ test('a mask as a PNG', async () => {
   assert.is(data.filter(level => level === 0).length, (64 * 48 - 21 * 11) * 3);
 });
 
-/** Of WCAG 2: 1 for equal colours, 21 for black on white. */
+/** Returns the contrast ratio of WCAG 2: 1 for equal colours, 21 for black on white. */
 function contrast(a: number[], b: number[]): number {
   const luminance = (rgb: number[]) => {
     const [r, g, bl] = rgb.map(v => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));

@@ -28,10 +28,10 @@ function judge(images: Case['images']): DetectionMetric {
 const near = (actual: number, expected: number, what: string) =>
   assert.ok(Math.abs(actual - expected) <= 1e-12, `${what}: ${actual}, pycocotools ${expected}`);
 
-test('there are cases', () => assert.is(cases.length, 14));
+test('the file has all cases', () => assert.is(cases.length, 14));
 
 for (const { name, images, expected } of cases) {
-  test(`as pycocotools: ${name}`, () => {
+  test(`equal to pycocotools: ${name}`, () => {
     const metric = judge(images);
     const metrics = metric.metrics();
     for (const key of ['mAP', 'mAP50', 'mAP75'] as const) {
@@ -44,18 +44,18 @@ for (const { name, images, expected } of cases) {
   });
 }
 
-test('boxes without scores count as with scores of 1', () => {
+test('a missing score counts as 1', () => {
   const { images } = cases.find(({ name }) => name === 'no scores: all 1')!;
   const unscored = images.map(({ truth, found }) => ({ truth, found: found.map(row => row.slice(0, 5) as Row) }));
   assert.equal(judge(unscored).metrics(), judge(images).metrics());
 });
 
-test('a box of another class is no hit', () => {
+test('boxes of different classes do not match', () => {
   const { images } = cases.find(({ name }) => name === 'the right boxes under the wrong class')!;
   const one = (rows: Row[]) => rows.map(([, ...rest]): Row => ['', ...rest]);
   const blind = images.map(({ truth, found }) => ({ truth: one(truth), found: one(found) }));
   assert.is(judge(images).metrics().mAP, 0);
-  near(judge(blind).metrics().mAP, 1, 'the case has nothing else wrong');
+  near(judge(blind).metrics().mAP, 1, 'without classes the case is perfect');
 });
 
 test.run();

@@ -11,7 +11,7 @@ const image = { width: 1000, height: 1000 }; // a bin is a pixel
 
 const locations = (...bins: number[]): string => bins.map(bin => `<loc_${bin}>`).join('');
 
-/** One answer of the model, as text, judged by the truth. */
+/** Returns the metrics of one answer, given as text. */
 function metricsOf(task: string, truth: TypedAnswer | string, answer: string, options = {}): Record<string, number> {
   const evaluator = new Evaluator(options);
   const known = taskKey(task);
@@ -28,21 +28,21 @@ const none = { mAP: 0, mAP50: 0, mAP75: 0 };
 
 const cases: [what: string, task: string, truth: TypedAnswer | string, answer: string, metrics: object][] = [
   [
-    'detection, by class',
+    'detection, per class',
     '<OD>',
     { boxes: [{ label: 'cat', box: centres(...square) }, { label: 'dog', box: [0, 0, 50, 50] }] },
     `cat${locations(...square)}`,
     { mAP: 0.5, mAP50: 0.5, mAP75: 0.5, count: 1, 'AP/cat': 1, 'AP/dog': 0 },
   ],
   [
-    'detection, true text',
+    'detection, true answer as text',
     '<OD>',
     `cat${locations(...square)}`,
     `cat${locations(...square)}`,
     { ...all, count: 1, 'AP/cat': 1 },
   ],
   [
-    'the right place under the wrong name',
+    'the right box with the wrong class',
     '<OD>',
     `cat${locations(...square)}`,
     `dog${locations(...square)}`,
@@ -50,21 +50,21 @@ const cases: [what: string, task: string, truth: TypedAnswer | string, answer: s
   ],
   ['an image without objects', '<OD>', { boxes: [] }, `cat${locations(...square)}`, { count: 1 }],
   [
-    'a true label that the parser shortens',
+    'true labels lose the characters that the parser removes',
     '<OD>',
     { boxes: [{ label: ' café ', box: centres(...square) }] },
     `café${locations(...square)}`,
     { ...all, count: 1, 'AP/caf': 1 },
   ],
   [
-    'proposals, whatever the true labels are',
+    'proposals ignore true labels',
     '<REGION_PROPOSAL>',
     { boxes: [{ label: 'cat', box: centres(...square) }] },
     locations(...square),
     { ...all, count: 1 },
   ],
   [
-    'dense captions: equal words make a class, near words are near',
+    'dense captions: whole captions are classes, and similarity counts too',
     '<DENSE_REGION_CAPTION>',
     { boxes: [{ label: 'a red cat', box: centres(...square) }, { label: 'a dog', box: [0, 0, 50, 50] }] },
     `a bad cat${locations(...square)}`,
@@ -78,49 +78,49 @@ const cases: [what: string, task: string, truth: TypedAnswer | string, answer: s
     { recallAt1: 0.5, count: 1 },
   ],
   [
-    'phrases that the parser drops are not expected',
+    'phrases that the parser omits are not expected',
     '<CAPTION_TO_PHRASE_GROUNDING>',
     { phrases: [{ phrase: 'it', boxes: [{ box: square }] }, { phrase: 'a cat', boxes: [{ box: square }] }] },
     `it${locations(...square)}a cat${locations(...square)}`,
     { recallAt1: 1, count: 1 },
   ],
   [
-    'segmentation, whatever the true labels are',
+    'segmentation ignores true labels',
     '<REFERRING_EXPRESSION_SEGMENTATION>',
     { instances: [{ label: 'cat', polygons: [outline(0, 0, 19, 9)] }] },
     locations(...outline(0, 0, 9, 9)),
     { meanIoU: 0.5, count: 1 },
   ],
   [
-    'open vocabulary in boxes',
+    'open vocabulary with boxes',
     '<OPEN_VOCABULARY_DETECTION>',
     { boxes: [{ label: 'cat', box: centres(...square) }] },
     `cat${locations(...square)}`,
     { ...all, count: 1, 'AP/cat': 1 },
   ],
   [
-    'open vocabulary in polygons, by label',
+    'open vocabulary with polygons, per label',
     '<OPEN_VOCABULARY_DETECTION>',
     { boxes: [], instances: [{ label: 'cat', polygons: [outline(0, 0, 9, 9)] }, { label: 'dog', polygons: [outline(50, 50, 59, 59)] }] },
     `cat<poly>${locations(...outline(0, 0, 9, 9))}</poly>cow<poly>${locations(...outline(50, 50, 59, 59))}</poly>`,
     { meanIoU: 1 / 3, count: 1 },
   ],
   [
-    'open vocabulary, true text in polygons, answered in boxes',
+    'open vocabulary, true polygons answered with boxes',
     '<OPEN_VOCABULARY_DETECTION>',
     `cat<poly>${locations(...outline(0, 0, 9, 9))}</poly>`,
     `cat${locations(0, 0, 9, 9)}`,
     { meanIoU: 0, count: 1 },
   ],
   [
-    'text with regions: places as one class, words by place',
+    'OCR with regions: boxes are one class, texts are compared by box',
     '<OCR_WITH_REGION>',
     { quads: [{ text: 'STOP', quad: centres(...outline(100, 100, 200, 200)) }, { text: 'GO', quad: outline(0, 0, 20, 20) }] },
     `SHOP${locations(...outline(100, 100, 200, 200))}GO${locations(...outline(700, 700, 720, 720))}`,
     { mAP: 51 / 101, mAP50: 51 / 101, mAP75: 51 / 101, editSimilarity: 0.75 / 2, exactMatch: 0, count: 1 },
   ],
   ['a caption', '<CAPTION>', { text: 'a red ball' }, 'a red bell', { editSimilarity: 0.9, exactMatch: 0, count: 1 }],
-  ['a prompt of your own', '<DocVQA>How much?', '12 EUR', ' 12 EUR', { editSimilarity: 1, exactMatch: 1, count: 1 }],
+  ['a custom prompt', '<DocVQA>How much?', '12 EUR', ' 12 EUR', { editSimilarity: 1, exactMatch: 1, count: 1 }],
 ]; // biome-ignore format: as a table
 
 const round = (metrics: object) =>
@@ -133,13 +133,13 @@ for (const [what, task, truth, answer, expected] of cases) {
   });
 }
 
-test('with keepUnicode labels are compared whole', () => {
+test('with keepUnicode labels are compared unchanged', () => {
   const truth = { boxes: [{ label: 'café', box: centres(...square) }] };
   const metrics = metricsOf('<OD>', truth, `café${locations(...square)}`, { keepUnicode: true });
   assert.is(metrics['AP/café'], 1);
 });
 
-test('answers of several images and tasks are kept apart', () => {
+test('answers of several images are averaged, and tasks are separate', () => {
   const evaluator = new Evaluator();
   const add = (task: string, truth: string, answer: string) =>
     evaluator.add({ task, answer: truth }, image, parse(answer, task, image));
@@ -157,7 +157,7 @@ test('answers of several images and tasks are kept apart', () => {
   });
 });
 
-test('scores rank what was found', () => {
+test('found boxes are ranked by score', () => {
   const evaluator = new Evaluator();
   const target: Target = { task: '<OD>', answer: `cat${locations(...square)}` };
   const result = parse(`cat${locations(500, 500, 600, 600)}cat${locations(...square)}`, '<OD>', image);
@@ -171,7 +171,7 @@ test('scores rank what was found', () => {
   assert.is(scored.metrics()['<OD>'].mAP, 1);
 });
 
-test('a truth of another kind is refused, and counts nothing', () => {
+test('a truth of another kind is refused and does not count', () => {
   const evaluator = new Evaluator();
   const result = parse('', '<OD>', image);
   assert.throws(
@@ -181,7 +181,7 @@ test('a truth of another kind is refused, and counts nothing', () => {
   assert.equal(evaluator.metrics(), {});
 });
 
-test('one metric sums up a task', () => {
+test('one metric summarises each task', () => {
   const asked = [
     '<OD>',
     '<DENSE_REGION_CAPTION>',

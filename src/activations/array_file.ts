@@ -38,7 +38,12 @@ export class ArrayFile {
       throw writeError(path, error);
     });
     const file = await UnfinishedFile.create(path);
-    await file.append(header);
+    try {
+      await file.append(header);
+    } catch (error) {
+      await file.abandon();
+      throw error;
+    }
     return new ArrayFile(file);
   }
 

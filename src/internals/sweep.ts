@@ -84,7 +84,7 @@ export async function survey(
   { answer = question, cache }: { answer?: Question; cache?: ActivationCache } = {},
 ): Promise<{ shapes: PointShapes; value: number }> {
   const shapes = new Map<string, readonly number[]>();
-  const capture = new Capture(model.hooks, pointsOf(plan), {
+  const capture = new Capture(model.hooks, planPoints(plan), {
     put(name, step, tensor) {
       shapes.set(name, tensor.shape);
       if (cache) cache.put(name, step, tensor);
@@ -103,7 +103,7 @@ export async function survey(
 }
 
 /** Returns the names of the plan's points, or a glob that matches them. */
-export function pointsOf({ over, at, layers }: SweepPlan): string[] {
+export function planPoints({ over, at, layers }: SweepPlan): string[] {
   const point = at ?? (over === 'patches' ? 'multi_modal_projector.hook_image_features' : undefined);
   if (point === undefined) throw new UsageError(`A sweep over ${over} needs a hook point: set \`at\`.`);
   const hasLayers = point.includes('{layer}');

@@ -1,19 +1,21 @@
 import type * as tf from '@tensorflow/tfjs';
 
-/** Values on their way from a backend to a comparison. */
+/** An activation downloaded from the backend. */
 export interface Activation {
+  /** Values in row-major order. */
   readonly values: Float32Array;
   readonly shape: number[];
 }
 
+/** How far two arrays are apart. */
 export interface Difference {
-  /** Largest |got - want|; infinite where only one of the two is a number. */
+  /** Largest |got − want|; infinite if only one of the two is NaN. */
   readonly maxAbs: number;
-  /** ‖got - want‖ / ‖want‖ */
+  /** ‖got − want‖ / ‖want‖ */
   readonly relative: number;
 }
 
-/** Of arrays of equal length. */
+/** Compares two arrays of equal length. */
 export function difference(got: ArrayLike<number>, want: ArrayLike<number>): Difference {
   let maxAbs = 0;
   let squares = 0;
@@ -27,7 +29,7 @@ export function difference(got: ArrayLike<number>, want: ArrayLike<number>): Dif
   return { maxAbs, relative: squares === 0 ? 0 : Math.sqrt(squares / size) };
 }
 
-/** The values of a tensor, which is disposed. */
+/** Downloads the values of a tensor, converted to float32, and disposes the tensor. */
 export async function download(tensor: tf.Tensor): Promise<Activation> {
   try {
     const values = await tensor.data();

@@ -6,31 +6,32 @@ import { UnfinishedFile } from '../files/write.ts';
 import { asBytes } from '../weights/dtypes.ts';
 import { makeHeader } from '../weights/safetensors.ts';
 
+/** What the header of an array file holds. */
 export interface ArrayFileOptions {
-  /** Of the whole array, rows first. */
+  /** Shape of the whole array; the first axis counts the rows. */
   shape: readonly number[];
-  /** The tensor's, in a safetensors file. */
+  /** Name of the tensor in a safetensors file. */
   name: string;
-  /** Of a safetensors file; .npy has none. */
+  /** Metadata of a safetensors file; .npy files have none. */
   metadata: Record<string, string>;
 }
 
-/** Complains about a path of another kind, before there is anything to write. */
+/** Returns the format of an array file from its extension. @throws UsageError for other extensions */
 export function arrayFileKind(path: string): 'npy' | 'safetensors' {
   const extension = extname(path).toLowerCase();
   if (extension === '.npy') return 'npy';
   if (extension === '.safetensors') return 'safetensors';
-  throw new UsageError(`${path}: features are written as .npy or .safetensors: name such a file.`);
+  throw new UsageError(`${path}: the file name must end in .npy or .safetensors.`);
 }
 
 /**
- * One fp32 array whose rows come one after the other: a .npy file, or a safetensors file with one tensor. It appears
- * under its name when it is finished, and not at all when it is abandoned.
+ * Writes one fp32 array row by row, to a .npy file or a safetensors file with a single tensor. The file gets its name
+ * when it is finished. Node only.
  */
 export class ArrayFile {
   private constructor(private readonly file: UnfinishedFile) {}
 
-  /** @throws Florence2Error when the place cannot be written */
+  /** Creates the file and missing folders. @throws Florence2Error if it cannot be written */
   static async create(path: string, { shape, name, metadata }: ArrayFileOptions): Promise<ArrayFile> {
     const tensors = [{ name, shape, dtype: 'F32' as const }];
     const header = arrayFileKind(path) === 'npy' ? npyHeader(shape) : makeHeader(path, tensors, metadata);
@@ -47,15 +48,17 @@ export class ArrayFile {
     return new ArrayFile(file);
   }
 
+  /** Appends rows. */
   append(values: Float32Array): Promise<void> {
     return this.file.append(asBytes(values));
   }
 
+  /** Gives the file its name. `abandon` must follow if this throws. */
   finish(): Promise<void> {
     return this.file.finish();
   }
 
-  /** Removes what was written. */
+  /** Removes the unfinished file. */
   abandon(): Promise<void> {
     return this.file.abandon();
   }
@@ -64,8 +67,8 @@ export class ArrayFile {
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
 
 /**
- * What stands before the values of a .npy file of fp32, little-endian, in C order: magic, version 1.0, the header's
- * length, and the header, which spaces and a line feed bring to a multiple of 64 bytes.
+ * Returns the start of a .npy file of little-endian fp32 values in C order: magic, version 1.0, the header's length,
+ * and the header, padded with spaces and a line feed so that the total is a multiple of 64 bytes.
  * https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  */
 export function npyHeader(shape: readonly number[]): Uint8Array {

@@ -7,56 +7,56 @@ import type { TensorFile } from '../weights/tensor_file.ts';
 import { type Activation, download } from './activation.ts';
 import { dumpForm, dumpPoint, toDumpLayout } from './dump_names.ts';
 
-/** Which of the activations at a point, and which part of it. */
+/** Selects one activation of a hook point, or a part of it. */
 export interface ActivationPart {
-  /** The generation step, from 0; negative counts from the last that was kept. Needed where several were kept. */
+  /** Generation step, from 0; negative numbers count from the last step kept. Required if several steps were kept. */
   step?: number;
-  /** Put in place of `{layer}` in the name: `language_model.decoder.layers.{layer}.hook_mlp_out`. */
+  /** Replaces `{layer}` in the name: `language_model.decoder.layers.{layer}.hook_mlp_out`. */
   layer?: number | string;
-  /** One head of a point that has them (`HEADED`), from 0: the second axis, which is then gone. */
+  /** Index of one head, at points that have heads (such as `hook_z` or `hook_pattern`); removes the second axis. */
   head?: number;
 }
 
-/** Points of shape [rows, heads, …]; of channel attention the heads are groups of channels. */
+/** Matches points of shape [rows, heads, …]. In channel attention the heads are groups of channels. */
 export const HEADED = /(^|\.)hook_(q|k|v|z|pattern|channel_pattern|attn_scores)$/;
 
-/** An activation that was kept: here, or in the file that it was moved to. */
+/** A kept activation. `tensor` is null if the values are in the cache's file. */
 interface Kept {
   readonly shape: number[];
   readonly tensor: tf.Tensor | null;
 }
 
 /**
- * Activations by the name of their hook point and, within a generation, by step. The cache owns its tensors: they live
- * until `dispose`.
+ * Activations by the name of their hook point and, in a generation, by step. The cache owns its tensors; `dispose`
+ * frees them.
  *
- * A generation runs the decoder on one token at a time, so that an activation of step t is of one position. With beams
- * its rows are the beams of that step, best first.
+ * Each generation step runs the decoder on one token, so the activations of a step hold a single position. With beam
+ * search their rows are the beams of that step, best first.
  */
 export class ActivationCache {
   private readonly points = new Map<string, Map<number | undefined, Kept>>();
   private readonly heads = new Map<string, tf.Tensor>();
 
-  /** @param file a safetensors file that holds all values in place of this cache */
+  /** @param file path of the safetensors file that holds the values, if they are not in memory */
   constructor(readonly file?: string) {}
 
-  /** The points that something was kept of, in the order of the first time. */
+  /** Names of the points that were kept, in the order of first capture. */
   get names(): string[] {
     return [...this.points.keys()];
   }
 
-  /** The steps of a generation at which a point was kept; none for points outside of a generation. */
+  /** Returns the generation steps at which a point was kept; empty for points outside generation. */
   steps(name: string): number[] {
     return [...(this.points.get(name)?.keys() ?? [])].filter(step => step !== undefined);
   }
 
-  /** Whether a point was kept; with `step`, whether at that one. */
+  /** Returns whether a point was kept; with `step`, whether it was kept at that step. */
   has(name: string, step?: number): boolean {
     const kept = this.points.get(name);
     return kept !== undefined && (step === undefined || kept.has(step));
   }
 
-  /** Shape of an activation, see `get`. */
+  /** Returns the shape of an activation. @throws UsageError as `get` does */
   shape(name: string, part: ActivationPart = {}): number[] {
     const { kept, point } = this.find(name, part);
     if (part.head === undefined) return [...kept.shape];
@@ -65,14 +65,17 @@ export class ActivationCache {
   }
 
   /**
-   * An activation. It belongs to the cache: do not dispose it, and clone what must outlive the cache.
+   * Returns an activation. The cache owns the tensor: do not dispose it, and clone it if it must outlive the cache.
    *
-   * @throws UsageError where there is none of this name, step or head, or several steps and none was named
+   * @throws UsageError if the name, step or head was not kept, several steps were kept and `step` is missing, or the
+   *   values are in a file
    */
   get(name: string, part: ActivationPart = {}): tf.Tensor {
     const { kept, point, step } = this.find(name, part);
     if (!kept.tensor) {
-      throw new UsageError(`${point} is in ${this.file}: read it with array(), or all with ActivationCache.load().`);
+      throw new UsageError(
+        `The values of ${point} are in ${this.file}: read them with array(), or load the file with ActivationCache.load().`,
+      );
     }
     if (part.head === undefined) return kept.tensor;
     const key = `${tensorName(point, step)}/${part.head}`;
@@ -81,7 +84,11 @@ export class ActivationCache {
     return head;
   }
 
-  /** The values of an activation, row by row. `(await cache.get(…).array())` gives nested lists. */
+  /**
+   * Downloads the values of an activation in row-major order, from memory or from the cache's file.
+   *
+   * @throws UsageError as `get` does, except for values in a file
+   */
   async array(name: string, part: ActivationPart = {}): Promise<Activation> {
     const { kept, point, step } = this.find(name, part);
     if (kept.tensor) return download(tf.clone(this.get(name, part)));
@@ -91,11 +98,12 @@ export class ActivationCache {
   }
 
   /**
-   * Writes a safetensors file: fp32, tensors named as their points, `NAME@STEP` within a generation, in the order of
-   * capture.
+   * Writes a safetensors file: fp32 tensors in the order of capture, named like their points, or `NAME@STEP` in a
+   * generation.
    *
-   * @param options.layout `pytorch`: what PyTorch dumps have too is named and laid out as there (maps [B, C, H, W]), for
-   *   tools that compare the two. Default: as it is here.
+   * @param options.layout `pytorch` writes the tensors that PyTorch dumps contain under their names there and in their
+   *   layout (maps [B, C, H, W]), for tools that compare the two. Default: this package's names and layout
+   * @throws Florence2Error if the file cannot be written
    */
   async save(file: string, { layout }: { layout?: 'pytorch' } = {}): Promise<void> {
     const tensors = this.entries().map(({ name, step, kept }) => {
@@ -110,11 +118,12 @@ export class ActivationCache {
   }
 
   /**
-   * Reads what `save` wrote, or what a run moved to its `file`, or a dump of PyTorch's activations as reference folders
-   * have them: names become those of hook points, maps [B, H, W, C].
+   * Loads a file written by `save` or by `runWithCache` with `file`, or a dump of PyTorch's activations as in a
+   * reference folder, whose names and layouts are converted to those of the hook points (maps to [B, H, W, C]).
    *
+   * @param file path of a safetensors file
    * @param names points to read. Default: all
-   * @throws Florence2Error when the file cannot be read
+   * @throws Florence2Error if the file cannot be read
    */
   static async load(file: string, names: HookFilter = '**'): Promise<ActivationCache> {
     const source = await readSafetensors(await openFile(file));
@@ -143,17 +152,17 @@ export class ActivationCache {
     }
   }
 
-  /** Takes a tensor over. What was kept of the same point and step is disposed. */
+  /** Stores a tensor, which the cache owns from now on, and disposes an earlier one of the same point and step. */
   put(name: string, step: number | undefined, tensor: tf.Tensor): void {
     this.note(name, step, { shape: tensor.shape, tensor: tf.keep(tensor) });
   }
 
-  /** Says that an activation is in the file. */
+  /** Records that an activation is in the cache's file. */
   putStored(name: string, step: number | undefined, shape: number[]): void {
     this.note(name, step, { shape: [...shape], tensor: null });
   }
 
-  /** Frees what was kept of one point. */
+  /** Removes one point and frees its tensors. */
   drop(name: string): void {
     for (const [step, { tensor }] of this.points.get(name) ?? []) {
       tensor?.dispose();
@@ -162,7 +171,7 @@ export class ActivationCache {
     this.points.delete(name);
   }
 
-  /** Frees everything. */
+  /** Removes all points and frees all tensors. */
   dispose(): void {
     for (const { kept } of this.entries()) kept.tensor?.dispose();
     for (const head of this.heads.values()) head.dispose();
@@ -192,19 +201,24 @@ export class ActivationCache {
   }
 
   private find(name: string, { step, layer }: ActivationPart): { point: string; step: number | undefined; kept: Kept } {
-    if (name.includes('{layer}') && layer === undefined) throw new UsageError(`${name} needs a layer.`);
+    if (name.includes('{layer}') && layer === undefined) throw new UsageError(`${name} needs \`layer\`.`);
     const point = name.replaceAll('{layer}', String(layer));
     const steps = this.points.get(point);
-    if (!steps) throw new UsageError(`Nothing was kept of ${point}: there are ${list(this.names)}.`);
+    if (!steps) throw new UsageError(`${point} was not kept. Kept points: ${list(this.names)}.`);
     const numbered = this.steps(point);
     if (step === undefined && steps.size > 1) {
-      throw new UsageError(`${point} was kept at ${steps.size} steps: name one of ${list(numbered.map(String))}.`);
+      throw new UsageError(
+        `${point} was kept at ${steps.size} steps: set \`step\` to one of ${list(numbered.map(String))}.`,
+      );
     }
     const wanted = step === undefined ? [...steps.keys()][0] : step < 0 ? numbered.at(step) : step;
     const kept = wanted === undefined && step !== undefined ? undefined : steps.get(wanted);
     if (kept) return { point, step: wanted, kept };
-    const kinds = numbered.length > 0 ? `only of ${list(numbered.map(String))}` : 'it is outside of a generation';
-    throw new UsageError(`Nothing was kept of ${point} at step ${step}: ${kinds}.`);
+    const kinds =
+      numbered.length > 0
+        ? `it was kept at steps ${list(numbered.map(String))}`
+        : 'it is outside generation and has no steps';
+    throw new UsageError(`${point} was not kept at step ${step}: ${kinds}.`);
   }
 
   private async withFile<T>(use: (file: TensorFile) => Promise<T>): Promise<T> {
@@ -218,7 +232,7 @@ export class ActivationCache {
   }
 }
 
-/** How files name an activation. */
+/** Returns the name of an activation in files. */
 export const tensorName = (name: string, step: number | undefined): string =>
   step === undefined ? name : `${name}@${step}`;
 
@@ -230,9 +244,9 @@ function headOf(point: string, tensor: tf.Tensor, head: number): tf.Tensor {
 }
 
 function checkHead(point: string, shape: number[], head: number): void {
-  if (!HEADED.test(point)) throw new UsageError(`${point} has no heads: its shape is [${shape}].`);
+  if (!HEADED.test(point)) throw new UsageError(`${point} has no heads; its shape is [${shape}].`);
   if (!(Number.isInteger(head) && head >= 0 && head < shape[1])) {
-    throw new UsageError(`${point} has heads 0 to ${shape[1] - 1}, not ${head}.`);
+    throw new UsageError(`Head ${head} does not exist at ${point}; heads are 0 to ${shape[1] - 1}.`);
   }
 }
 

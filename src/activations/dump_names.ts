@@ -1,23 +1,25 @@
 import type { Activation } from './activation.ts';
 
-/** How an activation lies in a dump, from how it lies here. */
+/** How an activation's layout in a PyTorch dump differs from its layout here. */
 export type DumpLayout =
-  | 'same' // element for element; [B, H, W, C] here may be [B, H·W, C] there
-  | 'channels first'; // [B, H, W, C] here, [B, C, H, W] there; a table [H, W, C] is the same for each of the batch
+  | 'same' // same order of elements; [B, H, W, C] may be [B, H·W, C] in the dump
+  | 'channels first'; // [B, H, W, C] here, [B, C, H, W] in the dump; [H, W, C] is repeated for each image
 
+/** The hook point of a tensor in a dump. */
 export interface DumpPoint {
   /** Name of the hook point. */
   readonly point: string;
   readonly layout: DumpLayout;
 }
 
+/** Name, layout and shape of an activation in a dump. */
 export interface DumpForm {
   readonly name: string;
   readonly layout: DumpLayout;
   readonly shape: number[];
 }
 
-/** PyTorch's dumps have short names: each with our hook point. N stands for a number. */
+/** The short names in PyTorch dumps with their hook points. N stands for a number. */
 const TABLE: [dumped: string, point: string, layout: DumpLayout][] = [
   ['vision.stageN.conv_embed', 'vision_tower.convs.N.hook_embed', 'channels first'],
   ...visionBlock('spatial'),
@@ -60,7 +62,7 @@ function stack(side: 'encoder' | 'decoder'): [string, string, DumpLayout][] {
     ['ffn', 'hook_mlp_out'],
     ['out', 'hook_resid_post'],
   ];
-  // What goes into the first layer is what comes out of layernorm_embedding.
+  // The input of the first layer is the output of layernorm_embedding.
   return [['embed', 'hook_resid_pre', '0'], ...leaves.map(([dumped, point]) => [`layerN.${dumped}`, point, 'N'])].map(
     ([dumped, point, layer]) => [`${side}.${dumped}`, `language_model.${side}.layers.${layer}.${point}`, 'same'],
   );
@@ -74,7 +76,7 @@ const ROWS = TABLE.map(([dumped, point, layout]) => ({
   layout,
 }));
 
-/** The hook point of a tensor in a dump, or undefined where it has none. */
+/** Returns the hook point of a tensor in a dump; undefined if it has none. */
 export function dumpPoint(dumped: string): DumpPoint | undefined {
   for (const row of ROWS) {
     const point = translate(dumped, row.dumped.pattern, row.point.name);
@@ -83,28 +85,28 @@ export function dumpPoint(dumped: string): DumpPoint | undefined {
   return undefined;
 }
 
-/** How a dump has the activation of a hook point; undefined where it has none. */
+/** Returns the form of a hook point's activation in a dump; undefined if dumps do not contain it. */
 export function dumpForm(point: string, shape: number[]): DumpForm | undefined {
   for (const { dumped, point: own, layout } of ROWS) {
     const name = translate(point, own.pattern, dumped.name);
     if (!name) continue;
     if (layout === 'same' && !name.startsWith('vision.')) return { name, layout, shape };
     const [H, W, C] = shape.slice(-3);
-    const images = shape.length === 4 ? shape[0] : 1; // a table is the same for each
+    const images = shape.length === 4 ? shape[0] : 1; // a position embedding, the same for each image
     return { name, layout, shape: layout === 'same' ? [images, H * W, C] : [images, C, H, W] };
   }
   return undefined;
 }
 
-/** A name that follows a pattern, written as `to`: with its numbers in place of N. */
+/** Returns `to` with each N replaced by the numbers that `from` finds in the name; undefined if it does not match. */
 function translate(name: string, from: RegExp, to: string): string | undefined {
   const numbers = from.exec(name)?.slice(1);
   return numbers && to.replace(/N/g, () => numbers.shift()!);
 }
 
 /**
- * An activation in a dump's layout, or undefined where it cannot have the dump's shape. Permuted here and not by the
- * backend: what is judged should come from the network alone.
+ * Returns the values of an activation in a dump's layout; undefined if its shape does not fit the dump's. The values
+ * are permuted in JavaScript, so that the comparison does not depend on the backend's transpose.
  */
 export function toDumpLayout(activation: Activation, layout: DumpLayout, shape: number[]): Float32Array | undefined {
   const { values } = activation;
@@ -124,7 +126,7 @@ export function toDumpLayout(activation: Activation, layout: DumpLayout, shape: 
   return permuted;
 }
 
-/** Equal shapes, but rows and columns of a map may be one axis there: [B, H, W, C] is [B, H·W, C]. */
+/** Whether shapes are equal, where a map [B, H, W, C] here equals [B, H·W, C] in the dump. */
 function sameElements(here: number[], there: number[]): boolean {
   if (here.length === 4 && there.length === 3) {
     const [B, H, W, C] = here;

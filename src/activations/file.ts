@@ -4,12 +4,13 @@ import { SafetensorsStream } from '../weights/safetensors_file.ts';
 import { download } from './activation.ts';
 import { ActivationCache, tensorName } from './cache.ts';
 
-/** Moves activations to a safetensors file as they come. For Node. */
+/** Writes activations to a safetensors file as they are captured. Node only. */
 export class ActivationFile implements ActivationSink {
   private readonly stored: ActivationCache;
   private readonly pending = new Set<Promise<void>>();
   private failure: unknown;
 
+  /** @throws Florence2Error if the file cannot be written */
   static async create(file: string): Promise<ActivationFile> {
     return new ActivationFile(file, await SafetensorsStream.create(file));
   }
@@ -22,7 +23,7 @@ export class ActivationFile implements ActivationSink {
   }
 
   put(name: string, step: number | undefined, tensor: tf.Tensor): void {
-    if (this.failure) throw this.failure; // a full disk ends the run
+    if (this.failure) throw this.failure; // a full disk, for example, ends the run
     const moved = this.move(name, step, tf.keep(tensor))
       .catch(error => {
         this.failure ??= error;
@@ -31,7 +32,7 @@ export class ActivationFile implements ActivationSink {
     this.pending.add(moved);
   }
 
-  /** The complete file, by what is in it. */
+  /** Completes the file and returns a cache that reads from it. @throws Florence2Error if writing failed */
   async finish(): Promise<ActivationCache> {
     await this.settled();
     if (this.failure) throw this.failure;
@@ -39,6 +40,7 @@ export class ActivationFile implements ActivationSink {
     return this.stored;
   }
 
+  /** Removes what was written. */
   async abandon(): Promise<void> {
     await this.settled();
     await this.stream.abandon();

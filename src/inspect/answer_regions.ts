@@ -6,7 +6,7 @@ import type { Region, ReportToken } from './report.ts';
 
 type Place = Omit<Region, 'color' | 'locationTokens' | 'labelTokens' | 'outlines'> & { shapes: readonly number[][] };
 
-/** What `answerRegions` reads of a token. */
+/** The fields of a token that `answerRegions` reads. */
 type AnswerToken = Pick<ReportToken, 'kind' | 'text'>;
 
 interface Location {
@@ -15,9 +15,9 @@ interface Location {
 }
 
 /**
- * Everything in a result that has a place, with the tokens that say it. Results stand in the order of the answer, and
- * coordinates are those of location tokens: the tokens of each are the first ones behind those of the last that give
- * the same pixels.
+ * Returns the regions of a result, each linked to the tokens that contain its coordinates and its label. Results are in
+ * the order of the answer, and their coordinates come from location tokens. So each region is matched to the first
+ * location tokens after those of the previous region that have the same pixel coordinates.
  */
 export function answerRegions(result: TaskResult, tokens: readonly AnswerToken[]): Region[] {
   const colorOf = labelColors();
@@ -37,7 +37,7 @@ export function answerRegions(result: TaskResult, tokens: readonly AnswerToken[]
   });
 }
 
-/** Which coordinate each location token of some regions gives: x and y by turns in each of their shapes. */
+/** Returns the coordinate of each location token in the regions, by the token's index: x and y alternate. */
 export function coordinatesOf(
   regions: readonly Region[],
   tokens: readonly AnswerToken[],
@@ -47,7 +47,7 @@ export function coordinatesOf(
   return new Map(
     regions.flatMap(({ locationTokens }) =>
       locationTokens.map((token, i) => {
-        // Shapes have whole pairs, so that turns go on from one to the next.
+        // Every shape has an even number of coordinates, so x and y alternate across shapes too.
         const axis = i % 2 === 0 ? ('x' as const) : ('y' as const);
         const size = axis === 'x' ? image.width : image.height;
         return [token, { axis, value: dequantize(bins.get(token)!, size) }] as const;
@@ -56,7 +56,7 @@ export function coordinatesOf(
   );
 }
 
-/** Boxes, quads, polygons and phrases in one form, in the order of the answer. */
+/** Returns boxes, quads, polygons and phrases in a common form, in the order of the answer. */
 function placesIn(result: TaskResult): Place[] {
   const places: Place[] = [];
   if ('boxes' in result) {
@@ -84,7 +84,7 @@ const locationsIn = (tokens: readonly AnswerToken[]): Location[] =>
     return bin === undefined ? [] : [{ token, bin: Number(bin) }];
   });
 
-/** Where, from `from` on, tokens that follow each other give these coordinates; -1 where nowhere. */
+/** Returns the first index from `from` at which adjacent tokens have these coordinates; -1 if there is none. */
 function find(shape: readonly number[], locations: readonly Location[], from: number, image: ImageSize): number {
   const fits = (start: number): boolean =>
     shape.every((value, i) => {
@@ -96,7 +96,7 @@ function find(shape: readonly number[], locations: readonly Location[], from: nu
   return -1;
 }
 
-/** The words before a place; several places may share them. */
+/** Returns the indices of the text tokens before a location; several locations may share a label. */
 function labelBefore(first: number, tokens: readonly AnswerToken[]): number[] {
   let end = first;
   while (end > 0 && tokens[end - 1].kind !== 'text') end--;

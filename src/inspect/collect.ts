@@ -13,25 +13,31 @@ import { NormRecorder } from './norm_recorder.ts';
 import { packRows, reportImage } from './packing.ts';
 import type { Candidate, CrossAttention, Lens, Report, ReportToken } from './report.ts';
 
-/** How many of the most probable tokens are told of the answer, and of each layer. */
+/** Numbers of most probable tokens in a report: per token of the answer, and per layer and position of the lens. */
 const [ALTERNATIVES, LENS_TOP] = [8, 5];
 
+/** Options of `collectReport`. */
 export interface InspectOptions extends TaskArguments, GenerationOptions, DecodeOptions {
-  /** What the page calls model, adapter and image. Default: the checkpoint's folder, the image's path. */
+  /**
+   * Names of model, adapter and image on the page. Default: the checkpoint's folder, none, and the image's file name.
+   */
   names?: { model?: string; adapter?: string; image?: string };
+  /** Whether labels keep characters outside ASCII, which Florence-2's own processor removes. Default false. */
   keepUnicode?: boolean;
+  /** Stops between two tokens or stages; its reason is thrown. */
   signal?: AbortSignal;
-  /** Called as each part of the work begins. */
+  /** Called at the beginning of each stage, with its name, its index and the number of stages. */
   onStage?: (stage: string, index: number, count: number) => void;
 }
 
 const STAGES = ['Encoding the image', 'Generating the answer', 'Reading attention', 'Reading the logit lens'];
 
 /**
- * Answers one task about one image as `run` does, and collects what the model did on the way: probabilities, attention,
- * lens and norms are those of the model under teacher forcing, given this answer.
+ * Runs one task on one image like `Florence2.run` and collects the data of a report. Probabilities, attention, logit
+ * lens and norms come from a pass under teacher forcing with the generated answer.
  *
- * @throws UsageError when the task is not given what it needs
+ * @param task a task token (`<OD>`), or a free prompt
+ * @throws UsageError if the task lacks its text or region, Florence2Error if the image cannot be read
  */
 export async function collectReport(
   model: Florence2,
@@ -95,10 +101,10 @@ export async function collectReport(
   }
 }
 
-/** Of the first T tokens: where the limit has cut an answer, the question has an end that was not said. */
+/** Reads the weights of the first T tokens. The question of a truncated answer has an additional `</s>`. */
 async function readCrossAttention(model: Florence2, question: Question, T: number): Promise<CrossAttention> {
   const { decoderLayers: layers, decoderAttentionHeads: heads } = model.config.text;
-  // From the features on, so that hooks see the encoder too.
+  // Starts from the features, so that the norm recorder's hooks run in the encoder too.
   const cache = captureForced(model, question, attentionPoints('cross'), { from: 'features' });
   const S = question.positions.length;
   const values = new Float32Array(T * layers * heads * S);
@@ -126,7 +132,7 @@ async function readCrossAttention(model: Florence2, question: Question, T: numbe
   };
 }
 
-/** The answer's tokens, as the last layer predicts them. */
+/** Returns the answer's tokens with the last layer's predictions. */
 function tokensOf({ tokenizer }: Florence2, readings: LensReading[], forced: boolean[]): ReportToken[] {
   const { predictions } = readings.at(-1)!;
   return forced.map((forced, t) => {
@@ -158,11 +164,11 @@ function lensOf(readings: LensReading[], T: number): Lens {
 const candidates = (top: readonly { text: string; probability: number }[]): Candidate[] =>
   top.map(({ text, probability }) => ({ text, p: rounded(probability) }));
 
-/** The file of a path or address. */
+/** Returns the file name of a path or URL. */
 export function nameOf(path: string): string {
   if (path.startsWith('data:')) return 'image';
   return path.replace(/[?#].*$/, '').split(/[\\/]/).at(-1) || path; // biome-ignore format: one line
 }
 
-/** To six digits: what can be told apart, and a shorter file. */
+/** Rounds to six significant digits, which shortens the file. */
 const rounded = (value: number): number => Number(value.toPrecision(6));

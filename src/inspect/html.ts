@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { style } from './page/style.ts';
 import type { Report } from './report.ts';
 
-/** The page's script, each module behind those that it imports. */
+/** The modules of the page's script; each comes after those that it imports. */
 const MODULES = [
   'dom',
   'colours',
@@ -17,10 +17,12 @@ const MODULES = [
   'main',
 ];
 
-/** Nothing may be loaded, whatever stands in the page. */
+/** The page's Content-Security-Policy: nothing may be loaded from elsewhere. */
 const POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
-/** A report as one HTML file, which needs nothing beside itself. */
+/**
+ * Renders a report as a single HTML file without external resources. Node only: it reads the page's script from disk.
+ */
 export async function renderReport(report: Report): Promise<string> {
   return `<!doctype html>
 <html lang="en">
@@ -34,7 +36,7 @@ export async function renderReport(report: Report): Promise<string> {
 </head>
 <body>
 <div id="page"></div>
-<noscript>This report is drawn by a script: allow it to run.</noscript>
+<noscript>This report needs JavaScript.</noscript>
 <script type="application/json" id="report">${jsonForHtml(report)}</script>
 <script type="module">
 ${await pageScript()}</script>
@@ -43,15 +45,15 @@ ${await pageScript()}</script>
 `;
 }
 
-/** JSON in which no tag can begin, and so none can end the element around it. */
+/** Returns JSON without `<`, so that it cannot close the script element around it. */
 export const jsonForHtml = (value: unknown): string => JSON.stringify(value).replaceAll('<', '\\u003c');
 
 const escapeHtml = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
 
 /**
- * The modules of the page as one: what they import from each other stands in the same scope. They share their names
- * therefore.
+ * Joins the modules of the page into one script: imports between them are removed, so all names share one scope and
+ * must be unique.
  */
 async function pageScript(): Promise<string> {
   const modules = await Promise.all(MODULES.map(moduleSource));
@@ -59,7 +61,9 @@ async function pageScript(): Promise<string> {
   return script.replaceAll('</script', '<\\/script');
 }
 
-/** JavaScript as the build made it; from the sources, types are taken off here (esbuild is there where tsx is). */
+/**
+ * Reads a module as built JavaScript or, when run from the sources, transpiles it with esbuild (a dependency of tsx).
+ */
 async function moduleSource(name: string): Promise<string> {
   if (import.meta.url.endsWith('.js')) {
     const built = await readFile(new URL(`./page/${name}.js`, import.meta.url), 'utf8');

@@ -9,7 +9,7 @@ const PARTS: [part: string, prefix: string][] = [
   ['Decoder', 'language_model.decoder.layers.'],
 ];
 
-/** Takes the norms of what passes, so that activations need not be kept. */
+/** Records the norms of activations as they are computed, so that the activations themselves need not be kept. */
 export class NormRecorder {
   private readonly norms = new Map<string, tf.Scalar>();
 
@@ -21,13 +21,14 @@ export class NormRecorder {
     },
   ];
 
-  /** Of the passes so far. */
+  /** Returns the norms of all passes so far, by part of the model. */
   async panels(): Promise<NormPanel[]> {
     const values = new Map<string, number>();
     for (const [name, norm] of this.norms) values.set(name, (await norm.data())[0]);
     return PARTS.map(([part, prefix]) => panel(part, prefix, values));
   }
 
+  /** Frees the recorded norms. */
   dispose(): void {
     tf.dispose([...this.norms.values()]);
     this.norms.clear();
@@ -51,7 +52,7 @@ function panel(part: string, prefix: string, norms: ReadonlyMap<string, number>)
 /** `2.4.channel_block` -> `2.4 channel` */
 const blockName = (module: string): string => module.replace(/\.(\w+)_block$/, ' $1');
 
-/** Where a stage of the vision tower begins. */
+/** Returns the first block of each stage of the vision tower; empty for other parts. */
 function stages(blocks: readonly string[]): NormPanel['groups'] {
   const stageOf = (block: string | undefined) => /^(\d+)\.\d+\./.exec(block ?? '')?.[1];
   return blocks.flatMap((block, from) => {

@@ -2,7 +2,7 @@ import type { RawImage } from '../image/types.ts';
 import { codec } from '../platform/node.ts';
 import type { PackedRows, ReportImage } from './report.ts';
 
-/** Packs values from 0 on, whose last axis is a row. */
+/** Packs non-negative values into one byte each, row by row along the last axis (see `PackedRows`). */
 export async function packRows(values: Float32Array, shape: readonly number[]): Promise<PackedRows> {
   const width = shape.at(-1)!;
   const rows = width === 0 ? 0 : values.length / width;
@@ -25,7 +25,7 @@ async function gzip(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** Bytes as base64, in pieces: a call takes only so many arguments. */
+/** Encodes bytes as base64, in chunks because the number of arguments of a call is limited. */
 function base64(bytes: Uint8Array): string {
   let text = '';
   for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));

@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { npyHeader } from '../../src/activations/array_file.ts';
 
-/** What numpy 2.4 writes for these shapes: 128 bytes, spaces before the last. */
+/** The headers that numpy 2.4 writes for these shapes: 128 bytes, padded with spaces. */
 const cases: [shape: number[], tuple: string][] = [
   [[2, 3], '(2, 3)'],
   [[4], '(4,)'],
@@ -10,7 +10,7 @@ const cases: [shape: number[], tuple: string][] = [
   [[1000, 24, 24, 1024], '(1000, 24, 24, 1024)'],
 ];
 for (const [shape, tuple] of cases) {
-  test(`the header of [${shape}] is numpy's, byte by byte`, () => {
+  test(`the header of [${shape}] equals numpy's, byte by byte`, () => {
     const dictionary = `{'descr': '<f4', 'fortran_order': False, 'shape': ${tuple}, }`;
     const expected = Buffer.concat([
       Buffer.from([0x93, ...Buffer.from('NUMPY'), 1, 0, 0x76, 0]),
@@ -20,7 +20,7 @@ for (const [shape, tuple] of cases) {
   });
 }
 
-test('a header of many axes is a multiple of 64 bytes, and says its own length', () => {
+test('a header for many axes is a multiple of 64 bytes long and contains its length', () => {
   const header = npyHeader(new Array(30).fill(1000));
   assert.is(header.length % 64, 0);
   assert.is(header.length, 10 + header[8] + 256 * header[9]);

@@ -1,4 +1,4 @@
-/** What a run keeps of its activations: in memory, in files, and as PyTorch has them. */
+/** Activation caches: in memory, in files, and compared with PyTorch's dumps. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference } from '../../src/activations/activation.ts';
 import { ActivationCache } from '../../src/activations/cache.ts';
-import { dumpForm, dumpPoint } from '../../src/activations/dump_names.ts';
+import { dumpPoint } from '../../src/activations/dump_names.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
 import type { CacheOptions } from '../../src/florence2.ts';
 import { Capture } from '../../src/hooks/capture.ts';
@@ -33,7 +33,7 @@ const V = model.config.text.vocabSize;
 const run = (options: CacheOptions) => model.runWithCache(street, '<CAPTION>', options);
 const values = async (cache: ActivationCache, name: string, part = {}) => (await cache.array(name, part)).values;
 
-test('a run keeps what was asked for, by name and step, and nothing else', async () => {
+test('a run keeps the requested points by name and step, and no others', async () => {
   const before = tf.memory().numTensors;
   const plain = await model.run(street, '<CAPTION>', greedy);
   const names = [cross, 'hook_logits', '**.encoder.layers.1.hook_resid_post', /convs\.3/];
@@ -59,7 +59,7 @@ test('a run keeps what was asked for, by name and step, and nothing else', async
     assert.equal(cache.get(name, part).shape, shape);
     assert.equal((await cache.array(name, part)).shape, shape);
   }
-  assert.is(tf.memory().numTensors, before + 2 + 3 * 6 + 1, 'tensors of the cache, and one head');
+  assert.is(tf.memory().numTensors, before + 2 + 3 * 6 + 1, 'the tensors of the cache, and one head');
   assert.is(cache.get('hook_logits', { step: -1 }), cache.get('hook_logits', { step: 5 }));
   cache.dispose();
   assert.is(tf.memory().numTensors, before);
@@ -74,7 +74,7 @@ for (const [steps, kept] of [
   ],
   [(step: number) => step > 2, [3, 4, 5]],
 ] as [CacheOptions['steps'], number[]][]) {
-  test(`steps ${steps} are kept, and what is outside of a generation`, async () => {
+  test(`steps ${steps} are kept, and activations outside generation`, async () => {
     await withoutLeaks(async () => {
       const { cache } = await run({ ...greedy, names: ['hook_logits', '**.hook_pooled'], steps });
       assert.equal(cache.steps('hook_logits'), kept);
@@ -113,7 +113,7 @@ for (const useCache of [true, false]) {
   });
 }
 
-test('with beams every step has a row for each', async () => {
+test('with beam search each step has one row per beam', async () => {
   await withoutLeaks(async () => {
     const { cache } = await run({ ...free, numBeams: 3, names: ['hook_logits', cross], steps: [0, 2] });
     assert.equal(cache.shape('hook_logits', { step: 2 }), [3, 1, V]);
@@ -122,7 +122,7 @@ test('with beams every step has a row for each', async () => {
   });
 });
 
-test('everything is kept where no names are given, and an encoded image has no vision tower', async () => {
+test('all points are kept by default; a run on encoded images has no points of the vision tower', async () => {
   await withoutLeaks(async () => {
     const points = await hookPoints(model, street, '<CAPTION>', { answer: '' });
     const { cache } = await run({ ...greedy, maxNewTokens: 2 });
@@ -136,7 +136,7 @@ test('everything is kept where no names are given, and an encoded image has no v
   });
 });
 
-test('one head of an activation is its slice', async () => {
+test('a head equals its slice of the activation', async () => {
   await withoutLeaks(async () => {
     const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A car' });
     const cache = captureForced(model, question, ['**.hook_z', '**.hook_channel_pattern', '**.hook_attn_scores']);
@@ -162,21 +162,21 @@ test('one head of an activation is its slice', async () => {
   });
 });
 
-test('what is not there is an error that says what is', async () => {
+test('reading a missing activation is an error that lists what was kept', async () => {
   await withoutLeaks(async () => {
     const { cache } = await run({ ...greedy, names: ['hook_logits', cross, '**.hook_pooled'], steps: [1, 3] });
     const pattern = `${decoder}.{layer}.encoder_attn.hook_pattern`;
     for (const [name, part, message] of [
-      ['hook_logit', {}, /^Nothing was kept of hook_logit: there are multi_modal/],
-      ['hook_logits', {}, /^hook_logits was kept at 2 steps: name one of 1, 3\.$/],
-      ['hook_logits', { step: 2 }, /^Nothing was kept of hook_logits at step 2: only of 1, 3\.$/],
-      ['hook_logits', { step: -3 }, /at step -3: only of 1, 3/],
-      ['multi_modal_projector.hook_pooled', { step: 1 }, /at step 1: it is outside of a generation/],
-      [pattern, { step: 1 }, /needs a layer/],
-      [pattern, { step: 1, layer: 5 }, /^Nothing was kept of language_model\.decoder\.layers\.5/],
-      [pattern, { step: 1, layer: 0, head: 4 }, /has heads 0 to 3, not 4/],
-      [pattern, { step: 1, layer: 0, head: -1 }, /has heads 0 to 3, not -1/],
-      ['hook_logits', { step: 1, head: 0 }, /^hook_logits has no heads: its shape is \[1,1,\d+\]/],
+      ['hook_logit', {}, /^hook_logit was not kept\. Kept points: multi_modal/],
+      ['hook_logits', {}, /^hook_logits was kept at 2 steps: set `step` to one of 1, 3\.$/],
+      ['hook_logits', { step: 2 }, /^hook_logits was not kept at step 2: it was kept at steps 1, 3\.$/],
+      ['hook_logits', { step: -3 }, /at step -3: it was kept at steps 1, 3/],
+      ['multi_modal_projector.hook_pooled', { step: 1 }, /at step 1: it is outside generation/],
+      [pattern, { step: 1 }, /needs `layer`/],
+      [pattern, { step: 1, layer: 5 }, /^language_model\.decoder\.layers\.5.* was not kept/],
+      [pattern, { step: 1, layer: 0, head: 4 }, /Head 4 does not exist at .*; heads are 0 to 3/],
+      [pattern, { step: 1, layer: 0, head: -1 }, /Head -1 does not exist at .*; heads are 0 to 3/],
+      ['hook_logits', { step: 1, head: 0 }, /^hook_logits has no heads; its shape is \[1,1,\d+\]/],
     ] as [string, object, RegExp][]) {
       for (const read of [() => cache.get(name, part), () => cache.shape(name, part)]) {
         assert.throws(
@@ -198,7 +198,7 @@ test('what is not there is an error that says what is', async () => {
   });
 });
 
-test('a point that is kept again replaces what was kept, its heads too', async () => {
+test('capturing a point again replaces its activation and its heads', async () => {
   await withoutLeaks(async () => {
     const cache = new ActivationCache();
     for (const value of [1, 2]) {
@@ -225,7 +225,7 @@ async function assertSame(got: ActivationCache, want: ActivationCache): Promise<
   }
 }
 
-test('a cache is saved and loaded with its names, steps and values', async () => {
+test('saving and loading preserves names, steps and values', async () => {
   await withoutLeaks(async () => {
     const { cache } = await run({ ...greedy, names: ['hook_logits', cross, '**.hook_pooled'], steps: [0, 3] });
     const file = join(folder, 'saved.safetensors');
@@ -248,7 +248,7 @@ test('a cache is saved and loaded with its names, steps and values', async () =>
   assert.instance(error, Florence2Error);
 });
 
-test('what a run moves to a file is what it would have kept', async () => {
+test('a run with a file stores the same activations as one without', async () => {
   await withoutLeaks(async () => {
     const options = { ...free, numBeams: 2, names: ['**.hook_pattern', 'hook_logits'], steps: [1, 2, 3] };
     const file = join(folder, 'moved.safetensors');
@@ -263,7 +263,7 @@ test('what a run moves to a file is what it would have kept', async () => {
     );
     assert.throws(
       () => moved.cache.get('hook_logits', { step: 1 }),
-      /is in .*moved\.safetensors: read it with array\(\)/,
+      /are in .*moved\.safetensors: read them with array\(\)/,
     );
     const loaded = await ActivationCache.load(file);
     await assertSame(loaded, kept.cache);
@@ -271,12 +271,12 @@ test('what a run moves to a file is what it would have kept', async () => {
     assert.equal(
       readdirSync(folder).filter(name => name.startsWith('.')),
       [],
-      'an unfinished file was left',
+      'an unfinished file remained',
     );
   });
 });
 
-test('with a file no step adds to what is in memory', async () => {
+test('with a file, memory does not grow from step to step', async () => {
   const during = async (file?: string) => {
     const tensors: number[] = [];
     const note = () => void tensors.push(tf.memory().numTensors);
@@ -290,23 +290,23 @@ test('with a file no step adds to what is in memory', async () => {
     assert.ok(second <= first + 4, `${first} tensors at the first step, ${second} at the second`);
     for (const count of later) assert.is(count, second);
     const kept = await during();
-    assert.ok(kept.at(-1)! - kept[1] > 4 * 30, 'without a file they are kept');
+    assert.ok(kept.at(-1)! - kept[1] > 4 * 30, 'without a file, memory grows');
   });
 });
 
 for (const [what, options, fail] of [
   ['is aborted', { signal: AbortSignal.timeout(0) }, null],
-  ['asks for a point that is not there', { names: ['hook_logits', 'hook_logit'] }, null],
-  ['meets a hook that throws', {}, 3],
+  ['names a point that does not exist', { names: ['hook_logits', 'hook_logit'] }, null],
+  ['has a hook that throws', {}, 3],
 ] as [string, CacheOptions, number | null][]) {
-  test(`a run that ${what} leaves no file, and the one that was there`, async () => {
+  test(`a run that ${what} writes no file and keeps an existing one`, async () => {
     const there = join(folder, 'there.safetensors');
     await withoutLeaks(async () => {
       (await run({ ...greedy, names: 'hook_logits', file: there })).cache.dispose();
       const before = statSync(there).mtimeMs;
       for (const file of [there, join(folder, 'not-there.safetensors')]) {
         const hook = () => {
-          throw new RangeError('mine');
+          throw new RangeError('from the hook');
         };
         const hooks = fail === null ? [] : [['hook_logits', hook, { step: fail }] as const];
         const attempt = model.withHooks(hooks, () => run({ ...greedy, names: 'hook_logits', ...options, file }));
@@ -322,7 +322,7 @@ for (const [what, options, fail] of [
   });
 }
 
-test('a file that cannot be written is an error before the run', async () => {
+test('a file that cannot be written is an error before the run starts', async () => {
   const file = join(folder, 'no', 'such', 'folder.safetensors');
   let steps = 0;
   const error = await model
@@ -333,9 +333,9 @@ test('a file that cannot be written is an error before the run', async () => {
   assert.is(steps, 0);
 });
 
-// ------------------------------------------------------------------------------------------------ as PyTorch has them
+// ------------------------------------------------------------------------------------------------ in PyTorch's layout
 
-test('saved as PyTorch lays them out, activations are those of the reference; and its dumps are read', async () => {
+test("activations saved in PyTorch's layout equal the reference, whose dumps can be loaded", async () => {
   const subject = await openSubject();
   const cache = new ActivationCache();
   const capture = new Capture(subject.hooks, '**', cache);
@@ -358,38 +358,28 @@ test('saved as PyTorch lays them out, activations are those of the reference; an
       if (!point) continue; // losses, logits of other masks
       const want = await dump.readFloat32(name);
       const own = saved.tensors.get(name);
-      const table = point === 'multi_modal_projector.hook_pos_embed'; // there once for each image
+      const table = point === 'multi_modal_projector.hook_pos_embed'; // the dump has one per image
       assert.equal(own?.shape, table ? [1, ...shape.slice(1)] : shape, name);
       const got = await saved.readFloat32(name);
       const { maxAbs } = difference(got, want.subarray(0, got.length));
       const allowed = tensorTolerance(tensor)!;
       assert.ok(maxAbs <= allowed, `${name}: ${maxAbs}, ${allowed} is allowed`);
       const back = await values(read, point);
-      if (!table) assert.ok(difference(await values(cache, point), back).maxAbs <= allowed, `${name}, read`);
+      if (!table) assert.ok(difference(await values(cache, point), back).maxAbs <= allowed, `${name}, loaded`);
       compared++;
     }
     await dump.close();
     read.dispose();
   }
   assert.ok(compared > 75, `only ${compared} tensors were compared`);
-  assert.ok(saved.tensors.has('vision_tower.blocks.0.0.spatial_block.window_attn.hook_q'), 'points of no dump');
+  assert.ok(
+    saved.tensors.has('vision_tower.blocks.0.0.spatial_block.window_attn.hook_q'),
+    'points that dumps do not contain',
+  );
   await saved.close();
   cache.dispose();
   subject.model.dispose();
   await subject.inputs.close();
-});
-
-test('every name of a dump is that of one point, and back', () => {
-  for (const name of [
-    'vision.stage2.block1.channel.ffn',
-    'decoder.layer11.cross_attn_weights',
-    'encoder.embed',
-    'logits',
-  ]) {
-    const { point } = dumpPoint(name)!;
-    assert.is(dumpForm(point, [1, 2, 2, 4])?.name, name);
-  }
-  assert.is(dumpForm('language_model.decoder.layers.1.hook_post', [1, 2, 4]), undefined);
 });
 
 test.run();

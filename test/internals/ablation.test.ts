@@ -297,7 +297,7 @@ test('what is not there is an error that says what is', async () => {
         undefined,
         /a position embedding that all rows share/,
       ],
-      [{ at: `${decoder}.0.hook_mlp_out` }, resampleAblation(cache), /^Nothing was kept of/],
+      [{ at: `${decoder}.0.hook_mlp_out` }, resampleAblation(cache), /hook_mlp_out was not kept/],
       [{ at: `${decoder}.1.hook_mlp_out` }, resampleAblation(cache), /questions must have the same length/, short],
       [
         { at: `${decoder}.1.hook_mlp_out` },

@@ -1,16 +1,16 @@
-/** Inferno: even in lightness, and told apart by colour-blind readers. */
+/** The colour map Inferno: perceptually uniform and readable with colour blindness. */
 const INFERNO = ['000004', '1b0c41', '4a0c6b', '781c6d', 'a52c60', 'cf4446', 'ed6925', 'fb9b06', 'f7d13d', 'fcffa4'];
 
 const stops = INFERNO.map(hex => [0, 2, 4].map(i => Number.parseInt(hex.slice(i, i + 2), 16)));
 
-/** 256 colours, RGB. */
+/** 256 colours of the map, RGB. */
 export const heatColours: Uint8ClampedArray[] = Array.from({ length: 256 }, (_, level) => {
   const at = (level / 255) * (stops.length - 1);
   const below = Math.min(Math.floor(at), stops.length - 2);
   return Uint8ClampedArray.from(stops[below], (from, i) => from + (at - below) * (stops[below + 1][i] - from));
 });
 
-/** Values between the middles of the cells, `scale` times as many in each direction. */
+/** Interpolates cells bilinearly to `scale` times as many values in each direction. */
 export function smoothCells(cells: ArrayLike<number>, columns: number, rows: number, scale: number): Float32Array {
   const [width, height] = [columns * scale, rows * scale];
   const place = (i: number, count: number): [below: number, above: number, share: number] => {
@@ -32,10 +32,10 @@ export function smoothCells(cells: ArrayLike<number>, columns: number, rows: num
 }
 
 /**
- * Paints values, one a pixel of the canvas.
+ * Paints values onto a canvas, one per pixel.
  *
- * @param peak the value of the brightest colour
- * @param alpha opacity of a level, 0 to 1; opaque by default
+ * @param peak the value with the brightest colour
+ * @param alpha returns the opacity of a level from 0 to 1. Default: opaque
  */
 export function paintHeat(
   canvas: HTMLCanvasElement,

@@ -1,4 +1,4 @@
-/** Makes elements. Text only ever becomes text nodes and attributes: nothing of a report is read as HTML. */
+// Functions that create elements. Text becomes text nodes and attributes only; no part of a report is parsed as HTML.
 
 type Attributes = Record<string, string | number | boolean | EventListener | undefined>;
 type Child = Node | string;
@@ -29,7 +29,7 @@ function fill<E extends Element>(element: E, attributes: Attributes, children: C
   return element;
 }
 
-/** A part of the page with its heading and a line that says how to read it. */
+/** Creates a section of the page with a heading and a hint. */
 export function card(name: string, heading: string, hint: string, ...children: Child[]): HTMLElement {
   const id = `${name}-heading`;
   return html(
@@ -40,7 +40,7 @@ export function card(name: string, heading: string, hint: string, ...children: C
   );
 }
 
-/** A probability or a share in per cent, in at most four characters. */
+/** Formats a probability or share as a percentage, short enough for a table cell. */
 export function percent(share: number): string {
   const value = 100 * share;
   if (value > 0 && value < 0.1) return '<0.1%';
@@ -48,7 +48,7 @@ export function percent(share: number): string {
   return `${value > 99 && value < 100 ? value.toFixed(1) : Math.round(value)}%`;
 }
 
-/** A token's text, in which spaces at its ends and what has no ink are shown by signs. */
+/** Returns a token's text with signs in place of spaces at its ends and of invisible characters. */
 export function visibleText(text: string): Child[] {
   if (text === '') return [html('span', { class: 'space' }, '∅')];
   return text
@@ -62,15 +62,15 @@ export function visibleText(text: string): Child[] {
     });
 }
 
-/** Location tokens are long and many: the number is enough, behind a sign or the name of its axis. */
+/** Shortens a location token to its bin number after `loc` or the name of its axis. */
 export function shortText(text: string, axis = 'loc'): Child[] {
   const bin = /^<loc_(\d+)>$/.exec(text)?.[1];
   return bin === undefined ? visibleText(text) : [html('span', { class: 'axis' }, axis), bin];
 }
 
 /**
- * Arrow keys move among elements of a group, of which one at a time is reached by Tab. `columns` makes up and down move
- * by rows.
+ * Lets arrow keys move between the elements of a group, of which Tab reaches one at a time. With `columns`, up and down
+ * move by rows. Returns a function that sets the element that Tab reaches.
  */
 export function roveFocus(group: HTMLElement, items: readonly HTMLElement[], columns = 0): (index: number) => void {
   const makeStop = (index: number) => {
@@ -100,9 +100,9 @@ export function roveFocus(group: HTMLElement, items: readonly HTMLElement[], col
 }
 
 /**
- * Scrolls a box, and never the page, until an item in it is seen.
+ * Scrolls a box, but not the page, until an item in it is visible.
  *
- * @param covered pixels at the left of the box under which items go
+ * @param covered width in pixels of a fixed column that covers the left of the box
  */
 export function scrollWithin(box: HTMLElement, item: HTMLElement, covered = 0): void {
   const [inner, outer] = [item.getBoundingClientRect(), box.getBoundingClientRect()];

@@ -12,7 +12,7 @@ interface Thumbnail {
   bar: HTMLElement;
 }
 
-/** A map for every head of every layer, with the means of each layer before them and the mean of all above. */
+/** Creates a grid of maps: one row per layer with the layer's mean and its heads, and a row with the mean of all. */
 export function headGrid(report: Report, weights: Weights, selection: Selection): HTMLElement {
   const { layers, heads } = report.attention;
   const indices = (count: number) => Array.from({ length: count }, (_, i) => i);
@@ -34,7 +34,7 @@ export function headGrid(report: Report, weights: Weights, selection: Selection)
   const shared = html('input', { type: 'checkbox' });
   const legend = html('span', { class: 'legend' }, html('span', {}, 'Bars:'));
   for (const [key, name] of shareNames) legend.append(html('span', {}, html('i', { class: `swatch on-${key}` }), name));
-  legend.append(html('label', { class: 'option' }, shared, 'one scale for all maps'));
+  legend.append(html('label', { class: 'option' }, shared, 'same scale for all maps'));
   grid.append(legend);
   const makeStop = roveFocus(grid, thumbnails.map(({ button }) => button), heads + 1); // biome-ignore format: one line
 
@@ -57,7 +57,7 @@ export function headGrid(report: Report, weights: Weights, selection: Selection)
   selection.subscribe(show);
   const { layer, head } = selection.state;
   makeStop(thumbnails.findIndex(({ choice }) => choice.layer === layer && choice.head === head));
-  const hint = 'By layer (L) and head. Point at a map to see it over the image.';
+  const hint = 'By layer (L) and head. Hover over a map to show it on the image; click to keep it.';
   return card('heads', 'Cross-attention', hint, grid);
 }
 

@@ -2,7 +2,7 @@ import type { Report } from '../report.ts';
 import { card, html, percent, scrollWithin, shortText, visibleText } from './dom.ts';
 import type { Selection } from './selection.ts';
 
-/** What each layer would say at each position, the input first; a strip below gives the cell in view in full. */
+/** Creates the table of the logit lens, a row per layer, and a line below it with the details of the current cell. */
 export function lensTable(report: Report, selection: Selection): HTMLElement {
   const { lens, tokens } = report;
   const detail = html('div', { class: 'lens-detail' });
@@ -36,7 +36,7 @@ export function lensTable(report: Report, selection: Selection): HTMLElement {
   const table = html(
     'table',
     {},
-    html('thead', {}, html('tr', {}, html('th', { scope: 'col' }, 'said'), ...heads)),
+    html('thead', {}, html('tr', {}, html('th', { scope: 'col' }, 'answer'), ...heads)),
     html('tbody', {}, ...rows),
   );
   const scroller = html('div', { class: 'scroller', tabindex: 0, role: 'region', 'aria-label': 'Logit lens' }, table);
@@ -52,11 +52,11 @@ export function lensTable(report: Report, selection: Selection): HTMLElement {
     scrollWithin(scroller, columns[token][0], table.querySelector('th')?.offsetWidth);
   });
   const hint =
-    'What each decoder layer would say if it were the last: the head applied to its output. Framed: the token that was said.';
+    "Predictions from each decoder layer as if it were the last: the head applied to its output. Framed: the answer's token.";
   return card('lens', 'Logit lens', hint, scroller, detail);
 }
 
-/** All candidates of one cell. */
+/** Returns the candidates of one cell. */
 function cellDetail({ lens, tokens }: Report, layer: number, token: number): Node[] {
   const said = lens.said[layer][token];
   return [
@@ -67,7 +67,7 @@ function cellDetail({ lens, tokens }: Report, layer: number, token: number): Nod
     html(
       'span',
       { class: 'hint' },
-      'said: ',
+      'answer: ',
       html('span', { class: 'mono' }, ...visibleText(tokens[token].text)),
       ` ${percent(said)}`,
     ),

@@ -8,7 +8,7 @@ import { Selection } from './selection.ts';
 import { tokenList } from './tokens.ts';
 import { Weights } from './weights.ts';
 
-/** Builds the page from the data in it. */
+/** Builds the page from its data. */
 async function main(): Promise<void> {
   const report: Report = JSON.parse(document.getElementById('report')!.textContent!);
   const weights = await Weights.unpack(report.attention);
@@ -44,8 +44,8 @@ function heading({ model, image, task, prompt, answer }: Report): HTMLElement {
   const list = html('dl', {});
   for (const [name, value] of facts)
     if (value) list.append(html('div', {}, html('dt', {}, name), html('dd', {}, value)));
-  const head = html('header', { class: 'page-head' }, html('h1', {}, 'Florence-2, opened up'), list);
-  if (answer.truncated) head.append(html('p', { class: 'warning' }, 'The token limit has cut this answer.'));
+  const head = html('header', { class: 'page-head' }, html('h1', {}, 'Florence-2 report'), list);
+  if (answer.truncated) head.append(html('p', { class: 'warning' }, 'This answer was cut off at the token limit.'));
   return head;
 }
 

@@ -4,7 +4,7 @@ import { card, html, svg } from './dom.ts';
 const margin = { left: 40, right: 12, top: 26, bottom: 40 };
 const height = 240;
 
-/** Colours that colour-blind readers tell apart (after Okabe and Ito), and a marker of its own for each series. */
+/** Colours that are distinct with colour blindness (after Okabe and Ito), and a different marker for each series. */
 const seriesStyle: Record<string, { name: string; className: string; marker: string }> = {
   hook_resid_post: { name: 'residual stream', className: 's0', marker: 'M-3.4-3.4h6.8v6.8h-6.8z' },
   hook_attn_out: { name: 'attention', className: 's1', marker: 'M0-4.4L4.2 3.2H-4.2z' },
@@ -12,7 +12,7 @@ const seriesStyle: Record<string, { name: string; className: string; marker: str
   hook_mlp_out: { name: 'MLP', className: 's3', marker: 'M-3.6 0a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0-7.2 0z' },
 };
 
-/** Mean L2 norms of every block, a chart for each part of the model. */
+/** Creates one chart of mean L2 norms per part of the model. */
 export function normCharts({ norms }: Report): HTMLElement {
   const present = Object.keys(seriesStyle).filter(name =>
     norms.some(({ series }) => series.some(s => s.name === name)),
@@ -31,11 +31,12 @@ export function normCharts({ norms }: Report): HTMLElement {
     }),
   );
   const charts = html('div', { class: 'charts' }, ...norms.map(chart));
-  const hint = 'L2 norm of what each block adds and of the stream behind it, mean over positions. Logarithmic.';
+  const hint =
+    "L2 norms of each block's outputs and of the residual stream after it, averaged over positions. Logarithmic scale.";
   return card('norms', 'Norms', hint, legend, charts);
 }
 
-/** Drawn anew at each width, so that letters keep their size. */
+/** Creates a chart that is redrawn when its width changes, so that text keeps its size. */
 function chart(panel: NormPanel): HTMLElement {
   const plot = svg('svg', { role: 'img', height, 'aria-label': `Norms of the blocks: ${panel.part}` });
   const figure = html('figure', {}, html('figcaption', {}, panel.part), plot);
@@ -90,7 +91,7 @@ function draw({ blocks, groups, series }: NormPanel, width: number): SVGElement[
   return drawn;
 }
 
-/** 1, 2 and 5 of each power of ten are ticks where they fit. */
+/** Returns a logarithmic scale, and ticks at 1, 2 and 5 times the powers of ten (more or fewer to suit the range). */
 function logScale(values: number[]): { at: (value: number) => number; ticks: number[] } {
   const [low, high] = values.length > 0 ? [Math.min(...values) / 1.15, Math.max(...values) * 1.15] : [0.1, 10];
   const [from, to] = [Math.log10(low), Math.log10(high)];
@@ -109,7 +110,7 @@ function logScale(values: number[]): { at: (value: number) => number; ticks: num
 
 const tickText = (tick: number): string => (tick >= 1000 ? `${tick / 1000}k` : String(Number(tick.toPrecision(2))));
 
-/** The block's number; its second half needs none. */
+/** Returns the block's number; empty for a channel block, which shares the number of its spatial block. */
 function shortName(block: string): string {
   const [, number, kind] = /(\d+)(?: (\w+))?$/.exec(block) ?? [];
   return kind === 'channel' ? '' : (number ?? block);

@@ -5,11 +5,11 @@ import { drawRegions } from './regions.ts';
 import type { Selection } from './selection.ts';
 import type { HeadChoice, Shares, Weights } from './weights.ts';
 
-/** The image with the attention of the token in view over it, what the answer names in it, and how much went elsewhere. */
+/** Creates the image with the current token's attention and the answer's regions, and the shares of the attention. */
 export function picture(report: Report, weights: Weights, selection: Selection): HTMLElement {
   const { image, attention } = report;
   const { rows, columns } = attention;
-  const scale = Math.ceil(240 / Math.max(rows, columns)); // pixels of the heat map to a cell
+  const scale = Math.ceil(240 / Math.max(rows, columns)); // pixels of the heat map per cell
   const size = { width: columns * scale, height: rows * scale };
   const heat = html('canvas', { class: 'heat', ...size, 'aria-hidden': 'true' });
   const guide = svg('path', { class: 'guide' });
@@ -47,9 +47,9 @@ export function picture(report: Report, weights: Weights, selection: Selection):
     paintHeat(heat, values, peak, level => 0.48 + 0.3 * level);
     const said = report.tokens[token];
     caption.replaceChildren(
-      'Where ',
+      'Attention of ',
       html('b', {}, choiceName({ layer, head })),
-      ' looked for ',
+      ' for ',
       html('b', { class: 'mono' }, JSON.stringify(said.text)),
       ` (token ${token})`,
     );
@@ -57,7 +57,7 @@ export function picture(report: Report, weights: Weights, selection: Selection):
     drawCell(frame, cell, report);
     readout.textContent =
       cell === null
-        ? `Peak ${percent(peak)} in a cell. Point at a cell to see which tokens looked there.`
+        ? `Peak ${percent(peak)} in one cell. Hover over a cell to see which tokens attend to it.`
         : `Row ${Math.floor(cell / columns)}, column ${cell % columns}: ${percent(cells[cell])} of this token's attention.`;
   };
   const showControls = () => {
@@ -83,7 +83,7 @@ export function picture(report: Report, weights: Weights, selection: Selection):
   return card('picture', 'Image', '', stage, controls, caption, readout, elsewhere(report, weights, selection));
 }
 
-/** Image, mean token and prompt as parts of a bar, and the prompt's tokens by how much each was looked at. */
+/** Creates a bar with the shares of image, mean token and prompt, and the prompt's tokens shaded by their weights. */
 function elsewhere(report: Report, weights: Weights, selection: Selection): HTMLElement {
   const { attention } = report;
   const bar = html('div', { class: 'shares', role: 'img' });
@@ -129,7 +129,7 @@ export function choiceName({ layer, head }: HeadChoice): string {
   return head === null ? `layer ${layer}` : `layer ${layer}, head ${head}`;
 }
 
-/** The line at which a location token puts its coordinate. */
+/** Draws the line at a location token's coordinate. */
 function drawGuide(
   guide: SVGPathElement,
   coordinate: { axis: 'x' | 'y'; value: number } | undefined,

@@ -2,7 +2,7 @@ import type { Region, Report } from '../report.ts';
 import { html, svg } from './dom.ts';
 import type { Selection } from './selection.ts';
 
-/** Boxes, quads and polygons over the image, each with its label, linked to their tokens. */
+/** Draws boxes, quads and polygons with their labels over the image, linked to their tokens. */
 export function drawRegions(stage: HTMLElement, overlay: SVGSVGElement, report: Report, selection: Selection): void {
   const outlines = report.regions.map((region, i) => {
     const d = region.outlines.map(pathOf).join('');
@@ -31,7 +31,7 @@ export function drawRegions(stage: HTMLElement, overlay: SVGSVGElement, report: 
       svg('path', { class: 'line', d }),
     );
   });
-  // Large ones lie below, so that small ones inside them can be reached.
+  // Large regions are drawn first, so that small ones inside them can be clicked.
   const order = [...outlines.keys()].sort((a, b) => areaOf(report.regions[b]) - areaOf(report.regions[a]));
   overlay.append(...order.map(i => outlines[i]));
   const labels = report.regions.map(({ kind, label, color }) =>
@@ -59,7 +59,7 @@ export function drawRegions(stage: HTMLElement, overlay: SVGSVGElement, report: 
 export const regionName = ({ kind, label, score }: Region): string =>
   [kind, label && JSON.stringify(label), score !== undefined && `score ${score.toFixed(2)}`].filter(Boolean).join(' ');
 
-/** Each label at a corner of its region where none lies yet; those without room are shown only while they are looked at. */
+/** Places each label at a free corner of its region. Labels without a free corner are shown only while active. */
 function placeLabels(stage: HTMLElement, labels: HTMLElement[], { regions, image }: Report): void {
   const [width, height] = [stage.clientWidth, stage.clientHeight];
   const taken: [number, number, number, number][] = [];
@@ -95,7 +95,7 @@ function pathOf(points: readonly number[]): string {
   return pairs.length > 0 ? `M${pairs.join('L')}Z` : '';
 }
 
-/** Of the bounds: enough to put one before the other. */
+/** Returns the area of a region's bounding box, which is used for ordering only. */
 function areaOf({ outlines }: Region): number {
   const points = outlines.flat();
   const side = (axis: number) => {
@@ -105,7 +105,7 @@ function areaOf({ outlines }: Region): number {
   return side(0) * side(1);
 }
 
-/** Black or white, whichever is read better on a colour (WCAG 2, relative luminance). */
+/** Returns black or white, the one with more contrast on a colour (WCAG 2, relative luminance). */
 function inkOn(color: string): string {
   const [r, g, b] = [1, 3, 5].map(i => {
     const level = Number.parseInt(color.slice(i, i + 2), 16) / 255;

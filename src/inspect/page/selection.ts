@@ -1,15 +1,15 @@
 import type { Report } from '../report.ts';
 import type { HeadChoice } from './weights.ts';
 
-/** What the reader looks at. What is hovered over goes before what was clicked on, until the pointer leaves. */
+/** What the page shows. Hovering overrides what was clicked until the pointer leaves. */
 interface SelectionState extends HeadChoice {
   token: number;
   region: number | null;
-  /** A cell of the image's grid under the pointer. */
+  /** The cell of the image's map under the pointer. */
   cell: number | null;
 }
 
-/** The state of the page, shared by its parts; each part follows it. */
+/** The state of the page. Its parts subscribe to changes. */
 export class Selection {
   private pinned: SelectionState;
   private hovered: Partial<SelectionState> = {};
@@ -25,12 +25,12 @@ export class Selection {
     return { ...this.pinned, ...this.hovered };
   }
 
-  /** The token that was clicked on. */
+  /** The token that was clicked. */
   get token(): number {
     return this.pinned.token;
   }
 
-  /** The regions that the token in view, or the pointer, is about. */
+  /** The region under the pointer, or the regions that the current token belongs to. */
   get regions(): number[] {
     const { token, region } = this.state;
     if (region !== null) return [region];
@@ -59,7 +59,7 @@ export class Selection {
     this.hover({});
   }
 
-  /** By how many tokens to go on. */
+  /** Selects the token `by` positions further. */
   step(by: number): void {
     const last = this.report.tokens.length - 1;
     this.pin({ token: Math.max(0, Math.min(last, this.pinned.token + by)), region: null });
@@ -69,7 +69,7 @@ export class Selection {
     for (const subscriber of this.subscribers) subscriber(this.state);
   }
 
-  /** The address can be kept and sent: `#token=4&layer=2&head=7`. */
+  /** Reads the selection from the URL, so that a link can point to it: `#token=4&layer=2&head=7`. */
   private readAddress(): void {
     const fields = new URLSearchParams(location.hash.slice(1));
     const { tokens, attention } = this.report;

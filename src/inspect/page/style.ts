@@ -1,4 +1,4 @@
-/** The page's style sheet. A string in a module, so that the build carries it along. */
+/** The page's style sheet, in a module so that the build includes it. */
 export const style = /* css */ `
 :root {
   color-scheme: light dark;

@@ -3,7 +3,7 @@ import { card, html, percent, roveFocus, scrollWithin, shortText, visibleText } 
 import type { Selection } from './selection.ts';
 import type { Weights } from './weights.ts';
 
-/** The answer token by token: a bar for each token's probability, a colour for the region that it is a part of. */
+/** Creates the list of the answer's tokens: bars show probabilities, colours the region of each token. */
 export function tokenList(report: Report, weights: Weights, selection: Selection): HTMLElement {
   const regionOf = new Map<number, string>();
   for (const { locationTokens, labelTokens, color } of report.regions) {
@@ -46,11 +46,11 @@ export function tokenList(report: Report, weights: Weights, selection: Selection
     if (cell === null) scrollWithin(list, chips[first]);
   });
   makeStop(selection.token);
-  const hint = 'Bars are probabilities. Point at a token, or walk with ← and →; click to stay.';
+  const hint = 'Bars show probabilities. Hover over a token, or use ← and →; click to keep it.';
   return card('tokens', 'Answer', hint, list, chosenToken(report, selection));
 }
 
-/** The token in view with what might have been said in its place. */
+/** Creates the details of the current token, with its most probable alternatives. */
 function chosenToken(report: Report, selection: Selection): HTMLElement {
   const name = html('p', { class: 'name' });
   const list = html('ol', { class: 'alternatives', 'aria-label': 'Most probable tokens at this position' });
@@ -63,7 +63,7 @@ function chosenToken(report: Report, selection: Selection): HTMLElement {
       `rank ${token.rank}`,
       `entropy ${token.entropy.toFixed(2)} nats`,
       coordinate && `${coordinate.axis} = ${coordinate.value.toFixed(1)} px`,
-      token.forced && 'forced: the decoder had no choice',
+      token.forced && 'forced by the generation settings',
     ];
     name.replaceChildren(
       html('span', { class: 'big mono' }, ...visibleText(token.text)),

@@ -1,19 +1,19 @@
 import type { CrossAttention, PackedRows } from '../report.ts';
 
-/** Which attention is looked at: a head, the mean of a layer's heads (`head` null), or the mean of all (both null). */
+/** The attention shown: one head, the mean over a layer's heads (`head` null), or the mean over all (both null). */
 export interface HeadChoice {
   layer: number | null;
   head: number | null;
 }
 
-/** One row of attention in its three parts, which together are 1. */
+/** The shares of one row of attention, which sum to 1. */
 export interface Shares {
   image: number;
   mean: number;
   prompt: number;
 }
 
-/** The cross-attention of a report, unpacked. */
+/** The unpacked cross-attention of a report. */
 export class Weights {
   private readonly cached = new Map<string, Float32Array>();
 
@@ -31,7 +31,7 @@ export class Weights {
     return new Weights(attention, rows, heights);
   }
 
-  /** Attention of a token over the encoder's positions: the mean token, the image's cells, the prompt. [S] */
+  /** Returns a token's attention over the encoder's positions: the mean token, the image's cells, the prompt. [S] */
   row(token: number, { layer, head }: HeadChoice): Float32Array {
     const key = `${token} ${layer} ${head}`;
     const known = this.cached.get(key);
@@ -41,7 +41,7 @@ export class Weights {
     return made;
   }
 
-  /** The image's part of a row. [rows · columns] */
+  /** Returns the image's part of a row. [rows · columns] */
   cells(token: number, choice: HeadChoice): Float32Array {
     const { rows, columns } = this.attention;
     return this.row(token, choice).subarray(1, 1 + rows * columns);

@@ -81,7 +81,7 @@ for (const [what, args, message] of [
   [
     'an unknown file extension',
     ['-o', 'x.csv', '--at', point],
-    /x\.csv: features are written as \.npy or \.safetensors/,
+    /x\.csv: the file name must end in \.npy or \.safetensors/,
   ],
   ['an unknown task', ['--at', point, '-t', 'captoin'], /captoin/],
   ['a task without its text', ['--at', point, '-t', 'grounding'], /needs a text/],

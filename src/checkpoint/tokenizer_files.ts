@@ -16,7 +16,7 @@ export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
 }
 
 /** Files that tell of a tokenizer, those of Python's libraries too. */
-const fileNames = [
+export const tokenizerFiles = [
   ...['tokenizer.json', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json'],
   'special_tokens_map.json',
 ];
@@ -29,7 +29,7 @@ const fileNames = [
  */
 export async function saveTokenizer(tokenizer: Tokenizer, from: Folder, to: Folder): Promise<void> {
   const changed = tokenizer.newTokens.length > 0 ? await filesWithNewTokens(tokenizer, from) : new Map();
-  for (const name of fileNames) {
+  for (const name of tokenizerFiles) {
     const content = changed.has(name) ? jsonBytes(changed.get(name)) : await from.read(name);
     if (content) await to.write(name, content);
   }

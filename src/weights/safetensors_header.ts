@@ -1,5 +1,5 @@
 import { Florence2Error } from '../errors.ts';
-import { duplicateKey } from '../json.ts';
+import { duplicateKey, isRecord } from '../json.ts';
 import { dtypeBytes, isDtype } from './dtypes.ts';
 import type { TensorInfo } from './tensor_file.ts';
 
@@ -129,6 +129,3 @@ function checkCoverage(tensors: StoredTensor[], dataStart: number, fileSize: num
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
 import { openFolder } from '../../platform/node.ts';
 import { shardNames, weightFiles } from '../../weights/checkpoint.ts';
+import { tokenizerFiles } from '../tokenizer_files.ts';
 import { absentFiles, exists, isCommit, RepoCache } from './cache.ts';
 import { HubClient, HubError, type HubFile } from './client.ts';
 import { downloadFile } from './download.ts';
@@ -22,8 +23,7 @@ export interface HubOptions {
 /** What a model needs besides weights, where the repository has it. */
 const smallFiles = [
   ...['config.json', 'generation_config.json', 'preprocessor_config.json', 'processor_config.json'],
-  ...['tokenizer.json', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json'],
-  'special_tokens_map.json',
+  ...tokenizerFiles,
 ];
 
 /**

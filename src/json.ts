@@ -1,6 +1,10 @@
 import { Florence2Error } from './errors.ts';
 
-/** The text of a JSON file as an object, or an error that names the file. */
+/**
+ * Parses the text of a JSON file that must contain an object. A byte order mark is ignored.
+ *
+ * @throws Florence2Error naming the file
+ */
 export function parseJsonObject(text: string, file: string): Record<string, unknown> {
   let value: unknown;
   try {
@@ -15,23 +19,23 @@ export function parseJsonObject(text: string, file: string): Record<string, unkn
 export const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** A value as an error message shows it. */
+/** Returns a value as JSON for an error message, shortened to 60 characters. */
 export function show(value: unknown): string {
   const text = JSON.stringify(value) ?? 'nothing';
   return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
 }
 
 /**
- * Reads the fields of an object in a JSON file, one by one, by kind. What is missing or of another kind is an error that
- * names the file and the field. Null counts as missing: real files have it in place of what they leave out.
+ * Reads the fields of an object in a JSON file one by one, each by its type. A field that is missing or has the wrong
+ * type is an error that names the file and the field. Null counts as missing: real files set unused fields to null.
  *
- * Every reader takes a fallback; without one the field is required.
+ * Methods with a `fallback` return it for a missing field. Without a fallback the field is required.
  */
 export class Fields {
   constructor(
     private readonly values: Record<string, unknown>,
     readonly file: string,
-    /** Where the object is in the file: `vision_config`. */
+    /** Path of the object in the file, such as `vision_config`. */
     private readonly at = '',
   ) {}
 
@@ -39,12 +43,12 @@ export class Fields {
     return this.raw(name) !== undefined;
   }
 
-  /** The field as it stands; null and an absent field are undefined. */
+  /** Returns the field unchecked; undefined if it is absent or null. */
   raw(name: string): unknown {
     return (Object.hasOwn(this.values, name) ? this.values[name] : undefined) ?? undefined;
   }
 
-  /** True when the field is there and null: for fields where that says "none". */
+  /** Whether the field is present and null: for fields where null means "none". */
   isNull(name: string): boolean {
     return Object.hasOwn(this.values, name) && this.values[name] === null;
   }
@@ -65,7 +69,7 @@ export class Fields {
     return this.read(name, v => Number.isFinite(v), 'a number', fallback);
   }
 
-  /** A share, as dropout rates are. */
+  /** Reads a number in [0, 1), such as a dropout rate. */
   rate(name: string, fallback?: number): number {
     return this.read(
       name,
@@ -94,7 +98,7 @@ export class Fields {
     return this.read(name, allowed, 'a list of true and false');
   }
 
-  /** Throws unless the field is absent or one of the values that are supported. */
+  /** @throws Florence2Error unless the field is absent or has one of the supported values */
   only(name: string, supported: readonly unknown[], why: string): void {
     const value = this.raw(name);
     if (value === undefined || supported.some(other => JSON.stringify(other) === JSON.stringify(value))) return;
@@ -120,8 +124,8 @@ export class Fields {
 const isInteger = (value: unknown, least: number): boolean => Number.isSafeInteger(value) && (value as number) >= least;
 
 /**
- * The first key that an object in a JSON text has twice, as the path of keys to it; undefined when there is none.
- * JSON.parse keeps the last of equal keys and says nothing. The text must be valid JSON.
+ * Returns the path of the first key that an object in a JSON text has twice; undefined if there is none. JSON.parse
+ * silently keeps the last of equal keys. The text must be valid JSON.
  */
 export function duplicateKey(text: string): string[] | undefined {
   const token = /"(?:[^"\\]+|\\.)*"|[{}[\]:]/g;

@@ -1,8 +1,7 @@
 /**
- * Random numbers that depend on a seed and on names alone: `randomStream(seed, 'shuffle', epoch)` gives the same
- * stream wherever and whenever it is asked for, so a resumed run needs no state of a generator, only its counters.
- *
- * @returns a function that gives the next 32-bit integer, 0 to 2³² − 1
+ * Returns a generator of random 32-bit integers, 0 to 2³² − 1. The sequence depends only on the seed and the names:
+ * `randomIntegers(seed, 'shuffle', epoch)` returns the same sequence in every process. A run that is resumed therefore
+ * needs only its counters and no generator state.
  */
 export function randomIntegers(seed: number, ...names: (string | number)[]): () => number {
   // sfc32 (Doty-Humphrey, PractRand), seeded by FNV-1a.
@@ -19,24 +18,24 @@ export function randomIntegers(seed: number, ...names: (string | number)[]): () 
     c = (((c << 21) | (c >>> 11)) + sum) | 0;
     return sum >>> 0;
   };
-  for (let i = 0; i < 16; i++) next(); // mixes the seed into all of the state
+  for (let i = 0; i < 16; i++) next(); // mixes the seed into the whole state
   return next;
 }
 
-/** The same as numbers from 0 up to, not including, 1. */
+/** Returns a generator of uniform random numbers in [0, 1). Seed and names as for `randomIntegers`. */
 export function randomStream(seed: number, ...names: (string | number)[]): () => number {
   const next = randomIntegers(seed, ...names);
   return () => next() / 2 ** 32;
 }
 
-/** A stream of normal numbers with mean 0 and deviation 1. Box and Muller 1958. */
+/** Returns a generator of normal random numbers with mean 0 and standard deviation 1 (Box and Muller 1958). */
 export function normalStream(seed: number, ...names: (string | number)[]): () => number {
   const next = randomIntegers(seed, ...names);
   const unit = (): number => (next() + 0.5) / 2 ** 32;
   return () => Math.sqrt(-2 * Math.log(unit())) * Math.cos(2 * Math.PI * unit());
 }
 
-/** Puts a list in random order, in place. Fisher and Yates. */
+/** Shuffles a list in place (Fisher and Yates) and returns it. */
 export function shuffle<T>(list: T[], random: () => number): T[] {
   for (let i = list.length - 1; i > 0; i--) {
     const j = Math.floor(random() * (i + 1));

@@ -1,29 +1,40 @@
 import { Fields, isRecord } from '../json.ts';
 
-/** DaViT. Lists have one entry per stage. */
+/** Configuration of DaViT, the vision tower. Lists have one entry per stage. */
 export interface VisionConfig {
+  /** Kernel size of the convolution that begins the stage. */
   readonly patchSize: number[];
+  /** Stride of that convolution. */
   readonly patchStride: number[];
+  /** Zero padding of that convolution. */
   readonly patchPadding: number[];
-  /** True: norm, then convolution; false: convolution, then norm. */
+  /** Whether the norm comes before that convolution (true) or after it (false). */
   readonly patchPrenorm: boolean[];
+  /** Channels. */
   readonly dimEmbed: number[];
+  /** Heads of window attention. */
   readonly numHeads: number[];
+  /** Groups of channel attention. */
   readonly numGroups: number[];
+  /** Number of blocks, each a spatial and a channel block. */
   readonly depths: number[];
+  /** Side of an attention window, in positions of the map. */
   readonly windowSize: number;
+  /** Width of the MLP's hidden layer as a multiple of the channels. */
   readonly mlpRatio: number;
+  /** Stochastic depth of the last block in training; it rises linearly from 0 at the first. */
   readonly dropPathRate: number;
-  /** Rows and columns of position embeddings there are. */
+  /** Number of position embeddings for rows, and for columns. */
   readonly imagePositionEmbeddings: number;
-  /** Frames of temporal embeddings there are; an image uses the first. */
+  /** Number of temporal embeddings; an image uses the first. */
   readonly temporalEmbeddings: number;
 }
 
-/** The BART encoder and decoder. */
+/** Configuration of the language model, a BART encoder and decoder. */
 export interface TextConfig {
-  /** Rows of the embedding table: tokens, and in native checkpoints `<image>` and padding. */
+  /** Rows of the embedding table: the tokens and, in native checkpoints, `<image>` and padding rows. */
   readonly vocabSize: number;
+  /** Width of the hidden states. */
   readonly dModel: number;
   readonly encoderLayers: number;
   readonly encoderAttentionHeads: number;
@@ -31,38 +42,42 @@ export interface TextConfig {
   readonly decoderLayers: number;
   readonly decoderAttentionHeads: number;
   readonly decoderFfnDim: number;
-  /** Positions that can be used. The tables have two rows more. */
+  /** Longest input in tokens, image tokens included. The position tables have two more rows. */
   readonly maxPositionEmbeddings: number;
-  /** Token embeddings are multiplied by sqrt(dModel). */
+  /** Whether token embeddings are multiplied by sqrt(dModel). */
   readonly scaleEmbedding: boolean;
+  /** Dropout of hidden states in training. */
   readonly dropout: number;
+  /** Dropout of attention weights in training. */
   readonly attentionDropout: number;
+  /** Dropout after the MLP's activation in training. */
   readonly activationDropout: number;
   readonly padTokenId: number;
   readonly bosTokenId: number;
   readonly eosTokenId: number;
   readonly decoderStartTokenId: number;
-  /** What the file says; whether the head is tied is seen from the checkpoint's tensors. */
+  /** The value in the file. The checkpoint's tensors decide whether the head is tied. */
   readonly tieWordEmbeddings: boolean;
 }
 
+/** Configuration of a Florence-2 model, from config.json. */
 export interface Florence2Config {
   readonly vision: VisionConfig;
   readonly text: TextConfig;
-  /** Width of the image features: always text.dModel, since they are put in front of the prompt's embeddings. */
+  /** Width of the image features: always text.dModel, because they are concatenated with the prompt's embeddings. */
   readonly projectionDim: number;
-  /** The id that stands for an image token in native checkpoints; null in Microsoft's, which have none. */
+  /** Id of the image token in native checkpoints; null in Microsoft's, which have none. */
   readonly imageTokenId: number | null;
-  /** Whose config.json this was. */
+  /** Which code the config.json is written for: Microsoft's, or transformers' native Florence-2. */
   readonly dialect: 'microsoft' | 'native';
 }
 
 /**
- * Parses config.json, in Microsoft's dialect or that of transformers' native Florence-2. Whatever the model's structure
- * depends on must be there; settings that this implementation does not have are refused.
+ * Parses config.json, in Microsoft's dialect or that of transformers' native Florence-2. Fields that determine the
+ * model's structure are required. Unsupported settings are refused.
  *
  * @param json the parsed file
- * @param file what errors call it
+ * @param file its path, for messages
  * @throws Florence2Error naming the file, the field and what was expected
  */
 export function parseConfig(json: unknown, file = 'config.json'): Florence2Config {
@@ -86,14 +101,14 @@ export function parseConfig(json: unknown, file = 'config.json'): Florence2Confi
   return { vision, text, projectionDim, imageTokenId, dialect };
 }
 
-/** Far beyond any model, and few enough to be built before the tensors show that there are not so many. */
+/** Far more than any model has, and few enough to build the model before its tensors contradict the config. */
 const mostLayers = 1000;
 
 function parseVision(f: Fields, dialect: Florence2Config['dialect']): VisionConfig {
   const dims = dialect === 'microsoft' ? 'dim_embed' : 'embed_dim';
   f.only('in_channels', [3], 'images are RGB');
-  f.only('activation_function', ['gelu'], 'DaViT here uses the exact GELU');
-  f.only('qkv_bias', [true], 'DaViT here has a bias in qkv');
+  f.only('activation_function', ['gelu'], 'DaViT is implemented with the exact GELU');
+  f.only('qkv_bias', [true], 'DaViT is implemented with a bias in qkv');
   const config = {
     patchSize: f.integers('patch_size', 1),
     patchStride: f.integers('patch_stride', 1),
@@ -149,7 +164,7 @@ function nativeEmbeddings(f: Fields) {
 }
 
 function parseText(root: Fields, f: Fields): TextConfig {
-  f.only('activation_function', ['gelu'], 'the language model here uses the exact GELU');
+  f.only('activation_function', ['gelu'], 'the language model is implemented with the exact GELU');
   f.only('normalize_before', [false], 'norms come after the residual in Florence-2');
   f.only('add_final_layer_norm', [false], 'Florence-2 has no final norm');
   const vocabSize = f.integer('vocab_size', 1);
@@ -198,7 +213,7 @@ function parseProjectionDim(root: Fields, vision: Fields, dModel: number): numbe
     if (dim !== dModel) {
       fields.fail(
         'projection_dim',
-        `is ${dim}, but text_config.d_model is ${dModel}: image features join the prompt's`,
+        `is ${dim}, but text_config.d_model is ${dModel}: image features and prompt embeddings must have one width`,
       );
     }
   }

@@ -1,17 +1,20 @@
 import { Fields, isRecord, show } from '../json.ts';
 
-/** How an image becomes the model's input. */
+/** How an image is turned into the model's input. */
 export interface PreprocessorConfig {
-  /** Every image is resized to this, whatever its aspect ratio, bicubic as in Pillow. */
+  /** Height in pixels to which every image is resized, bicubic as in Pillow, ignoring its aspect ratio. Default 768. */
   readonly height: number;
+  /** Width in pixels to which every image is resized. Default 768. */
   readonly width: number;
-  /** 0..255 times this, minus the mean, divided by the standard deviation, per channel R, G, B. */
+  /** Factor by which values 0 to 255 are multiplied first. Default 1/255. */
   readonly rescaleFactor: number;
+  /** Mean of each channel R, G, B, subtracted after rescaling. Default ImageNet's. */
   readonly imageMean: [number, number, number];
+  /** Standard deviation of each channel, by which the difference is divided. Default ImageNet's. */
   readonly imageStd: [number, number, number];
 }
 
-/** Florence-2's own settings, for checkpoints without a preprocessor_config.json: ImageNet's mean and deviation. */
+/** Florence-2's own settings, for checkpoints without a preprocessor_config.json. */
 const defaults: PreprocessorConfig = {
   height: 768,
   width: 768,
@@ -20,10 +23,10 @@ const defaults: PreprocessorConfig = {
   imageStd: [0.229, 0.224, 0.225],
 };
 
-const bicubic = 3; // Pillow's number
+const bicubic = 3; // Pillow's id of the filter
 
 /**
- * Parses preprocessor_config.json, or processor_config.json where that holds an `image_processor`.
+ * Parses preprocessor_config.json, or processor_config.json if that contains an `image_processor`.
  *
  * @param json the parsed file; `{}` for Florence-2's own settings
  * @throws Florence2Error naming the file, the field and what was expected
@@ -32,8 +35,8 @@ export function parsePreprocessorConfig(json: unknown, file = 'preprocessor_conf
   const root = new Fields(isRecord(json) ? json : {}, file);
   const f = root.has('image_processor') ? root.object('image_processor') : root;
   f.only('do_resize', [true], 'the model needs images of one size');
-  f.only('resample', [bicubic], 'it stands for bicubic, in which Florence-2 was trained');
-  f.only('do_pad', [false], 'images are resized to the whole size');
+  f.only('resample', [bicubic], 'Florence-2 was trained with bicubic resizing');
+  f.only('do_pad', [false], 'images are resized to the full size');
   f.only('do_convert_rgb', [true, false], 'images are always converted to RGB');
   const size = parseSize(f, 'size') ?? defaults;
   if (f.boolean('do_center_crop', false)) {
@@ -56,7 +59,7 @@ export function parsePreprocessorConfig(json: unknown, file = 'preprocessor_conf
   };
 }
 
-/** A size is a number, or an object with height and width. */
+/** Reads a size: one number, or an object with height and width. */
 function parseSize(f: Fields, name: string): { height: number; width: number } | undefined {
   const value = f.raw(name);
   if (value === undefined) return undefined;
@@ -68,7 +71,7 @@ function parseSize(f: Fields, name: string): { height: number; width: number } |
   return { height: size.integer('height', 1), width: size.integer('width', 1) };
 }
 
-/** Three numbers, or one for all channels. */
+/** Reads three numbers, or one number for all channels. */
 function perChannel(f: Fields, name: string, fallback: number[]): [number, number, number] {
   const value = f.raw(name);
   if (typeof value === 'number') return [value, value, value];

@@ -78,7 +78,7 @@ async function refusePointer(source: ByteSource): Promise<void> {
   const first = new Uint8Array(Math.min(source.size, 23));
   await source.read(first, 0, 'its first bytes');
   if (new TextDecoder().decode(first) === 'version https://git-lfs') {
-    throw new Florence2Error(`${source.path} is only a pointer of Git LFS: fetch the file itself with git lfs pull.`);
+    throw new Florence2Error(`${source.path} is a Git LFS pointer: run git lfs pull to get the file.`);
   }
 }
 

@@ -1,10 +1,16 @@
-/** Bytes at a position: a file here, anything that can be read in ranges elsewhere. */
+/** Bytes that can be read at any position: an open file, or a URL whose server supports ranges. */
 export interface ByteSource {
+  /** The path or URL, for messages. */
   readonly path: string;
-  /** Whether `path` is that of a file with these bytes at these positions. */
+  /** True if `path` is a file on disk that has these bytes at these positions. */
   readonly isFile?: true;
   readonly size: number;
-  /** Fills `target` from `position`. Throws a Florence2Error which says what was being read when the source ends early. */
+  /**
+   * Fills `target` with the bytes from `position`.
+   *
+   * @param what what is read, for messages
+   * @throws Florence2Error if the source ends early or cannot be read
+   */
   read(target: Uint8Array, position: number, what: string): Promise<void>;
   close(): Promise<void>;
 }

@@ -2,9 +2,11 @@ import { createReadStream } from 'node:fs';
 import { fileError } from './errors.ts';
 
 /**
- * The lines of a UTF-8 file that are not blank, trimmed, with their numbers from 1, read piece by piece: the file may
- * be larger than a string can be. A byte order mark and the CR of CRLF are white space. Only LF ends a line
- * (`node:readline` also splits at U+2028, which JSON allows within strings).
+ * Yields the non-blank lines of a UTF-8 file, trimmed, with their numbers from 1. The file is streamed, so it may be
+ * larger than the longest possible string. A byte order mark and the CR of CRLF are trimmed. Only LF ends a line:
+ * `node:readline` also splits at U+2028, which JSON allows within strings.
+ *
+ * @throws Florence2Error if the file cannot be read
  */
 export async function* readLines(file: string): AsyncGenerator<{ line: number; text: string }, void> {
   let line = 0;

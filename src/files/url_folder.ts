@@ -19,7 +19,7 @@ export class UrlFolder implements Folder {
     return response && new Uint8Array(await response.arrayBuffer());
   }
 
-  /** Reads ranges of the file as they are needed; the server must support range requests. */
+  /** Opens a file for range requests. @throws Florence2Error if the server does not support them */
   async open(name: string): Promise<ByteSource | undefined> {
     const path = this.pathOf(name);
     const response = await request(path, { headers: { range: 'bytes=0-0' } });

@@ -3,8 +3,8 @@ import type { BoxCoordinates } from './types.ts';
 type Point = [x: number, y: number];
 
 /**
- * The part of a polygon that lies in a window (Sutherland and Hodgman 1974). Where a concave polygon falls apart, its
- * parts stay joined along the window's edge.
+ * Returns the part of a polygon inside a window (Sutherland and Hodgman 1974). If a concave polygon falls into several
+ * parts, they stay connected along the window's edge.
  */
 export function clipPolygon(polygon: ArrayLike<number>, [x1, y1, x2, y2]: BoxCoordinates): number[] {
   let points = Array.from({ length: polygon.length >> 1 }, (_, i): Point => [polygon[2 * i], polygon[2 * i + 1]]);
@@ -15,7 +15,7 @@ export function clipPolygon(polygon: ArrayLike<number>, [x1, y1, x2, y2]: BoxCoo
   return points.flat();
 }
 
-/** `depth` says how far inside a coordinate is; below 0 it is outside. */
+/** @param depth distance of a coordinate from the side, negative outside */
 function clipSide(points: Point[], axis: 0 | 1, depth: (coordinate: number) => number): Point[] {
   return points.flatMap((to, i) => {
     const from = points.at(i - 1)!;
@@ -27,7 +27,7 @@ function clipSide(points: Point[], axis: 0 | 1, depth: (coordinate: number) => n
   });
 }
 
-/** By the shoelace formula. */
+/** Returns the area of a polygon by the shoelace formula. */
 export function polygonArea(polygon: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < polygon.length; i += 2) {

@@ -2,19 +2,24 @@ import { UsageError } from '../errors.ts';
 import type { Mask } from './masks.ts';
 import type { BoxCoordinates } from './types.ts';
 
+/** Options of `boxIou` and `maskIou`. */
 export interface IouOptions {
-  /** The second is a crowd: divide by the area of the first, not by the union, as COCO does. Default false. */
+  /** Whether the second is a crowd: the divisor is then the area of the first, as in COCO. Default false. */
   crowd?: boolean;
 }
 
-/** Intersection over union of two boxes, 0 to 1. Corners are sorted first; two empty boxes have 0. */
+/** Returns the intersection over union of two boxes, 0 to 1; 0 for two empty boxes. Corners may be in any order. */
 export function boxIou(a: BoxCoordinates, b: BoxCoordinates, { crowd = false }: IouOptions = {}): number {
   const width = overlap(a[0], a[2], b[0], b[2]);
   const height = overlap(a[1], a[3], b[1], b[3]);
   return ratio(width * height, boxArea(a), boxArea(b), crowd);
 }
 
-/** Intersection over union of two masks of one size, 0 to 1. Two empty masks have 0. */
+/**
+ * Returns the intersection over union of two masks, 0 to 1; 0 for two empty masks.
+ *
+ * @throws UsageError if the masks have different sizes
+ */
 export function maskIou(a: Mask, b: Mask, { crowd = false }: IouOptions = {}): number {
   if (a.width !== b.width || a.height !== b.height) {
     throw new UsageError(`Masks of ${a.width}x${a.height} and ${b.width}x${b.height} pixels cannot be compared.`);

@@ -1,22 +1,26 @@
 import { UsageError } from '../errors.ts';
 import type { ImageSize, Polygon } from './types.ts';
 
-/** A binary mask of the size of its image. */
+/** A binary mask with the size of its image. */
 export interface Mask extends ImageSize {
-  data: Uint8Array; // [H, W], row after row: 1 inside, 0 outside
+  /** [H, W], row by row: 1 inside, 0 outside. */
+  data: Uint8Array;
 }
 
+/** Options of `polygonsToMask`. */
 export interface MaskOptions {
-  /** Polygons of fewer points are left out. Default 3; 2 draws lines. */
+  /** Polygons with fewer points are left out. Default 3; with 2, lines are drawn too. */
   minPoints?: number;
-  /** Move points that lie outside the image to its border first. Default false: what lies outside is cut off. */
+  /** Whether points outside the image are moved to its border first. Default false: polygons are cut at the border. */
   clipToImage?: boolean;
 }
 
 /**
- * The union of polygons as a mask, pixel for pixel what Pillow's `ImageDraw.polygon(xy, fill=1, outline=1)` draws:
- * coordinates are truncated towards zero, and both end pixels of every edge belong to the mask. A polygon within
- * another is no hole.
+ * Returns the union of polygons as a mask, pixel for pixel as Pillow's `ImageDraw.polygon(xy, fill=1, outline=1)` draws
+ * them: coordinates are truncated towards zero, and both end pixels of each edge belong to the mask. A polygon inside
+ * another one does not cut a hole.
+ *
+ * @throws UsageError if the image size is not a positive whole number of pixels
  */
 export function polygonsToMask(polygons: Iterable<Polygon>, image: ImageSize, options: MaskOptions = {}): Mask {
   const { minPoints = 3, clipToImage = false } = options;
@@ -29,10 +33,10 @@ export function polygonsToMask(polygons: Iterable<Polygon>, image: ImageSize, op
   return mask;
 }
 
-/** The number of pixels inside. */
+/** Returns the number of pixels inside a mask. */
 export const maskArea = (mask: Mask): number => mask.data.reduce((sum, value) => sum + value, 0);
 
-/** The smallest rectangle around all pixels inside, `[x, y, width, height]`; four zeros for an empty mask. */
+/** Returns the bounding box of the pixels inside, `[x, y, width, height]`; four zeros for an empty mask. */
 export function maskBounds({ data, width, height }: Mask): [x: number, y: number, width: number, height: number] {
   let [left, top, right, bottom] = [width, height, -1, -1];
   for (let y = 0, i = 0; y < height; y++) {
@@ -56,7 +60,7 @@ function emptyMask({ width, height }: ImageSize): Mask {
 
 const clamp = (value: number, max: number): number => Math.min(Math.max(value, 0), max);
 
-/** An edge that is not horizontal. */
+/** A polygon edge that is not horizontal. */
 interface Edge {
   x0: number;
   y0: number;
@@ -64,10 +68,10 @@ interface Edge {
   y1: number;
   top: number;
   bottom: number;
-  slope: number; // float32, change of x from one row to the next
+  slope: number; // float32, change of x per row
 }
 
-/** Even-odd scan conversion with every edge drawn whole. `points` are integers `[x1, y1, x2, y2, …]`. */
+/** Fills a polygon of integer points by even-odd scan conversion and draws all its edges. */
 function fillPolygon(mask: Mask, points: Polygon): void {
   const edges: Edge[] = [];
   let first = mask.height - 1;
@@ -76,7 +80,7 @@ function fillPolygon(mask: Mask, points: Polygon): void {
   for (let i = 0; i < count; i++) {
     const next = (i + 1) % count;
     const [x0, y0, x1, y1] = [points[2 * i], points[2 * i + 1], points[2 * next], points[2 * next + 1]];
-    if (next === 0 && x0 === x1 && y0 === y1) continue; // closed by its last point
+    if (next === 0 && x0 === x1 && y0 === y1) continue; // the last point repeats the first
     const [top, bottom] = [Math.min(y0, y1), Math.max(y0, y1)];
     first = Math.min(first, top);
     last = Math.max(last, bottom);
@@ -93,7 +97,10 @@ function fillPolygon(mask: Mask, points: Polygon): void {
   }
 }
 
-/** Where the edges cross row y. Those that end in it count twice, so that each row has pairs; in the last row once. */
+/**
+ * Returns the x at which edges cross row y. An edge that ends in the row counts twice, so that crossings come in pairs;
+ * in the last row it counts once.
+ */
 function crossingsOf(edges: readonly Edge[], y: number, last: number): number[] {
   const crossings: number[] = [];
   for (const [i, edge] of edges.entries()) {
@@ -106,8 +113,8 @@ function crossingsOf(edges: readonly Edge[], y: number, last: number): number[] 
 }
 
 /**
- * Two flat edges that leave a corner to the same side would be apart from it in the next row. There the corner's row is
- * drawn on, up to where the nearer of them continues. Undefined where nothing needs to be joined.
+ * Two flat edges that leave a corner to the same side leave a gap between the corner's row and the next. Pillow extends
+ * the corner's row to where the nearer edge continues. Returns the x of that extension; undefined if there is no gap.
  */
 function corner(edges: readonly Edge[], i: number, y: number, last: number): number | undefined {
   const edge = edges[i];
@@ -125,19 +132,19 @@ function corner(edges: readonly Edge[], i: number, y: number, last: number): num
   return undefined;
 }
 
-/** The x where an edge crosses row y, in float32 as Pillow computes it. */
+/** Returns the x at which an edge crosses row y, in float32 as Pillow computes it. */
 const crossing = ({ x0, y0, slope }: Edge, y: number): number => Math.fround(Math.fround((y - y0) * slope) + x0);
 
-/** The x of the end that an edge has in row y. */
+/** Returns the x of an edge's end point in row y; undefined if it has none. */
 const endIn = ({ x0, y0, x1, y1 }: Edge, y: number): number | undefined => (y === y0 ? x0 : y === y1 ? x1 : undefined);
 
-/** To the nearest integer, halves away from zero. */
+/** Rounds to the nearest integer, halves away from zero. */
 const roundHalfOut = (x: number): number => (x < 0 ? -Math.floor(0.5 - x) : Math.floor(x + 0.5));
 
-/** To the nearest integer, halves towards zero. */
+/** Rounds to the nearest integer, halves towards zero. */
 const roundHalfIn = (x: number): number => (x < 0 ? Math.floor(x + 0.5) : Math.ceil(x - 0.5));
 
-/** Sets the pixels of row y from x0 to x1, both included, as far as they are in the image. */
+/** Sets the pixels of row y from x0 to x1, both included. Pixels outside the image are skipped. */
 function fillRow({ data, width, height }: Mask, y: number, x0: number, x1: number): void {
   if (y < 0 || y >= height) return;
   data.fill(1, y * width + clamp(x0, width), y * width + clamp(x1 + 1, width));

@@ -2,9 +2,10 @@ import type { Mask } from './masks.ts';
 import type { Polygon } from './types.ts';
 
 /**
- * The outer borders of a mask's connected parts (pixels that touch at a side or a corner), along the edges of the
- * pixels, clockwise from each part's topmost pixel, with points left out that lie within `tolerance` pixels of the line
- * between those kept (Douglas and Peucker 1973). Holes are filled: Florence-2's polygons have none.
+ * Returns the outlines of a mask's connected parts as polygons along the pixel edges, clockwise from the topmost pixel.
+ * Pixels that touch at a side or a corner are connected. Holes are filled, because Florence-2's polygons have none.
+ *
+ * @param tolerance points within this many pixels of the simplified line are left out (Douglas and Peucker 1973)
  */
 export function maskOutlines(mask: Mask, tolerance = 1): Polygon[] {
   const outlines: Polygon[] = [];
@@ -20,7 +21,7 @@ export function maskOutlines(mask: Mask, tolerance = 1): Polygon[] {
 
 type Point = [x: number, y: number];
 
-/** Right, down, left, up, as steps along pixel edges with the inside on the right-hand side. */
+/** Steps along pixel edges: right, down, left, up. The inside is on the right-hand side. */
 const STEPS: Point[] = [
   [1, 0],
   [0, 1],
@@ -28,7 +29,7 @@ const STEPS: Point[] = [
   [0, -1],
 ];
 
-/** The corners of the border that begins at the top left corner of a part's first pixel. */
+/** Returns the corners of a part's border, starting at the top left corner of its first pixel. */
 function trace(mask: Mask, startX: number, startY: number): Point[] {
   const inside = (x: number, y: number): boolean =>
     x >= 0 && y >= 0 && x < mask.width && y < mask.height && mask.data[y * mask.width + x] === 1;
@@ -38,7 +39,7 @@ function trace(mask: Mask, startX: number, startY: number): Point[] {
   do {
     const before = direction;
     const [dx, dy] = STEPS[direction];
-    // The pixels ahead of the corner (x, y), left and right of the way.
+    // The pixels ahead of the corner (x, y), to the left and right of the path.
     const left = inside(x + Math.min(dx + dy, 0), y + Math.min(dy - dx, 0));
     const right = inside(x + Math.min(dx - dy, 0), y + Math.min(dx + dy, 0));
     if (left) direction = (direction + 3) % 4;
@@ -50,7 +51,7 @@ function trace(mask: Mask, startX: number, startY: number): Point[] {
   return corners;
 }
 
-/** Marks all pixels of the part that holds pixel `start`. */
+/** Marks all pixels of the part that contains pixel `start`. */
 function markPart({ data, width, height }: Mask, start: number, seen: Uint8Array): void {
   const waiting = [start];
   seen[start] = 1;
@@ -67,7 +68,7 @@ function markPart({ data, width, height }: Mask, start: number, seen: Uint8Array
   }
 }
 
-/** A closed line is cut at its first point and at the point that is farthest from it. */
+/** Simplifies a closed line in two halves, split at its first point and at the point farthest from that. */
 function simplify(points: Point[], tolerance: number): Point[] {
   const { at } = largest(points, ([x, y]) => Math.hypot(x - points[0][0], y - points[0][1]));
   const [there, back] = [points.slice(0, at + 1), [...points.slice(at), points[0]]];

@@ -1,12 +1,15 @@
 import { Florence2Error } from '../errors.ts';
 import type { Mask } from './masks.ts';
 
-/** COCO's run-length encoding of a mask: column after column, runs of 0 and 1 by turns, beginning with zeros. */
+/** COCO's run-length encoding of a mask: column by column, alternating runs of 0 and 1, starting with 0. */
 export interface RunLengths {
+  /** Height and width of the mask in pixels. */
   size: [height: number, width: number];
+  /** Lengths of the runs in pixels; the first may be 0. */
   counts: number[];
 }
 
+/** Encodes a mask by run lengths. */
 export function encodeRle({ data, width, height }: Mask): RunLengths {
   const counts: number[] = [];
   let value = 0;
@@ -24,10 +27,11 @@ export function encodeRle({ data, width, height }: Mask): RunLengths {
   return { size: [height, width], counts: [...counts, run] };
 }
 
+/** Decodes run lengths to a mask. @throws Florence2Error if they do not add up to the size */
 export function decodeRle({ size: [height, width], counts }: RunLengths): Mask {
   const total = counts.reduce((sum, run) => sum + run, 0);
   if (total !== width * height) {
-    throw new Florence2Error(`Run lengths of ${total} pixels do not make a mask of ${width}x${height}.`);
+    throw new Florence2Error(`Run lengths of ${total} pixels do not fill a mask of ${width}x${height}.`);
   }
   const data = new Uint8Array(total);
   let position = 0; // column by column
@@ -40,8 +44,9 @@ export function decodeRle({ size: [height, width], counts }: RunLengths): Mask {
 }
 
 /**
- * Run lengths as the string that COCO's files hold. From the fourth on each is written as its difference to the one two
- * before; numbers are split into groups of 5 bits, lowest first, bit 6 says that more follow, and 48 makes it text.
+ * Returns run lengths as the string that COCO's files contain. From the fourth on, each is stored as its difference to
+ * the one two before it. Numbers are split into groups of 5 bits, lowest first; bit 6 marks that another group follows,
+ * and adding 48 turns each group into a character.
  */
 export function compressCounts(counts: readonly number[]): string {
   let text = '';
@@ -57,7 +62,7 @@ export function compressCounts(counts: readonly number[]): string {
   return text;
 }
 
-/** The inverse of `compressCounts`. */
+/** Parses the string of run lengths in COCO's files. @throws Florence2Error if it is not one */
 export function decompressCounts(text: string): number[] {
   const counts: number[] = [];
   for (let at = 0; at < text.length; ) {
@@ -65,7 +70,7 @@ export function decompressCounts(text: string): number[] {
     let shift = 0;
     for (let more = true; more; shift += 5) {
       const code = text.charCodeAt(at++) - 48;
-      if (!(code >= 0 && code < 64)) throw new Florence2Error(`${JSON.stringify(text)} is no string of run lengths.`);
+      if (!(code >= 0 && code < 64)) throw new Florence2Error(`${JSON.stringify(text)} is not a run-length string.`);
       value |= (code & 31) << shift;
       more = code >= 32;
       if (!more && code & 16) value |= -1 << (shift + 5);

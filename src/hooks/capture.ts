@@ -4,19 +4,20 @@ import { UsageError } from '../errors.ts';
 import { type HookFilter, matcher, type StepFilter, stepMatcher } from './filter.ts';
 import type { HookRegistry } from './hooks.ts';
 
-/** What takes captured activations over. */
+/** Receives captured activations. */
 export interface ActivationSink {
+  /** Takes ownership of the tensor. */
   put(name: string, step: number | undefined, tensor: tf.Tensor): void;
 }
 
-/** A hook subscriber: hands copies of the activations at some points to a sink (a copy of a tensor shares its memory). */
+/** Hooks that pass clones of the activations at selected points to a sink. A clone shares the memory of its tensor. */
 export class Capture {
   private readonly wanted: WantedPoints;
   private readonly remove: () => void;
 
   /**
-   * @param steps which steps of a generation; what lies outside of a generation is captured in any case
-   * @param readOnly see `HookOptions`: the parity check sets it to false, to see the modules themselves run
+   * @param steps generation steps to capture; activations outside of a generation are always captured
+   * @param readOnly see `HookOptions`; the parity check passes false, so that the modules run instead of a graph
    */
   constructor(
     hooks: HookRegistry,
@@ -36,20 +37,21 @@ export class Capture {
     );
   }
 
+  /** Removes the hooks. */
   stop(): void {
     this.remove();
   }
 
-  /** @throws UsageError for a name or pattern that no point of the passes so far has had */
+  /** @throws UsageError for a name or pattern that has matched no point so far */
   requireAll(): void {
     this.wanted.requireAll();
   }
 }
 
-/** The points that somebody asked for, and whether they were there. */
+/** The points that filters select, with a record of which filters have matched a point. */
 export class WantedPoints {
   private readonly filters: { filter: HookFilter; matches: (name: string) => boolean; met: boolean }[];
-  /** Every name that was looked at, and whether it is wanted. */
+  /** All names checked so far, and whether each is selected. */
   private readonly known = new Map<string, boolean>();
 
   constructor(names: HookFilter) {
@@ -64,17 +66,17 @@ export class WantedPoints {
     return wanted;
   }
 
-  /** Says that a pass has come to a point. */
+  /** Records that a pass has reached a point. */
   meet(name: string): void {
     for (const one of this.filters) if (!one.met) one.met = one.matches(name);
   }
 
-  /** @throws UsageError for a name or pattern that no point has had */
+  /** @throws UsageError for a name or pattern that has matched no point */
   requireAll(): void {
     const missed = this.filters.find(({ met }) => !met);
     if (!missed) return;
     const { filter } = missed;
-    const asked = typeof filter === 'function' ? 'passes the given test' : `is named ${filter}`;
+    const asked = typeof filter === 'function' ? 'matches the given predicate' : `is named ${filter}`;
     const names = [...this.known.keys()];
     const near = typeof filter === 'string' && names.length > 0 ? ` Did you mean ${nearest(filter, names)}?` : '';
     throw new UsageError(`No hook point of this run ${asked}.${near} hookPoints() lists them all.`);

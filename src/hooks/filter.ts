@@ -1,16 +1,17 @@
 /**
- * Names of hook points: one name, a glob, a pattern, a test on the name, or a list of which one must fit. In a glob `*`
- * stands for anything within one dotted part and `?` for one character of it, `**` for any number of parts:
- * `language_model.decoder.layers.*.hook_resid_post`, `**.hook_pattern`.
+ * Selects hook points by name: a name, a glob, a regular expression, a predicate, or a list of these of which one must
+ * match. In a glob, `*` matches any characters within one dotted part, `?` matches one of them, and `**` matches any
+ * number of parts: `language_model.decoder.layers.*.hook_resid_post`, `**.hook_pattern`.
  */
 export type HookFilter = string | RegExp | ((name: string) => boolean) | readonly HookFilter[];
 
-/** Steps of a generation: one, several, or a test. */
+/** Selects generation steps, counted from 0: one, several, or a predicate. */
 export type StepFilter = number | readonly number[] | ((step: number) => boolean);
 
+/** Returns a predicate for the names that a filter selects. */
 export function matcher(filter: HookFilter): (name: string) => boolean {
   if (typeof filter === 'function') return filter;
-  if (filter instanceof RegExp) return name => name.search(filter) >= 0; // whatever its lastIndex
+  if (filter instanceof RegExp) return name => name.search(filter) >= 0; // unlike test(), ignores lastIndex
   if (typeof filter !== 'string') {
     const any = filter.map(matcher);
     return name => any.some(matches => matches(name));
@@ -20,7 +21,7 @@ export function matcher(filter: HookFilter): (name: string) => boolean {
   return name => pattern.test(name);
 }
 
-/** What a pass is asked: its step, undefined outside of a generation. */
+/** Returns a predicate for steps. Outside of a generation the step is undefined and only a missing filter matches. */
 export function stepMatcher(filter: StepFilter | undefined): (step: number | undefined) => boolean {
   if (filter === undefined) return () => true;
   if (typeof filter === 'function') return step => step !== undefined && filter(step);
@@ -30,7 +31,7 @@ export function stepMatcher(filter: StepFilter | undefined): (step: number | und
 
 function globPattern(glob: string): RegExp {
   const source = glob.replace(/(?<![^.])\*\*\.|\.\*\*$|\*\*|[^\w]/g, special => {
-    if (special === '**.') return '(?:.*\\.)?'; // no part at all, too
+    if (special === '**.') return '(?:.*\\.)?'; // also matches no part
     if (special === '.**') return '(?:\\..*)?';
     if (special === '**') return '.*';
     if (special === '*') return '[^.]*';

@@ -4,49 +4,52 @@ import { type HookFilter, matcher, type StepFilter, stepMatcher } from './filter
 
 export type { HookFilter, StepFilter } from './filter.ts';
 
-/** Where in the model, and when: `step` counts the decoder's calls in a generation, from 0. */
+/** Where and when a hook is called. */
 export interface HookPoint {
+  /** Name of the hook point, such as `language_model.decoder.layers.0.hook_resid_post`. */
   readonly name: string;
+  /** Decoder call within a generation, from 0; undefined outside of a generation. */
   readonly step?: number;
 }
 
 /**
- * Sees the activation at a point. What it returns replaces the activation, nothing leaves it as it is.
- * The tensor is disposed after the forward pass: `tf.keep(t.clone())` what must outlive it.
+ * Called with the activation at a hook point. A returned tensor of the same shape replaces the activation, which is
+ * disposed after the forward pass: `tf.keep(activation.clone())` keeps a copy.
  */
 // biome-ignore lint/suspicious/noConfusingVoidType: a hook that only reads returns nothing
 export type HookFn = (activation: tf.Tensor, point: HookPoint) => tf.Tensor | void;
 
+/** Options of a hook. */
 export interface HookOptions {
   /**
-   * Steps of a generation at which the hook runs: one, several, or a test; step 0 makes the first token. Such a hook is
-   * silent outside of generations: in the vision tower, the encoder, and under teacher forcing. Default: runs always.
+   * Generation steps at which the hook runs; step 0 generates the first token. Hooks with a `step` run only during
+   * generation: not in the vision tower, the encoder, or under teacher forcing. Default: the hook always runs.
    */
   step?: StepFilter;
   /**
-   * The hook only reads: what it returns is not looked at. A part of the network where all hooks do may run as
-   * a graph (docs/speed.md), and they are called when it has run. Default false.
+   * Whether the hook only reads the activation; its return value is then ignored. Parts of the network with only such
+   * hooks can run as a graph (docs/speed.md), and the hooks are called after the graph. Default false.
    */
   readOnly?: boolean;
 }
 
-/** A hook that is there for the time of one call. */
+/** A hook for one call only: filter, function and options as for `addHook`. */
 export type ScopedHook = readonly [filter: HookFilter, fn: HookFn, options?: HookOptions];
 
-/** What a module's `forward` is given: hook points below the module's own path. */
+/** The hooks of a module and its children, passed to `forward`. Names are relative to the module's path. */
 export interface Hooks {
-  /** The activation itself, or what a hook at this point puts in its place. */
+  /** Calls the hooks at a point. Returns the activation, or the tensor that a hook replaced it with. */
   at<T extends tf.Tensor>(leaf: string, activation: T): T;
-  /** Whether a hook is at this point. */
+  /** Whether a hook would run at this point. */
   sees(leaf: string): boolean;
-  /** The hooks of a child module; of this one for ''. */
+  /** Returns the hooks of a child module; '' returns these. */
   in(module: string): Hooks;
-  /** The same hooks where an activation lies otherwise than hooks are to see it. */
+  /** Returns the same hooks for activations that are stored in another layout than hooks receive. */
   seen(view: View): Hooks;
   /**
-   * Runs a block of the network, with the hooks of the module `in(module)` that it belongs to. Blocks are what gradient
-   * checkpointing computes a second time, so `inputs` are all tensors that `forward` uses beside its parameters, and
-   * whatever has a gradient lies in some block.
+   * Runs a block of the network with the hooks of the module `in(module)`. Gradient checkpointing computes each block a
+   * second time. `inputs` must therefore contain all tensors that `forward` uses apart from its parameters, and
+   * everything with a gradient must be computed in some block.
    */
   block<X extends BlockInputs, Y extends tf.Tensor>(
     module: string,
@@ -55,22 +58,23 @@ export interface Hooks {
   ): Y;
 }
 
-/** Another form of an activation for hooks, and the way back. It is made where a hook asks for the point. */
+/** Converts an activation to the layout that hooks receive, and back. Called only if a hook runs at the point. */
 export interface View {
   show(activation: tf.Tensor): tf.Tensor;
   restore(shown: tf.Tensor): tf.Tensor;
 }
 
+/** Tensors that a block uses apart from its parameters. */
 export type BlockInputs = (tf.Tensor | null)[];
 
-/** Runs a block in another way than at once: see training/gradient_checkpointing.ts. */
+/** Runs a block of the network in place of a direct call: see training/gradient_checkpointing.ts. */
 export type BlockRunner = (
   path: string,
   forward: (...inputs: BlockInputs) => tf.Tensor,
   inputs: BlockInputs,
 ) => tf.Tensor;
 
-/** No hook anywhere: costs one call for each point. */
+/** The hooks of a pass without any: each point costs one call. */
 export const noHooks: Hooks = {
   at: (_leaf, activation) => activation,
   sees: () => false,
@@ -86,18 +90,18 @@ interface Entry {
   readonly fn: HookFn;
 }
 
-/** The hooks of one model, in the order in which they were added. */
+/** The hooks of one model. They run in the order in which they were added. */
 export class HookRegistry {
   private readonly entries = new Set<Entry>();
 
-  /** Calls `fn` at every point that `filter` names. Returns the function that removes it. */
+  /** Adds a hook that calls `fn` at every point that `filter` selects. Returns a function that removes it. */
   add(filter: HookFilter, fn: HookFn, { step, readOnly = false }: HookOptions = {}): () => void {
     const entry = { matches: matcher(filter), runsAt: stepMatcher(step), readOnly, fn };
     this.entries.add(entry);
     return () => void this.entries.delete(entry);
   }
 
-  /** Adds hooks. Returns the function that removes them all; where one cannot be added, none is. */
+  /** Adds several hooks. Returns a function that removes them. If adding one throws, none is added. */
   addAll(hooks: readonly ScopedHook[]): () => void {
     const removals: (() => void)[] = [];
     const removeAll = () => {
@@ -116,12 +120,12 @@ export class HookRegistry {
     this.entries.clear();
   }
 
-  /** Whether some hook would run at one of these points, outside of a generation. */
+  /** Whether a hook would run at one of these points outside of a generation. */
   meets(names: readonly string[]): boolean {
     return [...this.entries].some(({ matches, runsAt }) => runsAt(undefined) && names.some(matches));
   }
 
-  /** The hooks of the whole model, for one forward pass. */
+  /** Returns the hooks of the whole model for one forward pass. */
   root(step?: number, runBlock?: BlockRunner): Hooks {
     if (!runBlock && !this.anyAt(step)) return noHooks;
     return new ScopedHooks('', this.entries, step, runBlock);
@@ -173,7 +177,7 @@ class ScopedHooks implements Hooks {
       if (!replacement || entry.readOnly) continue;
       if (String(replacement.shape) !== String(shown.shape)) {
         throw new Florence2Error(
-          `The hook at ${name} returned shape [${replacement.shape}]; the activation there is [${shown.shape}].`,
+          `The hook at ${name} returned shape [${replacement.shape}], but the activation has shape [${shown.shape}].`,
         );
       }
       current = replacement;
@@ -207,25 +211,26 @@ class ScopedHooks implements Hooks {
 
 const join = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);
 
-/** Hooks as whoever computes activations apart from the modules' own calls sees them. */
+/** The hooks of a pass for code that computes activations outside of the modules' `forward`, such as a graph. */
 export interface Readers {
-  /** Whether some hook asks for this point. */
+  /** Whether a hook runs at this point. */
   want(name: string): boolean;
-  /** Whether one does that may replace what it sees. */
+  /** Whether a hook that may replace the activation runs at this point. */
   mayReplace(name: string): boolean;
-  /** Calls the hooks that do. */
+  /** Calls the hooks at this point; their return values are ignored. */
   show(name: string, activation: tf.Tensor): void;
 }
 
+/** The same of a pass without hooks. */
 export const noReaders: Readers = { want: () => false, mayReplace: () => false, show: () => {} };
 
-/** The hooks of the whole model; null where blocks are not to run at once. */
+/** Returns the hooks of the whole model; null under gradient checkpointing. */
 export function readersOf(h: Hooks): Readers | null {
   if (h === noHooks) return noReaders;
   return h instanceof ScopedHooks ? h.readers : null;
 }
 
-/** Hooks that note the activations at some points, in the form in which hooks are to see them. */
+/** Hooks that pass the activations at selected points to `note`, in the layout that hooks receive. */
 export class NotingHooks implements Hooks {
   constructor(
     private readonly wants: (name: string) => boolean,

@@ -201,7 +201,7 @@ const refusedConfigs: [json: Json, problem: string][] = [
   [change(change(microsoft(), 'text_config.pad_token_id', null), 'pad_token_id', -1), 'pad_token_id is -1, expected'],
   [
     change(microsoft(), 'projection_dim', 64),
-    "projection_dim is 64, but text_config.d_model is 48: image features join the prompt's.",
+    'projection_dim is 64, but text_config.d_model is 48: image features and prompt embeddings must have one width.',
   ],
   [change(microsoft(), 'vision_config.projection_dim', 64), 'vision_config.projection_dim is 64, but'],
 ];

@@ -51,7 +51,7 @@ test('refused preprocessor settings', async () => {
     [{ size: { height: 0, width: 768 } }, 'size.height is 0, expected'],
     [{ size: '768' }, 'size is "768", expected an object.'],
     [{ size: 1.5 }, 'size is 1.5, expected a whole number'],
-    [{ resample: 2 }, 'resample is 2; only 3 is supported: it stands for bicubic'],
+    [{ resample: 2 }, 'resample is 2; only 3 is supported: Florence-2 was trained with bicubic'],
     [{ do_resize: false }, 'do_resize is false; only true'],
     [{ do_pad: true }, 'do_pad is true; only false'],
     [

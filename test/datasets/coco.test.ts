@@ -226,7 +226,7 @@ test('errors name the entry', async () => {
     [{ ...good, segmentation: [['a', 2]] }, /segmentation\[0\] is \["a",2\], expected x, y/],
     [{ ...good, segmentation: 'x' }, /segmentation is "x", expected polygons or run lengths/],
     [{ ...good, segmentation: { size: [10], counts: [] } }, /segmentation\.size is \[10\]/],
-    [{ ...good, segmentation: { size: [10, 20], counts: [3] } }, /Run lengths of 3 pixels do not make a mask of 20x10/],
+    [{ ...good, segmentation: { size: [10, 20], counts: [3] } }, /Run lengths of 3 pixels do not fill a mask of 20x10/],
     [{ ...good, segmentation: { size: [20, 10], counts: [200] } }, /is a mask of 10x20 pixels, but the image is 20x10/],
   ];
   const json = { ...instances, annotations: [...cases.map(([annotation]) => annotation), good] };

@@ -32,9 +32,9 @@ test('a mask that is full at its first pixel begins with no zeros', () => {
 
 test('run lengths that are none are refused', () => {
   const cases: [call: () => unknown, message: RegExp][] = [
-    [() => decodeRle({ size: [2, 3], counts: [1, 2] }), /^Run lengths of 3 pixels do not make a mask of 3x2\.$/],
-    [() => decompressCounts('0Ph'), /is no string of run lengths/],
-    [() => decompressCounts('é'), /is no string of run lengths/],
+    [() => decodeRle({ size: [2, 3], counts: [1, 2] }), /^Run lengths of 3 pixels do not fill a mask of 3x2\.$/],
+    [() => decompressCounts('0Ph'), /is not a run-length string/],
+    [() => decompressCounts('é'), /is not a run-length string/],
   ];
   for (const [call, message] of cases) {
     assert.throws(call, (e: unknown) => e instanceof Florence2Error && message.test(e.message), String(message));

@@ -148,7 +148,7 @@ for (const point of ['vision_tower.convs.0.hook_embed', 'language_model.decoder.
       assert.instance(error, Florence2Error);
       assert.match(
         error.message,
-        new RegExp(`^The hook at ${point} returned shape \\[.*,7\\]; the activation there is`),
+        new RegExp(`^The hook at ${point} returned shape \\[.*,7\\], but the activation has shape`),
       );
     });
     noneLeft();

@@ -238,7 +238,7 @@ test('a capture has the points asked for, an empty one none, a wrong one is an e
     for (const [wrong, message] of [
       ['language_model.decoder.layers.0.hook_mlp', new RegExp(`Did you mean ${point}\\?`)],
       [/layers\.9/, /is named \/layers\\\.9\//],
-      [() => false, /passes the given test/],
+      [() => false, /matches the given predicate/],
       [[point, 'hook_logit'], /Did you mean hook_logits\?/],
     ] as const) {
       assert.throws(

@@ -103,9 +103,9 @@ const malformed: [what: string, bytes: Uint8Array, problem: RegExp][] = [
   ['trailing bytes', bytesOf({ a: f32([1], 0, 4) }, 5), /1 bytes at the end belong to no tensor/],
   ['bytes without a tensor', bytesOf({}, 3), /3 bytes at the end/],
   [
-    'a pointer of Git LFS',
+    'a Git LFS pointer',
     new TextEncoder().encode('version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n'),
-    /pointer of Git LFS/,
+    /is a Git LFS pointer/,
   ],
 ];
 

@@ -12,7 +12,7 @@ const demoFolder = fileURLToPath(new URL('../../weights/demo', import.meta.url))
  *
  * @param name `demo` for the checkpoint that ships with this package, a folder, or a hub id such as
  *   `microsoft/Florence-2-base`, which is downloaded into the Hugging Face cache. A folder named demo is `./demo`.
- * @throws Florence2Error where there is no such checkpoint, or the hub refuses
+ * @throws Florence2Error if the checkpoint does not exist or cannot be downloaded
  */
 export async function findCheckpoint(name: string, options: HubOptions = {}): Promise<string> {
   if (name === 'demo') return demoFolder;

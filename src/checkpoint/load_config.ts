@@ -5,6 +5,7 @@ import { Florence2Error } from '../errors.ts';
 import { type Folder, readText } from '../files/folder.ts';
 import { parseJsonObject } from '../json.ts';
 
+/** The parsed configuration files of a checkpoint. */
 export interface LoadedConfig {
   readonly config: Florence2Config;
   readonly generation: GenerationConfig;
@@ -12,8 +13,10 @@ export interface LoadedConfig {
 }
 
 /**
- * Reads config.json, and generation_config.json and preprocessor_config.json (or processor_config.json) where the folder
- * has them. Without them Florence-2's own settings hold.
+ * Reads config.json, generation_config.json and preprocessor_config.json (or processor_config.json) of a checkpoint.
+ * All but config.json are optional; without them Florence-2's own settings apply.
+ *
+ * @throws Florence2Error naming the file and the field if one is missing or not supported
  */
 export async function loadConfig(folder: Folder): Promise<LoadedConfig> {
   const config = await readJson(folder, 'config.json');
@@ -27,7 +30,7 @@ export async function loadConfig(folder: Folder): Promise<LoadedConfig> {
   };
 }
 
-/** processor_config.json speaks of images only where it holds an image processor. */
+/** Returns processor_config.json if it contains settings for images. */
 async function processorConfig(folder: Folder): Promise<JsonFile | undefined> {
   const found = await readJson(folder, 'processor_config.json');
   return found && 'image_processor' in found.json ? found : undefined;
@@ -35,7 +38,7 @@ async function processorConfig(folder: Folder): Promise<JsonFile | undefined> {
 
 async function missingConfig(folder: Folder): Promise<string> {
   return (await folder.exists())
-    ? `${folder.path} has no config.json: it is not the folder of a Florence-2 checkpoint.`
+    ? `${folder.path} has no config.json, so it is not a Florence-2 checkpoint.`
     : `${folder.path} is not a folder.`;
 }
 

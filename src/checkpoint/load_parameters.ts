@@ -4,13 +4,13 @@ import type { Parameter } from '../nn/params.ts';
 import type { CanonicalCheckpoint } from '../weights/canonical.ts';
 import { elementCount } from '../weights/tensor_file.ts';
 
-/** Called after each tensor: bytes of fp32 weights so far, and in all. */
+/** Called after each tensor with the bytes of fp32 weights loaded so far and in total. */
 export type LoadProgress = (loaded: number, total: number) => void;
 
 /**
- * Fills the parameters from a checkpoint, tensor by tensor, so that no second copy of the weights ever stands in memory.
+ * Loads the parameters from a checkpoint, tensor by tensor, so that the weights are never in memory twice.
  *
- * @throws Florence2Error naming the tensors that are missing, that the model has no place for, or of another shape
+ * @throws Florence2Error naming tensors that are missing, that the model does not have, or that have another shape
  */
 export async function loadParameters(
   parameters: ReadonlyMap<string, Parameter>,
@@ -22,7 +22,7 @@ export async function loadParameters(
   const total = present.reduce((bytes, parameter) => bytes + byteSize(parameter), 0);
   const readsFiles = hasKernel('ReadWeight');
   const places = present.map(({ name }) => (readsFiles ? checkpoint.placeOf(name) : null));
-  // A parameter that is reordered on its way leaves the array it came in, so these share one; the others keep theirs.
+  // Reordered parameters are copied, so they can share one buffer. The others keep the array they are read into.
   const reordered = present.filter(({ layout }, i) => layout !== 'plain' && !places[i]);
   const floats = new Float32Array(Math.max(0, ...reordered.map(({ shape }) => elementCount(shape))));
   let loaded = 0;
@@ -42,13 +42,13 @@ function checkTensors(parameters: ReadonlyMap<string, Parameter>, { tensors, fil
   const surplus = [...tensors.values()].filter(({ name }) => !parameters.has(name));
   if (surplus.length > 0) {
     const names = list(surplus.map(({ fileName }) => fileName));
-    throw new Florence2Error(`${file.path} has ${names}, for which the model of config.json has no place.`);
+    throw new Florence2Error(`${file.path} has ${names}, which the model of config.json does not have.`);
   }
   for (const { name, fileName, shape } of tensors.values()) {
     const expected = parameters.get(name)!.shape;
     if (shape.join() !== expected.join()) {
       throw new Florence2Error(
-        `${file.path}: ${fileName} has shape [${shape.join(', ')}], but config.json makes it [${expected.join(', ')}].`,
+        `${file.path}: ${fileName} has shape [${shape.join(', ')}], but for config.json it must be [${expected.join(', ')}].`,
       );
     }
   }

@@ -3,7 +3,7 @@ import { isRecord } from '../json.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { readJson } from './load_config.ts';
 
-/** The tokenizer of a checkpoint's folder: tokenizer.json, or vocab.json and merges.txt. */
+/** Loads the tokenizer of a checkpoint from tokenizer.json, or from vocab.json and merges.txt. */
 export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
   const source = folder.path;
   const [tokenizerJson, tokenizerConfig] = await Promise.all([
@@ -15,17 +15,18 @@ export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
   return Tokenizer.fromFiles({ vocabJson, mergesTxt, tokenizerConfig, source });
 }
 
-/** Files that tell of a tokenizer, those of Python's libraries too. */
+/** The files of a tokenizer, including those that only Python's libraries read. */
 export const tokenizerFiles = [
   ...['tokenizer.json', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json'],
   'special_tokens_map.json',
 ];
 
 /**
- * Writes the files of a tokenizer that was loaded from a folder into another. Without new tokens they are the same;
- * with them tokenizer.json has all tokens, and the files that list added tokens beside it list the new ones.
+ * Writes the files of a tokenizer. Without new tokens they are copies. With new tokens, tokenizer.json contains all
+ * tokens, and the other files that list added tokens also list the new ones.
  *
- * @param to files of the same names are replaced
+ * @param from the folder from which the tokenizer was loaded
+ * @param to receives the files; files with the same names are replaced
  */
 export async function saveTokenizer(tokenizer: Tokenizer, from: Folder, to: Folder): Promise<void> {
   const changed = tokenizer.newTokens.length > 0 ? await filesWithNewTokens(tokenizer, from) : new Map();

@@ -11,9 +11,10 @@ import { safetensorsContent, type TensorToWrite } from '../weights/safetensors.t
 import { readJson } from './load_config.ts';
 import { jsonBytes, saveTokenizer } from './tokenizer_files.ts';
 
+/** Tensor names of a checkpoint: Microsoft's code (`trust_remote_code`), or transformers' native Florence-2. */
 export type CheckpointLayout = 'microsoft' | 'native';
 
-/** A tensor as a layout spells and turns it, from its canonical name, shape and values. */
+/** Returns a tensor with the name and orientation of a layout, given its canonical name, shape and values. */
 export function storedTensor(
   name: string,
   shape: number[],
@@ -30,22 +31,23 @@ function transpose(values: Float32Array, [rows, columns]: number[]): Float32Arra
   return values.map((_, at) => values[(at % rows) * columns + Math.floor(at / rows)]);
 }
 
-/** What a checkpoint is written of: `Florence2` is one. */
+/** The parts of a model that are written to a checkpoint. `Florence2` has them. */
 export interface CheckpointParts {
   model: Florence2Model;
   tokenizer: Tokenizer;
-  /** Where it was loaded from. */
+  /** The folder from which the model was loaded. */
   folder: string;
 }
 
 type FloatDtype = 'F32' | 'F16' | 'BF16';
 
 /**
- * Writes the model as a checkpoint of its own: weights in the layout that it was loaded in, and what belongs to them
- * (configuration, tokenizer, Microsoft's code), brought up to date.
+ * Writes a model as a complete checkpoint: the weights, in the layout in which they were loaded, and the configuration,
+ * tokenizer and Python code that belong to them. Configuration and tokenizer are updated.
  *
- * @param to files of the same names are replaced
- * @throws UsageError while an adapter is active, unless it is merged
+ * @param to receives the files; files with the same names are replaced
+ * @param dtype of the weights. Default F32
+ * @throws UsageError while an adapter is active that is not merged
  */
 export async function writeCheckpoint(
   { model, tokenizer, folder }: CheckpointParts,
@@ -53,7 +55,9 @@ export async function writeCheckpoint(
   dtype: FloatDtype = 'F32',
 ): Promise<void> {
   if ([...model.adaptable.values()].some(({ adapters }) => adapters)) {
-    throw new UsageError('An adapter is active, which is no part of a checkpoint: merge it first, or save it apart.');
+    throw new UsageError(
+      'An adapter is active, and a checkpoint cannot contain it: merge it first, or save it with adapters.save.',
+    );
   }
   const from = openFolder(folder);
   const beside = (await readdir(folder)).filter(name => copied.test(name));
@@ -73,14 +77,14 @@ export async function writeCheckpoint(
   await to.write(weights, safetensorsContent(to.pathOf(weights), tensors));
 }
 
-/** Files beside config and tokenizer that belong to a model. */
+/** Files that are copied unchanged. */
 const copied = /^(generation_config|preprocessor_config|processor_config)\.json$|\.py$/;
 
 type Json = Record<string, unknown>;
 
 const torchDtypes: Record<FloatDtype, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
-/** The config with this vocabulary and this type of weights, and with a head of its own where the model has one. */
+/** Returns the config with the vocabulary size, the dtype of the weights, and the tie of the head updated. */
 function updateConfig(config: Json, { config: { text, dialect }, lmHead }: Florence2Model, dtype: FloatDtype): Json {
   const has = (fields: Json, name: string, value: unknown): Json => (name in fields ? { [name]: value } : {});
   const update = (fields: unknown): Json => {
@@ -100,8 +104,9 @@ function updateConfig(config: Json, { config: { text, dialect }, lmHead }: Flore
 }
 
 /**
- * Microsoft's config names the Python code that runs it (`auto_map`). In a snapshot of the hub's cache, which we keep
- * without code, it is the repository that has it: transformers then looks there, as when it saves such a model itself.
+ * Microsoft's config names the Python code that runs the model (`auto_map`). Downloads in the hub's cache do not
+ * contain this code, so the names are prefixed with the repository, where transformers then finds it. transformers does
+ * the same when it saves such a model.
  */
 function locateCode(config: Json, source: string): Json {
   const [, id] = source.match(/[\\/]models--([^\\/]+)[\\/]snapshots[\\/]/) ?? [];

@@ -143,7 +143,9 @@ export async function recoverFolder(folder: string): Promise<void> {
 
 const sibling = (folder: string, state: string): string => join(dirname(folder), `.${basename(folder)}.${state}`);
 
-/** One call reads or writes at most 2 GiB - 1 bytes; smaller chunks also keep the buffers of the kernel and libuv small. */
+/**
+ * One call reads or writes at most 2 GiB - 1 bytes; smaller chunks also keep the buffers of the kernel and libuv small.
+ */
 export const largestChunk = 64 << 20;
 
 /** Writes all bytes at a position; a single call may write fewer than it was given. */

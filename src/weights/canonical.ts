@@ -5,21 +5,21 @@ import { dtypeBytes } from './dtypes.ts';
 import { canonicalName, headName, sharedName } from './names.ts';
 import { elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 
-/** The tensors of a checkpoint under their canonical names and in their canonical shapes. */
+/** A checkpoint whose tensors have canonical names and shapes, whatever the layout of its files. */
 export class CanonicalCheckpoint {
   constructor(
     readonly file: TensorFile,
     readonly tensors: ReadonlyMap<string, CanonicalTensor>,
-    /** Tensors of the file that are left out, and why. */
+    /** Tensors of the file that are left out, each with the reason. */
     readonly dropped: ReadonlyMap<string, string>,
   ) {}
 
-  /** True when the output layer is the table of token embeddings: `lm_head.weight` is then not among the tensors. */
+  /** Whether the output layer shares the token embeddings; `tensors` then has no `lm_head.weight`. */
   get tiedHead(): boolean {
     return !this.tensors.has(headName);
   }
 
-  /** A tensor's values in fp32, row-major in its canonical shape. */
+  /** Reads a tensor as fp32, row-major in its canonical shape. `into` as in `TensorFile`. */
   async readFloat32(name: string, into?: Float32Array): Promise<Float32Array> {
     const { fileName, shape, transposed } = requireTensor(this.tensors, name, this.file.path);
     if (!transposed) return this.file.readFloat32(fileName, into);
@@ -30,7 +30,10 @@ export class CanonicalCheckpoint {
     return values;
   }
 
-  /** Where a tensor's values lie in a row in a file, as floats or halves in its canonical shape; null where they do not. */
+  /**
+   * Returns where a file has a tensor's values, contiguous, in its canonical shape, in fp32 or fp16; null if no file
+   * has them in this form.
+   */
   placeOf(name: string): FilePlace | null {
     const { fileName, dtype, transposed } = requireTensor(this.tensors, name, this.file.path);
     if (transposed || (dtype !== 'F16' && dtype !== 'F32')) return null;
@@ -43,25 +46,28 @@ export class CanonicalCheckpoint {
   }
 }
 
+/** A tensor under its canonical name and in its canonical shape. */
 export interface CanonicalTensor extends TensorInfo {
+  /** Its name in the file. */
   readonly fileName: string;
+  /** Whether the file has it as [in, out] instead of [out, in]. */
   readonly transposed: boolean;
 }
 
 /**
- * Names a checkpoint's tensors canonically, whatever its layout. The table of token embeddings may be in a file several
- * times, under the names of the modules that share it: equal copies are dropped, and when the table itself is absent one
- * of them takes its place. A `lm_head` that differs is a head of its own and is kept.
+ * Maps a checkpoint's tensors to their canonical names. A file may contain the token embeddings several times, under
+ * the names of the modules that share them. Equal copies are dropped; if the shared table itself is missing, a copy
+ * takes its place. An `lm_head` that differs from the table is an untied head and is kept.
  *
- * @throws Florence2Error for a tensor that belongs to no Florence-2, for two tensors of one canonical name, and when
- *   encoder or decoder have embeddings that differ from the shared ones
+ * @throws Florence2Error for a tensor that Florence-2 does not have, for two tensors with one canonical name, and if
+ *   the embeddings of encoder or decoder differ from the shared ones
  */
 export async function canonicalCheckpoint(file: TensorFile): Promise<CanonicalCheckpoint> {
   const tensors = new Map<string, CanonicalTensor>();
   const copies: CanonicalTensor[] = [];
   for (const { name: fileName, dtype, shape } of file.tensors.values()) {
     const found = canonicalName(fileName);
-    if (!found) throw new Florence2Error(`${file.path}: tensor ${fileName} belongs to no Florence-2.`);
+    if (!found) throw new Florence2Error(`${file.path}: tensor ${fileName} is not part of a Florence-2 model.`);
     if (found.dropped !== undefined) {
       copies.push({ name: found.copyOf, fileName, dtype, shape, transposed: false });
       continue;
@@ -90,7 +96,7 @@ export async function canonicalCheckpoint(file: TensorFile): Promise<CanonicalCh
   return new CanonicalCheckpoint(file, tensors, dropped);
 }
 
-/** Compares bytes piece by piece, so that the largest tensors of a checkpoint need not be in memory for it. */
+/** Compares two tensors chunk by chunk, because the largest tensors should not be in memory twice. */
 async function equalTensors(file: TensorFile, a: string, b: string): Promise<boolean> {
   const [infoA, infoB] = [file.tensors.get(a)!, file.tensors.get(b)!];
   if (infoA.shape.join() !== infoB.shape.join()) return false;
@@ -101,18 +107,18 @@ async function equalTensors(file: TensorFile, a: string, b: string): Promise<boo
   }
   if (atA.source === atB.source && atA.position === atB.position) return true;
   const bytes = elementCount(infoA.shape) * dtypeBytes[infoA.dtype];
-  const pieces = [new Uint8Array(Math.min(bytes, 1 << 20)), new Uint8Array(Math.min(bytes, 1 << 20))];
+  const chunks = [new Uint8Array(Math.min(bytes, 1 << 20)), new Uint8Array(Math.min(bytes, 1 << 20))];
   for (let done = 0; done < bytes; ) {
-    const [pieceA, pieceB] = pieces.map(piece => piece.subarray(0, bytes - done));
-    await atA.source.read(pieceA, atA.position + done, `tensor ${a}`);
-    await atB.source.read(pieceB, atB.position + done, `tensor ${b}`);
-    if (pieceA.some((byte, i) => byte !== pieceB[i])) return false;
-    done += pieceA.length;
+    const [chunkA, chunkB] = chunks.map(chunk => chunk.subarray(0, bytes - done));
+    await atA.source.read(chunkA, atA.position + done, `tensor ${a}`);
+    await atB.source.read(chunkB, atB.position + done, `tensor ${b}`);
+    if (chunkA.some((byte, i) => byte !== chunkB[i])) return false;
+    done += chunkA.length;
   }
   return true;
 }
 
-/** The values of a parameter in the checkpoint's order. */
+/** Returns the values of a parameter, with elements in the order that checkpoints use. */
 export async function checkpointValues(parameter: Parameter): Promise<Float32Array> {
   const ordered = parameter.inCheckpointOrder(parameter.value);
   try {

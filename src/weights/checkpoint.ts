@@ -28,8 +28,8 @@ export async function openCheckpoint(folder: Folder): Promise<TensorFile> {
 }
 
 /**
- * Opens a file of tensors: `.bin` as torch.save writes it, `.index.json` with all the shards that it lists, anything else
- * as safetensors. Returns undefined if it does not exist.
+ * Opens a file of tensors: `.bin` as torch.save writes it, `.index.json` with all the shards that it lists, anything
+ * else as safetensors. Returns undefined if it does not exist.
  */
 export async function openTensors(folder: Folder, name: string): Promise<TensorFile | undefined> {
   const read = /\.bin(\.index\.json)?$/.test(name) ? readPytorchBin : readSafetensors;
@@ -40,7 +40,7 @@ export async function openTensors(folder: Folder, name: string): Promise<TensorF
 
 type Reader = (source: ByteSource) => Promise<TensorFile>;
 
-/** Opens every file that an index (`{ weight_map: { tensor: file } }`) names, as one. */
+/** Opens all shards that an index (`{ weight_map: { tensor: shard } }`) names, as one file of tensors. */
 async function openShards(folder: Folder, index: string, read: Reader): Promise<TensorFile | undefined> {
   const weightMap = await readIndex(folder, index);
   if (!weightMap) return undefined;
@@ -78,13 +78,13 @@ async function readIndex(folder: Folder, name: string): Promise<Map<string, stri
   if (twice) throw new Florence2Error(`${path} has ${twice.join(': ')} twice.`);
   for (const [name, shard] of Object.entries(weightMap)) {
     if (typeof shard !== 'string' || !/^[^/\\:]+$/.test(shard) || shard.startsWith('..')) {
-      throw new Florence2Error(`${path}: ${name} is in ${show(shard)}, expected a file of the same folder.`);
+      throw new Florence2Error(`${path}: ${name} is in ${show(shard)}, expected a file in the same folder.`);
     }
   }
   return new Map(Object.entries(weightMap as Record<string, string>));
 }
 
-/** The index and the shards must name the same tensors in the same places. */
+/** @throws Florence2Error unless the index and the shards agree on where each tensor is */
 function checkShards(indexPath: string, weightMap: Map<string, string>, shards: Map<string, TensorFile>): void {
   for (const [name, shard] of weightMap) {
     if (!shards.get(shard)!.tensors.has(name)) {

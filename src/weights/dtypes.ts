@@ -2,7 +2,7 @@ import { Florence2Error } from '../errors.ts';
 import type { ByteSource } from '../files/folder.ts';
 import { type Dtype, elementCount, type TensorInfo } from './tensor_file.ts';
 
-/** Element types of checkpoints: their sizes, and their bytes (little-endian) to and from JavaScript's numbers. */
+/** Size of an element in bytes. Elements are little-endian. */
 export const dtypeBytes: Record<Dtype, number> = {
   F64: 8,
   F32: 4,
@@ -22,9 +22,10 @@ export const isFloat = (dtype: Dtype): boolean =>
   dtype === 'F32' || dtype === 'F16' || dtype === 'BF16' || dtype === 'F64';
 
 /**
- * Widens elements to fp32. `bytes` must begin at a multiple of the element size in its buffer and hold whole elements.
+ * Converts elements to fp32.
  *
- * @param out receives bytes.length / element size values.
+ * @param bytes whole elements, aligned to the element size in their buffer
+ * @param out receives the values
  */
 export function widenToFloat32(bytes: Uint8Array, dtype: Dtype, out: Float32Array): void {
   if (dtype === 'F16') halfToFloat(view(Uint16Array, bytes), out);
@@ -34,8 +35,9 @@ export function widenToFloat32(bytes: Uint8Array, dtype: Dtype, out: Float32Arra
 }
 
 /**
- * Integers and booleans as int32. Returns the index of the first value which does not fit, or -1.
- * Booleans are 0 and 1, whatever byte stands for true.
+ * Converts integers and booleans to int32. Booleans become 0 and 1; any byte but 0 is true.
+ *
+ * @returns the index of the first value that does not fit in 32 bits, or -1
  */
 export function toInt32(bytes: Uint8Array, dtype: Dtype, out: Int32Array): number {
   if (dtype === 'I64') {
@@ -52,12 +54,12 @@ export function toInt32(bytes: Uint8Array, dtype: Dtype, out: Int32Array): numbe
   return -1;
 }
 
-/** fp32 to the bytes of F32, F16 or BF16, rounding to nearest, ties to even. */
+/** Converts fp32 to the bytes of F32, F16 or BF16, rounding to nearest, ties to even. */
 export function narrowFromFloat32(values: Float32Array, dtype: 'F32' | 'F16' | 'BF16'): Uint8Array {
   if (dtype === 'F32') return asBytes(values);
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const out = new Uint16Array(values.length);
-  // Two loops, so that the compiler inlines both functions.
+  // Two loops, so that V8 inlines both functions.
   if (dtype === 'F16') for (let i = 0; i < out.length; i++) out[i] = halfBits(bits[i]);
   else for (let i = 0; i < out.length; i++) out[i] = brainBits(bits[i]);
   return asBytes(out);
@@ -66,7 +68,7 @@ export function narrowFromFloat32(values: Float32Array, dtype: 'F32' | 'F16' | '
 export const asBytes = (array: ArrayBufferView): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
-/** Elements that JavaScript has an array for. */
+/** Returns elements of a type that JavaScript has a typed array for. */
 function numbers(bytes: Uint8Array, dtype: Dtype): ArrayLike<number> {
   if (dtype === 'F32') return view(Float32Array, bytes);
   if (dtype === 'F64') return view(Float64Array, bytes);
@@ -82,7 +84,7 @@ const view = <T>(type: ArrayType<T>, bytes: Uint8Array): T =>
 
 let halfTable: Uint32Array | undefined;
 
-/** A table of all 65,536 halves (256 KB, made on first use) is several times as fast as arithmetic per element. */
+/** Converts fp16 by a table of all 65,536 values (256 KB), several times as fast as arithmetic per element. */
 function halfToFloat(halves: Uint16Array, out: Float32Array): void {
   halfTable ??= Uint32Array.from({ length: 65536 }, (_, half) => floatBits(half));
   const table = halfTable;
@@ -95,7 +97,7 @@ function brainToFloat(brains: Uint16Array, out: Float32Array): void {
   for (let i = 0; i < brains.length; i++) bits[i] = brains[i] << 16;
 }
 
-/** Bits of the fp32 equal to an fp16. Exponent bias 15 against 127, mantissa of 10 bits against 23. */
+/** Returns the bits of the fp32 that equals an fp16: exponent bias 15 becomes 127, 10 mantissa bits become 23. */
 function floatBits(half: number): number {
   const sign = (half & 0x8000) << 16;
   const exponent = (half >> 10) & 0x1f;
@@ -103,18 +105,18 @@ function floatBits(half: number): number {
   if (exponent === 0x1f) return (sign | 0x7f800000 | (mantissa << 13)) >>> 0;
   if (exponent !== 0) return (sign | ((exponent + 112) << 23) | (mantissa << 13)) >>> 0;
   if (mantissa === 0) return sign >>> 0;
-  const shift = Math.clz32(mantissa) - 21; // subnormal: 1 bit of the mantissa becomes the implicit one
+  const shift = Math.clz32(mantissa) - 21; // subnormal: the highest set bit becomes the implicit 1
   return (sign | ((113 - shift) << 23) | (((mantissa << shift) & 0x3ff) << 13)) >>> 0;
 }
 
-/** Bits of the nearest fp16 of an fp32 given by its bits. Beyond 65,520 it is infinite; NaN stays NaN. */
+/** Returns the bits of the fp16 nearest to an fp32. From 65,520 on it is infinite; NaN stays NaN. */
 function halfBits(bits: number): number {
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00;
   if (magnitude >= 0x477ff000) return sign | 0x7c00;
   if (magnitude < 0x33000000) return sign; // below half of the smallest subnormal, 2^-24
-  // Normal numbers keep 10 of 23 mantissa bits, subnormal ones fewer: shift the implicit one in as well.
+  // Normal numbers keep 10 of 23 mantissa bits. Subnormal ones keep fewer, and the implicit 1 is shifted in.
   const exponent = magnitude >>> 23;
   if (exponent > 112) return sign | roundShift(magnitude - (112 << 23), 13);
   return sign | roundShift((magnitude & 0x7fffff) | 0x800000, 126 - exponent);
@@ -125,7 +127,9 @@ function brainBits(bits: number): number {
   return ((bits >>> 31) << 15) | roundShift(bits & 0x7fffffff, 16);
 }
 
-/** value / 2^shift to the nearest integer, ties to even. A carry out of the mantissa raises the exponent, as it should. */
+/**
+ * Rounds value / 2^shift to the nearest integer, ties to even. A carry from the mantissa correctly raises the exponent.
+ */
 function roundShift(value: number, shift: number): number {
   const below = value & ((1 << shift) - 1);
   const half = 1 << (shift - 1);
@@ -133,10 +137,10 @@ function roundShift(value: number, shift: number): number {
   return below > half || (below === half && (floor & 1) === 1) ? floor + 1 : floor;
 }
 
-/** Narrow dtypes are read through a buffer of this size, so that only the fp32 result is large. */
-const pieceBytes = 1 << 20;
+/** Size of the buffer through which dtypes other than F32 are read, so that only the fp32 result is large. */
+const chunkBytes = 1 << 20;
 
-/** Contiguous elements at `position` as fp32: straight into the result for F32, else piece by piece. */
+/** Reads contiguous elements at `position` as fp32. F32 is read directly into the result. */
 export async function readFloat32At(
   source: ByteSource,
   position: number,
@@ -152,10 +156,10 @@ export async function readFloat32At(
     return out;
   }
   const size = dtypeBytes[info.dtype];
-  const piece = new Uint8Array(Math.min(count * size, pieceBytes));
+  const chunk = new Uint8Array(Math.min(count * size, chunkBytes));
   for (let done = 0; done < count; ) {
-    const n = Math.min(count - done, pieceBytes / size);
-    const bytes = piece.subarray(0, n * size);
+    const n = Math.min(count - done, chunkBytes / size);
+    const bytes = chunk.subarray(0, n * size);
     await source.read(bytes, position + done * size, what);
     widenToFloat32(bytes, info.dtype, out.subarray(done, done + n));
     done += n;
@@ -163,17 +167,17 @@ export async function readFloat32At(
   return out;
 }
 
-/** Contiguous integers at `position` as int32. */
+/** Reads contiguous integers at `position` as int32. @throws Florence2Error for floats and values beyond 32 bits */
 export async function readInt32At(source: ByteSource, position: number, info: TensorInfo): Promise<Int32Array> {
   if (isFloat(info.dtype)) {
-    throw new Florence2Error(`${source.path}: tensor ${info.name} is ${info.dtype}, integers are needed.`);
+    throw new Florence2Error(`${source.path}: tensor ${info.name} is ${info.dtype}, expected integers.`);
   }
   const out = new Int32Array(elementCount(info.shape));
   const bytes = new Uint8Array(out.length * dtypeBytes[info.dtype]);
   await source.read(bytes, position, `tensor ${info.name}`);
   const misfit = toInt32(bytes, info.dtype, out);
   if (misfit >= 0) {
-    throw new Florence2Error(`${source.path}: tensor ${info.name} element ${misfit} does not fit 32 bits.`);
+    throw new Florence2Error(`${source.path}: tensor ${info.name} element ${misfit} does not fit in 32 bits.`);
   }
   return out;
 }

@@ -1,30 +1,30 @@
 /**
- * The one place that knows how files spell their tensors. Everywhere else a tensor has its canonical name: its path in
- * transformers' native Florence-2 without the leading `model.`. Other spellings are Microsoft's layout (the published
- * checkpoints) and PEFT's prefix `base_model.model.` (adapter files).
+ * Tensor names in files. Everywhere else a tensor has its canonical name: its path in transformers' native Florence-2
+ * without the leading `model.`. Files also use Microsoft's layout (the published checkpoints) and PEFT's prefix
+ * `base_model.model.` (adapters).
  *
- * The functions take names of modules (`….qkv`) and of what is below them (`….qkv.weight`, `….qkv.lora_A.weight`).
+ * All functions accept names of modules (`….qkv`) and of their tensors (`….qkv.weight`, `….qkv.lora_A.weight`).
  */
 
-/** What a name in a file stands for. */
+/** The meaning of a name in a file. */
 export type CanonicalName =
-  /** `transposed`: the file has the matrix as [in, out], the canonical tensor is [out, in]. */
+  /** A tensor or module. `transposed`: the file has the matrix as [in, out], the canonical tensor is [out, in]. */
   | { name: string; transposed: boolean; dropped?: undefined }
-  /** A tensor that is left out on purpose, and the canonical tensor that it must be equal to. */
+  /** A tensor that is left out, with the reason and the canonical tensor that it must equal. */
   | { dropped: string; copyOf: string; name?: undefined; transposed?: undefined };
 
-/** The table of token embeddings; it is the output layer's weight too, unless a checkpoint has a head of its own. */
+/** The token embeddings. They are also the output layer's weight, unless a checkpoint has an untied head. */
 export const sharedName = 'language_model.shared.weight';
 export const headName = 'lm_head.weight';
 export const logitsBiasName = 'final_logits_bias';
 
-/** Tables that are in checkpoints and that nothing trains: PyTorch registers them as buffers, not as parameters. */
+/** Whether a tensor is a buffer in PyTorch: part of the checkpoint, but never trained. */
 export const isBuffer = (name: string): boolean => name === logitsBiasName || name.endsWith('.pos_idx_to_embed');
 
-/** Microsoft has this one as a bare, transposed parameter, where the native model has a Linear module. */
+/** A bare, transposed parameter in Microsoft's layout; a Linear module in the native one. */
 const projection = { canonical: 'multi_modal_projector.image_projection', microsoft: 'image_projection' };
 
-/** Modules with parameters, canonical -> Microsoft's when it differs. N stands for a number. */
+/** All modules with parameters: canonical name and Microsoft's. N stands for a number. */
 const modules: [canonical: string, microsoft: string][] = [
   ['vision_tower.convs.N.conv', 'vision_tower.convs.N.proj'],
   ['vision_tower.convs.N.norm', 'vision_tower.convs.N.norm'],
@@ -67,7 +67,7 @@ function languageStack(stack: string, attentions: string[]): [string, string][] 
   return names.map(name => [`language_model.${stack}.${name}`, `language_model.model.${stack}.${name}`]);
 }
 
-/** Renames by the table, in one direction. The rest of a name below its module stays as it is. */
+/** Returns a function that renames by the table in one direction. The part of a name after its module is kept. */
 function renamer(from: 0 | 1, to: 0 | 1): (name: string) => string | undefined {
   const byShape = new Map(modules.map(row => [row[from], row[to]]));
   return name => {
@@ -93,8 +93,8 @@ const checkCanonical = (name: string): string | undefined =>
   name.startsWith(`${projection.canonical}.`) || name === projection.canonical ? name : canonicalToCanonical(name);
 
 /**
- * The canonical name of a tensor or module in a checkpoint or adapter file of any known layout.
- * Undefined for a name that belongs to no Florence-2.
+ * Returns the canonical name of a tensor or module in a checkpoint or adapter file of any known layout; undefined for a
+ * name that Florence-2 does not have.
  */
 export function canonicalName(fileName: string): CanonicalName | undefined {
   const path = fileName.replace(/^base_model\.model\./, '');
@@ -107,13 +107,13 @@ export function canonicalName(fileName: string): CanonicalName | undefined {
   return { name, transposed: false };
 }
 
-/** Microsoft's spelling of a canonical name. `image_projection` is stored transposed there. */
+/** Returns the name in Microsoft's layout, which stores `image_projection` transposed. */
 export function toMicrosoft(name: string): string {
   if (name === `${projection.canonical}.weight`) return projection.microsoft;
   return canonicalToMicrosoft(name) ?? unknown(name);
 }
 
-/** The native spelling of a canonical name. */
+/** Returns the name in transformers' native layout. */
 export function toNative(name: string): string {
   if (checkCanonical(name) === undefined) return unknown(name);
   return name.startsWith('lm_head') || name === logitsBiasName ? name : `model.${name}`;

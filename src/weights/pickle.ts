@@ -1,26 +1,26 @@
 import { Florence2Error } from '../errors.ts';
 
-/** What a pickle of tensors can hold. Lists and tuples are both arrays; both kinds of dict are Maps. */
+/** Values in a pickle of tensors. Lists and tuples are arrays, dicts and OrderedDicts are Maps. */
 export type PickleValue = null | boolean | number | string | PickleValue[] | Map<PickleValue, PickleValue> | object;
 
 /**
- * What a pickle may ask for. Unpickling is running a program, which can call any function of Python; here it can name
- * nothing but what these two know, and that runs none of its code.
+ * Resolves what a pickle refers to. A pickle is a program that can call any Python function. Here it can only use the
+ * globals that the host returns, so none of its code runs.
  */
 export interface PickleHost {
-  /** The value that stands for `module.name`, or undefined to refuse it. */
+  /** Returns a value that represents `module.name`, or undefined to refuse it. */
   global(name: string): object | undefined;
-  /** What a reference out of the pickle stands for. */
+  /** Resolves a persistent id: a reference to data outside of the pickle. */
   persistent(id: PickleValue): PickleValue;
-  /** The result of calling a global. */
+  /** Calls a global. */
   call(global: object, args: PickleValue[]): PickleValue;
 }
 
 /**
- * Runs a pickle of protocol 2 to 5 with the opcodes that a dictionary of tensors needs.
+ * Runs a pickle of protocol 2 to 5 that uses only the opcodes of a dictionary of tensors.
  *
- * @param path what errors call the file
- * @throws Florence2Error for any other opcode and any global that the host does not know, by name
+ * @param path of the file, for messages
+ * @throws Florence2Error for any other opcode and for globals that the host refuses, with their names
  */
 export function unpickle(bytes: Uint8Array, host: PickleHost, path: string): PickleValue {
   return new Machine(bytes, host, path).run();
@@ -53,10 +53,10 @@ class Machine {
     }
   }
 
-  /** Position of the next n bytes, which are then behind it. */
+  /** Skips n bytes and returns the position of the first. */
   take(n: number): number {
     const at = this.position;
-    if (at + n > this.bytes.length) this.fail('the pickle ends before its end');
+    if (at + n > this.bytes.length) this.fail('the pickle is cut short');
     this.position += n;
     return at;
   }
@@ -68,7 +68,7 @@ class Machine {
   uint64 = (): number => this.safe(this.view.getBigUint64(this.take(8), true));
   float64 = (): number => this.view.getFloat64(this.take(8), false);
 
-  /** A little-endian two's complement of n bytes. */
+  /** Reads a little-endian two's complement integer of n bytes. */
   long(n: number): number {
     const at = this.take(n);
     let value = 0n;
@@ -87,7 +87,7 @@ class Machine {
 
   line(): string {
     const end = this.bytes.indexOf(10, this.position);
-    if (end < 0) this.fail('the pickle ends before its end');
+    if (end < 0) this.fail('the pickle is cut short');
     const line = this.text(end - this.position);
     this.position++;
     return line;
@@ -109,7 +109,7 @@ class Machine {
     return value;
   }
 
-  /** What was pushed since the last mark. */
+  /** Pops everything above the last mark, and the mark. */
   sinceMark(): PickleValue[] {
     const at = this.stack.lastIndexOf(mark);
     if (at < 0) this.damaged();
@@ -134,7 +134,7 @@ class Machine {
   global(module: PickleValue, name: PickleValue): void {
     if (typeof module !== 'string' || typeof name !== 'string') this.damaged();
     const found = this.host.global(`${module}.${name}`);
-    if (!found) this.fail(`refused: the pickle asks for ${module}.${name}, which a checkpoint does not need`);
+    if (!found) this.fail(`refused: the pickle uses ${module}.${name}, which a checkpoint does not need`);
     this.push(found);
   }
 
@@ -161,7 +161,7 @@ class Machine {
     for (let i = 0; i < values.length; i += 2) dict.set(values[i], values[i + 1]);
   }
 
-  /** Attributes of a dict (torch puts `_metadata` there): not needed. Other objects have no state to set. */
+  /** Ignores attributes of a dict, such as the `_metadata` of torch. Other objects are refused. */
   build(): void {
     this.pop();
     if (!(this.top() instanceof Map)) this.fail('refused: the pickle sets the state of something that is not a dict');
@@ -184,10 +184,10 @@ class Machine {
 const STOP = 0x2e;
 const code = (character: string): number => character.charCodeAt(0);
 
-/** The opcodes that are run. Names are those of Python's pickletools. */
+/** The supported opcodes, with their names in Python's pickletools. */
 const steps: Record<number, (m: Machine) => void> = {
   128: m => checkProtocol(m, m.uint8()), // PROTO
-  149: m => void m.take(8), // FRAME: only says how much may be read ahead
+  149: m => void m.take(8), // FRAME: a hint for read-ahead
   [code('(')]: m => m.push(mark), // MARK
   [code('N')]: m => m.push(null), // NONE
   136: m => m.push(true), // NEWTRUE
@@ -224,7 +224,7 @@ const steps: Record<number, (m: Machine) => void> = {
 };
 
 function checkProtocol(m: Machine, protocol: number): void {
-  if (protocol < 2 || protocol > 5) m.fail(`the pickle has protocol ${protocol}, 2 to 5 can be read`);
+  if (protocol < 2 || protocol > 5) m.fail(`the pickle has protocol ${protocol}; 2 to 5 are supported`);
 }
 
 function stackGlobal(m: Machine): void {
@@ -232,7 +232,7 @@ function stackGlobal(m: Machine): void {
   m.global(m.pop(), name);
 }
 
-/** Opcodes that build or call what a checkpoint has no use for, and those of older protocols. */
+/** Names of unsupported opcodes, for messages: those that checkpoints do not need, and those of older protocols. */
 const otherOpcodes: Record<string, string> = {
   ...{ 0: 'POP', 1: 'POP_MARK', 2: 'DUP', F: 'FLOAT', I: 'INT', L: 'LONG', P: 'PERSID', S: 'STRING', V: 'UNICODE' },
   ...{ T: 'BINSTRING', U: 'SHORT_BINSTRING', B: 'BINBYTES', C: 'SHORT_BINBYTES', d: 'DICT', l: 'LIST', g: 'GET' },

@@ -5,12 +5,13 @@ import { type PickleHost, type PickleValue, unpickle } from './pickle.ts';
 import { type Dtype, elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 import { type StoredEntry, storedEntries } from './zip.ts';
 
-/** A pickle of names and shapes is kilobytes; this leaves room for any real one. */
+/** Names and shapes take a few kilobytes; no real pickle is larger than this. */
 const largestPickle = 64 << 20;
 
 /**
- * Reads the table of contents of a file that torch.save wrote: a zip archive with a pickle, which describes the tensors,
- * and the bytes of each storage. Only the pickle's calls that build tensors are run. Tensors are read on request.
+ * Reads the table of contents of a file that torch.save wrote: a zip archive with a pickle, which describes the
+ * tensors, and the bytes of each storage. Only the pickle's calls that build tensors are run. Tensors are read on
+ * request.
  *
  * @param source is closed together with the result, and if this throws
  * @throws Florence2Error naming what is refused or damaged
@@ -34,20 +35,20 @@ async function checkSignature(source: ByteSource): Promise<void> {
   if (signature === 'PK\x03\x04') return;
   const what =
     first[0] === 0x80
-      ? 'was saved in the format that PyTorch had before 1.6; load it there and save it again, best as safetensors'
-      : 'is not a file of torch.save';
+      ? 'was saved in the format of PyTorch before 1.6: load it in PyTorch and save it again, preferably as safetensors'
+      : 'was not written by torch.save';
   throw new Florence2Error(`${source.path} ${what}.`);
 }
 
 interface Archive {
   readonly entries: Map<string, StoredEntry>;
-  /** Everything is in one folder, with its slash. */
+  /** The folder that contains all entries, with its slash. */
   readonly folder: string;
 }
 
 function findArchive(entries: Map<string, StoredEntry>, path: string): Archive {
   const pickles = [...entries.keys()].filter(name => /^[^/]+\/data\.pkl$/.test(name));
-  if (pickles.length !== 1) throw new Florence2Error(`${path} is a zip archive, but not one of torch.save.`);
+  if (pickles.length !== 1) throw new Florence2Error(`${path} is a zip archive, but torch.save did not write it.`);
   const folder = pickles[0].slice(0, -'data.pkl'.length);
   const script = [...entries.keys()].find(
     name => name === `${folder}constants.pkl` || name.startsWith(`${folder}code/`),
@@ -57,12 +58,12 @@ function findArchive(entries: Map<string, StoredEntry>, path: string): Archive {
 }
 
 async function checkByteOrder(source: ByteSource, entry: StoredEntry | undefined): Promise<void> {
-  if (!entry) return; // written from PyTorch 2.1 on
+  if (!entry) return; // PyTorch before 2.1 does not write it
   const text = new Uint8Array(Math.min(entry.size, 16));
   await source.read(text, entry.position, 'byteorder');
   const order = new TextDecoder().decode(text);
   if (order !== 'little') {
-    throw new Florence2Error(`${source.path} has the byte order ${JSON.stringify(order)}; only "little" can be read.`);
+    throw new Florence2Error(`${source.path} has the byte order ${JSON.stringify(order)}; only "little" is supported.`);
   }
 }
 
@@ -72,7 +73,7 @@ interface Storage {
   readonly entry: StoredEntry;
 }
 
-/** A view on a storage; offset and strides count elements. */
+/** A view of a storage. Offset and strides are in elements. */
 class StridedTensor {
   constructor(
     readonly storage: Storage,
@@ -81,7 +82,7 @@ class StridedTensor {
     readonly strides: number[],
   ) {}
 
-  /** Elements from the first to the last, both included. */
+  /** Number of elements from the first to the last of the view. */
   get span(): number {
     if (elementCount(this.shape) === 0) return 0;
     return this.shape.reduce((n, size, i) => n + (size - 1) * this.strides[i], 1);
@@ -106,15 +107,15 @@ async function readTensors(source: ByteSource, archive: Archive): Promise<Map<st
   const { path } = source;
   const { position, size } = archive.entries.get(`${archive.folder}data.pkl`)!;
   if (size > largestPickle)
-    throw new Florence2Error(`${path}: its pickle of ${size} bytes is too large for a checkpoint's.`);
+    throw new Florence2Error(`${path}: its pickle of ${size} bytes is too large for a checkpoint.`);
   const bytes = new Uint8Array(size);
   await source.read(bytes, position, 'data.pkl');
   const root = unpickle(bytes, tensorHost(archive, path), path);
-  if (!(root instanceof Map)) throw new Florence2Error(`${path}: its pickle holds no dictionary of tensors.`);
+  if (!(root instanceof Map)) throw new Florence2Error(`${path}: its pickle is not a dictionary of tensors.`);
   const tensors = new Map<string, StridedTensor>();
   for (const [name, value] of root) {
     if (typeof name !== 'string' || !(value instanceof StridedTensor)) {
-      throw new Florence2Error(`${path}: ${String(name)} is not a tensor; only a plain state dict can be read.`);
+      throw new Florence2Error(`${path}: ${String(name)} is not a tensor; only a plain state dict is supported.`);
     }
     tensors.set(name, value);
   }
@@ -134,12 +135,14 @@ const storageTypes: Record<string, Dtype> = {
   'torch.BoolStorage': 'BOOL',
 };
 
-/** A name that a pickle may use: a storage's type, or one of the functions below. */
+/** A global that a pickle may use: a storage type, or one of the functions of `tensorHost`. */
 class Global {
   constructor(readonly name: string) {}
 }
 
-/** Gives a pickle the few names of a state dict: storages, what makes tensors of them, and OrderedDict. */
+/**
+ * Returns a host with the globals of a state dict: storage types, the functions that build tensors, and OrderedDict.
+ */
 function tensorHost({ entries, folder }: Archive, path: string): PickleHost {
   const fail = (problem: string): never => {
     throw new Florence2Error(`${path}: ${problem}.`);
@@ -156,14 +159,14 @@ function tensorHost({ entries, folder }: Archive, path: string): PickleHost {
     global: name => globals.get(name),
     call: (global, args) => {
       const found = global instanceof Global ? functions[global.name] : undefined;
-      if (!found) return fail('refused: the pickle calls something that is not a function of its own');
+      if (!found) return fail('refused: the pickle calls something other than a function of a state dict');
       return found(args);
     },
     persistent: id => {
       const [kind, type, key, , elements] = Array.isArray(id) ? id : [];
       const dtype = type instanceof Global ? storageTypes[type.name] : undefined;
       if (kind !== 'storage' || !dtype || !isCount(elements))
-        return fail('its pickle refers to something that is no storage');
+        return fail('its pickle refers to something that is not a storage');
       const entry = entries.get(`${folder}data/${key}`) ?? fail(`the storage data/${key} is missing from the archive`);
       if (entry.size < elements * dtypeBytes[dtype]) {
         fail(
@@ -177,7 +180,7 @@ function tensorHost({ entries, folder }: Archive, path: string): PickleHost {
 
 function orderedDict(pairs: PickleValue, fail: (problem: string) => never): PickleValue {
   if (!Array.isArray(pairs) || !pairs.every(pair => Array.isArray(pair) && pair.length === 2)) {
-    return fail('its pickle makes an OrderedDict of something that is not pairs');
+    return fail('its pickle builds an OrderedDict from something other than pairs');
   }
   return new Map(pairs as [PickleValue, PickleValue][]);
 }
@@ -191,7 +194,7 @@ function rebuildTensor(args: PickleValue[], fail: (problem: string) => never): S
     !isCounts(strides) ||
     shape.length !== strides.length
   ) {
-    return fail('its pickle describes a tensor in a way that torch.save does not');
+    return fail('its pickle describes a tensor in a form that torch.save does not write');
   }
   const tensor = new StridedTensor(storage, offset, shape, strides);
   if (!Number.isSafeInteger(elementCount(shape)) || offset + tensor.span > storage.elements) {
@@ -248,7 +251,7 @@ class PytorchFile implements TensorFile {
   }
 }
 
-/** Elements of a strided view in row-major order. */
+/** Copies the elements of a strided view in row-major order. */
 function gather<T extends Float32Array | Int32Array>(span: T, { shape, strides }: StridedTensor, out: T): T {
   const index = shape.map(() => 0);
   let from = 0;

@@ -64,18 +64,19 @@ export class SafetensorsFile implements TensorFile {
 
 type Values = Float32Array | Int32Array;
 
+/** A tensor for `safetensorsContent` and `writeSafetensors`. */
 export interface TensorToWrite {
   name: string;
   shape: readonly number[];
-  /** F32 for a Float32Array and I32 for an Int32Array, unless another is asked for. */
+  /** Default: F32 for a Float32Array, I32 for an Int32Array. */
   dtype?: 'F32' | 'F16' | 'BF16' | 'I64' | 'I32';
-  /** The values, or a function that makes them when their turn has come, so that one tensor is held at a time. */
+  /** The values, or a function that returns them, so that only one tensor is in memory at a time. */
   data: Values | (() => Values | Promise<Values>);
 }
 
 /**
- * Returns the content of a safetensors file in chunks: the header, then one tensor at a time. fp32 is rounded to F16 and
- * BF16 to nearest, ties to even.
+ * Returns the content of a safetensors file in chunks: the header, then one tensor at a time. fp32 is rounded to F16
+ * and BF16 to nearest, ties to even.
  *
  * @param path of the file, for messages
  * @throws Florence2Error if two tensors have the same name, or a tensor's values do not fit its shape or dtype
@@ -99,8 +100,10 @@ function defaultDtype(tensor: TensorToWrite): 'F32' | 'I32' {
 type TypedTensor = TensorToWrite & { dtype: NonNullable<TensorToWrite['dtype']> };
 
 /**
- * Header length and header of a file with these tensors in this order; spaces at its end bring the data to a multiple
- * of 8.
+ * Returns the header length and the header of a file with these tensors in this order. Spaces at the end of the header
+ * align the data to 8 bytes.
+ *
+ * @throws Florence2Error if two tensors have the same name
  */
 export function makeHeader(
   path: string,

@@ -22,8 +22,8 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
 }
 
 /**
- * Writes a safetensors file in a folder that exists. It appears under its name when it is complete; if writing fails, an
- * earlier file stays. fp32 is rounded to F16 and BF16 to nearest, ties to even.
+ * Writes a safetensors file in a folder that exists. It appears under its name when it is complete; if writing fails,
+ * an earlier file stays. fp32 is rounded to F16 and BF16 to nearest, ties to even.
  *
  * @throws Florence2Error if the file cannot be written or the tensors are not valid
  */
@@ -35,19 +35,19 @@ export function writeSafetensors(
   return writeInFolder(path, safetensorsContent(path, tensors, metadata));
 }
 
-/** Size of the buffer through which values are copied behind the header. */
+/** Size of the buffer through which values are copied after the header. */
 const copyChunk = 16 << 20;
 
 /**
- * Writes a safetensors file whose tensors come one by one, their number unknown before the last. The format begins with
- * a list of them, so the values wait in a file beside it. The file appears under its name when it is complete, and not
- * at all when it is abandoned.
+ * Writes a safetensors file tensor by tensor, without knowing their number in advance. The format starts with a list of
+ * all tensors, so the values are first written to a temporary file. The file appears under its name when it is
+ * complete.
  */
 export class SafetensorsStream {
   private readonly tensors: { name: string; shape: number[]; dtype: 'F32' }[] = [];
   private size = 0;
 
-  /** @throws Florence2Error when the place cannot be written */
+  /** @throws Florence2Error if the folder cannot be written to */
   static async create(path: string): Promise<SafetensorsStream> {
     const waiting = unfinishedPath(path);
     try {
@@ -63,7 +63,7 @@ export class SafetensorsStream {
     private readonly data: FileHandle,
   ) {}
 
-  /** Writes at once: a caller that makes values faster than the disk takes them waits here, and does not pile them up. */
+  /** Writes synchronously, so that values that are produced faster than the disk writes do not fill the memory. */
   append(name: string, shape: readonly number[], values: Float32Array): void {
     const bytes = asBytes(values);
     try {
@@ -90,7 +90,7 @@ export class SafetensorsStream {
     }
   }
 
-  /** Removes what has been written. */
+  /** Removes the temporary file. */
   async abandon(): Promise<void> {
     await this.data.close();
     await rm(this.waiting, { force: true });

@@ -3,39 +3,42 @@ import { duplicateKey, isRecord } from '../json.ts';
 import { dtypeBytes, isDtype } from './dtypes.ts';
 import type { TensorInfo } from './tensor_file.ts';
 
-/** A tensor and where its bytes are, in the file. */
+/** A tensor and the range of its bytes in the file. */
 export interface StoredTensor extends TensorInfo {
   readonly begin: number;
   readonly end: number;
 }
 
+/** The parsed header of a safetensors file. */
 export interface SafetensorsHeader {
   readonly tensors: Map<string, StoredTensor>;
   readonly metadata: Record<string, string>;
 }
 
-/** As in the reference implementation: no real header comes near it, and a hostile one may not make us allocate more. */
+/** The limit of the reference implementation. It keeps damaged or hostile files from allocating more memory. */
 export const largestHeader = 100_000_000;
 
-/** The header's length: the first 8 bytes of a safetensors file, little-endian. Throws when the file cannot hold it. */
+/** Returns the length of the header from the first 8 bytes of a file. @throws Florence2Error if it cannot be right */
 export function headerLength(first8: Uint8Array, fileSize: number, path: string): number {
   const length = new DataView(first8.buffer, first8.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(largestHeader)) {
     throw new Florence2Error(
-      `${path}: header length ${length} is beyond the ${largestHeader} that a safetensors file may have; this is not a safetensors file, or a damaged one.`,
+      `${path}: header length ${length} exceeds the limit of ${largestHeader}: this is not a safetensors file, or it is damaged.`,
     );
   }
   if (8 + Number(length) > fileSize) {
     throw new Florence2Error(
-      `${path}: header length ${length} is beyond the file's ${fileSize} bytes; the file is cut short or damaged.`,
+      `${path}: header length ${length} exceeds the file's ${fileSize} bytes: the file is cut short or damaged.`,
     );
   }
   return Number(length);
 }
 
 /**
- * Reads a safetensors header and checks all of it: every byte of the data belongs to exactly one tensor, and every
- * tensor has the bytes that its shape and dtype ask for. Offsets of the result count from the file's beginning.
+ * Parses and checks a safetensors header: each byte of data must belong to exactly one tensor, and each tensor must
+ * have the size of its shape and dtype. Offsets in the result are from the beginning of the file.
+ *
+ * @throws Florence2Error naming the file, and the tensor, for anything that does not follow the format
  */
 export function parseHeader(bytes: Uint8Array, fileSize: number, path: string): SafetensorsHeader {
   const header = parseObject(bytes, path);
@@ -56,7 +59,7 @@ function parseObject(bytes: Uint8Array, path: string): Record<string, unknown> {
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new Florence2Error(`${path}: the header is not UTF-8; this is not a safetensors file, or a damaged one.`);
+    throw new Florence2Error(`${path}: the header is not UTF-8: this is not a safetensors file, or it is damaged.`);
   }
   let header: unknown;
   try {
@@ -117,7 +120,7 @@ function checkCoverage(tensors: StoredTensor[], dataStart: number, fileSize: num
     if (tensor.begin < covered) throw new Florence2Error(`${path}: tensors ${before} and ${tensor.name} overlap.`);
     if (tensor.begin > covered) {
       throw new Florence2Error(
-        `${path}: ${tensor.begin - covered} bytes between ${before} and tensor ${tensor.name} belong to none.`,
+        `${path}: ${tensor.begin - covered} bytes between ${before} and tensor ${tensor.name} belong to no tensor.`,
       );
     }
     covered = tensor.end;

@@ -1,9 +1,10 @@
 import { Florence2Error } from '../errors.ts';
 import type { ByteSource } from '../files/folder.ts';
 
-/** Element types as files name them (safetensors' spelling). */
+/** Element types, as safetensors names them. */
 export type Dtype = 'F32' | 'F16' | 'BF16' | 'F64' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
 
+/** A tensor of a file. */
 export interface TensorInfo {
   readonly name: string;
   readonly dtype: Dtype;
@@ -11,28 +12,28 @@ export interface TensorInfo {
 }
 
 /**
- * Named tensors in one file, or in several that count as one. Opening reads the table of contents alone; a tensor's
- * bytes are read when it is asked for, so that a checkpoint never has to fit into memory twice.
+ * Named tensors in a file, or in several shards. Opening it reads only the table of contents. Tensors are read on
+ * request, so that a checkpoint is never in memory twice.
  */
 export interface TensorFile {
-  /** What errors call it: the file, or the index of a sharded checkpoint. */
+  /** Path of the file, or of the index of a sharded checkpoint, for messages. */
   readonly path: string;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /**
-   * A tensor's values in row-major order, every dtype widened to fp32 (F64 and I64 are rounded).
+   * Reads a tensor in row-major order. All dtypes are converted to fp32 (F64 and I64 are rounded).
    *
-   * @param into where to put them: a buffer of at least the tensor's size, for callers that copy the values onward
-   *   and read many tensors. The result is then a view on its beginning. A new array by default.
+   * @param into a buffer of at least the tensor's size, of which the result is then a view. Reusing one saves
+   *   allocations. Default: a new array.
    */
   readFloat32(name: string, into?: Float32Array): Promise<Float32Array>;
-  /** A tensor of integers or booleans. Throws when a value does not fit 32 bits. */
+  /** Reads a tensor of integers or booleans. @throws Florence2Error if a value does not fit in 32 bits */
   readInt32(name: string): Promise<Int32Array>;
-  /** Where a tensor's bytes are, when they lie in a row; undefined when they do not. */
+  /** Returns where a tensor's bytes are if they are contiguous and row-major, else undefined. */
   locate(name: string): { source: ByteSource; position: number } | undefined;
   close(): Promise<void>;
 }
 
-/** Looks a tensor up, or says which names there are. */
+/** Returns a tensor by name. @throws Florence2Error with some of the existing names */
 export function requireTensor<T extends TensorInfo>(tensors: ReadonlyMap<string, T>, name: string, path: string): T {
   const found = tensors.get(name);
   if (found) return found;
@@ -40,5 +41,5 @@ export function requireTensor<T extends TensorInfo>(tensors: ReadonlyMap<string,
   throw new Florence2Error(`${path}: no tensor named ${name} (of ${tensors.size}${some ? `: ${some}, …` : ''}).`);
 }
 
-/** Number of elements of a shape. */
+/** Returns the number of elements of a shape. */
 export const elementCount = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);

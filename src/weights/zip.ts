@@ -1,7 +1,7 @@
 import { Florence2Error } from '../errors.ts';
 import type { ByteSource } from '../files/folder.ts';
 
-/** A file in an archive: where its bytes are in the archive. */
+/** Position and size of an entry's bytes in an archive. */
 export interface StoredEntry {
   readonly position: number;
   readonly size: number;
@@ -19,7 +19,7 @@ export async function storedEntries(source: ByteSource): Promise<Map<string, Sto
     const fail = (problem: string): never => {
       throw new Florence2Error(`${source.path}: the archive's entry ${name} ${problem}.`);
     };
-    if (method !== 0) fail('is compressed; torch.save stores its entries as they are');
+    if (method !== 0) fail('is compressed; torch.save writes uncompressed entries');
     if (flags & 1) fail('is encrypted');
     if (stored.has(name)) fail('appears twice');
     const position = await dataPosition(source, header, name, fail);
@@ -94,7 +94,7 @@ interface DirectoryPlace {
   position: number;
 }
 
-/** The last record of an archive tells where its directory is. Only a comment of at most 64 KiB may follow it. */
+/** Finds the directory by the last record of the archive, after which only a comment of at most 64 KiB may follow. */
 async function directoryPlace(source: ByteSource): Promise<DirectoryPlace> {
   const length = Math.min(source.size, 22 + 0xffff);
   const start = source.size - length;
@@ -112,7 +112,7 @@ async function directoryPlace(source: ByteSource): Promise<DirectoryPlace> {
   return largeDirectoryPlace(source, start + at);
 }
 
-/** The same of an archive beyond 4 GiB (Zip64): a locator before the last record points to a larger record. */
+/** Finds the directory of an archive beyond 4 GiB (Zip64): a locator before the last record points to a larger one. */
 async function largeDirectoryPlace(source: ByteSource, end: number): Promise<DirectoryPlace> {
   const locator = end >= 20 ? await readView(source, end - 20, 20) : undefined;
   if (locator?.getUint32(0, true) !== 0x07064b50) throw damaged(source, 'its Zip64 locator is missing');

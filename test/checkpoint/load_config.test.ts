@@ -65,7 +65,7 @@ test('errors name the file in its folder', async () => {
     'an empty folder',
     () => loadConfig(openFolder(empty)),
     empty,
-    /has no config\.json: it is not the folder of a Florence-2/,
+    /has no config\.json, so it is not a Florence-2/,
   );
   await refuses('no folder', () => loadConfig(openFolder(join(root, 'no'))), join(root, 'no'), /is not a folder/);
   mkdirSync(join(empty, 'config.json'));

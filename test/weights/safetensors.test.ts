@@ -28,9 +28,9 @@ const malformed: [what: string, bytes: Uint8Array, problem: RegExp][] = [
   [
     'a header length beyond any',
     bytesOf({}, 0, 2n ** 63n),
-    /header length 9223372036854775808 is beyond the 100000000/,
+    /header length 9223372036854775808 exceeds the limit of 100000000/,
   ],
-  ['a header length beyond the file', bytesOf({}, 0, 3n), /header length 3 is beyond the file's 10 bytes/],
+  ['a header length beyond the file', bytesOf({}, 0, 3n), /header length 3 exceeds the file's 10 bytes/],
   ['no header', bytesOf(''), /the header is not JSON/],
   ['a header that is no UTF-8', bytesOf(Uint8Array.of(0x7b, 0xff, 0x7d)), /not UTF-8/],
   ['a header that is no JSON', bytesOf('{"a": '), /the header is not JSON/],
@@ -98,7 +98,11 @@ const malformed: [what: string, bytes: Uint8Array, problem: RegExp][] = [
   ],
   ['overlapping tensors', bytesOf({ a: f32([2], 0, 8), b: f32([1], 4, 8) }, 8), /tensors a and b overlap/],
   ['one place for two tensors', bytesOf({ a: f32([1], 0, 4), b: f32([1], 0, 4) }, 4), /tensors a and b overlap/],
-  ['a hole', bytesOf({ a: f32([1], 0, 4), b: f32([1], 8, 12) }, 12), /4 bytes between a and tensor b belong to none/],
+  [
+    'a hole',
+    bytesOf({ a: f32([1], 0, 4), b: f32([1], 8, 12) }, 12),
+    /4 bytes between a and tensor b belong to no tensor/,
+  ],
   ['a hole at the beginning', bytesOf({ a: f32([1], 4, 8) }, 8), /4 bytes between the header and tensor a/],
   ['trailing bytes', bytesOf({ a: f32([1], 0, 4) }, 5), /1 bytes at the end belong to no tensor/],
   ['bytes without a tensor', bytesOf({}, 3), /3 bytes at the end/],
@@ -191,7 +195,7 @@ test('reads the reference as it is described', async () => {
     'integers of floats',
     () => file.readInt32('pixel_values'),
     'inputs.safetensors',
-    /pixel_values is F32, integers are needed/,
+    /pixel_values is F32, expected integers/,
   );
   const buffer = new Float32Array(100_000).fill(9);
   const view = await file.readFloat32('text_input_ids', buffer);

@@ -4,8 +4,8 @@ import { openFolder } from '../../platform/node.ts';
 import { shardNames, weightFiles } from '../../weights/checkpoint.ts';
 
 /**
- * One repository in the cache that all Hugging Face tools share:
- * `blobs/<etag>` has contents, `snapshots/<commit>/<file>` links to them, `refs/<revision>` has the commit of a branch.
+ * A repository in the cache that all Hugging Face tools share. `blobs/<etag>` are the contents of files,
+ * `snapshots/<commit>/<file>` are links to them, and `refs/<revision>` contain the commit of a branch or tag.
  */
 export class RepoCache {
   /** @param folder `<cache>/models--namespace--name` */
@@ -19,7 +19,9 @@ export class RepoCache {
     return join(this.folder, 'blobs', etag);
   }
 
-  /** The commit that a revision stood for when it was last downloaded. A commit stands for itself. */
+  /**
+   * Returns the commit of a revision at its last download; undefined if there was none. A commit is returned unchanged.
+   */
   async commitOf(revision: string): Promise<string | undefined> {
     if (isCommit(revision)) return revision;
     const text = await readFile(join(this.folder, 'refs', revision), 'utf8').catch(() => '');
@@ -33,7 +35,7 @@ export class RepoCache {
     await writeFile(path, commit);
   }
 
-  /** A snapshot that has a config and weights. They are downloaded last, so with them everything is there. */
+  /** Returns the snapshot of a revision if it is complete: weights are downloaded last. */
   async completeSnapshot(revision: string): Promise<string | undefined> {
     const commit = await this.commitOf(revision);
     if (!commit) return undefined;
@@ -42,16 +44,16 @@ export class RepoCache {
     return there ? folder : undefined;
   }
 
-  /** Puts a blob into a snapshot: by a link, or, where the system makes none, by moving it there. */
+  /** Links a blob into a snapshot, or moves it there if the system does not support links. */
   async link(etag: string, commit: string, file: string): Promise<void> {
     const blob = this.blob(etag);
     const path = join(this.snapshot(commit), file);
     await mkdir(dirname(path), { recursive: true });
-    await rm(path, { force: true }); // a link to a blob that is gone
+    await rm(path, { force: true }); // may be a link to a blob that was removed
     try {
       await symlink(relative(dirname(path), blob), path);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // another process was faster
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // created by another process
       await rename(blob, path).catch(() => copyFile(blob, path));
     }
   }
@@ -59,7 +61,7 @@ export class RepoCache {
 
 export const isCommit = (revision: string): boolean => /^[0-9a-f]{40}$/.test(revision);
 
-/** True for what is there; a link whose target is missing is not. */
+/** Whether a file exists. A link without a target does not. */
 export const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;
 
 /** Returns the files that a folder does not have. */

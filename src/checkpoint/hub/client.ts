@@ -3,16 +3,22 @@ import type { listFiles, modelInfo } from '@huggingface/hub';
 import { EnvHttpProxyAgent, fetch as undiciFetch } from 'undici';
 import { Florence2Error } from '../../errors.ts';
 
+/** A file of a repository. */
 export interface HubFile {
   readonly path: string;
+  /** In bytes. */
   readonly size: number;
-  /** Names the content: what the cache calls the blob. */
+  /** Hash of the content, the name of the blob in the cache. */
   readonly etag: string;
-  /** Of files in Git LFS, which weights are. */
+  /** Only for files in Git LFS, such as weights. */
   readonly sha256?: string;
 }
 
-/** What went wrong between us and the hub. `passing`: another try may help; `unreachable`: no answer at all. */
+/**
+ * A failed request to the hub.
+ *
+ * `status`: of the response, if there was one; `passing`: a retry may succeed; `unreachable`: there was no response.
+ */
 export class HubError extends Florence2Error {
   readonly status?: number;
   readonly passing: boolean;
@@ -26,16 +32,17 @@ export class HubError extends Florence2Error {
   }
 }
 
+/** How to reach a hub. */
 export interface HubAccess {
   readonly endpoint: string;
   readonly token?: string;
-  /** First pause between tries, in milliseconds; it doubles each time. */
+  /** Pause before the first retry, in milliseconds. It doubles with each retry. */
   readonly retryDelay: number;
 }
 
 const tries = 5;
 
-/** Calls `attempt` again after errors that may pass. */
+/** Calls `attempt` up to 5 times, until it fails with no `passing` error. */
 export async function withRetries<T>(retryDelay: number, attempt: () => Promise<T>): Promise<T> {
   for (let n = 1; ; n++) {
     try {
@@ -47,7 +54,7 @@ export async function withRetries<T>(retryDelay: number, attempt: () => Promise<
   }
 }
 
-/** One model repository of a hub. All errors are HubErrors. */
+/** Client for one model repository of a hub. Failed requests throw HubErrors. */
 export class HubClient {
   private readonly agent = new EnvHttpProxyAgent(); // HTTP_PROXY, HTTPS_PROXY, NO_PROXY
 
@@ -57,17 +64,17 @@ export class HubClient {
     readonly access: HubAccess,
   ) {}
 
-  /** The commit that a branch or tag stands for. */
+  /** Returns the commit of a branch or tag. */
   async commitOf(revision: string): Promise<string> {
     const { endpoint, retryDelay } = this.access;
     const info = await withRetries(retryDelay, () =>
       this.hub.modelInfo({ ...this.params, name: this.id, revision, additionalFields: ['sha'] }),
     ).catch(error => this.explainMissing(error, revision));
     if (/^[0-9a-f]{40}$/.test(info.sha)) return info.sha;
-    throw new HubError(`${endpoint} gives no commit for the revision ${revision} of ${this.id}.`);
+    throw new HubError(`${endpoint} returned no commit for the revision ${revision} of ${this.id}.`);
   }
 
-  /** Files at the top of the repository. */
+  /** Lists the files in the repository's top folder. */
   async files(commit: string): Promise<HubFile[]> {
     return withRetries(this.access.retryDelay, async () => {
       const files: HubFile[] = [];
@@ -84,7 +91,7 @@ export class HubClient {
     });
   }
 
-  /** A file's bytes from `start` on. */
+  /** Downloads a file from byte `start` on. */
   async read(commit: string, path: string, start: number): Promise<AsyncIterable<Uint8Array>> {
     const { endpoint, token } = this.access;
     const url = `${endpoint}/${this.id}/resolve/${commit}/${encodeURIComponent(path)}`;
@@ -109,7 +116,7 @@ export class HubClient {
     return { hubUrl: endpoint, fetch: this.fetch, ...(token && { accessToken: token }) };
   }
 
-  /** fetch, through proxies, with a HubError for whatever is not an answer of 200 to 299. */
+  /** fetch through proxies. Throws a HubError for a status other than 200 to 299. */
   private readonly fetch: typeof fetch = async (input, init) => {
     const url = String(input);
     const request = { ...init, dispatcher: this.agent } as Parameters<typeof undiciFetch>[1];
@@ -135,7 +142,7 @@ export class HubClient {
     return new HubError(`${url} answered ${status}${said}.`, { status, passing });
   }
 
-  /** 404 for a revision may mean that there is no such repository. */
+  /** Turns a 404 for a revision into an error that says whether the revision or the repository is missing. */
   private async explainMissing(error: unknown, revision: string): Promise<never> {
     if (!(error instanceof HubError && error.status === 404)) throw error;
     const { endpoint } = this.access;
@@ -143,7 +150,7 @@ export class HubClient {
     throw new HubError(
       main
         ? `${endpoint}/${this.id} has no revision "${revision}".`
-        : `"${this.id}" is not a folder here, and ${endpoint} has no model of this name.`,
+        : `"${this.id}" is not a folder, and ${endpoint} has no model of this name.`,
       { status: 404 },
     );
   }
@@ -157,19 +164,19 @@ async function* chunks(response: Response, url: string): AsyncIterable<Uint8Arra
   }
 }
 
-/** What the hub says about a refusal, as the end of "answered 404". */
+/** Returns the hub's error message in brackets, to follow "answered 404"; empty if it sent none. */
 async function message(response: Response): Promise<string> {
   const text = await response.text().catch(() => '');
   let said = response.headers.get('x-error-message') ?? '';
   try {
     said = JSON.parse(text).error ?? said;
-  } catch {} // a page of HTML says nothing more
+  } catch {} // an HTML page
   return typeof said === 'string' && said !== ''
     ? ` (${said.replace(/\s+/g, ' ').replace(/\.$/, '').slice(0, 200)})`
     : '';
 }
 
-/** fetch hides what happened in a chain of causes. */
+/** Returns the innermost message in the chain of causes of an error of fetch. */
 function cause(error: unknown): string {
   let inner = error as { cause?: unknown; code?: string; message?: string; errors?: Error[] };
   while (inner.cause instanceof Error) inner = inner.cause;

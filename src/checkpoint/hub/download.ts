@@ -6,14 +6,17 @@ import { writeError } from '../../files/errors.ts';
 import { removeAbandoned, UnfinishedFile } from '../../files/write.ts';
 import { type HubClient, HubError, type HubFile } from './client.ts';
 
-/** Tries in a row without getting further than before, after which a download is given up. */
+/** A download is given up after this many tries in a row without progress. */
 const fruitlessTries = 5;
 
 /**
- * Downloads a file of a repository. A cut connection is taken up again where it ended, or from the beginning where the
- * server cannot do that. The file appears under its name when its size is right, and its hash where the hub tells one; otherwise nothing is left.
+ * Downloads a file of a repository. After a lost connection the download resumes at the same byte, or from the
+ * beginning if the server does not support that. The file appears under its name once its size, and its hash if the hub
+ * has one, are correct. Otherwise nothing is left of it.
  *
- * @param onBytes how much of the file is there
+ * @param path where to write the file
+ * @param onBytes called with the number of bytes downloaded so far
+ * @throws HubError if the download fails, Florence2Error if the file cannot be written
  */
 export async function downloadFile(
   client: HubClient,
@@ -63,7 +66,7 @@ async function fetchWhole(client: HubClient, commit: string, part: Part, onBytes
   }
 }
 
-/** A file in the making, and the hash of what it has. */
+/** An unfinished download and the hash of its content so far. */
 class Part {
   private hash: Hash = createHash('sha256');
 
@@ -89,11 +92,13 @@ class Part {
   check(id: string): void {
     const { path, size, sha256 } = this.file;
     if (this.loaded !== size) {
-      throw new HubError(`${path} of ${id} arrived damaged: ${this.loaded} bytes, expected ${size}.`);
+      throw new HubError(`${path} of ${id} was downloaded with ${this.loaded} bytes, expected ${size}.`);
     }
     const hex = this.hash.digest('hex');
     if (sha256 && hex !== sha256) {
-      throw new HubError(`${path} of ${id} arrived damaged: its SHA-256 is ${hex}, expected ${sha256}.`);
+      throw new HubError(
+        `${path} of ${id} was damaged during the download: its SHA-256 is ${hex}, expected ${sha256}.`,
+      );
     }
   }
 }

@@ -9,35 +9,36 @@ import { absentFiles, exists, isCommit, RepoCache } from './cache.ts';
 import { HubClient, HubError, type HubFile } from './client.ts';
 import { downloadFile } from './download.ts';
 
+/** Options of a download from the Hugging Face hub. */
 export interface HubOptions {
   /** Branch, tag or commit. Default `main`. */
   revision?: string;
-  /** Default: HF_TOKEN, else what `hf auth login` has stored. */
+  /** Access token. Default: HF_TOKEN, or the token that `hf auth login` stored. */
   token?: string;
-  /** Bytes of all files that are being downloaded. */
+  /** Called with the bytes loaded and the total of all files of the download. */
   onProgress?: (progress: { stage: 'download'; file: string; loaded: number; total: number }) => void;
-  /** First pause before another try, in milliseconds; it doubles. Default 500. */
+  /** Pause before the first retry, in milliseconds. It doubles with each retry. Default 500. */
   retryDelay?: number;
 }
 
-/** What a model needs besides weights, where the repository has it. */
+/** The files of a model apart from the weights. Those that the repository has are downloaded. */
 const smallFiles = [
   ...['config.json', 'generation_config.json', 'preprocessor_config.json', 'processor_config.json'],
   ...tokenizerFiles,
 ];
 
 /**
- * Downloads a model of the hub into the Hugging Face cache, where its files are missing, and returns their folder.
- * HF_HOME or HF_HUB_CACHE set the cache's place, HF_ENDPOINT the hub, HF_TOKEN the token; HF_HUB_OFFLINE=1 forbids
- * requests. Without a connection a complete download in the cache is used.
+ * Downloads the missing files of a hub model into the Hugging Face cache and returns their folder. HF_HOME or
+ * HF_HUB_CACHE set the folder of the cache, HF_ENDPOINT the hub, HF_TOKEN the token. With HF_HUB_OFFLINE=1 no request
+ * is sent. If the hub cannot be reached, an earlier complete download is used.
  *
  * @param id an id such as `microsoft/Florence-2-base`
- * @throws Florence2Error that says what is missing, or why the hub refuses; UsageError for a malformed revision
+ * @throws Florence2Error saying what is missing or why the hub refused; UsageError for a malformed revision
  */
 export async function downloadModel(id: string, options: HubOptions = {}): Promise<string> {
   const revision = options.revision ?? 'main';
   if (!/^[\w.-]+(\/[\w.-]+)*$/.test(revision) || revision.split('/').includes('..')) {
-    throw new UsageError(`"${revision}" is not the name of a revision.`);
+    throw new UsageError(`"${revision}" is not a valid revision.`);
   }
   const hub = await import('@huggingface/hub');
   const folder = join(hub.getHFHubCachePath(), hub.getRepoFolderName({ type: 'model', name: id }));
@@ -46,13 +47,13 @@ export async function downloadModel(id: string, options: HubOptions = {}): Promi
   if (cached && (isCommit(revision) || isOffline())) return cached;
   if (isOffline()) {
     throw new Florence2Error(
-      `"${id}" is not a folder here, and its revision ${revision} is not in the cache ${folder}; HF_HUB_OFFLINE forbids to download it.`,
+      `"${id}" is not a folder, and revision ${revision} of the hub model is not in the cache ${folder}; HF_HUB_OFFLINE forbids downloading it.`,
     );
   }
   const endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   const token = options.token ?? (await storedToken());
   if (token && !token.startsWith('hf_')) {
-    throw new Florence2Error('The token for the hub (HF_TOKEN) is wrong: tokens begin with "hf_".');
+    throw new Florence2Error('The hub token (HF_TOKEN) is not valid: tokens start with "hf_".');
   }
   const client = new HubClient(hub, id, { endpoint, token, retryDelay: options.retryDelay ?? 500 });
   try {
@@ -68,7 +69,7 @@ export async function downloadModel(id: string, options: HubOptions = {}): Promi
   }
 }
 
-/** Small files first and weights last: a snapshot that has weights is complete. */
+/** Downloads small files first and weights last, so that a snapshot with weights is complete. */
 async function download(
   client: HubClient,
   commit: string,
@@ -81,7 +82,7 @@ async function download(
   if (!listed.has('config.json') || !weights) {
     const lacks = weights ? 'config.json' : 'model.safetensors or pytorch_model.bin';
     throw new Florence2Error(
-      `${client.access.endpoint}/${client.id} has no ${lacks}: it is not a Florence-2 checkpoint.`,
+      `${client.access.endpoint}/${client.id} has no ${lacks}, so it is not a Florence-2 checkpoint.`,
     );
   }
   const fetchAll = async (files: HubFile[]): Promise<void> => {
@@ -96,7 +97,7 @@ async function download(
       before += file.size;
     }
   };
-  /** Files that the snapshot does not have yet. */
+  /** Returns the files that the snapshot lacks. */
   const absent = async (names: string[]): Promise<HubFile[]> =>
     (await absentFiles(snapshot, names)).flatMap(name => listed.get(name) ?? []);
   await fetchAll(await absent([...smallFiles, weights]));
@@ -104,13 +105,13 @@ async function download(
   const shards = (await shardNames(openFolder(snapshot), weights)) ?? [];
   const unlisted = shards.find(name => !listed.has(name));
   if (unlisted)
-    throw new Florence2Error(`${client.access.endpoint}/${client.id} has no ${unlisted}, which its ${weights} names.`);
+    throw new Florence2Error(`${client.access.endpoint}/${client.id} has no ${unlisted}, which its ${weights} lists.`);
   await fetchAll(await absent(shards));
 }
 
 const isOffline = (): boolean => /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
 
-/** Where the hub's own tools keep a token. */
+/** Returns the token that the hub's own tools use. */
 async function storedToken(): Promise<string | undefined> {
   const { HF_TOKEN, HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME } = process.env;
   if (HF_TOKEN) return HF_TOKEN.trim();

@@ -1,3 +1,5 @@
+import type { CheckpointLayout } from '../src/checkpoint/write.ts';
+
 /** The sizes in which Florence-2 comes, and a tiny one for tests and demonstrations. */
 export interface Shape {
   dimEmbed: number[];
@@ -35,10 +37,14 @@ export const shapes = {
 } satisfies Record<string, Shape>;
 
 export type ShapeName = keyof typeof shapes;
-export type Layout = 'microsoft' | 'native';
 
 /** config.json of a checkpoint with a tokenizer of `tokens` tokens, in the dialect that goes with the layout. */
-export function configJson(shape: Shape, layout: Layout, tokens: number, dtype: 'float32' | 'float16'): object {
+export function configJson(
+  shape: Shape,
+  layout: CheckpointLayout,
+  tokens: number,
+  dtype: 'float32' | 'float16',
+): object {
   const { strides = [4, 2, 2, 2], dropout = 0.1 } = shape;
   const ids = { bos_token_id: 0, pad_token_id: 1, eos_token_id: 2 };
   const vision = {

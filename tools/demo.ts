@@ -13,31 +13,30 @@ import { exitOnError } from '../src/cli/exit.ts';
 import { resultLines } from '../src/cli/print/result.ts';
 import { writeWhole } from '../src/files/write.ts';
 import { draw, Florence2, type RawImage, taskInfo } from '../src/index.ts';
-import { type DemoRequest, pictureQuestions, sceneQuestions } from './demo/questions.ts';
+import { type DemoRequest, pictureRequests, sceneRequests } from './demo/requests.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const ours = join(root, 'weights/demo');
 
 async function demo(): Promise<void> {
   const { values } = parseArgs({
-    options: { model: { type: 'string', default: ours }, backend: { type: 'string', default: 'auto' } },
+    options: { model: { type: 'string', default: 'demo' }, backend: { type: 'string', default: 'auto' } },
   });
   const model = await Florence2.load(values.model, { backend: values.backend as 'auto' });
   console.log(`${values.model} on ${model.backend.name}`);
-  const questions = resolve(values.model) === resolve(ours) ? sceneQuestions() : await pictureQuestions();
-  for (const image of new Set(questions.map(question => question.image))) {
+  const requests = resolve(model.folder) === join(root, 'weights/demo') ? sceneRequests() : await pictureRequests();
+  for (const image of new Set(requests.map(request => request.image))) {
     await askAbout(
       model,
       image,
-      questions.filter(question => question.image === image),
+      requests.filter(request => request.image === image),
     );
   }
   model.dispose();
 }
 
-async function askAbout(model: Florence2, image: RawImage, questions: DemoRequest[]): Promise<void> {
+async function askAbout(model: Florence2, image: RawImage, requests: DemoRequest[]): Promise<void> {
   const features = await model.encodeImage(image); // once, for all tasks on this picture
-  for (const { task, name, text, box, truth } of questions) {
+  for (const { task, name, text, box, truth } of requests) {
     const result = await model.run(features, task, { text, box });
     const drawing = join('out/demo', `${name}.${taskInfo(task).name}.png`);
     await writeWhole(join(root, drawing), await draw(image, result));

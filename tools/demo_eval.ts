@@ -3,17 +3,14 @@
  *
  *     npm run demo:eval -- [--seed N] [--scenes M] [--json] [--model DIR] [--backend NAME]
  */
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { exitOnError } from '../src/cli/exit.ts';
 import { ProgressBars } from '../src/cli/progress.ts';
-import { UsageError } from '../src/errors.ts';
 import { Florence2 } from '../src/index.ts';
 import type { BackendName } from '../src/runtime/backend.ts';
+import { wholeNumber } from './arguments.ts';
 import { type DemoFigures, evaluate, FIGURES, type FigureName } from './demo/evaluate.ts';
 import { HELD_OUT_SEED, TRAINING_SEEDS } from './demo/seeds.ts';
-
-const folder = fileURLToPath(new URL('../weights/demo', import.meta.url));
 
 async function main(): Promise<void> {
   const text = { type: 'string' } as const;
@@ -22,7 +19,7 @@ async function main(): Promise<void> {
   });
   const seed = wholeNumber('seed', values.seed ?? String(HELD_OUT_SEED), 0);
   const scenes = wholeNumber('scenes', values.scenes ?? '500', 1);
-  const model = values.model ?? folder;
+  const model = values.model ?? 'demo';
   const florence = await Florence2.load(model, { backend: (values.backend ?? 'auto') as BackendName | 'auto' });
   if ((TRAINING_SEEDS as readonly number[]).includes(seed)) console.error(`Seed ${seed} is that of training scenes.`);
   const bars = new ProgressBars();
@@ -32,11 +29,6 @@ async function main(): Promise<void> {
   florence.dispose();
   if (values.json) console.log(JSON.stringify({ model, ...measured }, null, 2));
   else print(model, measured);
-}
-
-function wholeNumber(name: string, value: string, least: number): number {
-  if (/^\d+$/.test(value) && Number(value) >= least) return Number(value);
-  throw new UsageError(`--${name} must be a whole number of at least ${least}, not ${value}.`);
 }
 
 function print(model: string, { seed, scenes, figures, tasks }: DemoFigures): void {

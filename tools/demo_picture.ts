@@ -7,16 +7,16 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { renderText } from '../src/drawing/sharp_text.ts';
 import { draw, Florence2, type Task, taskInfo } from '../src/index.ts';
-import { sceneQuestions } from './demo/questions.ts';
+import { sceneRequests } from './demo/requests.ts';
 
 const tasks: Task[] = ['<OD>', '<DENSE_REGION_CAPTION>', '<REFERRING_EXPRESSION_SEGMENTATION>', '<OCR_WITH_REGION>'];
 const [tile, gap, heading] = [384, 12, 40];
 
-const model = await Florence2.load(fileURLToPath(new URL('../weights/demo', import.meta.url)));
-const questions = sceneQuestions();
+const model = await Florence2.load('demo');
+const requests = sceneRequests();
 const overlays = await Promise.all(
   tasks
-    .map(task => questions.find(question => question.task === task)!)
+    .map(task => requests.find(request => request.task === task)!)
     .map(async ({ task, text, image }, column) => {
       const result = await model.run(image, task, { text });
       const drawn = sharp(await draw(image, result, { scores: false })).resize(tile, tile, {

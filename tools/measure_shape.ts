@@ -7,7 +7,6 @@
  * DIR is what new_shape.ts wrote. The picture has the first scenes of the split with three things in them.
  */
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { exitOnError } from '../src/cli/exit.ts';
 import { openDataset } from '../src/datasets/open.ts';
@@ -20,14 +19,18 @@ import { drawBeforeAfter } from './demo/before_after.ts';
 import { detect, shapeFigures } from './demo/measure_shape.ts';
 import { NEW_SHAPE } from './demo/shape_dataset.ts';
 
-const demo = fileURLToPath(new URL('../weights/demo', import.meta.url));
 const pictured = 4; // scenes
 
 async function main(): Promise<void> {
   const text = { type: 'string' } as const;
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { model: text, picture: text, split: { ...text, default: 'test' }, backend: { ...text, default: 'auto' } },
+    options: {
+      model: { ...text, default: 'demo' },
+      picture: text,
+      split: { ...text, default: 'test' },
+      backend: { ...text, default: 'auto' },
+    },
   });
   const [folder, adapter] = positionals;
   if (positionals.length !== 2) throw new UsageError('Give the folder of the datasets, and that of the adapter.');
@@ -36,7 +39,7 @@ async function main(): Promise<void> {
     openDataset(folder, { split, tasks: ['<OD>'] }),
     openDataset(join(folder, 'old'), { split, tasks: ['<OD>'] }),
   ]);
-  const florence = await Florence2.load(values.model ?? demo, { backend: values.backend as BackendName | 'auto' });
+  const florence = await Florence2.load(values.model, { backend: values.backend as BackendName | 'auto' });
   const look = async () => [await detect(florence, withNew), await detect(florence, without)] as const;
   const before = await look();
   await florence.loadAdapter(adapter);

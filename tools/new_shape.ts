@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { exitOnError } from '../src/cli/exit.ts';
 import { UsageError } from '../src/errors.ts';
+import { wholeNumber } from './arguments.ts';
 import { NEW_SHAPE, writeShapeDatasets } from './demo/shape_dataset.ts';
 
 async function main(): Promise<void> {
@@ -23,10 +24,7 @@ async function main(): Promise<void> {
   const [folder] = positionals;
   if (positionals.length !== 1) throw new UsageError('Give the folder that the datasets are to be written to.');
   if (existsSync(folder)) throw new UsageError(`${folder} is there already: name a new folder.`);
-  const size = (name: keyof typeof values): number => {
-    if (/^[1-9]\d*$/.test(values[name])) return Number(values[name]);
-    throw new UsageError(`--${name} must be a whole number from 1, not ${values[name]}.`);
-  };
+  const size = (name: keyof typeof values): number => wholeNumber(name, values[name], 1);
   const sizes = { train: size('train'), valid: size('valid'), test: size('test'), replay: size('replay') };
   await writeShapeDatasets(folder, sizes);
   console.log(`${folder}: ${sizes.train} scenes with a ${NEW_SHAPE} to learn from, ${sizes.test} to measure it on`);

@@ -19,6 +19,7 @@ import { openFolder } from '../src/platform/node.ts';
 import type { BackendName } from '../src/runtime/backend.ts';
 import type { StepRecord, ValidationRecord } from '../src/training/log/records.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
+import { wholeNumber } from './arguments.ts';
 import { evaluate } from './demo/evaluate.ts';
 import { modelCard, type StageFacts } from './demo/model_card.ts';
 import { HELD_OUT_SEED } from './demo/seeds.ts';
@@ -38,10 +39,11 @@ async function main(): Promise<void> {
   const [run] = positionals;
   if (positionals.length !== 1) throw new UsageError('Give the output folder of the training.');
   const backend = values.backend as BackendName | 'auto';
+  const scenes = wholeNumber('scenes', values.scenes, 1);
   const facts = await Promise.all(stages.map(stage => readStage(run, stage)));
   await halve(join(run, facts.at(-1)!.name, 'latest'), values.output, backend);
   const florence = await Florence2.load(values.output, { backend }); // what is published is what is measured
-  const measured = await evaluate(florence, { seed: HELD_OUT_SEED, scenes: Number(values.scenes) });
+  const measured = await evaluate(florence, { seed: HELD_OUT_SEED, scenes });
   const loaded = [...florence.model.parameters.values()].filter(parameter => parameter.loaded);
   const card = modelCard({
     measured,
@@ -67,8 +69,8 @@ async function halve(from: string, to: string, backend: BackendName | 'auto'): P
   florence.dispose();
 }
 
-async function readStage(run: string, { name, images, targets }: Stage): Promise<StageFacts> {
-  const perStep = images * targets;
+async function readStage(run: string, { name, imagesPerStep, targetsPerScene }: Stage): Promise<StageFacts> {
+  const perStep = imagesPerStep * targetsPerScene;
   const file = join(run, name, 'metrics.jsonl');
   if (!existsSync(file)) throw new UsageError(`${run} has no ${name}/metrics.jsonl: is the training finished?`);
   const lines = (await readFile(file, 'utf8')).trim().split('\n');

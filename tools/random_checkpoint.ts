@@ -3,23 +3,18 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { loadTokenizer } from '../src/checkpoint/tokenizer_files.ts';
-import { storedTensor } from '../src/checkpoint/write.ts';
+import { type CheckpointLayout, storedTensor } from '../src/checkpoint/write.ts';
+import { exitOnError } from '../src/cli/exit.ts';
 import { parseConfig } from '../src/config/model.ts';
-import { Florence2Error, UsageError } from '../src/errors.ts';
+import { UsageError } from '../src/errors.ts';
 import { Florence2Model } from '../src/model/florence2_model.ts';
 import { openFolder } from '../src/platform/node.ts';
 import { headName, logitsBiasName } from '../src/weights/names.ts';
 import type { TensorToWrite } from '../src/weights/safetensors.ts';
 import { writeSafetensors } from '../src/weights/safetensors_file.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
-import {
-  configJson,
-  generationJson,
-  type Layout,
-  preprocessorJson,
-  type ShapeName,
-  shapes,
-} from './checkpoint_shapes.ts';
+import { wholeNumber } from './arguments.ts';
+import { configJson, generationJson, preprocessorJson, type ShapeName, shapes } from './checkpoint_shapes.ts';
 import { RandomWeights } from './random_weights.ts';
 import { tinyTokenizer } from './tiny_tokenizer.ts';
 
@@ -38,7 +33,7 @@ export interface RandomCheckpointOptions {
   shape: ShapeName;
   seed: number;
   dtype: 'F32' | 'F16';
-  layout: Layout;
+  layout: CheckpointLayout;
   shards: number;
   tokenizer: string;
 }
@@ -70,7 +65,7 @@ export async function writeRandomCheckpoint(folder: string, options: Partial<Ran
 /** All tensors of a checkpoint whose head is tied, with values by canonical name and shape. */
 export function tensorsToWrite(
   parameters: Florence2Model['parameters'],
-  layout: Layout,
+  layout: CheckpointLayout,
   dtype: 'F32' | 'F16',
   weights: { tensor(name: string, shape: readonly number[]): Float32Array },
 ): TensorToWrite[] {
@@ -138,23 +133,16 @@ async function main(): Promise<void> {
     if (allowed.includes(value as T)) return value as T;
     throw new UsageError(`--${name} must be ${allowed.join(' or ')}, not ${value}.`);
   };
-  const whole = (name: string, value: string, least: number): number => {
-    if (/^\d+$/.test(value) && Number(value) >= least) return Number(value);
-    throw new UsageError(`--${name} must be a whole number of at least ${least}, not ${value}.`);
-  };
   await writeRandomCheckpoint(positionals[0], {
     shape: one('shape', values.shape ?? defaults.shape, Object.keys(shapes) as ShapeName[]),
-    seed: whole('seed', values.seed ?? '0', 0),
+    seed: wholeNumber('seed', values.seed ?? '0', 0),
     dtype: one('dtype', values.dtype ?? defaults.dtype, ['F32', 'F16'] as const),
     layout: one('layout', values.layout ?? defaults.layout, ['microsoft', 'native'] as const),
-    shards: whole('shards', values.shards ?? '1', 1),
+    shards: wholeNumber('shards', values.shards ?? '1', 1),
     tokenizer: values.tokenizer ?? defaults.tokenizer,
   });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  main().catch(error => {
-    console.error(error instanceof Florence2Error ? error.message : error);
-    process.exitCode = error instanceof UsageError ? 2 : 1;
-  });
+  await exitOnError(main);
 }

@@ -49,18 +49,18 @@ async function main(): Promise<void> {
 }
 
 function options(
-  { name, seed, scenes, also, steps, images, targets, ...rates }: Stage,
+  { name, seed, scenes, also, steps, imagesPerStep, targetsPerScene, ...rates }: Stage,
   output: string,
 ): TrainerOptions {
   return {
     ...rates,
     output,
     train: [scenes, ...(also ? [also] : [])].map(kind => {
-      return { dataset: sceneDataset(seed, trainingScenes, { ...kind, targets }), weight: 1 };
+      return { dataset: sceneDataset(seed, trainingScenes, { ...kind, targetsPerScene }), weight: 1 };
     }),
     valid: sceneDataset(VALIDATION_SEED, validationScenes, scenes),
     maxSteps: steps,
-    batchSize: images,
+    batchSize: imagesPerStep,
     freeze: [],
     gradientCheckpointing: false,
     dropout: false, // scenes never come twice

@@ -42,7 +42,14 @@ function pack(): string {
 
 const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const tools = ['typescript', '@types/node'].map(name => `${name}@${devDependencies[name]}`);
-const compilerOptions = { strict: true, skipLibCheck: true, module: 'nodenext', target: 'es2022', outDir: 'built' };
+const compilerOptions = {
+  strict: true,
+  skipLibCheck: true,
+  module: 'nodenext',
+  target: 'es2022',
+  types: ['node'],
+  outDir: 'built',
+};
 const pages = [
   'README.md',
   'docs/concepts.md',

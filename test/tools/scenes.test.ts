@@ -7,16 +7,17 @@ import { TASKS } from '../../src/text/tasks.ts';
 import { Tokenizer } from '../../src/text/tokenizer.ts';
 import { tokenizeTarget } from '../../src/training/batch.ts';
 import { sceneDataset } from '../../tools/demo/dataset.ts';
-import { type Layout, layOut, SCENE_SIDE, type SceneObject } from '../../tools/demo/layout.ts';
+import { layOut, SCENE_SIDE, type SceneLayout, type SceneObject } from '../../tools/demo/layout.ts';
 import { paint } from '../../tools/demo/paint.ts';
 import { drawScene } from '../../tools/demo/scene.ts';
-import { inBox, SHAPES, type ShapeName } from '../../tools/demo/shapes.ts';
+import { inBox, type SceneShape, SHAPES } from '../../tools/demo/shapes.ts';
 import { targetsOf, textsOf, thingsOf } from '../../tools/demo/targets.ts';
 import { demoTokenizer } from '../../tools/demo/tokenizer.ts';
 import { PRINTED_WORDS } from '../../tools/demo/vocabulary.ts';
 
 const size = { width: SCENE_SIDE, height: SCENE_SIDE };
-const layouts = (seed: number, count: number): Layout[] => Array.from({ length: count }, (_, i) => layOut(seed, i));
+const layouts = (seed: number, count: number): SceneLayout[] =>
+  Array.from({ length: count }, (_, i) => layOut(seed, i));
 const { json } = demoTokenizer();
 const tokenizer = Tokenizer.fromFiles({ tokenizerJson: JSON.stringify(json) });
 
@@ -59,7 +60,7 @@ test('things have their place: inside, apart from each other, from left to right
 });
 
 test('boxes and outlines are where the pixels are', () => {
-  const shapes = Object.keys(SHAPES) as ShapeName[];
+  const shapes = Object.keys(SHAPES) as SceneShape[];
   for (let index = 0; index < 60; index++) {
     const layout = layOut(2, index, { shapes: [shapes[index % shapes.length]] });
     for (const object of layout.objects) {
@@ -78,7 +79,7 @@ test('boxes and outlines are where the pixels are', () => {
 });
 
 /** Which pixels an object covers by more than a part, seen by how far it changes them to its own colour. */
-function pixelsOf(object: SceneObject, layout: Layout, index: number, part: number): boolean[] {
+function pixelsOf(object: SceneObject, layout: SceneLayout, index: number, part: number): boolean[] {
   const others = layout.objects.filter(other => other !== object);
   const [before, after] = [others, [...others, object]].map(objects => paint({ ...layout, objects }, 2, index).data);
   return Array.from({ length: SCENE_SIDE ** 2 }, (_, at) => {
@@ -175,7 +176,7 @@ test('every word of prompts and scenes is one token, and printed words are spelt
 });
 
 test('a dataset of scenes draws targets of different tasks, all tasks often enough', async () => {
-  const dataset = sceneDataset(7, 1500, { targets: 4 });
+  const dataset = sceneDataset(7, 1500, { targetsPerScene: 4 });
   const counts = new Map<string, number>();
   for (let i = 0; i < dataset.length; i++) {
     const { targets, source } = await dataset.example(i);
@@ -183,7 +184,7 @@ test('a dataset of scenes draws targets of different tasks, all tasks often enou
     for (const { task } of targets) counts.set(task, (counts.get(task) ?? 0) + 1);
   }
   for (const { task } of TASKS) assert.ok(counts.get(task)! > 160, `${task}: ${counts.get(task)} of 6000`);
-  assert.equal(await dataset.example(3), await sceneDataset(7, 10, { targets: 4 }).example(3));
+  assert.equal(await dataset.example(3), await sceneDataset(7, 10, { targetsPerScene: 4 }).example(3));
   assert.equal((await sceneDataset(7, 10).example(0)).targets, drawScene(7, 0).targets);
 });
 

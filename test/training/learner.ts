@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { CheckpointLayout } from '../../src/checkpoint/write.ts';
 import { parseConfig } from '../../src/config/model.ts';
 import type { Dataset, Target, TrainingExample } from '../../src/datasets/example.ts';
 import { Florence2 } from '../../src/florence2.ts';
@@ -10,13 +11,7 @@ import type { RawImage } from '../../src/image/types.ts';
 import { Florence2Model } from '../../src/model/florence2_model.ts';
 import { Trainer, type TrainerOptions, type TrainingSummary } from '../../src/training/trainer.ts';
 import { writeSafetensors } from '../../src/weights/safetensors_file.ts';
-import {
-  configJson,
-  generationJson,
-  type Layout,
-  preprocessorJson,
-  type Shape,
-} from '../../tools/checkpoint_shapes.ts';
+import { configJson, generationJson, preprocessorJson, type Shape } from '../../tools/checkpoint_shapes.ts';
 import { tensorsToWrite, writeJson } from '../../tools/random_checkpoint.ts';
 import { RandomWeights } from '../../tools/random_weights.ts';
 import { tinyTokenizer } from '../../tools/tiny_tokenizer.ts';
@@ -46,7 +41,7 @@ let folders = 0;
 export const newFolder = (): string => join(parent, String(folders++));
 
 /** Writes its checkpoint and returns the folder, which is removed when the process ends. */
-export async function learnerCheckpoint(layout: Layout = 'microsoft'): Promise<string> {
+export async function learnerCheckpoint(layout: CheckpointLayout = 'microsoft'): Promise<string> {
   const folder = newFolder();
   mkdirSync(folder);
   const { json, config: tokenizerConfig, size } = tinyTokenizer(0);

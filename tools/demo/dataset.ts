@@ -4,8 +4,8 @@ import { SCENE_SIDE, type SceneOptions } from './layout.ts';
 import { drawScene } from './scene.ts';
 
 export interface SceneDatasetOptions extends SceneOptions {
-  /** How many targets of each scene are taken, by chance and of different tasks. Default: all that it has. */
-  targets?: number;
+  /** Number of targets drawn for each scene, of different tasks. Default: all. */
+  targetsPerScene?: number;
   /** Targets of these tasks alone. Default: of all. */
   tasks?: readonly string[];
 }
@@ -34,15 +34,17 @@ const nothingToRead = 0.1;
 
 /** `length` scenes of a seed with what is to be learnt about them. */
 export function sceneDataset(seed: number, length: number, options: SceneDatasetOptions = {}): Dataset {
-  const { targets, tasks, ...scene } = options;
+  const { targetsPerScene, tasks, ...scene } = options;
   return {
     name: `scenes of seed ${seed}`,
     length,
     example(index): TrainingExample {
-      const { image, sign, targets: drawn } = drawScene(seed, index, scene);
-      const all = tasks ? drawn.filter(({ task }) => tasks.includes(task)) : drawn;
+      const { image, sign, targets } = drawScene(seed, index, scene);
+      const all = tasks ? targets.filter(({ task }) => tasks.includes(task)) : targets;
       const chosen =
-        targets === undefined ? all : drawTargets(all, targets, sign !== null, randomStream(seed, 'targets', index));
+        targetsPerScene === undefined
+          ? all
+          : drawTargets(all, targetsPerScene, sign !== null, randomStream(seed, 'targets', index));
       const imageSize = { width: SCENE_SIDE, height: SCENE_SIDE };
       return { image, imageSize, targets: chosen, source: `scene ${index} of seed ${seed}` };
     },

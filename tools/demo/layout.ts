@@ -1,7 +1,7 @@
 import type { BoxCoordinates } from '../../src/geometry/types.ts';
 import { randomStream } from '../../src/random.ts';
 import { printedWords } from './printed_words.ts';
-import type { ShapeName } from './shapes.ts';
+import type { SceneShape } from './shapes.ts';
 import {
   BACKGROUNDS,
   COLORS,
@@ -20,7 +20,7 @@ export const SCENE_SIDE = 128;
 
 export interface SceneObject {
   color: ColorName;
-  shape: ShapeName;
+  shape: SceneShape;
   size: SizeName;
   box: BoxCoordinates;
   /** The shade of its colour that it is painted in. */
@@ -48,7 +48,7 @@ export interface Background {
 }
 
 /** What is where in a scene. */
-export interface Layout {
+export interface SceneLayout {
   /** From left to right by their middles; no two are of one colour and shape. */
   objects: SceneObject[];
   sign: Sign | null;
@@ -59,7 +59,7 @@ export interface SceneOptions {
   /** How many objects. Default: one to three by chance, one or two where there is a sign. */
   objects?: number;
   /** Default: the shapes that the demo checkpoint learns. */
-  shapes?: readonly ShapeName[];
+  shapes?: readonly SceneShape[];
   /** How many times as large objects are. Default 1. */
   scale?: number;
   /** Share of the scenes that have a sign. Default 1/3. */
@@ -71,7 +71,7 @@ const gap = 3; // and between any two things
 const apart = 10; // between the middles of two objects in x, so that their order is plain
 
 /** Decides what is where. Equal arguments give equal scenes. */
-export function layOut(seed: number, index: number, options: SceneOptions = {}): Layout {
+export function layOut(seed: number, index: number, options: SceneOptions = {}): SceneLayout {
   const random = new Draws(randomStream(seed, 'scene', index));
   const background = chooseBackground(random);
   const { scale = 1, signs = 1 / 3 } = options;
@@ -137,7 +137,7 @@ function placeSign(random: Draws): Sign {
 /** Undefined where chance left no room for one of them. */
 function placeObjects(
   count: number,
-  shapes: readonly ShapeName[],
+  shapes: readonly SceneShape[],
   scale: number,
   sign: Sign | null,
   random: Draws,

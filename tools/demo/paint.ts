@@ -1,6 +1,6 @@
 import type { RawImage } from '../../src/image/types.ts';
 import { randomStream } from '../../src/random.ts';
-import { type Background, type Layout, SCENE_SIDE, type Sign } from './layout.ts';
+import { type Background, SCENE_SIDE, type SceneLayout, type Sign } from './layout.ts';
 import { printedWords } from './printed_words.ts';
 import { inBox, SHAPES } from './shapes.ts';
 import type { Rgb } from './vocabulary.ts';
@@ -9,7 +9,7 @@ const WHITE: Rgb = [248, 248, 246];
 const BLACK: Rgb = [16, 16, 18];
 
 /** Paints a scene. `seed` and `index` choose the grain of its background. */
-export function paint({ background, objects, sign }: Layout, seed: number, index: number): RawImage {
+export function paint({ background, objects, sign }: SceneLayout, seed: number, index: number): RawImage {
   const data = new Uint8Array(SCENE_SIDE * SCENE_SIDE * 3);
   paintBackground(data, background, randomStream(seed, 'grain', index));
   if (sign) paintSign(data, sign);

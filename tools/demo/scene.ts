@@ -1,11 +1,11 @@
 import type { Target } from '../../src/datasets/example.ts';
 import type { RawImage } from '../../src/image/types.ts';
-import { type Layout, layOut, type SceneOptions } from './layout.ts';
+import { layOut, type SceneLayout, type SceneOptions } from './layout.ts';
 import { paint } from './paint.ts';
 import { targetsOf } from './targets.ts';
 
 /** A drawn scene with everything that can be asked about it, and the true answers. */
-export interface Scene extends Layout {
+export interface Scene extends SceneLayout {
   image: RawImage; // 128 × 128
   /** Of every task that the scene can show; those about one object or region once for each. */
   targets: Target[];

@@ -6,11 +6,11 @@ import type { Task } from '../../src/text/tasks.ts';
 import { layOut, SCENE_SIDE } from './layout.ts';
 import { drawScene, type Scene } from './scene.ts';
 import { HELD_OUT_SEED, NEW_SHAPE_SEEDS, TRAINING_SEEDS, VALIDATION_SEED } from './seeds.ts';
-import type { ShapeName } from './shapes.ts';
+import type { SceneShape } from './shapes.ts';
 import { TRAINED_SHAPES } from './vocabulary.ts';
 
 /** The shape that the demo checkpoint is taught by fine-tuning: it has the word, and has never seen it used. */
-export const NEW_SHAPE: ShapeName = 'heart';
+export const NEW_SHAPE: SceneShape = 'heart';
 
 /** How many images the parts have. */
 export interface PartSizes {
@@ -41,7 +41,7 @@ function* scenes(seed: number): Generator<Scene, never> {
 }
 
 /** Scenes in which every second object is of this shape, without those that chance gave none. */
-function* scenesWith(shape: ShapeName, seed: number): Generator<Scene, never> {
+function* scenesWith(shape: SceneShape, seed: number): Generator<Scene, never> {
   const shapes = [...TRAINED_SHAPES, ...TRAINED_SHAPES.map(() => shape)];
   for (let index = 0; ; index++) {
     if (layOut(seed, index, { shapes }).objects.some(object => object.shape === shape)) {

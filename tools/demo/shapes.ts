@@ -1,7 +1,7 @@
 /** Outlines in the unit square, which every shape fills from edge to edge: `[x1, y1, x2, y2, …]`, y downwards. */
 export type Outline = readonly number[];
 
-export interface Shape {
+export interface ShapeGeometry {
   /** What is painted. */
   outline: Outline;
   /** What stands for it in answers: few points, clockwise, the first at the top (of several there, the left one). */
@@ -24,7 +24,7 @@ function fit(points: number[]): Outline {
   return points.map((value, i) => (value - low[i % 2]) / (high[i % 2] - low[i % 2]));
 }
 
-const same = (outline: Outline): Shape => ({ outline, polygon: outline });
+const same = (outline: Outline): ShapeGeometry => ({ outline, polygon: outline });
 
 /** A heart's curve by degrees of its parameter, clockwise from the notch. */
 const heart = fit(
@@ -47,11 +47,11 @@ const shapes = {
   diamond: same([0.5, 0, 1, 0.5, 0.5, 1, 0, 0.5]),
   star: same(fit(ring(10, i => (i % 2 ? 0.45 : 1)))),
   heart: { outline: heart, polygon: heartCorners.flatMap(degree => heart.slice(2 * degree, 2 * degree + 2)) },
-} satisfies Record<string, Shape>;
+} satisfies Record<string, ShapeGeometry>;
 
-export type ShapeName = keyof typeof shapes;
+export type SceneShape = keyof typeof shapes;
 
-export const SHAPES: Readonly<Record<ShapeName, Shape>> = shapes;
+export const SHAPES: Readonly<Record<SceneShape, ShapeGeometry>> = shapes;
 
 /** An outline scaled into a box, in pixels. */
 export function inBox(outline: Outline, [x1, y1, x2, y2]: readonly number[]): number[] {

@@ -11,10 +11,8 @@ export interface Stage extends Pick<TrainerOptions, 'learningRate' | 'schedule' 
   /** As many scenes of another kind. */
   also?: SceneDatasetOptions;
   steps: number;
-  /** In one step. */
-  images: number;
-  /** Of each image. */
-  targets: number;
+  imagesPerStep: number;
+  targetsPerScene: number;
 }
 
 const wholeScenes: SceneDatasetOptions = { signs: 0.5 };
@@ -40,30 +38,30 @@ const whereIsItAndWhat: SceneDatasetOptions = { ...whereIsIt, tasks: [...whereIs
 export const stages: readonly Stage[] = [
   {
     ...{ name: 'large-object', seed: TRAINING_SEEDS[0], scenes: { objects: 1, scale: 2, signs: 0 }, steps: 400 },
-    ...{ images: 16, targets: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 200 },
+    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 200 },
   },
   {
     ...{ name: 'smaller-object', seed: TRAINING_SEEDS[1], scenes: { objects: 1, scale: 1.4, signs: 0.5 }, steps: 300 },
-    ...{ images: 16, targets: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 50 },
+    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 50 },
   },
   {
     ...{ name: 'whole-scenes', seed: TRAINING_SEEDS[2], scenes: wholeScenes, steps: 500 },
-    ...{ images: 16, targets: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 50 },
+    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 50 },
   },
   {
     ...{ name: 'reading', seed: TRAINING_SEEDS[3], scenes: wholeScenes, also: signsAlone, steps: 1000 },
-    ...{ images: 16, targets: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 50 },
+    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 50 },
   },
   {
     ...{ name: 'everything', seed: TRAINING_SEEDS[4], scenes: wholeScenes, steps: 900 },
-    ...{ images: 16, targets: 4, learningRate: 6e-4, schedule: 'linear', warmupSteps: 50 },
+    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 6e-4, schedule: 'linear', warmupSteps: 50 },
   },
   {
     ...{ name: 'pointing', seed: TRAINING_SEEDS[5], scenes: wholeScenes, also: whereIsIt, steps: 500 },
-    ...{ images: 16, targets: 4, learningRate: 4e-4, schedule: 'linear', warmupSteps: 50 },
+    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 4e-4, schedule: 'linear', warmupSteps: 50 },
   },
   {
     ...{ name: 'outlining', seed: TRAINING_SEEDS[6], scenes: whereIsItAndWhat, steps: 240 },
-    ...{ images: 16, targets: 4, learningRate: 4e-4, schedule: 'linear', warmupSteps: 30 },
+    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 4e-4, schedule: 'linear', warmupSteps: 30 },
   },
 ];

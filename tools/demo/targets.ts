@@ -1,6 +1,6 @@
 import type { Target } from '../../src/datasets/example.ts';
 import type { BoxCoordinates } from '../../src/geometry/types.ts';
-import { type Layout, SCENE_SIDE, type SceneObject, type Sign } from './layout.ts';
+import { SCENE_SIDE, type SceneLayout, type SceneObject, type Sign } from './layout.ts';
 import { inBox, SHAPES } from './shapes.ts';
 
 /** What stands in a scene, in the words of its captions. */
@@ -14,7 +14,7 @@ export interface Thing {
 }
 
 /** The objects from left to right, then the sign. */
-export function thingsOf({ objects, sign }: Layout): Thing[] {
+export function thingsOf({ objects, sign }: SceneLayout): Thing[] {
   return [...objects.map(objectThing), ...(sign ? [signThing(sign)] : [])];
 }
 
@@ -28,14 +28,14 @@ function signThing({ word, box }: Sign): Thing {
   return { name: 'sign', description: `sign that says "${word}"`, box, polygon };
 }
 
-export const caption = (layout: Layout): string => list(thingsOf(layout).map(({ name }) => withArticle(name)));
+export const caption = (layout: SceneLayout): string => list(thingsOf(layout).map(({ name }) => withArticle(name)));
 
-function detailedCaption(layout: Layout): string {
+function detailedCaption(layout: SceneLayout): string {
   const things = thingsOf(layout).map(({ description }) => `a ${description}`);
   return `${list(things)} on a ${layout.background.kind} background`;
 }
 
-function moreDetailedCaption(layout: Layout): string {
+function moreDetailedCaption(layout: SceneLayout): string {
   const { objects, sign, background } = layout;
   const things = [
     ...objects.map(object => `a ${objectThing(object).description} at the ${placeOf(object.box)}`),
@@ -61,7 +61,7 @@ function placeOf([left, top, right, bottom]: BoxCoordinates): string {
 const quadOf = (box: BoxCoordinates): number[] => inBox(SHAPES.square.polygon, box);
 
 /** Every question that the scene can answer. */
-export function targetsOf(layout: Layout): Target[] {
+export function targetsOf(layout: SceneLayout): Target[] {
   const things = thingsOf(layout);
   const { sign } = layout;
   const boxes = things.map(({ name, box }) => ({ label: name, box }));

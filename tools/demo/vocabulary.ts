@@ -1,4 +1,4 @@
-import type { ShapeName } from './shapes.ts';
+import type { SceneShape } from './shapes.ts';
 
 /** What the scenes are made of, in the words of their captions. */
 
@@ -16,7 +16,7 @@ export const COLORS = {
 export type ColorName = keyof typeof COLORS;
 
 /** The shapes that the demo checkpoint learns. SHAPES has one more, which is there to be taught by fine-tuning. */
-export const TRAINED_SHAPES: readonly ShapeName[] = ['circle', 'square', 'triangle', 'diamond', 'star'];
+export const TRAINED_SHAPES: readonly SceneShape[] = ['circle', 'square', 'triangle', 'diamond', 'star'];
 
 /** Sides of an object's box in pixels: well apart, so that every object is plainly one or the other. */
 export const SIZES = { small: [28, 36], large: [46, 58] } as const;

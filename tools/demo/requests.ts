@@ -22,7 +22,7 @@ export interface DemoRequest extends TaskArguments {
 }
 
 /** Every task once, on scenes that training never saw. */
-export function sceneQuestions(): DemoRequest[] {
+export function sceneRequests(): DemoRequest[] {
   const crowded: NamedScene[] = [];
   const signed: NamedScene[] = [];
   for (let index = 0; crowded.length < 4 || signed.length < 3; index++) {
@@ -55,14 +55,14 @@ const pictureTasks: Record<string, TaskArguments & { picture: string }> = {
 const otherwise = { picture: 'street.jpg' };
 
 /** Every task once, on the pictures in docs/pictures. */
-export async function pictureQuestions(): Promise<DemoRequest[]> {
+export async function pictureRequests(): Promise<DemoRequest[]> {
   const folder = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
   const images = new Map<string, RawImage>();
-  const questions: DemoRequest[] = [];
+  const requests: DemoRequest[] = [];
   for (const { task } of TASKS) {
     const { picture, text, box } = { text: undefined, box: undefined, ...(pictureTasks[task] ?? otherwise) };
     if (!images.has(picture)) images.set(picture, await decodeImage(join(folder, picture)));
-    questions.push({ task, text, box, name: basename(picture, '.jpg'), image: images.get(picture)! });
+    requests.push({ task, text, box, name: basename(picture, '.jpg'), image: images.get(picture)! });
   }
-  return questions;
+  return requests;
 }

@@ -1,0 +1,7 @@
+import { UsageError } from '../src/errors.ts';
+
+/** Reads a flag whose value is a whole number of at least `least`. */
+export function wholeNumber(flag: string, value: string, least: number): number {
+  if (/^\d+$/.test(value) && Number(value) >= least) return Number(value);
+  throw new UsageError(`--${flag} must be a whole number of at least ${least}, not ${value}.`);
+}

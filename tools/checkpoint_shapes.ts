@@ -1,26 +1,27 @@
 import type { CheckpointLayout } from '../src/checkpoint/write.ts';
 
-/** The sizes in which Florence-2 comes, and a tiny one for tests and demonstrations. */
+/** Sizes of a Florence-2 model. */
 export interface Shape {
   dimEmbed: number[];
   heads: number[];
   depths: number[];
   window: number;
-  /** Of the convolutions that open the stages. Default 4, 2, 2, 2, as in Florence-2. */
+  /** Strides of the convolutions that open the stages. Default 4, 2, 2, 2, as in Florence-2. */
   strides?: number[];
   dModel: number;
   layers: number;
   textHeads: number;
   ffn: number;
   maxPositions: number;
-  /** Side to which images are resized. */
+  /** Side in pixels to which images are resized. */
   imageSize: number;
-  /** Rate of dropout, and of drop path in DaViT. Default 0.1. */
+  /** Rate of dropout, and of DaViT's drop path. Default 0.1. */
   dropout?: number;
-  /** How much more likely than other tokens `</s>` is, as a logit; 0: answers of random weights run on to the limit. */
+  /** Added to the logit of `</s>` in random weights. With 0, their answers continue to the token limit. */
   endBoost: number;
 }
 
+/** Sizes of the published models, and a tiny one for tests. */
 export const shapes = {
   tiny: {
     ...{ dimEmbed: [32, 48, 80, 112], heads: [2, 3, 5, 7], depths: [1, 1, 1, 1], window: 4 },
@@ -38,7 +39,7 @@ export const shapes = {
 
 export type ShapeName = keyof typeof shapes;
 
-/** config.json of a checkpoint with a tokenizer of `tokens` tokens, in the dialect that goes with the layout. */
+/** Returns config.json for a tokenizer of `tokens` tokens, in the dialect of the layout. */
 export function configJson(
   shape: Shape,
   layout: CheckpointLayout,
@@ -91,7 +92,7 @@ export function configJson(
   };
 }
 
-/** Florence-2's own. */
+/** Florence-2's generation_config.json. */
 export const generationJson = {
   ...{ bos_token_id: 0, pad_token_id: 1, eos_token_id: 2, decoder_start_token_id: 2 },
   ...{ forced_bos_token_id: 0, forced_eos_token_id: 2, num_beams: 3, early_stopping: true, no_repeat_ngram_size: 3 },

@@ -1,10 +1,10 @@
-"""Writes test/evaluation/coco_cases.jsonl: boxes, and what COCO's own evaluation makes of them.
+"""Writes test/evaluation/coco_cases.jsonl: boxes, and the metrics that pycocotools computes for them.
 
     pip install pycocotools==2.0.11 numpy==2.4.6 && python tools/coco_cases.py
 
-A line is a case: images with `truth` [class, x1, y1, x2, y2] and `found` [class, x1, y1, x2, y2, score], and the
-figures of COCOeval for all areas and 100 detections: `mAP`, `mAP50`, `mAP75` and `AP` by class; null where there is no
-truth. No box is a crowd: training data has none.
+Each line is a case: images with `truth` [class, x1, y1, x2, y2] and `found` [class, x1, y1, x2, y2, score], and the
+metrics of COCOeval for all areas and 100 detections: `mAP`, `mAP50`, `mAP75` and `AP` by class; null without truth.
+No box is marked as a crowd, because training data has none.
 """
 
 import contextlib, io, json, pathlib
@@ -23,7 +23,7 @@ def random_box(rng, step):
 
 
 def moved(rng, box, by):
-    """A box near another one, which makes IoUs of all sizes; sorted corners, in the image."""
+    """Returns a box near another one, for IoUs of all sizes. Corners are sorted and inside the image."""
     x1, y1, x2, y2 = np.clip(np.array(box) + rng.integers(-by, by + 1, 4), 0, SIDE).tolist()
     return [min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)]
 
@@ -113,7 +113,7 @@ def cases():
     yield 'classes that no truth has', some(5, few, 4, 0, 5, 4, distinct, seen=['cat', 'fish', 'worm'])
     crowded = [['cat', *random_box(rng, 20)] for _ in range(12)]
     boxes = [['cat', *moved(rng, crowded[rng.integers(12)][1:], 15)] for _ in range(130)]
-    boxes += [['dog', *random_box(rng, 1)] for _ in range(20)]  # other classes have a hundred of their own
+    boxes += [['dog', *random_box(rng, 1)] for _ in range(20)]  # the limit of 100 counts each class separately
     yield 'more than 100 detections of a class', [
         dict(truth=[*crowded, ['dog', *boxes[140][1:]]], found=[[*row, s] for row, s in zip(boxes, tied(rng, 150))])
     ]

@@ -1,10 +1,10 @@
 /**
- * Asks all 15 tasks, prints the answers and draws them into out/demo:
+ * Runs all 15 tasks, prints the results and draws them into out/demo:
  *
  *     npm run demo [-- --model DIR|ID] [--backend NAME]
  *
- * The checkpoint in weights/demo is asked about drawn scenes that its training never saw, and the true answers stand
- * beside its own; any other one is asked about the pictures in docs/pictures.
+ * The shipped checkpoint (the default) is asked about scenes that it was not trained on, and the true answers are
+ * printed too. Other checkpoints are asked about the pictures in docs/pictures.
  */
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +35,7 @@ async function demo(): Promise<void> {
 }
 
 async function askAbout(model: Florence2, image: RawImage, requests: DemoRequest[]): Promise<void> {
-  const features = await model.encodeImage(image); // once, for all tasks on this picture
+  const features = await model.encodeImage(image); // once for all tasks
   for (const { task, name, text, box, truth } of requests) {
     const result = await model.run(features, task, { text, box });
     const drawing = join('out/demo', `${name}.${taskInfo(task).name}.png`);

@@ -1,5 +1,5 @@
 /**
- * Measures the demo checkpoint on scenes that its training never saw, task by task:
+ * Measures the demo checkpoint on scenes that it was not trained on, task by task:
  *
  *     npm run demo:eval -- [--seed N] [--scenes M] [--json] [--model DIR] [--backend NAME]
  */
@@ -21,7 +21,8 @@ async function main(): Promise<void> {
   const scenes = wholeNumber('scenes', values.scenes ?? '500', 1);
   const model = values.model ?? 'demo';
   const florence = await Florence2.load(model, { backend: (values.backend ?? 'auto') as BackendName | 'auto' });
-  if ((TRAINING_SEEDS as readonly number[]).includes(seed)) console.error(`Seed ${seed} is that of training scenes.`);
+  if ((TRAINING_SEEDS as readonly number[]).includes(seed))
+    console.error(`The checkpoint was trained on scenes of seed ${seed}.`);
   const bars = new ProgressBars();
   const onProgress = (done: number) => bars.show('Evaluating', done, scenes, 'scenes');
   const measured = await evaluate(florence, { seed, scenes, onProgress });
@@ -35,7 +36,7 @@ function print(model: string, { seed, scenes, figures, tasks }: DemoFigures): vo
   console.log(`${model} on ${scenes} scenes of seed ${seed}, greedy\n`);
   for (const [name, { says, floor, aim }] of Object.entries(FIGURES)) {
     const value = figures[name as FigureName];
-    if (Number.isNaN(value)) continue; // no scene has what it is about
+    if (Number.isNaN(value)) continue; // no scene has, for example, a printed word
     const verdict = value >= aim ? 'reaches the aim' : value >= floor ? 'above the floor' : 'BELOW THE FLOOR';
     console.log(`${says.padEnd(52)} ${value.toFixed(3)}  ${verdict} (floor ${floor}, aim ${aim})`);
   }

@@ -1,5 +1,5 @@
 /**
- * Draws the README's picture of the demo checkpoint: its answers about scenes that training never saw.
+ * Draws docs/demo.png for the README: answers of the demo checkpoint about scenes that it was not trained on.
  *
  *     npx tsx tools/demo_picture.ts
  */

@@ -22,7 +22,10 @@ interface Words {
   middle: [x: number, y: number];
 }
 
-/** SVG without text, which depends on the fonts of the machine: words are set over it in the package's letters. */
+/**
+ * Draws an SVG body as a JPEG file. Words are rendered with the package's font, because the font of SVG text would
+ * depend on the machine.
+ */
 async function write(name: string, body: string, words: Words[] = []): Promise<void> {
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${body}</svg>`;
   const overlays = words.map(async ({ text, size, color, middle: [x, y] }): Promise<OverlayOptions> => {
@@ -56,7 +59,7 @@ const glow = (id: string, stops: [offset: number, color: string][], attributes =
 const blur =
   '<filter id="soft" x="-50%" y="-50%" width="200%" height="200%"><feGaussianBlur stdDeviation="9"/></filter>';
 
-// A green car in front of a yellow house, with two doors, two windows and a tree in a pot.
+// A green car in front of a yellow house with two doors and two windows, and a tree in a pot.
 function street(): string {
   const door = (x: number) => `
     <rect x="${x - 8}" y="128" width="126" height="232" rx="3" fill="#f2e3bd"/>
@@ -124,7 +127,7 @@ function street(): string {
     ${wheel(225)} ${wheel(529)}`;
 }
 
-// A sign that hangs on a brick wall, between two lamps and over two boxes of flowers.
+// A sign on a brick wall, between two lamps and above two flower boxes.
 function sign(): string {
   const bricks: string[] = [];
   for (let row = 0; row < 17; row++) {

@@ -1,12 +1,12 @@
-"""Writes what PyTorch computes from a Florence-2 checkpoint, for `florence2 parity` to compare with, layer by layer.
+"""Dumps what PyTorch computes from a Florence-2 checkpoint, for `florence2 parity` to compare layer by layer.
 
     python3 -m venv .venv && .venv/bin/pip install -r tools/dump_torch.requirements.txt
     .venv/bin/python tools/dump_torch.py MODEL IMAGE --task "<OD>" OUT
     npx florence2 parity OUT
 
-transformers' native implementation runs in float32 with eager attention: every layer's output for the image, the
-task's prompt and the greedy answer (teacher forcing), the caches of its first steps, and generated answers. A second
-run in float64 records how much of each number is rounding, which the comparison allows for.
+transformers' native implementation runs in float32 with eager attention. The dump has every layer's output for the
+image, the task's prompt and the greedy answer (teacher forcing), the caches of the first steps, and generated answers.
+A second run in float64 measures the rounding error of each tensor, from which the tolerances are derived.
 """
 
 import argparse, json, os, pathlib, re, shutil, sys, warnings
@@ -64,7 +64,7 @@ def main(args):
     for name, dump in dumps.items():
         manifest['files'][name] = write(out / name, dump.tensors, dump.precision)
     write_json(out / 'generation.json', {'cases': cases})
-    write_json(out / 'manifest.json', manifest)  # last: without it the folder is none
+    write_json(out / 'manifest.json', manifest)  # last, because it marks the folder as complete
     print(f'Prompt: {tokenizer.decode(inputs["text_input_ids"][0])}\nAnswer: {tokenizer.decode(answer[1:])}')
     print(f'{out}: {sum(len(dump.tensors) for dump in dumps.values())} tensors and {len(cases)} answers')
 
@@ -73,11 +73,11 @@ def main(args):
 
 
 def find_checkpoint(model):
-    """The checkpoint's folder, downloaded where it is named by its id on the hub, and the file of its weights."""
+    """Returns the checkpoint's folder (downloads a hub id) and the name of its weight file."""
     folder = pathlib.Path(model)
     if not folder.is_dir():
         if folder.is_absolute() or model.startswith('.') or model.count('/') != 1:
-            fail(f'{model} is no folder, and no id on the hub (owner/name).')
+            fail(f'{model} is neither a folder nor a hub id (owner/name).')
         from huggingface_hub import snapshot_download
 
         try:
@@ -85,15 +85,15 @@ def find_checkpoint(model):
             if not any((folder / name).exists() for name in WEIGHTS):
                 snapshot_download(model, allow_patterns=['*.bin'])
         except Exception as error:
-            fail(f'{model} cannot be had from the hub: {first_line(error)}')
+            fail(f'{model} cannot be downloaded from the hub: {first_line(error)}')
     weights = next((name for name in WEIGHTS if (folder / name).exists()), None)
     if not weights or not (folder / 'config.json').exists():
-        fail(f'{folder} is no checkpoint: it lacks {"config.json" if weights else "model.safetensors"}.')
+        fail(f'{folder} is not a checkpoint: {"config.json" if weights else "model.safetensors"} is missing.')
     return folder, weights
 
 
 def load_model(folder, weights):
-    """In float32, whatever the weights are stored as."""
+    """Returns the model in float32, also if the weights are stored in another type."""
     config = json.loads((folder / 'config.json').read_text())
     try:
         if 'dim_embed' in config.get('vision_config', {}):
@@ -105,7 +105,7 @@ def load_model(folder, weights):
             check_names(info['missing_keys'], info['unexpected_keys'])
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         fail(f'{folder} cannot be loaded: {first_line(error)}')
-    model.generation_config = GenerationConfig()  # what a generation is given is all that it goes by
+    model.generation_config = GenerationConfig()  # only the arguments of `generate` count
     return model.eval()
 
 
@@ -121,11 +121,11 @@ def check_names(missing, unexpected):
     tied = {'lm_head.weight', *tables}
     wrong = sorted({*missing} - tied) + sorted(unexpected)
     if wrong:
-        raise ValueError(f'{wrong[0]} and {len(wrong) - 1} more tensors are missing or are not of the model.')
+        raise ValueError(f'{wrong[0]} and {len(wrong) - 1} more tensors are missing or unknown.')
 
 
 def from_microsoft(config, state):
-    """transformers' model with weights in the layout of Microsoft's own code, in which the published ones come."""
+    """Returns transformers' model with weights in Microsoft's layout, that of the published checkpoints."""
     vision, text = config['vision_config'], config['text_config']
     shared = lambda *names: {name: vision[name] for name in names if name in vision}
     ids = {f'{name}_token_id': text.get(f'{name}_token_id', i) for i, name in enumerate(('bos', 'pad', 'eos'))}
@@ -147,10 +147,10 @@ def from_microsoft(config, state):
     renamed = {native_name(name): tensor.float() for name, tensor in state.items() if 'final_logits_bias' not in name}
     bias = state.get('language_model.final_logits_bias')
     if bias is not None and bias.any():
-        raise ValueError('its final_logits_bias is not zero, and transformers has none.')
+        raise ValueError('final_logits_bias is not zero, and transformers has no such parameter.')
     head = renamed.get('lm_head.weight')
     if head is not None and not torch.equal(head, renamed['model.language_model.shared.weight']):
-        raise ValueError('its lm_head is not the table of embeddings, which transformers takes it for.')
+        raise ValueError('lm_head differs from the embeddings, but transformers ties them.')
     projection = 'model.multi_modal_projector.image_projection.weight'
     renamed[projection] = renamed[projection].t().contiguous()
     check_names(*model.load_state_dict(renamed, strict=False))
@@ -159,7 +159,7 @@ def from_microsoft(config, state):
 
 
 def native_name(name):
-    """vision_tower.blocks.0.1.spatial_block.ffn.fn.net.fc1.bias -> model.vision_tower.blocks.0.1.spatial_block.ffn…"""
+    """Returns transformers' name of a tensor: vision_tower.convs.0.proj.bias -> model.vision_tower.convs.0.conv.bias."""
     for pattern, replacement in [
         (r'^language_model\.lm_head', 'lm_head'),
         (r'^language_model\.model\.', 'model.language_model.'),
@@ -179,7 +179,7 @@ def native_name(name):
 
 
 def stored_dtype(path):
-    """Of the weights in their file: float16"""
+    """Returns the type of the weights in their file, e.g. float16."""
     if path.name.endswith('.index.json'):
         path = path.parent / sorted(json.loads(path.read_text())['weight_map'].values())[0]
     if path.suffix != '.safetensors':
@@ -192,7 +192,7 @@ def stored_dtype(path):
 
 
 def read_request(args, folder, model):
-    """What the network is given for an image and a task, as transformers' processor makes it."""
+    """Returns the inputs of the network for an image and a task, from transformers' processor."""
     try:
         image = Image.open(args.image).convert('RGB')
     except OSError as error:
@@ -210,8 +210,8 @@ def read_request(args, folder, model):
     prompt = ids[:, images.image_seq_length :]
     positions = model.config.text_config.max_position_embeddings
     if ids.shape[1] > positions:
-        fail(f'The prompt has {prompt.shape[1]} tokens; with the image that is more than the {positions} positions.')
-    # The image's place is marked by a token, whose embedding is never seen: any that the prompt does not hold will do.
+        fail(f'The prompt has {prompt.shape[1]} tokens, which with the image exceeds the {positions} positions.')
+    # A token marks the image's positions. Its embedding is replaced, so any token that is not in the prompt works.
     table = model.config.text_config.vocab_size
     model.config.image_token_id = next(i for i in reversed(range(table)) if i not in prompt)
     inputs = {
@@ -224,7 +224,7 @@ def read_request(args, folder, model):
 
 
 def load_image_processor(folder):
-    """Resized by Pillow, as Florence-2 was trained; where the checkpoint says nothing, to Florence-2's own size."""
+    """Returns a processor that resizes with Pillow, as in Florence-2's training. The default size is Florence-2's."""
     if any((folder / name).exists() for name in ('preprocessor_config.json', 'processor_config.json')):
         return CLIPImageProcessorPil.from_pretrained(folder)
     own = dict(image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225], size=dict(height=768, width=768))
@@ -238,7 +238,7 @@ def load_tokenizer(folder):
         tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file), **special)
     else:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    # Microsoft's processor adds these when it starts, and the files of its checkpoints lack them.
+    # Microsoft's processor adds these tokens at run time; the files of its checkpoints lack them.
     pair = lambda name: [f'<{name}>', f'</{name}>']
     tokens = pair('od') + pair('ocr') + [f'<loc_{i}>' for i in range(1000)]
     tokens += [token for name in ('cap', 'ncap', 'dcap', 'grounding', 'seg') for token in pair(name)] + ['<sep>']
@@ -255,7 +255,7 @@ def map_size(config, size):
 
 
 def with_image(model, inputs):
-    """The arguments of the model: the image's tokens, then the prompt."""
+    """Returns the arguments of the model: the image's tokens, then the prompt."""
     pixels = inputs['pixel_values'].to(model.dtype)
     rows, columns = map_size(model.config.vision_config, pixels.shape[2:])
     marks = torch.full((1, 1 + rows * columns), model.config.image_token_id)
@@ -267,7 +267,7 @@ def with_image(model, inputs):
 
 
 class Dump:
-    """Tensors in execution order. What comes a second time is compared with the first: that is its precision."""
+    """Tensors in execution order. The difference between the first and a second value of a name is its precision."""
 
     def __init__(self):
         self.tensors, self.precision = {}, {}
@@ -301,7 +301,7 @@ class Hooks:
 
 
 def run_layers(model, inputs, dumps):
-    """One pass under teacher forcing, with everything on its way."""
+    """Dumps every layer of one pass under teacher forcing."""
     hooks, text = Hooks(), dumps['text.safetensors']
     hook_vision(hooks, model.model, dumps['vision.safetensors'])
     hook_language(hooks, model.model.language_model, text)
@@ -349,7 +349,7 @@ def hook_language(hooks, model, dump):
 
 
 def run_steps(model, inputs, dump, steps):
-    """The decoder token by token: its caches after each, and its logits."""
+    """Runs the decoder token by token and dumps its caches and logits at each step."""
     given = with_image(model, inputs)
     with torch.no_grad():
         first = model(**given, decoder_input_ids=inputs['decoder_input_ids'][:, :1])
@@ -377,12 +377,12 @@ def run_steps(model, inputs, dump, steps):
 
 
 def checkpoint_settings(folder):
-    """How the checkpoint generates: as generation_config.json says, or as Florence-2 does where that says nothing."""
+    """Returns the generation settings of generation_config.json; the defaults are Florence-2's."""
     own = dict(num_beams=3, early_stopping=True, length_penalty=1.0, no_repeat_ngram_size=3)
     own |= dict(forced_bos_token_id=0, forced_eos_token_id=2)
     file = folder / 'generation_config.json'
     said = json.loads(file.read_text()) if file.exists() else {}
-    counts = lambda name: said.get(name) is not None or name in said and name.startswith('forced_')  # null: none is
+    counts = lambda name: said.get(name) is not None or name in said and name.startswith('forced_')  # null means none
     return {name: said[name] if counts(name) else own[name] for name in own}
 
 
@@ -395,7 +395,7 @@ def generate_cases(model, inputs, settings, max_new_tokens):
 
 
 def generate_case(model, inputs, name, settings, max_new_tokens):
-    """Where rounding decides about a token, the answer is made shorter, until float32 and float64 agree on it."""
+    """Generates an answer. Shortens it until float32 and float64 agree, if rounding decides about a token."""
     args = {**settings, 'max_new_tokens': max_new_tokens}
     while True:
         single = generate(model.float(), inputs, args)
@@ -406,7 +406,7 @@ def generate_case(model, inputs, name, settings, max_new_tokens):
         if args['max_new_tokens'] == 1:
             fail(f'{name}: float32 and float64 disagree about the first token.')
         args['max_new_tokens'] = max(1, args['max_new_tokens'] // 2)
-        print(f'{name}: rounding decides about a token, so the limit is now {args["max_new_tokens"]}.', file=sys.stderr)
+        print(f'{name}: rounding decides about a token. Retrying with at most {args["max_new_tokens"]} tokens.', file=sys.stderr)
     case = {'args': args, 'encoder_mask': 'attention_mask', 'sequences': single.sequences.tolist()}
     if args['num_beams'] > 1:
         case['sequences_scores'] = single.sequences_scores.tolist()
@@ -433,7 +433,7 @@ def generate(model, inputs, args):
 
 
 def write(path, tensors, precision):
-    """Saves tensors, and lists them as the manifest does."""
+    """Saves tensors, and returns their entries of the manifest."""
     save_file(tensors, path)
     rows = []
     for name, tensor in tensors.items():
@@ -460,16 +460,16 @@ def fail(message):
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description='Writes what PyTorch computes from a Florence-2 checkpoint, for `florence2 parity OUT` to compare '
-        'with, layer by layer and token by token.',
-        epilog='The manifest refers to the checkpoint by its absolute path: its weights are not copied, and must stay '
-        'where they are. OUT takes about 1 GB for a model of the size of Florence-2-base, 2 GB for large.',
+        description='Dumps what PyTorch computes from a Florence-2 checkpoint, for `florence2 parity OUT` to compare '
+        'layer by layer and token by token.',
+        epilog='The manifest refers to the checkpoint by its absolute path, so do not move it: weights are not copied. '
+        'OUT takes about 1 GB for a model of the size of Florence-2-base, 2 GB for large.',
     )
     parser.add_argument('model', metavar='MODEL', help="a folder in transformers' or Microsoft's layout, or a hub id")
     parser.add_argument('image', metavar='IMAGE', help='an image file')
     parser.add_argument('out', metavar='OUT', help='the folder to write')
     parser.add_argument('--task', required=True, help='a task token ("<OD>"), or a prompt of your own')
-    parser.add_argument('--text', default='', help='what the task is asked about; a region as its location tokens')
+    parser.add_argument('--text', default='', help='input text of the task; for a region, its location tokens')
     parser.add_argument('--max-new-tokens', type=int, default=128, help='longest answer (default %(default)s)')
     return parser.parse_args()
 

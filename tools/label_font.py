@@ -1,9 +1,9 @@
-"""Makes src/drawing/font/label-font.ttf, the letters that drawings are labelled with, from Inter SemiBold (SIL Open Font License).
+"""Writes src/drawing/font/label-font.ttf, the font of labels in drawings, from Inter SemiBold (SIL Open Font License).
 
     npm pack @expo-google-fonts/inter && tar xzf expo-google-fonts-inter-*.tgz
     pip install fonttools && python tools/label_font.py package/600SemiBold/Inter_600SemiBold.ttf
 
-Latin, Greek, Cyrillic and a few signs. Its own family name keeps it apart from an Inter that is installed.
+It has Latin, Greek, Cyrillic and a few symbols. Its family name differs from that of an installed Inter.
 """
 
 import pathlib, sys
@@ -27,7 +27,7 @@ names = font['name']
 names.names = [record for record in names.names if record.nameID in (0, 5, 13, 14)]  # copyright, version, licence
 for kind, text in {1: FAMILY, 2: 'Regular', 3: f'{FAMILY}; subset of Inter SemiBold', 4: FAMILY, 6: 'Florence2Labels-Regular'}.items():
     names.setName(text, kind, 3, 1, 0x409)
-font['OS/2'].usWeightClass = 400  # its only weight, so the regular one
+font['OS/2'].usWeightClass = 400  # the only weight of the family counts as regular
 font['OS/2'].fsSelection = (font['OS/2'].fsSelection & ~0x21) | 0x40
 font['head'].macStyle = 0
 font.save(pathlib.Path(__file__).parent.parent / 'src/drawing/font/label-font.ttf')

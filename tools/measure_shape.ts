@@ -1,10 +1,10 @@
 /**
- * Measures how well the new shape of `tools/new_shape.ts` is found before a fine-tune and after it, and how well all
- * that was known before still is:
+ * Measures how well a fine-tuned checkpoint detects the new shape of `tools/new_shape.ts` and the known shapes, before
+ * and after fine-tuning:
  *
  *     npx tsx tools/measure_shape.ts DIR ADAPTER [--model DIR] [--split test] [--picture FILE] [--backend NAME]
  *
- * DIR is what new_shape.ts wrote. The picture has the first scenes of the split with three things in them.
+ * DIR is the folder that new_shape.ts wrote. The picture shows the first scenes of the split with three objects.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -33,7 +33,8 @@ async function main(): Promise<void> {
     },
   });
   const [folder, adapter] = positionals;
-  if (positionals.length !== 2) throw new UsageError('Give the folder of the datasets, and that of the adapter.');
+  if (positionals.length !== 2)
+    throw new UsageError('Name two folders: the datasets that new_shape.ts wrote, and the adapter.');
   const split = values.split as Split;
   const [withNew, without] = await Promise.all([
     openDataset(folder, { split, tasks: ['<OD>'] }),
@@ -50,10 +51,10 @@ async function main(): Promise<void> {
   const row = (...cells: string[]) => console.log(cells.map((cell, i) => (i ? cell.padStart(8) : cell.padEnd(34))).join('')); // biome-ignore format: one line
   row('mAP50 of <OD>', 'before', 'after');
   row(`${NEW_SHAPE}s, on ${withNew.length} scenes`, was.newShape.toFixed(3), is.newShape.toFixed(3));
-  row(`all else, on ${without.length} other scenes`, was.known.toFixed(3), is.known.toFixed(3));
+  row(`other objects, on ${without.length} scenes without`, was.known.toFixed(3), is.known.toFixed(3));
   if (values.picture === undefined) return;
   const shown = before[0].flatMap(({ truth }, i) => (truth.length === 3 ? [i] : [])).slice(0, pictured);
-  if (shown.length === 0) throw new UsageError(`No ${split} scene has three things in it: there is nothing to draw.`);
+  if (shown.length === 0) throw new UsageError(`No ${split} scene has three objects, so --picture cannot be drawn.`);
   const pick = <T>(list: readonly T[]): T[] => shown.map(i => list[i]);
   await writeWhole(values.picture, await drawBeforeAfter(pick(before[0]), pick(after[0])));
 }

@@ -1,6 +1,6 @@
 /**
- * Writes what the demo checkpoint is taught in docs/fine-tuning.md, a shape that it has never seen, as datasets of
- * JSON lines: DIR/{train,valid,test}, and DIR/old/{train,valid,test} with what it knows, to be replayed:
+ * Writes the datasets of docs/fine-tuning.md as JSON lines: DIR/{train,valid,test} with a shape that the demo
+ * checkpoint has never seen, and DIR/old/{train,valid,test} with known shapes, to be replayed:
  *
  *     npx tsx tools/new_shape.ts DIR [--train N] [--valid N] [--test N] [--replay N]
  */
@@ -22,13 +22,13 @@ async function main(): Promise<void> {
     },
   });
   const [folder] = positionals;
-  if (positionals.length !== 1) throw new UsageError('Give the folder that the datasets are to be written to.');
-  if (existsSync(folder)) throw new UsageError(`${folder} is there already: name a new folder.`);
+  if (positionals.length !== 1) throw new UsageError('Name the folder to write the datasets to.');
+  if (existsSync(folder)) throw new UsageError(`${folder} already exists. Name a new folder.`);
   const size = (name: keyof typeof values): number => wholeNumber(name, values[name], 1);
   const sizes = { train: size('train'), valid: size('valid'), test: size('test'), replay: size('replay') };
   await writeShapeDatasets(folder, sizes);
-  console.log(`${folder}: ${sizes.train} scenes with a ${NEW_SHAPE} to learn from, ${sizes.test} to measure it on`);
-  console.log(`${folder}/old: ${sizes.replay} scenes without to replay, ${sizes.test} to measure what is kept`);
+  console.log(`${folder}: scenes with a ${NEW_SHAPE}, ${sizes.train} for training, ${sizes.test} for testing`);
+  console.log(`${folder}/old: scenes without, ${sizes.replay} for replay, ${sizes.test} for testing`);
 }
 
 await exitOnError(main);

@@ -1,9 +1,9 @@
-"""Writes test/image/pillow_cases.json: small image files of every kind, and what Pillow makes of them.
+"""Writes test/image/pillow_cases.json: small image files of every kind, and how Pillow decodes them.
 
     pip install pillow==12.0.0 numpy && python tools/pillow_cases.py
 
 Each case: `file` (base64), `size` [width, height], `sha256` of `Image.open(file).convert('RGB').tobytes()`.
-Only files that decoders agree on to the last bit are here; JPEG and lossy WebP are in test/reference.
+All decoders agree on these files to the last bit. JPEG and lossy WebP are in test/reference.
 """
 
 import base64, hashlib, io, json, pathlib, struct, zlib
@@ -41,7 +41,7 @@ rgba = rgb.copy()
 rgba.putalpha(Image.fromarray((np.mgrid[0:H, 0:W][1] * 15).astype(np.uint8)))
 wide = Image.fromarray((np.mgrid[0:H, 0:W][1] * 4000).astype(np.uint16))
 dark = Image.fromarray((np.mgrid[0:H, 0:W][1] * 20).astype(np.uint16))
-profile = b'\0\0\1\0' + b'none' + bytes(500)  # not a profile that could be applied
+profile = b'\0\0\1\0' + b'none' + bytes(500)  # not a valid profile
 turned = Image.Exif()
 turned[0x0112] = 6
 exif = turned.tobytes()
@@ -100,7 +100,7 @@ save('gif animated', rgb.quantize(16), 'GIF', save_all=True, append_images=[pict
 
 
 def gif(name, screen, frame, shared=True, own=False, transparent=None):
-    """A picture of single-colour rows of 3 pixels each, coded without compression (a clear code before each code)."""
+    """Adds a GIF of random pixels, coded without compression (a clear code before each code)."""
     left, top, width, height = frame
     palette = lambda: rng.integers(0, 256, 48, dtype=np.uint8).tobytes()
     out = b'GIF89a' + struct.pack('<HHBBB', *screen, 0x83 if shared else 0, 5, 0) + (palette() if shared else b'')

@@ -1,4 +1,4 @@
-"""Writes test/training/augment/pillow_colours.json: a small image, and what Pillow's ImageEnhance makes of it.
+"""Writes test/training/augment/pillow_colours.json: a small image, and the output of Pillow's ImageEnhance for it.
 
     pip install pillow==12.0.0 numpy && python tools/pillow_colours.py
 

@@ -1,5 +1,5 @@
 /**
- * Makes weights/demo of a finished training: fp16 weights, measured, with a card that says what was found.
+ * Writes weights/demo from a finished training: the weights in fp16, and a model card with measurements.
  *
  *     npx tsx tools/publish_demo.ts DIR [--scenes N] [--backend NAME]
  *
@@ -37,12 +37,12 @@ async function main(): Promise<void> {
     },
   });
   const [run] = positionals;
-  if (positionals.length !== 1) throw new UsageError('Give the output folder of the training.');
+  if (positionals.length !== 1) throw new UsageError('Name the output folder of the training.');
   const backend = values.backend as BackendName | 'auto';
   const scenes = wholeNumber('scenes', values.scenes, 1);
   const facts = await Promise.all(stages.map(stage => readStage(run, stage)));
-  await halve(join(run, facts.at(-1)!.name, 'latest'), values.output, backend);
-  const florence = await Florence2.load(values.output, { backend }); // what is published is what is measured
+  await writeHalf(join(run, facts.at(-1)!.name, 'latest'), values.output, backend);
+  const florence = await Florence2.load(values.output, { backend }); // measures the published weights
   const measured = await evaluate(florence, { seed: HELD_OUT_SEED, scenes });
   const loaded = [...florence.model.parameters.values()].filter(parameter => parameter.loaded);
   const card = modelCard({
@@ -60,8 +60,8 @@ async function main(): Promise<void> {
   console.log(card);
 }
 
-/** Writes the checkpoint with its weights in fp16. */
-async function halve(from: string, to: string, backend: BackendName | 'auto'): Promise<void> {
+/** Writes a checkpoint again, with fp16 weights. */
+async function writeHalf(from: string, to: string, backend: BackendName | 'auto'): Promise<void> {
   const florence = await Florence2.load(from, { backend });
   await rm(to, { recursive: true, force: true });
   await mkdir(to, { recursive: true });
@@ -72,7 +72,7 @@ async function halve(from: string, to: string, backend: BackendName | 'auto'): P
 async function readStage(run: string, { name, imagesPerStep, targetsPerScene }: Stage): Promise<StageFacts> {
   const perStep = imagesPerStep * targetsPerScene;
   const file = join(run, name, 'metrics.jsonl');
-  if (!existsSync(file)) throw new UsageError(`${run} has no ${name}/metrics.jsonl: is the training finished?`);
+  if (!existsSync(file)) throw new UsageError(`${run} has no ${name}/metrics.jsonl. Has the training finished?`);
   const lines = (await readFile(file, 'utf8')).trim().split('\n');
   const records = lines.map(line => JSON.parse(line) as StepRecord | ValidationRecord);
   const steps = records.filter((record): record is StepRecord => 'gradNorm' in record);

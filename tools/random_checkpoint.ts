@@ -18,7 +18,7 @@ import { configJson, generationJson, preprocessorJson, type ShapeName, shapes } 
 import { RandomWeights } from './random_weights.ts';
 import { tinyTokenizer } from './tiny_tokenizer.ts';
 
-const usage = `Writes a Florence-2 checkpoint with random weights: every size and layout without a download.
+const usage = `Writes a Florence-2 checkpoint with random weights, in any size and layout, without a download.
 
   npx tsx tools/random_checkpoint.ts OUT [options]
 
@@ -26,7 +26,7 @@ const usage = `Writes a Florence-2 checkpoint with random weights: every size an
   --seed N                    default 0
   --dtype F32|F16             default F16
   --layout microsoft|native   default microsoft
-  --shards N                  files that the weights are spread over, default 1
+  --shards N                  number of weight files, default 1
   --tokenizer DIR             tokenizer files for base and large, default test/reference/tokenizer`;
 
 export interface RandomCheckpointOptions {
@@ -47,7 +47,7 @@ export const defaults: RandomCheckpointOptions = {
   tokenizer: fileURLToPath(new URL('../test/reference/tokenizer', import.meta.url)),
 };
 
-/** Writes config, tokenizer and weights into a folder, one tensor in memory at a time. */
+/** Writes config, tokenizer and weights to a folder. Holds one tensor in memory at a time. */
 export async function writeRandomCheckpoint(folder: string, options: Partial<RandomCheckpointOptions>): Promise<void> {
   const { shape: shapeName, seed, dtype, layout, shards, tokenizer } = { ...defaults, ...options };
   const shape = shapes[shapeName];
@@ -62,7 +62,11 @@ export async function writeRandomCheckpoint(folder: string, options: Partial<Ran
   await writeWeights(folder, tensorsToWrite(parameters, layout, dtype, weights), shards);
 }
 
-/** All tensors of a checkpoint whose head is tied, with values by canonical name and shape. */
+/**
+ * Returns the tensors of a checkpoint whose output head is tied to the embeddings.
+ *
+ * @param weights returns the values for a canonical name and shape
+ */
 export function tensorsToWrite(
   parameters: Florence2Model['parameters'],
   layout: CheckpointLayout,
@@ -74,7 +78,7 @@ export function tensorsToWrite(
     .map(({ name, shape }) => storedTensor(name, shape, layout, dtype, () => weights.tensor(name, shape)));
 }
 
-/** One file, or about equal shards and their index. */
+/** Writes one file, or shards of about equal size and their index. */
 async function writeWeights(folder: string, tensors: TensorToWrite[], shards: number): Promise<void> {
   if (shards === 1) return writeSafetensors(join(folder, 'model.safetensors'), tensors);
   const bytes = ({ shape, dtype }: TensorToWrite) => elementCount(shape) * (dtype === 'F16' ? 2 : 4);

@@ -11,8 +11,8 @@ export interface RandomWeightsOptions {
 const endToken = 2;
 
 /**
- * Random weights for a Florence-2 that computes sensible numbers without having learnt anything: matrices scaled by
- * their fan-in, norms at 1 and 0. A tensor's values depend on its canonical name and the seed alone.
+ * Random weights with activations of sensible size: matrices are scaled by their fan-in, norms are 1 and 0. The values
+ * of a tensor depend only on its canonical name and the seed.
  */
 export class RandomWeights {
   private readonly pool: Float32Array;
@@ -23,7 +23,7 @@ export class RandomWeights {
     this.lastNormBias = `language_model.decoder.layers.${options.decoderLayers - 1}.final_layer_norm.bias`;
   }
 
-  /** Values of a tensor, row-major in its canonical shape. */
+  /** Returns the values of a tensor, row-major in its canonical shape. */
   tensor(name: string, shape: readonly number[]): Float32Array {
     if (name.endsWith('pos_idx_to_embed')) return sinusoids(shape);
     if (name === 'final_logits_bias') return new Float32Array(elementCount(shape));
@@ -34,14 +34,14 @@ export class RandomWeights {
     return values;
   }
 
-  /** The embedding of `</s>` leans towards the bias that is in every hidden state of the decoder's end. */
+  /** Moves the embedding of `</s>` towards the bias of the decoder's last norm, which is part of every output state. */
   private raiseEnd(embeddings: Float32Array, width: number): void {
     const bias = this.normal(this.lastNormBias, width, 0.5);
     const square = bias.reduce((sum, b) => sum + b * b, 0);
     for (let i = 0; i < width; i++) embeddings[endToken * width + i] += (this.options.endBoost * bias[i]) / square;
   }
 
-  /** Drawn from a pool of normal numbers: many times as fast as making each one, for 10^9 of them. */
+  /** Draws from a pool of normal numbers, which for 10^9 numbers is many times as fast as computing each one. */
   private normal(name: string, count: number, deviation: number): Float32Array {
     const random = randomIntegers(this.options.seed, name);
     const values = new Float32Array(count);
@@ -50,7 +50,7 @@ export class RandomWeights {
   }
 }
 
-/** Standard deviation of an embedding or a matrix. Sharp attention and a strong FFN keep answers varied. */
+/** Returns the standard deviation of an embedding or a matrix. Sharp attention and a strong FFN keep answers varied. */
 function deviation(name: string, shape: readonly number[]): number {
   if (name === 'language_model.shared.weight') return 2 / Math.sqrt(shape[1]);
   if (name.endsWith('embed_positions.weight')) return 4 / Math.sqrt(shape[1]);
@@ -62,12 +62,12 @@ function deviation(name: string, shape: readonly number[]): number {
 function gain(name: string): number {
   if (/_attn\.[qk]_proj/.test(name)) return 2;
   if (/language_model.*\.fc[12]/.test(name)) return 2;
-  if (/channel_attn\.qkv/.test(name)) return 0.3; // it sums over positions, of which there are many more than channels
+  if (/channel_attn\.qkv/.test(name)) return 0.3; // it sums over positions, which are many more than channels
   if (/\.conv[12]\./.test(name)) return 0.5;
   return 1;
 }
 
-/** The table of sines and cosines that stands for frames in Florence-2 (Vaswani et al. 2017, interleaved). */
+/** Returns Florence-2's table of temporal embeddings: interleaved sines and cosines (Vaswani et al. 2017). */
 export function sinusoids([frames, width]: readonly number[]): Float32Array {
   return Float32Array.from({ length: frames * width }, (_, at) => {
     const [frame, channel] = [Math.floor(at / width), at % width];
@@ -78,7 +78,7 @@ export function sinusoids([frames, width]: readonly number[]): Float32Array {
 
 const poolSize = 65536;
 
-/** Box and Muller 1958. */
+/** Returns numbers of a standard normal distribution (Box and Muller 1958). */
 function normalPool(random: () => number): Float32Array {
   const unit = () => (random() + 0.5) / 2 ** 32;
   return Float32Array.from(

@@ -12,8 +12,8 @@ export interface TokenizerFiles {
 }
 
 /**
- * A small tokenizer of Florence-2's kind, for tiny checkpoints: byte-level BPE with `merges` merges learnt from the
- * task prompts and the words below, and Florence-2's own 1,024 tokens after them.
+ * Returns a small tokenizer for tiny checkpoints: byte-level BPE with `merges` merges learnt from the task prompts and
+ * the words below, followed by Florence-2's 1,024 special tokens.
  */
 export function tinyTokenizer(merges: number): TokenizerFiles {
   const { pairs, tokens } = learnMerges(merges);
@@ -21,20 +21,19 @@ export function tinyTokenizer(merges: number): TokenizerFiles {
 }
 
 /**
- * A tokenizer that has exactly the words of some texts, one token each, in the forms in which they stand there (with
- * the space before them, or without). Every other word is spelt in bytes, as are words in capitals, so that reading
- * them is spelling.
+ * Returns a tokenizer with one token for each word of the texts, in the forms that occur (with and without a leading
+ * space). Other words are spelt in bytes. So are words in capitals, so that OCR spells what it reads.
  */
 export function wordTokenizer(texts: Iterable<string>): TokenizerFiles {
   const found = new Set<string>();
   for (const text of texts) {
     for (const word of wordsOf(text)) if (!/^ ?\p{Lu}{2,}$/u.test(word)) found.add(byteLevel(word).join(''));
   }
-  const tokens = new Set([...byteCharacters, ...[...found].sort()]); // marks of one byte are there already
+  const tokens = new Set([...byteCharacters, ...[...found].sort()]); // a set, as marks of one byte occur in both
   return tokenizerFiles([...tokens], { merges: [], ignore_merges: true });
 }
 
-/** The files of a byte-level BPE with Florence-2's special tokens. */
+/** Returns the files of a byte-level BPE with Florence-2's special tokens. */
 function tokenizerFiles(
   tokens: string[],
   bpe: { merges: [string, string][]; ignore_merges?: boolean },
@@ -93,10 +92,10 @@ const byteCharacters: readonly string[] = (() => {
 
 const byteLevel = (text: string): string[] => Array.from(new TextEncoder().encode(text), byte => byteCharacters[byte]);
 
-/** A text cut where the tokenizer cuts it before merging. */
+/** Splits a text as the tokenizer does before merging. */
 const wordsOf = (text: string): string[] => text.match(/ ?\p{L}+| ?[^\s\p{L}]+/gu) ?? [];
 
-/** Byte-pair encoding (Sennrich et al. 2016): the most frequent pair of tokens becomes a token, again and again. */
+/** Learns byte-pair encoding (Sennrich et al. 2016): repeatedly merges the most frequent pair of tokens. */
 function learnMerges(count: number): { pairs: [string, string][]; tokens: string[] } {
   const prompts = TASKS.map(({ prompt }) => prompt.replace('{input}', ''));
   const corpus = [...prompts, ...words.split(/\s+/).flatMap(word => [` ${word}`, ` ${word}`, word])];

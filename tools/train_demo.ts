@@ -1,10 +1,10 @@
 /**
- * Trains the demo checkpoint from scratch on drawn scenes. It takes an hour and a half on two cores, can be
- * stopped at any time (Ctrl-C), and goes on from where it was when it is started again:
+ * Trains the demo checkpoint from scratch on drawn scenes, in an hour and a half on two cores. Ctrl-C stops it, and the
+ * same command resumes it:
  *
  *     npm run train:demo -- [--output DIR] [--backend NAME]
  *
- * The result is in DIR/outlining/latest: `npx tsx tools/publish_demo.ts DIR` makes weights/demo of it.
+ * The result is DIR/outlining/latest, from which `npx tsx tools/publish_demo.ts DIR` writes weights/demo.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,11 +20,13 @@ import { sceneDataset } from './demo/dataset.ts';
 import { VALIDATION_SEED } from './demo/seeds.ts';
 import { type Stage, stages } from './demo/stages.ts';
 
-/** More than are drawn: their order does not depend on how long a stage is. */
+/** More than a stage draws, so that the order of the scenes does not depend on the number of steps. */
 const trainingScenes = 2 ** 20;
 const validationScenes = 60;
 
-/** Its products are so small that two threads wait for each other: 0.75 s a step on one, 0.95 s on two (tensorflow). */
+/**
+ * One thread: the matrix products are so small that a step takes 0.75 s on one thread and 0.95 s on two (tensorflow).
+ */
 process.env.TF_NUM_INTRAOP_THREADS ??= '1';
 
 async function main(): Promise<void> {
@@ -42,7 +44,7 @@ async function main(): Promise<void> {
     const output = join(values.output, stage.name);
     const { stopped } = await new Trainer(florence, options(stage, output)).run({ signal });
     florence.dispose();
-    if (stopped) return console.log('Stopped. Start it again to go on.');
+    if (stopped) return console.log('Stopped. The same command resumes the training.');
     start = join(output, 'latest');
   }
   console.log(`Trained: ${start}`);
@@ -63,9 +65,9 @@ function options(
     batchSize: imagesPerStep,
     freeze: [],
     gradientCheckpointing: false,
-    dropout: false, // scenes never come twice
-    betas: [0.9, 0.98], // gradients change fast at the beginning
-    locationWeight: 0.3, // or outlines, which are long, would drown the words
+    dropout: false, // no scene is repeated
+    betas: [0.9, 0.98], // gradients change quickly at the start
+    locationWeight: 0.3, // outlines are long and would otherwise dominate the loss
     validateEvery: 500,
     validateExamples: 30,
     saveEvery: 500,

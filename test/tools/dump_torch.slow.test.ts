@@ -1,4 +1,4 @@
-/** Needs a Python with what tools/dump_torch.requirements.txt lists: FLORENCE2_PYTHON names it, else it is python3. */
+/** Needs a Python with the packages of tools/dump_torch.requirements.txt: FLORENCE2_PYTHON, by default python3. */
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,14 +13,13 @@ import { pythonLacks, runPython } from './python.ts';
 
 const script = fileURLToPath(new URL('../../tools/dump_torch.py', import.meta.url));
 const photo = fileURLToPath(new URL('../../docs/pictures/street.jpg', import.meta.url));
-const drawing = fileURLToPath(new URL('../../docs/drawing.png', import.meta.url));
+const drawing = fileURLToPath(new URL('../../docs/scenes/scene-3.png', import.meta.url));
 const root = temporaryFolder();
 
 const lack = pythonLacks(['torch', 'transformers', 'PIL', 'safetensors']);
 if (lack) console.log(`dump_torch.py is not tested: ${lack}.`);
 const withPython = lack ? test.skip : test;
 
-/** Tensors of a tiny checkpoint: its inputs, vision tower, projector, language model, and caches of up to 3 steps. */
 const cases: [what: string, checkpoint: Partial<RandomCheckpointOptions>, image: string, asked: string[]][] = [
   ['native, a photo', { layout: 'native', dtype: 'F32' }, photo, ['--task', '<OD>']],
   ['native, in float16 and shards', { layout: 'native', shards: 3 }, drawing, ['--task', '<CAPTION>']],
@@ -30,7 +29,7 @@ const cases: [what: string, checkpoint: Partial<RandomCheckpointOptions>, image:
 ]; // biome-ignore format: a table
 
 for (const [i, [what, options, image, asked]] of cases.entries()) {
-  withPython(`${what}: PyTorch's dump is equal to what is computed here`, async () => {
+  withPython(`${what}: results equal PyTorch's dump`, async () => {
     const [checkpoint, out] = [join(root, `checkpoint-${i}`), join(root, `dump-${i}`)];
     await writeRandomCheckpoint(checkpoint, { shape: 'tiny', ...options });
     const { code, stderr } = await runPython([script, checkpoint, image, out, ...asked]);
@@ -54,7 +53,7 @@ for (const [i, [what, options, image, asked]] of cases.entries()) {
   });
 }
 
-withPython('one changed weight is found, at its layer', async () => {
+withPython('one changed weight is reported at its layer', async () => {
   const [source, broken] = [join(root, 'dump-0'), join(root, 'broken')];
   const checkpoint = join(root, 'broken-checkpoint');
   cpSync(source, broken, { recursive: true });
@@ -80,11 +79,7 @@ withPython('one changed weight is found, at its layer', async () => {
 });
 
 for (const [what, args, message] of [
-  [
-    'no checkpoint',
-    ['missing', photo, '--task', '<OD>'],
-    /^dump_torch\.py: missing is no folder, and no id on the hub/,
-  ],
+  ['no checkpoint', ['missing', photo, '--task', '<OD>'], /^dump_torch\.py: missing is neither a folder nor a hub id/],
   ['no image', ['CHECKPOINT', script, '--task', '<OD>'], /^dump_torch\.py: .* cannot be read as an image/],
   [
     'a task that takes no text',
@@ -93,7 +88,7 @@ for (const [what, args, message] of [
   ],
 ] as [string, string[], RegExp][]) {
   // biome-ignore format: a table
-  withPython(`${what} is one line, and nothing is written`, async () => {
+  withPython(`${what} is an error of one line, and nothing is written`, async () => {
     const [model, ...rest] = args.map(arg => (arg === 'CHECKPOINT' ? join(root, 'checkpoint-0') : arg));
     const { code, stderr } = await runPython([script, model, rest[0], join(root, 'nothing'), ...rest.slice(1)]);
     assert.is(code, 1);

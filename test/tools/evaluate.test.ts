@@ -12,7 +12,7 @@ import { wordsRight } from '../../tools/demo/words_right.ts';
 const seed = 11;
 const size = { width: 128, height: 128 };
 
-/** A model that knows every scene, and says of its answers what `tell` makes of them. */
+/** A model that knows the true answers and returns them changed by `tell`. */
 function oracle(tell: (answer: string, task: string) => string): Florence2 {
   const scenes = Array.from({ length: 40 }, (_, index) => drawScene(seed, index));
   const sceneOf = ({ data }: RawImage): Scene => scenes.find(({ image }) => Buffer.compare(image.data, data) === 0)!;
@@ -29,7 +29,7 @@ function oracle(tell: (answer: string, task: string) => string): Florence2 {
   } as unknown as Florence2;
 }
 
-test('who knows all gets all, and who says nothing gets nothing', async () => {
+test('true answers have the best figures, and empty ones 0', async () => {
   const done: number[] = [];
   const best = await evaluate(
     oracle(answer => answer),
@@ -42,13 +42,13 @@ test('who knows all gets all, and who says nothing gets nothing', async () => {
     { seed, scenes: 40 },
   );
   for (const name of Object.keys(FIGURES) as FigureName[]) {
-    // Coordinates are in the middle of their bins, and masks in whole pixels.
+    // Coordinates are rounded to bins, and masks to pixels.
     assert.ok(best.figures[name] > (name === 'segmentation' ? 0.97 : 0.999), `${name}: ${best.figures[name]}`);
     assert.is(worst.figures[name], 0, name);
   }
 });
 
-test('each figure is about its own task', async () => {
+test('each figure measures its own task', async () => {
   const cases: [figure: FigureName, task: string][] = [
     ['detection', '<OD>'],
     ['captions', '<CAPTION>'],
@@ -68,7 +68,7 @@ test('each figure is about its own task', async () => {
   }
 });
 
-test('colour and shape words count where they stand', () => {
+test('colour and shape words count at their index', () => {
   const truth = 'a red circle, a blue star and a sign';
   const cases: [answer: string, right: number][] = [
     [truth, 4],

@@ -31,7 +31,7 @@ const answers = async (dataset: Dataset): Promise<string[]> => {
   return examples.map(({ targets }) => targets.map(({ answer }) => answer).join('\n'));
 };
 
-test('every part is a dataset without a fault, in words that the demo has tokens for', async () => {
+test('every part is a dataset without mistakes, in words of the demo vocabulary', async () => {
   const tokenizer = Tokenizer.fromFiles({ tokenizerJson: JSON.stringify(demoTokenizer().json) });
   for (const [path, split, images] of parts) {
     const report = await checkDataset(path, { split, tokenizer, maxPositions: 128 });
@@ -43,7 +43,7 @@ test('every part is a dataset without a fault, in words that the demo has tokens
   assert.is(tokenizer.encode(' heart').length, 3); // with <s> and </s>
 });
 
-test('each new image has the new shape, and no old one has', async () => {
+test('every new image has the new shape, and no old one has', async () => {
   for (const [path, split] of parts) {
     for (const text of await answers(await openDataset(path, { split, tasks: ['<OD>'] }))) {
       assert.is(/(red|orange|yellow|green|blue|purple) heart/.test(text), path === folder, text);
@@ -51,12 +51,12 @@ test('each new image has the new shape, and no old one has', async () => {
   }
 });
 
-test('no image stands in two parts', async () => {
+test('no image is in two parts', async () => {
   const all = await Promise.all(parts.map(async ([path, split]) => answers(await openDataset(path, { split }))));
   assert.is(new Set(all.flat()).size, all.flat().length);
 });
 
-/** A model that says of the true answer to `<OD>` what `tell` makes of it. */
+/** A model that returns the true answers to `<OD>`, changed by `tell`. */
 async function oracle(tell: (answer: string) => string): Promise<Florence2> {
   const byImage = new Map<string, string>();
   const size = { width: 128, height: 128 };
@@ -75,7 +75,7 @@ async function oracle(tell: (answer: string) => string): Promise<Florence2> {
   } as unknown as Florence2;
 }
 
-test('the figures tell the new shape from what was known', async () => {
+test('the figures separate the new shape from known ones', async () => {
   const cases: [tell: (answer: string) => string, newShape: number, known: number][] = [
     [answer => answer, 1, 1],
     [() => '', 0, 0],
@@ -92,7 +92,7 @@ test('the figures tell the new shape from what was known', async () => {
   }
 });
 
-test('before and after are drawn below each other', async () => {
+test('detections before and after are drawn as two rows', async () => {
   const { default: sharp } = await import('sharp');
   const dataset = await openDataset(folder, { split: 'test', tasks: ['<OD>'] });
   const detected = (await detect(await oracle(answer => answer), dataset)).slice(0, 3);

@@ -8,11 +8,11 @@ export interface Outcome {
 
 const python = process.env.FLORENCE2_PYTHON ?? 'python3';
 
-/** Why no Python here can import these modules; undefined where one can. FLORENCE2_PYTHON names it. */
+/** Returns why Python (FLORENCE2_PYTHON, or python3) cannot import these modules; undefined if it can. */
 export function pythonLacks(modules: string[]): string | undefined {
   const { status, error } = spawnSync(python, ['-c', `import ${modules.join(', ')}`], { stdio: 'ignore' });
-  if (error) return `there is no ${python} (FLORENCE2_PYTHON)`;
-  return status === 0 ? undefined : `${python} lacks one of ${modules.join(', ')} (FLORENCE2_PYTHON names another)`;
+  if (error) return `${python} cannot be run (set FLORENCE2_PYTHON)`;
+  return status === 0 ? undefined : `${python} lacks one of ${modules.join(', ')} (FLORENCE2_PYTHON sets another)`;
 }
 
 export function runPython(args: string[]): Promise<Outcome> {

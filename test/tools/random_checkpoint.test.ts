@@ -29,11 +29,11 @@ async function write(name: string, options: Partial<RandomCheckpointOptions>): P
 const open = async (folder: string): Promise<CanonicalCheckpoint> =>
   canonicalCheckpoint(await openCheckpoint(openFolder(folder)));
 
-/** The first index at which two tensors differ by more than fp16 rounds, or -1. */
+/** Returns the first index at which two tensors differ by more than the tolerance, or -1. */
 const differs = (a: Float32Array, b: Float32Array, tolerance: number): number =>
   a.findIndex((x, i) => !(Math.abs(x - b[i]) <= tolerance * Math.max(Math.abs(x), 2 ** -14)));
 
-/** The checkpoint has each tensor that the model of its config needs, in its shape, and no other. */
+/** Asserts that the checkpoint has exactly the tensors of its config's model. */
 async function checkComplete(folder: string): Promise<void> {
   const { config } = await loadConfig(openFolder(folder));
   const { parameters } = new Florence2Model(config);
@@ -46,7 +46,7 @@ async function checkComplete(folder: string): Promise<void> {
   await checkpoint.close();
 }
 
-test('layouts, dtypes and shards of one seed are one checkpoint', async () => {
+test('one seed has the same weights in all layouts, types and shards', async () => {
   const plain = await open(await write('plain', { dtype: 'F32' }));
   const variants: [name: string, options: Partial<RandomCheckpointOptions>, tolerance: number][] = [
     ['again', { dtype: 'F32' }, 0],
@@ -63,7 +63,7 @@ test('layouts, dtypes and shards of one seed are one checkpoint', async () => {
     const checkpoint = await open(folder);
     for (const { name: tensor, shape } of plain.tensors.values()) {
       if (tensor === 'final_logits_bias' && options.layout === 'native') continue;
-      // Native vocabularies have rows more: the random sequence is the same, so the rows in common are too.
+      // Native vocabularies have more rows. The common rows come from the same random sequence.
       const [a, b] = [await plain.readFloat32(tensor), await checkpoint.readFloat32(tensor)];
       if (options.layout !== 'native') assert.is(b.length, a.length, `${name}: ${tensor}`);
       const at = differs(a, b.subarray(0, elementCount(shape)), tolerance);
@@ -78,7 +78,7 @@ test('layouts, dtypes and shards of one seed are one checkpoint', async () => {
   await plain.close();
 });
 
-test('weights are spread as said: norms at 1, matrices by their fan-in, no two tensors alike', async () => {
+test('norms are 1, matrices are scaled by their fan-in, and no two tensors are equal', async () => {
   const checkpoint = await open(join(root, 'plain'));
   const moments = async (name: string) => {
     const values = await checkpoint.readFloat32(name);
@@ -108,11 +108,11 @@ test('weights are spread as said: norms at 1, matrices by their fan-in, no two t
   await checkpoint.close();
 });
 
-test('the tiny tokenizer speaks of tasks in few tokens, and of anything in some', async () => {
+test('the tiny tokenizer encodes prompts in few tokens, and any text without loss', async () => {
   const folder = join(root, 'plain');
   const tokenizer = await loadTokenizer(openFolder(folder));
   const { config } = await loadConfig(openFolder(folder));
-  assert.is(tokenizer.tokenToId('<and>'), config.text.vocabSize - 1, "the last token is the vocabulary's last");
+  assert.is(tokenizer.tokenToId('<and>'), config.text.vocabSize - 1, "the last token has the vocabulary's last id");
   assert.equal(
     ['<s>', '<pad>', '</s>', '<unk>'].map(token => tokenizer.tokenToId(token)),
     [0, 1, 2, 3],
@@ -134,7 +134,7 @@ test('the tiny tokenizer speaks of tasks in few tokens, and of anything in some'
 });
 
 test('base and large have the sizes of the published models', () => {
-  // Parameters of microsoft/Florence-2-base and -large, in millions, as their cards round them: 0.23B and 0.77B.
+  // Millions of parameters on the cards of microsoft/Florence-2-base and -large, rounded there to 0.23B and 0.77B.
   for (const [name, millions] of [
     ['base', 230],
     ['large', 770],

@@ -21,7 +21,7 @@ const layouts = (seed: number, count: number): SceneLayout[] =>
 const { json } = demoTokenizer();
 const tokenizer = Tokenizer.fromFiles({ tokenizerJson: JSON.stringify(json) });
 
-test('seed and index decide a scene', () => {
+test('a scene depends on seed and index only', () => {
   for (const index of [0, 1, 12_345]) {
     assert.equal(drawScene(4, index), drawScene(4, index));
     assert.not.equal(drawScene(4, index).image.data, drawScene(5, index).image.data);
@@ -29,7 +29,7 @@ test('seed and index decide a scene', () => {
   }
 });
 
-test('things have their place: inside, apart from each other, from left to right', () => {
+test('things are inside the image, apart from each other, and sorted from left to right', () => {
   const counts = new Map<string, number>();
   for (const layout of layouts(1, 2000)) {
     const { objects, sign } = layout;
@@ -47,9 +47,9 @@ test('things have their place: inside, apart from each other, from left to right
       middles,
       middles.toSorted((a, b) => a - b),
     );
-    assert.is(new Set(thingsOf(layout).map(({ name }) => name)).size, boxes.length, 'names are unambiguous');
+    assert.is(new Set(thingsOf(layout).map(({ name }) => name)).size, boxes.length, 'names are unique');
   }
-  // A third of the scenes have a sign; then one or two objects, else one to three.
+  // A third of the scenes have a sign and one or two objects; the others have one to three.
   const expected = { '1': 2 / 9, '2': 2 / 9, '3': 2 / 9, '1 and a sign': 1 / 6, '2 and a sign': 1 / 6 };
   assert.equal([...counts.keys()].sort(), Object.keys(expected).sort());
   for (const [key, share] of Object.entries(expected)) {
@@ -59,7 +59,7 @@ test('things have their place: inside, apart from each other, from left to right
   assert.ok(layOut(1, 0, { shapes: ['heart'] }).objects.every(({ shape }) => shape === 'heart'));
 });
 
-test('boxes and outlines are where the pixels are', () => {
+test('boxes and outlines match the pixels', () => {
   const shapes = Object.keys(SHAPES) as SceneShape[];
   for (let index = 0; index < 60; index++) {
     const layout = layOut(2, index, { shapes: [shapes[index % shapes.length]] });
@@ -78,7 +78,7 @@ test('boxes and outlines are where the pixels are', () => {
   }
 });
 
-/** Which pixels an object covers by more than a part, seen by how far it changes them to its own colour. */
+/** Returns the pixels of which an object covers more than `part`, measured by how far they change to its colour. */
 function pixelsOf(object: SceneObject, layout: SceneLayout, index: number, part: number): boolean[] {
   const others = layout.objects.filter(other => other !== object);
   const [before, after] = [others, [...others, object]].map(objects => paint({ ...layout, objects }, 2, index).data);
@@ -88,7 +88,7 @@ function pixelsOf(object: SceneObject, layout: SceneLayout, index: number, part:
   });
 }
 
-/** Which pixels have their middle inside a polygon: an odd number of edges lie to their right. */
+/** Returns the pixels whose centre is inside a polygon: an odd number of edges lie to their right. */
 function pixelsInside(points: number[]): boolean[] {
   return Array.from({ length: SCENE_SIDE ** 2 }, (_, at) => {
     const [x, y] = [(at % SCENE_SIDE) + 0.5, Math.floor(at / SCENE_SIDE) + 0.5];
@@ -107,7 +107,7 @@ function bounds(mask: boolean[]): number[] {
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs) + 1, Math.max(...ys) + 1];
 }
 
-test('printed words are large, and their boxes hold all ink', () => {
+test('printed words are large, and their boxes contain all ink', () => {
   const found = layouts(3, 60).flatMap((layout, index) => (layout.sign ? [{ layout, sign: layout.sign, index }] : []));
   assert.ok(found.length > 10);
   for (const { layout, sign, index } of found) {
@@ -128,7 +128,7 @@ test('printed words are large, and their boxes hold all ink', () => {
   }
 });
 
-test('scenes answer all tasks, and their answers can be written and read', () => {
+test('scenes have targets for all tasks, whose answers survive formatting and parsing', () => {
   const tasks = new Set<string>();
   for (const target of layouts(4, 300).flatMap(targetsOf)) {
     tasks.add(target.task);
@@ -138,7 +138,7 @@ test('scenes answer all tasks, and their answers can be written and read', () =>
   assert.equal([...tasks].sort(), TASKS.map(({ task }) => task).sort());
 });
 
-/** Every field of the truth is in what was read, and coordinates are off by half a bin at most. */
+/** Asserts that `read` has every field of the truth, and coordinates within half a bin. */
 function compare(read: unknown, truth: unknown, target: Target): void {
   if (typeof truth === 'number') {
     assert.ok(Math.abs((read as number) - truth) <= SCENE_SIDE / 2000 + 1e-4, `${target.task}: ${read}, not ${truth}`);
@@ -148,7 +148,7 @@ function compare(read: unknown, truth: unknown, target: Target): void {
   } else assert.is(read, truth, target.task);
 }
 
-test('every word of prompts and scenes is one token, and printed words are spelt', () => {
+test('every word of prompts and scenes is one token, and printed words are spelt in letters', () => {
   const words = new Set<string>();
   for (const target of layouts(5, 500).flatMap(targetsOf)) {
     for (const text of textsOf(target)) for (const [word] of text.matchAll(/ ?\p{L}+| ?[^\s\p{L}]+/gu)) words.add(word);
@@ -175,7 +175,7 @@ test('every word of prompts and scenes is one token, and printed words are spelt
   }
 });
 
-test('a dataset of scenes draws targets of different tasks, all tasks often enough', async () => {
+test('a dataset of scenes draws targets of different tasks, and of all tasks', async () => {
   const dataset = sceneDataset(7, 1500, { targetsPerScene: 4 });
   const counts = new Map<string, number>();
   for (let i = 0; i < dataset.length; i++) {

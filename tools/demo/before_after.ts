@@ -4,11 +4,11 @@ import type { Detected } from './measure_shape.ts';
 
 const tile = 384; // pixels
 const gap = 8;
-const heading = 44; // left of a row
+const heading = 44; // pixels left of a row
 const paper = '#ffffff';
 const ink = '#3f3f46';
 
-/** Draws what was found before and after, one row each, the same images below each other. Returns a PNG file. */
+/** Draws the detections before and after as two rows with the same images. Returns a PNG file. */
 export async function drawBeforeAfter(before: readonly Detected[], after: readonly Detected[]): Promise<Uint8Array> {
   const { default: sharp } = await import('sharp');
   const rows = { before, after };

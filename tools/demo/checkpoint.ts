@@ -10,19 +10,19 @@ import { InitialWeights } from './initial_weights.ts';
 import { SCENE_SIDE } from './layout.ts';
 import { demoTokenizer } from './tokenizer.ts';
 
-/** Florence-2, small in every dimension. Scenes come in endless supply, so nothing is dropped. */
+/** Florence-2, small in every dimension. Dropout is 0, because no scene is repeated. */
 const demoShape: Shape = {
   ...{ dimEmbed: [32, 64, 96, 128], heads: [1, 2, 3, 4], depths: [1, 1, 2, 1], strides: [4, 2, 2, 1], window: 8 },
   ...{ dModel: 128, layers: 3, textHeads: 4, ffn: 512, maxPositions: 512, imageSize: SCENE_SIDE },
   ...{ dropout: 0, endBoost: 0 },
 };
 
-/** Greedy. Lists of boxes and outlines repeat themselves, so no run of tokens is forbidden; no answer is half as long. */
+/** Greedy. Repeated n-grams are allowed, because lists of boxes repeat. All answers have fewer than 64 tokens. */
 const demoGeneration = {
   ...{ ...generationJson, num_beams: 1, early_stopping: false, no_repeat_ngram_size: 0, max_new_tokens: 128 },
 };
 
-/** Writes the demo checkpoint as it is before training: Microsoft's layout, fp32. */
+/** Writes the demo checkpoint before training, in Microsoft's layout and fp32. */
 export async function writeUntrainedDemo(folder: string, seed: number): Promise<void> {
   await mkdir(folder, { recursive: true });
   const { json, config: tokenizerConfig, size } = demoTokenizer();

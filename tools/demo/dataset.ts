@@ -6,11 +6,11 @@ import { drawScene } from './scene.ts';
 export interface SceneDatasetOptions extends SceneOptions {
   /** Number of targets drawn for each scene, of different tasks. Default: all. */
   targetsPerScene?: number;
-  /** Targets of these tasks alone. Default: of all. */
+  /** Tasks to draw targets of. Default: all. */
   tasks?: readonly string[];
 }
 
-/** How often a task is drawn, beside the others that a scene has targets for. */
+/** Relative frequency of each task among those that a scene has targets for. */
 const taskWeights: Record<string, number> = {
   '<CAPTION>': 1.5,
   '<DETAILED_CAPTION>': 1,
@@ -29,10 +29,10 @@ const taskWeights: Record<string, number> = {
   '<REGION_TO_OCR>': 2,
 };
 
-/** Where there is no text, to say so is easily learnt. */
+/** Weight of OCR tasks on scenes without text, whose empty answer is learnt quickly. */
 const nothingToRead = 0.1;
 
-/** `length` scenes of a seed with what is to be learnt about them. */
+/** Returns a dataset of the first `length` scenes of a seed. */
 export function sceneDataset(seed: number, length: number, options: SceneDatasetOptions = {}): Dataset {
   const { targetsPerScene, tasks, ...scene } = options;
   return {
@@ -51,7 +51,7 @@ export function sceneDataset(seed: number, length: number, options: SceneDataset
   };
 }
 
-/** `count` targets of different tasks: the task by its weight, then one of its targets, all equally likely. */
+/** Draws `count` targets of different tasks: a task by its weight, then one of its targets uniformly. */
 function drawTargets(all: Target[], count: number, hasText: boolean, random: () => number): Target[] {
   const byTask = new Map<string, Target[]>();
   for (const target of all) byTask.set(target.task, [...(byTask.get(target.task) ?? []), target]);

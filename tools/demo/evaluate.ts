@@ -8,7 +8,7 @@ import { drawScene } from './scene.ts';
 import { wordsRight } from './words_right.ts';
 
 export interface EvaluationOptions extends SceneOptions {
-  /** Of the scenes: one that training has not used. */
+  /** Seed of the scenes, not one of the training's. */
   seed: number;
   scenes: number;
   onProgress?: (scenesDone: number) => void;
@@ -17,13 +17,13 @@ export interface EvaluationOptions extends SceneOptions {
 export interface DemoFigures {
   seed: number;
   scenes: number;
-  /** What the checkpoint is held to, shares from 0 to 1. */
+  /** The figures that the checkpoint must reach, 0 to 1. */
   figures: Record<FigureName, number>;
-  /** All metrics by task, see `Evaluator`; captions also have `wordsRight`. */
+  /** All metrics of `Evaluator` by task; captions also have `wordsRight`. */
   tasks: Record<string, Record<string, number>>;
 }
 
-/** The figures that the demo checkpoint is held to: the least that it must reach, and what it should. */
+/** The figures of the demo checkpoint: the floor must be reached, the aim should be. */
 export const FIGURES = {
   detection: { says: 'mAP50 of <OD>', floor: 0.5, aim: 0.85 },
   captions: { says: 'colour and shape words right in <CAPTION>', floor: 0.85, aim: 0.97 },
@@ -37,7 +37,7 @@ export type FigureName = keyof typeof FIGURES;
 const scenesAtOnce = 32;
 const answersAtOnce = 64;
 
-/** Asks a checkpoint everything about scenes that it has not seen, and judges its answers, which are greedy. */
+/** Runs all requests about scenes greedily and measures the answers. */
 export async function evaluate(florence: Florence2, options: EvaluationOptions): Promise<DemoFigures> {
   const { seed, scenes, onProgress, ...sceneOptions } = options;
   const evaluator = new Evaluator();
@@ -72,7 +72,10 @@ export async function evaluate(florence: Florence2, options: EvaluationOptions):
   return { seed, scenes, figures, tasks };
 }
 
-/** The answers to every target of some scenes, task by task: these are of about one length. */
+/**
+ * Returns the answers to all targets of some scenes. Targets are sorted by task: answers in a batch have similar
+ * lengths.
+ */
 async function answers(
   florence: Florence2,
   scenes: ReturnType<typeof drawScene>[],
@@ -94,7 +97,7 @@ async function answers(
   }
 }
 
-/** A part of a whole that both grow. */
+/** A ratio whose parts are accumulated. */
 class Share {
   private part = 0;
   private whole = 0;
@@ -104,7 +107,7 @@ class Share {
     this.whole += whole;
   }
 
-  /** 0 to 1; NaN of nothing. */
+  /** 0 to 1; NaN if nothing was added. */
   get value(): number {
     return this.part / this.whole;
   }

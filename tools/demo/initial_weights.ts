@@ -4,8 +4,8 @@ import { elementCount } from '../../src/weights/tensor_file.ts';
 import { sinusoids } from '../random_weights.ts';
 
 /**
- * Weights to start training from: matrices and filters normal with variance 1 / fan-in, norms at 1 and 0, biases 0.
- * Embeddings of neighbouring places are near each other, so that an answer that is almost right is almost rewarded.
+ * Initial weights for training: matrices and filters are normal with variance 1 / fan-in, norms 1 and 0, biases 0. The
+ * embeddings of neighbouring locations are similar, so that a location that is almost right has a smaller loss.
  */
 export class InitialWeights {
   constructor(
@@ -14,14 +14,14 @@ export class InitialWeights {
     private readonly firstLocation: number,
   ) {}
 
-  /** Values of a tensor, row-major in its canonical shape. They depend on name, shape and seed alone. */
+  /** Returns the values of a tensor, row-major in its canonical shape. They depend only on name, shape and seed. */
   tensor(name: string, shape: readonly number[]): Float32Array {
     if (name.endsWith('pos_idx_to_embed')) return sinusoids(shape);
     if (/norm\w*\.weight$/.test(name)) return new Float32Array(elementCount(shape)).fill(1);
     const values = new Float32Array(elementCount(shape));
     if (shape.length === 1 || name === 'final_logits_bias') return values;
     if (name.includes('image_position_embed')) {
-      waves(values, shape[1], { from: 0.75, to: 12, deviation: 1 }); // no weaker than what is seen there
+      waves(values, shape[1], { from: 0.75, to: 12, deviation: 1 }); // as strong as the map they are added to
       return values;
     }
     const normal = normalStream(this.seed, name);
@@ -31,7 +31,7 @@ export class InitialWeights {
       const locations = values.subarray(this.firstLocation * shape[1], (this.firstLocation + LOCATION_BINS) * shape[1]);
       waves(locations, shape[1], { from: 0.25, to: 64, deviation });
     }
-    // Channel attention sums over positions: with whole queries and keys it would be sure of itself from the start.
+    // Channel attention sums over positions, so full-size queries and keys would saturate its softmax from the start.
     if (name.endsWith('channel_attn.qkv.weight')) {
       for (let i = 0; i < (2 / 3) * values.length; i++) values[i] *= 0.3;
     }
@@ -40,13 +40,13 @@ export class InitialWeights {
 }
 
 interface Waves {
-  /** Waves over the whole table, of the first channels and of the last. */
+  /** Number of periods over the whole table: `from` in the first channels, `to` in the last. */
   from: number;
   to: number;
   deviation: number;
 }
 
-/** Fills the rows of a table with sines and cosines of ever shorter waves. */
+/** Fills a table with sines and cosines over its rows, of increasing frequency by channel. */
 function waves(table: Float32Array, width: number, { from, to, deviation }: Waves): void {
   const [rows, pairs] = [table.length / width, width / 2];
   for (let row = 0; row < rows; row++) {
@@ -65,9 +65,9 @@ function deviationOf(name: string, shape: readonly number[]): number {
 }
 
 /**
- * What is added to its own input begins small: depthwise filters, and the end of each branch of the language model, whose
- * norms come after the sum and would pass little of a gradient through many large branches. What the decoder reads from
- * the image is given more room, or it would be slow to look.
+ * Residual branches start small: depthwise filters, and the last matrix of each branch of the language model, where the
+ * post-norms would shrink the gradient after many large branches. Cross-attention starts larger than these, because
+ * otherwise the decoder is slow to learn to read the image.
  */
 function gainOf(name: string): number {
   if (/\.conv[12]\.weight$/.test(name)) return 0.3;

@@ -15,7 +15,7 @@ import {
   TRAINED_SHAPES,
 } from './vocabulary.ts';
 
-/** Scenes are square. In pixels. */
+/** Width and height of a scene in pixels. */
 export const SCENE_SIDE = 128;
 
 export interface SceneObject {
@@ -23,16 +23,16 @@ export interface SceneObject {
   shape: SceneShape;
   size: SizeName;
   box: BoxCoordinates;
-  /** The shade of its colour that it is painted in. */
+  /** The exact shade of its colour. */
   rgb: Rgb;
 }
 
-/** A plate with a printed word. Its edges are between pixels. */
+/** A plate with a printed word. Edges lie between pixels. */
 export interface Sign {
   word: string;
-  /** The plate. */
+  /** Box of the plate. */
   box: BoxCoordinates;
-  /** The ink of the word. */
+  /** Box of the word's ink. */
   textBox: BoxCoordinates;
   plate: 'white' | 'black';
 }
@@ -41,36 +41,36 @@ export interface Background {
   kind: (typeof BACKGROUNDS)[number];
   tone: ToneName;
   colors: [Rgb, Rgb];
-  /** Of gradients and stripes, in radians. */
+  /** Direction of gradients and stripes, in radians. */
   angle: number;
-  /** From one stripe to the next but one, in pixels. */
+  /** Period of the stripes in pixels. */
   period: number;
 }
 
-/** What is where in a scene. */
+/** The contents of a scene. */
 export interface SceneLayout {
-  /** From left to right by their middles; no two are of one colour and shape. */
+  /** Sorted from left to right by their centres. No two have the same colour and shape. */
   objects: SceneObject[];
   sign: Sign | null;
   background: Background;
 }
 
 export interface SceneOptions {
-  /** How many objects. Default: one to three by chance, one or two where there is a sign. */
+  /** Number of objects. Default: random, one to three, or one to two next to a sign. */
   objects?: number;
   /** Default: the shapes that the demo checkpoint learns. */
   shapes?: readonly SceneShape[];
-  /** How many times as large objects are. Default 1. */
+  /** Scale of the objects. Default 1. */
   scale?: number;
-  /** Share of the scenes that have a sign. Default 1/3. */
+  /** Share of scenes with a sign. Default 1/3. */
   signs?: number;
 }
 
-const border = 3; // pixels between everything and the image's edges
-const gap = 3; // and between any two things
-const apart = 10; // between the middles of two objects in x, so that their order is plain
+const border = 3; // least distance in pixels from the image's edges
+const gap = 3; // least distance between two things
+const apart = 10; // least x distance between the centres of two objects, so that their order is clear
 
-/** Decides what is where. Equal arguments give equal scenes. */
+/** Returns the random contents of a scene. Equal arguments return equal scenes. */
 export function layOut(seed: number, index: number, options: SceneOptions = {}): SceneLayout {
   const random = new Draws(randomStream(seed, 'scene', index));
   const background = chooseBackground(random);
@@ -83,10 +83,10 @@ export function layOut(seed: number, index: number, options: SceneOptions = {}):
     const objects = placeObjects(count, shapes, scale, sign, random);
     if (objects) return { objects, sign, background };
   }
-  throw new RangeError(`There is no room for ${count} objects in a scene.`);
+  throw new RangeError(`${count} objects do not fit into a scene.`);
 }
 
-/** Choices from a stream of random numbers. */
+/** Draws from a stream of random numbers. */
 class Draws {
   constructor(readonly unit: () => number) {}
 
@@ -94,7 +94,7 @@ class Draws {
     return low + (high - low) * this.unit();
   }
 
-  /** Both ends included. */
+  /** Returns an integer from `low` to `high`, both included. */
   integer(low: number, high: number): number {
     return Math.floor(this.between([low, high + 1]));
   }
@@ -123,7 +123,7 @@ function chooseBackground(random: Draws): Background {
 function placeSign(random: Draws): Sign {
   const word = random.of(PRINTED_WORDS);
   const { width, height } = printedWords.get(word)!;
-  const [across, along] = [random.integer(4, 6), random.integer(5, 9)]; // from the ink to the plate's edges
+  const [across, along] = [random.integer(4, 6), random.integer(5, 9)]; // pixels from the ink to the plate's edges
   const left = random.integer(border, SCENE_SIDE - border - width - 2 * along);
   const top = random.integer(border, SCENE_SIDE - border - height - 2 * across);
   return {
@@ -134,7 +134,7 @@ function placeSign(random: Draws): Sign {
   };
 }
 
-/** Undefined where chance left no room for one of them. */
+/** Returns undefined if an object found no free place. */
 function placeObjects(
   count: number,
   shapes: readonly SceneShape[],

@@ -9,13 +9,13 @@ import { NEW_SHAPE } from './shape_dataset.ts';
 
 /** mAP50 of `<OD>`, 0 to 1. */
 export interface ShapeFigures {
-  /** Over the classes of the new shape, one for each colour. */
+  /** For the classes of the new shape, one for each colour. */
   newShape: number;
-  /** Over all others, on images that have no other. */
+  /** For all other classes, on images without the new shape. */
   known: number;
 }
 
-/** What was found in an image. */
+/** The detections in an image. */
 export interface Detected {
   image: RawImage;
   truth: ClassBox[];
@@ -24,7 +24,7 @@ export interface Detected {
 
 const imagesAtOnce = 32;
 
-/** Asks for the objects in every image of a dataset, greedily. */
+/** Runs `<OD>` greedily on every image of a dataset. */
 export async function detect(florence: Florence2, dataset: Dataset): Promise<Detected[]> {
   const detected: Detected[] = [];
   for (let first = 0; first < dataset.length; first += imagesAtOnce) {
@@ -43,15 +43,17 @@ export async function detect(florence: Florence2, dataset: Dataset): Promise<Det
 }
 
 /**
- * @param withNew what was found in images that have the new shape
- * @param without what was found in those that have none
+ * Returns mAP50 for the new shape and for the known ones.
+ *
+ * @param withNew detections in images with the new shape
+ * @param without detections in images without
  */
 export function shapeFigures(withNew: readonly Detected[], without: readonly Detected[]): ShapeFigures {
   const isNew = ({ label }: ClassBox): boolean => label.endsWith(` ${NEW_SHAPE}`);
   return { newShape: mAP50(withNew, isNew), known: mAP50(without, box => !isNew(box)) };
 }
 
-/** Over the classes whose boxes are wanted. */
+/** Returns mAP50 over the boxes that `wanted` selects. */
 function mAP50(detected: readonly Detected[], wanted: (box: ClassBox) => boolean): number {
   const metric = new DetectionMetric();
   for (const { truth, result } of detected) metric.add(truth.filter(wanted), result.boxes.filter(wanted));

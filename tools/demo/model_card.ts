@@ -2,7 +2,7 @@ import { type DemoFigures, FIGURES, type FigureName } from './evaluate.ts';
 import { SHAPES } from './shapes.ts';
 import { BACKGROUNDS, COLORS, PRINTED_WORDS, TRAINED_SHAPES } from './vocabulary.ts';
 
-/** How the checkpoint was trained, stage by stage. */
+/** The training, stage by stage. */
 export interface TrainingFacts {
   backend: string;
   machine: string;
@@ -21,12 +21,12 @@ export interface StageFacts {
 export interface CardFacts {
   measured: DemoFigures;
   training: TrainingFacts;
-  /** Of all tensors. */
+  /** Number of parameters in all tensors. */
   parameters: number;
   tokens: number;
 }
 
-/** The checkpoint's README.md. All figures in it are measured. */
+/** Returns the checkpoint's README.md. */
 export function modelCard({ measured, training, parameters, tokens }: CardFacts): string {
   const { stages, backend, machine } = training;
   const total = (what: 'steps' | 'targets' | 'hours') => stages.reduce((sum, stage) => sum + stage[what], 0);
@@ -101,7 +101,7 @@ function taskTable({ tasks }: DemoFigures): string {
   return ['| task | questions | |', '| --- | ---: | --- |', ...rows].join('\n');
 }
 
-/** What the learning curve shows of each task. */
+/** The metrics of the learning curve. */
 const curveMetrics = [
   ['<CAPTION>', 'editSimilarity'],
   ['<OD>', 'mAP50'],
@@ -137,5 +137,5 @@ const millions = (count: number): string => (count / 1e6).toFixed(1);
 
 const grouped = (count: number): string => count.toLocaleString('en-US');
 
-/** Task tokens as code: Markdown takes what is in angle brackets for HTML. */
+/** Formats task tokens as code. Markdown would read the angle brackets as HTML. */
 const code = (text: string): string => text.replace(/<[^>]+>/g, token => `\`${token}\``);

@@ -8,7 +8,7 @@ import type { Rgb } from './vocabulary.ts';
 const WHITE: Rgb = [248, 248, 246];
 const BLACK: Rgb = [16, 16, 18];
 
-/** Paints a scene. `seed` and `index` choose the grain of its background. */
+/** Paints a scene. `seed` and `index` determine the grain of its background. */
 export function paint({ background, objects, sign }: SceneLayout, seed: number, index: number): RawImage {
   const data = new Uint8Array(SCENE_SIDE * SCENE_SIDE * 3);
   paintBackground(data, background, randomStream(seed, 'grain', index));
@@ -23,8 +23,8 @@ function paintBackground(data: Uint8Array, background: Background, random: () =>
   const half = SCENE_SIDE / 2;
   for (let y = 0, at = 0; y < SCENE_SIDE; y++) {
     for (let x = 0; x < SCENE_SIDE; x++, at += 3) {
-      const along = (x - half) * across + (y - half) * down; // pixels from the middle
-      let share = 0; // of the second colour
+      const along = (x - half) * across + (y - half) * down; // pixels from the centre
+      let share = 0; // share of the second colour
       if (kind === 'shaded') share = 0.5 + along / (2.8 * half);
       if (kind === 'striped') share = along / period - Math.floor(along / period) < 0.5 ? 0 : 1;
       if (kind === 'grainy') share = random();
@@ -50,7 +50,9 @@ function paintSign(data: Uint8Array, { word, box, textBox, plate }: Sign): void 
 
 const rowsPerPixel = 8;
 
-/** Fills a closed outline by the even-odd rule, smooth at its edges: each pixel by the part of it that is inside. */
+/**
+ * Fills a closed outline by the even-odd rule. Anti-aliased: each pixel is blended by the part of it that is inside.
+ */
 function paintOutline(data: Uint8Array, points: number[], color: Rgb): void {
   const ys = points.filter((_, i) => i % 2 === 1);
   const [first, last] = [Math.floor(Math.min(...ys)), Math.ceil(Math.max(...ys)) - 1];
@@ -67,7 +69,7 @@ function paintOutline(data: Uint8Array, points: number[], color: Rgb): void {
   }
 }
 
-/** Where a horizontal line crosses the outline, from left to right. */
+/** Returns the x coordinates at which a horizontal line crosses the outline, sorted. */
 function crossingsAt(points: number[], y: number): number[] {
   const crossings: number[] = [];
   for (let i = 0; i < points.length; i += 2) {
@@ -78,12 +80,12 @@ function crossingsAt(points: number[], y: number): number[] {
   return crossings.sort((a, b) => a - b);
 }
 
-/** Adds to each pixel of a row the part of it that lies between two places. */
+/** Adds to each pixel of a row the part of it that lies between two x coordinates. */
 function addSpan(covered: Float64Array, from: number, to: number): void {
   for (let x = Math.floor(from); x < to; x++) covered[x] += Math.min(to, x + 1) - Math.max(from, x);
 }
 
-/** Lays a colour over a pixel, opaque at 1. */
+/** Blends a colour over a pixel; opaque at 1. */
 function blend(data: Uint8Array, at: number, color: Rgb, opacity: number): void {
   for (let c = 0; c < 3; c++) data[at + c] = Math.round(data[at + c] + (color[c] - data[at + c]) * opacity);
 }

@@ -1,14 +1,14 @@
 import { renderText } from '../../src/drawing/sharp_text.ts';
 import { PRINTED_WORDS } from './vocabulary.ts';
 
-/** A word set in the package's letters, cut to its ink. */
+/** A word rendered in the package's font, cropped to its ink. */
 export interface PrintedWord {
   width: number;
   height: number;
-  coverage: Uint8Array; // [height, width], 255 where the ink is whole
+  coverage: Uint8Array; // [height, width], 255 is full ink
 }
 
-const fontSize = 28; // capitals of 20 pixels
+const fontSize = 28; // capitals are 20 pixels high
 
 async function print(word: string): Promise<PrintedWord> {
   const { default: sharp } = await import('sharp');
@@ -17,7 +17,7 @@ async function print(word: string): Promise<PrintedWord> {
   return { width, height, coverage: new Uint8Array(coverage) };
 }
 
-/** Every word that scenes have, set once: scenes are then drawn without waiting for anything. */
+/** Every word of the scenes, rendered once at import, so that scenes can be drawn synchronously. */
 export const printedWords: ReadonlyMap<string, PrintedWord> = new Map(
   await Promise.all(PRINTED_WORDS.map(async word => [word, await print(word)] as const)),
 );

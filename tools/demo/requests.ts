@@ -11,17 +11,16 @@ import { SCENE_SIDE } from './layout.ts';
 import { drawScene, type Scene } from './scene.ts';
 import { HELD_OUT_SEED } from './seeds.ts';
 
-/** One thing to ask in the demo. */
+/** A request of the demo, and the true answer if it is known. */
 export interface DemoRequest extends TaskArguments {
   task: Task;
-  /** What the image is called. */
+  /** Name of the image in the files that the demo writes. */
   name: string;
   image: RawImage;
-  /** The true answer, where it is known. */
   truth?: TaskResult;
 }
 
-/** Every task once, on scenes that training never saw. */
+/** Returns one request for every task, about held-out scenes. */
 export function sceneRequests(): DemoRequest[] {
   const crowded: NamedScene[] = [];
   const signed: NamedScene[] = [];
@@ -40,7 +39,7 @@ export function sceneRequests(): DemoRequest[] {
 
 type NamedScene = Scene & { name: string };
 
-/** What is asked about the pictures in docs/pictures. */
+/** Pictures, texts and regions of the requests about docs/pictures. */
 const pictureTasks: Record<string, TaskArguments & { picture: string }> = {
   '<OCR>': { picture: 'sign.jpg' },
   '<OCR_WITH_REGION>': { picture: 'sign.jpg' },
@@ -54,7 +53,7 @@ const pictureTasks: Record<string, TaskArguments & { picture: string }> = {
 };
 const otherwise = { picture: 'street.jpg' };
 
-/** Every task once, on the pictures in docs/pictures. */
+/** Returns one request for every task, about the pictures in docs/pictures. */
 export async function pictureRequests(): Promise<DemoRequest[]> {
   const folder = fileURLToPath(new URL('../../docs/pictures', import.meta.url));
   const images = new Map<string, RawImage>();

@@ -4,16 +4,16 @@ import { layOut, type SceneLayout, type SceneOptions } from './layout.ts';
 import { paint } from './paint.ts';
 import { targetsOf } from './targets.ts';
 
-/** A drawn scene with everything that can be asked about it, and the true answers. */
+/** A drawn scene and its targets: all questions about it, with the true answers. */
 export interface Scene extends SceneLayout {
   image: RawImage; // 128 × 128
-  /** Of every task that the scene can show; those about one object or region once for each. */
+  /** One for each task, or for each object or region if the task is about one. */
   targets: Target[];
 }
 
 /**
  * Draws a synthetic scene: one to three coloured shapes on a plain or textured background, and in a third of the
- * scenes a sign with a printed word. Seed and index alone decide everything.
+ * scenes a sign with a printed word. Equal arguments return equal scenes.
  */
 export function drawScene(seed: number, index: number, options: SceneOptions = {}): Scene {
   const layout = layOut(seed, index, options);

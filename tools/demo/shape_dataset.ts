@@ -9,22 +9,24 @@ import { HELD_OUT_SEED, NEW_SHAPE_SEEDS, TRAINING_SEEDS, VALIDATION_SEED } from 
 import type { SceneShape } from './shapes.ts';
 import { TRAINED_SHAPES } from './vocabulary.ts';
 
-/** The shape that the demo checkpoint is taught by fine-tuning: it has the word, and has never seen it used. */
+/**
+ * The shape that fine-tuning teaches to the demo checkpoint. Its vocabulary has the word, its training did not use it.
+ */
 export const NEW_SHAPE: SceneShape = 'heart';
 
-/** How many images the parts have. */
+/** Number of images in each part. */
 export interface PartSizes {
   train: number;
   valid: number;
   test: number;
-  /** Those of what is known already that can be replayed. */
+  /** Images with known shapes for training. */
   replay: number;
 }
 
 /**
- * Writes two datasets of JSON lines, `{train,valid,test}/annotations.jsonl` with their images: in the folder itself
- * scenes with the new shape among the old ones, in `old` scenes such as the checkpoint was trained on, to be replayed.
- * Of the old ones, training scenes are for training, held-out ones for the test.
+ * Writes two datasets of JSON lines, `{train,valid,test}/annotations.jsonl` with their images: in the folder itself,
+ * scenes with the new shape next to known ones; in `old`, scenes with known shapes only. The training part of `old` has
+ * scenes of the checkpoint's training, its test part held-out ones.
  */
 export async function writeShapeDatasets(folder: string, sizes: PartSizes): Promise<void> {
   const { train, valid, test, replay } = sizes;
@@ -40,7 +42,7 @@ function* scenes(seed: number): Generator<Scene, never> {
   for (let index = 0; ; index++) yield drawScene(seed, index);
 }
 
-/** Scenes in which every second object is of this shape, without those that chance gave none. */
+/** Yields scenes in which each object has this shape with probability 1/2, except scenes without any. */
 function* scenesWith(shape: SceneShape, seed: number): Generator<Scene, never> {
   const shapes = [...TRAINED_SHAPES, ...TRAINED_SHAPES.map(() => shape)];
   for (let index = 0; ; index++) {
@@ -64,7 +66,7 @@ async function writePart(folder: string, scenes: Generator<Scene, never>, count:
   await writeFile(join(folder, 'annotations.jsonl'), lines.map(line => `${line}\n`).join(''));
 }
 
-/** Everything that can be asked about a scene, each question a line as Roboflow's exports have it. */
+/** Returns all targets of a scene as lines in the format of Roboflow's exports. */
 function rowsOf({ targets }: Scene, image: string): string[] {
   const size = { width: SCENE_SIDE, height: SCENE_SIDE };
   return targets.map(({ task, text, box, answer }) =>

@@ -1,14 +1,14 @@
-/** Outlines in the unit square, which every shape fills from edge to edge: `[x1, y1, x2, y2, …]`, y downwards. */
+/** An outline that touches all sides of the unit square: `[x1, y1, x2, y2, …]`, y downwards. */
 export type Outline = readonly number[];
 
 export interface ShapeGeometry {
-  /** What is painted. */
+  /** The painted outline. */
   outline: Outline;
-  /** What stands for it in answers: few points, clockwise, the first at the top (of several there, the left one). */
+  /** The outline in answers: few points, clockwise from the topmost (of several, the left one). */
   polygon: Outline;
 }
 
-/** Points on a circle of the given radius around the middle, clockwise from an angle (0 is up). */
+/** Returns points around the origin, clockwise from an angle (0 is up), with a radius for each. */
 function ring(count: number, radius: (i: number) => number, from = 0): number[] {
   return Array.from({ length: count }, (_, i) => from + (2 * Math.PI * i) / count).flatMap((angle, i) => [
     radius(i) * Math.sin(angle),
@@ -16,7 +16,7 @@ function ring(count: number, radius: (i: number) => number, from = 0): number[] 
   ]);
 }
 
-/** Stretches points to fill the unit square. */
+/** Scales points to fill the unit square. */
 function fit(points: number[]): Outline {
   const axis = (at: number) => points.filter((_, i) => i % 2 === at);
   const low = [0, 1].map(at => Math.min(...axis(at)));
@@ -26,7 +26,7 @@ function fit(points: number[]): Outline {
 
 const same = (outline: Outline): ShapeGeometry => ({ outline, polygon: outline });
 
-/** A heart's curve by degrees of its parameter, clockwise from the notch. */
+/** A heart curve, one point per degree of its parameter, clockwise from the notch. */
 const heart = fit(
   Array.from({ length: 360 }, (_, degree) => (2 * Math.PI * degree) / 360).flatMap(t => [
     16 * Math.sin(t) ** 3,
@@ -34,10 +34,10 @@ const heart = fit(
   ]),
 );
 
-/** Where its outline bends. */
+/** Degrees at which the heart's outline bends. */
 const heartCorners = [0, 25, 40, 55, 70, 85, 100, 118, 145, 180, 215, 242, 260, 275, 290, 305, 320, 335];
 
-/** Twelve corners of the circle's own area, with an edge in the middle of each side. */
+/** A regular polygon with twelve corners and the circle's area, with an edge in the middle of each side. */
 const dodecagon = ring(12, () => 0.5 * Math.sqrt(Math.PI / 3), -Math.PI / 12).map(value => value + 0.5);
 
 const shapes = {
@@ -53,7 +53,7 @@ export type SceneShape = keyof typeof shapes;
 
 export const SHAPES: Readonly<Record<SceneShape, ShapeGeometry>> = shapes;
 
-/** An outline scaled into a box, in pixels. */
+/** Scales an outline into a box, in pixels. */
 export function inBox(outline: Outline, [x1, y1, x2, y2]: readonly number[]): number[] {
   return outline.map((value, i) => (i % 2 ? y1 + value * (y2 - y1) : x1 + value * (x2 - x1)));
 }

@@ -2,13 +2,13 @@ import type { TrainerOptions } from '../../src/training/trainer.ts';
 import type { SceneDatasetOptions } from './dataset.ts';
 import { TRAINING_SEEDS } from './seeds.ts';
 
-/** A part of the demo checkpoint's training. */
+/** One stage of the demo checkpoint's training. */
 export interface Stage extends Pick<TrainerOptions, 'learningRate' | 'schedule' | 'warmupSteps'> {
   name: string;
-  /** Of its scenes. */
+  /** Seed of its scenes. */
   seed: number;
   scenes: SceneDatasetOptions;
-  /** As many scenes of another kind. */
+  /** A second kind of scene, drawn equally often. */
   also?: SceneDatasetOptions;
   steps: number;
   imagesPerStep: number;
@@ -27,13 +27,13 @@ const whereIsIt: SceneDatasetOptions = {
     ...['<CAPTION_TO_PHRASE_GROUNDING>', '<REGION_TO_SEGMENTATION>'],
   ],
 };
-/** With a little of what must not be forgotten. */
+/** The same, with two tasks that would otherwise be forgotten. */
 const whereIsItAndWhat: SceneDatasetOptions = { ...whereIsIt, tasks: [...whereIsIt.tasks!, '<OCR>', '<CAPTION>'] };
 
 /**
- * Words are learnt from one large object first: of a small one there is so little in what the decoder reads that ten times
- * as many steps teach it no colour. Then objects shrink, and stand beside others; signs are read that stand alone; at last
- * things are found by their names and outlined, which takes longest.
+ * The first stage teaches words with one large object per scene. With small objects, ten times as many steps do not
+ * teach colours, because so little of the decoder's input depends on the object. Later stages have smaller objects,
+ * several of them, and signs alone. The last stages find and outline things by name, which takes longest.
  */
 export const stages: readonly Stage[] = [
   {

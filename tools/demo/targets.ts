@@ -3,7 +3,7 @@ import type { BoxCoordinates } from '../../src/geometry/types.ts';
 import { SCENE_SIDE, type SceneLayout, type SceneObject, type Sign } from './layout.ts';
 import { inBox, SHAPES } from './shapes.ts';
 
-/** What stands in a scene, in the words of its captions. */
+/** An object or sign of a scene, in the words of its captions. */
 export interface Thing {
   /** `red circle`, `sign` */
   name: string;
@@ -13,7 +13,7 @@ export interface Thing {
   polygon: number[];
 }
 
-/** The objects from left to right, then the sign. */
+/** Returns the objects from left to right, then the sign. */
 export function thingsOf({ objects, sign }: SceneLayout): Thing[] {
   return [...objects.map(objectThing), ...(sign ? [signThing(sign)] : [])];
 }
@@ -51,7 +51,7 @@ const withArticle = (name: string): string => `${/^[aeiou]/.test(name) ? 'an' : 
 const list = (parts: string[]): string =>
   parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
 
-/** One of nine places by the middle of a box: `top left`, `top`, … `center`. */
+/** Returns one of nine places for the centre of a box: `top left`, `top`, … `center`. */
 function placeOf([left, top, right, bottom]: BoxCoordinates): string {
   const third = (low: number, high: number) => Math.floor((3 * (low + high)) / 2 / SCENE_SIDE);
   const words = [['top', '', 'bottom'][third(top, bottom)], ['left', '', 'right'][third(left, right)]];
@@ -60,7 +60,7 @@ function placeOf([left, top, right, bottom]: BoxCoordinates): string {
 
 const quadOf = (box: BoxCoordinates): number[] => inBox(SHAPES.square.polygon, box);
 
-/** Every question that the scene can answer. */
+/** Returns all targets of a scene. */
 export function targetsOf(layout: SceneLayout): Target[] {
   const things = thingsOf(layout);
   const { sign } = layout;
@@ -90,7 +90,7 @@ export function targetsOf(layout: SceneLayout): Target[] {
   ];
 }
 
-/** The tasks about one thing, which is named or whose box is given. */
+/** Returns the targets about one thing, given by its name or its box. */
 function thingTargets({ name, description, box, polygon }: Thing): Target[] {
   const mask = { instances: [{ label: '', polygons: [polygon] }] };
   return [
@@ -102,7 +102,7 @@ function thingTargets({ name, description, box, polygon }: Thing): Target[] {
   ];
 }
 
-/** The words of a target: of its question and of its answer, as they stand after a space and at a beginning. */
+/** Returns the texts of a target: its input (with a leading space, as in prompts) and the words of its answer. */
 export function textsOf({ text, answer }: Target): string[] {
   const asked = text === undefined ? [] : [` ${text}`];
   if (typeof answer === 'string') return [...asked, answer];

@@ -3,14 +3,14 @@ import { type TokenizerFiles, wordTokenizer } from '../tiny_tokenizer.ts';
 import { layOut } from './layout.ts';
 import { targetsOf, textsOf } from './targets.ts';
 
-/** Words that no scene has, each a token, so that a fine-tune can give them a meaning. */
+/** Words of no scene that are tokens too, so that fine-tuning can teach their meaning. */
 const spareWords = `heart cross moon ring arrow cloud drop leaf flower house tree car cat bird person
 white black gray pink brown`;
 
-/** Scenes enough to have every word of their texts many times. */
+/** Number of scenes whose texts are read; enough for every word to occur many times. */
 const scenesRead = 2000;
 
-/** The tokenizer of the demo checkpoint: the words of prompts and scenes, one token each. */
+/** Returns the tokenizer of the demo checkpoint, with one token for each word of prompts and scenes. */
 export function demoTokenizer(): TokenizerFiles {
   const prompts = TASKS.flatMap(({ prompt }) => prompt.split('{input}'));
   const spare = spareWords.split(/\s+/).flatMap(word => [word, ` ${word}`]);

@@ -1,7 +1,5 @@
 import type { SceneShape } from './shapes.ts';
 
-/** What the scenes are made of, in the words of their captions. */
-
 export type Rgb = readonly [red: number, green: number, blue: number];
 
 export const COLORS = {
@@ -15,22 +13,22 @@ export const COLORS = {
 
 export type ColorName = keyof typeof COLORS;
 
-/** The shapes that the demo checkpoint learns. SHAPES has one more, which is there to be taught by fine-tuning. */
+/** The shapes that the demo checkpoint is trained on. SHAPES has one more, for fine-tuning. */
 export const TRAINED_SHAPES: readonly SceneShape[] = ['circle', 'square', 'triangle', 'diamond', 'star'];
 
-/** Sides of an object's box in pixels: well apart, so that every object is plainly one or the other. */
+/** Ranges of an object's side in pixels, far enough apart that every object is clearly small or large. */
 export const SIZES = { small: [28, 36], large: [46, 58] } as const;
 
 export type SizeName = keyof typeof SIZES;
 
 export const BACKGROUNDS = ['plain', 'shaded', 'striped', 'grainy'] as const;
 
-/** Grey levels around which a background's muted colours lie. */
+/** Ranges of the grey level of a background's muted colours. */
 export const TONES = { light: [170, 220], dark: [45, 90] } as const;
 
 export type ToneName = keyof typeof TONES;
 
-/** Printed on the signs. They begin with different letters, and every letter of the alphabet occurs. */
+/** The words on signs. They begin with different letters, and every letter of the alphabet occurs. */
 // biome-ignore format: a list of words
 export const PRINTED_WORDS = [
   'BANK', 'CAFE', 'DOG', 'EXIT', 'FISH', 'GOLF', 'HOME', 'JAZZ', 'KEY', 'LAMP', 'MILK', 'NEWS', 'OPEN', 'PARK', 'QUIZ',

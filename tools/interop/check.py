@@ -1,12 +1,12 @@
-"""Loads what run.ts trained in transformers and PEFT, and trains adapters by PEFT for it to load.
+"""Loads what run.ts trained in transformers and PEFT, and trains adapters with PEFT for run.ts to load.
 
     python check.py FOLDER LIMIT
 
-FOLDER/native and FOLDER/microsoft hold `base` (a checkpoint), and for each run `latest` (what the trainer wrote), for an
-adapter with new tokens `base` (what it is for), and
-expected.safetensors (inputs, and the logits here). Microsoft's modelling code is on the hub alone. Its checkpoints are
-loaded in transformers by names that were established with that code (names.json of test/reference), and adapters for
-it by PEFT into bare modules of its names, whose merged weights go the same way.
+FOLDER/native and FOLDER/microsoft contain `base` (a checkpoint) and one folder for each run: `latest` (written by the
+trainer), `base` (only for adapters with new tokens: their checkpoint), and expected.safetensors (inputs and logits).
+Microsoft's modelling code is only on the hub. Therefore its checkpoints are loaded in transformers with a table of
+names that was generated with that code (names.json of test/reference). Adapters for it are loaded with PEFT into
+empty modules with its names, and the merged weights are converted with the same table.
 """
 
 import json, pathlib, re, sys, warnings
@@ -46,7 +46,7 @@ def largest(a, b):
     return (a - b).abs().max().item()
 
 
-# ------------------------------------------------------------------------------------------- what was trained here
+# ------------------------------------------------------------------------------------------- trained with run.ts
 
 
 def load_native(folder, trained):
@@ -61,18 +61,18 @@ def load_native(folder, trained):
 
 def load_microsoft(folder, trained):
     adapted = (trained / 'adapter_config.json').exists()
-    base = trained.parent / 'base'  # of an adapter with new tokens
+    base = trained.parent / 'base'  # only for adapters with new tokens
     base = base if base.exists() else folder / 'microsoft/base'
     state = load_file((base if adapted else trained) / 'model.safetensors')
     if adapted:
         if any('lm_head' in name for name in load_file(trained / 'adapter_model.safetensors')):
-            state[head] = state[shared].clone()  # what PEFT merges into it is not meant for the table
+            state[head] = state[shared].clone()  # PEFT's change of the head must not change the embeddings
         state = PeftModel.from_pretrained(bare_modules(state), trained).merge_and_unload().state_dict()
     return from_microsoft(state, folder / 'native/base')
 
 
 def bare_modules(state):
-    """Modules of the names and shapes of a checkpoint, which is all that PEFT looks at."""
+    """Returns modules with the names and shapes of a checkpoint; PEFT uses nothing else."""
     root = nn.Module()
     for name, tensor in state.items():
         path, _, leaf = name.rpartition('.')
@@ -103,14 +103,14 @@ def bare_module(path, state):
 
 
 def from_microsoft(state, native):
-    """transformers' model with weights in Microsoft's names; the config is that of the same shape in its own layout."""
+    """Returns transformers' model with weights in Microsoft's names. `native`: a checkpoint of the same shape, for its config."""
     without_numbers = lambda name: re.sub(r'\.\d+(?=\.)', '.{}', name)
     names = {without_numbers(row['microsoft']): row for row in json.loads(names_json.read_text())}
     state = {head: state[shared], **state}
     renamed = {}
     for name, tensor in state.items():
         if name.endswith('final_logits_bias'):
-            assert not tensor.any()  # transformers has none
+            assert not tensor.any()  # transformers has no such parameter
             continue
         row = names[without_numbers(name)]
         native_name = without_numbers(row['hf']).format(*re.findall(r'\.(\d+)(?=\.)', name))
@@ -126,9 +126,9 @@ def from_microsoft(state, native):
 
 
 def forward(model, inputs, **more):
-    """The image's place in the prompt is marked by tokens, which its features replace."""
+    """Runs the model. Tokens mark the image's positions in the prompt; the features replace them."""
     config = model.config
-    # A table of Microsoft's has no row for that token: one that is in no prompt will do.
+    # Microsoft's table has no row for this token. Any token that is not in the prompt works.
     config.image_token_id = min(config.image_token_id, config.text_config.vocab_size - 1)
     features = 1 + (inputs['pixel_values'].shape[-1] // 32) ** 2
     prompt = torch.cat([torch.full((1, features), config.image_token_id), inputs['prompt_ids'].long()], 1)
@@ -140,7 +140,7 @@ def logits(model, inputs):
         return forward(model.eval(), inputs, decoder_input_ids=inputs['decoder_input_ids'].long()).logits
 
 
-# ------------------------------------------------------------------------------------------- what PEFT trains
+# ------------------------------------------------------------------------------------------- trained with PEFT
 
 
 language = r'.*language_model\.(encoder|decoder).*\.(q_proj|v_proj|fc1)'

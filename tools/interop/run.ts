@@ -1,12 +1,12 @@
 /**
- * Shows that what the trainer writes gives the same logits in transformers and PEFT, and that what PEFT trains gives
- * the same logits here:
+ * Tests that what the trainer writes has the same logits in transformers and PEFT, and that adapters trained with PEFT
+ * have the same logits here:
  *
  *     python3 -m venv .venv && .venv/bin/pip install -r tools/interop/requirements.txt
  *     npx tsx tools/interop/run.ts --python .venv/bin/python [--backend NAME] [--keep DIR]
  *
- * Trains a few steps on tiny random checkpoints of both layouts; check.py loads what comes out, and trains adapters of
- * its own. Prints the largest differences, and fails when one is above the limit.
+ * Trains a few steps on tiny random checkpoints of both layouts. check.py loads the results and trains adapters with
+ * PEFT, which are then loaded here. Prints the largest differences, and fails if one exceeds the limit.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -25,7 +25,7 @@ import type { TensorToWrite } from '../../src/weights/safetensors.ts';
 import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { writeRandomCheckpoint } from '../random_checkpoint.ts';
 
-/** Logits of two implementations in fp32 may be this far apart. */
+/** Largest difference allowed between the fp32 logits of two implementations. */
 const LIMIT = 1e-4;
 
 const picture = fileURLToPath(new URL('../../docs/pictures/street.jpg', import.meta.url));
@@ -33,10 +33,10 @@ const checkPy = fileURLToPath(new URL('./check.py', import.meta.url));
 const prompt = 'What does the image describe?';
 const answer = 'a green car <new_3><loc_52><loc_334><loc_932><loc_774>';
 
-/** More than a native table has spare rows for. */
+/** More tokens than a native embedding table has spare rows. */
 const newTokens = Array.from({ length: 70 }, (_, i) => `<new_${i}>`);
 
-/** What is trained: the whole model, and adapters from the defaults to everything that a file can hold. */
+/** The trainings: the whole model, and adapters from the defaults to everything that an adapter file can contain. */
 const runs: Record<string, Partial<TrainerOptions>> = {
   full: { freeze: [], learningRate: 1e-3 },
   'full-new-tokens': { freeze: [], learningRate: 1e-3, newTokens },
@@ -83,7 +83,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Trains for three steps, and writes the logits of the result, and of the model before, beside it. */
+/** Trains for three steps, and writes the logits before and after to expected.safetensors in the run's folder. */
 async function train(
   base: string,
   output: string,
@@ -119,7 +119,7 @@ interface Values {
   values: Float32Array;
 }
 
-/** Logits of an answer under teacher forcing, and what they were computed of. */
+/** Returns the logits of an answer under teacher forcing, and the inputs. */
 async function forcedLogits(florence: Florence2): Promise<{ inputs: Record<string, Values>; logits: Values }> {
   const { model, tokenizer, preprocessor, config } = florence;
   const raw = await decodeImage(picture);
@@ -149,12 +149,12 @@ async function forcedLogits(florence: Florence2): Promise<{ inputs: Record<strin
   return { inputs, logits };
 }
 
-/** Loads the adapters that check.py trained by PEFT, on the native checkpoint. */
+/** Loads the adapters that check.py trained with PEFT on the native checkpoint. Returns whether all logits agree. */
 async function loadFromPeft(folder: string, backend: BackendName | 'auto'): Promise<boolean> {
   const florence = await Florence2.load(join(folder, 'native', 'base'), { backend });
   const adapters = await readdir(join(folder, 'peft')).catch(() => []);
   let right = adapters.length > 0;
-  console.log('\ntrained by PEFT, loaded here');
+  console.log('\ntrained with PEFT, loaded here');
   for (const name of adapters) {
     const from = join(folder, 'peft', name);
     await florence.loadAdapter(from, { name });

@@ -9,7 +9,7 @@ import { temporaryFolder } from '../weights/temporary.ts';
 const fill = (text: string) => (folder: string) => writeFile(join(folder, 'file'), text);
 const read = (folder: string) => readFileSync(join(folder, 'file'), 'utf8');
 
-/** What a process leaves that is killed at some moment: folders by name, with the text of their file. */
+/** Creates the folders that a killed process leaves, by name, each with a file of this text. */
 function leave(states: Record<string, string>): string {
   const parent = temporaryFolder();
   for (const [name, text] of Object.entries(states)) {
@@ -19,21 +19,21 @@ function leave(states: Record<string, string>): string {
   return parent;
 }
 
-test('a folder is replaced whole, and nothing is left beside it', async () => {
+test('a folder is replaced as a whole, and no temporary folder remains', async () => {
   const parent = temporaryFolder();
   const folder = join(parent, 'latest');
   await replaceFolder(folder, fill('1'));
   assert.is(read(folder), '1');
   await replaceFolder(folder, async unfinished => {
     await writeFile(join(unfinished, 'other'), '');
-    assert.is(read(folder), '1', 'the old one is there until the new one is complete');
+    assert.is(read(folder), '1', 'the old folder stays until the new one is complete');
     await fill('2')(unfinished);
   });
   assert.is(read(folder), '2');
   assert.equal(readdirSync(parent), ['latest']);
 });
 
-test('what fails in between changes nothing', async () => {
+test('a failed write changes nothing', async () => {
   const parent = temporaryFolder();
   const folder = join(parent, 'latest');
   await replaceFolder(folder, fill('1'));
@@ -42,7 +42,7 @@ test('what fails in between changes nothing', async () => {
     throw new Error('disk full');
   });
   const message = await failing.then(
-    () => 'it did not fail',
+    () => 'no error was thrown',
     error => error.message,
   );
   assert.is(message, 'disk full');
@@ -52,12 +52,12 @@ test('what fails in between changes nothing', async () => {
 
 const moments: [when: string, left: Record<string, string>, expected: string][] = [
   ['while writing', { latest: 'old', '.latest.part': 'ne' }, 'old'],
-  ['while writing the first', { '.latest.part': 'ne' }, ''],
+  ['while writing the first version', { '.latest.part': 'ne' }, ''],
   ['between the two renames', { '.latest.old': 'old', '.latest.part': 'new' }, 'old'],
-  ['before the old one is removed', { latest: 'new', '.latest.old': 'old' }, 'new'],
+  ['before the old folder is removed', { latest: 'new', '.latest.old': 'old' }, 'new'],
 ];
 for (const [when, left, expected] of moments) {
-  test(`killed ${when}: a whole folder is found`, async () => {
+  test(`killed ${when}: recovery leaves a complete folder or none`, async () => {
     const parent = leave(left);
     await recoverFolder(join(parent, 'latest'));
     assert.equal(readdirSync(parent), expected ? ['latest'] : []);
@@ -65,7 +65,7 @@ for (const [when, left, expected] of moments) {
   });
 }
 
-test('an unfinished folder is never taken up by a later save', async () => {
+test('files of an unfinished folder are not kept by the next save', async () => {
   const parent = leave({ '.latest.part': 'rest' });
   renameSync(join(parent, '.latest.part', 'file'), join(parent, '.latest.part', 'stale'));
   await replaceFolder(join(parent, 'latest'), fill('1'));

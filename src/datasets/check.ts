@@ -128,11 +128,12 @@ async function load(dataset: Dataset, index: number): Promise<Loaded> {
   try {
     example = await dataset.example(index);
     const { width, height } = await decodeImage(example.image);
-    const said = example.imageSize;
-    if (!said || (said.width === width && said.height === height)) return { example, size: { width, height } };
-    const turned = said.width === height && said.height === width;
+    const annotated = example.imageSize;
+    if (!annotated || (annotated.width === width && annotated.height === height))
+      return { example, size: { width, height } };
+    const turned = annotated.width === height && annotated.height === width;
     const why = turned ? ' Was its EXIF orientation applied when it was annotated? If so, save the rotated image.' : '';
-    const message = `The image is ${width}x${height}, but the annotations say ${said.width}x${said.height}.${why}`;
+    const message = `The image is ${width}x${height}, but the annotations say ${annotated.width}x${annotated.height}.${why}`;
     return { example, size: { width, height }, problem: error(message) };
   } catch (thrown) {
     if (!(thrown instanceof Florence2Error)) throw thrown;

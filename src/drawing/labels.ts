@@ -117,13 +117,13 @@ function candidates(bounds: Rectangle, width: number, height: number, canvas: Ca
     [bounds[0], innerBottom],
     [bounds[2] - width, innerBottom],
   ];
-  const beside = [
+  const atSides = [
     [right, top],
     [left - width, top],
   ];
   const order = roomy
     ? [outside[0]!, inside[0]!, ...outside.slice(1), ...inside.slice(1)]
-    : [...outside, ...beside, ...inside];
+    : [...outside, ...atSides, ...inside];
   return order
     .map(([x, y]) => {
       const at = Math.round(clamp(x!, 0, canvas.width - width));

@@ -13,7 +13,7 @@ import { bmp, inFolder } from './folder.ts';
 const tokenizer = Tokenizer.fromFiles({ tokenizerJson: readFileSync(reference('tokenizer/tokenizer.json'), 'utf8') });
 
 /** Returns the problems as lines without the folder. */
-const said = ({ problems }: DatasetReport, folder: string): string[] =>
+const linesOf = ({ problems }: DatasetReport, folder: string): string[] =>
   problems.map(({ severity, source, message }) => `${severity} ${source}: ${message}`.replaceAll(`${folder}/`, ''));
 
 test('a dataset without problems', async () => {
@@ -135,7 +135,7 @@ test('all problems are reported with file and line', async () => {
   };
   await inFolder(files, async folder => {
     const report = await checkDataset(join(folder, 'x.jsonl'), { tokenizer });
-    const lines = said(report, folder);
+    const lines = linesOf(report, folder);
     const expected = rows.flatMap(([, problem]) => problem ?? []);
     const numbered = (line: string): number => Number(/jsonl:(\d+)/.exec(line)?.[1]);
     const sorted = [...lines].sort((a, b) => numbered(a) - numbered(b));
@@ -163,7 +163,7 @@ test('annotations of another size than the image, rotated or not', async () => {
     'right.json': coco(20, 10),
   };
   await inFolder(files, async folder => {
-    const lines = async (name: string): Promise<string[]> => said(await checkDataset(join(folder, name)), folder);
+    const lines = async (name: string): Promise<string[]> => linesOf(await checkDataset(join(folder, name)), folder);
     assert.equal(await lines('turned.json'), [
       'error turned.json: images[0]: The image is 20x10, but the annotations say 10x20. Was its EXIF orientation applied when it was annotated? If so, save the rotated image.',
     ]);
@@ -192,7 +192,7 @@ test('examples in memory are reported in order, also if there are more than are 
     { task: 'Find it', answer: '' },
   ] as Target[];
   const own: Dataset = { name: 'own', length: 1, example: () => ({ image, source: 'own 1', targets }) };
-  assert.equal(said(await checkDataset(own), ''), [
+  assert.equal(linesOf(await checkDataset(own), ''), [
     'error own 1: Task <OD> is answered by boxes, but the answer has text.',
   ]);
 });

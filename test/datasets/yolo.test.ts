@@ -88,9 +88,9 @@ test('images are found with a path of another machine, with a surplus ../, in li
     assert.equal(await images('roboflow.yaml', 'train'), [a]);
     assert.equal(await images('several.yaml', 'train'), [a, b]);
     assert.equal(await images('several.yaml', 'valid'), [a]);
-    const beside = await (await readYolo(join(folder, 'several.yaml'))).example(1);
+    const inSameFolder = await (await readYolo(join(folder, 'several.yaml'))).example(1);
     assert.equal(
-      beside.targets[0].answer,
+      inSameFolder.targets[0].answer,
       { boxes: [{ label: 'dog', box: [5, 2.5, 15, 7.5] }] },
       'labels next to images',
     );

@@ -19,6 +19,7 @@ export interface CheckExamplesOptions {
 
 /** What `checkDataset` found. */
 export interface DatasetReport {
+  /** Name of the dataset, usually its file. */
   name: string;
   /** Problems of the annotation files first, then those of each image. */
   problems: DatasetProblem[];

@@ -7,6 +7,7 @@ import { checkTarget } from './targets.ts';
 
 /** An image with one target. */
 export interface ImageTarget extends Target {
+  /** A path, a URL, the bytes of an image file, or pixels. */
   image: ImageInput;
 }
 

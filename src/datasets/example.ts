@@ -19,6 +19,7 @@ export interface SourcedTarget extends Target {
 
 /** An image with its targets. Training encodes the image once for all of them. */
 export interface TrainingExample {
+  /** A path, a URL, the bytes of an image file, or pixels. */
   image: ImageInput;
   /** Size of the original image in pixels, if it is known without decoding the image. */
   imageSize?: ImageSize;
@@ -34,6 +35,8 @@ export interface TrainingExample {
 export interface Dataset {
   /** For error messages. */
   readonly name: string;
+  /** Number of examples. */
   readonly length: number;
+  /** @param index from 0 */
   example(index: number): TrainingExample | Promise<TrainingExample>;
 }

@@ -60,7 +60,7 @@ export interface CheckOptions extends CheckExamplesOptions, Omit<OpenOptions, 'o
  * Node only.
  *
  * @param dataset a path for `openDataset`, or a dataset
- * @throws Florence2Error if the path holds no dataset
+ * @throws Florence2Error if the path has no dataset
  */
 export async function checkDataset(dataset: string | Dataset, options: CheckOptions = {}): Promise<DatasetReport> {
   if (typeof dataset !== 'string') return checkExamples(dataset, options);

@@ -18,15 +18,17 @@ export type Split = 'train' | 'valid' | 'test';
 
 export const SPLITS: readonly Split[] = ['train', 'valid', 'test'];
 
-/** Something that is wrong in a dataset. */
+/** A problem in a dataset. */
 export interface DatasetProblem {
   /** `error`: training refuses it. `warning`: probably a mistake, but training learns it or the reader skips it. */
   severity: 'error' | 'warning';
   /** File and line, or the place in the file. */
   source: string;
+  /** What is wrong, as a sentence. */
   message: string;
 }
 
+/** Receives a problem. */
 export type ProblemHandler = (problem: DatasetProblem) => void;
 
 /** The readers' default: throws errors and ignores warnings. */

@@ -30,6 +30,7 @@ export interface Label<T extends TextBlock> {
   textTop: number;
 }
 
+/** Size of the drawing, and its default width of lines and height of letters, in pixels. */
 interface Canvas {
   width: number;
   height: number;

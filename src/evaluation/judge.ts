@@ -17,7 +17,7 @@ export class TaskMetrics {
   /** Number of judged answers. */
   count = 0;
   readonly detection = new DetectionMetric();
-  /** Whether `values` include each class. */
+  /** Whether `values` includes the average precision of each class. */
   perClass = false;
   private readonly means = new Map<string, { sum: number; count: number }>();
 

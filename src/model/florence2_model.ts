@@ -14,7 +14,7 @@ import type { Executor } from './executor.ts';
 
 /**
  * The network of Florence-2: pixels and token ids in, logits out. Xiao et al. 2023, https://arxiv.org/abs/2311.06242.
- * Members and parameters are named as in transformers' `Florence2ForConditionalGeneration`, without the prefix `model.`.
+ * Members and parameters are named as in transformers' `Florence2ForConditionalGeneration`, without `model.`.
  */
 export class Florence2Model implements Executor {
   readonly visionTower: DaViT;

@@ -1,6 +1,6 @@
 /**
- * Byte-level BPE writes its tokens in 256 printable characters, one for each byte (Radford et al. 2019): printable
- * Latin-1 bytes stand for themselves, the others for U+0100 and up in their order, so that a space is `Ġ`.
+ * The byte of each of the 256 printable characters in which byte-level BPE writes tokens (Radford et al. 2019).
+ * Printable Latin-1 bytes are written as themselves, the others in order as U+0100 and up; a space is `Ġ`.
  */
 const byteOf: ReadonlyMap<string, number> = new Map(
   (() => {
@@ -12,25 +12,25 @@ const byteOf: ReadonlyMap<string, number> = new Map(
 
 const encoder = new TextEncoder();
 
-/** The bytes that a token of the vocabulary stands for. A token in other characters stands for its own UTF-8. */
+/** Returns the bytes that a token of the vocabulary encodes. A token with other characters encodes its UTF-8. */
 export function tokenBytes(token: string): Uint8Array {
   const bytes = Array.from(token, character => byteOf.get(character));
   return bytes.every(byte => byte !== undefined) ? Uint8Array.from(bytes as number[]) : encoder.encode(token);
 }
 
 /**
- * Tokens to text, one at a time. A character whose bytes are split over tokens appears with the last of them; bytes
- * that are not UTF-8 become U+FFFD, one for each maximal invalid part.
+ * Decodes tokens to text one at a time. A character whose bytes are split over tokens is returned with the last of
+ * them. Bytes that are not UTF-8 become U+FFFD, one for each maximal invalid part.
  */
 export class ByteLevelDecoder {
   private readonly utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
-  /** The text that `token` completes, which may be empty. */
+  /** Returns the text that `token` completes, which may be empty. */
   push(token: string): string {
     return this.utf8.decode(tokenBytes(token), { stream: true });
   }
 
-  /** What is left at the end of a run of tokens: U+FFFD for a character that was cut, else nothing. */
+  /** Ends a sequence of tokens. Returns U+FFFD for an incomplete character, else an empty string. */
   end(): string {
     return this.utf8.decode();
   }

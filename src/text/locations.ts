@@ -2,60 +2,65 @@ import { UsageError } from '../errors.ts';
 import type { BoxCoordinates, ImageSize } from '../geometry/types.ts';
 
 /**
- * The quantiser: pixels to the 1,000 location tokens and back. Florence-2 writes coordinates as `<loc_0>` to
- * `<loc_999>`, thousandths of the image's width (x) or height (y). All arithmetic is float32, as in the reference:
- * 64-bit numbers fall into other bins at the edges.
+ * Number of location tokens. Florence-2 writes coordinates as `<loc_0>` to `<loc_999>`: thousandths of the image's
+ * width (x) or height (y). All arithmetic in this file is float32, as in the reference; float64 would select other bins
+ * at the edges.
  */
 export const LOCATION_BINS = 1000;
 
-/** The bin of a coordinate, 0 to 999. Values outside the image go to the first or last bin. */
+/** Returns the bin of a coordinate, 0 to 999. Coordinates outside the image get the first or last bin. */
 export function quantize(value: number, size: number): number {
   const bin = Math.floor(Math.fround(Math.fround(value) / Math.fround(size / LOCATION_BINS)));
   return Math.min(Math.max(bin, 0), LOCATION_BINS - 1);
 }
 
-/** The middle of a bin in pixels. */
+/** Returns the centre of a bin in pixels. */
 export function dequantize(bin: number, size: number): number {
   return Math.fround(Math.fround(bin + 0.5) * Math.fround(size / LOCATION_BINS));
 }
 
-/** `[x1, y1, x2, y2, …]` in pixels (points, corners of a box or quad, a polygon) to bins. */
+/**
+ * Converts points `[x1, y1, x2, y2, …]` in pixels (a box, quad or polygon) to bins.
+ *
+ * @throws UsageError for coordinates that are not finite, or an image without pixels
+ */
 export function quantizePoints(points: ArrayLike<number>, image: ImageSize): number[] {
   checkSize(image);
   return Array.from(points, (value, i) => {
-    if (!Number.isFinite(value))
-      throw new UsageError(`Coordinate ${i} is ${value}. Coordinates are numbers of pixels.`);
+    if (!Number.isFinite(value)) throw new UsageError(`Coordinate ${i} is ${value}, expected a number of pixels.`);
     return quantize(value, axis(i, image));
   });
 }
 
-/** Bins `[x1, y1, x2, y2, …]` to pixels. */
+/** Converts bins `[x1, y1, x2, y2, …]` to pixels. */
 export function dequantizePoints(bins: ArrayLike<number>, image: ImageSize): number[] {
   checkSize(image);
   return Array.from(bins, (bin, i) => dequantize(bin, axis(i, image)));
 }
 
+/** Converts a box `[x1, y1, x2, y2]` in pixels to bins. */
 export function quantizeBox(box: ArrayLike<number>, image: ImageSize): BoxCoordinates {
   if (box.length !== 4) throw new UsageError(`A box has 4 numbers x1,y1,x2,y2, not ${box.length}.`);
   return quantizePoints(box, image) as BoxCoordinates;
 }
 
+/** Converts a box of bins to pixels. */
 export function dequantizeBox(bins: ArrayLike<number>, image: ImageSize): BoxCoordinates {
   if (bins.length !== 4) throw new UsageError(`A box has 4 bins x1,y1,x2,y2, not ${bins.length}.`);
   return dequantizePoints(bins, image) as BoxCoordinates;
 }
 
-/** Bins to the tokens that name them: `<loc_12><loc_340>…` */
+/** Returns the location tokens of bins: `<loc_12><loc_340>…` */
 export const binsToTokens = (bins: readonly number[]): string => bins.map(bin => `<loc_${bin}>`).join('');
 
-/** A box in pixels as the region of a prompt, e.g. `<loc_52><loc_332><loc_932><loc_774>`. */
+/** Returns a box in pixels as the location tokens of a prompt's region: `<loc_52><loc_332><loc_932><loc_774>`. */
 export const boxToTokens = (box: ArrayLike<number>, image: ImageSize): string => binsToTokens(quantizeBox(box, image));
 
-/** Points, a quad or a polygon in pixels as location tokens. */
+/** Returns points in pixels (a quad or polygon) as location tokens. */
 export const pointsToTokens = (points: ArrayLike<number>, image: ImageSize): string =>
   binsToTokens(quantizePoints(points, image));
 
-/** Labelled boxes as the model writes them: each label followed by its four location tokens, nothing between. */
+/** Returns labelled boxes as the model writes them: each label, followed by its four location tokens, no separators. */
 export function boxesToText(boxes: Iterable<{ label: string; box: ArrayLike<number> }>, image: ImageSize): string {
   return Array.from(boxes, ({ label, box }) => label + boxToTokens(box, image)).join('');
 }
@@ -64,5 +69,5 @@ const axis = (i: number, image: ImageSize): number => (i % 2 === 0 ? image.width
 
 function checkSize({ width, height }: ImageSize): void {
   if (width > 0 && height > 0 && Number.isFinite(width * height)) return;
-  throw new UsageError(`An image size of ${width}x${height} has no pixels to locate anything in.`);
+  throw new UsageError(`The image size is ${width}x${height}, expected at least 1x1.`);
 }

@@ -1,7 +1,7 @@
 /**
- * Python's idea of white space and digits. The reference reads answers with Python's `str.strip` and `re`, and
- * ECMAScript's classes differ: U+001C to U+001F and U+0085 are white space there, U+FEFF is not, and `\d` takes the
- * decimal digits of every script.
+ * Python's white space. The reference parses answers with Python's `str.strip` and `re`, whose character classes differ
+ * from ECMAScript's: U+001C to U+001F and U+0085 are white space in Python, U+FEFF is not, and `\d` matches the decimal
+ * digits of every script.
  */
 const SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 
@@ -14,7 +14,7 @@ export const stripStart = (text: string): string => text.replace(LEADING, '');
 /** Python's `str.strip()`. */
 export const strip = (text: string): string => stripStart(text).replace(TRAILING, '');
 
-/** Python's `int()` of a run of decimal digits, in any script. */
+/** Python's `int()` of decimal digits in any script. */
 export function parseDecimal(digits: string): number {
   let value = 0;
   for (const digit of digits) value = value * 10 + digitValue(digit.codePointAt(0)!);
@@ -23,9 +23,9 @@ export function parseDecimal(digits: string): number {
 
 const DIGIT = /\p{Nd}/u;
 
-/** Unicode keeps the ten digits of a script in a row, so a digit's value is its distance from a row's start. */
+/** Returns the value of a digit. The ten digits of a script are consecutive in Unicode, starting with its zero. */
 function digitValue(codePoint: number): number {
   let start = codePoint;
   while (DIGIT.test(String.fromCodePoint(start - 1))) start--;
-  return (codePoint - start) % 10; // rows may follow one another, as the mathematical digits do
+  return (codePoint - start) % 10; // scripts may be adjacent, as the mathematical digits are
 }

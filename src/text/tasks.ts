@@ -2,27 +2,28 @@ import { closest, distance } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
 import { strip } from './python_strings.ts';
 
-/** What a task takes beside the image: nothing, a text (caption, phrase, class names), or a region of the image. */
+/** Input of a task in addition to the image: none, a text (caption, phrase, class names) or a region of the image. */
 export type TaskInput = 'none' | 'text' | 'region';
 
-/** How a task answers, which is also the family of its result (see results/types.ts). */
+/** Form of a task's answer, which determines the type of its result (see results/types.ts). */
 export type AnswerKind = 'text' | 'boxes' | 'proposals' | 'phrases' | 'polygons' | 'boxes or polygons' | 'quads';
 
+/** A row of `TASKS`. */
 export interface TaskInfo {
-  /** The token that names the task in a prompt. */
+  /** Token of the task in a prompt. */
   readonly task: string;
-  /** The friendly name, as the command takes it. */
+  /** Name of the task on the command line. */
   readonly name: string;
+  /** Other names that `resolveTask` accepts. */
   readonly aliases: readonly string[];
-  /** The question the model was trained on; `{input}` stands for the text or the region. */
+  /** Question that the model was trained on; `{input}` is replaced by the text or the region. */
   readonly prompt: string;
   readonly input: TaskInput;
   readonly answer: AnswerKind;
 }
 
 /**
- * The 15 tasks of Florence-2. The order matters: a prompt is searched for the tokens in this order, and the first one
- * found names the task.
+ * The 15 tasks of Florence-2. `findTask` searches a prompt for their tokens in this order; the first match is the task.
  */
 // biome-ignore format: one task a line reads as the table it is
 export const TASKS = [
@@ -58,30 +59,34 @@ export const TASKS = [
     prompt: 'What text is in the region {input}?' },
 ] as const satisfies readonly TaskInfo[];
 
-/** A row as it stands, which ties each task to its kind of answer. */
+/** A row of `TASKS` with literal types, which relate each task to the form of its answer. */
 export type TaskRow = (typeof TASKS)[number];
 
+/** A task token. */
 export type Task = TaskRow['task'];
 
-/** The tasks that answer in one way: `TaskOf<'boxes'>` is `'<OD>' | '<DENSE_REGION_CAPTION>'`. */
+/** The tasks with one form of answer: `TaskOf<'boxes'>` is `'<OD>' | '<DENSE_REGION_CAPTION>'`. */
 export type TaskOf<A extends AnswerKind> = Extract<TaskRow, { answer: A }>['task'];
 
-/** The table's row for a task token, or undefined for any other text. */
+/** Returns the row of a task token, or undefined for any other text. */
 export function taskInfo(task: Task): TaskRow;
 export function taskInfo(task: string): TaskRow | undefined;
 export function taskInfo(task: string): TaskRow | undefined {
   return TASKS.find(row => row.task === task);
 }
 
-/** The task that a prompt names, by the first token of the table that occurs anywhere in it. */
+/** Returns the task of a prompt: the first in `TASKS` whose token occurs anywhere in it. */
 export function findTask(text: string): TaskRow | undefined {
   return TASKS.find(row => text.includes(row.task));
 }
 
 /**
- * The question that goes to the model: the task's own words in place of its token. Text without a task token is a
- * prompt of its own and comes back as it is. `trim` removes white space around the input, as transformers' processor
- * does; Microsoft's, the default here, keeps it. Throws where a task that takes no input is not the whole text.
+ * Returns the prompt for the model: a task token is replaced by the task's question, with the rest of the text as its
+ * input. Text without a task token is returned unchanged.
+ *
+ * @param options.trim removes white space around the input, as transformers' processor does. Default false, as in
+ *   Microsoft's
+ * @throws UsageError when a task without input is not the whole text
  */
 export function constructPrompt(text: string, options: { trim?: boolean } = {}): string {
   const found = findTask(text);
@@ -89,7 +94,7 @@ export function constructPrompt(text: string, options: { trim?: boolean } = {}):
   if (found.input === 'none') {
     if (text === found.task) return found.prompt;
     throw new UsageError(
-      `Task ${found.task} takes no input: it must be the whole prompt, but the prompt is ${quote(text)}.`,
+      `Task ${found.task} takes no input: its token must be the whole prompt, but the prompt is ${quote(text)}.`,
     );
   }
   const input = text.replaceAll(found.task, '');
@@ -97,8 +102,10 @@ export function constructPrompt(text: string, options: { trim?: boolean } = {}):
 }
 
 /**
- * The task token for a name: the token itself, in any case and with or without its brackets, or a friendly name
- * (`od`, `detect`, `caption`, `region-ocr`, …). Throws a UsageError that suggests the nearest name for any other.
+ * Returns the task token for a name: the token in any case, with or without brackets, or a name or alias (`od`,
+ * `detect`, `caption`, `region-ocr`, …).
+ *
+ * @throws UsageError for any other name, with the nearest known one
  */
 export function resolveTask(name: string): Task {
   const wanted = normalise(name);
@@ -109,7 +116,7 @@ export function resolveTask(name: string): Task {
   throw new UsageError(`Unknown task ${quote(name)}. ${hint}`);
 }
 
-/** The known name nearest to a mistyped one, or undefined where none is near (more than a third of it is wrong). */
+/** Returns the known name nearest to a mistyped one, or undefined if more than a third of each name differs. */
 export function suggestTask(name: string): string | undefined {
   const wanted = normalise(name);
   const near = closest(wanted, TASKS.flatMap(spellings));
@@ -126,7 +133,10 @@ const spellings = (row: TaskInfo): string[] => [row.name, normalise(row.task), .
 
 const quote = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
 
-/** What a task's losses and metrics go by: its token. For a prompt of your own the tag it begins with, else `prompt`. */
+/**
+ * Returns the name by which losses and metrics are grouped: the task token; for other prompts the tag at their start,
+ * or `prompt` if they have none.
+ */
 export function taskKey(task: string): string {
   return findTask(task)?.task ?? /^<[^<>\s]+>/.exec(task)?.[0] ?? 'prompt';
 }

@@ -3,52 +3,60 @@ import { Florence2Error, UsageError } from '../errors.ts';
 import { ByteLevelDecoder } from './byte_level.ts';
 import { type AddedToken, readTokenizerJson, type TokenizerFiles, type TokenizerJson } from './tokenizer_json.ts';
 
+/** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
-  /** Put `<s>` before and `</s>` after. Default true. */
+  /** Adds `<s>` at the start and `</s>` at the end. Default true. */
   addSpecialTokens?: boolean;
-  /** Longest result; longer ones lose their last tokens, but keep `<s>` and `</s>`. Default: no limit. */
+  /** Largest number of ids, including `<s>` and `</s>`. Longer texts lose their last tokens. Default: no limit. */
   maxLength?: number;
 }
 
+/** Options of `Tokenizer.encodeBatch`. */
 export interface BatchOptions extends EncodeOptions {
-  /** Pad to the longest of the batch (true), to `maxLength`, or not at all (false). Default true. */
+  /** Pads to the longest row (true), to `maxLength`, or not at all (false). Default true. */
   padding?: boolean | 'maxLength';
-  /** Pad on to a multiple of this. Default 1. */
+  /** Pads to a multiple of this length. Default 1. */
   padToMultipleOf?: number;
 }
 
+/** Result of `Tokenizer.encodeBatch`. */
 export interface EncodedBatch {
   inputIds: number[][]; // [B, T], padded on the right
   attentionMask: number[][]; // [B, T], 1 for tokens, 0 for padding
   lengths: number[]; // [B], without padding
 }
 
+/** Options of `Tokenizer.decode`. */
 export interface DecodeOptions {
-  /** Leave out special tokens, which all location tokens are. Default false. */
+  /** Leaves out special tokens, which include all location tokens. Default false. */
   skipSpecialTokens?: boolean;
-  /** Remove the space before punctuation, as older libraries did by default. Default false. */
+  /** Removes spaces before punctuation, as older libraries did by default. Default false. */
   cleanUpTokenizationSpaces?: boolean;
 }
 
-/** A token's place in the decoded text: UTF-16 units, end excluded. */
+/** Position of a token in the decoded text, in UTF-16 code units, end exclusive. */
 export type Span = [start: number, end: number];
 
 /**
- * Florence-2's tokenizer: BART's byte-level BPE with 1,024 more tokens for tasks and locations, which are added where
- * the files lack them. Equal to the Python library on every text.
+ * Florence-2's tokenizer: BART's byte-level BPE with 1,024 additional tokens for tasks and locations, which are added
+ * if the files lack them. Its ids equal those of the Python library.
  */
 export class Tokenizer {
   readonly bosTokenId: number;
   readonly eosTokenId: number;
   readonly padTokenId: number;
-  /** Those that the files do not have, see `addTokens`. */
+  /** Tokens added with `addTokens`. */
   readonly newTokens: AddedToken[] = [];
   private bpe: BpeTokenizer;
   private added: ReadonlyMap<number, AddedToken>;
   private readonly json: TokenizerJson;
   private readonly source?: string;
 
-  /** Throws a Florence2Error that names the file and what is wrong with it. */
+  /**
+   * Creates a tokenizer from the contents of a checkpoint's files.
+   *
+   * @throws Florence2Error naming the file and what is wrong with it
+   */
   static fromFiles(files: TokenizerFiles): Tokenizer {
     return new Tokenizer(files);
   }
@@ -64,18 +72,18 @@ export class Tokenizer {
     this.padTokenId = this.tokenToId(names.pad)!;
   }
 
-  /** Text to ids. Tokens that stand in the text (`<loc_5>`, `</s>`) are taken as such. */
+  /** Encodes a text to ids. Added tokens in the text, such as `<loc_5>` or `</s>`, become single ids. */
   encode(
     text: string,
     { addSpecialTokens = true, maxLength = Number.POSITIVE_INFINITY }: EncodeOptions = {},
   ): number[] {
     const room = maxLength - (addSpecialTokens ? 2 : 0);
-    if (room < 0) throw new UsageError(`maxLength is ${maxLength}: there is no room for <s> and </s>.`);
+    if (room < 0) throw new UsageError(`maxLength is ${maxLength}, expected at least 2, for <s> and </s>.`);
     const ids = text === '' ? [] : this.bpe.encode(text, { add_special_tokens: false }).ids.slice(0, room);
     return addSpecialTokens ? [this.bosTokenId, ...ids, this.eosTokenId] : ids;
   }
 
-  /** Texts to ids of one length, padded on the right. */
+  /** Encodes texts to ids, padded on the right to equal length. */
   encodeBatch(texts: readonly string[], options: BatchOptions = {}): EncodedBatch {
     const { padding = true, padToMultipleOf = 1, maxLength } = options;
     if (padding === 'maxLength' && maxLength === undefined)
@@ -98,14 +106,14 @@ export class Tokenizer {
     };
   }
 
-  /** Ids to text. Ids outside the vocabulary give nothing. */
+  /** Decodes ids to text. Ids outside the vocabulary are skipped. */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     const kept = options.skipSpecialTokens ? Array.from(ids).filter(id => !this.isSpecial(id)) : ids;
     const { text } = this.decodeWithSpans(kept);
     return options.cleanUpTokenizationSpaces ? cleanUp(text) : text;
   }
 
-  /** Ids to text, and where in it each id's token stands. */
+  /** Decodes ids to text and returns the position of each id's token in it. */
   decodeWithSpans(ids: ArrayLike<number>): { text: string; spans: Span[] } {
     const stream = this.stream();
     const spans: Span[] = [];
@@ -114,14 +122,14 @@ export class Tokenizer {
       const start = text.length;
       text += stream.push(id);
       const added = this.added.get(id);
-      // An added token stands at the end of what it completed; a part of a character stands for that character.
+      // An added token is at the end of the text it completes. A token with a part of a character has that character.
       if (added) spans.push([text.length - added.content.length, text.length]);
       else spans.push([start, Math.max(text.length, start + (this.idToToken(id) ? 1 : 0))]);
     }
     return { text: text + stream.end(), spans };
   }
 
-  /** Decodes ids as they come: `push` gives the text that an id completes, `end` what is left of a cut character. */
+  /** Decodes ids one by one: `push` returns the text that an id completes, `end` U+FFFD for an incomplete character. */
   stream(): { push(id: number): string; end(): string } {
     const bytes = new ByteLevelDecoder();
     return {
@@ -135,43 +143,46 @@ export class Tokenizer {
     };
   }
 
-  /** The text of each token by itself. Parts of a split character give U+FFFD. */
+  /** Decodes each token separately. Parts of a split character become U+FFFD. */
   tokenTexts(ids: ArrayLike<number>): string[] {
     return Array.from(ids, id => this.decode([id]));
   }
 
-  /** The tokens as the vocabulary writes them (`Ġ` is a space). Ids outside the vocabulary are left out. */
+  /** Returns the tokens as written in the vocabulary (`Ġ` is a space). Ids outside the vocabulary are left out. */
   tokens(ids: ArrayLike<number>): string[] {
     return Array.from(ids, id => this.idToToken(id)).filter(token => token !== undefined);
   }
 
+  /** Returns the token of an id as written in the vocabulary. */
   idToToken(id: number): string | undefined {
     return this.bpe.id_to_token(id);
   }
 
+  /** Returns the id of a token as written in the vocabulary. */
   tokenToId(token: string): number | undefined {
     return this.bpe.token_to_id(token);
   }
 
+  /** Whether an id is a special token; location tokens are. */
   isSpecial(id: number): boolean {
     return this.added.get(id)?.special ?? false;
   }
 
-  /** How many ids there are: one more than the highest. */
+  /** Size of the vocabulary: the highest id plus one. */
   get size(): number {
     return Math.max(...Object.values(this.json.model.vocab), ...this.added.keys()) + 1;
   }
 
-  /** The tokens that are not made by merging, Florence-2's own among them, by id. */
+  /** The tokens outside BPE's merges, including Florence-2's, sorted by id. */
   get addedTokens(): readonly AddedToken[] {
     return [...this.added.values()].sort((a, b) => a.id - b.id);
   }
 
   /**
-   * Makes texts into tokens, as `add_tokens` of the Python library does: they are found wherever they stand in a text,
-   * and are no special tokens, so that decoding keeps them.
+   * Adds tokens, like `add_tokens` of the Python library. They are matched anywhere in a text and are not special
+   * tokens, so decoding keeps them.
    *
-   * @param firstId of the first; the others follow
+   * @param firstId id of the first token; the others follow consecutively
    */
   addTokens(texts: readonly string[], firstId: number): void {
     const plain = { special: false, lstrip: false, rstrip: false, normalized: true, single_word: false };
@@ -182,7 +193,7 @@ export class Tokenizer {
     this.added = tokensById(this.json);
   }
 
-  /** What a tokenizer.json says of this tokenizer, for the Python library too. */
+  /** Returns the contents of a tokenizer.json of this tokenizer, which the Python library can load too. */
   toJson(): object {
     const { normalizer, pre_tokenizer, model } = this.json;
     const [cls, sep] = [this.bosTokenId, this.eosTokenId].map(id => [this.idToToken(id), id]);
@@ -199,7 +210,7 @@ export class Tokenizer {
 const tokensById = ({ added_tokens }: TokenizerJson): ReadonlyMap<number, AddedToken> =>
   new Map(added_tokens.map(token => [token.id, token]));
 
-/** Unicode's white space. ECMAScript's `\s` takes U+FEFF for one and U+0085 for none. */
+/** Unicode's white space. ECMAScript's `\s` includes U+FEFF and lacks U+0085. */
 const SPACE = '\\p{White_Space}';
 const WORDS = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${SPACE}\\p{L}\\p{N}]+|${SPACE}+(?!\\P{White_Space})|${SPACE}+`;
 
@@ -219,7 +230,7 @@ function createBpe(json: TokenizerJson, source?: string): BpeTokenizer {
     return new BpeTokenizer({ ...json, pre_tokenizer, post_processor: null, decoder: null }, {});
   } catch (error) {
     throw new Florence2Error(
-      `The tokenizer ${source ? `of ${source} ` : ''}cannot be built: ${(error as Error).message}`,
+      `The tokenizer ${source ? `of ${source} ` : ''}cannot be created: ${(error as Error).message}`,
     );
   }
 }

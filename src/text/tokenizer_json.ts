@@ -7,10 +7,11 @@ export interface TokenizerFiles {
   vocabJson?: string;
   mergesTxt?: string;
   tokenizerConfig?: string;
-  /** Where the files are from, for error messages. */
+  /** Folder or repository of the files, for error messages. */
   source?: string;
 }
 
+/** A token outside BPE's merges, as in tokenizer.json. */
 export interface AddedToken {
   id: number;
   content: string;
@@ -21,7 +22,7 @@ export interface AddedToken {
   single_word: boolean;
 }
 
-/** What is used of a tokenizer.json. Post-processor and decoder are our own. */
+/** The fields used of a tokenizer.json. Its post-processor and decoder are not used; tokenizer.ts implements them. */
 export interface TokenizerJson {
   added_tokens: AddedToken[];
   normalizer: unknown;
@@ -29,7 +30,7 @@ export interface TokenizerJson {
   model: { type: 'BPE'; vocab: Record<string, number>; merges: string[] | [string, string][] };
 }
 
-/** Names of the special tokens, from tokenizer_config.json where it has them. */
+/** The special tokens, from tokenizer_config.json if it names them. */
 export interface SpecialTokens {
   bos: string;
   eos: string;
@@ -37,8 +38,8 @@ export interface SpecialTokens {
 }
 
 /**
- * The tokens that Florence-2 adds to BART's, in the order of their ids, 50265 to 51288. Microsoft's processor adds them
- * when it starts, so the files of its checkpoints lack them. (`desciption` is spelt so.)
+ * The tokens that Florence-2 adds to BART's, in the order of their ids, 50265 to 51288. The files of Microsoft's
+ * checkpoints lack them: its processor adds them at run time. (`desciption` is the original spelling.)
  */
 export const FLORENCE2_TOKENS: readonly string[] = [
   ...['<od>', '</od>', '<ocr>', '</ocr>'],
@@ -48,7 +49,11 @@ export const FLORENCE2_TOKENS: readonly string[] = [
   ...['<proposal>', '</proposal>', '<poly>', '</poly>', '<and>'],
 ];
 
-/** Reads the files into one object, with Florence-2's own tokens added where they are missing. */
+/**
+ * Parses the files to one object and adds the tokens of Florence-2 that are missing.
+ *
+ * @throws Florence2Error naming the file and what is wrong with it
+ */
 export function readTokenizerJson(files: TokenizerFiles): { json: TokenizerJson; names: SpecialTokens } {
   const at: FileName = file => (files.source ? `${files.source}/${file}` : file);
   const config = files.tokenizerConfig ? parseObject(files.tokenizerConfig, at('tokenizer_config.json')) : {};
@@ -97,7 +102,7 @@ function checkTokenizerJson(json: JsonObject, file: string): TokenizerJson {
   };
 }
 
-/** tokenizer.json's content from BART's original files; the five base tokens are in the vocabulary. */
+/** Creates the contents of tokenizer.json from BART's original files. The vocabulary includes the five base tokens. */
 function fromVocabAndMerges(files: TokenizerFiles, at: FileName, addPrefixSpace: boolean): TokenizerJson {
   if (files.vocabJson === undefined || files.mergesTxt === undefined) {
     const missing = files.vocabJson === undefined ? 'vocab.json' : 'merges.txt';
@@ -117,7 +122,7 @@ function fromVocabAndMerges(files: TokenizerFiles, at: FileName, addPrefixSpace:
   };
 }
 
-/** The added tokens that tokenizer_config.json lists by id. Older folders have them nowhere else. */
+/** Returns the added tokens that tokenizer_config.json lists by id. Older checkpoints list them only there. */
 function configTokens(config: JsonObject, file: string): AddedToken[] {
   const listed = isObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {};
   return Object.entries(listed).map(([id, token]) =>
@@ -125,7 +130,7 @@ function configTokens(config: JsonObject, file: string): AddedToken[] {
   );
 }
 
-/** All tokens and their ids. Two tokens with one id would make decoding ambiguous. */
+/** Returns the ids of all tokens. @throws Florence2Error if two tokens have the same id: decoding would be ambiguous */
 function tokenIds(json: TokenizerJson, file: string): Map<string, number> {
   const ids = new Map<string, number>();
   for (const content in json.model.vocab) ids.set(content, json.model.vocab[content]);
@@ -155,7 +160,7 @@ function checkVocab(vocab: unknown, file: string): Record<string, number> {
   return vocab as Record<string, number>;
 }
 
-/** Merges are written `"a b"` or `["a", "b"]`, one way in a file. */
+/** Checks merges, which a file writes either all as `"a b"` or all as `["a", "b"]`. */
 function checkMerges(merges: unknown, file: string): string[] | [string, string][] {
   if (!Array.isArray(merges)) throw new Florence2Error(`${file} has no merges.`);
   const pairs = Array.isArray(merges[0]);
@@ -194,7 +199,7 @@ function parseObject(text: string, file: string): JsonObject {
   return value;
 }
 
-/** Special tokens are written as a string or as an object with a content. */
+/** Returns the text of a special token, which is written as a string or as an object with a content. */
 const nameOf = (token: unknown): string | undefined =>
   typeof token === 'string' ? token : isObject(token) && typeof token.content === 'string' ? token.content : undefined;
 

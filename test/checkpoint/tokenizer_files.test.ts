@@ -57,7 +57,7 @@ files('what is wrong with a file is said in one line that names it', async ({ fo
     ['tokenizer.json', ofModel({ merges: [['a', 'b'], 'a b'] }), /merge 1 is "a b", not a pair of tokens\.$/],
     ['tokenizer.json', json({ added_tokens: {} }), /added_tokens is not a list\.$/],
     ['tokenizer.json', json({ added_tokens: [{ content: '<s>' }] }), /added_tokens\[0\] is not a token with an id/],
-    ['tokenizer.json', json({ normalizer: { type: 'Odd' } }), /cannot be built: /],
+    ['tokenizer.json', json({ normalizer: { type: 'Odd' } }), /cannot be created: /],
     ['vocab.json', JSON.stringify(vocab), /has neither tokenizer\.json nor vocab\.json and merges\.txt/],
     ['merges.txt', 'a b', /\(vocab\.json is missing\)\.$/],
   ];

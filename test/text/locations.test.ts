@@ -18,7 +18,7 @@ import { referenceJson } from '../reference.ts';
 const file = referenceJson('processor/quantize.json');
 const imageSize = ([width, height]: [number, number]): ImageSize => ({ width, height });
 
-test('pixels to bins, tokens and back', () => {
+test('pixels become bins and tokens, and bins pixels', () => {
   let compared = 0;
   for (const { kind, image_size, values, bins, tokens, dequantized_ms, dequantized_hf } of file.quantize) {
     const image = imageSize(image_size);
@@ -36,7 +36,7 @@ test('pixels to bins, tokens and back', () => {
   assert.ok(compared >= 300, `${compared} cases`);
 });
 
-test('bin centres in float32', () => {
+test('bin centres are float32', () => {
   for (const { image_size, bins, dequantized_ms, dequantized_hf } of file.dequantize) {
     for (const [i, bin] of bins.entries()) {
       const pixels = dequantizePoints([bin, bin], imageSize(image_size));
@@ -46,14 +46,14 @@ test('bin centres in float32', () => {
   }
 });
 
-test('region prompts', () => {
+test('regions of prompts equal those of the reference', () => {
   for (const { task, image_size, box, text, prompt } of file.region_prompts) {
     assert.is(task + boxToTokens(box, imageSize(image_size)), text);
     assert.is(constructPrompt(text), prompt);
   }
 });
 
-test('training targets', () => {
+test('training targets equal those of the reference', () => {
   for (const { kind, image_size, labels, boxes, points, target } of file.targets) {
     const image = imageSize(image_size);
     const text =
@@ -67,15 +67,15 @@ test('training targets', () => {
   }
 });
 
-test('malformed coordinates and sizes are refused', () => {
+test('wrong coordinates and sizes are errors', () => {
   const image = { width: 640, height: 480 };
   const cases: [call: () => unknown, message: RegExp][] = [
     [() => quantizeBox([1, 2, 3], image), /^A box has 4 numbers x1,y1,x2,y2, not 3\.$/],
     [() => dequantizeBox([1, 2, 3, 4, 5], image), /^A box has 4 bins x1,y1,x2,y2, not 5\.$/],
     [() => boxToTokens([1, 2, Number.NaN, 4], image), /^Coordinate 2 is NaN/],
     [() => quantizePoints([Number.POSITIVE_INFINITY], image), /^Coordinate 0 is Infinity/],
-    [() => quantizePoints([1, 2], { width: 0, height: 480 }), /^An image size of 0x480 has no pixels/],
-    [() => dequantizePoints([1, 2], { width: 640, height: Number.NaN }), /^An image size of 640xNaN has no pixels/],
+    [() => quantizePoints([1, 2], { width: 0, height: 480 }), /^The image size is 0x480, expected/],
+    [() => dequantizePoints([1, 2], { width: 640, height: Number.NaN }), /^The image size is 640xNaN, expected/],
   ];
   for (const [call, message] of cases) {
     assert.throws(call, (e: unknown) => e instanceof UsageError && message.test(e.message), String(message));

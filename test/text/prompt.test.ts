@@ -5,7 +5,7 @@ import { promptOf, type TaskArguments, taskText } from '../../src/text/prompt.ts
 import type { Task } from '../../src/text/tasks.ts';
 import { referenceJson } from '../reference.ts';
 
-test('regions in pixels become the prompts of the reference', () => {
+test('prompts with regions in pixels equal those of the reference', () => {
   const { region_prompts } = referenceJson('processor/quantize.json');
   assert.ok(region_prompts.length >= 16);
   for (const { task, image_size, box, text, prompt } of region_prompts) {
@@ -15,7 +15,7 @@ test('regions in pixels become the prompts of the reference', () => {
   }
 });
 
-test('text is trimmed, location tokens pass', () => {
+test('taskText trims texts and keeps location tokens', () => {
   const cases: [Task, TaskArguments, string][] = [
     ['<OD>', {}, '<OD>'],
     ['<OD>', { text: '' }, '<OD>'],
@@ -29,7 +29,7 @@ test('text is trimmed, location tokens pass', () => {
   for (const [task, given, expected] of cases) assert.is(taskText(task, given), expected);
 });
 
-test('a task that is given the wrong thing says what it takes', () => {
+test('errors for wrong arguments name what the task takes', () => {
   const image = { width: 640, height: 480 };
   const box = [1, 2, 3, 4];
   const cases: [Task, TaskArguments, RegExp][] = [
@@ -52,10 +52,10 @@ test('a task that is given the wrong thing says what it takes', () => {
       `${task} ${JSON.stringify(given)}`,
     );
   }
-  assert.throws(() => taskText('<REGION_TO_CATEGORY>', { box }), /needs the image's size/);
+  assert.throws(() => taskText('<REGION_TO_CATEGORY>', { box }), /needs the image size/);
 });
 
-test('promptOf takes whole prompts, but no text or box with them', () => {
+test('promptOf accepts whole prompts, without a text or box', () => {
   const image = { width: 640, height: 480 };
   for (const [task, prompt] of [
     ['How many dogs are there?', 'How many dogs are there?'],
@@ -65,7 +65,7 @@ test('promptOf takes whole prompts, but no text or box with them', () => {
     for (const given of [{ text: 'dog' }, { box: [1, 2, 3, 4] }]) {
       assert.throws(
         () => promptOf(task, given, image),
-        (e: unknown) => e instanceof UsageError && /write it into the prompt|already holds/.test(e.message),
+        (e: unknown) => e instanceof UsageError && /A custom prompt takes no|already contains/.test(e.message),
       );
     }
   }

@@ -35,7 +35,7 @@ test('the table is searched in the order of the reference', () => {
   );
 });
 
-test('constructPrompt gives the words of the reference, or its error', () => {
+test('constructPrompt returns the prompt of the reference, or throws where it does', () => {
   let compared = 0;
   for (const { text, prompt, prompt_hf, error, error_ms } of file.cases) {
     for (const trim of [false, true]) {
@@ -44,7 +44,7 @@ test('constructPrompt gives the words of the reference, or its error', () => {
         assert.throws(
           () => constructPrompt(text, { trim }),
           (e: unknown) => e instanceof UsageError && e.message.startsWith(`Task ${token} takes no input`),
-          `${JSON.stringify(text)} must be refused because of ${token}`,
+          `${JSON.stringify(text)} must be an error about ${token}`,
         );
       } else {
         const expected = trim ? (prompt_hf ?? prompt) : prompt;
@@ -56,7 +56,7 @@ test('constructPrompt gives the words of the reference, or its error', () => {
   assert.is(compared, 2 * file.cases.length);
 });
 
-test('the first task of the table that a prompt holds is the one it names', () => {
+test('findTask returns the first task of the table whose token is in the prompt', () => {
   const cases: [text: string, task: string | undefined][] = [
     ['<OD>', '<OD>'],
     ['<CAPTION_TO_PHRASE_GROUNDING>see <OD> here', '<OD>'],
@@ -68,7 +68,7 @@ test('the first task of the table that a prompt holds is the one it names', () =
   for (const [text, task] of cases) assert.is(findTask(text)?.task, task, text);
 });
 
-test('resolveTask takes tokens and friendly names', () => {
+test('resolveTask accepts tokens, names and aliases', () => {
   const cases: [name: string, task: string][] = [
     ['<OD>', '<OD>'],
     ['<od>', '<OD>'],
@@ -99,7 +99,7 @@ test('resolveTask takes tokens and friendly names', () => {
   }
 });
 
-test('a mistyped task is refused with the nearest name', () => {
+test('the error for a mistyped task suggests the nearest name', () => {
   const cases: [name: string, message: string][] = [
     ['captoin', 'Unknown task "captoin". Did you mean "caption"?'],
     ['<CAPTIN>', 'Unknown task "<CAPTIN>". Did you mean "caption"?'],

@@ -39,7 +39,7 @@ function checkAllCases(t: Tokenizer): void {
   }
 }
 
-test('encode and decode as the Python library does', () => {
+test('ids and texts equal those of the Python library', () => {
   assert.ok(cases.encode.length >= 210 && cases.decode.length >= 47);
   checkAllCases(tokenizer);
 });
@@ -87,7 +87,7 @@ test('prompts have the ids of the reference', () => {
   }
 });
 
-test('files without the task and location tokens get them, in the order of the reference', () => {
+test('missing task and location tokens are added, in the order of the reference', () => {
   const full = JSON.parse(tokenizerJson);
   assert.equal(
     FLORENCE2_TOKENS,
@@ -113,7 +113,7 @@ test('tokens that a fine-tune added keep their ids', () => {
   assert.is(fromConfig.tokenToId('<image>'), 51289);
 });
 
-test('merges as pairs, and a model that names its type', () => {
+test('merges written as pairs, and a model with a type', () => {
   const full = JSON.parse(tokenizerJson);
   const merges = full.model.merges.map((merge: string) => merge.split(' '));
   const paired = JSON.stringify({ ...full, model: { ...full.model, type: 'BPE', merges } });
@@ -121,14 +121,14 @@ test('merges as pairs, and a model that names its type', () => {
 });
 
 if (hasReference('tokenizer/vocab.json')) {
-  test('vocab.json and merges.txt do where there is no tokenizer.json', () => {
+  test('vocab.json and merges.txt replace a missing tokenizer.json', () => {
     const files = { vocabJson: read('vocab.json'), mergesTxt: read('merges.txt') };
     checkAllCases(Tokenizer.fromFiles({ ...files, tokenizerConfig }));
     checkAllCases(Tokenizer.fromFiles(files));
   });
 }
 
-test('spans cover the text, and parts of a character cover it', () => {
+test('spans cover the text; those of parts of a character cover the character', () => {
   const texts = ['a café table<loc_1><loc_2>日本', '😀<sep> x', ''];
   for (const text of texts) {
     const ids = tokenizer.encode(text);
@@ -154,17 +154,17 @@ test('spans cover the text, and parts of a character cover it', () => {
   });
 });
 
-test('a stream gives the same text as the whole', () => {
+test('a stream returns the same text as decode', () => {
   for (const { ids, text } of cases.decode) {
     const stream = tokenizer.stream();
     assert.is(ids.map((id: number) => stream.push(id)).join('') + stream.end(), text, String(ids));
   }
 });
 
-test('impossible limits are refused', () => {
+test('impossible limits are errors', () => {
   assert.throws(
     () => tokenizer.encode('a', { maxLength: 1 }),
-    (e: unknown) => e instanceof UsageError && /no room for <s> and <\/s>/.test(e.message),
+    (e: unknown) => e instanceof UsageError && /expected at least 2, for <s> and <\/s>/.test(e.message),
   );
   assert.throws(() => tokenizer.encodeBatch(['a'], { padding: 'maxLength' }), /needs a maxLength/);
 });

@@ -8,7 +8,7 @@ interface BmpHeader {
   compression: number;
   palette: Uint8Array; // [256, 3] RGB
   masks: [r: number, g: number, b: number];
-  pixels: number; // offset of the pixel rows
+  pixels: number; // offset of the first row
 }
 
 const RGB = 0;
@@ -18,9 +18,11 @@ const BITFIELDS = 3;
 const ALPHABITFIELDS = 6;
 
 /**
- * Decodes a Windows or OS/2 bitmap: 1, 4 and 8 bit palettes (plain or run-length coded), 16, 24 and 32 bit with any
- * colour masks, bottom-up or top-down. Alpha is dropped. Throws Error with the reason when it is not whole.
- * `checkSize` sees the size before memory is taken for it.
+ * Decodes a Windows or OS/2 bitmap: palettes of 1, 4 and 8 bits (plain or run-length coded), and 16, 24 and 32 bits
+ * with any colour masks, bottom-up or top-down. Alpha is dropped.
+ *
+ * @param checkSize called with the image's size before memory is allocated
+ * @throws Error with the reason when the file is damaged or truncated
  */
 export function decodeBmp(bytes: Uint8Array, checkSize: (width: number, height: number) => void): RawImage {
   const header = readHeader(bytes);
@@ -58,7 +60,7 @@ function readHeader(bytes: Uint8Array): BmpHeader {
   };
   if (!expected[compression]?.includes(bits)) fail(`${bits} bits with compression ${compression} are not supported`);
 
-  // Masks stand where a version 2 header has them, which is right behind a version 1 header.
+  // The masks are fields of a version 2 header. With a version 1 header they follow it, at the same offset.
   const masks: BmpHeader['masks'] = bits === 16 ? [0x7c00, 0x03e0, 0x001f] : [0xff0000, 0x00ff00, 0x0000ff];
   if (compression === BITFIELDS || compression === ALPHABITFIELDS) {
     if (bytes.length < 66) fail('the header is cut off');
@@ -79,7 +81,7 @@ function readHeader(bytes: Uint8Array): BmpHeader {
   };
 }
 
-/** Colours are stored blue, green, red(, unused). A count of 0 means all that the depth allows; missing ones are black. */
+/** Reads the palette, stored as blue, green, red(, unused). A count of 0 means 2^bits. Missing colours are black. */
 function readColours(bytes: Uint8Array, offset: number, stride: number, bits: number, used: number): Uint8Array {
   const palette = new Uint8Array(256 * 3);
   const count = Math.min(used === 0 ? 1 << bits : used, 256);
@@ -90,7 +92,7 @@ function readColours(bytes: Uint8Array, offset: number, stride: number, bits: nu
   return palette;
 }
 
-/** Calls `row` with the offset of each stored row and the offset of the same row in the output. */
+/** Calls `row` with the offset of each row in the file and in the output. */
 function eachRow(bytes: Uint8Array, h: BmpHeader, row: (from: number, to: number) => void): void {
   const stride = Math.ceil((h.width * h.bits) / 32) * 4; // rows are padded to whole 32-bit words
   const lastRow = Math.ceil((h.width * h.bits) / 8);
@@ -138,7 +140,10 @@ function readMasked(bytes: Uint8Array, h: BmpHeader, data: Uint8Array): void {
   });
 }
 
-/** Run-length coding: pairs (count, index), and after a count of 0: 0 end of line, 1 end, 2 move, n plain indices. */
+/**
+ * Reads run-length coded pixels: pairs (count, index). After a count of 0: 0 ends the line, 1 ends the image, 2 moves
+ * the position, n > 2 is followed by n indices.
+ */
 function readRuns(bytes: Uint8Array, h: BmpHeader, data: Uint8Array): void {
   let at = h.pixels;
   let x = 0;
@@ -154,7 +159,7 @@ function readRuns(bytes: Uint8Array, h: BmpHeader, data: Uint8Array): void {
     x++;
   };
   const nibble = (byte: number, i: number): number => (i % 2 === 0 ? byte >> 4 : byte & 15);
-  for (let i = 0; i < data.length; i += 3) setColour(data, i, h.palette, 0); // pixels that are jumped over
+  for (let i = 0; i < data.length; i += 3) setColour(data, i, h.palette, 0); // skipped pixels keep colour 0
   while (y < h.height) {
     const count = next();
     const value = next();
@@ -166,7 +171,7 @@ function readRuns(bytes: Uint8Array, h: BmpHeader, data: Uint8Array): void {
       const packed = h.bits === 8 ? value : Math.ceil(value / 2);
       const plain = Array.from({ length: packed }, next);
       for (let i = 0; i < value; i++) put(h.bits === 8 ? plain[i]! : nibble(plain[i >> 1]!, i));
-      if (packed % 2 === 1) next(); // runs are padded to 16 bit
+      if (packed % 2 === 1) next(); // padding to 16 bits
     }
   }
 }

@@ -1,17 +1,18 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { ImageSize } from '../geometry/types.ts';
 
-/** One encoded image. The vision tower is most of the work, so encode once and ask as many tasks as you like. */
+/** An encoded image. It can be reused for any number of tasks: encoding is most of the work of an answer. */
 export class ImageFeatures {
   /**
-   * @param tensor [1, 1 + N, D]: the mean token, then every position of DaViT's last map
-   * @param imageSize of the original image, whose pixels results count in
+   * @param tensor [1, 1 + N, D]: the mean token, then the N positions of DaViT's last map
+   * @param imageSize size of the original image, in whose pixels results are given
    */
   constructor(
     readonly tensor: tf.Tensor3D,
     readonly imageSize: ImageSize,
   ) {}
 
+  /** Frees the tensor. */
   dispose(): void {
     this.tensor.dispose();
   }

@@ -1,22 +1,23 @@
 import { Florence2Error } from '../errors.ts';
 
+/** Formats that `decodeImage` decodes. */
 export type ImageFormat = 'PNG' | 'JPEG' | 'GIF' | 'WebP' | 'TIFF' | 'BMP' | 'AVIF';
 
-/** By which files are taken for images where a folder is searched. What they are is read from their first bytes. */
+/** Extensions of the files that a search of a folder takes as images. The format is read from the first bytes. */
 export const IMAGE_EXTENSIONS = ['png', 'jpg', 'jpeg', 'webp', 'bmp', 'gif', 'tif', 'tiff', 'avif'];
 
-/** What Florence-2's callers do feed in, and gets a word of advice in place of "not an image". */
+/** Frequent inputs of other formats, with advice for the error message. */
 const refused: [magic: RegExp, what: string][] = [
   [/^%PDF-/, 'a PDF document: render its pages to PNG first'],
   [
     /^(\uFEFF|ï»¿)?\s*(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)*(<!DOCTYPE\s+svg[^>]*>\s*)?<svg[\s>]/i,
     'an SVG drawing: render it to PNG first',
   ],
-  [/^(\uFEFF|ï»¿)?\s*<(!DOCTYPE html|html|head|body)/i, 'a web page: give the address of the image itself'],
+  [/^(\uFEFF|ï»¿)?\s*<(!DOCTYPE html|html|head|body)/i, 'a web page: give the URL of the image itself'],
   [/^version https:\/\/git-lfs/, 'a Git LFS pointer: run `git lfs pull` to get the image'],
-  [/^....ftypavis/s, 'an animated AVIF: save one of its pictures as PNG'],
+  [/^....ftypavis/s, 'an animated AVIF: save one of its frames as PNG'],
   [/^....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)/s, 'a HEIC image, which sharp does not decode: save it as JPEG'],
-  [/^....ftyp/s, 'a video: take a frame from it first'],
+  [/^....ftyp/s, 'a video: extract a frame first'],
   [/^(\xFF\x0A|\0\0\0\x0CJXL )/, 'a JPEG XL image: save it as PNG or JPEG'],
   [/^(\xFF\x4F\xFF\x51|\0\0\0\x0CjP {2})/, 'a JPEG 2000 image: save it as PNG or JPEG'],
   [/^8BPS/, 'a Photoshop document: export it as PNG'],
@@ -37,8 +38,9 @@ const accepted: [magic: RegExp, format: ImageFormat][] = [
 ];
 
 /**
- * The format of an image file by its first bytes; names of files are not believed.
- * Throws Florence2Error for everything that is not decoded here, saying what it seems to be.
+ * Returns the format of an image file from its first bytes; file extensions are ignored.
+ *
+ * @throws Florence2Error for other formats, which it names if it recognises them
  */
 export function imageFormat(bytes: Uint8Array, name: string): ImageFormat {
   if (bytes.length === 0) throw new Florence2Error(`${name} is empty: expected an image.`);

@@ -12,13 +12,15 @@ interface Frame {
 }
 
 /**
- * Decodes the first frame of a GIF as Pillow does: transparent pixels keep the colour that the palette gives them,
- * which sharp's decoder throws away. Around a frame that is smaller than the picture is the transparent index, or 0.
- * `checkSize` sees the size before memory is taken for it. Throws Error with the reason when the file is not whole.
+ * Decodes the first frame of a GIF like Pillow: transparent pixels keep their palette colour, which sharp's decoder
+ * discards. Pixels outside a frame that is smaller than the image have the transparent index, or index 0 without one.
+ *
+ * @param checkSize called with the image's size before memory is allocated
+ * @throws Error with the reason when the file is damaged or truncated
  */
 export function decodeGif(bytes: Uint8Array, checkSize: (width: number, height: number) => void): RawImage {
   const frame = readFrame(bytes, checkSize);
-  // A frame that stands out of the picture makes the picture larger.
+  // A frame that exceeds the image enlarges it.
   const width = Math.max(u16(bytes, 6), frame.left + frame.width);
   const height = Math.max(u16(bytes, 8), frame.top + frame.height);
   const data = new Uint8Array(width * height * 3);
@@ -35,7 +37,7 @@ export function decodeGif(bytes: Uint8Array, checkSize: (width: number, height: 
   return { data, width, height };
 }
 
-/** Walks the blocks up to the first picture: extensions (0x21, of which only the transparent index counts), then 0x2C. */
+/** Reads blocks up to the first frame (0x2C). Of the extensions (0x21) before it only the transparent index is used. */
 function readFrame(bytes: Uint8Array, checkSize: (width: number, height: number) => void): Frame {
   let at = 13;
   const palette = (flags: number): Uint8Array | undefined => {
@@ -71,15 +73,15 @@ function readFrame(bytes: Uint8Array, checkSize: (width: number, height: number)
         transparent,
         pixels,
       };
-    } else if (kind === 0x3b) throw new Error('there is no picture in it');
-    // Other bytes are padding.
+    } else if (kind === 0x3b) throw new Error('it contains no image');
+    // Other bytes are skipped as padding.
   }
 }
 
-/** Data come in blocks of a length byte and up to 255 bytes; a block of length 0 ends them. */
+/** Reads data stored in blocks, each a length byte and up to 255 bytes; a block of length 0 ends the data. */
 function readBlocks(bytes: Uint8Array, at: number): { data: Uint8Array; end: number } {
   const blocks: Uint8Array[] = [];
-  // The end may be missing: whether all pixels are there, the unpacking tells.
+  // The last block may be missing. `unpack` throws if pixels are missing.
   for (let size = bytes[at++] ?? 0; size > 0; size = bytes[at++] ?? 0) {
     blocks.push(bytes.subarray(at, at + size));
     at += size;
@@ -88,8 +90,8 @@ function readBlocks(bytes: Uint8Array, at: number): { data: Uint8Array; end: num
 }
 
 /**
- * GIF's variable-width LZW. The table's entry `code` is the entry `prefix[code]` and then the byte `suffix[code]`;
- * codes grow from codeBits + 1 to 12 bits, lowest bit first.
+ * Unpacks GIF's variable-width LZW. Entry `code` of the table is entry `prefix[code]` followed by the byte
+ * `suffix[code]`. Codes have codeBits + 1 to 12 bits, lowest bit first.
  */
 function unpack(packed: Uint8Array, codeBits: number, count: number): Uint8Array {
   if (codeBits < 1 || codeBits > 8) throw new Error(`a code size of ${codeBits} is not possible`);
@@ -116,7 +118,7 @@ function unpack(packed: Uint8Array, codeBits: number, count: number): Uint8Array
     if (code === clear + 1) throw new Error('the pixels end early');
     if (code > next || (code === next && previous < 0)) throw new Error('the pixels are damaged');
 
-    // A code that is not in the table yet can only be the previous entry followed by its own first byte.
+    // A code that is not in the table yet is the previous entry followed by its first byte.
     const known = code < next ? code : previous;
     const size = length[known]!;
     let entry = known;
@@ -138,7 +140,7 @@ function unpack(packed: Uint8Array, codeBits: number, count: number): Uint8Array
   return pixels;
 }
 
-/** Interlaced rows are stored as every 8th from 0, every 8th from 4, every 4th from 2, every 2nd from 1. */
+/** Returns rows in interlaced order: every 8th from 0, every 8th from 4, every 4th from 2, every 2nd from 1. */
 function interlacedRows(height: number): number[] {
   const rows: number[] = [];
   for (const [start, step] of [
@@ -164,7 +166,7 @@ function concat(parts: Uint8Array[]): Uint8Array {
 
 function byteAt(bytes: Uint8Array, at: number): number {
   const byte = bytes[at];
-  if (byte === undefined) throw new Error('it ends before the first picture');
+  if (byte === undefined) throw new Error('it ends before the first image');
   return byte;
 }
 

@@ -5,19 +5,22 @@ import { resizeBicubic } from './resize.ts';
 import { checkRawImage } from './source.ts';
 import type { RawImage } from './types.ts';
 
+/** Input of the vision tower. */
 export interface PixelValues {
   data: Float32Array; // [B, H, W, 3]
   shape: [B: number, H: number, W: number, channels: 3];
 }
 
 /**
- * The model's input: every image, whatever its size and shape, is resized to the one size of the config (no cropping,
- * no padding, no regard for the aspect ratio), rescaled to 0..1 and normalised per channel.
- * Microsoft's processing_florence2.py does the same, with channels first.
+ * Returns the model's input for one or several images: each is resized to the size of the config without cropping,
+ * padding or keeping the aspect ratio, rescaled to 0…1 and normalised per channel. Follows Microsoft's
+ * processing_florence2.py, which returns channels first.
+ *
+ * @throws UsageError for an empty batch, or raw pixels that do not fit their size
  */
 export function preprocess(images: RawImage | RawImage[], config: PreprocessorConfig): PixelValues {
   const batch = Array.isArray(images) ? images : [images];
-  if (batch.length === 0) throw new UsageError('No image was given: expected at least one.');
+  if (batch.length === 0) throw new UsageError('The batch is empty, expected at least one image.');
   const { width, height } = config;
   const levels = normalizedLevels(config);
   const size = height * width * 3;
@@ -33,10 +36,10 @@ export function preprocess(images: RawImage | RawImage[], config: PreprocessorCo
   return { data, shape: [batch.length, height, width, 3] };
 }
 
-/** Pixel values as a tensor on the current backend, [B, H, W, 3]. The caller disposes of it. */
+/** Returns pixel values as a tensor on the current backend, [B, H, W, 3]. The caller disposes it. */
 export const toTensor = ({ data, shape }: PixelValues): tf.Tensor4D => tf.tensor4d(data, shape);
 
-/** What each of the 256 levels becomes, per channel: [3, 256]. */
+/** Returns the normalised value of each of the 256 levels per channel, [3, 256]. */
 function normalizedLevels({ rescaleFactor, imageMean, imageStd }: PreprocessorConfig): Float32Array {
   const levels = new Float32Array(3 * 256);
   for (let i = 0; i < levels.length; i++) {

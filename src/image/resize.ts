@@ -1,6 +1,6 @@
 import type { RawImage } from './types.ts';
 
-/** Keys' cubic kernel with Pillow's a = -0.5 (OpenCV and PyTorch take -0.75); 0 from a distance of 2 on. */
+/** Keys' cubic kernel with a = -0.5 as in Pillow (OpenCV and PyTorch use -0.75); 0 for distances of 2 and more. */
 function cubic(distance: number): number {
   const a = -0.5;
   const t = Math.abs(distance);
@@ -9,9 +9,9 @@ function cubic(distance: number): number {
 }
 
 /**
- * Resizes to exactly width x height, equal to the last bit to `Image.resize(…, BICUBIC)` of Pillow 12: the kernel is
- * widened when shrinking, weights are fixed-point numbers with 22 bits behind the point, the horizontal pass comes
- * first, and each pass is rounded and clipped to 8 bits. Without a change of size the result shares the pixels.
+ * Resizes to width x height with results identical to `Image.resize(…, BICUBIC)` of Pillow 12: the kernel is widened
+ * when shrinking, weights are fixed-point numbers with 22 fractional bits, the horizontal pass is first, and each pass
+ * is rounded and clipped to 8 bits. If the size is unchanged, the result shares the image's pixels.
  */
 export function resizeBicubic(image: RawImage, width: number, height: number): RawImage {
   let { data } = image;
@@ -20,17 +20,17 @@ export function resizeBicubic(image: RawImage, width: number, height: number): R
   return { data, width, height };
 }
 
-const fractionBits = 22; // with 8 bits of pixel, the sign and one bit to spare for overshoot: 32
+const fractionBits = 22; // plus 8 bits of the pixel, the sign and one bit for overshoot: 32
 const half = 1 << (fractionBits - 1);
 
 interface Taps {
-  first: Int32Array; // [size] the first input pixel of each output pixel
-  count: Int32Array; // [size] how many there are
+  first: Int32Array; // [size], first input pixel of each output pixel
+  count: Int32Array; // [size], number of input pixels
   weights: Int32Array; // [size, stride]
   stride: number;
 }
 
-/** The input pixels of each output pixel, and their weights: normalised in float64, then rounded to fixed point. */
+/** Computes the input pixels and weights of each output pixel. Weights are normalised in float64, then rounded. */
 function makeTaps(inSize: number, outSize: number): Taps {
   const scale = inSize / outSize;
   const widen = Math.max(scale, 1);
@@ -85,7 +85,7 @@ function horizontal(data: Uint8Array, inWidth: number, height: number, width: nu
   return out;
 }
 
-/** Whole rows are added up, weighted, so that memory is read in order. */
+/** Sums weighted rows instead of columns, so that memory is read in order. */
 function vertical(data: Uint8Array, width: number, inHeight: number, height: number): Uint8Array {
   const { first, count, weights, stride } = makeTaps(inHeight, height);
   const rowSize = width * 3;

@@ -2,6 +2,7 @@ import { Florence2Error, UsageError } from '../errors.ts';
 import { readLocalFile } from '../platform/node.ts';
 import type { ImageInput, RawImage } from './types.ts';
 
+/** The bytes of an image file. */
 export interface Source {
   bytes: Uint8Array;
   name: string; // for messages
@@ -61,10 +62,11 @@ export function checkRawImage(image: RawImage): RawImage {
   return image;
 }
 
+/** @throws Florence2Error when the size is 0 or exceeds the limit */
 export function checkSize(name: string, width: number, height: number, maxPixels: number): void {
   if (width < 1 || height < 1) throw new Florence2Error(`${name} has no pixels: its size is ${width} x ${height}.`);
   if (width * height <= maxPixels) return;
   throw new Florence2Error(
-    `${name} has ${width} x ${height} pixels, more than the limit of ${maxPixels}: make it smaller, or raise maxPixels.`,
+    `${name} has ${width} x ${height} pixels, more than the limit of ${maxPixels}. Make it smaller, or raise maxPixels.`,
   );
 }

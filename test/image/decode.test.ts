@@ -43,7 +43,7 @@ test.after(() => {
   rmSync(folder, { recursive: true });
 });
 
-test('the reference images as Pillow decodes them', async () => {
+test('the reference images decode as in Pillow', async () => {
   for (const name of imageNames) {
     const ours = await decodeImage(imagePath(name));
     const { size, lossy_decode, rgb_sha256 } = images[name];
@@ -52,13 +52,13 @@ test('the reference images as Pillow decodes them', async () => {
       const { data } = await referencePixels('decoded_rgb_u8', name);
       assert.is(describeDifference(ours.data, data, 3), '', name); // decoders differ by a few levels
     } else {
-      // gray16.png: clipped to 255 as Pillow does, not the high byte (its other reading in the reference).
+      // gray16.png is clipped to 255 as in Pillow; the reference also has a decoding to the high byte.
       assert.is(sha256(ours.data), rgb_sha256, name);
     }
   }
 });
 
-test('files of every kind as Pillow decodes them', async () => {
+test('files of every kind decode as in Pillow', async () => {
   for (const [name, { file, size, sha256: expected }] of Object.entries<Record<string, never>>(pillow)) {
     const ours = await decodeImage(Buffer.from(file!, 'base64'));
     assert.equal([ours.width, ours.height], size, `${name}: size`);
@@ -66,7 +66,7 @@ test('files of every kind as Pillow decodes them', async () => {
   }
 });
 
-test('AVIF, still and in a container of another brand', async () => {
+test('AVIF, also in a container of another brand', async () => {
   const source = await sharp(imagePath('photo.jpg')).avif({ quality: 90, chromaSubsampling: '4:4:4' }).toBuffer();
   const { data } = await referencePixels('decoded_rgb_u8', 'photo.jpg');
   const otherBrand = Buffer.from(source);
@@ -91,11 +91,11 @@ const stored: Record<number, (x: number, y: number, w: number, h: number) => [x:
   8: (x, y, _, h) => [h - 1 - y, x],
 };
 
-test('orientation is applied when asked for', async () => {
+test('the EXIF orientation is applied on request', async () => {
   const plain = await decodeImage(imagePath('photo.png')); // 123 x 77
   for (const orientation of [1, 2, 3, 4, 5, 6, 7, 8]) {
     const bytes = await sharp(imagePath('photo.png')).withMetadata({ orientation }).png().toBuffer();
-    assert.equal(await pixels(bytes), await pixels(plain), `orientation ${orientation} not asked for`);
+    assert.equal(await pixels(bytes), await pixels(plain), `orientation ${orientation}, not applied`);
     const upright = await decodeImage(bytes, { applyOrientation: true });
     const [width, height] = orientation > 4 ? [77, 123] : [123, 77];
     assert.equal([upright.width, upright.height], [width, height], `size at orientation ${orientation}`);
@@ -111,7 +111,7 @@ test('orientation is applied when asked for', async () => {
   }
 });
 
-test('from a path, bytes, URLs, a Blob and raw pixels', async () => {
+test('paths, bytes, URLs, Blobs and raw pixels give the same image', async () => {
   const bytes = file('photo.png');
   const base64 = Buffer.from(bytes).toString('base64');
   const around = new Uint8Array(bytes.length + 20); // a view into a larger buffer
@@ -136,7 +136,7 @@ test('from a path, bytes, URLs, a Blob and raw pixels', async () => {
   }
 });
 
-test('the name of a file is not believed', async () => {
+test('file extensions are ignored', async () => {
   const path = join(folder, 'photo.png');
   writeFileSync(path, file('cmyk.jpg'));
   assert.equal(await pixels(path), await pixels(imagePath('cmyk.jpg')));
@@ -151,7 +151,7 @@ const bmp = (edit: (view: DataView) => void) => {
 };
 const gifHead = [...text('GIF89a'), 2, 0, 2, 0, 0x80, 0, 0, 0, 0, 0, 255, 255, 255];
 
-/** The bytes of a PNG that claims another size. Decoders look at the size before anything else. */
+/** Returns a PNG with another size in its header, which decoders check first. */
 function png(width: number, height: number): Uint8Array {
   const bytes = file('one_pixel.png');
   new DataView(bytes.buffer).setUint32(16, width);
@@ -173,8 +173,8 @@ const malformed: Record<string, [content: Uint8Array, message: RegExp]> = {
   'half.webp': [cut('lossy.webp', 0.5), /damaged or truncated WebP image/],
   'half_lossless.webp': [cut('lossless_alpha.webp', 0.5), /damaged or truncated WebP image/],
   'half.gif': [cut('frame.gif', 0.5), /damaged or truncated GIF image .*cut off/],
-  'head.gif': [Uint8Array.from(gifHead), /damaged or truncated GIF image.*ends before the first picture/],
-  'no_picture.gif': [Uint8Array.from([...gifHead, 0x3b]), /damaged or truncated GIF image.*no picture/],
+  'head.gif': [Uint8Array.from(gifHead), /damaged or truncated GIF image.*ends before the first image/],
+  'no_picture.gif': [Uint8Array.from([...gifHead, 0x3b]), /damaged or truncated GIF image.*no image/],
   'codes.gif': [
     Uint8Array.from([...gifHead, 0x2c, 0, 0, 0, 0, 2, 0, 2, 0, 0, 2, 2, 0xff, 0xff, 0]),
     /pixels are damaged/,
@@ -202,7 +202,7 @@ const malformed: Record<string, [content: Uint8Array, message: RegExp]> = {
   'phone.heif': [text('\0\0\0\x18ftypmif1\0\0\0\0mif1heic'), /is a HEIC image/],
   'moving.avif': [text('\0\0\0\x18ftypavis\0\0\0\0avifavis'), /is an animated AVIF/],
   'half.avif': [text('\0\0\0\x18ftypavif\0\0\0\0avifmif1'), /damaged or truncated AVIF image/],
-  'film.mp4': [text('\0\0\0\x18ftypisom\0\0\0\0isomavc1'), /is a video: take a frame/],
+  'film.mp4': [text('\0\0\0\x18ftypisom\0\0\0\0isomavc1'), /is a video: extract a frame/],
   'pointer.png': [
     text('version https://git-lfs.github.com/spec/v1\noid sha256:0'),
     /Git LFS pointer: run `git lfs pull`/,
@@ -218,7 +218,7 @@ malformed['half.tif']![0] = await (async () => {
   return whole.subarray(0, whole.length - 2000);
 })();
 
-test('malformed files are refused with their name and the reason', async () => {
+test('the error for a malformed file has its name and the reason', async () => {
   for (const [name, [content, message]] of Object.entries(malformed)) {
     const path = join(folder, name);
     writeFileSync(path, content);
@@ -226,7 +226,7 @@ test('malformed files are refused with their name and the reason', async () => {
   }
 });
 
-test('what cannot be read is refused with its name and the reason', async () => {
+test('the error for an unreadable input has its name and the reason', async () => {
   mkdirSync(join(folder, 'pictures.png'));
   const port = await freePort();
   const photo = file('photo.png');
@@ -238,7 +238,7 @@ test('what cannot be read is refused with its name and the reason', async () => 
     [join(folder, 'pictures.png'), /pictures.png cannot be read: it is a folder, not a file/],
     [join(folder, 'empty.png', 'photo.png'), /does not exist/],
     [`${site}/gone.png`, /gone.png cannot be read: the server answered 404 Not Found/],
-    [`${site}/page`, /page is a web page: give the address of the image itself/],
+    [`${site}/page`, /page is a web page: give the URL of the image itself/],
     [`${site}/cut`, /cut cannot be read: /],
     [`http://127.0.0.1:${port}/photo.png`, /photo.png cannot be read: connect ECONNREFUSED/],
     ['http://[/photo.png', /cannot be read: Invalid URL/],
@@ -252,7 +252,7 @@ test('what cannot be read is refused with its name and the reason', async () => 
   for (const [input, message] of inputs) await refused(input as ImageInput, message);
 });
 
-test('the limit on pixels can be set', async () => {
+test('maxPixels sets the limit', async () => {
   for (const name of ['photo.png', 'photo.bmp', 'frame.gif']) {
     const { width, height } = await decodeImage(imagePath(name));
     await decodeImage(imagePath(name), { maxPixels: width * height });
@@ -265,7 +265,7 @@ async function refused(input: ImageInput, message: RegExp, options = {}): Promis
   await decodeImage(input, options).catch(e => {
     error = e;
   });
-  assert.ok(error, `not refused, expected ${message}`);
+  assert.ok(error, `no error, expected ${message}`);
   assert.match(error.name, /^(Florence2Error|UsageError)$/, error.stack);
   assert.match(error.message, message);
   assert.not.match(error.message, /\n/);

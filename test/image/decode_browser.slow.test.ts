@@ -12,12 +12,12 @@ import * as assert from 'uvu/assert';
 import { decodeImage } from '../../src/image/decode.ts';
 import { imagePath } from './reference_images.ts';
 
-// The decoder for browsers, in Chromium. Skipped where there is none.
+// Tests the browser's decoder in Chromium, if installed.
 const browser = ['chromium', 'chromium-browser', 'google-chrome'].find(
   name => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
 );
 
-/** Opaque 8-bit images, which a browser decodes as Node does. exif_orientation6.jpg must not be turned. */
+/** Opaque 8-bit images, which browsers decode to the same pixels as Node. exif_orientation6.jpg must not be rotated. */
 const names = [
   'photo.png', 'gray.png', 'bilevel.png', 'palette.png', 'rgb16.png', 'photo.jpg', 'photo_420_progressive.jpg',
   'gray.jpg', 'exif_orientation6.jpg', 'lossy.webp', 'frame.gif', 'photo.bmp',
@@ -25,7 +25,7 @@ const names = [
 
 if (browser === undefined) console.log('decode_browser: no Chromium found, skipped');
 else {
-  test('Chromium decodes as Node does', async () => {
+  test('Chromium decodes the same pixels as Node', async () => {
     const ours = JSON.parse(await runInBrowser(browser)) as Record<string, { size: string; sha256: string }>;
     for (const name of names) {
       const { data, width, height } = await decodeImage(imagePath(name));
@@ -58,7 +58,7 @@ const page = `
   await decode('cut', new Uint8Array(photo, 0, 60));
   await fetch('/done', { method: 'POST', body: JSON.stringify(results) });`;
 
-/** Serves the bundled page and the images, opens it, and waits for what it posts. */
+/** Serves the bundled page and the images, opens the page, and returns what it posts. */
 async function runInBrowser(command: string): Promise<string> {
   const bundle = await build({ stdin: { contents: page, resolveDir: '.' }, bundle: true, format: 'esm', write: false });
   const script = bundle.outputFiles[0]!.text;

@@ -1,4 +1,4 @@
-/** '' when equal within `tolerance`; else how many differ, by how much, and where the largest difference is. */
+/** Returns '' if the values are equal to a tolerance, else how many differ and where they differ most. */
 export function describeDifference(ours: ArrayLike<number>, expected: ArrayLike<number>, tolerance = 0): string {
   if (ours.length !== expected.length) return `${ours.length} values, expected ${expected.length}`;
   let count = 0;

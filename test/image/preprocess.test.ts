@@ -9,11 +9,11 @@ import { describeDifference } from './difference.ts';
 import { imageNames, referenceImage } from './reference_images.ts';
 
 const { images } = referenceJson('processor/images.json');
-const standard = parsePreprocessorConfig({}); // Florence-2's own
+const standard = parsePreprocessorConfig({}); // Florence-2's defaults
 const at = (width: number, height: number): PreprocessorConfig => ({ ...standard, width, height });
 
 if (hasReference('processor/pixel_values_64.safetensors')) {
-  test('pixel values at 64 x 64', async () => {
+  test('pixel values at 64 x 64 equal those of the reference', async () => {
     const expected = await openSafetensors(reference('processor/pixel_values_64.safetensors'));
     for (const name of imageNames) {
       const { data, shape } = preprocess(await referenceImage(name), at(64, 64));
@@ -24,7 +24,7 @@ if (hasReference('processor/pixel_values_64.safetensors')) {
     await expected.close();
   });
 
-  test('samples of the pixel values at 768 x 768', async () => {
+  test('sampled pixel values at 768 x 768 equal those of the reference', async () => {
     const expected = await openSafetensors(reference('processor/pixel_samples_768.safetensors'));
     for (const name of imageNames) {
       const { data } = preprocess(await referenceImage(name), standard);
@@ -36,18 +36,18 @@ if (hasReference('processor/pixel_values_64.safetensors')) {
   });
 }
 
-test('mean, deviation, least and greatest value at 768 x 768', async () => {
+test('mean, deviation, minimum and maximum at 768 x 768 equal those of the reference', async () => {
   for (const name of imageNames) {
     const { data } = preprocess(await referenceImage(name), standard);
     const { mean, std, min, max } = images[name].p768;
     const ours = statistics(data);
     assert.is(describeDifference(ours.mean, mean, 1e-5), '', `${name}: mean per channel`);
     assert.is(describeDifference(ours.std, std, 1e-5), '', `${name}: deviation per channel`);
-    assert.is(describeDifference([ours.min, ours.max], [min, max], 1e-6), '', `${name}: least and greatest`);
+    assert.is(describeDifference([ours.min, ours.max], [min, max], 1e-6), '', `${name}: minimum and maximum`);
   }
 });
 
-test('a batch of different sizes is each image by itself', async () => {
+test('a batch of different sizes has the values of each image alone', async () => {
   const batch = await Promise.all(['wide_1000x20.png', 'one_pixel.png', 'photo.png'].map(referenceImage));
   const { data, shape } = preprocess(batch, at(96, 48));
   assert.equal(shape, [3, 48, 96, 3]);
@@ -55,7 +55,7 @@ test('a batch of different sizes is each image by itself', async () => {
   assert.is(describeDifference(data, alone), '');
 });
 
-test('the config is read: other constants, none at all', () => {
+test('the constants come from the config', () => {
   const image = { data: Uint8Array.of(0, 128, 255), width: 1, height: 1 };
   const raw = {
     width: 1,
@@ -69,7 +69,7 @@ test('the config is read: other constants, none at all', () => {
   assert.equal([...preprocess(image, other).data], [-0.5, 15.5, 15.5625]); // exact in binary
 });
 
-test('as a tensor', async () => {
+test('toTensor returns [B, H, W, 3]', async () => {
   await tf.setBackend('cpu');
   const before = tf.memory().numTensors;
   const tensor = toTensor(preprocess({ data: Uint8Array.of(9, 9, 9), width: 1, height: 1 }, at(2, 3)));

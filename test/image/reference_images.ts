@@ -3,7 +3,7 @@ import type { RawImage } from '../../src/image/types.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference, referenceJson } from '../reference.ts';
 
-/** The 24 images of the reference. (Keys with # are other readings of the same file.) */
+/** The 24 images of the reference. (Keys with # are other decodings of the same file.) */
 export const imageNames: string[] = Object.keys(referenceJson('processor/images.json').images).filter(
   name => !name.includes('#'),
 );
@@ -11,7 +11,7 @@ if (imageNames.length !== 24) throw new Error(`${imageNames.length} reference im
 
 export const imagePath = (name: string): string => reference(`processor/images/${name}`);
 
-/** A tensor [H, W, 3] of one of the reference's files of pixels. */
+/** Reads a tensor [H, W, 3] from one of the reference's files of pixels. */
 export async function referencePixels(file: 'decoded_rgb_u8' | 'resized_rgb_u8', name: string): Promise<RawImage> {
   const tensors = await openSafetensors(reference(`processor/${file}.safetensors`));
   try {
@@ -22,7 +22,7 @@ export async function referencePixels(file: 'decoded_rgb_u8' | 'resized_rgb_u8',
   }
 }
 
-/** A reference image as Pillow decodes it: its recorded pixels for lossy formats, our own decoding for the others. */
+/** Returns a reference image as decoded by Pillow: recorded pixels for lossy formats, decodeImage's for the others. */
 export async function referenceImage(name: string): Promise<RawImage> {
   const lossy: boolean = referenceJson('processor/images.json').images[name].lossy_decode;
   return lossy ? referencePixels('decoded_rgb_u8', name) : decodeImage(imagePath(name));

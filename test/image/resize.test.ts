@@ -11,8 +11,8 @@ const { images } = referenceJson('processor/images.json');
 const sha256 = (data: Uint8Array) => createHash('sha256').update(data).digest('hex');
 
 for (const name of imageNames) {
-  test(`${name} as Pillow resizes it`, async () => {
-    // From the reference's own pixels where decoding is lossy: decoders differ by a few levels.
+  test(`${name} is resized as in Pillow`, async () => {
+    // Lossy formats start from the reference's pixels, because decoders differ by a few levels.
     const image = await referenceImage(name);
     for (const [height, width] of [
       [64, 64],
@@ -29,12 +29,12 @@ for (const name of imageNames) {
   });
 }
 
-test('an image of the right size is kept as it is', async () => {
+test('an image of the requested size is unchanged', async () => {
   const image = await decodeImage(new URL('../reference/processor/images/same_768.png', import.meta.url));
   assert.is(resizeBicubic(image, 768, 768).data, image.data);
 });
 
-test('flat colours stay flat at any size', () => {
+test('a uniform colour is unchanged at any size', () => {
   const image = { data: new Uint8Array(5 * 3 * 3).fill(255), width: 5, height: 3 };
   for (const [width, height] of [
     [1, 1],

@@ -24,19 +24,15 @@ function readNames(text: string): string | string[] {
   return text === 'all-linear' ? text : text.split(',').map(part => part.trim());
 }
 
-export const count: Kind = {
+const wholeFrom = (least: number): Kind => ({
   placeholder: '<n>',
-  expected: 'a whole number from 1',
-  allows: value => Number.isSafeInteger(value) && (value as number) >= 1,
+  expected: `a whole number from ${least}`,
+  allows: value => Number.isSafeInteger(value) && (value as number) >= least,
   read: readNumber,
-};
+});
 
-export const whole: Kind = {
-  placeholder: '<n>',
-  expected: 'a whole number from 0',
-  allows: value => Number.isSafeInteger(value) && (value as number) >= 0,
-  read: readNumber,
-};
+export const count = wholeFrom(1);
+export const whole = wholeFrom(0);
 
 export const number: Kind = {
   placeholder: '<x>',

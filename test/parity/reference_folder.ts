@@ -1,5 +1,6 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { TensorToWrite } from '../../src/weights/safetensors.ts';
 import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference, referenceJson } from '../reference.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
@@ -47,16 +48,26 @@ export async function folderWithChange(
   change: (values: Float32Array) => void,
 ): Promise<string> {
   const folder = referenceFolder(() => {}, [file]);
-  const original = await openSafetensors(join(reference('model/tiny-pad'), file));
-  const tensors = [];
-  for (const { name, shape } of original.tensors.values()) {
-    const data = await original.readFloat32(name);
+  const tensors = await readWithChange(join(reference('model/tiny-pad'), file), tensor, change);
+  await writeSafetensors(join(folder, file), tensors);
+  return folder;
+}
+
+/** Reads all tensors of a safetensors file, with a change in one of them. */
+export async function readWithChange(
+  path: string,
+  tensor: string,
+  change: (values: Float32Array) => void,
+): Promise<TensorToWrite[]> {
+  const file = await openSafetensors(path);
+  const tensors: TensorToWrite[] = [];
+  for (const { name, shape } of file.tensors.values()) {
+    const data = await file.readFloat32(name);
     if (name === tensor) change(data);
     tensors.push({ name, shape, data });
   }
-  await original.close();
-  await writeSafetensors(join(folder, file), tensors);
-  return folder;
+  await file.close();
+  return tensors;
 }
 
 /** Creates a folder with these text files. */

@@ -9,10 +9,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { openSafetensors, writeSafetensors } from '../../src/weights/safetensors_file.ts';
+import { writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference, referenceJson } from '../reference.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
-import type { ManifestJson } from './reference_folder.ts';
+import { type ManifestJson, readWithChange } from './reference_folder.ts';
 
 const temporary = temporaryFolder();
 
@@ -70,14 +70,7 @@ export async function changeTensor(
   change: (values: Float32Array) => void,
 ): Promise<string> {
   const path = join(folder, file);
-  const original = await openSafetensors(path);
-  const tensors = [];
-  for (const { name, shape } of original.tensors.values()) {
-    const data = await original.readFloat32(name);
-    if (name === tensor) change(data);
-    tensors.push({ name, shape, data });
-  }
-  await original.close();
+  const tensors = await readWithChange(path, tensor, change);
   rmSync(path);
   await writeSafetensors(path, tensors);
   return folder;

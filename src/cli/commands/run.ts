@@ -40,7 +40,7 @@ Examples:
   $ florence2 run photo.jpg --task region-category --box 34,160,597,371
   $ florence2 run photos/ --task dense-region-caption --batch 4 --json > answers.jsonl
   $ florence2 run scan.png --model ./my-finetune --prompt "<DocVQA>What is the total?"
-The model "demo" knows only drawn shapes and printed words. It needs no download:
+The model "demo" was trained only on drawn shapes and printed words. It needs no download:
   $ florence2 run shapes.png --model demo --task caption --task od
 
 Tasks without input: caption, detailed-caption, more-detailed-caption, od, dense-region-caption, region-proposal,

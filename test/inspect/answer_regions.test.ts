@@ -7,7 +7,7 @@ import { binsToTokens } from '../../src/text/locations.ts';
 
 const image = { width: 768, height: 512 };
 
-/** Tokens of an answer, a word each. */
+/** Splits an answer into tokens, one per word. */
 function tokensOf(answer: string): Pick<ReportToken, 'kind' | 'text'>[] {
   return (answer.match(/<[^>]+>| ?[^ <]+/g) ?? []).map(text => {
     const kind = text.startsWith('<loc_') ? 'location' : text.startsWith('<') ? 'special' : 'text';
@@ -22,13 +22,13 @@ interface Case {
   what: string;
   task: string;
   answer: string;
-  /** Label, tokens of the label, tokens of the place. */
+  /** Label, indices of its tokens, indices of its location tokens. */
   regions: [label: string, labelTokens: number[], locationTokens: number[]][];
 }
 
 const cases: Case[] = [
   {
-    what: 'boxes with labels of one word and of two',
+    what: 'boxes with labels of one and two words',
     task: '<OD>',
     answer: `<s>car${box(10)}front door${box(20)}</s>`,
     regions: [
@@ -46,7 +46,7 @@ const cases: Case[] = [
     ],
   },
   {
-    what: 'equal boxes have tokens of their own',
+    what: 'equal boxes have separate tokens',
     task: '<OD>',
     answer: `<s>a${box(10)}b${box(10)}</s>`,
     regions: [
@@ -54,12 +54,12 @@ const cases: Case[] = [
       ['b', [6], range(7, 4)],
     ],
   },
-  { what: 'a box that is cut is none', task: '<OD>', answer: '<s>car<loc_1><loc_2></s>', regions: [] },
+  { what: 'a truncated box is not a region', task: '<OD>', answer: '<s>car<loc_1><loc_2></s>', regions: [] },
   {
-    what: 'a box behind one that is cut',
+    what: 'a box after a truncated one',
     task: '<OD>',
     answer: `<s>car<loc_1><loc_2>door${box(20)}</s>`,
-    regions: [['loc_2>door', [4], range(5, 4)]], // the reference's reading of it
+    regions: [['loc_2>door', [4], range(5, 4)]], // as the reference parses it
   },
   {
     what: 'proposals have no labels',
@@ -71,7 +71,7 @@ const cases: Case[] = [
     ],
   },
   {
-    what: 'phrases with several places',
+    what: 'phrases with several boxes',
     task: '<CAPTION_TO_PHRASE_GROUNDING>',
     answer: `<s>two doors${box(10)}${box(40)}a car${box(60)}</s>`,
     regions: [
@@ -81,7 +81,7 @@ const cases: Case[] = [
     ],
   },
   {
-    what: 'polygons, a location without its partner among them',
+    what: 'polygons with an unpaired coordinate',
     task: '<REFERRING_EXPRESSION_SEGMENTATION>',
     answer: `<s>${binsToTokens([1, 2, 3, 4, 5, 6, 7])}<sep>${binsToTokens([11, 12, 13, 14, 15, 16])}</s>`,
     regions: [['', [], [...range(1, 6), ...range(9, 6)]]],
@@ -95,7 +95,7 @@ const cases: Case[] = [
       ['8 pm', [11, 12], range(13, 8)],
     ],
   },
-  { what: 'words have no place', task: '<CAPTION>', answer: '<s>A car</s>', regions: [] },
+  { what: 'captions have no regions', task: '<CAPTION>', answer: '<s>A car</s>', regions: [] },
 ];
 
 for (const { what, task, answer, regions } of cases) {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 
-/** The first browser of Chromium's kind that is installed. */
+/** Command of the first Chromium-based browser that is installed. */
 export const chromium: string | undefined = ['chromium', 'chromium-browser', 'google-chrome', 'chrome'].find(
   name => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
 );
@@ -17,11 +17,11 @@ interface Message {
   error?: { message: string };
 }
 
-/** A page in headless Chromium, over the pipe of its debugging protocol: no port, no library. */
+/** A page in headless Chromium, controlled through the pipe of its debugging protocol. */
 export class BrowserPage {
-  /** Addresses that were asked for, the page's own among them; data: left out. */
+  /** Requested URLs including the page's own, without data URLs. */
   readonly requests: string[] = [];
-  /** Exceptions, errors on the console, and what the content policy or the network refused. */
+  /** Exceptions, console errors, and requests that the content policy or the network blocked. */
   readonly problems: string[] = [];
   private readonly waiting = new Map<number, { resolve: (result: never) => void; reject: (error: Error) => void }>();
   private lastId = 0;
@@ -51,7 +51,7 @@ export class BrowserPage {
     return page;
   }
 
-  /** Opens an address without a network, and waits until it has been loaded and drawn. */
+  /** Opens a URL offline and waits until the page is loaded and drawn. */
   async open(url: string, size: { width: number; height: number }, scheme: 'light' | 'dark' = 'light'): Promise<void> {
     const offline = { offline: true, latency: 0, downloadThroughput: -1, uploadThroughput: -1 };
     await this.send('Network.emulateNetworkConditions', offline);
@@ -65,7 +65,7 @@ export class BrowserPage {
     await loaded;
   }
 
-  /** The value of an expression in the page; promises are awaited. */
+  /** Evaluates an expression in the page; promises are awaited. */
   async evaluate<T>(expression: string): Promise<T> {
     const given = { expression, awaitPromise: true, returnByValue: true };
     const { result, exceptionDetails } = await this.send<{
@@ -76,16 +76,16 @@ export class BrowserPage {
     return result.value;
   }
 
-  /** Waits until an expression is true, a minute at the longest. */
+  /** Waits until an expression is true, for at most a minute. */
   async until(expression: string): Promise<void> {
     const end = Date.now() + 60_000;
     while (!(await this.evaluate<boolean>(`Boolean(${expression})`))) {
-      if (Date.now() > end) throw new Error(`Never true: ${expression}`);
+      if (Date.now() > end) throw new Error(`Not true within a minute: ${expression}`);
       await new Promise(resolve => setTimeout(resolve, 50));
     }
   }
 
-  /** Moves the pointer to the middle of an element, and clicks there. */
+  /** Moves the pointer to the middle of an element and, with `click`, clicks there. */
   async point(selector: string, { click = false } = {}): Promise<void> {
     const at = await this.evaluate<{ x: number; y: number }>(`(() => {
       const element = document.querySelector(${JSON.stringify(selector)});
@@ -109,7 +109,7 @@ export class BrowserPage {
     await this.send('Input.dispatchKeyEvent', { type: 'keyUp', key, code: key });
   }
 
-  /** A PNG of the window, or of the whole page. */
+  /** Returns a PNG of the window or of the whole page. */
   async screenshot(wholePage = false): Promise<Buffer> {
     const options = { format: 'png', captureBeyondViewport: wholePage };
     const { data } = await this.send<{ data: string }>('Page.captureScreenshot', options);
@@ -120,7 +120,7 @@ export class BrowserPage {
     const closed = new Promise(resolve => this.child.on('close', resolve));
     this.send('Browser.close').catch(() => {});
     await closed;
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }); // its children end after it
+    rmSync(this.profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }); // its child processes end after it
   }
 
   send<T>(method: string, params: object = {}): Promise<T> {

@@ -1,4 +1,4 @@
-/** The data of a report against the model's own answers and activations. */
+/** Compares the data of a report with the model's answers and activations. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { decodeImage } from '../../src/image/decode.ts';
@@ -27,7 +27,7 @@ const [[generated]] = await model.generate(
 features.dispose();
 const T = generated.logProbs.length;
 
-test('its answer is that of run', async () => {
+test('the answer equals that of run', async () => {
   const result = await model.run(image, '<OD>', { numBeams: 2, maxNewTokens: 10 });
   assert.is(report.answer.text, result.answer);
   assert.is(report.answer.truncated, result.truncated);
@@ -36,13 +36,13 @@ test('its answer is that of run', async () => {
   assert.is(stages.length, 4);
 });
 
-test('probabilities are those of the generation, but for forced tokens', () => {
+test('probabilities equal those of the generation, except for forced tokens', () => {
   assert.is(report.tokens[0].forced, true);
   assert.is(report.tokens.at(-1)!.forced, generated.truncated || T === 10);
   for (const [t, { forced, p, text, alternatives, rank }] of report.tokens.entries()) {
     const expected = Math.exp(generated.logProbs[t]);
     if (!forced) assert.ok(Math.abs(p - expected) < 1e-4 * expected + 1e-7, `token ${t}: ${p}, generated ${expected}`);
-    else assert.ok(p < 1, `token ${t} is what the model itself thinks of it`);
+    else assert.ok(p < 1, `token ${t} has the probability that the model itself assigns`);
     assert.is(alternatives.length, 8);
     const ps = alternatives.map(candidate => candidate.p);
     assert.equal(
@@ -54,7 +54,7 @@ test('probabilities are those of the generation, but for forced tokens', () => {
   }
 });
 
-test('attention is that of the activations, and each row sums to 1, within a byte', async () => {
+test('attention equals the activations up to the packing error, and each row sums to 1', async () => {
   const { weights, layers, heads, rows, columns, prompt } = report.attention;
   const S = 1 + rows * columns + prompt.length;
   assert.equal(weights.shape, [T, layers, heads, S]);
@@ -83,7 +83,7 @@ test('attention is that of the activations, and each row sums to 1, within a byt
   });
 });
 
-test('the lens ends with what the model says', () => {
+test("the last layer of the lens equals the model's predictions", () => {
   const { layers, top, said } = report.lens;
   assert.equal(layers, ['embedding', ...Array.from({ length: layers.length - 1 }, (_, i) => `layer ${i}`)]);
   assert.is(layers.length, 1 + model.config.text.decoderLayers);
@@ -94,7 +94,7 @@ test('the lens ends with what the model says', () => {
   for (const layer of top) assert.is(layer.length, T);
 });
 
-test('norms are means of L2 norms, of every block', async () => {
+test('norms are the mean L2 norms of every block', async () => {
   const question = await Question.ask(model, image, '<OD>', { answer: generated.ids });
   const cache = captureForced(model, question, [/hook_(resid_post|attn_out|cross_attn_out|mlp_out)$/], {
     from: 'pixels',
@@ -117,14 +117,14 @@ test('norms are means of L2 norms, of every block', async () => {
       }
     }
   }
-  assert.is(compared, cache.names.length, 'every point is in some chart');
+  assert.is(compared, cache.names.length, 'every point is in one of the charts');
   const { depths } = model.config.vision;
   assert.equal(report.norms[0].groups.map(({ label }) => label), depths.map((_, stage) => `stage ${stage}`)); // biome-ignore format: one line
   cache.dispose();
   question.dispose();
 });
 
-test('an answer that the limit cuts without an end has only what was said', async () => {
+test('an answer that is cut off at the limit contains only generated tokens', async () => {
   await withoutLeaks(async () => {
     const cut = await collectReport(model, image, '<CAPTION>', {
       ...options,
@@ -138,7 +138,7 @@ test('an answer that the limit cuts without an end has only what was said', asyn
   });
 });
 
-test('names and image have defaults', async () => {
+test('names have defaults', async () => {
   await withoutLeaks(async () => {
     const {
       title,
@@ -150,7 +150,7 @@ test('names and image have defaults', async () => {
   });
 });
 
-test('stopping it throws the reason and leaves nothing behind', async () => {
+test('aborting throws the reason and leaks nothing', async () => {
   await withoutLeaks(async () => {
     const controller = new AbortController();
     const onStage = (_: string, index: number) => index === 2 && controller.abort(new Error('enough'));

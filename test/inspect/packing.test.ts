@@ -14,9 +14,9 @@ const softmax = (scores: number[]): number[] => {
 const wave = (i: number) => Math.sin(i * 12.9898) * 43758.5453;
 const noise = (i: number) => wave(i) - Math.floor(wave(i));
 
-/** Rows of attention: even, of one peak, of a sink that takes half, of noise. */
+/** Rows of attention: uniform, a single peak, an attention sink with half of the weight, noise, zeros. */
 const rows: Record<string, number[]> = {
-  even: new Array(S).fill(1 / S),
+  uniform: new Array(S).fill(1 / S),
   'one peak': Array.from({ length: S }, (_, i) => (i === 7 ? 1 : 0)),
   'a sink': Array.from({ length: S }, (_, i) => (i === 0 ? 0.5 : (1 + noise(i)) / (2 * 1.5 * (S - 1)))),
   noise: softmax(Array.from({ length: S }, (_, i) => 4 * noise(i))),
@@ -24,7 +24,7 @@ const rows: Record<string, number[]> = {
 };
 
 for (const [name, row] of Object.entries(rows)) {
-  test(`a row keeps its values to 1/255 of their root, and its sum: ${name}`, async () => {
+  test(`packing keeps the square root of each value to half a step of 1/255, and the sum of the row: ${name}`, async () => {
     const unpacked = unpackRows(await packRows(Float32Array.from(row), [1, S]));
     const peak = Math.max(...row);
     for (const [i, value] of row.entries()) {
@@ -36,7 +36,7 @@ for (const [name, row] of Object.entries(rows)) {
   });
 }
 
-test('rows are packed one by one, and the shape stays', async () => {
+test('each row is scaled by its own peak, and the shape is kept', async () => {
   const values = Float32Array.from([1, 0, 0.01, 0.0025, 0, 0, 0, 4]);
   const packed: PackedRows = await packRows(values, [2, 2, 2]);
   assert.equal(packed.shape, [2, 2, 2]);

@@ -1,4 +1,4 @@
-/** The page in headless Chromium, without a network. */
+/** Tests the report page in headless Chromium, offline. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,13 +10,13 @@ import { temporaryFolder } from '../weights/temporary.ts';
 import { BrowserPage, chromium } from './chromium.ts';
 import { plausibleReport } from './plausible.ts';
 
-if (!chromium) console.log('The page is not tested: no Chromium found.');
+if (!chromium) console.log('Skipped: no Chromium found.');
 
 const folder = temporaryFolder();
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const size = { width: 1280, height: 900 };
 
-/** What the canvas over the image shows. */
+/** The pixels of the heat map. */
 const heat = `Array.from(document.querySelector('.heat').getContext('2d').getImageData(0, 0, 240, 240).data).join()`;
 const text = (selector: string) => `document.querySelector('${selector}').textContent`;
 const classes = (selector: string) => `document.querySelector('${selector}').className.baseVal`;
@@ -44,7 +44,7 @@ async function open(page: BrowserPage, name: Parameters<typeof plausibleReport>[
   return url;
 }
 
-inBrowser('it loads whole without a network, and asks for nothing but itself', async page => {
+inBrowser('the page loads completely offline and requests nothing but itself', async page => {
   const url = await open(page, 'od');
   assert.equal(page.requests, [url]);
   const counts = await page.evaluate(`['.token', '.thumbnail', '.lens td', '.region', '.charts figure']
@@ -53,7 +53,7 @@ inBrowser('it loads whole without a network, and asks for nothing but itself', a
   assert.equal(counts, [T, 6 * 13 + 1, 7 * T, 6, 3]);
 });
 
-inBrowser('the heat follows the token and the head that are pointed at, and comes back', async page => {
+inBrowser('the heat map follows the token and head under the pointer, and returns to the selection', async page => {
   await open(page, 'caption');
   const begun = await page.evaluate<string>(heat);
   await page.point(token(9)); // yellow
@@ -64,19 +64,19 @@ inBrowser('the heat follows the token and the head that are pointed at, and come
   assert.is(await page.evaluate(heat), begun);
   await page.point(token(9), { click: true });
   await page.pointAt(1, 1);
-  assert.is(await page.evaluate(heat), pointed, 'a click stays');
+  assert.is(await page.evaluate(heat), pointed, 'a click keeps the selection');
   await page.point('.thumbnail:nth-of-type(20)', { click: true });
   assert.is.not(await page.evaluate(heat), pointed);
   assert.match(await page.evaluate<string>(text('.caption')), /layer 1, head 5.*yellow/);
   assert.is(await page.evaluate('location.hash'), '#token=9&layer=1&head=5');
 });
 
-inBrowser('keys walk among tokens and heads', async page => {
+inBrowser('arrow keys move between tokens and heads', async page => {
   await open(page, 'caption');
   const chosen = () => page.evaluate<string>(`document.querySelector('.token.selected').dataset.token`);
   assert.is(await chosen(), '1');
   await page.press('ArrowRight');
-  assert.is(await chosen(), '2', 'with no focus');
+  assert.is(await chosen(), '2', 'without focus');
   await page.evaluate(`document.querySelector('.token.selected').focus()`);
   await page.press('ArrowRight');
   assert.is(await chosen(), '3');
@@ -90,7 +90,7 @@ inBrowser('keys walk among tokens and heads', async page => {
   assert.match(await page.evaluate<string>(text('.caption')), /all heads/);
 });
 
-inBrowser('regions and their tokens show each other', async page => {
+inBrowser('regions and their tokens highlight each other', async page => {
   await open(page, 'od');
   await page.point(token(7)); // x of the first door
   await page.until(`document.querySelectorAll('.region.active').length === 1`);
@@ -105,12 +105,12 @@ inBrowser('regions and their tokens show each other', async page => {
   assert.match(await page.evaluate<string>(classes('.region[aria-label*="window"]')), /active/);
 });
 
-inBrowser('a cell of the image shows which tokens looked there', async page => {
+inBrowser('hovering over a cell shows which tokens attend to it', async page => {
   await open(page, 'caption');
   const { x, y, width, height } = await page.evaluate<{ x: number; y: number; width: number; height: number }>(
     `document.querySelector('.stage').getBoundingClientRect().toJSON()`,
   );
-  await page.pointAt(x + (500 / 768) * width, y + (100 / 512) * height); // where "building" looks
+  await page.pointAt(x + (500 / 768) * width, y + (100 / 512) * height); // the cells that "building" attends to
   const looked = await page.evaluate<number[]>(
     `[...document.querySelectorAll('.token')].map(chip => Number(chip.style.getPropertyValue('--looked')))`,
   );
@@ -118,7 +118,7 @@ inBrowser('a cell of the image shows which tokens looked there', async page => {
   assert.match(await page.evaluate<string>(text('.readout')), /^Row 4, column 15: /);
 });
 
-inBrowser('nothing overlaps or is cut, from a phone to a projector', async page => {
+inBrowser('nothing overlaps or is cut off at any width from phone to projector', async page => {
   const url = await open(page, 'ocr');
   for (const width of [390, 800, 1280, 1920]) {
     await page.open('about:blank', size);
@@ -139,7 +139,7 @@ inBrowser('nothing overlaps or is cut, from a phone to a projector', async page 
   }
 });
 
-inBrowser('texts of a report stay texts', async page => {
+inBrowser('texts of a report are not parsed as HTML', async page => {
   const report = await plausibleReport('caption');
   const evil = '</script><img src=x onerror="window.broken = true">';
   const file = join(folder, 'evil.html');
@@ -154,12 +154,12 @@ inBrowser('texts of a report stay texts', async page => {
   assert.is(await page.evaluate('document.title'), evil);
 });
 
-inBrowser('what the package has makes the same page as the sources', async page => {
+inBrowser('the built package renders the same page as the sources', async page => {
   const built = join(folder, 'dist');
   mkdirSync(built);
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   const args = ['node_modules/typescript/bin/tsc', '-p', 'src', '--outDir', built];
-  spawnSync(process.execPath, args, { cwd: root }); // as `npm run build`; types are another test's matter
+  spawnSync(process.execPath, args, { cwd: root }); // as `npm run build` does; type errors are checked elsewhere
   const { renderReport: render } = (await import(pathToFileURL(join(built, 'inspect/html.js')).href)) as {
     renderReport: typeof renderReport;
   };

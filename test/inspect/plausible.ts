@@ -9,8 +9,8 @@ import { boxToTokens, pointsToTokens } from '../../src/text/locations.ts';
 import { promptOf } from '../../src/text/prompt.ts';
 
 /**
- * Reports of the size of Florence-2-base, written by hand: what a trained model might say of the pictures, and attention
- * that looks at it. For looking at the page, and for testing it without a model.
+ * Hand-written reports of the size of Florence-2-base, with plausible answers about the pictures and matching
+ * attention, for viewing and testing the page without a model.
  */
 export const plausibleAnswers = {
   caption: {
@@ -63,7 +63,7 @@ interface PlausibleAnswer {
   task: string;
   input?: string;
   answer: string;
-  /** Where a word looks, in pixels. */
+  /** Where a word attends, in pixels. */
   looks: Record<string, number[]>;
 }
 
@@ -128,7 +128,10 @@ export async function plausibleReport(name: keyof typeof plausibleAnswers): Prom
   };
 }
 
-/** [T, layers, heads, S], each row of sum 1: sharper in later layers, each head with a habit of its own. */
+/**
+ * Returns attention [T, layers, heads, S] whose rows sum to 1: sharper in later layers, with a different offset per
+ * head.
+ */
 function attend(
   focus: number[][],
   promptLength: number,
@@ -206,7 +209,7 @@ function normsOf(random: () => number): NormPanel[] {
   ];
 }
 
-/** Numbers from 0 to 1, the same each time (Park and Miller 1988). */
+/** Returns a generator of reproducible numbers from 0 to 1 (Park and Miller 1988). */
 function generator(seed: number): () => number {
   let state = seed;
   return () => {

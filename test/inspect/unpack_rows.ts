@@ -1,7 +1,7 @@
 import { gunzipSync } from 'node:zlib';
 import type { PackedRows } from '../../src/inspect/report.ts';
 
-/** What the page does in a browser, here. */
+/** Unpacks rows in Node as the page does in a browser. */
 export function unpackRows({ shape, bytes, peaks }: PackedRows): Float32Array {
   const [levels, tops] = [bytes, peaks].map(part => gunzipSync(Buffer.from(part, 'base64')));
   return Float32Array.from(

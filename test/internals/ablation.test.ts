@@ -1,4 +1,4 @@
-/** Ablation: what is put in place, where, and that it is what the algebra of the layers says. */
+/** Ablation: which values are replaced, by what, and that the effect equals that of the layers' algebra. */
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -35,7 +35,7 @@ async function read(make: () => tf.Tensor): Promise<Float32Array> {
   return (await tensor.data().finally(() => tensor.dispose())) as Float32Array;
 }
 
-/** The activation at a point, before hooks and behind them. */
+/** Returns the activation at a point before and after the hooks. */
 async function around(point: string, hooks: ScopedHook[]): Promise<{ before: tf.Tensor; after: tf.Tensor }> {
   const before = new ActivationCache();
   const first: ScopedHook = [point, (x, { name }) => before.put(name, undefined, x.clone())];
@@ -46,7 +46,7 @@ async function around(point: string, hooks: ScopedHook[]): Promise<{ before: tf.
   return kept;
 }
 
-/** Which elements of [before] belong to a site, by another road: coordinates one by one. */
+/** Computes which elements belong to a site independently, coordinate by coordinate. */
 type Inside = (index: number[]) => boolean;
 const cellOf = (size: number) => (y: number, x: number) =>
   Math.floor((y * 3) / size) * 3 + Math.floor((x * 3) / size) + 1;
@@ -69,7 +69,7 @@ for (const [what, site, inside] of [
   ['channel groups', { at: channels, heads: [0, 1] }, ([, group]) => group < 2],
   ['a head of windows', { at: windows, heads: [0] }, ([, head]) => head === 0],
   [
-    'parts of the image features',
+    'regions of the image features',
     { at: features, positions: [1, 9] },
     ([, position]) => position === 1 || position === 9,
   ],
@@ -85,7 +85,7 @@ for (const [what, site, inside] of [
   ],
   ['all of a table', { at: 'language_model.encoder.hook_pos_embed' }, () => true],
 ] as [string, Site & { at: string }, Inside][]) {
-  test(`${what}: zeros there, and nothing else is touched`, async () => {
+  test(`${what}: only the site becomes zero`, async () => {
     await withoutLeaks(async () => {
       const { before, after } = await around(site.at, ablate(model, site));
       const strides = before.shape.map((_, axis) => before.shape.slice(axis + 1).reduce((a, b) => a * b, 1));
@@ -103,14 +103,14 @@ for (const [what, site, inside] of [
   });
 }
 
-/** Heads are columns of the projection behind them: without a head, it is as if these were zero. */
+/** Heads correspond to rows of the following projection's weight: ablating a head equals setting these to zero. */
 for (const [what, point, out, head, count] of [
   ['cross-attention', `${decoder}.1.encoder_attn.hook_z`, `${decoder}.1.encoder_attn.out_proj`, 2, 4],
   ['self-attention', `${encoder}.0.self_attn.hook_z`, `${encoder}.0.self_attn.out_proj`, 1, 4],
   ['channel attention', channels, channels.replace('hook_z', 'proj'), 1, model.config.vision.numGroups[2]],
   ['window attention', windows, windows.replace('hook_z', 'proj'), 1, model.config.vision.numHeads[0]],
 ] as [string, string, string, number, number][]) {
-  test(`zero ablation of a head of ${what} is its part of the projection taken out`, async () => {
+  test(`zero ablation of a head of ${what} equals zeroing its part of the projection`, async () => {
     await withoutLeaks(async () => {
       const hooks = ablate(model, { at: point, heads: [head] });
       const from = point.startsWith('vision_tower') ? 'pixels' : 'features'; // the weights change before the memory
@@ -127,7 +127,7 @@ for (const [what, point, out, head, count] of [
   });
 }
 
-/** Runs `body` with the rows of a weight [in, out] zero that a head is multiplied with. */
+/** Runs `body` with zeros in the rows of a weight [in, out] that a head is multiplied with. */
 async function withoutRows<T>(
   network: Florence2Model,
   name: string,
@@ -151,7 +151,7 @@ async function withoutRows<T>(
   }
 }
 
-/** Logits of the question with hooks, within a tidy. */
+/** Returns the logits of the question with hooks. Called in a tidy. */
 function hooked(hooks: ScopedHook[]): tf.Tensor {
   const remove = model.hooks.addAll(hooks);
   try {
@@ -161,7 +161,7 @@ function hooked(hooks: ScopedHook[]): tf.Tensor {
   }
 }
 
-test('mean ablation puts the mean of other questions, whatever their length', async () => {
+test('mean ablation inserts the mean of other questions of any length', async () => {
   await withoutLeaks(async () => {
     const longer = await Question.ask(model, checkers, '<CAPTION>', { answer: 'A white cat on a red car' });
     const points = [
@@ -174,7 +174,7 @@ test('mean ablation puts the mean of other questions, whatever their length', as
     for (const point of points) {
       const { before, after } = await around(point, ablate(model, { at: point }, meanAblation(caches)));
       const isHeaded = point.endsWith('hook_z');
-      // One mean for each channel (of each head), over everything else.
+      // One mean per channel (of each head), over all other axes.
       const values = await Promise.all(caches.map(cache => cache.array(point)));
       const [rank, last] = [before.rank, before.shape.at(-1)!];
       const heads: number = isHeaded ? before.shape[1]! : 1;
@@ -200,7 +200,7 @@ test('mean ablation puts the mean of other questions, whatever their length', as
   });
 });
 
-test('resampling takes the activations of other questions, a row each', async () => {
+test('resample ablation inserts the activations of other questions, one per row', async () => {
   await withoutLeaks(async () => {
     const point = `${decoder}.0.encoder_attn.hook_z`;
     const caches = [other, question].map(one => captureForced(model, one, [point, windows], { from: 'pixels' }));
@@ -230,7 +230,7 @@ test('resampling takes the activations of other questions, a row each', async ()
   });
 });
 
-test('in a generation positions are steps, with and without a cache, for every beam', async () => {
+test('in a generation, positions are steps, with and without a cache, for every beam', async () => {
   await withoutLeaks(async () => {
     for (const point of [`${decoder}.1.encoder_attn.hook_z`, `${decoder}.1.hook_resid_post`]) {
       for (const useCache of [true, false]) {
@@ -257,7 +257,7 @@ test('in a generation positions are steps, with and without a cache, for every b
   });
 });
 
-test('a run answers with its image features gone', async () => {
+test('a run works with ablated image features', async () => {
   await withoutLeaks(async () => {
     const options = { numBeams: 1, maxNewTokens: 6, noRepeatNgramSize: 0, names: features };
     const cells = Array.from({ length: 10 }, (_, i) => i);
@@ -270,7 +270,7 @@ test('a run answers with its image features gone', async () => {
   });
 });
 
-test('what is not there is an error that says what is', async () => {
+test('wrong sites are errors that list the valid ones', async () => {
   const cache = captureForced(model, other, `${decoder}.1.hook_mlp_out`);
   const short = await Question.ask(model, street, '<CAPTION>', { answer: 'A' });
   await withoutLeaks(async () => {

@@ -10,9 +10,9 @@ import { elementCount } from '../../src/weights/tensor_file.ts';
 import { reference, referenceJson } from '../reference.ts';
 
 /**
- * Writes a checkpoint that gives the same answer to every question about every image, with Florence-2's own tokenizer.
- * All weights are zero, so that nothing but a token's position reaches the decoder's output: there it is one of the D
- * unit vectors, which the head translates into the token that the answer has at this position.
+ * Writes a checkpoint that returns the same answer for every prompt and image, with Florence-2's own tokenizer. All
+ * weights are zero except the position embeddings, the norms' scales and the head: the decoder's output is the unit
+ * vector of its position, which the head maps to the token of the answer at this position.
  */
 export async function writeAnsweringCheckpoint(folder: string, answer: string): Promise<void> {
   for (const name of ['tokenizer.json', 'tokenizer_config.json']) {

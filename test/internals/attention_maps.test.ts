@@ -1,4 +1,4 @@
-/** Attention weights: as PyTorch has them, as rows that sum to 1, and where on the image they lie. */
+/** Attention weights: compared with PyTorch, with sums of 1, and with positions on the image. */
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
@@ -35,14 +35,14 @@ const folder = temporaryFolder();
 // ------------------------------------------------------------------------------------------------------- against PyTorch
 
 /**
- * PyTorch's output of an attention, made again from its weights as they are read here: output(weights · values), the
- * values in the order of the map or the tokens. Only weights that stand at their places give it.
+ * One attention whose output in PyTorch is recomputed from the weights read here: output(weights · values), with values
+ * in the order of the map or the tokens. Weights at wrong positions give a different output.
  */
 interface Rebuilt {
-  /** Name in the dump. */
+  /** Name of the output in the dump. */
   name: string;
   file: string;
-  /** Of all rows of the batch. */
+  /** Shape over all rows of the batch. */
   make: () => Promise<tf.Tensor>;
 }
 
@@ -85,7 +85,7 @@ function visionCases({ model }: Subject, cache: ActivationCache, file = 'vision'
   );
 }
 
-/** What sums values [N, C] by the weights of one image. */
+/** Returns a function that sums values [N, C] with the weights of one image. */
 async function weightsOf(cache: ActivationCache, half: 'spatial' | 'channel', layer: string, row: number) {
   if (half === 'channel') {
     const map = await attention(cache, 'channel', layer, undefined, { row });
@@ -137,7 +137,7 @@ function stackRows(rows: tf.Tensor[]): tf.Tensor {
   return stacked;
 }
 
-/** The reference's images, prompts and answers, all activations kept. */
+/** Runs the reference's images, prompts and answers and keeps all activations. */
 async function captureSubject(subject: Subject): Promise<ActivationCache> {
   const cache = new ActivationCache();
   const capture = new Capture(subject.hooks, '**', cache);
@@ -148,7 +148,7 @@ async function captureSubject(subject: Subject): Promise<ActivationCache> {
   return cache;
 }
 
-/** How many outputs were compared: those that the dump has. */
+/** Compares the outputs that the dump contains and returns their number. */
 async function compareOutputs({ manifest }: Subject, cases: Rebuilt[]): Promise<number> {
   let compared = 0;
   for (const { name, file, make } of cases) {
@@ -171,12 +171,12 @@ for (const [variant, expected] of [
   ['tiny-pad', 15],
   ...(wholeReference ? ([['tiny', 14], ['tiny-large', 20]] as const) : []), // biome-ignore format: one line
 ] as [string, number][]) {
-  test(`${variant}: from these weights come PyTorch's outputs, and where it gave weights they are its own`, async () => {
+  test(`${variant}: the weights reproduce PyTorch's outputs, and equal PyTorch's weights where it returns them`, async () => {
     const subject = await openSubject(variant);
     await withoutLeaks(async () => {
       const cache = await captureSubject(subject);
       let compared = await compareOutputs(subject, [...visionCases(subject, cache), ...textCases(subject, cache)]);
-      assert.is(compared, expected, 'outputs that were compared');
+      assert.is(compared, expected, 'number of compared outputs');
 
       const dump = await openSafetensors(reference(`model/${variant}/text.safetensors`));
       for (const tensor of subject.manifest.files.get('text.safetensors')!) {
@@ -194,7 +194,7 @@ for (const [variant, expected] of [
         }
         compared++;
       }
-      if (variant === 'tiny') assert.ok(compared === expected + 6, 'weights that PyTorch gave were not compared');
+      if (variant === 'tiny') assert.ok(compared === expected + 6, 'weights from PyTorch were not compared');
       await dump.close();
       cache.dispose();
     });
@@ -203,7 +203,7 @@ for (const [variant, expected] of [
   });
 }
 
-test('on an image that is no square, rows and columns are where PyTorch has them', async () => {
+test("on an image that is not square, rows and columns equal PyTorch's", async () => {
   const subject = await openSubject('tiny-pad');
   await withoutLeaks(async () => {
     const file = await openSafetensors(reference('model/tiny-pad/nonsquare.safetensors'));
@@ -250,7 +250,7 @@ function assertRowsSumToOne(values: Float32Array, width: number, what: string, a
   }
 }
 
-test('every row of every attention sums to 1, and has the shape that is said', async () => {
+test('every row of every attention sums to 1, and shapes are as documented', async () => {
   await withoutLeaks(async () => {
     for (const kind of KINDS) {
       for (const layer of layersOf(kind)) {
@@ -290,7 +290,7 @@ test('every row of every attention sums to 1, and has the shape that is said', a
   });
 });
 
-test('a position of a window has no weight outside of its window, and inside it those of the window', async () => {
+test('a position has the weights of its window, and zeros outside it', async () => {
   for (const layer of ['0.0', '2.0', '3.0']) {
     const map = await attention(forced, 'window', layer);
     const dense = denseWindowAttention(map);
@@ -324,7 +324,7 @@ const close = (got: AttentionMap, want: AttentionMap, what: string) => {
   assert.ok(maxAbs < 2e-5, `${what}: ${maxAbs}`);
 };
 
-test('the steps of a generation give what one pass over the answer gives, with a cache and without, from a file too', async () => {
+test('joined generation steps equal a single pass over the answer, with and without a cache, also from a file', async () => {
   await withoutLeaks(async () => {
     const options = {
       names: [...attentionPoints('encoder'), ...attentionPoints('decoder'), ...attentionPoints('cross')],
@@ -336,7 +336,7 @@ test('the steps of a generation give what one pass over the answer gives, with a
     ];
     for (const [i, { cache }] of runs.entries()) {
       const steps = cache.steps('language_model.decoder.layers.0.self_attn.hook_pattern');
-      // What ends an answer at the limit is added to the question.
+      // The question appends </s> to an answer that was cut off at the limit.
       assert.ok(steps.length === T || steps.length === T - 1, `${steps.length} steps, ${T} positions`);
       for (const kind of ['encoder', 'decoder', 'cross'] as const) {
         const whole = await attention(forced, kind, 1, 2, { labels });
@@ -365,7 +365,7 @@ test('the steps of a generation give what one pass over the answer gives, with a
   });
 });
 
-test('rows are the beams of a step, and cannot be put together', async () => {
+test('rows are the beams of a step and cannot be joined', async () => {
   await withoutLeaks(async () => {
     const options = { ...free, numBeams: 3, names: [...attentionPoints('decoder'), ...attentionPoints('cross')] };
     const { cache } = await run(options);
@@ -393,7 +393,7 @@ test('rows are the beams of a step, and cannot be put together', async () => {
   });
 });
 
-test('labels say what looks at what, and an image is taken apart from mean and prompt', async () => {
+test('labels name queries and keys, and overImage separates image, mean and prompt', async () => {
   assert.equal(labels.grid, [3, 3]);
   const cross = await attention(forced, 'cross', 0, undefined, { labels });
   assert.equal(cross.keys, question.positions);
@@ -422,7 +422,7 @@ test('labels say what looks at what, and an image is taken apart from mean and p
   }
 });
 
-test('what cannot be read is an error that says why', async () => {
+test('reading what was not kept is an error with the reason', async () => {
   const bare = captureForced(model, question, attentionPoints('window', '0.0')[0]);
   const cross = await attention(forced, 'cross', 0, undefined, { labels });
   const window = await attention(forced, 'window', '0.0');

@@ -25,7 +25,7 @@ test.after(() => model.dispose());
 const read = (at: string, options: FeatureOptions = {}, rows = images): Promise<Activation[]> =>
   withoutLeaks(() => new FeatureReader(model, at, options).read(rows));
 
-/** The same point by a forced pass on each image alone. */
+/** Returns the activations at a point from a forced pass on each image alone. */
 async function alone(at: string, task: string, maxNewTokens?: number): Promise<Activation[]> {
   const rows: Activation[] = [];
   for (const image of images) {
@@ -48,7 +48,7 @@ for (const [at, task] of [
   ['language_model.encoder.layers.1.hook_resid_post', '<CAPTION>'],
   ['language_model.decoder.layers.1.hook_resid_post', '<CAPTION>'],
 ] as [string, string | undefined][]) {
-  test(`a batch at ${at} is what each image gives alone`, async () => {
+  test(`a batch at ${at} equals single images`, async () => {
     const rows = await read(at, { task, maxNewTokens: 4 });
     const expected = await alone(at, task ?? '<CAPTION>', 4);
     assert.equal(rows.map(({ shape }) => shape), expected.map(({ shape }) => shape)); // biome-ignore format: one line
@@ -56,7 +56,7 @@ for (const [at, task] of [
   });
 }
 
-test('a point of windows has a row of all windows for each image', async () => {
+test('a point with windows has all windows of an image in one row', async () => {
   const at = 'vision_tower.blocks.0.0.spatial_block.window_attn.hook_z';
   const question = await Question.ask(model, images[1], '<CAPTION>', { answer: '' });
   const cache = captureForced(model, question, at);
@@ -83,7 +83,7 @@ test('pooled features are means over all axes but the last', async () => {
   }
 });
 
-test('a reader goes on with the point that it has found, and a glob may name it', async () => {
+test('a glob may select the point, and later calls use the same one', async () => {
   const reader = new FeatureReader(model, 'language_model.encoder.layers.*1.hook_mlp_out', { task: '<OD>' });
   const first = await reader.read(images.slice(0, 1));
   assert.is(reader.point, 'language_model.encoder.layers.1.hook_mlp_out');
@@ -93,16 +93,16 @@ test('a reader goes on with the point that it has found, and a glob may name it'
 
 for (const [what, at, message] of [
   [
-    'a point that is not there',
+    'a missing point',
     'vision_tower.convs.0.hook_embd',
     /named vision_tower\.convs\.0\.hook_embd\. Did you mean vision_tower\.convs\.0\.hook_embed\?/,
   ],
   ['a point of the language model', 'language_model.encoder.layers.0.hook_mlp_out', /runs only with a task/],
   ['several points', 'vision_tower.convs.*.hook_embed', /matches 4 hook points/],
-  ['a table of positions', 'multi_modal_projector.hook_pos_embed', /the same for every image/],
+  ['a position embedding', 'multi_modal_projector.hook_pos_embed', /the same for every image/],
 ] as [string, string, RegExp][]) {
   // biome-ignore format: a table
-  test(`${what} is refused, and leaves nothing behind`, async () => {
+  test(`${what} is an error without leaks`, async () => {
     const before = tf.memory().numTensors;
     let thrown: Error | undefined;
     await new FeatureReader(model, at).read(images).catch(error => {

@@ -1,4 +1,7 @@
-/** Gradients at hook points: by differences, and by the chain rule against PyTorch's gradients of parameters. */
+/**
+ * Gradients at hook points, compared with finite differences and, by the chain rule, with PyTorch's parameter
+ * gradients.
+ */
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -23,7 +26,7 @@ const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A gre
 const decoder = 'language_model.decoder.layers';
 const noVision = testBackend === 'wasm';
 
-/** The metric where `change` is added to the activation at a point; to the pixels for 'pixels'. */
+/** Returns the metric with `change` added to the activation at a point, or to the pixels for 'pixels'. */
 async function metricAt(metric: Metric, point: string, change: tf.Tensor): Promise<number> {
   const moved = () => {
     const isPixels = point === 'pixels';
@@ -38,7 +41,7 @@ async function metricAt(metric: Metric, point: string, change: tf.Tensor): Promi
   return (await numbers(moved))[0];
 }
 
-/** The values of a tensor, which is disposed. */
+/** Downloads and disposes a tensor. */
 async function numbers(make: () => tf.Tensor): Promise<Float32Array> {
   const made = tf.tidy(make);
   return (await made.data().finally(() => made.dispose())) as Float32Array;
@@ -75,13 +78,13 @@ for (const [point, [name, metric]] of [
       const gradient = cache.get(point);
       const [norm] = await numbers(() => tf.norm(gradient));
       assert.ok(norm > 1e-4, `the gradient is ${norm}`);
-      // Along the gradient, and along a direction of random signs.
+      // Along the gradient, and along a direction with random signs.
       const signs = tf.tidy(() => tf.sign(tf.randomNormal(gradient.shape, 0, 1, 'float32', 1)));
       for (const direction of [tf.clone(gradient), signs]) {
         const [slope, length] = await numbers(() =>
           tf.stack([tf.sum(tf.mul(gradient, direction)), tf.norm(direction)]),
         );
-        // As far as the metric changes by about 0.05, if the direction were the gradient's.
+        // A step for which the metric changes by about 0.05 along the gradient.
         const step = 0.05 / (norm * length);
         const [up, down] = [tf.mul(direction, step), tf.mul(direction, -step)];
         const measured = (await metricAt(metric, point, up)) - (await metricAt(metric, point, down));
@@ -95,7 +98,7 @@ for (const [point, [name, metric]] of [
   });
 }
 
-test('several points at once have the gradients that each has alone, in the order of execution', async () => {
+test('several points together have the same gradients as each alone, in execution order', async () => {
   await withoutLeaks(async () => {
     const points = ['language_model.encoder.layers.1.hook_mlp_out', `${decoder}.0.hook_resid_mid`, 'hook_logits'];
     const together = gradientsAt(model, question, answerLogProb(), [...points].reverse());
@@ -111,7 +114,7 @@ test('several points at once have the gradients that each has alone, in the orde
   });
 });
 
-test('rows have gradients of their own, with hooks that treat them differently', async () => {
+test('rows have separate gradients when hooks treat them differently', async () => {
   await withoutLeaks(async () => {
     const point = `${decoder}.1.hook_resid_mid`;
     const remove = model.addHook(`${decoder}.0.hook_mlp_out`, x => {
@@ -130,7 +133,7 @@ test('rows have gradients of their own, with hooks that treat them differently',
   });
 });
 
-test('what the metric does not depend on has a gradient of zeros', async () => {
+test('the gradient is zero where the metric does not depend on the activation', async () => {
   await withoutLeaks(async () => {
     const cache = gradientsAt(model, question, logitOf(0, 5), [`${decoder}.1.hook_mlp_out`]);
     const [, T, D] = cache.shape(`${decoder}.1.hook_mlp_out`);
@@ -147,7 +150,7 @@ test('what the metric does not depend on has a gradient of zeros', async () => {
   });
 });
 
-test('wrong requests are errors that say so, and leave nothing behind', async () => {
+test('wrong arguments are errors without leaks', async () => {
   for (const [attempt, kind, message] of [
     [() => gradientsAt(model, question, answerLogProb(), `${decoder}.0.hook_mlp`), UsageError, /hook_mlp_out\?/],
     [
@@ -172,10 +175,10 @@ test('wrong requests are errors that say so, and leave nothing behind', async ()
       assert.match((error as Error).message, message);
     });
   }
-  assert.is(model.hooks.meets(['hook_logits', `${decoder}.0.hook_mlp_out`]), false, 'a hook was left');
+  assert.is(model.hooks.meets(['hook_logits', `${decoder}.0.hook_mlp_out`]), false, 'a hook remained');
 });
 
-(noVision ? test : test.skip)('a backend without the gradients of the vision tower says so', async () => {
+(noVision ? test : test.skip)('a backend without the gradients of the vision tower throws an error', async () => {
   for (const point of ['pixels', 'vision_tower.blocks.0.0.spatial_block.hook_mlp_out']) {
     await withoutLeaks(() => {
       let error: unknown;
@@ -190,7 +193,7 @@ test('wrong requests are errors that say so, and leave nothing behind', async ()
   }
 });
 
-// ---------------------------------------------------------------------------------- the chain rule, against PyTorch
+// ---------------------------------------------------------------------------------- chain rule, compared with PyTorch
 
 /** x [..., C] or [B, heads, T, d] -> [N, C] */
 function rows(cache: ActivationCache, point: string): tf.Tensor2D {
@@ -201,16 +204,16 @@ function rows(cache: ActivationCache, point: string): tf.Tensor2D {
   return tf.reshape(merged, [-1, C]);
 }
 
-/** The gradient of a parameter, in the checkpoint's layout, from activations and gradients at hook points. */
+/** Computes a parameter's gradient, in the checkpoint's layout, from activations and gradients at hook points. */
 type ChainRule = (activations: ActivationCache, gradients: ActivationCache) => tf.Tensor;
 
-/** Of y = x Wᵀ + b, W [out, in] */
+/** For y = x Wᵀ + b, W [out, in]. */
 const weight =
   (x: string, y: string): ChainRule =>
   (activations, gradients) =>
     tf.matMul(rows(gradients, y), rows(activations, x), true);
 
-/** Of what is added at all positions. */
+/** For a parameter that is added at all positions. */
 const bias =
   (y: string): ChainRule =>
   (_, gradients) =>

@@ -1,4 +1,4 @@
-/** What the decoder would say after each layer, what else it might have said, and who in the last layer says it. */
+/** Logit lens, alternatives, and the attribution of the last layer. */
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -25,7 +25,7 @@ const [T, V] = [question.answerIds.length, text.vocabSize];
 const last = text.decoderLayers - 1;
 const residPost = (layer: number) => `language_model.decoder.layers.${layer}.hook_resid_post`;
 
-// What no published checkpoint has, so that nothing passes by leaving it out.
+// Non-zero, unlike in published checkpoints, so that code which ignores it fails.
 const { lmHead } = model.model;
 lmHead.finalLogitsBias.load(Float32Array.from({ length: V }, (_, i) => Math.sin(i)));
 
@@ -33,13 +33,13 @@ async function read(tensor: tf.Tensor): Promise<Float32Array> {
   return (await tensor.data().finally(() => tensor.dispose())) as Float32Array;
 }
 
-/** The input of each layer's lens, as it was captured. */
+/** Returns the captured input of each layer's lens. */
 const points: [LensLayer, string][] = [
   ['embedding', 'language_model.decoder.layers.0.hook_resid_pre'],
   ...Array.from({ length: text.decoderLayers }, (_, i) => [i, residPost(i)] as [LensLayer, string]),
 ];
 
-/** Hidden states [T, D] by the head, in float64. */
+/** Applies the head to hidden states [T, D] in float64. */
 async function plainLogits(hidden: Float32Array): Promise<Float64Array[]> {
   const table = await model.model.languageModel.shared.weight.value.data();
   const bias = await lmHead.finalLogitsBias.value.data();
@@ -53,7 +53,7 @@ async function plainLogits(hidden: Float32Array): Promise<Float64Array[]> {
   );
 }
 
-test('at every layer the lens says what the head alone makes of its output', async () => {
+test("at every layer the lens equals the head applied to the layer's output", async () => {
   const cache = captureForced(model, question, points.map(([, point]) => point)); // biome-ignore format: one line
   const readings = await withoutLeaks(() => logitLens(model, question, { top: 7 }));
   assert.equal(
@@ -84,7 +84,7 @@ test('at every layer the lens says what the head alone makes of its output', asy
   cache.dispose();
 });
 
-test('the lens of the last layer is what the model says, to the last bit', async () => {
+test("the lens of the last layer equals the model's predictions bit by bit", async () => {
   await withoutLeaks(async () => {
     const cache = captureForced(model, question, residPost(last));
     const lens = await read(lensLogits(model, cache.get(residPost(last)) as tf.Tensor3D));
@@ -96,7 +96,7 @@ test('the lens of the last layer is what the model says, to the last bit', async
   });
 });
 
-test('the lens of any layer is what the model says when the layers behind it do nothing', async () => {
+test('the lens of a layer equals the model whose later layers do nothing', async () => {
   for (const [layer, point] of points) {
     await withoutLeaks(async () => {
       const cache = captureForced(model, question, point);
@@ -111,7 +111,7 @@ test('the lens of any layer is what the model says when the layers behind it do 
   }
 });
 
-test('the lens looks at the model as its hooks leave it', async () => {
+test("the lens runs with the model's hooks", async () => {
   const off = 'language_model.decoder.layers.0.hook_cross_attn_out';
   const [plain, blind] = [
     await logitLens(model, question, { layers: ['embedding', 0] }),
@@ -123,7 +123,7 @@ test('the lens looks at the model as its hooks leave it', async () => {
   assert.not.equal(blind[1], plain[1]);
 });
 
-test('alternatives are the probabilities by which the generation chose', async () => {
+test('alternatives have the probabilities of the generation', async () => {
   const features = await model.encodeImage(street);
   const [[{ ids, logProbs }]] = await model.generate([features], ['What does the image describe?'], free);
   features.dispose();
@@ -131,14 +131,14 @@ test('alternatives are the probabilities by which the generation chose', async (
   logProbs.forEach((logProb, t) => {
     const { top, answer, entropy } = said[t];
     assert.is(top.length, 3);
-    assert.is(top[0].token, ids[t + 1], 'greedy takes the first');
+    assert.is(top[0].token, ids[t + 1], 'greedy search chooses the first');
     assert.is(answer.rank, 1);
     assert.equal({ ...top[0], rank: 1 }, answer);
     assert.ok(Math.abs(Math.log(answer.probability) - logProb) < 1e-4, `position ${t}`);
     assert.ok(top[1].probability <= top[0].probability && top[2].probability <= top[1].probability);
     assert.ok(entropy > 0 && entropy < Math.log(V));
   });
-  // A question may be asked with another answer, whose tokens have their ranks.
+  // With a given answer, its tokens have their own ranks.
   const other = await Question.ask(model, street, '<CAPTION>', { answer: [5, 6] });
   const [first] = await alternatives(model, other, { top: V });
   assert.is(first.top[first.answer.rank - 1].token, 5);
@@ -148,7 +148,7 @@ test('alternatives are the probabilities by which the generation chose', async (
 });
 
 for (const variant of ['tiny-pad', ...(wholeReference ? ['tiny', 'tiny-large'] : [])]) {
-  test(`${variant}: PyTorch's last hidden states give PyTorch's logits`, async () => {
+  test(`${variant}: lensLogits of PyTorch's last hidden states equals PyTorch's logits`, async () => {
     const subject = await openSubject(variant);
     await withoutLeaks(async () => {
       const dump = await openSafetensors(reference(`model/${variant}/text.safetensors`));
@@ -170,7 +170,7 @@ for (const variant of ['tiny-pad', ...(wholeReference ? ['tiny', 'tiny-large'] :
 
 // --------------------------------------------------------------------------------------------------------- attribution
 
-test('the parts of the last layer sum to the logit that the model has', async () => {
+test("the parts of the last layer sum to the model's logit", async () => {
   const layer = `language_model.decoder.layers.${last}`;
   const small: ScopedHook[] = [[[`${layer}.hook_resid_mid_cross`, `${layer}.hook_mlp_out`], x => tf.mul(x, 0.005)]];
   const other = question.answerIds.map((_, t) => (31 * t + 7) % V);
@@ -193,7 +193,7 @@ test('the parts of the last layer sum to the logit that the model has', async ()
   }
 });
 
-test('each part is what the formula says, in float64', async () => {
+test('each part equals the formula in float64', async () => {
   const layer = `language_model.decoder.layers.${last}`;
   const cache = captureForced(model, question, [`${layer}.hook_resid_mid_cross`, `${layer}.hook_mlp_out`]);
   const rows = await lastLayerAttribution(model, question);
@@ -221,7 +221,7 @@ test('each part is what the formula says, in float64', async () => {
   cache.dispose();
 });
 
-test('a part that is switched off adds nothing', async () => {
+test('an ablated part contributes nothing', async () => {
   const mlp = `language_model.decoder.layers.${last}.hook_mlp_out`;
   const rows = await model.withHooks([[mlp, x => tf.zerosLike(x)]], () => lastLayerAttribution(model, question));
   for (const { parts } of rows) {
@@ -230,7 +230,7 @@ test('a part that is switched off adds nothing', async () => {
   }
 });
 
-test('what is not there is an error that says what is', async () => {
+test('wrong arguments are errors that list the valid ones', async () => {
   for (const [ask, message] of [
     [
       () => logitLens(model, question, { layers: [last + 1] }),

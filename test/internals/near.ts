@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 
-/** Every number within `limit` times the largest expected one. */
+/** Asserts that every number differs from the expected one by at most `limit` times the largest expected number. */
 export function near(got: ArrayLike<number>, expected: ArrayLike<number>, limit: number, what: string): void {
   assert.is(got.length, expected.length, `${what}: ${got.length} numbers, expected ${expected.length}`);
   let [scale, worst, at] = [0, 0, 0];
@@ -10,6 +10,6 @@ export function near(got: ArrayLike<number>, expected: ArrayLike<number>, limit:
     if (!(off <= worst)) [worst, at] = [Number.isNaN(off) ? Infinity : off, i];
   }
   const text = `${what}: number ${at} is ${got[at]}, expected ${expected[at]}`;
-  assert.ok(scale > 0, `${what}: nothing but zeros expected`);
+  assert.ok(scale > 0, `${what}: all expected numbers are zero`);
   assert.ok(worst <= limit * scale, text);
 }

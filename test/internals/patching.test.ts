@@ -1,4 +1,4 @@
-/** Activation patching and sweeps: what must come out whatever the weights. */
+/** Activation patching and sweeps: identities that hold for any weights. */
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -18,9 +18,9 @@ const decoder = 'language_model.decoder.layers';
 const encoder = 'language_model.encoder.layers';
 const features = 'multi_modal_projector.hook_image_features';
 const [S, T] = [clean.positions.length, clean.answerIds.length];
-/** The vision tower takes the cpu backend seconds. */
+/** Tests with the vision tower, which takes seconds on the cpu backend. */
 const testAt = (at: string) => (testBackend === 'cpu' && at.startsWith('vision_tower') ? test.skip : test);
-/** Large where anything changes: the first logits of all positions, weighed. */
+/** A metric that changes with any logit: a weighted sum of the first logits of all positions. */
 const metric: RowMetric = logits =>
   tf.tidy(() => {
     const weights = tf.reshape(tf.range(1, T + 1), [1, T, 1]);
@@ -80,7 +80,7 @@ for (const at of [
   });
 }
 
-test('heads that are patched together make the whole, each alone a part', async () => {
+test('patching all heads equals patching the point, and a single head changes less', async () => {
   await withoutLeaks(async () => {
     const at = `${decoder}.1.encoder_attn.hook_z`;
     const run = async (heads?: number[]) => (await patch(model, { clean, corrupted, at, heads, metric })).value;
@@ -91,7 +91,7 @@ test('heads that are patched together make the whole, each alone a part', async 
   });
 });
 
-test('a position only changes what comes after it', async () => {
+test('a position affects only later positions', async () => {
   await withoutLeaks(async () => {
     const at = `${decoder}.0.hook_resid_pre`;
     const other = await Question.ask(model, noise, '<CAPTION>', {
@@ -180,7 +180,7 @@ for (const [what, plan, rows, columns] of plans) {
   });
 }
 
-/** The site of one cell of a grid, by another road. */
+/** Computes the site of one cell of a grid independently. */
 function siteOf(
   { over, at = features, heads, positions, patch: side = 1 }: SweepPlan,
   layer: string,
@@ -195,8 +195,8 @@ function siteOf(
   return { at: point, positions: inside.map(([y, x]) => 1 + 3 * y + x) };
 }
 
-test('a sweep over all positions in one row of one place is clean where the last layer is patched', async () => {
-  // The logits of position t are made of position t of the last layer alone.
+test('patching a position of the last layer restores the clean logit of that position only', async () => {
+  // The logits of position t depend only on position t of the last layer's output.
   await withoutLeaks(async () => {
     const at = `${decoder}.1.hook_resid_post`;
     const one = logitDifference(2, 5, 700);
@@ -207,7 +207,7 @@ test('a sweep over all positions in one row of one place is clean where the last
   });
 });
 
-test('an ablation sweep is what ablating one by one gives', async () => {
+test('an ablation sweep equals single ablations', async () => {
   await withoutLeaks(async () => {
     const cache = captureForced(model, corrupted, '**.hook_z');
     for (const by of [undefined, meanAblation(cache), resampleAblation(cache)]) {
@@ -223,7 +223,7 @@ test('an ablation sweep is what ablating one by one gives', async () => {
   });
 });
 
-test('hooks of the caller stay in force in every row', async () => {
+test("the caller's hooks run in every row", async () => {
   await withoutLeaks(async () => {
     const hooks = ablate(model, { at: `${decoder}.0.encoder_attn.hook_z`, heads: [1] });
     const plan = { over: 'heads', at: `${decoder}.1.encoder_attn.hook_z` } as const;
@@ -234,7 +234,7 @@ test('hooks of the caller stay in force in every row', async () => {
   });
 });
 
-test('a sweep stops between two batches', async () => {
+test('a sweep can be aborted between two passes', async () => {
   await withoutLeaks(async () => {
     const controller = new AbortController();
     let batches = 0;
@@ -248,7 +248,7 @@ test('a sweep stops between two batches', async () => {
   });
 });
 
-test('wrong requests are errors that say so, and leave nothing behind', async () => {
+test('wrong arguments are errors without leaks', async () => {
   const longer = await Question.ask(model, noise, '<CAPTION>', { answer: 'A green car there' });
   await withoutLeaks(async () => {
     const subject = { clean, corrupted, metric };
@@ -288,7 +288,7 @@ test('wrong requests are errors that say so, and leave nothing behind', async ()
       assert.instance(error, UsageError, String(message));
       assert.match((error as Error).message, message);
     }
-    assert.is(model.hooks.meets([features, `${decoder}.1.hook_mlp_out`]), false, 'a hook was left');
+    assert.is(model.hooks.meets([features, `${decoder}.1.hook_mlp_out`]), false, 'a hook remained');
   });
   longer.dispose();
 });

@@ -1,4 +1,4 @@
-/** One question under teacher forcing. */
+/** Questions, forced passes and metrics. */
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -27,7 +27,7 @@ async function read(tensor: tf.Tensor): Promise<Float32Array> {
 const logits = (options?: ForcedOptions) => read(forcedLogits(model, question, options));
 const clean = await logits();
 
-test('its own answer is the greedy one, and its tensors have the shapes of one image', async () => {
+test('the default answer is the greedy one, and the tensors have the shapes of one image', async () => {
   const features = await model.encodeImage(street);
   const [[{ ids, logProbs }]] = await model.generate([features], ['What does the image describe?'], {
     ...free,
@@ -47,7 +47,7 @@ test('its own answer is the greedy one, and its tensors have the shapes of one i
   assert.equal(question.positions, ['mean', ...cells, ...model.tokenizer.tokenTexts(question.promptIds)]);
   assert.is(question.positions.length, question.memory.shape[1]);
 
-  // One pass over all positions says what the generation said step by step.
+  // A single pass over all positions gives the same log-probabilities as the generation steps.
   const V = clean.length / T;
   logProbs.forEach((logProb, t) => {
     const row = clean.subarray(t * V, (t + 1) * V);
@@ -59,7 +59,7 @@ test('its own answer is the greedy one, and its tensors have the shapes of one i
   const total = await read(tf.tidy(() => answerLogProb()(forcedLogits(model, question), question)));
   const said = logProbs.reduce((a, b) => a + b);
   if (ids.at(-1) === 2) assert.ok(Math.abs(total[0] - said) < 1e-4);
-  else assert.ok(total[0] < said, 'the end costs something');
+  else assert.ok(total[0] < said, '</s> has a probability below 1');
   features.dispose();
 });
 
@@ -72,7 +72,7 @@ for (const [what, answer, expected] of [
   ['ids as generate returns them', [2, 0, 5, 6, 2], [0, 5, 6, 2]],
   ['no ids', [], [2]],
 ] as [string, string | number[], number[]][]) {
-  test(`an answer may be given: ${what}`, async () => {
+  test(`the answer can be given as ${what}`, async () => {
     await withoutLeaks(async () => {
       const given = await Question.ask(model, street, '<CAPTION>', { answer });
       assert.equal(given.answerIds, expected);
@@ -82,7 +82,7 @@ for (const [what, answer, expected] of [
   });
 }
 
-test('a task is asked as `run` asks it', async () => {
+test('the prompt equals that of `run`', async () => {
   await withoutLeaks(async () => {
     const region = await Question.ask(model, street, '<REGION_TO_OCR>', { box: [0, 0, 768, 512], answer: '' });
     assert.match(model.tokenizer.decode(region.promptIds), /<loc_0><loc_0><loc_999><loc_999>/);
@@ -95,7 +95,7 @@ test('a task is asked as `run` asks it', async () => {
   });
 });
 
-test('it is asked without hooks, whatever hooks there are', async () => {
+test("the question is computed without the model's hooks", async () => {
   await withoutLeaks(async () => {
     const hooked = await model.withHooks([['**', x => tf.zerosLike(x)]], () =>
       Question.ask(model, street, '<CAPTION>', free),
@@ -110,7 +110,7 @@ test('it is asked without hooks, whatever hooks there are', async () => {
 
 for (const from of ['pixels', 'features', 'memory'] as const) {
   for (const rows of [1, 3]) {
-    test(`${rows} rows from ${from}: the same logits`, async () => {
+    test(`${rows} rows from ${from} have the same logits`, async () => {
       const V = model.config.text.vocabSize;
       await withoutLeaks(async () => {
         const made = forcedLogits(model, question, { rows, from });
@@ -135,19 +135,19 @@ for (const [point, from] of [
   ['language_model.decoder.layers.0.encoder_attn.hook_k', 'memory'],
   ['hook_logits', 'memory'],
 ] as [string, PassStart][]) {
-  test(`a pass begins late enough, but before a hook at ${point}`, async () => {
+  test(`a pass starts as late as possible, but before a hook at ${point}`, async () => {
     await withoutLeaks(async () => {
       const hooks = [[point, (x: tf.Tensor) => tf.square(x)]] as const;
       const [byDefault, begun] = await starts(() => model.withHooks(hooks, () => logits()));
       assert.is(begun, from);
       const whole = await model.withHooks(hooks, () => logits({ from: 'pixels' }));
       assert.ok(difference(byDefault, whole).relative < 1e-5);
-      assert.ok(difference(byDefault, clean).relative > 1e-4, 'the hook has changed nothing');
+      assert.ok(difference(byDefault, clean).relative > 1e-4, 'the hook changed nothing');
     });
   });
 }
 
-/** Where a pass begins, by the parts of the network that it calls. */
+/** Returns where a pass starts, from the parts of the network that it calls. */
 async function starts<T>(run: () => Promise<T>): Promise<[T, PassStart]> {
   const network = model.model;
   let begun: PassStart = 'memory';
@@ -167,13 +167,13 @@ async function starts<T>(run: () => Promise<T>): Promise<[T, PassStart]> {
   }
 }
 
-test('a pass from memory does not meet hooks before it', async () => {
+test('a pass from the memory runs no earlier hooks', async () => {
   const hooks = [['vision_tower.**', (x: tf.Tensor) => tf.zerosLike(x)]] as const;
   const same = await withoutLeaks(() => model.withHooks(hooks, () => logits({ from: 'memory' })));
   assert.ok(difference(same, clean).relative < 1e-5);
 });
 
-test('hooks may treat each row in another way', async () => {
+test('hooks can treat each row differently', async () => {
   await withoutLeaks(async () => {
     const point = 'language_model.decoder.layers.1.hook_mlp_out';
     const ablate = (x: tf.Tensor) => tf.mul(x, tf.tensor([1, 0, 1], [3, 1, 1]));
@@ -187,7 +187,7 @@ test('hooks may treat each row in another way', async () => {
   });
 });
 
-test('other images may be put in', async () => {
+test('the rows can have other images', async () => {
   await withoutLeaks(async () => {
     const two = tf.tidy(() => tf.concat([question.pixels, tf.zerosLike(question.pixels)])) as tf.Tensor4D;
     const made = await logits({ pixels: two });
@@ -206,7 +206,7 @@ test('other images may be put in', async () => {
   });
 });
 
-test('metrics are what they say', async () => {
+test('metrics equal their definitions', async () => {
   await withoutLeaks(async () => {
     const V = model.config.text.vocabSize;
     const made = (metric: ReturnType<typeof logitOf>) =>
@@ -225,7 +225,7 @@ test('metrics are what they say', async () => {
   });
 });
 
-test('a capture has the points asked for, an empty one none, a wrong one is an error with the nearest name', async () => {
+test('captureForced keeps the requested points; a wrong name is an error with the nearest one', async () => {
   const point = 'language_model.decoder.layers.0.hook_mlp_out';
   await withoutLeaks(() => {
     const cache = captureForced(model, question, [point, 'multi_modal_projector.*']);
@@ -253,7 +253,7 @@ test('a capture has the points asked for, an empty one none, a wrong one is an e
   });
 });
 
-test('hookPoints lists every point of a pass with its shape, in order', async () => {
+test('hookPoints lists every point of a pass with its shape, in execution order', async () => {
   await withoutLeaks(async () => {
     const points = await hookPoints(model, street, '<CAPTION>', free);
     const cache = captureForced(model, question, '**', { from: 'pixels' });
@@ -269,7 +269,7 @@ test('hookPoints lists every point of a pass with its shape, in order', async ()
   });
 });
 
-test('all that a question keeps goes with it', async () => {
+test('dispose frees all tensors of a question', async () => {
   const before = tf.memory().numTensors;
   const another = await Question.ask(model, street, '<OD>', free);
   assert.is(tf.memory().numTensors, before + 3);

@@ -1,4 +1,4 @@
-/** Rows that share one memory, as copies of a question and beams do: hooks see each of them as a row. */
+/** Rows that share one memory, such as copies of a question and beams: hooks receive each as a separate row. */
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -11,12 +11,12 @@ import { openTiny, street } from './tiny_model.ts';
 const model = await openTiny();
 const layers = 'language_model.decoder.layers';
 const cross = ['hook_q', 'hook_attn_scores', 'hook_pattern', 'hook_z'].map(leaf => `${layers}.1.encoder_attn.${leaf}`);
-/** Makes rows differ. */
+/** Makes the rows different. */
 const byRow: ScopedHook = [`${layers}.0.hook_mlp_out`, x => tf.mul(x, tf.tensor3d([0, 1, 3], [3, 1, 1]))];
-/** Changes nothing, but that each row has keys of its own. */
+/** Changes no value, but makes each row compute its own keys. */
 const ownKeys: ScopedHook = [`${layers}.*.encoder_attn.hook_k`, x => tf.clone(x)];
 
-test('cross-attention of rows that share keys is that of rows with keys of their own', async () => {
+test('cross-attention is the same with shared keys as with separate keys per row', async () => {
   const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A green car' });
   await withoutLeaks(async () => {
     const capture = (hooks: ScopedHook[]) =>
@@ -31,7 +31,7 @@ test('cross-attention of rows that share keys is that of rows with keys of their
       assert.ok(difference(got.values, want.values).maxAbs < 1e-4, name);
       const third = want.values.length / 3;
       const rows = [0, 1, 2].map(row => want.values.subarray(row * third, (row + 1) * third));
-      assert.ok(difference(rows[0], rows[1]).maxAbs > 1e-3, `${name}: the rows are the same`);
+      assert.ok(difference(rows[0], rows[1]).maxAbs > 1e-3, `${name}: the rows are equal`);
     }
     shared.dispose();
     own.dispose();
@@ -40,7 +40,7 @@ test('cross-attention of rows that share keys is that of rows with keys of their
 });
 
 for (const name of cross) {
-  test(`what is put at ${name} in one row stays in it`, async () => {
+  test(`a change at ${name} in one row affects no other row`, async () => {
     const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A green car' });
     await withoutLeaks(async () => {
       const change: ScopedHook = [name, x => tf.mul(x, tf.tensor4d([1, 2, 1], [3, 1, 1, 1]))];

@@ -1,4 +1,4 @@
-/** Rollout of attention, and what tokens go back to by it. */
+/** Attention rollout and token relevance. */
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -20,13 +20,13 @@ const labels = attentionLabels(model, question);
 const [T, S] = [question.answerIds.length, question.positions.length];
 const points = [...attentionPoints('encoder'), ...attentionPoints('cross')];
 
-/** The question's attentions, the encoder's patterns put in place by `pattern` if there is one. */
+/** Captures the question's attentions; `pattern`, if given, replaces the encoder's weights. */
 function capture(pattern?: HookFn): Promise<ActivationCache> {
   const hooks: ScopedHook[] = pattern ? [['**.encoder.layers.*.self_attn.hook_pattern', pattern]] : [];
   return model.withHooks(hooks, () => captureForced(model, question, points));
 }
 
-/** S × S, row q with 1 at column to(q). */
+/** Returns an S × S matrix with 1 at column to(q) of each row q. */
 const pointing = (to: (query: number) => number): Float32Array =>
   Float32Array.from({ length: S * S }, (_, i) => (to(Math.floor(i / S)) === i % S ? 1 : 0));
 const matrix = (values: ArrayLike<number>, S: number): Activation => ({ values: Float32Array.from(values), shape: [S, S] }); // biome-ignore format: one line
@@ -39,20 +39,20 @@ function assertRowsSumToOne({ values, shape }: Activation): void {
   }
 }
 
-test('a rollout is the product of what each layer mixes and keeps, the last layer on the left', async () => {
-  // By hand: first layer [[.75, .25], [.5, .5]] after its residual, second [[.5, .5], [0, 1]].
+test('a rollout is the product of r · I + (1 − r) · A over the layers, with the last layer on the left', async () => {
+  // Computed by hand: with the residual, the first layer is [[.75, .25], [.5, .5]], the second [[.5, .5], [0, 1]].
   const first = matrix([0.5, 0.5, 1, 0], 2);
   const second = matrix([0, 1, 0, 1], 2);
   const product = await withoutLeaks(() => rollout([first, second]));
   assert.equal(product, matrix([0.625, 0.375, 0.5, 0.5], 2));
   assert.equal(await rollout([first, second], 1), matrix([1, 0, 0, 1], 2));
   assert.equal(await rollout([first, second], 0), matrix([1, 0, 1, 0], 2));
-  // Two heads count by their mean.
+  // Two heads are averaged.
   const heads = { values: Float32Array.of(1, 0, 1, 0, 0, 1, 1, 0), shape: [2, 2, 2] };
   assert.equal(await rollout([heads]), await rollout([first]));
 });
 
-test('positions that look at themselves alone go back to themselves', async () => {
+test('positions that attend only to themselves depend only on themselves', async () => {
   const cache = await capture(pattern => tf.add(tf.mul(pattern, 0), tf.eye(S)));
   await withoutLeaks(async () => {
     const map = await encoderRollout(cache);
@@ -67,7 +67,7 @@ test('positions that look at themselves alone go back to themselves', async () =
   cache.dispose();
 });
 
-test('what is looked up one position further in each layer goes back so many positions', async () => {
+test('if each layer attends one position ahead, rollout adds the shifts of all layers', async () => {
   const shifted = tf.tensor2d(pointing(query => (query + 1) % S), [S, S]); // biome-ignore format: one line
   const cache = await capture(pattern => tf.add(tf.mul(pattern, 0), shifted));
   const layers = model.config.text.encoderLayers;
@@ -79,14 +79,14 @@ test('what is looked up one position further in each layer goes back so many pos
   assert.equal([map.queries, map.keys, map.grid], [question.positions, question.positions, [3, 3]]);
   const relevance = await tokenRelevance(cache, { residual: 0, layers: [0] });
   const read = headOf(await attention(cache, 'cross', 0));
-  // What was read at a position goes back to the one so many further.
+  // Cross-attention to a position depends on the position shifted by the number of layers.
   const want = read.map((_, i) => read[Math.floor(i / S) * S + (((i % S) - layers + S) % S)]);
   assert.ok(difference(relevance.values, want).maxAbs < 1e-6);
   tf.dispose(shifted);
   cache.dispose();
 });
 
-test("a model's own rows sum to 1, and are those of plain products", async () => {
+test("a model's rows sum to 1 and equal plain matrix products", async () => {
   const cache = await capture();
   await withoutLeaks(async () => {
     const map = await encoderRollout(cache, { labels });
@@ -123,7 +123,7 @@ function product(a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
   });
 }
 
-test('what is missing or wrong is an error', async () => {
+test('missing layers and wrong options are errors', async () => {
   const whole = await capture();
   const second = captureForced(model, question, attentionPoints('encoder', 1));
   const cross = captureForced(model, question, attentionPoints('cross'));

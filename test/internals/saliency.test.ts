@@ -24,7 +24,7 @@ const metric = logitDifference(1, 5, 700);
 const noGradients = testBackend === 'wasm';
 const withGradients = noGradients ? test.skip : test;
 
-/** The metric of an image [H, W, 3]. */
+/** Returns the metric of an image [H, W, 3]. */
 async function metricOf(pixels: Float32Array): Promise<number> {
   const made = tf.tidy(() => {
     return metric(forcedLogits(model, question, { pixels: tf.tensor4d(pixels, [1, side, side, 3]) }), question);
@@ -32,7 +32,7 @@ async function metricOf(pixels: Float32Array): Promise<number> {
   return (await made.data().finally(() => made.dispose()))[0];
 }
 
-withGradients('input gradients are the slopes of single pixels', async () => {
+withGradients('input gradients equal finite differences of single pixels', async () => {
   await withoutLeaks(async () => {
     const map = await inputGradients(model, question, metric);
     assert.equal([map.width, map.height, map.data.length], [side, side, side * side]);
@@ -40,7 +40,7 @@ withGradients('input gradients are the slopes of single pixels', async () => {
     const pixels = (await question.pixels.data()) as Float32Array;
     const strongest = [...map.data.keys()].sort((a, b) => map.data[b] - map.data[a]).slice(0, 2);
     for (const at of strongest) {
-      // One channel moves at a time; what the map has is the largest slope.
+      // One channel changes at a time; the map holds the largest absolute slope.
       const slopes: number[] = [];
       for (const channel of [0, 1, 2]) {
         const step = 0.05;
@@ -58,7 +58,7 @@ withGradients('input gradients are the slopes of single pixels', async () => {
   });
 });
 
-withGradients('gradient times input adds the channels up', async () => {
+withGradients('gradient times input is summed over the channels', async () => {
   await withoutLeaks(async () => {
     const map = await gradientTimesInput(model, question, metric);
     const cache = gradientsAt(model, question, metric, 'pixels');
@@ -72,9 +72,9 @@ withGradients('gradient times input adds the channels up', async () => {
   });
 });
 
-withGradients('integrated gradients sum to the difference of outputs', async () => {
+withGradients('integrated gradients sum to the difference of the metric', async () => {
   await withoutLeaks(async () => {
-    // A way without the steep place near one colour: there few steps are enough for all digits.
+    // This path avoids the steep part near an image of one colour, so a few steps are accurate.
     const noise = tf.randomNormal(question.pixels.shape, 0, 0.2, 'float32', 3);
     const baseline = tf.tidy(() => tf.add(tf.mul(question.pixels, 0.8), noise)) as tf.Tensor4D;
     const [from, to] = [(await baseline.data()) as Float32Array, (await question.pixels.data()) as Float32Array];
@@ -90,7 +90,7 @@ withGradients('integrated gradients sum to the difference of outputs', async () 
     assert.ok(Math.abs(sum - expected) < 1e-4, `${sum}, expected ${expected}`);
     assert.ok(Math.abs(map.error - (sum - expected)) < 1e-4);
     const rough = await integratedGradients(model, question, metric, { baseline, steps: 1 });
-    assert.ok(Math.abs(rough.error) > 1e-2, 'one step would do');
+    assert.ok(Math.abs(rough.error) > 1e-2, 'one step is accurate too');
     tf.dispose([noise, baseline]);
   });
 });
@@ -112,7 +112,7 @@ for (const [baseline, level] of [
   });
 }
 
-withGradients('integrated gradients of an image that is its own baseline are zero', async () => {
+withGradients('integrated gradients are zero if the image is the baseline', async () => {
   await withoutLeaks(async () => {
     const map = await integratedGradients(model, question, metric, { baseline: question.pixels, steps: 1 });
     assert.ok(map.data.every(value => value === 0));
@@ -120,7 +120,7 @@ withGradients('integrated gradients of an image that is its own baseline are zer
   });
 });
 
-withGradients('integrated gradients stop between two batches', async () => {
+withGradients('integrated gradients can be aborted between two passes', async () => {
   await withoutLeaks(async () => {
     const controller = new AbortController();
     const onProgress = () => controller.abort(new Error('enough'));
@@ -130,7 +130,7 @@ withGradients('integrated gradients stop between two batches', async () => {
   });
 });
 
-test('Gauss–Legendre sums are exact for polynomials of degree 2n − 1', () => {
+test('Gauss–Legendre quadrature is exact for polynomials of degree 2n − 1', () => {
   for (const n of [1, 2, 5, 32]) {
     const nodes = gaussLegendre(n);
     for (let degree = 0; degree < 2 * n; degree++) {
@@ -138,13 +138,13 @@ test('Gauss–Legendre sums are exact for polynomials of degree 2n − 1', () =>
       assert.ok(Math.abs(sum - 1 / (degree + 1)) < 1e-13, `n ${n}, degree ${degree}: ${sum}`);
     }
     const next = nodes.reduce((total, { place, weight }) => total + weight * place ** (2 * n), 0);
-    if (n < 5) assert.ok(Math.abs(next - 1 / (2 * n + 1)) > 1e-4, 'of the next degree they are not');
+    if (n < 5) assert.ok(Math.abs(next - 1 / (2 * n + 1)) > 1e-4, 'it is exact for the next degree too');
   }
 });
 
-test('Grad-CAM is what its definition says', async () => {
+test('Grad-CAM equals its definition', async () => {
   await withoutLeaks(async () => {
-    // Two channels on a map of 2×2; their gradients have the means 0.5 and −1.
+    // Two channels on a 2×2 map, whose gradients have the means 0.5 and −1.
     const activation = tf.tensor4d([1, 0, 2, 3, -4, 1, 6, 2], [1, 2, 2, 2]);
     const gradient = tf.tensor4d([2, -1, 0, -1, 0, 0, 0, -2], [1, 2, 2, 2]);
     const map = gradCamMap(activation, gradient);
@@ -186,7 +186,7 @@ for (const stage of [0, 2, 3]) {
   });
 }
 
-test('wrong requests are errors that say so, and leave nothing behind', async () => {
+test('wrong arguments are errors without leaks', async () => {
   await withoutLeaks(async () => {
     for (const [attempt, message] of [
       [() => gradCam(model, question, metric, { stage: 4 }), /Stage 4 does not exist; DaViT has stages 0 to 3/],
@@ -208,7 +208,7 @@ test('wrong requests are errors that say so, and leave nothing behind', async ()
   });
 });
 
-(noGradients ? test : test.skip)('a backend without gradients of convolutions says so', async () => {
+(noGradients ? test : test.skip)('a backend without gradients of convolutions throws an error', async () => {
   for (const attempt of [
     () => inputGradients(model, question, answerLogProb()),
     () => gradientTimesInput(model, question, answerLogProb()),

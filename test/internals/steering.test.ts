@@ -14,7 +14,7 @@ const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A gre
 const other = await Question.ask(model, grey, '<CAPTION>', { answer: 'A white cat on a car' });
 const layers = 'language_model.decoder.layers';
 
-/** Means over the rows of [N, C], by hand. */
+/** Computes the mean over the rows of [N, C]. */
 function means(values: Float32Array, C: number, rows: number[]): number[] {
   return Array.from({ length: C }, (_, c) => rows.reduce((sum, row) => sum + values[row * C + c], 0) / rows.length);
 }
@@ -42,7 +42,7 @@ for (const positions of [undefined, [-1], [1, 2]]) {
   });
 }
 
-test('means of several questions count every position once; of heads each has its own', async () => {
+test('the mean over several questions weights all positions equally, with a separate mean per head', async () => {
   await withoutLeaks(async () => {
     const name = `${layers}.1.encoder_attn.hook_z`;
     const [a, b] = [question, other].map(one => captureForced(model, one, name));
@@ -91,7 +91,7 @@ for (const [what, site, inside] of [
   });
 }
 
-test('steering by the difference of two questions at one position is patching there', async () => {
+test('steering by the difference of two questions at one position equals patching there', async () => {
   await withoutLeaks(async () => {
     const name = 'multi_modal_projector.hook_image_features';
     const [a, b] = [question, other].map(one => captureForced(model, one, name, { from: 'pixels' }));
@@ -109,7 +109,7 @@ test('steering by the difference of two questions at one position is patching th
   });
 });
 
-test('a vector that does not fit is an error', async () => {
+test('a vector that does not broadcast is an error', async () => {
   await withoutLeaks(async () => {
     const vector = tf.ones([7]);
     const error = await model

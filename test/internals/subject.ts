@@ -6,17 +6,17 @@ import { encodeImages, encodePrompts, loadCheckpoint, type Subject } from '../..
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference } from '../reference.ts';
 
-/** The inputs' images and prompts -> the encoder's output. */
+/** Encodes the images and prompts of the inputs: returns the encoder's output. */
 export async function encodeInputs(loaded: Subject, masked: boolean): Promise<Memory> {
   const features = await encodeImages(loaded);
   return encodePrompts({ ...loaded, features }, masked).finally(() => features.dispose());
 }
 
-/** A reference checkpoint, loaded, with its inputs and a registry of hooks. */
+/** Loads a reference checkpoint with its inputs and an empty hook registry. */
 export async function openSubject(variant = 'tiny-pad', file = 'hf/model.safetensors'): Promise<Subject> {
   const inputs = await openSafetensors(reference(`model/${variant}/inputs.safetensors`));
   const folder = dirname(inputs.path);
   const loaded = await loadCheckpoint(folder, { file, dtype: 'float32' });
-  loaded.model.lmHead.prepare(); // what is derived from weights is no leak
+  loaded.model.lmHead.prepare(); // computed from weights on first use, so not a leak
   return { ...loaded, manifest: await readManifest(folder), inputs, hooks: new HookRegistry() };
 }

@@ -5,7 +5,7 @@ import { tinyCheckpoint } from '../tiny_checkpoint.ts';
 
 export const street: string = fileURLToPath(new URL('../../docs/pictures/street.jpg', import.meta.url));
 
-/** Tiny, with random weights, on images of 96×96, which make a map of 3×3. */
+/** Loads a tiny model with random weights, for images of 96×96 and a map of 3×3. */
 export async function openTiny(imageSize = 96): Promise<Florence2> {
   return Florence2.load(await tinyCheckpoint(1), { backend: testBackend, imageSize });
 }

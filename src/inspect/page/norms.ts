@@ -32,7 +32,7 @@ export function normCharts({ norms }: Report): HTMLElement {
   );
   const charts = html('div', { class: 'charts' }, ...norms.map(chart));
   const hint =
-    "L2 norms of each block's outputs and of the residual stream after it, averaged over positions. Logarithmic scale.";
+    'L2 norms of what each block adds and of the residual stream after it, averaged over positions. Log scale.';
   return card('norms', 'Norms', hint, legend, charts);
 }
 

@@ -21,7 +21,7 @@ import { testBackend as backend, withoutLeaks } from '../../backend.ts';
 import { temporaryFolder } from '../../weights/temporary.ts';
 
 const root = temporaryFolder();
-const waiting = join(root, 'waiting'); // where run A is kept
+const waiting = join(root, 'waiting'); // the folder for run A's activations
 mkdirSync(waiting);
 process.env.TMPDIR = waiting;
 const model = join(root, 'model');
@@ -32,10 +32,10 @@ const asked = { task: '<CAPTION>', maxNewTokens: 6 };
 const diff = (b: Partial<RunSpec>, options: Partial<DiffOptions> = {}): Promise<DiffReport> =>
   withoutLeaks(() => diffRuns({ model, backend }, { model, backend, ...b }, [picture], { ...asked, ...options }));
 
-/** The tool is the same on every backend, and need not be tried on the slow ones. */
+/** Tests that do not depend on the backend, skipped on the slow ones. */
 const tool = backend === 'cpu' || backend === 'webgpu' ? test.skip : test;
 
-/** The checkpoint with other weights, and another config.json. */
+/** Writes a copy of the checkpoint with edited weights and config.json. */
 async function changed(
   name: string,
   edit: (name: string, values: Float32Array) => unknown,
@@ -69,7 +69,7 @@ async function adapter(name: string, size: number): Promise<string> {
   return folder;
 }
 
-test('a run is equal to itself, to the last bit, at every hook point', async () => {
+test('a run equals itself bit by bit at every hook point', async () => {
   const { images, within, a, b } = await diff({});
   const [{ rows, sameAnswer, answers }] = images;
   const florence = await Florence2.load(model, { backend });
@@ -80,10 +80,10 @@ test('a run is equal to itself, to the last bit, at every hook point', async () 
   assert.ok(within && sameAnswer);
   assert.equal(answers.a, answers.b);
   assert.equal([a.ranOn.name, b.ranOn.name], [backend, backend]);
-  assert.equal(readdirSync(waiting), [], 'files are left');
+  assert.equal(readdirSync(waiting), [], 'files remained');
 });
 
-tool('a changed weight departs at its own layer, and nothing before it differs', async () => {
+tool('a changed weight departs at its layer, and earlier points are equal', async () => {
   const other = await changed('bias', (name, values) => {
     if (name === 'language_model.encoder.layers.1.fc1.bias') values[5] += 0.5;
   });
@@ -98,7 +98,7 @@ tool('a changed weight departs at its own layer, and nothing before it differs',
   assert.ok((await diff({ model: other }, { tolerance: 1e3 })).within);
 });
 
-tool('an adapter departs at what it is for; one of zeros changes nothing', async () => {
+tool('an adapter departs at its target; one of zeros changes nothing', async () => {
   const none = await diff({ adapter: await adapter('zeros', 0) });
   assert.is(Math.max(...none.images[0].rows.map(({ maxAbs }) => maxAbs)), 0);
   const at = 'language_model.decoder.layers.1.self_attn.hook_v';
@@ -121,7 +121,7 @@ tool("both are given A's answer, and each has its own", async () => {
   assert.is(logits.remark, undefined);
 });
 
-tool('what only one run has, or has in another shape, is said', async () => {
+tool('points that only one run has, or with another shape, are reported', async () => {
   const shorter = await changed(
     'shorter',
     name => !name.startsWith('language_model.decoder.layers.1.'),
@@ -137,7 +137,7 @@ tool('what only one run has, or has in another shape, is said', async () => {
   assert.equal(smaller.images[0].rows.map(({ remark }) => remark), [16, 8, 4, 2].map(side => `shape in B is [1,${side},${side},${[32, 48, 80, 112][Math.log2(16 / side)]}]`)); // biome-ignore format: one line
 });
 
-tool('of vocabularies of two sizes the tokens of both are compared', async () => {
+tool('with vocabularies of different sizes, the common tokens are compared', async () => {
   const native = join(root, 'native');
   await writeRandomCheckpoint(native, { shape: 'tiny', seed: 7, dtype: 'F32', layout: 'native' });
   const [{ rows }] = (await diff({ model: native }, { at: 'hook_logits' })).images;
@@ -145,7 +145,7 @@ tool('of vocabularies of two sizes the tokens of both are compared', async () =>
   assert.is(rows[0].maxAbs, 0);
 });
 
-tool('a point that is not there is refused, and leaves nothing behind', async () => {
+tool('a missing point is an error and leaves no files', async () => {
   const before = tf.memory().numTensors;
   let message = '';
   await diffRuns({ model, backend }, { model, backend }, [picture], { ...asked, at: 'hook_logit' }).catch(error => {
@@ -153,10 +153,10 @@ tool('a point that is not there is refused, and leaves nothing behind', async ()
   });
   assert.match(message, /named hook_logit\. Did you mean hook_logits\?/);
   assert.is(tf.memory().numTensors, before);
-  assert.equal(readdirSync(waiting), [], 'files are left');
+  assert.equal(readdirSync(waiting), [], 'files remained');
 });
 
-test('passes keep points in their order, each no more than 256 MB unless one alone is larger', () => {
+test('passes keep the order of the points, with at most 256 MB each unless a single point is larger', () => {
   const points = [20, 30, 20, 80, 1].map((millions, i) => ({ name: `${i}`, shape: [millions, 1_000_000] }));
   assert.equal(passesOver(points), [['0', '1'], ['2'], ['3'], ['4']]); // biome-ignore format: one line
   assert.equal(passesOver([]), []);

@@ -2,8 +2,8 @@ import { type AnswerKind, taskInfo } from '../text/tasks.ts';
 import { FLORENCE2_TOKENS } from '../text/tokenizer_json.ts';
 
 // The grammar of answers: words followed by location tokens. The parser's patterns accept everything that those of
-// Microsoft's processor accept, including malformed answers: `\p{Nd}` is Python's `\d`, a digit of any script, and `.`
-// is any character but a newline. Answers to learn must have the exact form (`ANSWER_FORMS`).
+// Microsoft's processor accept, including malformed answers: `\p{Nd}` is Python's `\d`, a digit of any script, and
+// `[^\n]` is Python's `.`. Answers to learn must have the exact form (`ANSWER_FORMS`).
 
 const LOCATION = '<loc_\\p{Nd}+>';
 const BOX = `(?:${LOCATION}){4}`;

@@ -4,6 +4,7 @@ import type * as tf from '@tensorflow/tfjs';
 export interface Activation {
   /** Values in row-major order. */
   readonly values: Float32Array;
+  /** Shape of the activation. */
   readonly shape: number[];
 }
 

@@ -9,6 +9,7 @@ export type DumpLayout =
 export interface DumpPoint {
   /** Name of the hook point. */
   readonly point: string;
+  /** Layout of the dump's tensor. */
   readonly layout: DumpLayout;
 }
 

@@ -36,9 +36,11 @@ export interface ReportImage {
   height: number;
 }
 
-/** A token as text, and its probability at a position, 0 to 1. */
+/** A token and its probability at a position. */
 export interface Candidate {
+  /** The token as text. */
   text: string;
+  /** Probability, 0 to 1. */
   p: number;
 }
 
@@ -62,6 +64,7 @@ export interface ReportToken extends Candidate {
 
 /** A region of the image that the answer describes. */
 export interface Region {
+  /** Kind of outline; polygons may have several outlines. */
   kind: 'box' | 'quad' | 'polygon';
   /** Label or recognised text; empty without one. */
   label: string;

@@ -22,6 +22,7 @@ export function attentionLabels({ tokenizer }: Florence2, question: Question): R
 export interface WeightsOverImage {
   /** Weights on the cells of the image's map, row by row: [rows · columns]. */
   image: Float32Array;
+  /** Rows and columns of the image's map. */
   grid: [rows: number, columns: number];
   /** Weight on the token that holds the mean of the map. */
   mean: number;

@@ -5,7 +5,9 @@ import { forcedLogits, Question, type QuestionOptions } from './question.ts';
 
 /** A hook point and the shape of its activation. */
 export interface HookPointShape {
+  /** Name of the hook point. */
   name: string;
+  /** Shape of the activation. */
   shape: number[];
 }
 

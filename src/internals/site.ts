@@ -14,7 +14,7 @@ export interface Site {
    */
   readonly heads?: readonly number[];
   /**
-   * Indices of positions. Default: all. Negative numbers count from the end.
+   * Indices of positions. Default: all. Negative numbers count from the end of a sequence.
    *
    * - Encoder: the positions of `question.positions`, which are the mean token, the cells of the image's map and the
    *   prompt.

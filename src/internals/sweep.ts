@@ -61,6 +61,7 @@ export interface Grid {
 
 /** A grid before it is measured, with the site of each intervention in row-major order. */
 export interface PlannedGrid extends Omit<Grid, 'values'> {
+  /** One site per cell of the grid, row by row. */
   readonly sites: readonly PlacedSite[];
 }
 

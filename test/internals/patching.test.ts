@@ -80,7 +80,7 @@ for (const at of [
   });
 }
 
-test('patching all heads equals patching the point, and a single head changes less', async () => {
+test('patching all heads equals patching the point; patching some of them does not', async () => {
   await withoutLeaks(async () => {
     const at = `${decoder}.1.encoder_attn.hook_z`;
     const run = async (heads?: number[]) => (await patch(model, { clean, corrupted, at, heads, metric })).value;
@@ -91,7 +91,7 @@ test('patching all heads equals patching the point, and a single head changes le
   });
 });
 
-test('a position affects only later positions', async () => {
+test('a position does not affect earlier positions', async () => {
   await withoutLeaks(async () => {
     const at = `${decoder}.0.hook_resid_pre`;
     const other = await Question.ask(model, noise, '<CAPTION>', {
@@ -195,7 +195,7 @@ function siteOf(
   return { at: point, positions: inside.map(([y, x]) => 1 + 3 * y + x) };
 }
 
-test('patching a position of the last layer restores the clean logit of that position only', async () => {
+test("patching a position of the last layer changes that position's logits only", async () => {
   // The logits of position t depend only on position t of the last layer's output.
   await withoutLeaks(async () => {
     const at = `${decoder}.1.hook_resid_post`;

@@ -25,48 +25,53 @@ import { promptOf, type TaskArguments } from './text/prompt.ts';
 import { findTask, type Task } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
 
-/** An image and what to ask about it. */
+/** A task about an image. */
 export interface Request extends TaskArguments {
+  /** The image, or its features from `encodeImage`. */
   image: ImageInput | ImageFeatures;
-  /** A task token (`<OD>`), with its text behind it or in `text`; any other text is a prompt of its own. */
+  /** A task token (`<OD>`), which may be followed by its text; any other text is a custom prompt. */
   task: string;
 }
 
+/** Options of `run`: how the image is decoded and the answer generated and parsed. */
 export interface RunOptions extends GenerationOptions, DecodeOptions {
-  /** Stops between two tokens; its reason is thrown. */
+  /** Stops the generation between two tokens; its reason is thrown. */
   signal?: AbortSignal;
-  /** Keep characters outside ASCII in labels, which Florence-2's own processor removes. Default false. */
+  /** Keeps characters outside ASCII in labels, which Florence-2's processor removes. Default false. */
   keepUnicode?: boolean;
 }
 
-/** Options of `runWithCache`: those of a run, and which activations are kept. */
+/** Options of `runWithCache`: those of `run`, and which activations are kept. */
 export interface CacheOptions extends RunOptions, TaskArguments, CaptureOptions {}
 
-/** One token of a stream, and the text that it completes (a character may take several tokens). */
+/** One token of a stream. `text` is the text that it completes: a character may consist of several tokens. */
 export interface StreamedToken {
   token: number;
   text: string;
+  /** Log-probability of the token; 0 if it was forced. */
   logProb: number;
 }
 
-/** A Florence-2 checkpoint, ready to answer. */
+/** A loaded Florence-2 checkpoint: answers tasks about images. */
 export class Florence2 {
-  /** Of the checkpoint's files. */
+  /** Folder of the checkpoint's files. */
   readonly folder: string;
-  /** The network itself, for research: its modules, parameters and forward passes. */
+  /** The network: its modules, parameters and forward passes. */
   readonly model: Florence2Model;
   readonly tokenizer: Tokenizer;
+  /** The active backend, and why others were not chosen. */
   readonly backend: BackendChoice;
+  /** Contents of preprocessor_config.json: image size and normalisation. */
   readonly preprocessor: PreprocessorConfig;
-  /** LoRA adapters: switched, scaled, merged. */
+  /** LoRA adapters, which can be loaded, switched, scaled and merged. */
   readonly adapters: Adapters;
-  /** generation_config.json */
+  /** Contents of generation_config.json: defaults of generation options. */
   readonly generation: GenerationConfig;
-  /** Hooks of every forward pass, see `addHook`. */
+  /** The hooks that all forward passes call, see `addHook`. */
   readonly hooks = new HookRegistry();
 
   /**
-   * Loads a checkpoint from a folder, or from the Hugging Face hub by its id (`microsoft/Florence-2-base`).
+   * Loads a checkpoint from a folder or, by id, from the Hugging Face hub (`microsoft/Florence-2-base`).
    *
    * @throws Florence2Error when the checkpoint is missing, damaged or of another kind, or the backend cannot run
    */
@@ -95,7 +100,7 @@ export class Florence2 {
     return features;
   }
 
-  /** The same for several images, of any and different sizes. Hooks see them in one pass, on wasm one by one. */
+  /** Encodes several images of any sizes. Hooks receive them as one batch, on wasm one by one. */
   async encodeImages(images: ImageInput[], options: DecodeOptions = {}): Promise<ImageFeatures[]> {
     const { decodeImage } = await import('./image/decode.ts');
     const raw: RawImage[] = await Promise.all(images.map(image => decodeImage(image, options)));
@@ -106,8 +111,8 @@ export class Florence2 {
   /**
    * Answers one task about one image.
    *
-   * @param task a task token (`<OD>`), or a prompt of your own
-   * @throws UsageError when the task is not given what it needs, Florence2Error when the image cannot be read or the
+   * @param task a task token (`<OD>`) or a custom prompt
+   * @throws UsageError when the task does not take these arguments, Florence2Error when the image cannot be read or the
    *   prompt is too long
    */
   run<T extends Task>(image: Request['image'], task: T, options?: RunOptions & TaskArguments): Promise<ResultOf<T>>;
@@ -118,7 +123,7 @@ export class Florence2 {
     return result;
   }
 
-  /** Answers several requests together; an image that stands in several of them is encoded once. */
+  /** Answers several requests as one batch. An image that occurs in several requests is encoded once. */
   async runBatch(requests: Request[], options: RunOptions = {}): Promise<TaskResult[]> {
     const { keepUnicode } = options;
     return this.withFeatures(requests, options, async features => {
@@ -133,11 +138,10 @@ export class Florence2 {
   }
 
   /**
-   * The model's answers to plain prompts as tokens: for each prompt `numReturnSequences` of them, best first, with
-   * their scores.
+   * Generates answers to prompts as tokens with scores: `numReturnSequences` for each prompt, best first.
    *
-   * @param features one for each prompt
-   * @param prompts questions as the model was trained on them (see `constructPrompt`)
+   * @param features one image for each prompt
+   * @param prompts prompts without task tokens, see `constructPrompt`
    */
   async generate(
     features: ImageFeatures[],
@@ -153,7 +157,7 @@ export class Florence2 {
     }
   }
 
-  /** The answer to one request token by token, greedily, as it is generated. */
+  /** Generates the answer to one task greedily and yields each token as it is generated. */
   async *stream(
     image: Request['image'],
     task: string,
@@ -181,18 +185,18 @@ export class Florence2 {
   }
 
   /**
-   * Loads a LoRA adapter from a folder as PEFT saves it, and makes it the active one. See `adapters` for what can be
-   * done with it.
+   * Loads a LoRA adapter from a folder in PEFT's format and makes it the active one. `adapters` switches, scales and
+   * merges it.
    *
-   * @throws Florence2Error when it is damaged, does not fit the model or is more than LoRA
+   * @throws Florence2Error when it is damaged, does not fit the model or uses more than LoRA
    */
   loadAdapter(folder: string, options: LoadAdapterOptions = {}): Promise<Lora> {
     return this.adapters.load(folder, options);
   }
 
   /**
-   * Calls `fn` with the activation at every hook point that `filter` names, in each forward pass from now on; what it
-   * returns replaces the activation. Returns the function that removes the hook.
+   * Adds a hook: all following forward passes call `fn` with the activation at each hook point that `filter` matches. A
+   * tensor that it returns replaces the activation. Returns a function that removes the hook.
    *
    * @param filter a name, a glob (`language_model.decoder.layers.*.hook_resid_post`), a RegExp, a function, or a list
    */
@@ -200,7 +204,7 @@ export class Florence2 {
     return this.hooks.add(filter, fn, options);
   }
 
-  /** Adds hooks for the time of `body`; they are gone when it has ended, also when it throws. */
+  /** Adds hooks, runs `body` and removes them, also when it throws. */
   async withHooks<T>(hooks: readonly ScopedHook[], body: () => T | Promise<T>): Promise<T> {
     const remove = this.hooks.addAll(hooks);
     try {
@@ -210,7 +214,7 @@ export class Florence2 {
     }
   }
 
-  /** Answers one task about one image with hooks that are there for this run. */
+  /** Answers one task about one image with hooks that are active only for this run. */
   runWithHooks(
     image: Request['image'],
     task: string,
@@ -221,9 +225,9 @@ export class Florence2 {
   }
 
   /**
-   * Answers one task about one image, and keeps the activations of this run. The caller disposes the cache.
+   * Answers one task about one image and returns the activations of the run too. The caller disposes the cache.
    *
-   * @throws UsageError for a name or pattern that no point of the run has
+   * @throws UsageError for a name or pattern that matches no hook point of the run
    */
   runWithCache(
     image: Request['image'],
@@ -233,18 +237,18 @@ export class Florence2 {
     return runWithCache(this.hooks, { names, steps, file }, () => this.run(image, task, options));
   }
 
-  /** Removes every hook. */
+  /** Removes all hooks. */
   resetHooks(): void {
     this.hooks.clear();
   }
 
-  /** Frees the weights, those of adapters too. */
+  /** Disposes the weights, including those of adapters. */
   dispose(): void {
     this.adapters.dispose();
     this.model.dispose();
   }
 
-  /** The features of every request's image; those made here are freed after `body`. */
+  /** Runs `body` with the features of each request's image. Images encoded here are disposed afterwards. */
   private async withFeatures<T>(
     requests: Request[],
     options: DecodeOptions,
@@ -268,7 +272,7 @@ export class Florence2 {
     return starts.map(start => images.slice(start, start + count));
   }
 
-  /** B × [1, 1 + N, D] */
+  /** Encodes images in one pass -> B × [1, 1 + N, D] */
   private encodePass(images: RawImage[]): tf.Tensor3D[] {
     return tf.tidy(() => {
       const pixels = toTensor(preprocess(images, this.preprocessor)); // [B, H, W, 3]
@@ -294,7 +298,9 @@ export class Florence2 {
 
   private encodePrompts(features: ImageFeatures[], prompts: string[]): Memory {
     if (features.length !== prompts.length) {
-      throw new UsageError(`There are ${features.length} images for ${prompts.length} prompts: give one for each.`);
+      throw new UsageError(
+        `There are ${features.length} images for ${prompts.length} prompts, expected one image for each prompt.`,
+      );
     }
     const { inputIds, attentionMask, lengths } = this.tokenizer.encodeBatch(prompts);
     const padded = lengths.some(length => length !== lengths[0]);

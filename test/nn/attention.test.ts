@@ -10,7 +10,7 @@ import * as naive from './naive.ts';
 
 const HIDDEN = -1e9;
 
-/** Sizes about those that a kernel takes at a time: queries, keys, elements of a vector. `mask`: its shape's B and T. */
+/** Sizes around the kernel's block sizes of queries, keys and vector elements. `mask`: B and T of its shape. */
 const cases: (naive.Heads & { mask?: [B: number, T: number] })[] = [
   { B: 1, H: 1, T: 1, S: 5, d: 4, mask: [1, 1] },
   { B: 2, H: 3, T: 3, S: 17, d: 16, mask: [2, 1] },
@@ -26,7 +26,7 @@ for (const { mask, ...size } of cases) {
   const shapes: [number, number, number, number][] = [T, S, S].map(length => [B, H, length, d]);
   const values = shapes.map((shape, i) => naive.numbers(tf.util.sizeFromShape(shape), 3 + i, 1.5));
   const [masks, rows] = mask ?? [1, 1];
-  /** Hides some keys, others for each of the batch and each query; never the first. */
+  /** Value of the mask: hides some keys, different ones for each batch item and query, but never the first. */
   const added = (b: number, t: number, s: number): number =>
     mask && s > 0 && (s * 7 + (b % masks) * 3 + (t % rows) * 5) % 4 === 0 ? HIDDEN : 0;
   const exact = (...[q, k, v]: ArrayLike<number>[]) => naive.attention(q, k, v, size, added);
@@ -48,7 +48,7 @@ for (const { mask, ...size } of cases) {
       tf.dispose([q, k, v, ...(hidden ? [hidden] : [])]);
     }));
 
-  test(`its gradients: ${name}`, () =>
+  test(`gradients of attention: ${name}`, () =>
     withoutLeaks(async () => {
       const { q, k, v, hidden } = tensors();
       const above = naive.numbers(B * H * T * d, 8);
@@ -56,13 +56,13 @@ for (const { mask, ...size } of cases) {
       const gradients = vectorJacobian(() => attend(q, k, v, hidden, noHooks), [q, k, v], dz) as tf.Tensor[];
       for (const [i, gradient] of gradients.entries()) {
         const { maxAbs } = difference((await download(gradient)).values, naive.gradient(exact, values, i, above));
-        assert.ok(maxAbs < 2e-5, `that of ${'qkv'[i]} differs by ${maxAbs}`);
+        assert.ok(maxAbs < 2e-5, `the gradient of ${'qkv'[i]} differs by ${maxAbs}`);
       }
       tf.dispose([q, k, v, dz, ...(hidden ? [hidden] : [])]);
     }));
 }
 
-test('the gradient of one input alone leaves nothing behind', () =>
+test('the gradient of a single input leaks no tensors', () =>
   withoutLeaks(async () => {
     const [q, k, v] = [2, 3, 4].map(seed => tf.tensor4d(naive.numbers(40, seed), [1, 1, 5, 8]));
     const dz = tf.onesLike(q);
@@ -71,7 +71,7 @@ test('the gradient of one input alone leaves nothing behind', () =>
     tf.dispose([q, k, v, dz, dk]);
   }));
 
-test('the pattern is there for hooks that ask for it, and hidden keys have no weight at all', async () => {
+test('hooks receive the pattern, in which hidden keys have weight 0', async () => {
   const [T, S, d] = [2, 5, 4];
   const hidden = 3;
   const { pattern, z, plain } = await withoutLeaks(async () => {
@@ -95,7 +95,7 @@ test('the pattern is there for hooks that ask for it, and hidden keys have no we
   });
   assert.equal(pattern.shape, [1, 1, T, S]);
   for (const t of [0, 1]) assert.is(pattern.values[t * S + hidden], 0);
-  assert.ok(difference(z.values, plain.values).maxAbs < 1e-6, 'hooks change nothing');
+  assert.ok(difference(z.values, plain.values).maxAbs < 1e-6, 'hooks do not change the result');
 });
 
 test.run();

@@ -66,7 +66,7 @@ for (const { smoothing, losses, gradient } of cases) {
     }));
 }
 
-test('weights count tokens more or less', () =>
+test('weights scale the losses of tokens', () =>
   withoutLeaks(async () => {
     const [x, labels] = [tf.tensor3d(logits), tf.tensor2d([0, 3, 1, 2], [2, 2], 'int32')];
     const weights = tf.tensor2d([0.3, 1, 2, 0], [2, 2]);
@@ -75,7 +75,7 @@ test('weights count tokens more or less', () =>
     tf.dispose([x, labels, weights]);
   }));
 
-test('a position of weight 0 may have any logits, even none that are finite sums', () =>
+test('a position of weight 0 may have any logits, also ones whose sum is not finite', () =>
   withoutLeaks(async () => {
     const x = tf.tensor3d([
       [

@@ -13,19 +13,19 @@ const test = hasKernel('ReadWeight') ? anyTest : anyTest.skip;
 const folder = mkdtempSync(join(tmpdir(), 'florence2-test-'));
 anyTest.after(() => rmSync(folder, { recursive: true }));
 
-/** All kinds of halves: subnormal, infinite, of both signs, and numbers. Not those that are no number. */
+/** float16 values of all kinds but NaN: normal, subnormal and infinite, of both signs. */
 const bits = (count: number): Uint16Array =>
   Uint16Array.from({ length: count }, (_, i) => {
     const half = (i * 2654435761) >>> 16;
     return (half & 0x7fff) > 0x7c00 ? half & 0x83ff : half;
   });
 
-// Sizes about those that are read at a time, too.
+// Some sizes are around the kernel's block sizes.
 // biome-ignore format: one line
 const shapes: [Layout, number[]][] = [['plain', [5]], ['plain', [33, 34]], ['plain', [4, 7, 10007]], ['linear', [2, 1]], ['linear', [16, 16]], ['linear', [51, 37]], ['linear', [7, 100]], ['linear', [900, 333]], ['conv', [4, 2, 3, 5]], ['depthwise', [6, 1, 3, 3]]];
 for (const [layout, shape] of shapes) {
   for (const dtype of ['F16', 'F32'] as const) {
-    test(`a parameter [${shape}] (${layout}) out of a file of ${dtype} has the values that it has of an array`, () =>
+    test(`a parameter [${shape}] (${layout}) read from a file of ${dtype} equals one loaded from an array`, () =>
       withoutLeaks(async () => {
         const parameter = Params.root().parameter('weight', shape, layout);
         const halves = bits(shape.reduce((n, size) => n * size, 1));
@@ -34,7 +34,7 @@ for (const [layout, shape] of shapes) {
         parameter.load(floats);
         const want = tf.clone(parameter.value);
         const file = join(folder, 'weights');
-        const position = 10; // after something else, not where a float would begin
+        const position = 10; // after other bytes, not aligned to floats
         writeFileSync(file, new Uint8Array(position));
         writeFileSync(file, new Uint8Array((dtype === 'F16' ? halves : floats).buffer), { flag: 'a' });
         parameter.loadFrom({ file, position, dtype });
@@ -50,12 +50,12 @@ for (const [layout, shape] of shapes) {
   }
 }
 
-test('a position beyond 2 GiB is read there', () => {
+test('reads at positions beyond 2 GiB', () => {
   const parameter = Params.root().parameter('weight', [2]);
   const file = join(folder, 'large');
   const position = 5 * 2 ** 30 + 12;
   writeFileSync(file, '');
-  truncateSync(file, position + 8); // a file with a hole
+  truncateSync(file, position + 8); // a sparse file
   parameter.loadFrom({ file, position, dtype: 'F32' });
   assert.equal(Array.from(parameter.value.dataSync()), [0, 0]);
   assert.throws(() => parameter.loadFrom({ file, position: position + 4, dtype: 'F32' }), /shorter/);

@@ -7,7 +7,7 @@ import { type Parameter, Params } from '../../src/nn/params.ts';
 import { withoutLeaks } from '../backend.ts';
 import { conv2d, layerNorm, linear, numbers } from './naive.ts';
 
-/** Runs a layer, and expects its output's shape and values. */
+/** Runs a layer and checks the shape and values of its output. */
 async function expects(
   output: () => tf.Tensor,
   shape: number[],
@@ -40,10 +40,10 @@ for (const shape of [[7], [3, 7], [2, 3, 7], [2, 2, 3, 7], [1, 1, 7]]) {
 }
 
 for (const [what, scale, offset, tolerance] of [
-  ['values of a usual size', 1, 0, 5e-6],
-  ['values so small that epsilon decides', 2e-3, 0, 5e-6],
-  ['values far from 0', 1, 100, 1e-4], // fp32 has 7e-6 there
-  ['values that are all the same', 0, 3, 5e-6],
+  ['values of usual size', 1, 0, 5e-6],
+  ['values so small that epsilon dominates', 2e-3, 0, 5e-6],
+  ['values far from 0', 1, 100, 1e-4], // float32 has a precision of 7e-6 there
+  ['values that are all equal', 0, 3, 5e-6],
 ] as const) {
   test(`LayerNorm of ${what}`, async () => {
     const layer = new LayerNorm(Params.root(), 24);
@@ -89,7 +89,7 @@ for (const [height, width] of [
   });
 }
 
-test('Embedding: by ids and in a row', async () => {
+test('Embedding: look-up by ids and consecutive rows', async () => {
   const layer = new Embedding(Params.root(), 9, 4);
   const table = fill(layer.weight, 13);
   const rows = (...ids: number[]) => ids.flatMap(id => [...table.subarray(4 * id, 4 * id + 4)]);

@@ -19,7 +19,7 @@ function fill(parameter: Parameter, seed: number): Float32Array {
   return values;
 }
 
-/** An adapter with numbers in it, and its A and B as PyTorch has them. */
+/** Creates an adapter with pseudo-random values; returns also A and B in PyTorch's layout. */
 function adapter(weight: Parameter, r: number, scale: number, seed: number) {
   const shapes = lowRankShapes(weight, r);
   const [a, b] = [new Parameter('a', shapes.a, shapes.layout), new Parameter('b', shapes.b, shapes.layout)];
@@ -34,7 +34,7 @@ async function expects(output: () => tf.Tensor, want: ArrayLike<number>): Promis
   assert.ok(maxAbs <= 5e-6, `differs by ${maxAbs}`);
 }
 
-/** Sizes about those that a kernel takes at a time: rows, elements of a vector. */
+/** Sizes around the kernel's block sizes of rows and vector elements. */
 const shapes: naive.LowRankShape[] = [
   { N: 1, inner: 7, out: 5, r: 2 },
   { N: 3, inner: 16, out: 32, r: 16 },
@@ -58,13 +58,13 @@ for (const shape of shapes) {
       for (const [i, gradient] of gradients.entries()) {
         assert.equal(gradient.shape, sides[i]);
         const { maxAbs } = difference((await download(gradient)).values, naive.gradient(exact, values, i, above));
-        assert.ok(maxAbs < 2e-5, `that of ${'yxab'[i]} differs by ${maxAbs}`);
+        assert.ok(maxAbs < 2e-5, `the gradient of ${'yxab'[i]} differs by ${maxAbs}`);
       }
       tf.dispose([y, x, a, b, dz]);
     }));
 }
 
-test('Linear: the sum of two adapters of different ranks and scales, and the weight with them in it', async () => {
+test('Linear: two adapters of different ranks and scales, active and merged', async () => {
   const layer = new Linear(Params.root(), 7, 5);
   const [weight, bias] = [fill(layer.weight, 1), fill(layer.bias!, 2)];
   const x = numbers(2 * 3 * 7, 3);
@@ -82,7 +82,7 @@ test('Linear: the sum of two adapters of different ranks and scales, and the wei
   await expects(() => tf.add(tf.matMul(tf.tensor2d(x, [6, 7]), merged as tf.Tensor2D), layer.bias!.value), want);
 });
 
-test('Conv2d: A is a convolution like its own, B one of 1×1', async () => {
+test('Conv2d: A is a convolution of the same stride and padding, B a 1×1 convolution', async () => {
   const [height, width, kernel, stride, padding] = [9, 7, 3, 2, 1];
   const layer = new Conv2d(Params.root(), 3, 4, kernel, stride, padding);
   const [weight, bias] = [fill(layer.weight, 7), fill(layer.bias, 8)];
@@ -99,11 +99,11 @@ test('Conv2d: A is a convolution like its own, B one of 1×1', async () => {
   await expects(() => layer.forward(input()), want);
 });
 
-test('a table of embeddings as output layer: the weight lies the other way round', async () => {
+test('the embedding table as head: its weight is stored as [out, in]', async () => {
   const table = new Parameter('head', [6, 4]);
   fill(table, 12);
   const { lowRank, a, b, r, scale } = adapter(table, 2, 0.75, 13);
-  // B A, [6, 4]: row v of it is Σ b[v, k] · a[k, :].
+  // B A, [6, 4]: its row v is Σ b[v, k] · a[k, :].
   const want = Array.from({ length: 24 }, (_, i) => {
     const [v, d] = [Math.floor(i / 4), i % 4];
     return scale * (b[v * r] * a[d] + b[v * r + 1] * a[4 + d]);
@@ -111,7 +111,7 @@ test('a table of embeddings as output layer: the weight lies the other way round
   await expects(() => lowRankDelta(table, [lowRank]), want);
 });
 
-test('dropout acts on what the adapter sees, not on what the layer sees', async () => {
+test('dropout applies to the input of the adapter, not of the layer', async () => {
   const layer = new Linear(Params.root(), 4, 3);
   const [weight, bias] = [fill(layer.weight, 15), fill(layer.bias!, 16)];
   const x = numbers(2 * 4, 17);

@@ -1,6 +1,6 @@
-/** The definitions, in double precision and loops: what the layers are compared with. Arrays are row-major. */
+/** Definitions of layers and operations as float64 loops, for comparison. Arrays are row-major. */
 
-/** Numbers that look random, the same ones for the same seed, of the given standard deviation about 0. */
+/** Returns pseudo-random numbers of mean 0 and standard deviation `scale`, the same for the same seed. */
 export function numbers(count: number, seed: number, scale = 1): Float32Array {
   let state = seed * 2654435761 + 1;
   return Float32Array.from({ length: count }, () => {
@@ -39,7 +39,7 @@ export function layerNorm(x: ArrayLike<number>, weight: ArrayLike<number>, bias:
   return result;
 }
 
-/** Rows, inputs, outputs and rank of a layer with an adapter. */
+/** Sizes of a layer with an adapter: rows, inputs, outputs and rank. */
 export interface LowRankShape {
   N: number;
   inner: number;
@@ -73,11 +73,11 @@ interface ConvShape {
   kernel: number;
   stride: number;
   padding: number;
-  /** As in PyTorch: 1, or `inChannels` for one filter for each channel. */
+  /** As in PyTorch: 1, or `inChannels` for one filter per channel. */
   groups: number;
 }
 
-/** x [H, W, in], weight [out, in / groups, kh, kw] as PyTorch keeps it -> [H', W', out]; zeros around the map */
+/** x [H, W, in], weight [out, in / groups, kh, kw] as in PyTorch -> [H', W', out]; zero padding */
 export function conv2d(
   x: ArrayLike<number>,
   weight: ArrayLike<number>,
@@ -169,7 +169,7 @@ export function attention(
 
 type Definition = (...inputs: Float64Array[]) => ArrayLike<number>;
 
-/** Σ dy · ∂y/∂x for every element of input `which`, by small steps to either side of the definition in doubles. */
+/** Returns Σ dy · ∂y/∂x for each element of input `which`, by central differences of the definition in float64. */
 export function gradient(
   y: Definition,
   inputs: readonly Float32Array[],

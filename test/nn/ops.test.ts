@@ -44,10 +44,10 @@ for (const leading of [[], [2], [2, 3]]) {
   });
 }
 
-/** 0, 1, 2, …: values that tell where they came from. */
+/** Returns 0, 1, 2, …: values that identify their position. */
 const counting = (shape: number[]) => tf.reshape(tf.range(0, shape.reduce((n, d) => n * d, 1)), shape); // biome-ignore format: one line
 
-test('heads are split and merged as in PyTorch', async () => {
+test('splitHeads, mergeHeads and splitQkv order elements as in PyTorch', async () => {
   const [B, T, heads, d] = [2, 3, 4, 5];
   const split = await read(() => splitHeads(counting([B, T, heads * d]) as tf.Tensor3D, heads));
   assert.equal(split.shape, [B, heads, T, d]);
@@ -67,7 +67,7 @@ test('heads are split and merged as in PyTorch', async () => {
   }
 });
 
-/** Sizes of rows that fill no vector of a kernel, one, and one and a bit. */
+/** Sizes of rows below, equal to and above a kernel's vectors. */
 const sizes = [1, 5, 16, 17, 50];
 const rows = 3;
 
@@ -94,7 +94,7 @@ const functions: {
 
 for (const { name, inputs, y, exact } of functions) {
   for (const C of sizes) {
-    if (name === 'layerNorm' && C === 1) continue; // of one value epsilon decides all
+    if (name === 'layerNorm' && C === 1) continue; // with one value, the result depends only on epsilon
     test(`the gradients of ${name} over rows of ${C}`, () =>
       withoutLeaks(async () => {
         const shapes = inputs(C);

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { Parameter, Params } from '../../src/nn/params.ts';
 import { withoutLeaks } from '../backend.ts';
 
-test('paths are walked as the checkpoint names them, in the order of the source', () => {
+test('parameters have the names of the checkpoint, in the order of declaration', () => {
   const p = Params.root();
   p.at('blocks').at(0).at('attn').parameter('qkv.weight', [6, 2], 'linear');
   p.optional('head', [3]);
@@ -13,7 +13,7 @@ test('paths are walked as the checkpoint names them, in the order of the source'
   assert.equal([...p.all.values()].map(({ optional }) => optional), [false, true, false]); // biome-ignore format: one line
 });
 
-test('a name is declared once', () => {
+test('declaring a name twice is an error', () => {
   const p = Params.root();
   p.at('a').parameter('b', [1]);
   assert.throws(() => p.parameter('a.b', [1]), /a\.b is declared twice/);
@@ -34,7 +34,7 @@ for (const [layout, shape, memory, at, stored] of [
       const count = shape.reduce((n, d) => n * d);
       parameter.load(Float32Array.from({ length: count }, (_, i) => i));
       const halves = Float32Array.from({ length: count }, (_, i) => i + 0.5);
-      tf.tidy(() => parameter.load(halves)); // takes the place of the first, and a caller's tidy does not take it away
+      tf.tidy(() => parameter.load(halves)); // replaces the first value, and survives the caller's tidy
       assert.equal(parameter.value.shape, memory);
       const values = await parameter.value.data();
       assert.is(values[flat(at, memory)], flat(stored, shape) + 0.5);

@@ -8,7 +8,7 @@ import { withoutLeaks } from '../backend.ts';
 type Inputs = { a: tf.Tensor2D; b: tf.Tensor2D };
 const cases: [what: string, y: (inputs: Inputs) => tf.Tensor][] = [
   ['a chain', ({ a, b }) => tf.exp(tf.matMul(tf.tanh(a), b))],
-  ['a tensor that is used several times', ({ a, b }) => tf.add(tf.mul(a, a), tf.mul(a, tf.sub(a, b)))],
+  ['a tensor used several times', ({ a, b }) => tf.add(tf.mul(a, a), tf.mul(a, tf.sub(a, b)))],
   ['some of the outputs of an operation', ({ a, b }) => tf.mul(tf.unstack(a)[1], tf.sum(b, 0))],
   [
     'scopes within scopes',
@@ -18,7 +18,7 @@ const cases: [what: string, y: (inputs: Inputs) => tf.Tensor][] = [
   ['no input', () => tf.square(tf.tensor2d([[1, 2], [3, 4]]))], // biome-ignore format: one line
 ];
 for (const [what, y] of cases) {
-  test(`${what}: as tf.grads`, () =>
+  test(`${what}: gradients equal those of tf.grads`, () =>
     withoutLeaks(async () => {
       const inputs = { a: tf.tensor2d([0.5, -1, 2, 0.25], [2, 2]), b: tf.tensor2d([1, -0.5, 0.75, 1.5], [2, 2]) };
       const xs = [inputs.a, inputs.b];
@@ -26,7 +26,7 @@ for (const [what, y] of cases) {
       const got = vectorJacobian(() => y(inputs), xs, dy);
       const want = tf.engine().gradients(() => y(inputs).clone(), xs, dy, true);
       for (const [i, name] of ['a', 'b'].entries()) {
-        assert.is(got[i] === null, !want.grads[i], `whether it depends on ${name}`);
+        assert.is(got[i] === null, !want.grads[i], `whether y depends on ${name}`);
         if (!got[i]) continue;
         const [mine, tfjs] = [await download(got[i]), await download(want.grads[i])];
         assert.ok(difference(mine.values, tfjs.values).maxAbs < 1e-5, `the gradient of ${name}`);
@@ -35,7 +35,7 @@ for (const [what, y] of cases) {
     }));
 }
 
-/** x · w, which notes whose gradients were computed. */
+/** Returns x · w; records whose gradients are computed. */
 function product(x: tf.Tensor, w: tf.Tensor, computed: string[], saved: tf.Tensor[] = []): tf.Tensor {
   const noted = (name: string, gradient: tf.Tensor): tf.Tensor => {
     computed.push(name);
@@ -54,7 +54,7 @@ function product(x: tf.Tensor, w: tf.Tensor, computed: string[], saved: tf.Tenso
   );
 }
 
-test('only the gradients that are asked for are computed', () =>
+test('only requested gradients are computed', () =>
   withoutLeaks(() => {
     const [x, w, dy] = [tf.tensor1d([1, 2]), tf.tensor1d([3, 4]), tf.tensor1d([1, 1])];
     for (const asked of [['x'], ['w'], ['x', 'w']]) {
@@ -66,7 +66,7 @@ test('only the gradients that are asked for are computed', () =>
     tf.dispose([x, w, dy]);
   }));
 
-test('what an operation saved is freed before the operations ahead of it are stepped through', () =>
+test('saved tensors are disposed before the gradients of earlier operations are computed', () =>
   withoutLeaks(() => {
     const [x, dy] = [tf.tensor1d([1, 2]), tf.tensor1d([1, 1])];
     const saved: tf.Tensor[] = [];
@@ -86,7 +86,7 @@ test('what an operation saved is freed before the operations ahead of it are ste
     tf.dispose([x, dy]);
   }));
 
-test('inputs that are only needed for their shapes are not kept', () =>
+test('inputs needed only for their shapes are not kept', () =>
   withoutLeaks(() => {
     const [x, dy] = [tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor1d([1, 1, 1, 1])];
     const bias = tf.tensor1d([1, 2]);
@@ -98,11 +98,11 @@ test('inputs that are only needed for their shapes are not kept', () =>
     const pass = () => last(tf.tidy(() => tf.reshape(tf.add(tf.add(tf.neg(x), bias), x), [4])));
     tf.dispose(tf.tidy(pass));
     const [gradient] = vectorJacobian(pass, [x], dy);
-    assert.is(held[1], held[0], 'as many as without a way back');
+    assert.is(held[1], held[0], 'as many tensors as without gradients');
     tf.dispose([x, dy, bias, gradient!]);
   }));
 
-test('what throws leaves nothing, on either way', () =>
+test('errors of the forward and the backward pass leak no tensors', () =>
   withoutLeaks(() => {
     const [x, dy] = [tf.tensor1d([1, 2]), tf.tensor1d([1, 1])];
     const fails = (): never => {

@@ -23,7 +23,7 @@ async function refusal(promise: Promise<string>): Promise<string> {
   return error.message;
 }
 
-test('demo is the shipped checkpoint, also next to a folder of that name', async () => {
+test('demo is the shipped checkpoint, even next to a folder of that name', async () => {
   const before = process.cwd();
   process.chdir(folder);
   try {
@@ -39,7 +39,7 @@ test('folders are found by path', async () => {
 });
 
 for (const name of ['dmeo', 'florence', './nothing', '../a/b', 'a/b/c', 'C:\\models\\x', 'two words', '', 'a/..']) {
-  test(`"${name}" is refused without asking the hub`, async () => {
+  test(`"${name}" is refused without a request to the hub`, async () => {
     const message = await refusal(findCheckpoint(name));
     assert.ok(message.startsWith(`"${name}" is not a folder.`), message);
     assert.match(message, /microsoft\/Florence-2-base, or "demo"/);

@@ -20,7 +20,7 @@ function folderOf(files: Record<string, string> = {}): string {
 
 const size = (side: number) => JSON.stringify({ size: { height: side, width: side } });
 
-test('reads what is there, with Florence-2 in place of what is not', async () => {
+test("missing files take Florence-2's own settings", async () => {
   const bare = await loadConfig(openFolder(folderOf()));
   assert.is(bare.config.text.dModel, 48);
   assert.equal(bare.generation, {});
@@ -38,7 +38,7 @@ test('reads what is there, with Florence-2 in place of what is not', async () =>
   assert.equal(generation, { numBeams: 5 });
 });
 
-test('errors name the file in its folder', async () => {
+test('errors name the file', async () => {
   const cases: [files: Record<string, string>, file: string, problem: RegExp][] = [
     [{ 'config.json': '' }, 'config.json', /is not JSON/],
     [{ 'config.json': '{"model_type": "florence2",}' }, 'config.json', /is not JSON/],
@@ -69,7 +69,12 @@ test('errors name the file in its folder', async () => {
   );
   await refuses('no folder', () => loadConfig(openFolder(join(root, 'no'))), join(root, 'no'), /is not a folder/);
   mkdirSync(join(empty, 'config.json'));
-  await refuses('a folder of the name', () => loadConfig(openFolder(empty)), 'config.json', /is a folder, not a file/);
+  await refuses(
+    'a folder named config.json',
+    () => loadConfig(openFolder(empty)),
+    'config.json',
+    /is a folder, not a file/,
+  );
 });
 
 test.run();

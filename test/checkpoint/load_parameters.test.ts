@@ -16,7 +16,7 @@ const layouts = ['hf', 'microsoft'] as const;
 const folder = temporaryFolder();
 let files = 0;
 
-/** tiny-pad's weights in one layout, as `edit` changes their list, loaded into a new model. */
+/** Loads tiny-pad's weights in one layout, after `edit` has changed their list, into a new model. */
 async function load(layout: string, edit: (tensors: Map<string, TensorToWrite>) => void = () => {}) {
   const original = await openSafetensors(reference(`model/tiny-pad/${layout}/model.safetensors`));
   const tensors = new Map<string, TensorToWrite>();
@@ -41,7 +41,7 @@ async function load(layout: string, edit: (tensors: Map<string, TensorToWrite>) 
   }
 }
 
-/** Reads a parameter back in the checkpoint's order. */
+/** Reads a parameter in the checkpoint's order of elements. */
 async function values(model: Florence2Model, name: string, fromMemory: number[]): Promise<Float32Array> {
   const tensor = tf.tidy(() => tf.transpose(model.parameters.get(name)!.value, fromMemory));
   const data = (await tensor.data()) as Float32Array;
@@ -50,7 +50,7 @@ async function values(model: Florence2Model, name: string, fromMemory: number[])
 }
 
 for (const layout of layouts) {
-  test(`${layout}: every value arrives, in its place`, async () => {
+  test(`${layout}: every value is loaded at its place`, async () => {
     const { model } = await load(layout);
     const native = await openSafetensors(reference('model/tiny-pad/hf/model.safetensors'));
     for (const [name, fromMemory] of [
@@ -66,7 +66,7 @@ for (const layout of layouts) {
     model.dispose();
   });
 
-  test(`${layout}: progress grows to the size of the weights in fp32`, async () => {
+  test(`${layout}: progress ends at the size of the weights in fp32`, async () => {
     const { model, progress } = await load(layout);
     const bytes = [...model.parameters.values()].filter(parameter => parameter.loaded).reduce((sum, { shape }) => sum + 4 * shape.reduce((n, d) => n * d, 1), 0); // biome-ignore format: one line
     assert.equal(progress.at(-1), [bytes, bytes]);
@@ -80,13 +80,13 @@ for (const layout of layouts) {
 const name = 'model.vision_tower.blocks.0.0.spatial_block.window_attn.qkv.weight';
 const one = (key: string) => ({ name: key, shape: [1], data: new Float32Array(1) });
 for (const [what, edit, problem] of [
-  ['a tensor too few', t => t.delete(name), /lacks vision_tower\.blocks\.0\.0\.spatial_block\.window_attn\.qkv\.weight\.$/], // biome-ignore format: one line
-  ['four tensors too few', t => [...t.keys()].filter(key => key.includes('layers.0.fc')).slice(0, 4).forEach(key => void t.delete(key)), /lacks \S+, \S+, \S+ and 1 more\.$/], // biome-ignore format: one line
-  ['a layer too many', t => t.set('x', one('model.language_model.encoder.layers.1.fc1.bias')), /has model\.language_model\.encoder\.layers\.1\.fc1\.bias, which the model/], // biome-ignore format: one line
+  ['a missing tensor', t => t.delete(name), /lacks vision_tower\.blocks\.0\.0\.spatial_block\.window_attn\.qkv\.weight\.$/], // biome-ignore format: one line
+  ['four missing tensors', t => [...t.keys()].filter(key => key.includes('layers.0.fc')).slice(0, 4).forEach(key => void t.delete(key)), /lacks \S+, \S+, \S+ and 1 more\.$/], // biome-ignore format: one line
+  ['a surplus layer', t => t.set('x', one('model.language_model.encoder.layers.1.fc1.bias')), /has model\.language_model\.encoder\.layers\.1\.fc1\.bias, which the model/], // biome-ignore format: one line
   ['another shape', t => t.set(name, { ...t.get(name)!, shape: [12, 36] }), /window_attn\.qkv\.weight has shape \[12, 36\], but for config\.json it must be \[36, 12\]/], // biome-ignore format: one line
   ['a tensor of another model', t => t.set('x', one('model.rotary.inv_freq')), /model\.rotary\.inv_freq is not part of a Florence-2/], // biome-ignore format: one line
 ] as [string, (tensors: Map<string, TensorToWrite>) => unknown, RegExp][]) {
-  test(`${what} is an error that names it`, async () => {
+  test(`${what} is refused by name`, async () => {
     await withoutLeaks(() => refuses(what, () => load('hf', edit), 'model-', problem));
   });
 }

@@ -14,7 +14,7 @@ files.before.each(context => {
 });
 files.after.each(context => rmSync(context.folder, { recursive: true }));
 
-files('a folder of the reference loads', async () => {
+files('loads the reference tokenizer', async () => {
   const tokenizer = await loadTokenizer(openFolder(reference('tokenizer')));
   assert.equal(tokenizer.encode('A photo of a cat.'), [0, 250, 1345, 9, 10, 4758, 4, 2]);
 });
@@ -26,14 +26,14 @@ const tokenizerJson = {
   model: { type: 'BPE', vocab, merges: ['a b'] },
 };
 
-files('a small tokenizer is enough', async ({ folder }) => {
+files('loads a minimal tokenizer', async ({ folder }) => {
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizerJson));
   const tokenizer = await loadTokenizer(openFolder(folder));
   assert.equal(tokenizer.encode('abba<loc_7>'), [0, 5, 4, 3, 6 + 4 + 7, 2]);
   assert.is(tokenizer.decode([0, 5, 4, 3, 17, 2]), '<s>abba<loc_7></s>');
 });
 
-files('what is wrong with a file is said in one line that names it', async ({ folder }) => {
+files('errors are one line that names the file', async ({ folder }) => {
   const { model, ...rest } = tokenizerJson;
   const json = (change: object) => JSON.stringify({ ...tokenizerJson, ...change });
   const ofModel = (change: object) => json({ model: { ...model, ...change } });
@@ -91,8 +91,8 @@ async function refused(folder: string, message: RegExp, what: string): Promise<v
   assert.ok((error as Error).message.includes(folder), `${what}: the message must name the folder`);
 }
 
-// tokenizers 0.23.3 in Python: Tokenizer.from_file(…).encode(text).ids of what is written here, with '<weld>' and
-// 'crack' added; transformers 5.23's AutoTokenizer gives the same.
+// Ids from tokenizers 0.23.3 in Python, Tokenizer.from_file(…).encode(text).ids, for the written files with '<weld>'
+// and 'crack' added. AutoTokenizer of transformers 5.23 returns the same.
 const withNewTokens: [text: string, ids: number[]][] = [
   ['a <weld> and crackling', [0, 102, 1437, 51289, 8, 1437, 51290, 1527, 2]],
   ['A photo of a cat.<loc_5><loc_999>', [0, 250, 1345, 9, 10, 4758, 4, 50274, 51268, 2]],
@@ -105,7 +105,7 @@ const bartsOwn = { ...full, added_tokens: full.added_tokens.filter(({ id }: { id
 const merges = full.model.merges.map((merge: string | string[]) => [merge].flat().join(' '));
 const kinds: [what: string, content: Record<string, string>][] = [
   [
-    'tokenizer.json with all tokens, listed in tokenizer_config.json too',
+    'tokenizer.json with all tokens, also listed in tokenizer_config.json',
     { 'tokenizer.json': JSON.stringify(full), 'tokenizer_config.json': JSON.stringify(fullConfig) },
   ],
   ["tokenizer.json without Florence-2's tokens", { 'tokenizer.json': JSON.stringify(bartsOwn) }],
@@ -149,7 +149,7 @@ for (const [what, content] of kinds) {
   });
 }
 
-files('saved without new tokens, the files are the same to the byte', async ({ folder }) => {
+files('without new tokens, files are saved byte for byte', async ({ folder }) => {
   const tokenizer = await loadTokenizer(openFolder(reference('tokenizer')));
   await saveTokenizer(tokenizer, openFolder(reference('tokenizer')), openFolder(folder));
   for (const name of ['tokenizer.json', 'tokenizer_config.json']) {

@@ -21,7 +21,7 @@ function emptyFolder(): string {
 }
 
 for (const layout of ['microsoft', 'native'] as const) {
-  test(`${layout}: what was loaded comes out the same, tensor by tensor and file by file`, () =>
+  test(`${layout}: a loaded checkpoint is written with the same tensors and files`, () =>
     withoutLeaks(() =>
       withLearner(folders[layout], async florence => {
         const to = emptyFolder();
@@ -43,7 +43,7 @@ for (const layout of ['microsoft', 'native'] as const) {
     ));
 }
 
-/** Half the step of the smallest numbers in fp16. */
+/** Half the distance between the smallest numbers of fp16. */
 const SUBNORMAL = 2 ** -25;
 const dtypes = [
   { dtype: 'F16', named: 'float16', error: 2 ** -11 },
@@ -54,7 +54,7 @@ for (const { dtype, named, error } of dtypes) {
     ['microsoft', 'torch_dtype'],
     ['native', 'dtype'],
   ] as const) {
-    test(`${dtype}, ${layout}: weights rounded, and the config says so`, () =>
+    test(`${dtype}, ${layout}: weights are rounded, and the config has the dtype`, () =>
       withLearner(folders[layout], async florence => {
         const to = emptyFolder();
         await writeCheckpoint(florence, openFolder(to), dtype);
@@ -71,7 +71,7 @@ for (const { dtype, named, error } of dtypes) {
   }
 }
 
-test('a head of its own is written, and the config says that it is not tied', () =>
+test('an untied head is written, and the config says so', () =>
   withLearner(folders.native, async florence => {
     const { lmHead } = florence.model;
     lmHead.weight.replace(tf.tidy(() => tf.add(lmHead.weight.value, 1)));
@@ -85,7 +85,7 @@ test('a head of its own is written, and the config says that it is not tied', ()
     });
   }));
 
-test('merged adapters are in the weights; one that is active apart is refused, not left out in silence', () =>
+test('merged adapters are written; an active adapter that is not merged is refused', () =>
   withoutLeaks(() =>
     withLearner(folders.microsoft, async florence => {
       const { layers } = florence.adapters.create('a', { r: 1, bias: 'all' });
@@ -111,7 +111,7 @@ test('merged adapters are in the weights; one that is active apart is refused, n
     }),
   ));
 
-test("Microsoft's code goes along; in a snapshot of the hub, which has none here, the repository is named", async () => {
+test("Microsoft's code is copied; downloads from the hub, which lack it, name the repository instead", async () => {
   const auto_map = { AutoConfig: 'configuration_florence2.Florence2Config', AutoModel: 'me/code--modeling.Model' };
   const snapshot = join(newFolder(), 'models--microsoft--Florence-2-base', 'snapshots', 'abc');
   for (const hasCode of [true, false]) {
@@ -132,7 +132,7 @@ test("Microsoft's code goes along; in a snapshot of the hub, which has none here
   }
 });
 
-test('what is no part of a checkpoint is not taken along', () =>
+test('files that are not part of a checkpoint are not copied', () =>
   withLearner(folders.microsoft, async florence => {
     const from = emptyFolder();
     await writeCheckpoint(florence, openFolder(from));

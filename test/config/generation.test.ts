@@ -6,7 +6,7 @@ import { literally, refuses } from '../weights/temporary.ts';
 
 type Json = Record<string, unknown>;
 
-test('generation_config.json says what it says, and nothing else', () => {
+test('only the settings in the file are returned', () => {
   assert.equal(parseGenerationConfig({}), {});
   assert.equal(parseGenerationConfig(referenceJson('model/tiny-pad/microsoft/generation_config.json')), {
     ...{ numBeams: 3, earlyStopping: true, noRepeatNgramSize: 3, forcedBosTokenId: 0, forcedEosTokenId: 2 },
@@ -36,7 +36,7 @@ test('generation_config.json says what it says, and nothing else', () => {
   for (const [json, expected] of cases) assert.equal(parseGenerationConfig(json), expected, JSON.stringify(json));
 });
 
-test('refused generation_config.json files', async () => {
+test('unsupported and invalid settings are refused', async () => {
   const cases: [json: Json, problem: string][] = [
     [{ do_sample: true }, 'do_sample is true; only false is supported: greedy and beam search do not implement it.'],
     [{ repetition_penalty: 1.2 }, 'repetition_penalty is 1.2; only 1'],

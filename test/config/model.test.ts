@@ -9,7 +9,7 @@ type Json = Record<string, unknown>;
 const microsoft = (): Json => referenceJson('model/tiny-pad/microsoft/config.json');
 const native = (): Json => referenceJson('model/tiny-pad/hf/config.json');
 
-/** A copy with the field at a path set, or removed where the value is undefined. */
+/** Returns a copy with the field at a path set, or removed if the value is undefined. */
 function change(json: Json, path: string, value: unknown): Json {
   const copy = structuredClone(json);
   const keys = path.split('.');
@@ -21,7 +21,7 @@ function change(json: Json, path: string, value: unknown): Json {
 
 const variants = ['tiny', 'tiny-pad', 'tiny-large'].filter(name => hasReference(`model/${name}/hf/config.json`));
 for (const variant of variants) {
-  test(`both dialects of ${variant} say what its specification says`, () => {
+  test(`both dialects of ${variant} match its specification`, () => {
     const { spec, image_token_id: imageToken, hf_vocab: nativeVocab } = referenceJson(`model/${variant}/manifest.json`);
     for (const dialect of ['microsoft', 'native'] as const) {
       const folder = dialect === 'native' ? 'hf' : 'microsoft';
@@ -49,7 +49,7 @@ for (const variant of variants) {
   });
 }
 
-test('oddities of real config.json files', () => {
+test('variations of real config.json files are accepted', () => {
   const plain = parseConfig(microsoft());
   const same: [path: string, value: unknown][] = [
     ['text_config.bos_token_id', null],
@@ -206,9 +206,9 @@ const refusedConfigs: [json: Json, problem: string][] = [
   [change(microsoft(), 'vision_config.projection_dim', 64), 'vision_config.projection_dim is 64, but'],
 ];
 
-test('refused config.json files', async () => {
+test('unsupported and invalid config.json files are refused', async () => {
   for (const [json, problem] of refusedConfigs) {
-    // 1e400 is Infinity when parsed; JSON has no way to hold it, so it never reaches the parser as a number.
+    // A round trip through JSON, so that only values that a file can contain reach the parser.
     const parsed = JSON.parse(JSON.stringify(json));
     await refuses(
       problem,

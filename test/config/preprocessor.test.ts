@@ -10,7 +10,7 @@ const own = {
   ...{ imageMean: [0.485, 0.456, 0.406], imageStd: [0.229, 0.224, 0.225] },
 };
 
-/** As Microsoft published it, but for the lists of keys. */
+/** Microsoft's published file without its lists of keys. */
 const published: Json = {
   ...{ auto_map: { AutoProcessor: 'processing_florence2.Florence2Processor' }, crop_size: { height: 768, width: 768 } },
   ...{ do_center_crop: false, do_convert_rgb: null, do_normalize: true, do_rescale: true, do_resize: true },
@@ -19,7 +19,7 @@ const published: Json = {
   size: { height: 768, width: 768 },
 };
 
-test('preprocessor settings', () => {
+test('settings are read', () => {
   const cases: [json: Json, expected: object][] = [
     [{}, own],
     [published, own],
@@ -41,7 +41,7 @@ test('preprocessor settings', () => {
   for (const [json, expected] of cases) assert.equal(parsePreprocessorConfig(json), expected, JSON.stringify(json));
 });
 
-test('refused preprocessor settings', async () => {
+test('unsupported and invalid settings are refused', async () => {
   const cases: [json: Json, problem: string][] = [
     [
       { size: { shortest_edge: 768 } },

@@ -6,7 +6,7 @@ import { UrlFolder } from '../../src/files/url_folder.ts';
 
 const bytes = Uint8Array.from({ length: 1000 }, (_, i) => i % 251);
 
-/** Serves one file with range requests, one without, and an error; everything else is missing. */
+/** Serves one file with range requests, one without, and an error. All other files are missing. */
 const server = createServer((request, response) => {
   const range = request.headers.range?.match(/^bytes=(\d+)-(\d+)$/);
   if (request.url === '/model/broken') response.writeHead(503).end();
@@ -25,7 +25,7 @@ const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/model`;
 const refusal = (promise: Promise<unknown>): Promise<string> => promise.then(String, error => error.message);
 
 for (const path of [base, `${base}/`]) {
-  test(`files below ${path.replace(base, 'URL')}`, async () => {
+  test(`reads files below ${path.replace(base, 'URL')}`, async () => {
     const folder = new UrlFolder(path);
     assert.is(folder.pathOf('data'), `${base}/data`);
     assert.equal(await folder.read('data'), bytes);

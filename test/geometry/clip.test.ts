@@ -5,7 +5,7 @@ import { randomStream } from '../../src/random.ts';
 
 type Corners = [number, number, number, number];
 
-test('clipped polygons cover what both the polygon and the window cover', () => {
+test('a clipped polygon covers the intersection of polygon and window', () => {
   const random = randomStream(4, 'clip');
   for (let round = 0; round < 40; round++) {
     const star = Array.from({ length: 18 }, (_, i) => {
@@ -16,7 +16,7 @@ test('clipped polygons cover what both the polygon and the window cover', () => 
     const window: Corners = [x1, y1, x1 + 10 + random() * 40, y1 + 10 + random() * 40];
     const clipped = clipPolygon(star, window);
     assert.ok(clipped.every((value, i) => value >= window[i % 2] - 1e-9 && value <= window[2 + (i % 2)] + 1e-9));
-    let inside = 0; // by points of a fine grid, even-odd
+    let inside = 0; // points of a fine grid, even-odd rule
     const step = 0.5;
     for (let y = window[1] + step / 2; y < window[3]; y += step) {
       for (let x = window[0] + step / 2; x < window[2]; x += step) if (contains(star, x, y)) inside += step * step;

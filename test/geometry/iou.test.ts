@@ -11,7 +11,7 @@ const file = referenceJson('processor/masks.json');
 const near = (actual: number, expected: number, what: string) =>
   assert.ok(Math.abs(actual - expected) <= 1e-9, `${what}: ${actual}, not ${expected}`);
 
-test('masks, each with each', () => {
+test('IoU of masks, pairwise', () => {
   const caseOf = new Map(file.cases.map((c: { id: string }) => [c.id, c]));
   for (const { image_size, ids, iou, iou_crowd } of file.mask_iou) {
     const masks = ids.map((id: string) => {
@@ -28,7 +28,7 @@ test('masks, each with each', () => {
   }
 });
 
-test('boxes, each with each', () => {
+test('IoU of boxes, pairwise', () => {
   const { format, boxes, iou, iou_crowd } = file.box_iou;
   assert.is(format, 'x,y,width,height');
   const corners = boxes.map(([x, y, w, h]: number[]): BoxCoordinates => [x, y, x + w, y + h]);
@@ -41,7 +41,7 @@ test('boxes, each with each', () => {
   }
 });
 
-test('masks of two sizes are refused', () => {
+test('masks of different sizes are refused', () => {
   const a = polygonsToMask([], { width: 2, height: 3 });
   const b = polygonsToMask([], { width: 3, height: 2 });
   assert.throws(

@@ -7,7 +7,7 @@ import { reference, referenceJson } from '../reference.ts';
 
 const { cases } = referenceJson('processor/masks.json');
 
-/** A picture of the reference as ones and zeros. */
+/** Reads an image of the reference as ones and zeros. */
 async function readMask(png: string): Promise<Mask> {
   const { default: sharp } = await import('sharp');
   const { data, info } = await sharp(reference(`processor/${png}`))
@@ -33,7 +33,7 @@ test('polygons are drawn as Pillow draws them', async () => {
   }
 });
 
-/** Drawn by Pillow 13.0.0: corners whose two edges leave to one side, and other things that need care. */
+/** Drawn by Pillow 13.0.0: corners whose two edges leave to the same side, and other special cases. */
 const PILLOW: [what: string, polygon: number[], rows: string[]][] = [
   ['corner to the right', [7, 2, 8, 2, 5, 1], ['............', '.....##.....', '.......##...', '............']],
   [
@@ -73,10 +73,14 @@ const PILLOW: [what: string, polygon: number[], rows: string[]][] = [
       '................#####...',
     ],
   ],
-  ['edges on one another', [0, 2, 4, 4, 0, 2], ['.....', '.....', '##...', '..#..', '...##', '.....']],
-  ['cut off below', [2, 1, 12, 9, -3, 6], ['........', '..#.....', '.###....', '#####...']],
-  ['level edges in a row', [1, 1, 4, 1, 8, 1, 6, 3], ['..........', '.########.', '....####..', '......#...']],
-  ['fractions go towards zero', [-0.9, -0.9, 5.9, 0.5, 2.2, 3.9], ['######..', '.####...', '.###....', '..#.....']],
+  ['coinciding edges', [0, 2, 4, 4, 0, 2], ['.....', '.....', '##...', '..#..', '...##', '.....']],
+  ['cut at the bottom', [2, 1, 12, 9, -3, 6], ['........', '..#.....', '.###....', '#####...']],
+  ['consecutive horizontal edges', [1, 1, 4, 1, 8, 1, 6, 3], ['..........', '.########.', '....####..', '......#...']],
+  [
+    'coordinates truncated towards zero',
+    [-0.9, -0.9, 5.9, 0.5, 2.2, 3.9],
+    ['######..', '.####...', '.###....', '..#.....'],
+  ],
 ];
 
 test('corners, degenerate and cut polygons are drawn as Pillow draws them', () => {

@@ -11,11 +11,11 @@ const drawn = (...rows: string[]): Mask => ({
   data: Uint8Array.from(rows.join(''), character => (character === '#' ? 1 : 0)),
 });
 
-test('borders along the edges of pixels, clockwise, holes filled', () => {
+test('outlines follow pixel edges clockwise, with holes filled', () => {
   const cases: [about: string, mask: Mask, expected: number[][]][] = [
     ['nothing', drawn('...', '...'), []],
     ['one pixel', drawn('...', '.#.'), [[1, 1, 2, 1, 2, 2, 1, 2]]],
-    ['a rectangle to the edges', drawn('##', '##', '##'), [[0, 0, 2, 0, 2, 3, 0, 3]]],
+    ['a rectangle up to the image borders', drawn('##', '##', '##'), [[0, 0, 2, 0, 2, 3, 0, 3]]],
     ['an L', drawn('#.', '##'), [[0, 0, 1, 0, 1, 1, 2, 1, 2, 2, 0, 2]]],
     ['a ring', drawn('###', '#.#', '###'), [[0, 0, 3, 0, 3, 3, 0, 3]]],
     [
@@ -26,13 +26,13 @@ test('borders along the edges of pixels, clockwise, holes filled', () => {
         [2, 0, 3, 0, 3, 2, 2, 2],
       ],
     ],
-    ['corners that touch', drawn('#.', '.#'), [[0, 0, 1, 0, 1, 1, 2, 1, 2, 2, 1, 2, 1, 1, 0, 1]]],
-    ['corners that touch, the other way', drawn('.#', '#.'), [[1, 0, 2, 0, 2, 1, 1, 1, 1, 2, 0, 2, 0, 1, 1, 1]]],
+    ['touching corners', drawn('#.', '.#'), [[0, 0, 1, 0, 1, 1, 2, 1, 2, 2, 1, 2, 1, 1, 0, 1]]],
+    ['touching corners, mirrored', drawn('.#', '#.'), [[1, 0, 2, 0, 2, 1, 1, 1, 1, 2, 0, 2, 0, 1, 1, 1]]],
   ];
   for (const [about, mask, expected] of cases) assert.equal(maskOutlines(mask, 0), expected, about);
 });
 
-/** Area inside by the shoelace formula: exact for borders along pixel edges. */
+/** Area by the shoelace formula, exact for outlines along pixel edges. */
 const area = (polygon: number[]): number => {
   let sum = 0;
   for (let i = 0; i < polygon.length; i += 2) {
@@ -42,7 +42,7 @@ const area = (polygon: number[]): number => {
   return sum / 2;
 };
 
-test('random blobs: exact areas without tolerance, nearly the same mask with it and few points', () => {
+test('random masks: exact areas without tolerance, nearly the same mask from few points with it', () => {
   const random = randomStream(1, 'blobs');
   for (let round = 0; round < 30; round++) {
     const image = { width: 120, height: 90 };

@@ -7,7 +7,7 @@ import { referenceJson } from '../reference.ts';
 
 const { cases } = referenceJson('processor/masks.json');
 
-test("run lengths and COCO's string, there and back", () => {
+test("run lengths and COCO's string round-trip", () => {
   assert.ok(cases.length >= 30);
   for (const { id, image_size, rle_counts, rle, coco_polygon } of cases) {
     const size: [number, number] = [image_size[1], image_size[0]];
@@ -25,12 +25,12 @@ test("run lengths and COCO's string, there and back", () => {
   }
 });
 
-test('a mask that is full at its first pixel begins with no zeros', () => {
+test('a mask with its first pixel set starts with a run of 0 zeros', () => {
   const mask = polygonsToMask([[0, 0, 2, 0, 2, 1, 0, 1]], { width: 3, height: 2 });
   assert.equal(encodeRle(mask), { size: [2, 3], counts: [0, 6] });
 });
 
-test('run lengths that are none are refused', () => {
+test('invalid run lengths are refused', () => {
   const cases: [call: () => unknown, message: RegExp][] = [
     [() => decodeRle({ size: [2, 3], counts: [1, 2] }), /^Run lengths of 3 pixels do not fill a mask of 3x2\.$/],
     [() => decompressCounts('0Ph'), /is not a run-length string/],

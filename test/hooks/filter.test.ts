@@ -12,11 +12,11 @@ for (const [filter, fits] of [
   [mlp, [mlp]],
   ['hook_mlp_out', []],
   ['language_model.decoder.layers.*.hook_mlp_out', [mlp]],
-  ['language_model.decoder.layers.*', []], // one part, and names go on
+  ['language_model.decoder.layers.*', []], // `*` matches one part, and the names have more
   ['language_model.*.hook_mlp_out', []],
   ['language_model.**', [mlp, pattern]],
   ['**.hook_mlp_out', [mlp]],
-  ['**.hook_logits', [logits]], // no part at all
+  ['**.hook_logits', [logits]], // `**` matches no part
   ['**.hook_*', all],
   ['**', all],
   ['*', [logits]],
@@ -24,9 +24,9 @@ for (const [filter, fits] of [
   [`${layer}.**.hook_pattern`, [pattern]],
   ['**attn**', [pattern]],
   ['**.layers.?.hook_mlp_out', [mlp]],
-  ['**.layers?1.hook_mlp_out', []], // a dot is no character of a part
+  ['**.layers?1.hook_mlp_out', []], // `?` does not match a dot
   ['language_model+decoder*', []],
-  ['hook_logit(s)?', []], // nothing else has a meaning
+  ['hook_logit(s)?', []], // other characters match themselves
   [/hook_mlp/g, [mlp]],
   [/attn\.hook/, [pattern]],
   [(name: string) => name.endsWith('s'), [logits]],
@@ -38,7 +38,7 @@ for (const [filter, fits] of [
 ] as [HookFilter, string[]][]) {
   test(`filter ${typeof filter === 'function' ? filter : String(filter)}`, () => {
     const matches = matcher(filter);
-    for (let again = 0; again < 2; again++) assert.equal(all.filter(matches), fits); // patterns may have a state
+    for (let again = 0; again < 2; again++) assert.equal(all.filter(matches), fits); // regular expressions with a lastIndex
   });
 }
 

@@ -14,16 +14,16 @@ import { encodeInputs, openSubject } from '../internals/subject.ts';
 const subject = await openSubject();
 const { model, generation } = subject;
 
-/** Vision tower, encoder and decoder under teacher forcing, with some hooks -> logits [B, T, V] */
+/** Runs vision tower, encoder and decoder under teacher forcing with hooks -> logits [B, T, V] */
 async function run(hooks: HookRegistry): Promise<tf.Tensor3D> {
   const hooked = { ...subject, hooks };
   return forcedLogits(hooked, await encodeInputs(hooked, true));
 }
 
-/** Every hook point with its shape, by the formulas of the documentation. */
+/** Returns every hook point with its shape, by the formulas in the documentation. */
 function documentedPoints(): Map<string, string> {
   const B = 2; // images
-  const [T, S, L] = [8, 10 + 8, 9]; // tokens of the prompt, of image and prompt, of the answer
+  const [T, S, L] = [8, 10 + 8, 9]; // tokens: prompt, image and prompt, answer
   const { vision, text } = model.config;
   const points = new Map<string, string>();
   const put = (name: string, ...shape: number[]) => points.set(name, shape.join());
@@ -90,7 +90,7 @@ function documentedPoints(): Map<string, string> {
   return points;
 }
 
-test('every documented point fires once in a forward pass, with its shape', async () => {
+test('every documented hook point is called once per forward pass, with its shape', async () => {
   const hooks = new HookRegistry();
   const seen = new Map<string, string>();
   hooks.add(
@@ -106,7 +106,7 @@ test('every documented point fires once in a forward pass, with its shape', asyn
   assert.equal(sorted(seen), sorted(documentedPoints()));
 });
 
-test('a hook sees the activation, and its replacement reaches what follows, but nothing before', async () => {
+test('a replacement changes later activations and none before', async () => {
   const point = 'vision_tower.blocks.1.1.spatial_block.hook_resid_post';
   const next = 'vision_tower.blocks.1.1.channel_block.hook_resid_pre';
   const before = 'vision_tower.blocks.1.1.spatial_block.hook_resid_mid';
@@ -127,7 +127,7 @@ test('a hook sees the activation, and its replacement reaches what follows, but 
     hooks.add(point, activation => tf.zerosLike(activation));
     const changed = await sums(hooks);
     assert.ok(clean[point] > 0);
-    assert.is(changed[point], 0, 'a hook that was added later sees the replacement');
+    assert.is(changed[point], 0, 'a hook that was added later receives the replacement');
     assert.is(changed[next], 0);
     assert.is(changed[before], clean[before]);
     const after = 'language_model.decoder.layers.1.hook_resid_post';
@@ -135,7 +135,7 @@ test('a hook sees the activation, and its replacement reaches what follows, but 
   });
 });
 
-test('hooks run in the order in which they were added, and leave one by one', async () => {
+test('hooks run in the order in which they were added, and are removed one by one', async () => {
   const hooks = new HookRegistry();
   const seen: number[] = [];
   const scale = (factor: number) => (x: tf.Tensor) => {
@@ -155,7 +155,7 @@ test('hooks run in the order in which they were added, and leave one by one', as
   const six = await largest();
   assert.equal(seen, [2, 3]);
   removeFirst();
-  removeFirst(); // twice is no harm
+  removeFirst(); // removing it twice has no effect
   const three = await largest();
   hooks.clear();
   const one = await largest();
@@ -165,9 +165,9 @@ test('hooks run in the order in which they were added, and leave one by one', as
 
 for (const [what, filter, count] of [
   ['a name', 'hook_logits', 1],
-  ['a part of a name is no name', 'logits', 0],
-  ['a pattern', /^language_model\.decoder\.layers\.\d\.hook_cross/, 2],
-  ['a pattern with a state', /hook_channel_pattern/g, 5],
+  ['a part of a name', 'logits', 0],
+  ['a regular expression', /^language_model\.decoder\.layers\.\d\.hook_cross/, 2],
+  ['a regular expression with a lastIndex', /hook_channel_pattern/g, 5],
   ['a function', (name: string) => name.endsWith('.hook_conv2'), 10],
 ] as [string, HookFilter, number][]) {
   test(`filter: ${what}`, async () => {
@@ -185,7 +185,7 @@ for (const point of [
   'hook_logits',
 ]) {
   // biome-ignore format: one line
-  test(`a replacement of another shape at ${point} is an error that names the point`, async () => {
+  test(`a replacement of another shape at ${point} is refused`, async () => {
     const hooks = new HookRegistry();
     let shape = '';
     hooks.add(point, activation => {
@@ -207,10 +207,10 @@ for (const point of [
 for (const point of [
   'vision_tower.blocks.0.0.spatial_block.window_attn.hook_q',
   'language_model.encoder.hook_embed',
-  'language_model.decoder.layers.1.encoder_attn.hook_k', // in the middle of making the caches
+  'language_model.decoder.layers.1.encoder_attn.hook_k', // while the caches are computed
   'language_model.decoder.layers.1.hook_mlp_out',
 ]) {
-  test(`an error in a hook at ${point} reaches the caller, and leaves nothing behind`, async () => {
+  test(`an error in a hook at ${point} reaches the caller and leaks no tensor`, async () => {
     const hooks = new HookRegistry();
     hooks.add(point, () => {
       throw new RangeError('mine');
@@ -228,8 +228,8 @@ for (const point of [
   });
 }
 
-test('without hooks nothing is computed that is not needed', async () => {
-  model.executor = model; // where operations can be counted
+test('without hooks nothing is computed for hooks', async () => {
+  model.executor = model; // its operations can be counted
   assert.is(new HookRegistry().root(), noHooks);
   const pixels = await readPixels(subject.inputs);
   const kernels = async (hooks: HookRegistry) => {
@@ -244,7 +244,7 @@ test('without hooks nothing is computed that is not needed', async () => {
   pixels.dispose();
 });
 
-/** A greedy answer of 5 tokens to the first image, and the steps that the hooks saw at each point. */
+/** Generates 5 tokens for the first image. Returns them with the steps at which hooks were called, by point. */
 async function generate(useCache: boolean, hooks: HookRegistry): Promise<GeneratedSequence> {
   const options = {
     numBeams: 1,
@@ -268,7 +268,7 @@ async function generate(useCache: boolean, hooks: HookRegistry): Promise<Generat
 for (const useCache of [true, false]) {
   const how = useCache ? 'with a cache' : 'without a cache';
 
-  test(`a generation ${how} counts its steps`, async () => {
+  test(`a generation ${how} passes its steps to hooks`, async () => {
     const hooks = new HookRegistry();
     const steps = new Map<string, (number | undefined)[]>();
     hooks.add(
@@ -284,7 +284,7 @@ for (const useCache of [true, false]) {
     assert.equal(steps.get('language_model.decoder.layers.0.hook_mlp_out'), all);
     assert.equal(steps.get('language_model.decoder.layers.1.encoder_attn.hook_q'), all);
     const keys = steps.get('language_model.decoder.layers.1.encoder_attn.hook_k');
-    assert.equal(keys, useCache ? [0] : all, 'the keys of cross-attention are computed once where there is a cache');
+    assert.equal(keys, useCache ? [0] : all, 'with a cache, the keys of cross-attention are computed once');
     assert.equal(steps.get('multi_modal_projector.hook_image_features'), [undefined]);
   });
 
@@ -298,7 +298,7 @@ for (const useCache of [true, false]) {
   });
 }
 
-/** Logits after which no token but one will be taken. */
+/** Logits that make generation choose one token. */
 function only(logits: tf.Tensor, token: number): tf.Tensor {
   const V = logits.shape.at(-1)!;
   return tf.add(tf.zerosLike(logits), tf.mul(tf.oneHot(token, V), 50));

@@ -13,15 +13,15 @@ const model = await openTiny();
 const features = await model.encodeImage(street);
 const prompt = 'What does the image describe?';
 const free = { numBeams: 1, maxNewTokens: 6, forcedBosTokenId: null, forcedEosTokenId: null, noRepeatNgramSize: 0 };
-const noneLeft = () => assert.is(model.hooks.root(), noHooks, 'a hook was left');
+const noneLeft = () => assert.is(model.hooks.root(), noHooks, 'a hook was not removed');
 
-/** The generated tokens. */
+/** Returns the generated tokens. */
 async function generate(options = {}): Promise<number[]> {
   const [[{ ids }]] = await model.generate([features], [prompt], { ...free, ...options });
   return ids.slice(1);
 }
 
-/** A token that the model never says here. */
+/** A token that the model does not generate here. */
 const TOKEN = 77;
 const say = (logits: tf.Tensor): tf.Tensor =>
   tf.add(tf.zerosLike(logits), tf.mul(tf.oneHot(TOKEN, logits.shape.at(-1)!), 50));
@@ -42,7 +42,7 @@ for (const useCache of [true, false]) {
     [[], []],
     [99, []],
   ] as [StepFilter, number[]][]) {
-    test(`step ${step} makes token ${at.join(' and ') || 'none'} of the answer, ${useCache ? 'with' : 'without'} a cache`, async () => {
+    test(`step ${step} generates token ${at.join(' and ') || 'none'} of the answer, ${useCache ? 'with' : 'without'} a cache`, async () => {
       const ids = await withoutLeaks(() =>
         model.withHooks([['hook_logits', say, { step }]], () => generate({ useCache })),
       );
@@ -56,7 +56,7 @@ for (const useCache of [true, false]) {
   }
 }
 
-test('with beams, each step has the rows of all beams', async () => {
+test('in beam search, each step has the rows of all beams', async () => {
   const rows: [number, number][] = [];
   const hook: ScopedHook = [
     'hook_logits',
@@ -70,7 +70,7 @@ test('with beams, each step has the rows of all beams', async () => {
   ]);
 });
 
-test('a hook with a step is silent outside of generations, and costs nothing at other steps', async () => {
+test('a hook with a step does not run outside of generations and costs nothing at other steps', async () => {
   const hooks = new HookRegistry();
   hooks.add('**', () => {}, { step: 2 });
   assert.is(hooks.root(), noHooks);
@@ -89,7 +89,7 @@ test('a hook with a step is silent outside of generations, and costs nothing at 
   assert.equal([...seen], [0, 1, 2, 3, 4, 5]);
 });
 
-test('hooks of one call are gone after it, and those that were there before stay', async () => {
+test('hooks of one call are removed after it, and earlier hooks stay', async () => {
   const seen: string[] = [];
   const note = (name: string) => () => void seen.push(name);
   const remove = model.addHook('hook_logits', note('lasting'));
@@ -106,7 +106,7 @@ test('hooks of one call are gone after it, and those that were there before stay
   noneLeft();
 });
 
-test('what the body gives is what comes out', async () => {
+test('the result of the body is returned', async () => {
   assert.is(await model.withHooks([], () => 7), 7);
   assert.is(await model.withHooks([['**', () => {}]], async () => 'later'), 'later');
 });
@@ -121,7 +121,7 @@ for (const [what, body] of [
   ['a hook throws in the vision tower', () => model.runWithHooks(street, '<OD>', [['vision_tower.blocks.0.**', fail]])],
   ['a hook throws at a step', () => model.runWithHooks(features, '<OD>', [['**', fail, { step: 2 }]], free)],
 ] as [string, () => unknown][]) {
-  test(`hooks are gone when ${what}`, async () => {
+  test(`hooks are removed when ${what}`, async () => {
     await withoutLeaks(async () => {
       const error = await model.withHooks([['hook_logits', () => {}]], body).catch(error => error);
       assert.is((error as Error).message, 'mine');
@@ -130,7 +130,7 @@ for (const [what, body] of [
   });
 }
 
-test('where one of several hooks cannot be added, none is', async () => {
+test('if one of several hooks cannot be added, none is', async () => {
   const wrong = [
     ['hook_logits', () => {}],
     [undefined, () => {}],
@@ -141,7 +141,7 @@ test('where one of several hooks cannot be added, none is', async () => {
 });
 
 for (const point of ['vision_tower.convs.0.hook_embed', 'language_model.decoder.layers.1.encoder_attn.hook_pattern']) {
-  test(`a replacement of another shape is an error that names ${point}`, async () => {
+  test(`a replacement of another shape at ${point} is refused`, async () => {
     await withoutLeaks(async () => {
       const hooks: ScopedHook[] = [[point, x => tf.zeros([...x.shape.slice(0, -1), 7])]];
       const error = await model.runWithHooks(street, '<CAPTION>', hooks, free).catch(error => error);

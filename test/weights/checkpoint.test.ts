@@ -15,7 +15,7 @@ import { stateDict, storage, tensor, torchFile } from './torch_file.ts';
 const root = temporaryFolder();
 let folders = 0;
 
-/** A folder with these files. */
+/** Returns a new folder with these files. */
 function folderOf(files: Record<string, string | Uint8Array>): string {
   const folder = join(root, `checkpoint${folders++}`);
   mkdirSync(folder);
@@ -36,7 +36,7 @@ async function shards(index: string, parts: Record<string, TensorToWrite[]>): Pr
   return folder;
 }
 
-test('takes safetensors before PyTorch files, one file before shards', async () => {
+test('safetensors are preferred to PyTorch files, one file to shards', async () => {
   const folder = await shards(indexOf({ a: 's1', b: 's2' }), { s1: [one('a', 1)], s2: [one('b', 2)] });
   const bin = torchFile(stateDict({ c: tensor(storage('FloatStorage', '0', 1), 0, [1], [1]) }), {
     0: new Uint8Array(4),
@@ -67,7 +67,7 @@ test('takes safetensors before PyTorch files, one file before shards', async () 
   await refuses('no folder', () => openCheckpoint(openFolder(join(root, 'no'))), 'no', /is not a folder/);
 });
 
-test('shards read as one', async () => {
+test('shards are read as one file', async () => {
   const folder = await shards(indexOf({ a: 's1', b: 's2', c: 's1' }), {
     s1: [one('a', 1, 2), one('c', 5)],
     s2: [one('b', 3)],
@@ -89,30 +89,34 @@ test('shards read as one', async () => {
 });
 
 const brokenIndexes: [what: string, index: string, problem: RegExp][] = [
-  ['no JSON', '{', /is not JSON/],
+  ['invalid JSON', '{', /is not JSON/],
   ['a list', '[]', /holds \[\], expected an object/],
-  ['no map', '{}', /weight_map is nothing, expected the file of each tensor/],
-  ['a map that is a text', indexOf('model.safetensors'), /weight_map is "model\.safetensors"/],
-  ['an empty map', indexOf({}), /weight_map is \{\}/],
-  ['a file that is a number', indexOf({ a: 1 }), /a is in 1, expected a file in the same folder/],
-  ['a file that is empty', indexOf({ a: '' }), /a is in "", expected a file/],
-  ['a file above', indexOf({ a: '../secret' }), /a is in "\.\.\/secret", expected a file in the same folder/],
-  ['the folder above', indexOf({ a: '..' }), /a is in "\.\."/],
-  ['an absolute file', indexOf({ a: '/etc/passwd' }), /a is in "\/etc\/passwd"/],
+  ['no weight map', '{}', /weight_map is nothing, expected the file of each tensor/],
+  ['a weight map that is a string', indexOf('model.safetensors'), /weight_map is "model\.safetensors"/],
+  ['an empty weight map', indexOf({}), /weight_map is \{\}/],
+  ['a number as a shard', indexOf({ a: 1 }), /a is in 1, expected a file in the same folder/],
+  ['an empty name of a shard', indexOf({ a: '' }), /a is in "", expected a file/],
+  [
+    'a shard in the parent folder',
+    indexOf({ a: '../secret' }),
+    /a is in "\.\.\/secret", expected a file in the same folder/,
+  ],
+  ['the parent folder as a shard', indexOf({ a: '..' }), /a is in "\.\."/],
+  ['an absolute path', indexOf({ a: '/etc/passwd' }), /a is in "\/etc\/passwd"/],
   ['a Windows path', indexOf({ a: 'C:\\x' }), /expected a file in the same folder/],
   ['a tensor twice', '{"weight_map":{"a":"s1","b":"s2","a":"s2"}}', /has weight_map: a twice/],
   ['a missing shard', indexOf({ a: 's1', b: 's3' }), /the shard s3 does not exist/],
-  ['a tensor that no shard has', indexOf({ a: 's1', b: 's2', c: 's2' }), /c should be in s2 but is in no shard/],
-  ["tensors in each other's shards", indexOf({ a: 's2', b: 's1' }), /a should be in s2 but is in s1/],
+  ['a tensor that is in no shard', indexOf({ a: 's1', b: 's2', c: 's2' }), /c should be in s2 but is in no shard/],
+  ['tensors with exchanged shards', indexOf({ a: 's2', b: 's1' }), /a should be in s2 but is in s1/],
   [
-    'a tensor that the index lacks',
+    'a tensor missing from the index',
     indexOf({ a: 's1', b: 's2', x: 's4' }),
     /s4 holds y, but the index does not have it/,
   ],
   ['a tensor in two shards', indexOf({ a: 's1', b: 's2', z: 's5' }), /s5 holds a, but the index has it in s1/],
 ];
 
-test('broken indexes', async () => {
+test('damaged indexes are refused', async () => {
   for (const [what, index, problem] of brokenIndexes) {
     const folder = await shards(index, {
       ...{ s1: [one('a', 1)], s2: [one('b', 2)], s4: [one('x', 1), one('y', 1)], s5: [one('z', 1), one('a', 1)] },
@@ -121,11 +125,11 @@ test('broken indexes', async () => {
   }
 });
 
-test('a broken shard is named', async () => {
+test('the error for a damaged shard names it', async () => {
   const folder = await shards(indexOf({ a: 's1', b: 's2' }), { s1: [one('a', 1)] });
   writeFileSync(join(folder, 's2'), 'short');
   await refuses(
-    'a broken shard',
+    'a damaged shard',
     () => openCheckpoint(openFolder(folder)),
     join(folder, 's2'),
     /too short for a safetensors file/,
@@ -153,19 +157,19 @@ async function canonical(tensors: TensorToWrite[]) {
   }
 }
 
-test('tied embeddings: equal copies are dropped, an own head is kept', async () => {
+test('tied embeddings: equal copies are dropped, an untied head is kept', async () => {
   const table = [1, 2, 3, 4];
   const cases: [what: string, tensors: TensorToWrite[], names: string[], dropped: string[]][] = [
-    ['shared alone', [embedding(shared, ...table)], [], []],
+    ['only the shared table', [embedding(shared, ...table)], [], []],
     [
       'equal copies',
       [embedding(shared, ...table), embedding(encoder, ...table), embedding(head, ...table)],
       [],
       [encoder, head],
     ],
-    ['an own head', [embedding(shared, ...table), embedding(head, 1, 2, 3, 5)], ['lm_head.weight'], []],
+    ['an untied head', [embedding(shared, ...table), embedding(head, 1, 2, 3, 5)], ['lm_head.weight'], []],
     [
-      'a head in fp16, equal',
+      'an equal head in fp16',
       [embedding(shared, ...table), { ...embedding(head, ...table), dtype: 'F16' }],
       [],
       [head],
@@ -177,7 +181,7 @@ test('tied embeddings: equal copies are dropped, an own head is kept', async () 
       ['lm_head.weight'],
       [],
     ],
-    ['only the copy of a stack', [embedding(encoder, ...table)], [], []],
+    ['only the copy of the encoder', [embedding(encoder, ...table)], [], []],
     ['only the head', [embedding(head, ...table)], [], []],
     [
       'native names',
@@ -197,22 +201,22 @@ test('tied embeddings: equal copies are dropped, an own head is kept', async () 
   }
 });
 
-test('tensors that do not belong are refused', async () => {
+test('tensors that Florence-2 does not have are refused', async () => {
   const table = embedding(shared, 1, 2, 3, 4);
   const cases: [what: string, tensors: TensorToWrite[], problem: RegExp][] = [
     ['an unknown name', [table, one('optimizer.step', 1)], /tensor optimizer\.step is not part of a Florence-2/],
     [
-      'a name of another model',
+      'a tensor of another model',
       [one('vision_model.embeddings.class_embedding', 1)],
       /vision_model\.embeddings\.class_embedding is not part of a/,
     ],
     [
-      'one tensor in two spellings',
+      'one tensor under two names',
       [table, embedding('model.language_model.shared.weight', 1, 2, 3, 4)],
       /are both language_model\.shared\.weight/,
     ],
     [
-      'embeddings that differ',
+      'different embeddings',
       [table, embedding(encoder, 1, 2, 3, 5)],
       /encoder\.embed_tokens\.weight and .*shared\.weight differ/,
     ],
@@ -221,8 +225,8 @@ test('tensors that do not belong are refused', async () => {
     await refuses(what, () => canonical(tensors), 'model.safetensors', problem);
 });
 
-test('large copies are compared to their end', async () => {
-  const count = 1_000_003; // more than one piece
+test('large copies are compared to the end', async () => {
+  const count = 1_000_003; // more than one chunk
   const values = Float32Array.from({ length: count }, (_, i) => i);
   const other = values.slice();
   other[count - 1]++;
@@ -240,7 +244,7 @@ test('large copies are compared to their end', async () => {
 
 const variants = ['tiny', 'tiny-pad', 'tiny-large'].filter(name => hasReference(`model/${name}/hf/model.safetensors`));
 for (const variant of variants) {
-  test(`both layouts of ${variant} are the same checkpoint`, async () => {
+  test(`both layouts of ${variant} contain the same checkpoint`, async () => {
     const microsoft = await canonicalCheckpoint(
       await openCheckpoint(openFolder(reference(`model/${variant}/microsoft`))),
     );
@@ -249,7 +253,7 @@ for (const variant of variants) {
     assert.equal([...microsoft.tensors.keys()].filter(name => name !== 'final_logits_bias').sort(), names);
     for (const name of names) {
       const [a, b] = [await microsoft.readFloat32(name), await native.readFloat32(name, new Float32Array(1_000_000))];
-      // The native vocabulary may have rows more.
+      // The native vocabulary may have more rows.
       const rows = name === 'language_model.shared.weight' ? microsoft.tensors.get(name)!.shape[0] : undefined;
       const [shapeA, shapeB] = [microsoft.tensors.get(name)!.shape, native.tensors.get(name)!.shape];
       assert.equal(shapeA, rows ? [rows, shapeB[1]] : shapeB, name);
@@ -261,7 +265,7 @@ for (const variant of variants) {
 }
 
 if (hasReference('model/tiny/microsoft-fp16/pytorch_model.bin')) {
-  test('the copies that torch.save lists share a storage, and are dropped', async () => {
+  test('copies that share a storage in a file of torch.save are dropped', async () => {
     const folder = folderOf({});
     copyFileSync(reference('model/tiny/microsoft-fp16/pytorch_model.bin'), join(folder, 'pytorch_model.bin'));
     const bin = await canonicalCheckpoint(await openCheckpoint(openFolder(folder)));
@@ -273,7 +277,7 @@ if (hasReference('model/tiny/microsoft-fp16/pytorch_model.bin')) {
   });
 }
 
-test('a transposed view of PyTorch is read as it stands', async () => {
+test('a transposed PyTorch view is read in row-major order', async () => {
   const values = new Uint8Array(Float32Array.of(1, 2, 3, 4, 5, 6).buffer);
   const bin = torchFile(stateDict({ image_projection: tensor(storage('FloatStorage', '0', 6), 0, [3, 2], [1, 3]) }), {
     0: values,
@@ -289,15 +293,10 @@ test('a transposed view of PyTorch is read as it stands', async () => {
 
 test('files are closed when opening fails', async () => {
   const folder = await shards(indexOf({ a: 's1', b: 's1' }), { s1: [one('a', 1)] });
-  const open = () => (existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').length : 0); // Linux tells
+  const open = () => (existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').length : 0); // Linux only
   const before = open();
   for (let i = 0; i < 5; i++) {
-    await refuses(
-      'a tensor that is not there',
-      () => openCheckpoint(openFolder(folder)),
-      'index.json',
-      /b should be in s1/,
-    );
+    await refuses('a missing tensor', () => openCheckpoint(openFolder(folder)), 'index.json', /b should be in s1/);
   }
   assert.is(open(), before);
   const file: TensorFile = await openSafetensors(join(folder, 's1'));

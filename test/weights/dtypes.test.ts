@@ -4,7 +4,7 @@ import { asBytes, narrowFromFloat32, toInt32, widenToFloat32 } from '../../src/w
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { hasReference, reference } from '../reference.ts';
 
-/** The value of a floating point format's bits, from its definition. */
+/** Returns the value of a floating point number from its bits, by the definition of the format. */
 function decode(bits: number, exponentBits: number, mantissaBits: number): number {
   const sign = bits >> (exponentBits + mantissaBits) ? -1 : 1;
   const exponent = (bits >> mantissaBits) & (2 ** exponentBits - 1);
@@ -25,14 +25,14 @@ for (const { dtype, exponentBits, mantissaBits } of formats) {
   const values = new Float32Array(65536);
   widenToFloat32(asBytes(all), dtype, values);
 
-  test(`all 65,536 ${dtype} numbers are read exactly`, () => {
+  test(`all 65,536 values of ${dtype} are read exactly`, () => {
     for (let bits = 0; bits < 65536; bits++) {
       const expected = decode(bits, exponentBits, mantissaBits);
       assert.ok(Object.is(values[bits], expected), `0x${bits.toString(16)} is ${expected}, read as ${values[bits]}`);
     }
   });
 
-  test(`all ${dtype} numbers are written back as they were`, () => {
+  test(`all values of ${dtype} are written back unchanged`, () => {
     const written = new Uint16Array(narrowFromFloat32(values, dtype).buffer);
     for (let bits = 0; bits < 65536; bits++) {
       if (!Number.isNaN(values[bits])) assert.is(written[bits], bits, `${values[bits]}`);
@@ -40,8 +40,8 @@ for (const { dtype, exponentBits, mantissaBits } of formats) {
     }
   });
 
-  test(`fp32 goes to the nearest ${dtype}, halfway to the even one`, () => {
-    // Between each two neighbours: just below the middle, the middle, and just above it.
+  test(`fp32 is rounded to the nearest ${dtype}, ties to even`, () => {
+    // Between each pair of neighbours: just below the middle, the middle, and just above it.
     const above = 2 ** (exponentBits + mantissaBits) - 2 ** mantissaBits; // bits of infinity
     for (let bits = 0; bits + 1 < above; bits++) {
       const middle = (values[bits] + values[bits + 1]) / 2;
@@ -49,7 +49,7 @@ for (const { dtype, exponentBits, mantissaBits } of formats) {
       const words = new Uint32Array(triple.buffer);
       words[0]--;
       words[2]++;
-      if (middle === 0 || triple[1] !== middle) continue; // the middle of fp32's smallest numbers is no fp32
+      if (middle === 0 || triple[1] !== middle) continue; // the middle of fp32's smallest numbers is not an fp32
       const [below, half, over] = new Uint16Array(narrowFromFloat32(triple, dtype).buffer);
       const even = bits % 2 === 0 ? bits : bits + 1;
       const what = `between ${values[bits]} and ${values[bits + 1]}`;
@@ -76,7 +76,7 @@ test('fp16 overflows to infinity from 65,520 on', () => {
   assert.equal([...written], [0x7bff, 0x7c00, 0xfc00, 0, 0]);
 });
 
-test('integers, booleans and doubles', () => {
+test('integers, booleans and doubles are converted', () => {
   const out = new Float32Array(3);
   const cases = [
     ['I64', BigInt64Array.of(-1n, 2n ** 40n, 7n), [-1, 2 ** 40, 7]],
@@ -100,7 +100,7 @@ test('integers, booleans and doubles', () => {
 });
 
 if (hasReference('model/tiny/microsoft-fp16/model.safetensors')) {
-  test("fp32 weights become the fp16 that PyTorch's .half() gives", async () => {
+  test("fp32 is rounded to fp16 as by PyTorch's .half()", async () => {
     const full = await openSafetensors(reference('model/tiny/microsoft/model.safetensors'));
     const half = await openSafetensors(reference('model/tiny/microsoft-fp16/model.safetensors'));
     for (const name of full.tensors.keys()) {

@@ -1,7 +1,7 @@
 /**
- * Prints as JSON what loading a checkpoint costs in a process of its own: node --import tsx load_memory.ts FOLDER BACKEND.
- * `growth`: by how many bytes the largest resident set so far exceeds the one after the backend had started; `weights`:
- * bytes of the model's fp32 weights.
+ * Loads a checkpoint and prints the memory that it takes as JSON: node --import tsx load_memory.ts FOLDER BACKEND.
+ * `growth`: peak resident set size minus that after the start of the backend, in bytes. `weights`: bytes of the model's
+ * fp32 weights.
  */
 import * as tf from '@tensorflow/tfjs';
 import { Florence2 } from '../../src/florence2.ts';
@@ -13,7 +13,7 @@ import { elementCount } from '../../src/weights/tensor_file.ts';
 
 const [folder, backend] = process.argv.slice(2) as [string, BackendName];
 await useBackend(backend);
-await tf.tidy(() => tf.matMul(tf.ones([64, 64]), tf.ones([64, 64]))).data(); // a backend has started when it has worked
+await tf.tidy(() => tf.matMul(tf.ones([64, 64]), tf.ones([64, 64]))).data(); // a backend starts at its first computation
 const before = process.memoryUsage.rss();
 const model = await Florence2.load(folder, { backend });
 const growth = process.resourceUsage().maxRSS * 1024 - before;

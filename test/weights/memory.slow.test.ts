@@ -26,7 +26,7 @@ const cases: Case[] = [
   { name: 'base, fp16', shape: 'base', dtype: 'F16', backends: tensorflow ? ['wasm', 'tensorflow'] : ['wasm'] },
   { name: 'base, fp32, three shards', shape: 'base', dtype: 'F32', shards: 3, backends: ['wasm'] },
 ];
-// The large model's 3.1 GB are more than wasm can address.
+// Loading refuses the large model's 3.1 GB on wasm.
 if (tensorflow && freemem() > 8 * 2 ** 30) {
   cases.push({ name: 'large, fp16', shape: 'large', dtype: 'F16', backends: ['tensorflow'] });
 }
@@ -46,7 +46,7 @@ for (const { name, backends, ...options } of cases) {
   });
 }
 
-test('reading tensor by tensor takes little more memory than the largest', async () => {
+test('reading tensor by tensor takes little more memory than the largest tensor', async () => {
   const folder = join(root, 'stream');
   await writeRandomCheckpoint(folder, { shape: 'base', dtype: 'F16' });
   const checkpoint = await canonicalCheckpoint(await openCheckpoint(openFolder(folder)));

@@ -7,7 +7,7 @@ const variants = ['tiny', 'tiny-pad', 'tiny-large'].filter(name => hasReference(
 const tied = /^language_model\.(encoder|decoder)\.embed_tokens\.weight$/;
 
 for (const variant of variants) {
-  test(`every name of ${variant} goes to its canonical name and back, in both layouts`, () => {
+  test(`every tensor name of ${variant} maps to its canonical name and back, in both layouts`, () => {
     const rows: { hf: string; microsoft: string; transposed: boolean }[] = referenceJson(`model/${variant}/names.json`);
     assert.ok(rows.length > 200);
     const seen = new Set<string>();
@@ -29,7 +29,7 @@ for (const variant of variants) {
   });
 }
 
-test('names outside of the tables', () => {
+test('names that are not in the table', () => {
   const attn = 'language_model.decoder.layers.3.encoder_attn.q_proj';
   const qkv = 'vision_tower.blocks.2.4.spatial_block.window_attn.qkv';
   const head = 'vision_tower.blocks.2.4.spatial_block.window_attn';
@@ -66,7 +66,7 @@ test('names outside of the tables', () => {
   assert.throws(() => toNative('model.lm_head.weight'), /model\.lm_head\.weight is not a canonical/);
 });
 
-test('modules below which an adapter sits have both spellings', () => {
+test('modules that adapters wrap have names in both layouts', () => {
   assert.is(toMicrosoft('lm_head'), 'language_model.lm_head');
   assert.is(toNative('lm_head.lora_A.weight'), 'lm_head.lora_A.weight');
   assert.is(

@@ -34,13 +34,13 @@ const good = tensor(floats, 0, [2, 3], [3, 1]);
 
 const rebuild = global('torch._utils', '_rebuild_tensor_v2');
 
-/** A pickle whose root is a dictionary with this value under `a`. */
+/** Returns a file of torch.save with this value under `a`. */
 const withValue = (...value: (number | string | Uint8Array)[]) =>
   torchFile(stateDict({ a: pickle(...value) }), { 0: six });
 const program = (...parts: (number | string | Uint8Array)[]) => torchFile(pickle(proto(), ...parts, stop), { 0: six });
 
 if (hasReference('model/tiny/microsoft-fp16/pytorch_model.bin')) {
-  test('a file of torch.save holds what its safetensors twin does', async () => {
+  test('a file of torch.save has the same tensors as the safetensors file', async () => {
     const bin = await readPytorchBin(await openFile(reference('model/tiny/microsoft-fp16/pytorch_model.bin')));
     const twin = await openSafetensors(reference('model/tiny/microsoft-fp16/model.safetensors'));
     assert.is(bin.tensors.size, 245);
@@ -57,7 +57,7 @@ if (hasReference('model/tiny/microsoft-fp16/pytorch_model.bin')) {
   });
 }
 
-test('views on a storage: offsets, strides, transposes, broadcasts', async () => {
+test('views of a storage: offsets, strides, transposes, broadcasts', async () => {
   const views: [what: string, offset: number, shape: number[], strides: number[], expected: number[]][] = [
     ['whole', 0, [2, 3], [3, 1], [0, 1, 2, 3, 4, 5]],
     ['offset', 2, [2, 2], [2, 1], [2, 3, 4, 5]],
@@ -97,7 +97,7 @@ test('views on a storage: offsets, strides, transposes, broadcasts', async () =>
   await file.close();
 });
 
-test('every type of storage', async () => {
+test('all storage types are read', async () => {
   const types: [type: string, dtype: string, bytes: Uint8Array, expected: number[]][] = [
     ['FloatStorage', 'F32', new Uint8Array(Float32Array.of(1.5, -2).buffer), [1.5, -2]],
     ['HalfStorage', 'F16', new Uint8Array(Uint16Array.of(0x3e00, 0xc000).buffer), [1.5, -2]],
@@ -121,7 +121,7 @@ test('every type of storage', async () => {
   }
 });
 
-test('what else torch.save writes: parameters, memo, metadata, later protocols', async () => {
+test('parameters, memo, metadata and later protocols are read', async () => {
   const parameter = pickle(
     global('torch._utils', '_rebuild_parameter'),
     tuple(good, 0x88, global('collections', 'OrderedDict'), ')R'),
@@ -167,13 +167,13 @@ test('what else torch.save writes: parameters, memo, metadata, later protocols',
 const os = global('os', 'system');
 
 const refused: [what: string, bytes: Uint8Array, problem: RegExp][] = [
-  // What would run code in Python.
+  // Pickles that would run code in Python.
   ['os.system', program(os, tuple(text('true')), 'R'), /refused: the pickle uses os\.system/],
-  ['os.system within a value', withValue(os, tuple(text('true')), 'R'), /uses os\.system/],
+  ['os.system in a value', withValue(os, tuple(text('true')), 'R'), /uses os\.system/],
   ['eval', program(global('builtins', 'eval'), tuple(text('1')), 'R'), /uses builtins\.eval/],
   ['a global of protocol 4', program(0x8c, 2, 'os', 0x8c, 6, 'system', 0x93), /uses os\.system/],
-  ['torch.load within', program(global('torch', 'load')), /uses torch\.load/],
-  ['a name of JavaScript', program(global('constructor', 'constructor')), /uses constructor\.constructor/],
+  ['torch.load', program(global('torch', 'load')), /uses torch\.load/],
+  ['a name of a JavaScript property', program(global('constructor', 'constructor')), /uses constructor\.constructor/],
   [
     'another rebuild function',
     program(global('torch._utils', '_rebuild_device_tensor_from_numpy')),
@@ -201,16 +201,16 @@ const refused: [what: string, bytes: Uint8Array, problem: RegExp][] = [
   ['protocol 9', torchFile(pickle(proto(9), '}.')), /has protocol 9/],
   ['an empty pickle', torchFile(new Uint8Array(0)), /is cut short/],
   ['no STOP', torchFile(pickle(proto(), '}')), /is cut short/],
-  ['a text beyond the end', torchFile(pickle(proto(), 'X\xff\xff\xff\x7fabc')), /is cut short/],
-  ['a text of 8 EiB', torchFile(pickle(proto(4), 0x8d, '\xff\xff\xff\xff\xff\xff\xff\x7f')), /too large/],
-  ['a global without its end', torchFile(pickle(proto(), 'ccollections')), /is cut short/],
-  ['a text that is no UTF-8', torchFile(pickle(proto(), 'X\x01\x00\x00\x00\xff.')), /not UTF-8/],
+  ['a string beyond the end', torchFile(pickle(proto(), 'X\xff\xff\xff\x7fabc')), /is cut short/],
+  ['a string of 8 EiB', torchFile(pickle(proto(4), 0x8d, '\xff\xff\xff\xff\xff\xff\xff\x7f')), /too large/],
+  ['a global that is cut short', torchFile(pickle(proto(), 'ccollections')), /is cut short/],
+  ['a string that is not UTF-8', torchFile(pickle(proto(), 'X\x01\x00\x00\x00\xff.')), /not UTF-8/],
   ['an empty stack', torchFile(pickle(proto(), stop)), /the pickle is damaged/],
   ['a tuple without a mark', torchFile(pickle(proto(), 't.')), /the pickle is damaged/],
   ['a mark as a value', torchFile(pickle(proto(), '(', stop)), /the pickle is damaged/],
-  ['a memo that is empty', torchFile(pickle(proto(), 'h\x00.')), /the pickle is damaged/],
+  ['a missing memo', torchFile(pickle(proto(), 'h\x00.')), /the pickle is damaged/],
   ['a key without a value', torchFile(pickle(proto(), '}(', text('a'), 'u.')), /the pickle is damaged/],
-  ['an item of a list', torchFile(pickle(proto(), '](', text('a'), text('b'), 'u.')), /the pickle is damaged/],
+  ['items for a list', torchFile(pickle(proto(), '](', text('a'), text('b'), 'u.')), /the pickle is damaged/],
   ['a global that is a number', torchFile(pickle(proto(4), int(1), int(2), 0x93, stop)), /the pickle is damaged/],
   // Pickles of something else.
   ['a list', program(']'), /is not a dictionary of tensors/],
@@ -218,7 +218,7 @@ const refused: [what: string, bytes: Uint8Array, problem: RegExp][] = [
   ['a number', torchFile(stateDict({ epoch: int(3) })), /epoch is not a tensor/],
   ['a key that is a number', torchFile(pickle(proto(), '}', int(3), good, 's.'), { 0: six }), /3 is not a tensor/],
   ['null', torchFile(stateDict({ a: pickle('N') })), /a is not a tensor/],
-  // Tensors that do not fit.
+  // Invalid tensors.
   [
     'a tensor beyond its storage',
     withValue(tensor(floats, 1, [2, 3], [3, 1])),
@@ -226,15 +226,15 @@ const refused: [what: string, bytes: Uint8Array, problem: RegExp][] = [
   ],
   ['strides beyond the storage', withValue(tensor(floats, 0, [2, 3], [100, 1])), /goes beyond its storage/],
   [
-    'a shape beyond counting',
+    'a shape with too many elements',
     withValue(tensor(floats, 0, [2 ** 30, 2 ** 30, 2 ** 30], [0, 0, 0])),
     /goes beyond its storage/,
   ],
   ['a negative stride', withValue(tensor(floats, 5, [6], [-1])), /in a form that torch\.save does not write/],
   ['a negative offset', withValue(tensor(floats, -1, [2], [1])), /in a form that torch\.save does not write/],
-  ['two strides for one axis', withValue(tensor(floats, 0, [6], [1, 1])), /in a form that torch\.save does not write/],
+  ['more strides than axes', withValue(tensor(floats, 0, [6], [1, 1])), /in a form that torch\.save does not write/],
   [
-    'a tensor of no storage',
+    'a tensor without a storage',
     withValue(rebuild, tuple(int(1), int(0), ')', ')', 0x89, 'N'), 'R'),
     /in a form that torch\.save does not write/,
   ],
@@ -259,18 +259,18 @@ const refused: [what: string, bytes: Uint8Array, problem: RegExp][] = [
     withValue(tuple(text('module'), text('x')), 'Q'),
     /refers to something that is not a storage/,
   ],
-  ['a reference that is a text', withValue(text('storage'), 'Q'), /refers to something that is not a storage/],
+  ['a reference that is a string', withValue(text('storage'), 'Q'), /refers to something that is not a storage/],
   // Archives.
   ['an empty file', new Uint8Array(0), /was not written by torch\.save/],
-  ['a text', new TextEncoder().encode('hello, world, this is no checkpoint'), /was not written by torch\.save/],
+  ['a text file', new TextEncoder().encode('hello, world, not a checkpoint'), /was not written by torch\.save/],
   [
     'the format before 1.6',
     pickle(proto(), 0x8a, 10, 'lF\xf9l\x57\xb2\x1b\x6e\xa4\x1b', stop),
     /the format of PyTorch before 1\.6/,
   ],
-  ['the beginning of an archive', torchFile(stateDict({ a: good }), { 0: six }).subarray(0, 60), /damaged zip archive/],
+  ['the start of an archive', torchFile(stateDict({ a: good }), { 0: six }).subarray(0, 60), /damaged zip archive/],
   ['an archive cut short', torchFile(stateDict({ a: good }), { 0: six }).subarray(0, -3), /damaged zip archive/],
-  ['an archive of something else', zip([['readme.txt', six]]), /but torch\.save did not write it/],
+  ['an archive of other files', zip([['readme.txt', six]]), /but torch\.save did not write it/],
   [
     'two pickles',
     zip([
@@ -293,7 +293,7 @@ const refused: [what: string, bytes: Uint8Array, problem: RegExp][] = [
   ['an encrypted archive', zip([['m/data.pkl', six]], { encrypted: true }), /is encrypted/],
   ['a compressed archive', zip([['m/data.pkl', six]], { method: 8 }), /is compressed/],
   [
-    'two entries of one name',
+    'two entries with one name',
     torchFile(stateDict({ a: good }), { 0: six }, [['m/data/0', six]]),
     /entry m\/data\/0 appears twice/,
   ],
@@ -305,7 +305,7 @@ for (const [what, bytes, problem] of refused) {
   });
 }
 
-test('an entry that goes beyond the file, a local header that is none', async () => {
+test('refuses entries beyond the end of the file and without a local header', async () => {
   const bytes = Buffer.from(torchFile(stateDict({ a: good }), { 0: six }));
   const central = bytes.indexOf('PK\x01\x02');
   const far = Buffer.from(bytes);

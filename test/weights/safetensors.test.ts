@@ -10,7 +10,7 @@ import { refuses, temporaryFolder } from './temporary.ts';
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
 
-/** A file from a header (an object, or its text or bytes) and the data behind it. */
+/** Returns a file with a header (an object, or its text or bytes) followed by data. */
 function bytesOf(header: unknown, data: number | Uint8Array = 0, declaredLength?: bigint): Uint8Array {
   const text = typeof header === 'string' ? header : JSON.stringify(header);
   const json = header instanceof Uint8Array ? header : new TextEncoder().encode(text);
@@ -26,26 +26,26 @@ const malformed: [what: string, bytes: Uint8Array, problem: RegExp][] = [
   ['an empty file', new Uint8Array(0), /0 bytes is too short/],
   ['seven bytes', new Uint8Array(7), /7 bytes is too short/],
   [
-    'a header length beyond any',
+    'a header length beyond the limit',
     bytesOf({}, 0, 2n ** 63n),
     /header length 9223372036854775808 exceeds the limit of 100000000/,
   ],
   ['a header length beyond the file', bytesOf({}, 0, 3n), /header length 3 exceeds the file's 10 bytes/],
   ['no header', bytesOf(''), /the header is not JSON/],
-  ['a header that is no UTF-8', bytesOf(Uint8Array.of(0x7b, 0xff, 0x7d)), /not UTF-8/],
-  ['a header that is no JSON', bytesOf('{"a": '), /the header is not JSON/],
-  ['a header over two lines that is no JSON', bytesOf('{"a":\n\n oops}'), /the header is not JSON/],
+  ['a header that is not UTF-8', bytesOf(Uint8Array.of(0x7b, 0xff, 0x7d)), /not UTF-8/],
+  ['a header that is not JSON', bytesOf('{"a": '), /the header is not JSON/],
+  ['a header of several lines that is not JSON', bytesOf('{"a":\n\n oops}'), /the header is not JSON/],
   ['a list', bytesOf('[]'), /not a JSON object/],
   ['null', bytesOf('null'), /not a JSON object/],
-  ['a header behind spaces', bytesOf(' {}'), /not a JSON object/],
+  ['spaces before the header', bytesOf(' {}'), /not a JSON object/],
   ['a byte order mark', bytesOf('\uFEFF{}'), /the header is not JSON/],
   [
-    'two tensors of one name',
+    'two tensors with one name',
     bytesOf(`{"a":${JSON.stringify(f32([1], 0, 4))},"a":${JSON.stringify(f32([1], 0, 4))}}`, 4),
     /has a twice/,
   ],
   [
-    'one name in two spellings',
+    'one name with and without escapes',
     bytesOf(`{"a":${JSON.stringify(f32([1], 0, 4))},"\\u0061":${JSON.stringify(f32([1], 4, 8))}}`, 8),
     /has a twice/,
   ],
@@ -54,11 +54,11 @@ const malformed: [what: string, bytes: Uint8Array, problem: RegExp][] = [
     bytesOf('{"a":{"dtype":"F32","dtype":"F16","shape":[1],"data_offsets":[0,4]}}', 4),
     /has a: dtype twice/,
   ],
-  ['metadata that is no object', bytesOf({ __metadata__: 'x' }), /__metadata__ is not an object/],
-  ['metadata that is no text', bytesOf({ __metadata__: { format: 1 } }), /__metadata__ format is not a string/],
-  ['an entry that is no object', bytesOf({ a: 3 }), /tensor a: its header entry is not an object/],
+  ['metadata that is not an object', bytesOf({ __metadata__: 'x' }), /__metadata__ is not an object/],
+  ['metadata that is not a string', bytesOf({ __metadata__: { format: 1 } }), /__metadata__ format is not a string/],
+  ['an entry that is not an object', bytesOf({ a: 3 }), /tensor a: its header entry is not an object/],
   [
-    'an entry with a field more',
+    'an entry with an unknown field',
     bytesOf({ a: { ...f32([1], 0, 4), strides: [1] } }, 4),
     /tensor a: unknown field strides/,
   ],
@@ -68,24 +68,28 @@ const malformed: [what: string, bytes: Uint8Array, problem: RegExp][] = [
     /tensor a: dtype "F8_E4M3" is not one of F64, F32/,
   ],
   [
-    'a dtype of JavaScript',
+    'a dtype that is a JavaScript property',
     bytesOf({ a: { ...f32([1], 0, 4), dtype: 'toString' } }, 4),
     /dtype "toString" is not one of/,
   ],
   ['no dtype', bytesOf({ a: { shape: [1], data_offsets: [0, 4] } }, 4), /tensor a: dtype undefined/],
   ['a negative dimension', bytesOf({ a: f32([-1], 0, 4) }, 4), /shape \[-1\] is not a list of non-negative integers/],
-  ['a broken dimension', bytesOf({ a: f32([1.5], 0, 4) }, 4), /shape \[1\.5\] is not a list/],
-  ['a shape that is no list', bytesOf({ a: { ...f32([], 0, 4), shape: 4 } }, 4), /shape 4 is not a list/],
-  ['a shape beyond counting', bytesOf({ a: f32([2 ** 50, 2 ** 50], 0, 4) }, 4), /is too large/],
-  ['a shape beyond counting, times 0', bytesOf({ a: f32([1e300, 1e300, 0], 0, 0) }), /is not a list|is too large/],
+  ['a fractional dimension', bytesOf({ a: f32([1.5], 0, 4) }, 4), /shape \[1\.5\] is not a list/],
+  ['a shape that is not a list', bytesOf({ a: { ...f32([], 0, 4), shape: 4 } }, 4), /shape 4 is not a list/],
+  ['a shape with too many elements', bytesOf({ a: f32([2 ** 50, 2 ** 50], 0, 4) }, 4), /is too large/],
+  [
+    'a shape with too large dimensions and a 0',
+    bytesOf({ a: f32([1e300, 1e300, 0], 0, 0) }),
+    /is not a list|is too large/,
+  ],
   ['one offset', bytesOf({ a: { ...f32([1], 0, 4), data_offsets: [0] } }, 4), /data_offsets \[0\] are not two/],
   [
-    'an offset that is a text',
+    'an offset that is a string',
     bytesOf({ a: { ...f32([1], 0, 4), data_offsets: ['0', 4] } }, 4),
     /are not two non-negative integers/,
   ],
   ['a negative offset', bytesOf({ a: f32([1], -4, 0) }, 4), /are not two non-negative integers/],
-  ['offsets backwards', bytesOf({ a: f32([1], 4, 0) }, 4), /data_offsets 4\.\.0 are outside/],
+  ['offsets in reverse order', bytesOf({ a: f32([1], 4, 0) }, 4), /data_offsets 4\.\.0 are outside/],
   [
     'offsets beyond the file',
     bytesOf({ a: f32([2], 0, 8) }, 4),
@@ -97,13 +101,13 @@ const malformed: [what: string, bytes: Uint8Array, problem: RegExp][] = [
     /F32 \[2\] is 8 bytes, data_offsets 0\.\.4 hold 4/,
   ],
   ['overlapping tensors', bytesOf({ a: f32([2], 0, 8), b: f32([1], 4, 8) }, 8), /tensors a and b overlap/],
-  ['one place for two tensors', bytesOf({ a: f32([1], 0, 4), b: f32([1], 0, 4) }, 4), /tensors a and b overlap/],
+  ['two tensors at the same offsets', bytesOf({ a: f32([1], 0, 4), b: f32([1], 0, 4) }, 4), /tensors a and b overlap/],
   [
-    'a hole',
+    'a gap',
     bytesOf({ a: f32([1], 0, 4), b: f32([1], 8, 12) }, 12),
     /4 bytes between a and tensor b belong to no tensor/,
   ],
-  ['a hole at the beginning', bytesOf({ a: f32([1], 4, 8) }, 8), /4 bytes between the header and tensor a/],
+  ['a gap at the beginning', bytesOf({ a: f32([1], 4, 8) }, 8), /4 bytes between the header and tensor a/],
   ['trailing bytes', bytesOf({ a: f32([1], 0, 4) }, 5), /1 bytes at the end belong to no tensor/],
   ['bytes without a tensor', bytesOf({}, 3), /3 bytes at the end/],
   [
@@ -120,12 +124,12 @@ for (const [what, bytes, problem] of malformed) {
   });
 }
 
-test('refuses what is no file', async () => {
+test('refuses folders and missing files', async () => {
   await refuses('nothing', () => openSafetensors(at('nothing')), 'nothing', /does not exist/);
   await refuses('a folder', () => openSafetensors(folder), folder, /is not a file/);
 });
 
-test('every length of a real file but the whole is refused', async () => {
+test('a real file is refused at every shorter length', async () => {
   const whole = readFileSync(reference('processor/decoded_rgb_u8.safetensors'));
   const header = Number(whole.readBigUInt64LE());
   for (const length of [8, 9, 7 + header, 8 + header, 9 + header, whole.length - 1]) {
@@ -139,7 +143,7 @@ test('every length of a real file but the whole is refused', async () => {
   }
 });
 
-test('a file that shrinks while it is open says where it ended', async () => {
+test('the error for a file that shrinks while it is open says where it ends', async () => {
   await writeSafetensors(at('shrinks.safetensors'), [{ name: 'a', shape: [100], data: new Float32Array(100) }]);
   const file = await openSafetensors(at('shrinks.safetensors'));
   truncateSync(at('shrinks.safetensors'), 200);
@@ -152,7 +156,7 @@ test('a file that shrinks while it is open says where it ended', async () => {
   await file.close();
 });
 
-test('reads empty files, empty tensors, scalars, and names of all kinds', async () => {
+test('reads empty files, empty tensors, scalars, and unusual names', async () => {
   writeFileSync(at('odd.safetensors'), bytesOf('{}   '));
   let file = await openSafetensors(at('odd.safetensors'));
   assert.is(file.tensors.size, 0);
@@ -176,7 +180,7 @@ test('reads empty files, empty tensors, scalars, and names of all kinds', async 
   await file.close();
 });
 
-test('reads the reference as it is described', async () => {
+test('reads the reference file with the tensors of its description', async () => {
   const file = await openSafetensors(reference('model/tiny-pad/inputs.safetensors'));
   const manifest = JSON.parse(readFileSync(reference('model/tiny-pad/manifest.json'), 'utf8'));
   for (const { name, shape, dtype, max_abs: maxAbs, rms } of manifest.files['inputs.safetensors']) {
@@ -192,19 +196,19 @@ test('reads the reference as it is described', async () => {
     }
   }
   await refuses(
-    'integers of floats',
+    'floats as integers',
     () => file.readInt32('pixel_values'),
     'inputs.safetensors',
     /pixel_values is F32, expected integers/,
   );
   const buffer = new Float32Array(100_000).fill(9);
   const view = await file.readFloat32('text_input_ids', buffer);
-  assert.is(view.buffer, buffer.buffer, 'a given buffer is used');
-  assert.is(buffer[view.length], 9, 'and no more of it than needed');
+  assert.is(view.buffer, buffer.buffer, 'the given buffer is used');
+  assert.is(buffer[view.length], 9, 'only the first values are overwritten');
   await file.close();
 });
 
-test('writes what it reads, aligned, in every dtype', async () => {
+test('tensors of every dtype are written aligned and read back', async () => {
   const floats = Float32Array.of(1, -0.5, 3, 0, 65504, 2 ** -24);
   const tensors = [
     { name: 'half', shape: [2, 3], dtype: 'F16', data: floats },
@@ -217,7 +221,7 @@ test('writes what it reads, aligned, in every dtype', async () => {
   ] as const;
   await writeSafetensors(at('all.safetensors'), tensors, { format: 'pt', note: 'ö' });
   const bytes = readFileSync(at('all.safetensors'));
-  assert.is(Number(bytes.readBigUInt64LE()) % 8, 0, 'the data begins at a multiple of 8');
+  assert.is(Number(bytes.readBigUInt64LE()) % 8, 0, 'the data starts at a multiple of 8');
   const file = await openSafetensors(at('all.safetensors'));
   assert.equal(file.metadata, { format: 'pt', note: 'ö' });
   for (const tensor of tensors) {
@@ -232,7 +236,7 @@ test('writes what it reads, aligned, in every dtype', async () => {
   await file.close();
 });
 
-test('a writer that fails leaves the old file and nothing else', async () => {
+test('a failed write leaves only the old file', async () => {
   const path = at('kept.safetensors');
   await writeSafetensors(path, [{ name: 'a', shape: [1], data: Float32Array.of(1) }]);
   const before = readFileSync(path);
@@ -260,8 +264,8 @@ test('a writer that fails leaves the old file and nothing else', async () => {
   );
 });
 
-test('files beyond 2 GiB', async () => {
-  // Sparse: 2.2 GB on paper, a few blocks on disk.
+test('reads files beyond 2 GiB', async () => {
+  // A sparse file: 2.2 GB that take a few blocks on disk.
   const path = at('large.safetensors');
   const count = 550_000_000;
   const header = bytesOf({ large: f32([count], 0, 4 * count), last: f32([2], 4 * count, 4 * count + 8) });

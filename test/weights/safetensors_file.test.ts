@@ -10,7 +10,7 @@ const tensors = [
   { name: 'b', shape: [2, 3], data: random(6) },
   { name: 'a', shape: [], data: random(1) },
   { name: 'none', shape: [0, 4], data: random(0) },
-  { name: 'large', shape: [5, 1 << 20], data: random(5 << 20) }, // more than is held while it moves
+  { name: 'large', shape: [5, 1 << 20], data: random(5 << 20) }, // more than the buffer of the copy
 ];
 
 async function written(path: string): Promise<SafetensorsStream> {
@@ -19,11 +19,11 @@ async function written(path: string): Promise<SafetensorsStream> {
   return stream;
 }
 
-test('tensors that come one by one make the file that they make together', async () => {
+test('a file written tensor by tensor equals one written at once', async () => {
   const folder = temporaryFolder();
   const [streamed, whole] = ['streamed', 'whole'].map(name => join(folder, `${name}.safetensors`));
   const stream = await written(streamed);
-  assert.equal(readdirSync(folder).length, 1, 'what waits');
+  assert.equal(readdirSync(folder).length, 1, 'the temporary file');
   await stream.finish();
   await writeSafetensors(whole, tensors);
   assert.ok(readFileSync(streamed).equals(readFileSync(whole)), 'the bytes differ');
@@ -34,7 +34,7 @@ test('tensors that come one by one make the file that they make together', async
   await file.close();
 });
 
-test('no tensor is a file, too', async () => {
+test('a file without tensors is written', async () => {
   const path = join(temporaryFolder(), 'empty.safetensors');
   await (await SafetensorsStream.create(path)).finish({ about: 'nothing' });
   const file = await openSafetensors(path);
@@ -43,7 +43,7 @@ test('no tensor is a file, too', async () => {
   await file.close();
 });
 
-test('what is abandoned leaves the file that was there', async () => {
+test('an abandoned stream leaves the earlier file', async () => {
   const folder = temporaryFolder();
   const path = join(folder, 'kept');
   writeFileSync(path, 'before');
@@ -52,14 +52,14 @@ test('what is abandoned leaves the file that was there', async () => {
   assert.equal(readdirSync(folder), ['kept']);
 });
 
-test('what cannot be written is an error that names the file, and leaves nothing', async () => {
+test('write errors name the file and leave nothing', async () => {
   const folder = temporaryFolder();
   const nowhere = join(folder, 'no', 'folder');
   await refuses('no folder', () => SafetensorsStream.create(nowhere), nowhere, /its folder does not exist/);
   const path = join(folder, 'twice');
   const stream = await written(path);
   stream.append('a', [1], random(1));
-  await refuses('a name twice', () => stream.finish(), path, /two tensors named a/);
+  await refuses('two tensors with one name', () => stream.finish(), path, /two tensors named a/);
   assert.equal(readdirSync(folder), []);
 });
 

@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { Florence2Error } from '../../src/errors.ts';
 
-/** A folder under the system's temporary one, which goes when the process ends. */
+/** Creates a temporary folder, which is removed when the process ends. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'florence2-test-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
-/** Expects an error for people: a Florence2Error of one line which names the file and the problem. */
+/** Expects a Florence2Error of one line that names the file and the problem. */
 export async function refuses(what: string, attempt: () => unknown, file: string, problem: RegExp): Promise<void> {
   let error: unknown;
   try {
@@ -27,5 +27,5 @@ export async function refuses(what: string, attempt: () => unknown, file: string
   assert.match(message, problem, `${what}: "${message}"`);
 }
 
-/** Returns a pattern that matches a text itself. */
+/** Escapes a text for use in a regular expression. */
 export const literally = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');

@@ -1,4 +1,4 @@
-/** Pickles written by hand, opcode by opcode, and zip archives to put them in. */
+/** Concatenates the parts of a pickle: opcodes, text, bytes. */
 export const pickle = (...parts: (number | string | Uint8Array)[]): Uint8Array =>
   Buffer.concat(
     parts.map(part => (typeof part === 'number' ? Buffer.of(part) : Buffer.from(part as string, 'latin1'))),
@@ -14,28 +14,28 @@ export const text = (value: string): Uint8Array => {
 export const int = (value: number): Uint8Array => Buffer.concat([Buffer.from('J'), uint32(value >>> 0)]);
 export const tuple = (...items: (number | string | Uint8Array)[]) => pickle('(', ...items, 't');
 
-/** A reference to the storage data/<key>. */
+/** Returns a reference to the storage data/<key>. */
 export const storage = (type: string, key: string, elements: number) =>
   pickle(tuple(text('storage'), global('torch', type), text(key), text('cpu'), int(elements)), 'Q');
 
-/** A call of torch._utils._rebuild_tensor_v2, as torch.save writes one. */
+/** Returns a call of torch._utils._rebuild_tensor_v2, as torch.save writes it. */
 export function tensor(from: Uint8Array, offset: number, shape: number[], strides: number[]): Uint8Array {
   const hooks = pickle(global('collections', 'OrderedDict'), ')R');
   const args = tuple(from, int(offset), tuple(...shape.map(int)), tuple(...strides.map(int)), 0x89, hooks);
   return pickle(global('torch._utils', '_rebuild_tensor_v2'), args, 'R');
 }
 
-/** A whole pickle: a dictionary of names and values. */
+/** Returns a complete pickle: a dictionary of names and values. */
 export const stateDict = (values: Record<string, Uint8Array>): Uint8Array =>
   pickle(proto(), '}(', ...Object.entries(values).flatMap(([name, value]) => [text(name), value]), 'u', stop);
 
 export interface ZipOptions {
-  /** 0 stored, 8 deflated; what the headers say, the data is stored as given. */
+  /** Compression method in the headers: 0 stored, 8 deflated. The data is always stored. Default 0. */
   method?: number;
   encrypted?: boolean;
 }
 
-/** A zip archive of stored files, without checksums, which nobody checks here. */
+/** Returns a zip archive of stored files, without checksums, which the reader ignores. */
 export function zip(
   files: [name: string, bytes: Uint8Array][],
   { method = 0, encrypted = false }: ZipOptions = {},
@@ -73,7 +73,7 @@ export function zip(
   return Buffer.concat([...locals, directory, ...end]);
 }
 
-/** A file of torch.save: its pickle, and the storages by key. */
+/** Returns a file of torch.save with a pickle and storages by key. */
 export function torchFile(
   data: Uint8Array,
   storages: Record<string, Uint8Array> = {},

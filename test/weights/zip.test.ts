@@ -17,7 +17,7 @@ const files: [name: string, bytes: Uint8Array][] = [
   ['m/grün', Buffer.from('values')],
 ];
 
-/** Moves sizes, positions and counts of an archive to the places that archives beyond 4 GiB have for them. */
+/** Converts an archive to Zip64: sizes, positions and counts move to the fields for archives beyond 4 GiB. */
 function zip64(bytes: Uint8Array): Buffer {
   const end = Buffer.from(bytes.subarray(-22));
   const start = end.readUInt32LE(16);
@@ -50,7 +50,7 @@ function zip64(bytes: Uint8Array): Buffer {
   return Buffer.concat([bytes.subarray(0, start), ...directory, record, locator, end]);
 }
 
-test('finds the bytes of each entry, in Zip64 archives too', async () => {
+test('finds the bytes of each entry, also in Zip64 archives', async () => {
   const plain = zip(files);
   const commented = Buffer.concat([plain, Buffer.from('PK!')]);
   commented.writeUInt16LE(3, plain.length - 2);

@@ -71,7 +71,7 @@ async function refusal(id: string, options?: HubOptions): Promise<string> {
   return error.message;
 }
 
-/** No file of the cache is unfinished, and each blob is what its name says. */
+/** Asserts that the cache has no unfinished file and that each blob has the hash in its name. */
 function checkBlobs({ cache, hub }: Context, expected?: number): void {
   const folder = join(cache, 'hub', `models--${hub.repo.replace('/', '--')}`, 'blobs');
   let names: string[] = [];
@@ -85,7 +85,7 @@ function checkBlobs({ cache, hub }: Context, expected?: number): void {
   if (expected !== undefined) assert.is(names.length, expected);
 }
 
-test('downloads what the model needs into the cache of the Hugging Face tools', async context => {
+test('downloads the files of a model into the Hugging Face cache', async context => {
   const { hub, cache } = context;
   const progress: { file: string; loaded: number; total: number }[] = [];
   const folder = await load(hub.repo, { onProgress: p => progress.push(p) });
@@ -106,7 +106,7 @@ test('downloads what the model needs into the cache of the Hugging Face tools', 
   assert.is(last.loaded, last.total);
   assert.ok(
     progress.every((p, i) => i === 0 || p.loaded >= progress[i - 1].loaded),
-    'progress never goes back',
+    'progress never decreases',
   );
   assert.equal([...hub.tokens], [undefined]);
 
@@ -116,13 +116,13 @@ test('downloads what the model needs into the cache of the Hugging Face tools', 
   assert.is(contents(), once, 'nothing is downloaded twice');
 });
 
-test('HF_HUB_CACHE wins over HF_HOME', async ({ hub, cache }) => {
+test('HF_HUB_CACHE takes precedence over HF_HOME', async ({ hub, cache }) => {
   process.env.HF_HUB_CACHE = join(cache, 'elsewhere');
   const folder = await load(hub.repo);
   assert.ok(folder.startsWith(join(cache, 'elsewhere', 'models--owner--florence-tiny')), folder);
 });
 
-test('a cut connection is taken up where it ended', async context => {
+test('a lost connection is resumed at the same byte', async context => {
   const { hub } = context;
   hub.cut = { path: 'model.safetensors', times: 3, at: 70_000 };
   const folder = await load(hub.repo);
@@ -131,7 +131,7 @@ test('a cut connection is taken up where it ended', async context => {
   checkBlobs(context, 4);
 });
 
-test('a cut connection begins again where the server knows no ranges', async context => {
+test('a lost connection starts again if the server does not support ranges', async context => {
   const { hub } = context;
   hub.cut = { path: 'model.safetensors', times: 2, at: 70_000 };
   hub.ranges = false;
@@ -141,7 +141,7 @@ test('a cut connection begins again where the server knows no ranges', async con
 });
 
 for (const ranges of [true, false]) {
-  test(`a connection that is always cut leaves nothing broken (${ranges ? 'with' : 'without'} ranges)`, async context => {
+  test(`a connection that is always lost leaves a consistent cache (${ranges ? 'with' : 'without'} ranges)`, async context => {
     const { hub, cache } = context;
     hub.ranges = ranges;
     hub.cut = { path: 'model.safetensors', times: Number.POSITIVE_INFINITY, at: ranges ? 0 : 70_000 };
@@ -149,7 +149,7 @@ for (const ranges of [true, false]) {
     assert.match(message, /connection to http:\/\/127.*was cut|cannot be resumed/);
     checkBlobs(context, 3);
     process.env.HF_HUB_OFFLINE = '1';
-    assert.match(await refusal(hub.repo), /not in the cache/, 'half a model is none');
+    assert.match(await refusal(hub.repo), /not in the cache/, 'an incomplete model is not used');
     hub.cut = undefined;
     delete process.env.HF_HUB_OFFLINE;
     await load(hub.repo);
@@ -177,7 +177,7 @@ test('a damaged download is refused and removed', async context => {
   checkBlobs(context, 0);
 });
 
-test('what a killed download has left is removed, that of a running one is not', async ({ hub, cache }) => {
+test('unfinished files of killed downloads are removed, those of running ones are not', async ({ hub, cache }) => {
   const blobs = join(cache, 'hub', 'models--owner--florence-tiny', 'blobs');
   mkdirSync(blobs, { recursive: true });
   const dead = spawnSync(process.execPath, ['-e', '']).pid;
@@ -188,14 +188,14 @@ test('what a killed download has left is removed, that of a running one is not',
   assert.equal(incomplete.sort(), [running, `unrelated.${dead}-abc.incomplete`].sort());
 });
 
-test('a busy hub is asked again', async ({ hub }) => {
+test('requests to a busy hub are retried', async ({ hub }) => {
   hub.busy = { status: 503, times: 2 };
   await load(hub.repo);
   hub.busy = { status: 503, times: 1000 };
   assert.match(await refusal('owner/other'), /answered 503 \(Busy\)/);
 });
 
-test('tokens', async ({ hub, cache }) => {
+test('tokens are sent and checked', async ({ hub, cache }) => {
   hub.token = 'hf_right';
   assert.match(await refusal(hub.repo), /answered 401 .*gated or private, or does not exist\. Set HF_TOKEN/);
   process.env.HF_TOKEN = 'hf_wrong';
@@ -222,12 +222,12 @@ test('tokens', async ({ hub, cache }) => {
   );
 });
 
-test('what the hub does not have', async ({ hub }) => {
+test('missing repositories, revisions and files are refused', async ({ hub }) => {
   assert.match(await refusal(hub.repo, { revision: 'v9' }), /owner\/florence-tiny has no revision "v9"/);
   assert.match(
     await refusal('owner/other'),
     /answered 401 .*does not exist/,
-    'the hub does not tell strangers what exists',
+    'the hub does not reveal which private repositories exist',
   );
   hub.token = 'hf_right';
   process.env.HF_TOKEN = 'hf_right';
@@ -249,12 +249,12 @@ test('revisions: a branch, a pull request, a commit', async ({ hub }) => {
   assert.match(await load(hub.repo, { revision: 'a'.repeat(40) }), /snapshots.a{40}$/);
   const requests = hub.requests.length;
   assert.match(await load(hub.repo, { revision: 'a'.repeat(40) }), /snapshots.a{40}$/);
-  assert.is(hub.requests.length, requests, 'a commit never changes, so the hub is not asked again');
+  assert.is(hub.requests.length, requests, 'a commit never changes, so no request is sent');
   hub.revisions.v2 = 'd'.repeat(40);
   assert.match(await load(hub.repo, { revision: 'v2' }), /snapshots.d{40}$/);
 });
 
-test('offline: from the cache, or not at all', async context => {
+test('offline, only the cache is used', async context => {
   const { hub } = context;
   process.env.HF_HUB_OFFLINE = '1';
   assert.match(await refusal(hub.repo), /is not in the cache .*HF_HUB_OFFLINE/);
@@ -269,14 +269,14 @@ test('offline: from the cache, or not at all', async context => {
   assert.is(hub.requests.length, requests);
 });
 
-test('without a connection the cache is used, else the error says so', async ({ hub }) => {
+test('without a connection, the cache is used or the error says that it is missing', async ({ hub }) => {
   const folder = await load(hub.repo);
   await hub.stop();
   assert.is(await load(hub.repo), folder);
   assert.match(await refusal('owner/other'), /http:\/\/127.* cannot be reached: .*ECONNREFUSED/);
 });
 
-test('sharded checkpoints: every shard that the index names', async context => {
+test('sharded checkpoints: all shards in the index are downloaded', async context => {
   const { hub } = context;
   const shards = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'];
   delete hub.files['model.safetensors'];
@@ -298,7 +298,7 @@ test('sharded checkpoints: every shard that the index names', async context => {
   checkBlobs(context);
 });
 
-test('pytorch_model.bin is taken where there is nothing better', async ({ hub }) => {
+test('pytorch_model.bin is downloaded if there are no safetensors', async ({ hub }) => {
   delete hub.files['model.safetensors'];
   assert.ok(readdirSync(await load(hub.repo)).includes('pytorch_model.bin'));
 });

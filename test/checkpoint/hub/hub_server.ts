@@ -3,30 +3,30 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 
 /**
- * A stand-in for the Hugging Face hub: one repository with the answers that the real one gives to the requests for a
- * revision's commit, its files, and their contents.
+ * A server in place of the Hugging Face hub with one repository. It answers requests for a revision's commit, its list
+ * of files, and their contents as the hub does.
  */
 export class HubServer {
   readonly requests: string[] = [];
   readonly tokens = new Set<string | undefined>();
   readonly repo = 'owner/florence-tiny';
-  /** branch or tag -> commit */
+  /** Branch or tag -> commit. */
   revisions: Record<string, string> = { main: 'a'.repeat(40) };
-  /** Files in Git LFS are known by their SHA-256. */
+  /** Files in Git LFS, which have a SHA-256. */
   lfs = (path: string) => path.endsWith('.safetensors') || path.endsWith('.bin');
-  /** Asked for with `Authorization: Bearer …`; undefined: public. */
+  /** Required token (`Authorization: Bearer …`); undefined for a public repository. */
   token?: string;
   gated = false;
-  /** Cuts this many downloads of the named file after `at` bytes. */
+  /** Closes the connection of this many downloads of the named file after `at` bytes. */
   cut?: { path: string; times: number; at: number };
-  /** Whether parts of a file can be asked for. */
+  /** Whether range requests are supported. */
   ranges = true;
-  /** Answers with this status instead, so many times. */
+  /** Answers this many requests with this status. */
   busy = { status: 503, times: 0 };
-  /** What becomes of the file `damagedPath` on its way. */
+  /** Changes the content of the file `damagedPath` that is sent. */
   damaged = (bytes: Uint8Array): Uint8Array => bytes;
   damagedPath?: string;
-  /** Files that are listed but not there. */
+  /** Files that are listed but do not exist. */
   lost?: string;
   private server?: Server;
 

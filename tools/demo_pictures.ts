@@ -3,8 +3,8 @@
  *
  *     npx tsx tools/demo_pictures.ts
  *
- * docs/pictures stands in for photographs: drawings, so that nobody else holds rights in them. docs/scenes has the
- * scenes 1, 2 and 3 of the held-out seed, for the demo checkpoint. They were not chosen by its answers.
+ * docs/pictures has drawings in place of photographs, so that nobody else holds rights in them. docs/scenes has the
+ * scenes 1, 2 and 3 of the held-out seed, for the demo checkpoint. They were not selected by its answers.
  */
 import { fileURLToPath } from 'node:url';
 import sharp, { type OverlayOptions, type Sharp } from 'sharp';

@@ -80,7 +80,7 @@ child dog cat bird horse car bus truck bicycle boat train plane house building w
 tree grass sky water road street sign text word letter number book bottle cup ball hat shirt hand face eye head field
 standing sitting holding wearing looking riding walking playing filled empty striped long short old young new`;
 
-/** The character that stands for each byte. */
+/** The character of each byte in byte-level BPE. */
 const byteCharacters: readonly string[] = (() => {
   const characters: string[] = [];
   for (let code = 0x21; code < 0x144; code++) {

@@ -12,7 +12,7 @@ import { wordsRight } from '../../tools/demo/words_right.ts';
 const seed = 11;
 const size = { width: 128, height: 128 };
 
-/** A model that knows the true answers and returns them changed by `tell`. */
+/** A model that returns the true answers, changed by `tell`. */
 function oracle(tell: (answer: string, task: string) => string): Florence2 {
   const scenes = Array.from({ length: 40 }, (_, index) => drawScene(seed, index));
   const sceneOf = ({ data }: RawImage): Scene => scenes.find(({ image }) => Buffer.compare(image.data, data) === 0)!;

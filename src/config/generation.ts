@@ -52,7 +52,7 @@ export function parseGenerationConfig(json: unknown, file = 'generation_config.j
   }
   const integer = (name: string, least: number) => (f.has(name) ? f.integer(name, least) : undefined);
   const forced = (name: string) => (f.isNull(name) ? null : integer(name, 0));
-  const said = {
+  const settings = {
     numBeams: integer('num_beams', 1),
     maxNewTokens: integer('max_new_tokens', 1) ?? fromMaxLength(integer('max_length', 2)),
     earlyStopping: f.has('early_stopping') ? earlyStopping(f) : undefined,
@@ -66,7 +66,7 @@ export function parseGenerationConfig(json: unknown, file = 'generation_config.j
     eosTokenId: endToken(f),
     padTokenId: integer('pad_token_id', 0),
   };
-  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined));
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }
 
 /** max_length includes the start token. transformers writes 20 if no length was set. */

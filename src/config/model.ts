@@ -37,10 +37,14 @@ export interface TextConfig {
   /** Width of the hidden states. */
   readonly dModel: number;
   readonly encoderLayers: number;
+  /** Heads of each attention in the encoder. */
   readonly encoderAttentionHeads: number;
+  /** Width of the MLP's hidden layer in the encoder. */
   readonly encoderFfnDim: number;
   readonly decoderLayers: number;
+  /** Heads of each attention in the decoder. */
   readonly decoderAttentionHeads: number;
+  /** Width of the MLP's hidden layer in the decoder. */
   readonly decoderFfnDim: number;
   /** Longest input in tokens, image tokens included. The position tables have two more rows. */
   readonly maxPositionEmbeddings: number;
@@ -55,6 +59,7 @@ export interface TextConfig {
   readonly padTokenId: number;
   readonly bosTokenId: number;
   readonly eosTokenId: number;
+  /** First input of the decoder. */
   readonly decoderStartTokenId: number;
   /** The value in the file. The checkpoint's tensors decide whether the head is tied. */
   readonly tieWordEmbeddings: boolean;
@@ -101,7 +106,7 @@ export function parseConfig(json: unknown, file = 'config.json'): Florence2Confi
   return { vision, text, projectionDim, imageTokenId, dialect };
 }
 
-/** Far more than any model has, and few enough to build the model before its tensors contradict the config. */
+/** Limit on layers and blocks, far above real models. It bounds the model that a damaged config can request. */
 const mostLayers = 1000;
 
 function parseVision(f: Fields, dialect: Florence2Config['dialect']): VisionConfig {

@@ -43,7 +43,7 @@ export class DiskFolder implements Folder {
       for (const name of files.keys()) await rename(join(unfinished, name), join(target, name));
       await rmdir(unfinished);
     } catch (error) {
-      await rm(unfinished, { recursive: true, force: true }).catch(() => undefined); // the first error says more
+      await rm(unfinished, { recursive: true, force: true }).catch(() => undefined); // the first error is reported
       throw writeError(this.path, error);
     }
   }

@@ -1,6 +1,6 @@
 import { Florence2Error } from '../errors.ts';
 
-/** What the codes of system errors mean, as the end of a sentence. */
+/** Meanings of system error codes, to end a sentence. */
 const reasons: Record<string, string> = {
   ENOENT: 'no such file or folder',
   ENOTDIR: 'a part of the path is not a folder',
@@ -13,7 +13,7 @@ const reasons: Record<string, string> = {
   EMFILE: 'too many files are open',
 };
 
-/** What some of them mean where a file cannot be created. */
+/** What some codes mean if they occur while a file is created. */
 const folderReasons: Record<string, string> = {
   ENOENT: 'its folder does not exist',
   ENOTDIR: 'its folder is a file',

@@ -17,7 +17,7 @@ export async function writeWhole(path: string, content: FileContent): Promise<vo
   await writeInFolder(path, content);
 }
 
-/** The same in a folder that exists. */
+/** Writes a file as `writeWhole` does, in a folder that exists. */
 export async function writeInFolder(path: string, content: FileContent): Promise<void> {
   const file = await UnfinishedFile.create(path);
   try {

@@ -125,7 +125,12 @@ export class HookRegistry {
     return [...this.entries].some(({ matches, runsAt }) => runsAt(undefined) && names.some(matches));
   }
 
-  /** Returns the hooks of the whole model for one forward pass. */
+  /**
+   * Returns the hooks of the whole model for one forward pass.
+   *
+   * @param step decoder call of a generation, from 0; undefined outside of a generation
+   * @param runBlock runs the blocks of the network. Default: a direct call
+   */
   root(step?: number, runBlock?: BlockRunner): Hooks {
     if (!runBlock && !this.anyAt(step)) return noHooks;
     return new ScopedHooks('', this.entries, step, runBlock);
@@ -221,7 +226,7 @@ export interface Readers {
   show(name: string, activation: tf.Tensor): void;
 }
 
-/** The same of a pass without hooks. */
+/** The `Readers` of a pass without hooks. */
 export const noReaders: Readers = { want: () => false, mayReplace: () => false, show: () => {} };
 
 /** Returns the hooks of the whole model; null under gradient checkpointing. */

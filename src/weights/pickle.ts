@@ -81,7 +81,7 @@ class Machine {
     try {
       return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(this.bytes.subarray(at, at + n));
     } catch {
-      return this.fail('a text in the pickle is not UTF-8');
+      return this.fail('a string in the pickle is not UTF-8');
     }
   }
 

@@ -13,7 +13,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Florence2 } from '../src/index.ts';
 import type { BackendName } from '../src/runtime/backend.ts';
-import { Trainer, type TrainerOptions } from '../src/training/trainer.ts';
+import type { TrainerOptions } from '../src/training/options.ts';
+import { Trainer } from '../src/training/trainer.ts';
 import { trainingExample } from './train_example.ts';
 
 const [checkpoint, kind, batch, steps, backend] = process.argv.slice(2);

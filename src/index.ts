@@ -20,4 +20,5 @@ export type {
 } from './parity/report.ts';
 export type { StepRecord, ValidationRecord } from './training/log/records.ts';
 export type { WeightedDataset } from './training/mixture.ts';
-export { Trainer, type TrainerOptions, type TrainingSummary } from './training/trainer.ts';
+export type { TrainerOptions } from './training/options.ts';
+export { Trainer, type TrainingSummary } from './training/trainer.ts';

@@ -78,6 +78,39 @@ test('files have one idea: not too many are short, none is long', () => {
   );
 });
 
+/** Public names with the file that declares them, through re-exports. */
+function publicNames(path: string): { name: string; path: string }[] {
+  return [...files.get(path)!.matchAll(/^export (?:type )?(?:\*|\{([^}]*)\}) from '(\.[^']+)';/gm)].flatMap(
+    ([, list, from]) => {
+      const target = posix.join(posix.dirname(path), from);
+      if (list === undefined) return [...publicNames(target), ...declaredNames(target)];
+      const names = list.split(',').map(name => name.trim().replace(/^type /, ''));
+      const passedOn = publicNames(target);
+      return names.filter(Boolean).map(name => passedOn.find(other => other.name === name) ?? { name, path: target });
+    },
+  );
+}
+
+const declaredNames = (path: string): { name: string; path: string }[] =>
+  [...files.get(path)!.matchAll(DECLARATION)].map(([, name]) => ({ name, path }));
+
+/** An exported declaration. */
+const DECLARATION = /^export (?:abstract |async )?(?:class|const|function\*?|interface|type) (\w+)/gm;
+
+/** Whether a doc comment, and at most one directive of the linter, precedes a declaration. */
+function hasDocComment(path: string, name: string): boolean {
+  const text = files.get(path)!;
+  const declaration = [...text.matchAll(DECLARATION)].find(([, other]) => other === name);
+  return declaration !== undefined && /\*\/\n(\/\/ biome-ignore.*\n)?$/.test(text.slice(0, declaration.index));
+}
+
+test('every public name has a doc comment', () => {
+  const names = publicNames('index.ts');
+  assert.ok(names.length > 150, `only ${names.length} public names were found`);
+  const bare = names.filter(({ name, path }) => !hasDocComment(path, name));
+  assert.equal([...new Set(bare.map(({ name, path }) => `${name} in src/${path}`))], []);
+});
+
 test('both platforms export the same names and types', () => {
   const same: typeof node = browser;
   assert.equal(Object.keys(same).sort(), Object.keys(node).sort());

@@ -151,9 +151,9 @@ class DecoderLayer {
     const [rows, , D] = x.shape;
     const keys = cache ? cache.cross : this.encoderAttn.keyValue(memory.states, h); // [B, heads, S, d]
     const B = keys.key.shape[0];
-    const asking = tf.reshape(x, [B, -1, D]) as tf.Tensor3D;
+    const queries = tf.reshape(x, [B, -1, D]) as tf.Tensor3D;
     const seen = rows === B ? h : h.seen(asRowsOf(rows, B));
-    return tf.reshape(this.encoderAttn.forward(asking, keys, memory.mask, seen), x.shape);
+    return tf.reshape(this.encoderAttn.forward(queries, keys, memory.mask, seen), x.shape);
   }
 }
 

@@ -21,8 +21,6 @@ import { ADAPTER, type TrainingContext, trainingContext } from './training_conte
 import { Validation } from './validation.ts';
 import { frozenMaps } from './vision_maps.ts';
 
-export type { TrainerOptions };
-
 /** The outcome of a run. */
 export interface TrainingSummary {
   /** Steps completed, including those before the run was resumed. */

@@ -5,7 +5,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Florence2 } from '../../src/florence2.ts';
 import { addTokens } from '../../src/training/add_tokens.ts';
-import { Trainer, type TrainerOptions } from '../../src/training/trainer.ts';
+import type { TrainerOptions } from '../../src/training/options.ts';
+import { Trainer } from '../../src/training/trainer.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { apart, dataset, learnerCheckpoint, newFolder, picture, trainOn, valuesOf, withLearner } from './learner.ts';
 

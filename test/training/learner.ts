@@ -9,7 +9,8 @@ import type { Dataset, Target, TrainingExample } from '../../src/datasets/exampl
 import { Florence2 } from '../../src/florence2.ts';
 import type { RawImage } from '../../src/image/types.ts';
 import { Florence2Model } from '../../src/model/florence2_model.ts';
-import { Trainer, type TrainerOptions, type TrainingSummary } from '../../src/training/trainer.ts';
+import type { TrainerOptions } from '../../src/training/options.ts';
+import { Trainer, type TrainingSummary } from '../../src/training/trainer.ts';
 import { writeSafetensors } from '../../src/weights/safetensors_file.ts';
 import { configJson, generationJson, preprocessorJson, type Shape } from '../../tools/checkpoint_shapes.ts';
 import { tensorsToWrite, writeJson } from '../../tools/random_checkpoint.ts';

@@ -5,7 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Florence2 } from '../../src/florence2.ts';
 import { MapCache, type MapStore } from '../../src/training/map_cache.ts';
-import type { TrainerOptions } from '../../src/training/trainer.ts';
+import type { TrainerOptions } from '../../src/training/options.ts';
 import { withoutLeaks } from '../backend.ts';
 import { dataset, learnerCheckpoint, logic, newFolder, sameLosses, trainOn, withLearner } from './learner.ts';
 

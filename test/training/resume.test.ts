@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readLog } from '../../src/training/log/run_log.ts';
-import type { TrainerOptions } from '../../src/training/trainer.ts';
+import type { TrainerOptions } from '../../src/training/options.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import {

@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../../src/errors.ts';
+import type { TrainerOptions } from '../../src/training/options.ts';
 import { trainableParameters } from '../../src/training/trainable.ts';
-import type { TrainerOptions } from '../../src/training/trainer.ts';
 import { testBackend } from '../backend.ts';
 import { dataset, learnerCheckpoint, logic, trainOn, valuesOf, withLearner } from './learner.ts';
 

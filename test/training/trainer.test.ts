@@ -7,7 +7,8 @@ import type { Dataset } from '../../src/datasets/example.ts';
 import { UsageError } from '../../src/errors.ts';
 import type { Florence2 } from '../../src/florence2.ts';
 import { noHooks } from '../../src/hooks/hooks.ts';
-import { Trainer, type TrainerOptions } from '../../src/training/trainer.ts';
+import type { TrainerOptions } from '../../src/training/options.ts';
+import { Trainer } from '../../src/training/trainer.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import {
   apart,

@@ -1,4 +1,4 @@
-import type { TrainerOptions } from '../../src/training/trainer.ts';
+import type { TrainerOptions } from '../../src/training/options.ts';
 import type { SceneDatasetOptions } from './dataset.ts';
 import { TRAINING_SEEDS } from './seeds.ts';
 

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/activations/activation.ts';
+import { difference, download } from '../../src/activations/activation.ts';
 import { ActivationCache } from '../../src/activations/cache.ts';
 import { UsageError } from '../../src/errors.ts';
 import type { ScopedHook } from '../../src/hooks/hooks.ts';
@@ -32,7 +32,7 @@ const T = question.answerIds.length;
 
 async function read(make: () => tf.Tensor): Promise<Float32Array> {
   const tensor = tf.tidy(make);
-  return (await tensor.data().finally(() => tensor.dispose())) as Float32Array;
+  return (await download(tensor)).values;
 }
 
 /** Returns the activation at a point before and after the hooks. */

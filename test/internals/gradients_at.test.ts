@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/activations/activation.ts';
+import { difference, download } from '../../src/activations/activation.ts';
 import { ActivationCache } from '../../src/activations/cache.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
 import { Capture } from '../../src/hooks/capture.ts';
@@ -44,7 +44,7 @@ async function metricAt(metric: Metric, point: string, change: tf.Tensor): Promi
 /** Downloads and disposes a tensor. */
 async function numbers(make: () => tf.Tensor): Promise<Float32Array> {
   const made = tf.tidy(make);
-  return (await made.data().finally(() => made.dispose())) as Float32Array;
+  return (await download(made)).values;
 }
 
 const values = async (cache: ActivationCache, point: string) => (await cache.array(point)).values;

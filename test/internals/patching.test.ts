@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { download } from '../../src/activations/activation.ts';
 import { UsageError } from '../../src/errors.ts';
 import { ablate, meanAblation, resampleAblation } from '../../src/internals/ablation.ts';
 import { answerLogProb, logitDifference, type RowMetric } from '../../src/internals/logit_metrics.ts';
@@ -29,7 +30,7 @@ const metric: RowMetric = logits =>
 
 async function numberOf(question: Question, of: RowMetric = metric): Promise<number> {
   const made = tf.tidy(() => of(forcedLogits(model, question), clean));
-  return (await made.data().finally(() => made.dispose()))[0];
+  return (await download(made)).values[0];
 }
 const values = { clean: await numberOf(clean), corrupted: await numberOf(corrupted) };
 const gap = Math.abs(values.clean - values.corrupted);

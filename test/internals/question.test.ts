@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/activations/activation.ts';
+import { difference, download } from '../../src/activations/activation.ts';
 import { UsageError } from '../../src/errors.ts';
 import { hookPoints } from '../../src/internals/hook_points.ts';
 import { answerLogProb, logitDifference, logitOf } from '../../src/internals/logit_metrics.ts';
@@ -21,9 +21,7 @@ const free = { maxNewTokens: 8, forcedBosTokenId: null, forcedEosTokenId: null, 
 const question = await Question.ask(model, street, '<CAPTION>', free);
 const T = question.answerIds.length;
 
-async function read(tensor: tf.Tensor): Promise<Float32Array> {
-  return (await tensor.data().finally(() => tensor.dispose())) as Float32Array;
-}
+const read = async (tensor: tf.Tensor): Promise<Float32Array> => (await download(tensor)).values;
 const logits = (options?: ForcedOptions) => read(forcedLogits(model, question, options));
 const clean = await logits();
 

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { difference } from '../../src/activations/activation.ts';
+import { difference, download } from '../../src/activations/activation.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
 import { gradientsAt } from '../../src/internals/gradients_at.ts';
 import { answerLogProb, logitDifference } from '../../src/internals/logit_metrics.ts';
@@ -29,7 +29,7 @@ async function metricOf(pixels: Float32Array): Promise<number> {
   const made = tf.tidy(() => {
     return metric(forcedLogits(model, question, { pixels: tf.tensor4d(pixels, [1, side, side, 3]) }), question);
   });
-  return (await made.data().finally(() => made.dispose()))[0];
+  return (await download(made)).values[0];
 }
 
 withGradients('input gradients equal finite differences of single pixels', async () => {

@@ -16,10 +16,10 @@ const tiny = { data: new Uint8Array(7 * 3 * 3).map((_, i) => i * 4), width: 7, h
 const model = await Florence2.load(checkpoint, { backend: testBackend });
 const short = { maxNewTokens: 8 };
 
-/** What each input is given for a task of that kind. */
+/** Arguments for tasks of each kind of input. */
 const given = { none: {}, text: { text: 'a green car' }, region: { box: [10, 20, 300, 200] } };
 
-/** The fields that a result has beside the common ones, for each way to answer. */
+/** The fields of a result in addition to the common ones, for each form of answer. */
 const fields = {
   text: ['text'],
   boxes: ['boxes'],
@@ -40,7 +40,7 @@ for (const { task, input, answer } of TASKS) {
   });
 }
 
-test('a prompt of its own is passed on as it is', async () => {
+test('a custom prompt is used unchanged', async () => {
   const result = await withoutLeaks(() => model.run(street, 'How many wheels?', short));
   assert.is(result.task, 'prompt');
   const features = await model.encodeImage(street);
@@ -52,7 +52,7 @@ test('a prompt of its own is passed on as it is', async () => {
   );
 });
 
-test('a batch answers as each request alone, whatever the sizes of images and prompts', async () => {
+test('a batch of images and prompts of different sizes has the results of each request alone', async () => {
   const requests = [
     { image: street, task: '<CAPTION>' },
     { image: tiny, task: '<CAPTION_TO_PHRASE_GROUNDING>', text: 'a long sentence about a car, a house and a tree' },
@@ -68,7 +68,7 @@ test('a batch answers as each request alone, whatever the sizes of images and pr
   });
 });
 
-test('one encoding serves every task', async () => {
+test('encoded features can be used for several tasks', async () => {
   const seen: string[] = [];
   const remove = model.addHook('multi_modal_projector.hook_pooled', (_, { name }) => void seen.push(name));
   await withoutLeaks(async () => {
@@ -84,7 +84,7 @@ test('one encoding serves every task', async () => {
   remove();
 });
 
-test('a stream gives the tokens and the text of the greedy answer', async () => {
+test('a stream yields the tokens and the text of the greedy answer', async () => {
   await withoutLeaks(async () => {
     const features = await model.encodeImage(street);
     const greedy = { ...short, numBeams: 1 };
@@ -104,13 +104,13 @@ test('a stream gives the tokens and the text of the greedy answer', async () => 
   });
 });
 
-test('a stream that is left early frees everything', async () => {
+test('a stream that is left early leaks no tensors', async () => {
   await withoutLeaks(async () => {
     for await (const _ of model.stream(street, '<CAPTION>', short)) break;
   });
 });
 
-test('an AbortSignal stops a run with its reason', async () => {
+test('an AbortSignal stops a run, which throws its reason', async () => {
   for (const after of [0, 2]) {
     const controller = new AbortController();
     const reason = new Error('enough');
@@ -128,7 +128,7 @@ test('an AbortSignal stops a run with its reason', async () => {
   }
 });
 
-test('a hook sees every step of a generation, and what it returns is used', async () => {
+test('a hook runs at every step of a generation, and the tensor it returns is used', async () => {
   const steps: (number | undefined)[] = [];
   const remove = model.addHook(/decoder\.layers\.0\.hook_resid_pre$/, (x, { step }) => {
     steps.push(step);
@@ -142,9 +142,9 @@ test('a hook sees every step of a generation, and what it returns is used', asyn
   assert.is.not(changed.answer, plain.answer);
 });
 
-test('an adapter: saved, loaded under another name, switched, and freed with the model', async () => {
+test('an adapter is saved, loaded under another name, switched, and disposed with the model', async () => {
   const folder = join(temporaryFolder(), 'lora');
-  const features = await model.encodeImage(street); // the adapter is in the language model alone
+  const features = await model.encodeImage(street); // the adapter is only in the language model
   const answer = async (of: Florence2) => (await of.run(features, '<CAPTION>', { ...short, numBeams: 1 })).answer;
   const plain = await answer(model);
   await withoutLeaks(async () => {
@@ -170,17 +170,21 @@ const refused: [what: string, call: (features: ImageFeatures) => Promise<unknown
   ['a region task without a box', f => model.run(f, '<REGION_TO_OCR>'), /<REGION_TO_OCR> .*needs a region/],
   ['a text task without a text', f => model.run(f, '<CAPTION_TO_PHRASE_GROUNDING>'), /needs a text/],
   ['a text for a task that takes none', f => model.run(f, '<OD>', { text: 'car' }), /takes no text/],
-  ['a text beside a prompt', f => model.run(f, 'What is this?', { text: 'car' }), /takes no text/],
-  ['a text beside a task that has one', f => model.run(f, '<OPEN_VOCABULARY_DETECTION>car', { text: 'x' }), /already/],
-  ['input behind a task that takes none', f => model.run(f, '<OD> car'), /<OD> takes no input/],
-  ['too long a prompt', f => model.run(f, 'word '.repeat(3000)), /The prompt has \d+ tokens and the image 17/],
-  ['no beams', f => model.run(f, '<OD>', { numBeams: 0 }), /numBeams must be/],
+  ['a text with a prompt', f => model.run(f, 'What is this?', { text: 'car' }), /takes no text/],
+  [
+    'a text with a task token that has one',
+    f => model.run(f, '<OPEN_VOCABULARY_DETECTION>car', { text: 'x' }),
+    /already/,
+  ],
+  ['input after a task that takes none', f => model.run(f, '<OD> car'), /<OD> takes no input/],
+  ['a prompt that is too long', f => model.run(f, 'word '.repeat(3000)), /The prompt has \d+ tokens and the image 17/],
+  ['numBeams 0', f => model.run(f, '<OD>', { numBeams: 0 }), /numBeams must be/],
   ['beams in a stream', f => model.stream(f, '<OD>', { numBeams: 3 }).next(), /stream is greedy/],
   ['fewer prompts than images', f => model.generate([f], []), /There are 1 images for 0 prompts/],
-  ['an image that is not there', () => model.run('nowhere.png', '<OD>'), /nowhere\.png/],
+  ['an image that does not exist', () => model.run('nowhere.png', '<OD>'), /nowhere\.png/],
 ];
 for (const [what, call, message] of refused) {
-  test(`refused: ${what}`, async () => {
+  test(`error: ${what}`, async () => {
     const features = await model.encodeImage(tiny);
     await withoutLeaks(async () => {
       const error = await call(features).then(
@@ -195,15 +199,11 @@ for (const [what, call, message] of refused) {
 }
 
 const badLoads: [what: string, options: object, message: RegExp][] = [
-  [
-    'an image size that makes more positions than there are',
-    { imageSize: 4096 },
-    /position embeddings for \d+ per side/,
-  ],
-  ['an image size that is no number of pixels', { imageSize: 1.5 }, /imageSize must be a whole number/],
+  ['an image size with more positions than embeddings', { imageSize: 4096 }, /position embeddings for \d+ per side/],
+  ['a fractional image size', { imageSize: 1.5 }, /imageSize must be a whole number/],
 ];
 for (const [what, options, message] of badLoads) {
-  test(`refused: ${what}`, async () => {
+  test(`error: ${what}`, async () => {
     const error = await withoutLeaks(() =>
       Florence2.load(checkpoint, { backend: testBackend, ...options }).then(
         () => assert.unreachable('no error'),
@@ -215,7 +215,7 @@ for (const [what, options, message] of badLoads) {
   });
 }
 
-test('another image size gives other features of the right number', async () => {
+test('another image size has another number of features', async () => {
   await withoutLeaks(async () => {
     const larger = await Florence2.load(checkpoint, { backend: testBackend, imageSize: 160 });
     const features = await larger.encodeImage(street);

@@ -1,4 +1,4 @@
-/** A thousand answers must not make the process larger: tensors are counted elsewhere, here it is the memory itself. */
+/** Checks that a thousand answers do not increase the memory of the process. Other tests count tensors. */
 
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -11,10 +11,10 @@ import { tinyCheckpoint } from './tiny_checkpoint.ts';
 setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
 
-const runs = testBackend === 'cpu' ? 200 : 1000; // it needs half a second for each
+const runs = testBackend === 'cpu' ? 200 : 1000; // half a second each
 const flat = testBackend === 'webgpu' ? test.skip : test; // software WebGPU would need an hour
 
-flat(`${runs} runs leave the process as large as it was`, async () => {
+flat(`${runs} runs do not increase the memory of the process`, async () => {
   const model = await Florence2.load(await tinyCheckpoint(), { backend: testBackend });
   const image = { data: new Uint8Array(20 * 10 * 3).fill(90), width: 20, height: 10 };
   const options = { numBeams: 2, maxNewTokens: 3 };

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 
-/** Runs `body` and throws if it left tensors behind. Leaks are bugs. */
+/** Runs `body` and throws if the number of tensors has changed. */
 export async function withoutLeaks<T>(body: () => Promise<T> | T): Promise<T> {
   const before = tf.memory().numTensors;
   const result = await body();

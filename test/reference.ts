@@ -2,20 +2,20 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The folder of PyTorch's numbers: all of it where FLORENCE2_REFERENCE points, else the part kept in this repository. */
+/** Folder of PyTorch's tensors: the whole reference if FLORENCE2_REFERENCE is set, else the part in this repository. */
 export const referenceRoot = process.env.FLORENCE2_REFERENCE ?? fileURLToPath(new URL('./reference', import.meta.url));
 
-/** True when the whole reference is at hand. Cases outside the part kept here run only then. */
+/** Whether the whole reference is available. Cases outside the part in this repository run only then. */
 export const wholeReference = process.env.FLORENCE2_REFERENCE !== undefined;
 
-/** Path of a reference file. Throws when it is absent: a suite must not pass by finding nothing. */
+/** Returns the path of a reference file. Throws if it is missing, so that a test cannot pass without it. */
 export function reference(path: string): string {
   const file = join(referenceRoot, path);
   if (!existsSync(file)) throw new Error(`Reference file ${file} does not exist. Check FLORENCE2_REFERENCE.`);
   return file;
 }
 
-/** True for what `reference` would find here. With the whole reference named, everything counts as present. */
+/** Whether a reference file exists. With FLORENCE2_REFERENCE set always true, so that a missing file is an error. */
 export function hasReference(path: string): boolean {
   return wholeReference || existsSync(join(referenceRoot, path));
 }

@@ -5,7 +5,7 @@ import { topCandidates } from '../../src/generation/candidates.ts';
 import { withoutLeaks } from '../backend.ts';
 import { logSoftmax, random } from './toy.ts';
 
-/** Full sort of a row: the candidates by definition. */
+/** The candidates by definition: sorts the whole row. */
 function expected(row: number[], banned: number[], k: number): { token: number; logProb: number }[] {
   const scores = logSoftmax(row).map((logProb, token) => ({ token, logProb }));
   const allowed = scores.filter(({ token, logProb }) => !banned.includes(token) && logProb > -Infinity);
@@ -28,18 +28,18 @@ async function check(logits: number[][], banned: number[][], k: number, what: st
   });
 }
 
-test('the best tokens that are not banned, with the probability that they have with the banned ones', async () => {
+test('the best tokens that are not banned, with probabilities normalised over all tokens', async () => {
   const next = random(3);
   for (const vocabSize of [5, 100, 1500, 51289]) {
     const logits = [0, 1, 2].map(() => Array.from({ length: vocabSize }, () => Math.fround(12 * next() - 6)));
     const best = logits.map(row => expected(row, [], 4).map(({ token }) => token));
     await check(logits, [[], [], []], 1, `${vocabSize} tokens, best`);
     await check(logits, [[], best[1].slice(0, 2), [best[2][1], 0]], 3, `${vocabSize} tokens, some banned`);
-    await check(logits, [best[0], best[1].slice(1), [1, 1, 1]], 6, `${vocabSize} tokens, as many as there are`);
+    await check(logits, [best[0], best[1].slice(1), [1, 1, 1]], 6, `${vocabSize} tokens, k 6`);
   }
 });
 
-test('among equals the lower id comes first', async () => {
+test('ties: the lower id is first', async () => {
   const flat = new Array(1000).fill(0.25);
   const steps = Array.from({ length: 1000 }, (_, token) => [3, 1, 3, 2][token % 4]);
   await check([flat, steps], [[], []], 6, 'ties');
@@ -54,11 +54,11 @@ test('among equals the lower id comes first', async () => {
   );
 });
 
-test('impossible tokens are no candidates', async () => {
+test('tokens with logit -Infinity are not candidates', async () => {
   await check([[1, -Infinity, 0, -Infinity, 2]], [[4]], 4, 'minus infinity');
 });
 
-test('far-apart logits keep their precision', async () => {
+test('logits that differ widely keep their precision', async () => {
   await check(
     [
       [80, -80, 79.5, 0],
@@ -70,7 +70,7 @@ test('far-apart logits keep their precision', async () => {
   );
 });
 
-test('logits that are not numbers are an error, and leave no tensor', async () => {
+test('logits that are not finite are an error, which leaks no tensors', async () => {
   for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
     await withoutLeaks(async () => {
       const error = await topCandidates(

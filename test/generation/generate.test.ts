@@ -13,7 +13,7 @@ import { logSoftmax, plain, random, type ToyModel, ToySession, toyModel } from '
 const V = 17;
 const florence = { forcedBosTokenId: 0, forcedEosTokenId: 2, noRepeatNgramSize: 3 };
 
-/** A model that likes to end, so that answers differ in length. */
+/** A model with frequent end tokens, so that answers differ in length. */
 function ending(seed: number): ToyModel {
   const model = toyModel(seed, V);
   return (item, sequence) => {
@@ -36,7 +36,7 @@ function same(actual: GeneratedSequence, expected: PlainAnswer, what: string): v
   );
 }
 
-test('greedy takes the best token at each step', async () => {
+test('greedy decoding takes the best token at each step', async () => {
   for (const [i, options] of [{}, { noRepeatNgramSize: 1 }, { noRepeatNgramSize: 2 }, florence].entries()) {
     const settings = { ...plain, maxNewTokens: 12, ...options };
     for (let seed = 0; seed < 6; seed++) {
@@ -75,8 +75,8 @@ test('beam search equals the definition of the reference', async () => {
   }
 });
 
-test("'never' goes on as long as the best beam could win at the length that its penalty likes best", async () => {
-  // Two poor answers fill both beams at once (their ends have 0.12 each), the good one ends after three tokens.
+test("'never' continues while the best beam could win at the length with the best penalty", async () => {
+  // Two poor answers (ends with p 0.12) fill both beams first; the good answer ends after three tokens.
   const model: ToyModel = (_, { length }) => {
     const p = new Array(V).fill(0.03 / (V - 2));
     p[2] = length < 3 ? 0.12 : 0.9;
@@ -98,7 +98,7 @@ test("'never' goes on as long as the best beam could win at the length that its 
   }
 });
 
-test('with beams enough for every sequence the best of all answers are found, in order', async () => {
+test('with a beam for every sequence the best answers are found, in order', async () => {
   const small = 5;
   for (const lengthPenalty of [1, 0, 2, -0.5]) {
     for (const earlyStopping of [true, false, 'never'] as const) {
@@ -114,7 +114,7 @@ test('with beams enough for every sequence the best of all answers are found, in
   }
 });
 
-test('one beam is greedy', async () => {
+test('beam search with one beam equals greedy decoding', async () => {
   for (let seed = 0; seed < 5; seed++) {
     const settings = { ...plain, ...florence };
     const greedy = await run(ending(seed), 2, settings);
@@ -123,7 +123,7 @@ test('one beam is greedy', async () => {
   }
 });
 
-test('log-probabilities are those of the untouched logits, 0 for forced tokens, and add up to the score', async () => {
+test('log-probabilities are those of the unprocessed logits, 0 for forced tokens, and sum to the score', async () => {
   for (const numBeams of [1, 3]) {
     const settings = { ...plain, ...florence, numBeams, numReturnSequences: numBeams, lengthPenalty: 0.7 };
     const model = ending(3);
@@ -142,7 +142,7 @@ test('log-probabilities are those of the untouched logits, 0 for forced tokens, 
   }
 });
 
-test('truncated says that the limit ended the answer', async () => {
+test('truncated: whether the limit ended the answer', async () => {
   const end =
     (at: number): ToyModel =>
     (_, sequence) => {
@@ -151,11 +151,11 @@ test('truncated says that the limit ended the answer', async () => {
       return logits;
     };
   const cases: [at: number, options: Partial<GenerationSettings>, truncated: boolean, why: string][] = [
-    [3, {}, false, 'ends by itself before the limit'],
-    [6, {}, false, 'ends by itself at the limit'],
-    [6, { forcedEosTokenId: 2 }, true, 'the end is forced at the limit, and nobody knows what the model wanted'],
+    [3, {}, false, 'ends before the limit'],
+    [6, {}, false, 'ends at the limit'],
+    [6, { forcedEosTokenId: 2 }, true, 'the end is forced at the limit, whatever the model predicts'],
     [9, {}, true, 'does not end'],
-    [9, { forcedEosTokenId: 2 }, true, 'is ended by force'],
+    [9, { forcedEosTokenId: 2 }, true, 'the end is forced'],
     [9, { forcedEosTokenId: 7 }, true, 'another token than the end is forced'],
   ];
   for (const numBeams of [1, 3]) {
@@ -167,7 +167,7 @@ test('truncated says that the limit ended the answer', async () => {
   }
 });
 
-test('a batch gives what its items give alone, and computes no row that has ended', async () => {
+test('a batch returns the answers of its items alone, and computes no finished rows', async () => {
   for (const numBeams of [1, 3]) {
     const settings = { ...plain, ...florence, numBeams, numReturnSequences: numBeams, maxNewTokens: 24 };
     const model = ending(11);
@@ -189,14 +189,14 @@ test('a batch gives what its items give alone, and computes no row that has ende
   }
 });
 
-test('one token', async () => {
+test('answers of one token', async () => {
   for (const numBeams of [1, 3]) {
     const one = { ...plain, numBeams, numReturnSequences: numBeams, maxNewTokens: 1 };
     const answers = await run(ending(1), 2, one);
     const best = logSoftmax(ending(1)(0, [2]));
     assert.equal(answers[0][0].ids, [2, best.indexOf(Math.max(...best))]);
     assert.is(answers[0].length, numBeams);
-    // Both are forced: the end wins, no step of the decoder is needed, and there is only one answer to give.
+    // Both are forced: the end takes precedence, no decoder step is needed, and only one answer exists.
     const session = new ToySession(ending(1), 2, numBeams);
     const forced = await generateSequences(session, { ...one, ...florence });
     const only = { ids: [2, 2], logProbs: [0], score: 0, truncated: true };
@@ -205,7 +205,7 @@ test('one token', async () => {
   }
 });
 
-test('greedy steps stream tokens as they come, and may be left at any time', async () => {
+test('greedySteps yields tokens as they are generated and can be left at any time', async () => {
   const settings = { ...plain, maxNewTokens: 10 };
   const model = ending(5);
   const expected = await run(model, 1, settings);
@@ -214,7 +214,7 @@ test('greedy steps stream tokens as they come, and may be left at any time', asy
     const session = new ToySession(model, 1, 1);
     for await (const [{ token }] of greedySteps(session, settings) as AsyncIterable<[{ token: number }]>) {
       seen.push(token);
-      assert.is(session.steps.length, seen.length, 'no step is taken ahead');
+      assert.is(session.steps.length, seen.length, 'no step runs ahead');
     }
   });
   assert.equal([2, ...seen], expected[0][0].ids);
@@ -225,7 +225,7 @@ test('greedy steps stream tokens as they come, and may be left at any time', asy
   });
 });
 
-test('an abort stops before the next step with its reason', async () => {
+test('an abort stops before the next step and throws its reason', async () => {
   for (const numBeams of [1, 3]) {
     const settings = { ...plain, numBeams, maxNewTokens: 50 };
     const endless: ToyModel = () => Float32Array.from({ length: V }, (_, token) => (token === 2 ? -30 : token / 9));
@@ -240,7 +240,7 @@ test('an abort stops before the next step with its reason', async () => {
       };
       const error = await generateSequences(session, settings, controller.signal).catch(e => e);
       assert.is(error, reason, `${numBeams} beams`);
-      assert.is(session.steps.length, 4, 'the step in which it was aborted is the last');
+      assert.is(session.steps.length, 4, 'the step of the abort is the last');
     });
     const before = new ToySession(endless, 1, numBeams);
     const error = await generateSequences(before, settings, AbortSignal.abort()).catch(e => e);
@@ -249,7 +249,7 @@ test('an abort stops before the next step with its reason', async () => {
   }
 });
 
-test('timers run during a generation, so they can abort it', async () => {
+test('timers run during a generation and can abort it', async () => {
   const controller = new AbortController();
   setTimeout(() => controller.abort(), 1);
   const endless: ToyModel = () => Float32Array.from({ length: V }, (_, token) => (token === 2 ? -30 : token / 9));
@@ -258,7 +258,7 @@ test('timers run during a generation, so they can abort it', async () => {
   assert.is(error.name, 'AbortError');
 });
 
-test('errors leave no tensors behind', async () => {
+test('errors leak no tensors', async () => {
   for (const numBeams of [1, 3]) {
     await withoutLeaks(async () => {
       const broken: ToyModel = (_, sequence) => new Float32Array(V).fill(sequence.length > 2 ? Number.NaN : 0);

@@ -8,7 +8,7 @@ import { referenceJson } from '../reference.ts';
 
 const text: TextConfig = parseConfig(referenceJson('model/tiny-pad/hf/config.json')).text; // 1460 tokens, 48 positions
 
-test('a checkpoint that says nothing gets the settings of Florence-2, within its positions', () => {
+test('without a generation_config.json the defaults of Florence-2 apply, limited to the positions', () => {
   const tokens = { eosTokenId: 2, padTokenId: 1, decoderStartTokenId: 2 };
   assert.equal(resolveGeneration({}, {}, text), { ...GENERATION_DEFAULTS, ...tokens, maxNewTokens: 48 });
   assert.is(resolveGeneration({}, {}, { ...text, maxPositionEmbeddings: 1024 }).maxNewTokens, 1024);
@@ -16,7 +16,7 @@ test('a checkpoint that says nothing gets the settings of Florence-2, within its
   assert.is(resolveGeneration({ maxNewTokens: 47 }, {}, text).maxNewTokens, 47);
 });
 
-test('the call comes before the checkpoint, the checkpoint before Florence-2', () => {
+test('options precede the checkpoint, the checkpoint precedes the defaults', () => {
   const json = { num_beams: 5, no_repeat_ngram_size: 0, forced_eos_token_id: null, eos_token_id: 9, length_penalty: 0 };
   const checkpoint = parseGenerationConfig(json);
   const settings = resolveGeneration({ lengthPenalty: -2, forcedBosTokenId: null }, checkpoint, text);
@@ -25,15 +25,19 @@ test('the call comes before the checkpoint, the checkpoint before Florence-2', (
     assert.is(settings[name as keyof typeof settings], value, name);
   }
   assert.is(resolveGeneration({ forcedEosTokenId: 2 }, checkpoint, text).forcedEosTokenId, 2);
-  assert.is(resolveGeneration({ numBeams: undefined }, checkpoint, text).numBeams, 5, 'undefined is not said');
+  assert.is(
+    resolveGeneration({ numBeams: undefined }, checkpoint, text).numBeams,
+    5,
+    'undefined is the same as no option',
+  );
 });
 
-test('fewer beams than the checkpoint returns sequences return as many as there are', () => {
+test('numReturnSequences of the checkpoint is limited to numBeams', () => {
   const settings = resolveGeneration({ numBeams: 2 }, { numReturnSequences: 4, numBeams: 4 }, text);
   assert.is(settings.numReturnSequences, 2);
 });
 
-test('a wrong option is named, with what it may be', () => {
+test('the error for a wrong option has its name and the allowed values', () => {
   const cases: [options: object, message: RegExp][] = [
     [{ numBeams: 0 }, /numBeams must be a whole number, at least 1, not 0/],
     [{ numBeams: 2.5 }, /numBeams/],
@@ -61,7 +65,7 @@ test('a wrong option is named, with what it may be', () => {
   }
 });
 
-test("a wrong value of the checkpoint is the checkpoint's fault", () => {
+test('the error for a wrong value of the checkpoint names generation_config.json', () => {
   const checkpoints: GenerationConfig[] = [{ forcedBosTokenId: 1460 }, { eosTokenId: 70000 }, { padTokenId: 1460 }];
   for (const checkpoint of checkpoints) {
     const error = caught(() => resolveGeneration({}, checkpoint, text));

@@ -1,7 +1,7 @@
 import type { GenerationSettings } from '../../src/generation/options.ts';
 import { processedScores, type ToyModel } from './toy.ts';
 
-/** Searches written from their definitions: whole sequences, the whole vocabulary, nothing incremental. */
+/** An answer. The searches in this file follow the definitions: whole sequences and vocabularies, not incremental. */
 export interface PlainAnswer {
   ids: number[];
   score: number;
@@ -19,7 +19,7 @@ export function plainGreedy(model: ToyModel, item: number, settings: GenerationS
   return { ids, score: sum / (ids.length - 1) ** settings.lengthPenalty };
 }
 
-/** Every answer there is, best first. */
+/** Returns all possible answers, best first. */
 export function everyAnswer(model: ToyModel, item: number, settings: GenerationSettings): PlainAnswer[] {
   const answers: PlainAnswer[] = [];
   const visit = (ids: number[], sum: number): void => {
@@ -37,8 +37,8 @@ export function everyAnswer(model: ToyModel, item: number, settings: GenerationS
 }
 
 /**
- * Beam search over a batch as the reference's documentation tells it, in dense form: numBeams slots of running and of
- * finished sequences in each item, empty ones at -1e9; all items go on until the last is done.
+ * Beam search over a batch as described in the reference's documentation, in dense form: each item has numBeams slots
+ * of running and of finished sequences, empty ones with score -1e9; all items continue until the last is done.
  */
 export function plainBeams(model: ToyModel, batch: number, settings: GenerationSettings): PlainAnswer[][] {
   const { numBeams: n, maxNewTokens, lengthPenalty, earlyStopping, eosTokenId } = settings;

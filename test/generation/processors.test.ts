@@ -5,7 +5,7 @@ import { plain, random, repeats } from './toy.ts';
 
 const ascending = (tokens: Iterable<number>): number[] => [...new Set(tokens)].sort((a, b) => a - b);
 
-test('the n-gram block bans what a look through the whole sequence finds', () => {
+test('the n-gram block bans the tokens found by a search of the whole sequence', () => {
   for (const size of [0, 1, 2, 3, 4]) {
     for (const vocabulary of [2, 3, 6]) {
       const next = random(size * 10 + vocabulary);
@@ -25,10 +25,10 @@ test('the n-gram block bans what a look through the whole sequence finds', () =>
 test('the decoder start token is part of an n-gram', () => {
   const block = NgramBlock.of(3, 2);
   for (const token of [5, 6, 2, 5]) block.append(token);
-  assert.equal(block.banned(), [6], '2 5 6 has been there');
+  assert.equal(block.banned(), [6], '2 5 6 has occurred');
 });
 
-test('a fork goes its own way', () => {
+test('a fork is independent', () => {
   const block = NgramBlock.of(2, 2);
   for (const token of [5, 6, 5]) block.append(token);
   const fork = block.fork();
@@ -40,7 +40,7 @@ test('a fork goes its own way', () => {
   assert.equal(ascending(block.banned()), [6, 8]);
 });
 
-test('forced tokens stand first and at the limit, the end before the beginning', () => {
+test('forced tokens are the first and the last; forcedEosTokenId takes precedence', () => {
   const cases: [bos: number | null, eos: number | null, maxNewTokens: number, expected: (number | undefined)[]][] = [
     [0, 2, 4, [0, undefined, undefined, 2]],
     [0, null, 3, [0, undefined, undefined]],

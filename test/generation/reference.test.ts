@@ -1,6 +1,6 @@
 /**
- * Every case of generation.json, as PyTorch and transformers generated it from the same weights: ids exact, scores
- * within the tolerance of the reference's README.
+ * Compares all cases of generation.json, which transformers generated from the same weights: ids exactly, scores to the
+ * tolerance of the reference's README.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -21,7 +21,7 @@ interface Case {
   ends_by_eos_before_limit: boolean[];
 }
 
-/** transformers' names of the settings. What a case does not name is off in it. */
+/** transformers' names of the settings. Settings that a case does not name are off. */
 const names: Record<string, keyof GenerationOptions> = {
   num_beams: 'numBeams',
   max_new_tokens: 'maxNewTokens',
@@ -58,9 +58,9 @@ function compare(answers: GeneratedSequence[][], expected: Case, what: string): 
   });
 }
 
-const software = testBackend === 'webgpu'; // takes seconds for each step, the more the longer
+const software = testBackend === 'webgpu'; // a step takes seconds, more in long sequences
 
-// The microsoft checkpoint of tiny-large has a smaller vocabulary than the one that the cases were made with.
+// The microsoft checkpoint of tiny-large has a smaller vocabulary than the one that generated the cases.
 const allCheckpoints = [
   ['tiny', 'microsoft'],
   ['tiny', 'hf'],
@@ -69,7 +69,7 @@ const allCheckpoints = [
   ['tiny-large', 'hf'],
 ].filter(([variant]) => hasReference(`model/${variant}/generation.json`));
 const checkpoints = software ? allCheckpoints.slice(-1) : allCheckpoints;
-/** Cases that stand for the others where all would take long: without caches, and in software WebGPU. */
+/** The cases run where all would take long: without caches, and on software WebGPU. */
 const few = ['greedy_florence', 'beam3_return2', 'beam5_plain'];
 
 for (const [variant, layout] of checkpoints) {
@@ -92,7 +92,7 @@ for (const [variant, layout] of checkpoints) {
 }
 
 const [variant, layout] = checkpoints.at(-1)!;
-test('a batch of four prompts gives what the four give alone', async () => {
+test('a batch of four prompts returns the answers of each prompt alone', async () => {
   const model = await ReferenceModel.open(variant, layout);
   const rows = [0, 1, model.batch - 1, 0];
   for (const numBeams of [1, 3]) {
@@ -114,7 +114,7 @@ test('a batch of four prompts gives what the four give alone', async () => {
   model.dispose();
 });
 
-(software ? test.skip : test)('a generation ends where the positions end', async () => {
+(software ? test.skip : test)('a generation ends at the last position', async () => {
   const model = await ReferenceModel.open(variant, layout);
   for (const useCache of [true, false]) {
     const options = { ...off, numBeams: 1, maxNewTokens: 5000, useCache, rows: [0], eosTokenId: 3 };
@@ -125,7 +125,7 @@ test('a batch of four prompts gives what the four give alone', async () => {
   model.dispose();
 });
 
-test('an abort in the middle leaves no tensors behind', async () => {
+test('an abort leaks no tensors', async () => {
   const model = await ReferenceModel.open(variant, layout);
   for (const numBeams of [1, 3]) {
     for (const useCache of [true, false]) {

@@ -14,20 +14,20 @@ import { openCheckpoint } from '../../src/weights/checkpoint.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { reference } from '../reference.ts';
 
-/** Which rows of the inputs to generate for, and how. */
+/** Options of a generation for some rows of the inputs. */
 export interface GenerateOptions extends GenerationOptions {
   /** Default: all rows. */
   rows?: number[];
-  /** False: the encoder attends to the padding as well. Default true; padding beyond the longest prompt is cut. */
+  /** Masks padding and cuts it beyond the longest prompt. false: the encoder attends to padding. Default true. */
   masked?: boolean;
-  /** Another end than the checkpoint's. */
+  /** Replaces the checkpoint's end token. */
   eosTokenId?: number;
   signal?: AbortSignal;
   /** Called before each step with the number of steps so far. */
   onStep?: (steps: number) => void;
 }
 
-/** A reference checkpoint with its variant's inputs, the images encoded. */
+/** A reference checkpoint with the inputs of its variant, whose images are encoded. */
 export class ReferenceModel {
   private constructor(
     private readonly model: Florence2Model,
@@ -58,7 +58,7 @@ export class ReferenceModel {
     });
     await inputs.close();
     const opened = new ReferenceModel(model, features, prompts, mask);
-    await opened.generate({ rows: [0], maxNewTokens: 2 }); // what is derived from weights on first use is no leak
+    await opened.generate({ rows: [0], maxNewTokens: 2 }); // creates the copies of weights that are derived on first use
     return opened;
   }
 

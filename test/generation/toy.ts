@@ -2,10 +2,10 @@ import * as tf from '@tensorflow/tfjs';
 import type { DecodingSession } from '../../src/generation/decoding.ts';
 import type { GenerationSettings } from '../../src/generation/options.ts';
 
-/** The log-probabilities of every token after a sequence, for one batch item. */
+/** Returns the logits of the token after a sequence, for one batch item. */
 export type ToyModel = (item: number, sequence: readonly number[]) => Float32Array;
 
-/** Florence-2's special tokens, nothing forced, nothing blocked. */
+/** Settings with Florence-2's special tokens, without forced or banned tokens. */
 export const plain: GenerationSettings = {
   numBeams: 1,
   maxNewTokens: 8,
@@ -21,7 +21,7 @@ export const plain: GenerationSettings = {
   padTokenId: 1,
 };
 
-/** Numbers in [0, 1) from a seed (mulberry32). */
+/** Returns a generator of numbers in [0, 1) (mulberry32). */
 export function random(seed: number): () => number {
   let a = seed >>> 0;
   return () => {
@@ -32,7 +32,7 @@ export function random(seed: number): () => number {
   };
 }
 
-/** A language model of which nothing is known but its seed: logits depend on the item and all of the sequence. */
+/** Returns a model with pseudo-random logits that depend on the item and the whole sequence. */
 export function toyModel(seed: number, vocabSize: number, spread = 4): ToyModel {
   return (item, sequence) => {
     const hash = [item, ...sequence].reduce(
@@ -44,10 +44,10 @@ export function toyModel(seed: number, vocabSize: number, spread = 4): ToyModel 
   };
 }
 
-/** A session over a toy model that remembers whole sequences, and checks how it is used. */
+/** A session over a toy model. It stores whole sequences and checks that it is used correctly. */
 export class ToySession implements DecodingSession {
   private sequences: { item: number; tokens: number[] }[];
-  /** Rows of each step so far. */
+  /** Number of rows of each step so far. */
   readonly steps: number[] = [];
 
   constructor(
@@ -74,7 +74,7 @@ export class ToySession implements DecodingSession {
 
   reorder(index: Int32Array): void {
     const { beams } = this;
-    if (index.length % beams !== 0) throw new Error(`${index.length} rows are no whole items of ${beams} beams`);
+    if (index.length % beams !== 0) throw new Error(`${index.length} rows are not a multiple of ${beams} beams`);
     const past = this.sequences;
     this.sequences = Array.from(index, row => ({ item: past[row].item, tokens: [...past[row].tokens] }));
     this.sequences.forEach(({ item }, row) => {
@@ -92,7 +92,7 @@ export function logSoftmax(logits: ArrayLike<number>): number[] {
   return values.map(x => x - normaliser);
 }
 
-/** Tokens that would complete an n-gram for the second time: looks through the whole sequence. */
+/** Returns the tokens that would repeat an n-gram, by searching the whole sequence. */
 export function repeats(sequence: readonly number[], size: number): Set<number> {
   const banned = new Set<number>();
   if (size === 0 || sequence.length < size) return banned;
@@ -103,7 +103,7 @@ export function repeats(sequence: readonly number[], size: number): Set<number> 
   return banned;
 }
 
-/** Log-softmax, then the n-gram block, then forced tokens: the score of every token after `sequence`. */
+/** Returns the score of each next token: log-softmax, then the n-gram block, then forced tokens. */
 export function processedScores(
   model: ToyModel,
   item: number,

@@ -14,7 +14,7 @@ const subject = await openSubject();
 const { model, inputs } = subject;
 const LOGITS = 8e-5; // two fp32 computations of the same logits
 
-/** Keys and values of `rows` rows and T tokens, in which each number says its row and token: 10 · row + token. */
+/** Returns keys and values of some rows and T tokens. Each number identifies its row and token: 10 · row + token. */
 function tokens(rows: number[], from: number, T: number): KeyValue {
   const of = (sign: number) => {
     const values = rows.flatMap(row => Array.from({ length: T }, (_, t) => sign * (10 * row + from + t)));
@@ -23,13 +23,13 @@ function tokens(rows: number[], from: number, T: number): KeyValue {
   return { key: of(1), value: of(-1) };
 }
 
-/** What a cache holds, a list for each row. */
+/** Returns the keys of each row as a list, and checks that the values match. */
 async function contents({ key, value }: KeyValue): Promise<number[][]> {
   const [keys, values] = [await key.data(), await value.data()];
   const [rows, , T] = key.shape;
   return Array.from({ length: rows }, (_, row) =>
     Array.from({ length: T }, (_, t) => {
-      assert.is(values[row * T + t], -keys[row * T + t] || 0, 'the value goes with its key');
+      assert.is(values[row * T + t], -keys[row * T + t] || 0, 'the value matches its key');
       return keys[row * T + t];
     }),
   );
@@ -43,7 +43,7 @@ test('a cache grows, moves its rows and drops items', async () => {
     const append = (rows: number[], from: number, T: number) => {
       const added = tokens(rows, from, T);
       const all = cache.append(added);
-      tf.dispose([added.key, added.value]); // the cache keeps its own
+      tf.dispose([added.key, added.value]); // the cache has a copy
       return all;
     };
     const move = (...rows: number[]) => {
@@ -55,9 +55,9 @@ test('a cache grows, moves its rows and drops items', async () => {
     assert.equal(await contents(append([0, 1, 2, 3], 3, 1)), [[1, 2, 3], [11, 12, 13], [21, 22, 23], [31, 32, 33]]); // biome-ignore format: one line
     assert.is(cache.length, 3);
 
-    move(1, 1, 3, 2); // row 0 becomes what row 1 was, …
+    move(1, 1, 3, 2); // row 0 becomes the previous row 1, …
     assert.equal(await contents(cache.parts.recent!), [[11, 12, 13], [11, 12, 13], [31, 32, 33], [21, 22, 23]]); // biome-ignore format: one line
-    move(2, 3); // the first item, two rows, has ended
+    move(2, 3); // drops the first item, which has two rows
     const items = tf.tensor1d([1], 'int32');
     cache.keepCross(items);
     items.dispose();
@@ -96,7 +96,7 @@ test('a sealed cache keeps the same tokens in two parts', async () => {
   });
 });
 
-test('a cache survives the tidy in which it grew', async () => {
+test('a cache outlives the tidy in which it grew', async () => {
   await withoutLeaks(async () => {
     const cache = new LayerCache(tokens([0], 1, 1));
     tf.tidy(() => void cache.append(tokens([0], 1, 2)));
@@ -106,7 +106,7 @@ test('a cache survives the tidy in which it grew', async () => {
   });
 });
 
-test('the decoder gives the same logits token by token, in pieces and at once', async () => {
+test('the decoder returns the same logits token by token, in pieces and at once', async () => {
   const at = await download(await forcedLogits(subject, await encodeInputs(subject, true))); // [B, 9, V]
   const [B, T, V] = at.shape;
   const ids = await inputs.readInt32('decoder_input_ids');
@@ -172,7 +172,7 @@ for (const dump of languageDumps) {
   }
 }
 
-/** A beam search's moves: at each step the tokens that are fed, then where the rows go. */
+/** The steps of a beam search: the tokens fed to the decoder, then the index of `reorder`. */
 const moves: [tokens: number[], next: number[]][] = [
   [
     [2, 2, 2, 2, 2, 2],
@@ -189,7 +189,7 @@ const moves: [tokens: number[], next: number[]][] = [
   [
     [21, 22, 23, 24, 25, 26],
     [4, 3, 5],
-  ], // the first item has ended
+  ], // drops the first item
   [
     [31, 32, 33],
     [0, 0, 1],
@@ -200,13 +200,13 @@ const moves: [tokens: number[], next: number[]][] = [
   ],
 ];
 
-test('a session with caches follows its beams as one that computes everything again', async () => {
+test('a cached session returns the same logits as an uncached one while beams move', async () => {
   await withoutLeaks(async () => {
     const memory = await encodeInputs(subject, true); // 2 items
     const hooks = new HookRegistry();
     const cached = new CachedSession(model, memory, 3, hooks);
     const plain = new UncachedSession(model, memory, 3, hooks);
-    tf.dispose([memory.states, memory.mask ?? []]); // sessions have their own
+    tf.dispose([memory.states, memory.mask ?? []]); // the sessions have copies
     for (const [step, [fed, next]] of moves.entries()) {
       const [a, b] = [cached, plain].map(session => session.step(Int32Array.from(fed)));
       assert.equal(a.shape, [fed.length, model.config.text.vocabSize]);
@@ -220,7 +220,7 @@ test('a session with caches follows its beams as one that computes everything ag
   });
 });
 
-test('beams of one image are independent', async () => {
+test('the beams of an image are independent', async () => {
   await withoutLeaks(async () => {
     const memory = await encodeInputs(subject, true);
     const hooks = new HookRegistry();

@@ -26,10 +26,10 @@ const zeros = (...shape: number[]): tf.Tensor => tf.zeros(shape as [number]);
 const close = (got: ArrayLike<number>, want: ArrayLike<number>, tolerance: number, what: string) => {
   assert.is(got.length, want.length, what);
   const { maxAbs } = difference(got, want);
-  assert.ok(maxAbs <= tolerance, `${what}: differs by ${maxAbs}, at most ${tolerance} is allowed`);
+  assert.ok(maxAbs <= tolerance, `${what}: differs by ${maxAbs}, the tolerance is ${tolerance}`);
 };
 
-test('every parameter has its name in the native checkpoint, and none is declared in vain', () => {
+test('the parameters have exactly the names of the native checkpoint', () => {
   const names: { hf: string }[] = referenceJson('model/tiny-pad/names.json');
   const native = names.map(({ hf }) => hf.replace(/^model\./, ''));
   const optional = ['lm_head.weight', 'final_logits_bias'];
@@ -40,7 +40,7 @@ test('every parameter has its name in the native checkpoint, and none is declare
   );
 });
 
-test('a prompt fits up to the last position, and one token more is an error that says so', async () => {
+test('a prompt may use all positions; one more token is an error', async () => {
   const fits = maxPositionEmbeddings - IMAGE_TOKENS;
   const encode = (length: number) => {
     const features = zeros(1, IMAGE_TOKENS, D) as tf.Tensor3D;
@@ -68,7 +68,7 @@ test('a prompt fits up to the last position, and one token more is an error that
   });
 });
 
-test('an answer of more tokens than there are positions is an error that says so', async () => {
+test('an answer with more tokens than positions is an error', async () => {
   await withoutLeaks(async () => {
     const memory = await encodeInputs(subject, true);
     const ids = (length: number) => tf.ones([2, length], 'int32') as tf.Tensor2D;
@@ -80,7 +80,7 @@ test('an answer of more tokens than there are positions is an error that says so
   });
 });
 
-test('an image of more positions than there are embeddings is an error that says so', async () => {
+test('an image with more positions than embeddings is an error', async () => {
   const side = 32 * (model.config.vision.imagePositionEmbeddings + 1);
   const pixels = zeros(1, 32, side, 3) as tf.Tensor4D;
   await withoutLeaks(() => {
@@ -89,7 +89,7 @@ test('an image of more positions than there are embeddings is an error that says
   pixels.dispose();
 });
 
-test('a row of a batch is what it is alone, whatever stands beside it', async () => {
+test('each row of a batch has the logits that it has alone', async () => {
   const [pixels, ids, mask] = [
     await readPixels(subject.inputs),
     await readIds(subject.inputs, 'text_input_ids'),
@@ -112,7 +112,7 @@ test('a row of a batch is what it is alone, whatever stands beside it', async ()
   tf.dispose([pixels, ids, mask, answers]);
 });
 
-/** Writes tiny-pad's weights with some tensors more or in place of them, and loads them. */
+/** Writes tiny-pad's weights with some tensors added or replaced, and loads them. */
 async function withTensors(extra: Record<string, { shape: number[]; data: Float32Array }>): Promise<Florence2Model> {
   const original = await openSafetensors(reference('model/tiny-pad/hf/model.safetensors'));
   const kept = [];
@@ -138,18 +138,18 @@ const shared = await (async () => {
 })();
 const head = (data: Float32Array) => ({ 'lm_head.weight': { shape: [V, D], data } });
 
-test('a head that is the token embedding is tied', async () => {
+test('a head equal to the token embeddings is tied', async () => {
   const tied = await withTensors(head(shared.slice()));
   assert.not.ok(tied.lmHead.weight.loaded);
   assert.equal((await logitsOf(tied)).values, (await logitsOf(model)).values);
   tied.dispose();
 });
 
-test('a head of its own is kept, and used for nothing but logits', async () => {
+test('a separate head is kept and used only for logits', async () => {
   const own = await withTensors(head(shared.map(x => -2 * x)));
   assert.ok(own.lmHead.weight.loaded);
   const [got, plain] = [await logitsOf(own), await logitsOf(model)];
-  // The embeddings are the same as before, so the hidden states are, and every logit is -2 times what it was.
+  // The embeddings and so the hidden states are unchanged; each logit is multiplied by -2.
   close(got.values, plain.values.map(x => -2 * x), 1e-6, 'logits'); // biome-ignore format: one line
   own.dispose();
 });
@@ -162,7 +162,7 @@ test('final_logits_bias is added to every position', async () => {
   biased.dispose();
 });
 
-test('token embeddings are scaled where config.json says so', async () => {
+test('token embeddings are scaled if config.json has scale_embedding', async () => {
   const json = referenceJson('model/tiny-pad/hf/config.json');
   const scaling = new Florence2Model(parseConfig({ ...json, text_config: { ...json.text_config, scale_embedding: true } })); // biome-ignore format: one line
   const file = await openSafetensors(reference('model/tiny-pad/hf/model.safetensors'));
@@ -172,16 +172,16 @@ test('token embeddings are scaled where config.json says so', async () => {
   scaling.dispose();
 });
 
-test('a model leaves nothing behind', async () => {
+test('dispose frees all tensors of a model', async () => {
   await withoutLeaks(async () => {
     const other = await withTensors({});
     await logitsOf(other);
     other.dispose();
-    other.dispose(); // twice is no harm
+    other.dispose(); // a second call does nothing
   });
 });
 
-test('a model without weights says so', () => {
+test('the error of a model without weights names the parameter', () => {
   const empty = new Florence2Model(model.config);
   const pixels = zeros(1, 96, 96, 3) as tf.Tensor4D;
   assert.throws(() => empty.encodeImage(pixels, noHooks), /vision_tower\.convs\.0\.conv\.weight has not been loaded/);

@@ -1,4 +1,4 @@
-/** The network as TensorFlow graphs, against PyTorch's numbers and against itself operation by operation. */
+/** Compares the network run as TensorFlow graphs with PyTorch and with its execution operation by operation. */
 
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
@@ -20,7 +20,7 @@ import { reference } from '../reference.ts';
 
 const test = testBackend === 'tensorflow' ? anyTest : anyTest.skip;
 const PYTORCH = 1e-4; // the reference's tolerance for these tensors
-const SAME = 2e-5; // two fp32 computations of the same
+const SAME = 2e-5; // two fp32 computations of the same values
 
 const subject = await openSubject('tiny-pad');
 const { model, inputs } = subject;
@@ -39,7 +39,7 @@ async function withExecutor<T>(executor: Executor, body: () => Promise<T>): Prom
 const eagerly = <T>(body: () => Promise<T>) => withExecutor(model, body);
 const asGraphs = <T>(body: () => Promise<T>) => withExecutor(graphs!, body);
 
-/** Greedy answers' logits, step by step, of `beams` rows for each prompt, which are moved in between. */
+/** Decodes given answers in a session of `beams` rows per prompt, which move. Returns the logits of each step. */
 async function stepLogits(beams: number, steps: number, hooks = new HookRegistry()): Promise<Float32Array[]> {
   const ids = await readIds(inputs, 'decoder_input_ids');
   const tokens = (await ids.array()) as number[][]; // [B, T]
@@ -54,8 +54,8 @@ async function stepLogits(beams: number, steps: number, hooks = new HookRegistry
       const made = session.step(Int32Array.from(rows));
       logits.push((await made.data()) as Float32Array);
       made.dispose();
-      if (t === 2) session.reorder(Int32Array.from(rows, (_, row) => beams * Math.floor(row / beams))); // all follow the first
-      if (t === 4) session.reorder(Int32Array.from({ length: beams }, (_, row) => beams + row)); // the first prompt has ended
+      if (t === 2) session.reorder(Int32Array.from(rows, (_, row) => beams * Math.floor(row / beams))); // all rows of an item continue its first
+      if (t === 4) session.reorder(Int32Array.from({ length: beams }, (_, row) => beams + row)); // drops the first prompt
       if (t === 4) tokens.splice(0, 1);
     }
     return logits;
@@ -67,7 +67,7 @@ async function stepLogits(beams: number, steps: number, hooks = new HookRegistry
 const worst = (a: Float32Array[], b: Float32Array[]): number =>
   Math.max(...a.map((values, i) => difference(values, b[i]).maxAbs));
 
-test('image features equal PyTorch’s', async () => {
+test("image features equal PyTorch's", async () => {
   const file = await openSafetensors(reference('model/tiny-pad/vision.safetensors'));
   const want = await file.readFloat32('projector.image_features');
   await file.close();
@@ -77,7 +77,7 @@ test('image features equal PyTorch’s', async () => {
   });
 });
 
-test('a graph serves batches of any size, and prompts of any length', async () => {
+test('a graph runs batches of any size and prompts of any length', async () => {
   const images = (count: number) => tf.randomNormal([count, 64, 96, 3], 0, 1, 'float32', 5) as tf.Tensor4D;
   const prompts = (length: number) => tf.randomNormal([2, length, model.config.text.dModel], 0, 1, 'float32', 6);
   for (const count of [1, 3, 2]) {
@@ -94,7 +94,7 @@ test('a graph serves batches of any size, and prompts of any length', async () =
   }
 });
 
-test('large images go through one at a time, but together under a gradient', async () => {
+test('a batch of large images has the same maps, and runs as one batch under a gradient', async () => {
   const pixels = tf.randomNormal([2, 768, 448, 3], 0, 1, 'float32', 8) as tf.Tensor4D;
   const { visionTower } = model;
   const run = async () => (await download(model.executor.visionMap(pixels, noHooks))).values;
@@ -116,13 +116,13 @@ test('large images go through one at a time, but together under a gradient', asy
 });
 
 for (const beams of [1, 3]) {
-  test(`decodes with ${beams} beams and padded prompts as operation by operation`, async () => {
+  test(`decodes ${beams} beams of padded prompts with the same logits as operation by operation`, async () => {
     const [made, want] = [await asGraphs(() => stepLogits(beams, 7)), await eagerly(() => stepLogits(beams, 7))];
     assert.ok(worst(made, want) <= 8e-5, `differ by ${worst(made, want)}`);
   });
 }
 
-test('a long answer, whose cache is in two parts, is that of operation by operation, with hooks at some steps too', async () => {
+test('a long answer, with a sealed cache and hooks at one step, has the same logits as operation by operation', async () => {
   const { model } = await Florence2.load(fileURLToPath(new URL('../../weights/demo', import.meta.url)), {
     backend: testBackend,
   });
@@ -153,7 +153,7 @@ test('a long answer, whose cache is in two parts, is that of operation by operat
   model.dispose();
 });
 
-test('hooks see every point, and what they replace counts', async () => {
+test('hooks receive every point, and replaced activations are used', async () => {
   const pixels = tf.ones([1, 64, 64, 3]) as tf.Tensor4D;
   await asGraphs(async () => {
     const hooks = new HookRegistry();
@@ -168,7 +168,7 @@ test('hooks see every point, and what they replace counts', async () => {
   pixels.dispose();
 });
 
-/** Every activation of a pass over pixels and of a few steps, by point and step. */
+/** Returns all activations of a pass of the vision tower and of a few steps, by point and step. */
 async function everything(beams: number): Promise<Map<string, Float32Array>> {
   const hooks = new HookRegistry();
   const kept = new Map<string, tf.Tensor>();
@@ -187,7 +187,7 @@ async function everything(beams: number): Promise<Map<string, Float32Array>> {
 }
 
 for (const beams of [1, 2]) {
-  test(`hooks that only read see the same, in the same order, with ${beams} beams`, () =>
+  test(`read-only hooks receive the same activations in the same order, with ${beams} beams`, () =>
     withoutLeaks(async () => {
       const [made, want] = [await asGraphs(() => everything(beams)), await eagerly(() => everything(beams))];
       assert.equal([...made.keys()], [...want.keys()]);
@@ -199,7 +199,7 @@ for (const beams of [1, 2]) {
     }));
 }
 
-test('no more than some graphs are kept, however many points are asked for', async () => {
+test('at most 32 graphs are kept', async () => {
   const { binding } = tf.backend() as unknown as { binding: { getNumOfSavedModels(): number } };
   const before = binding.getNumOfSavedModels();
   const own = new GraphExecutor(model);
@@ -218,7 +218,7 @@ test('no more than some graphs are kept, however many points are asked for', asy
   pixels.dispose();
 });
 
-test('gradients pass through', async () => {
+test('gradients equal those of the model operation by operation', async () => {
   const pixels = tf.randomNormal([1, 64, 64, 3], 0, 1, 'float32', 7) as tf.Tensor4D;
   const gradient = async () => {
     const grad = tf.grad(x => tf.sum(model.executor.visionMap(x as tf.Tensor4D, noHooks)));
@@ -228,7 +228,7 @@ test('gradients pass through', async () => {
   pixels.dispose();
 });
 
-test('graphs follow parameters that are replaced', async () => {
+test('replaced parameters are used', async () => {
   const pixels = tf.randomNormal([1, 64, 64, 3], 0, 1, 'float32', 8) as tf.Tensor4D;
   const parameter = model.parameters.get('vision_tower.convs.0.conv.weight')!;
   const run = async () => (await download(model.executor.visionMap(pixels, noHooks))).values;
@@ -249,7 +249,7 @@ elsewhere('bf16 is an error on other backends', async () => {
   assert.match(refused.message, /bf16 needs the tensorflow backend/);
 });
 
-test('bf16 gives nearly the same features', async () => {
+test('bf16 returns nearly the same features', async () => {
   const own = new GraphExecutor(model, 'bf16');
   const rounded = (await withExecutor(own, async () => download(await encodeImages(subject)))).values;
   const exact = (await asGraphs(async () => download(await encodeImages(subject)))).values;
@@ -259,7 +259,7 @@ test('bf16 gives nearly the same features', async () => {
   own.dispose();
 });
 
-test('runs leave no tensors, and disposing leaves no graphs', async () => {
+test('runs leak no tensors, and dispose frees the graphs', async () => {
   const { binding } = tf.backend() as unknown as {
     binding: { getNumOfSavedModels(): number; getNumOfTensors(): number };
   };

@@ -136,8 +136,8 @@ class DecoderLayer {
       const keys = cache ? cache.append(own) : own; // [rows, heads, past + T, d]
       const attended = h.at('hook_attn_out', this.selfAttn.forward(x, keys, causal, h.in('self_attn')));
       x = h.at('hook_resid_mid', this.selfAttnLayerNorm.forward(tf.add(x, attended)));
-      const read = h.at('hook_cross_attn_out', this.readMemory(x, memory, cache, h.in('encoder_attn')));
-      x = h.at('hook_resid_mid_cross', this.encoderAttnLayerNorm.forward(tf.add(x, read)));
+      const crossAttended = h.at('hook_cross_attn_out', this.crossAttend(x, memory, cache, h.in('encoder_attn')));
+      x = h.at('hook_resid_mid_cross', this.encoderAttnLayerNorm.forward(tf.add(x, crossAttended)));
       const mlp = h.at('hook_mlp_out', this.fc2.forward(h.at('hook_post', gelu(this.fc1.forward(x)))));
       return h.at('hook_resid_post', this.finalLayerNorm.forward(tf.add(x, mlp)));
     });
@@ -147,25 +147,25 @@ class DecoderLayer {
    * Cross-attention. The beams of a batch item share its keys, so their tokens are joined to one row of queries:
    * x as [B, rows / B · T, D]. Hooks receive the activations by row, [rows, heads, T, n].
    */
-  private readMemory(x: tf.Tensor3D, memory: Memory, cache: LayerCache | null, h: Hooks): tf.Tensor3D {
+  private crossAttend(x: tf.Tensor3D, memory: Memory, cache: LayerCache | null, h: Hooks): tf.Tensor3D {
     const [rows, , D] = x.shape;
     const keys = cache ? cache.cross : this.encoderAttn.keyValue(memory.states, h); // [B, heads, S, d]
     const B = keys.key.shape[0];
     const queries = tf.reshape(x, [B, -1, D]) as tf.Tensor3D;
-    const seen = rows === B ? h : h.seen(asRowsOf(rows, B));
+    const seen = rows === B ? h : h.seen(asRows(rows, B));
     return tf.reshape(this.encoderAttn.forward(queries, keys, memory.mask, seen), x.shape);
   }
 }
 
 /** Shows [B, heads, rows / B · T, n] to hooks as [rows, heads, T, n]. */
-function asRowsOf(rows: number, B: number): View {
+function asRows(rows: number, B: number): View {
   const each = rows / B;
   return {
     show: x =>
       tf.tidy(() => {
-        const [, heads, asked, n] = x.shape;
-        const parts = tf.reshape(x, [B, heads, each, asked / each, n]);
-        return tf.reshape(tf.transpose(parts, [0, 2, 1, 3, 4]), [rows, heads, asked / each, n]);
+        const [, heads, joined, n] = x.shape;
+        const parts = tf.reshape(x, [B, heads, each, joined / each, n]);
+        return tf.reshape(tf.transpose(parts, [0, 2, 1, 3, 4]), [rows, heads, joined / each, n]);
       }),
     restore: x =>
       tf.tidy(() => {

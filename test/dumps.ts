@@ -26,13 +26,14 @@ export class Dump {
     private readonly manifest: Subject['manifest'],
   ) {}
 
-  /** Opens some of the files of a reference folder, those of them that it has. */
+  /** Opens those of `files` that the folder of a reference checkpoint contains. */
   static async open({ model, manifest }: Subject, name: string, files: string[]): Promise<Dump> {
     const present = files.filter(file => manifest.files.has(file));
     const opened = await Promise.all(present.map(file => openSafetensors(join(manifest.folder, file))));
     return new Dump(name, model, opened, manifest);
   }
 
+  /** Whether the dump contains a tensor. */
   has(name: string): boolean {
     return this.files.some(({ tensors }) => tensors.has(name));
   }
@@ -62,6 +63,7 @@ export class Dump {
     });
   }
 
+  /** Reads a dumped tensor in the layout of this package: maps as [B, H, W, C]. */
   private async read(name: string): Promise<tf.Tensor> {
     const file = this.file(name);
     const { shape, dtype } = file.tensors.get(name)!;
@@ -82,6 +84,7 @@ export class Dump {
     return file;
   }
 
+  /** Returns the entry of a tensor in the manifest, and its tolerance. */
   private expected(name: string): DumpedTensor & { tolerance: number } {
     const { path } = this.file(name);
     for (const [file, tensors] of this.manifest.files) {
@@ -92,6 +95,7 @@ export class Dump {
   }
 }
 
+/** Returns the indices along each axis of an element of a flat array. */
 const position = (index: number, shape: number[]): number[] =>
   shape.map((size, axis) => Math.floor(index / tf.util.sizeFromShape(shape.slice(axis + 1))) % size);
 

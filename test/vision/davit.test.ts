@@ -9,7 +9,7 @@ import { dumpedBlocks, visionDumps } from '../dumps.ts';
 const [{ model }] = visionDumps;
 const { vision } = model.config;
 
-// Sizes of the last map that PyTorch's convolutions produce: each side is floor((n + 2 · padding - kernel) / stride) + 1.
+// Sizes of the last map as in PyTorch: each convolution returns floor((n + 2 · padding - kernel) / stride) + 1.
 for (const [height, width, rows, columns] of [
   [768, 768, 24, 24],
   [1024, 1024, 32, 32],

@@ -1,5 +1,6 @@
-import { copyFile, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { writeWhole } from '../../files/write.ts';
 import { openFolder } from '../../platform/node.ts';
 import { shardNames, weightFiles } from '../../weights/checkpoint.ts';
 
@@ -30,9 +31,7 @@ export class RepoCache {
 
   async setRef(revision: string, commit: string): Promise<void> {
     if (isCommit(revision)) return;
-    const path = join(this.folder, 'refs', revision);
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, commit);
+    await writeWhole(join(this.folder, 'refs', revision), Buffer.from(commit));
   }
 
   /** Returns the snapshot of a revision if it is complete: weights are downloaded last. */

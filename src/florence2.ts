@@ -232,9 +232,10 @@ export class Florence2 {
   runWithCache(
     image: Request['image'],
     task: string,
-    { names, steps, file, ...options }: CacheOptions = {},
+    options: CacheOptions = {},
   ): Promise<{ result: TaskResult; cache: ActivationCache }> {
-    return runWithCache(this.hooks, { names, steps, file }, () => this.run(image, task, options));
+    const { names, steps, file, ...runOptions } = options;
+    return runWithCache(this.hooks, { names, steps, file }, () => this.run(image, task, runOptions));
   }
 
   /** Removes all hooks. */

@@ -24,7 +24,7 @@ export interface Selection {
   backend?: string;
   /** Only files of this group. */
   group?: string;
-  /** Only files whose path contains one of these; all files where the list is empty. */
+  /** Only files whose path from the repository's root contains one of these; all files where the list is empty. */
   filters: string[];
 }
 
@@ -93,7 +93,7 @@ export function findJobs(selection: Selection, backends: Iterable<BackendName>):
     .flatMap((name): Job[] => {
       const file = join(folder, name);
       const path = relative(folder, file).replaceAll('\\', '/');
-      if (filters.length > 0 && !filters.some(filter => file.includes(filter))) return [];
+      if (filters.length > 0 && !filters.some(filter => `test/${path}`.includes(filter))) return [];
       if (group !== undefined && !GROUPS[group].test(path)) return [];
       if (!long && !named && LONG.includes(path)) return [];
       if (!importsBackend(file)) return backend === undefined ? [{ file }] : [];

@@ -257,7 +257,7 @@ test('fields of all results', () => {
   const prompt = parse('12', '<DocVQA> What is the total?', image);
   assert.is(prompt.task, 'prompt');
   assert.ok('prompt' in prompt && prompt.prompt === '<DocVQA> What is the total?' && prompt.text === '12');
-  assert.throws(() => parse('a<loc_1><loc_1><loc_1><loc_1>', '<OD>', { width: 0, height: 1 }), /no pixels/);
+  assert.throws(() => parse('a<loc_1><loc_1><loc_1><loc_1>', '<OD>', { width: 0, height: 1 }), /expected at least 1x1/);
 });
 
 test.run();

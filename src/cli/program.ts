@@ -44,6 +44,17 @@ export function createProgram(): Command {
 
 function throwing(command: Command): Command {
   command.exitOverride();
+  command.configureOutput({ outputError: (text, write) => write(errorLine(text)) });
   command.commands.forEach(throwing);
   return command;
+}
+
+/** Returns an error message of commander as one line in the form of all other errors of this command. */
+function errorLine(text: string): string {
+  const [first, hint] = text
+    .trim()
+    .replace(/^error: /, '')
+    .split('\n');
+  const message = `${first[0].toUpperCase()}${first.slice(1)}${first.endsWith('.') ? '' : '.'}`;
+  return `florence2: ${message}${hint ? ` ${hint.replace(/^\(|\)$/g, '')}` : ''}\n`;
 }

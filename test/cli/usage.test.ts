@@ -18,9 +18,9 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
   [['run', street, '--task', 'captoin', '-m', tiny], 2, /Did you mean "caption"\?/],
   [['run', street, '--task', 'x'.repeat(30), '-m', tiny], 2, /Unknown task .* The tasks are: ocr, /],
   [['run', street, '-m', tiny], 2, /A task is required: give --task/],
-  [['run', '--task', 'od'], 2, /missing required argument 'image'/],
-  [['run', street, '--tsk', 'od'], 2, /unknown option '--tsk'.*Did you mean --task\?/s],
-  [['rum', street], 2, /unknown command 'rum'.*Did you mean run\?/s],
+  [['run', '--task', 'od'], 2, /^florence2: Missing required argument 'image'\.$/m],
+  [['run', street, '--tsk', 'od'], 2, /^florence2: Unknown option '--tsk'\. Did you mean --task\?$/m],
+  [['rum', street], 2, /^florence2: Unknown command 'rum'\. Did you mean run\?$/m],
   [['run', street, '-t', 'od', '--backend', 'tpu'], 2, /'tpu' is invalid\. Allowed choices are auto, tensorflow/],
   [['run', street, '-t', 'od', '--beams', '0'], 2, /Expected a whole number from 1/],
   [['run', street, '-t', 'od', '--batch', 'two'], 2, /Expected a whole number from 1/],
@@ -51,7 +51,7 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
   [['run', join(empty, '*.png'), '-t', 'od', '-m', tiny], 1, /No file matches/],
   [['run', join(empty, 'x.png'), '-t', 'od', '-m', tiny, '-b', 'cpu'], 1, /x\.png/],
   [['parity', empty], 1, /manifest\.json/],
-  [['setup', 'pytorch'], 2, /unknown command 'pytorch'/],
+  [['setup', 'pytorch'], 2, /Unknown command 'pytorch'/],
 ];
 
 for (const [args, code, message] of wrong) {

@@ -42,12 +42,22 @@ export async function openData({
   return { train, valid: held.length > 0 ? joined(held) : undefined };
 }
 
-/** Returns every split of every dataset. A path that is named twice is listed once. */
+/**
+ * Returns every split of every dataset. A path that is named twice is listed once.
+ *
+ * @throws Florence2Error for a path without a dataset
+ */
 export async function allSplits({ data = [], valid }: TrainConfig): Promise<{ path: string; split: Split }[]> {
   const paths = [
     ...new Set([...data.map(text => readWeightedPath(text).path), ...(valid === undefined ? [] : [valid])]),
   ];
-  const splits = await Promise.all(paths.map(datasetSplits));
+  const splits = await Promise.all(
+    paths.map(async path => {
+      const found = await datasetSplits(path);
+      if (found.length === 0) await openDataset(path); // throws an error that lists the files it looked for
+      return found;
+    }),
+  );
   return paths.flatMap((path, i) => splits[i].map(split => ({ path, split })));
 }
 

@@ -49,6 +49,9 @@ export async function findWheel(http: Http, config: PipConfig, wanted: Wanted, m
   return toArtifact(best.link);
 }
 
+/** The error message lists this many releases at most. */
+const NEWEST_LISTED = 6;
+
 function explain(
   config: PipConfig,
   { project, requirement }: Wanted,
@@ -66,8 +69,9 @@ function explain(
     return `No wheel of ${project} ${requirement} runs on ${here}. Wheels found in ${places} are for ${platforms}.`;
   }
   if (wheels.length > 0) {
-    const versions = unique(wheels.map(({ name }) => name.version));
-    return `No wheel of ${project} ${requirement} was found in ${places}. Available: ${versions}.`;
+    const releases = wheels.map(({ name }) => name.version).filter(version => /^[\d.]+$/.test(version));
+    const newest = [...new Set(releases)].sort((a, b) => compareVersions(b, a)).slice(0, NEWEST_LISTED);
+    return `No wheel of ${project} ${requirement} was found in ${places}. Available: ${newest.join(', ') || 'pre-releases only'}.`;
   }
   return `No wheel of ${project} was found in ${places}. Check pip's index (PIP_INDEX_URL, pip.conf).`;
 }

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openData, readWeightedPath } from '../../../src/cli/train/datasets.ts';
+import { allSplits, openData, readWeightedPath } from '../../../src/cli/train/datasets.ts';
 import { UsageError } from '../../../src/errors.ts';
 import { writeDataset } from './dataset.ts';
 
@@ -56,6 +56,18 @@ for (const [what, config, expected] of [
   // biome-ignore format: as a table
   test(`validation data: ${what}`, async () => assert.equal(await sizes(config), expected));
 }
+
+test('all splits of all datasets are listed; a folder without a dataset is an error', async () => {
+  const splits = await allSplits({ data: [both, `${both}:2`], valid: other });
+  assert.equal(splits, [
+    { path: both, split: 'train' },
+    { path: both, split: 'valid' },
+    { path: other, split: 'valid' },
+  ]);
+  const empty = writeDataset({});
+  const message = await allSplits({ data: [both, empty] }).catch((error: Error) => error.message);
+  assert.match(String(message), `${empty} has no dataset: looked for annotations.jsonl`);
+});
 
 test('joined datasets are concatenated', async () => {
   const second = writeDataset({ train: 1, valid: 1 });

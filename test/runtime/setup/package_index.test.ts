@@ -103,11 +103,15 @@ test('no wheel for this platform: the message lists the available platforms', as
   assert.match(message, 'win_amd64, manylinux_2_99_x86_64');
 });
 
-test('no such version: the message lists the available versions', async () => {
-  index.project('tensorflow-cpu', [{ file: wheel('2.20.0'), body }]);
+test('no such version: the message lists the newest releases', async () => {
+  const versions = ['2.9.0', '2.20.0', '2.19.1', '2.22.0rc0', '2.18.0', '2.17.0', '2.16.2', '2.15.1'];
+  index.project(
+    'tensorflow-cpu',
+    versions.map(version => ({ file: wheel(version), body })),
+  );
   const message = await messageOf(find());
   assert.match(message, 'tensorflow-cpu ==2.21.0');
-  assert.match(message, 'Available: 2.20.0');
+  assert.match(message, 'Available: 2.20.0, 2.19.1, 2.18.0, 2.17.0, 2.16.2, 2.15.1.');
 });
 
 test('no such project', async () => {

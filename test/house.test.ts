@@ -31,7 +31,7 @@ const floors = new Map(
   ),
 );
 
-/** Folder of a file, or the file itself where it lies in src/. */
+/** Folder of a file, or the file itself if it is directly in src/. */
 const roomOf = (path: string): string => path.split('/')[0];
 
 /** What a file imports from src/, types and dynamic imports included. */

@@ -29,7 +29,7 @@ function run(
   return { code: status, lines: stdout.trim().split('\n'), output: stdout + stderr };
 }
 
-/** File -> what its line must say. One run for all of them: starting processes is what takes the time. */
+/** The text that the line of each file must contain. All files share one run: starting processes takes most of the time. */
 const files: Record<string, { text: string; line: RegExp; says?: RegExp }> = {
   'good.test.ts': { text: suite(good, good), line: /^✓ .* 2 passed +\(/ },
   'skipped.test.ts': { text: suite(good, "test.skip('later', () => {});"), line: /^✓ .* 1 passed, 1 skipped +\(/ },

@@ -29,7 +29,7 @@ export function wordTokenizer(texts: Iterable<string>): TokenizerFiles {
   for (const text of texts) {
     for (const word of wordsOf(text)) if (!/^ ?\p{Lu}{2,}$/u.test(word)) found.add(byteLevel(word).join(''));
   }
-  const tokens = new Set([...byteCharacters, ...[...found].sort()]); // a set, as marks of one byte occur in both
+  const tokens = new Set([...byteCharacters, ...[...found].sort()]); // a set, because punctuation marks occur in both
   return tokenizerFiles([...tokens], { merges: [], ignore_merges: true });
 }
 

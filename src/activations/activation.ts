@@ -8,7 +8,7 @@ export interface Activation {
   readonly shape: number[];
 }
 
-/** How far two arrays are apart. */
+/** The difference between two arrays. */
 export interface Difference {
   /** Largest |got − want|; infinite if only one of the two is NaN. */
   readonly maxAbs: number;

@@ -6,7 +6,7 @@ import { UnfinishedFile } from '../files/write.ts';
 import { asBytes } from '../weights/dtypes.ts';
 import { makeHeader } from '../weights/safetensors.ts';
 
-/** What the header of an array file holds. */
+/** The header of an array file. */
 export interface ArrayFileOptions {
   /** Shape of the whole array; the first axis counts the rows. */
   shape: readonly number[];

@@ -16,7 +16,7 @@ export interface SaveAdapterOptions {
   baseModel?: string;
 }
 
-/** Tells PEFT the class of the base model. Microsoft's configs name it themselves. */
+/** The class of the base model, for PEFT. Not needed for Microsoft's layout, whose config.json names the class. */
 const nativeClass = {
   base_model_class: 'Florence2ForConditionalGeneration',
   parent_library: 'transformers.models.florence2.modeling_florence2',

@@ -108,17 +108,17 @@ function checkImageSize({ config }: Florence2Model, { width, height }: { width: 
   if (rows < 1 || columns < 1) throw new UsageError(`${size} is too small for this model's strides.`);
   if (Math.max(rows, columns) > imagePositionEmbeddings) {
     throw new UsageError(
-      `${size} gives a map of ${columns}×${rows}; the checkpoint has position embeddings for ${imagePositionEmbeddings} per side.`,
+      `${size} results in a map of ${columns}×${rows}; the checkpoint has position embeddings for ${imagePositionEmbeddings} per side.`,
     );
   }
   if (rows * columns + 1 >= maxPositionEmbeddings) {
     throw new UsageError(
-      `${size} gives ${rows * columns + 1} image tokens; the language model has ${maxPositionEmbeddings} positions.`,
+      `${size} results in ${rows * columns + 1} image tokens; the language model has ${maxPositionEmbeddings} positions.`,
     );
   }
 }
 
-/** Bytes. The wasm heap ends at 4 GiB; larger weights leave too little room for the activations of one image. */
+/** Largest weights on wasm, in bytes. Its heap ends at 4 GiB; larger ones leave too little for the activations. */
 const WASM_WEIGHTS = 2.5 * 2 ** 30;
 
 function checkMemory(model: Florence2Model, backend: BackendName): void {

@@ -77,7 +77,7 @@ export interface QuestionFlags {
 export function addQuestionOptions(command: Command): Command {
   return command
     .option('-t, --task <name>', 'task by name or token (od, caption, "<OCR>")')
-    .option('-p, --prompt <text>', 'free prompt, passed to the model unchanged')
+    .option('-p, --prompt <text>', 'custom prompt, passed to the model unchanged')
     .option('--text <text>', 'text input of a task: words, or a region as its four location tokens');
 }
 

@@ -144,7 +144,7 @@ export async function recoverFolder(folder: string): Promise<void> {
 const sibling = (folder: string, state: string): string => join(dirname(folder), `.${basename(folder)}.${state}`);
 
 /**
- * One call reads or writes at most 2 GiB - 1 bytes; smaller chunks also keep the buffers of the kernel and libuv small.
+ * Most bytes per call. The limit of a call is 2 GiB − 1; smaller chunks keep the buffers of the kernel and libuv small.
  */
 export const largestChunk = 64 << 20;
 

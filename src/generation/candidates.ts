@@ -101,7 +101,7 @@ function sumOfRows(x: tf.Tensor2D): tf.Tensor2D {
   return parts.sum(2).sum(1, true);
 }
 
-/** The error for a row without candidates, which only an n-gram block over a tiny vocabulary causes. */
+/** Returns the error for a row without candidates. Only an n-gram block over a tiny vocabulary causes it. */
 export function nothingLeft({ noRepeatNgramSize }: GenerationSettings, generated: number): Florence2Error {
   return new Florence2Error(
     `noRepeatNgramSize ${noRepeatNgramSize} bans every token after ${generated}. Raise it, or lower maxNewTokens.`,

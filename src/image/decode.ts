@@ -34,7 +34,7 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
 }
 
 /**
- * Returns the size that `decodeImage` would give, from the header alone where that is certain to be the same.
+ * Returns the size of the image as `decodeImage` decodes it. Only the header is read if it determines this size.
  *
  * @throws Florence2Error, naming the file, where it cannot be decoded
  */

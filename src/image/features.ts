@@ -5,7 +5,7 @@ import type { ImageSize } from '../geometry/types.ts';
 export class ImageFeatures {
   /**
    * @param tensor [1, 1 + N, D]: the mean token, then the N positions of DaViT's last map
-   * @param imageSize size of the original image, in whose pixels results are given
+   * @param imageSize size of the original image; results are in its pixels
    */
   constructor(
     readonly tensor: tf.Tensor3D,

@@ -38,7 +38,7 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
   throw new Florence2Error(`${name} cannot be read: the server answered ${status}.`);
 }
 
-/** fetch only says "fetch failed"; the reason is in its chain of causes. */
+/** The message of fetch is only "fetch failed"; the reason is in its chain of causes. */
 function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${timeoutSeconds} seconds`;

@@ -36,7 +36,7 @@ const STAGES = ['Encoding the image', 'Generating the answer', 'Reading attentio
  * Runs one task on one image like `Florence2.run` and collects the data of a report. Probabilities, attention, logit
  * lens and the norms of the language model come from a pass under teacher forcing with the generated answer.
  *
- * @param task a task token (`<OD>`), or a free prompt
+ * @param task a task token (`<OD>`), or a custom prompt
  * @throws UsageError if the task lacks its text or region, Florence2Error if the image cannot be read
  */
 export async function collectReport(

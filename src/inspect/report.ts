@@ -6,7 +6,7 @@ export interface Report {
   model: { name: string; adapter?: string; backend: string };
   /** The image. */
   image: ReportImage;
-  /** A task token, or `prompt` for a free prompt. */
+  /** A task token, or `prompt` for a custom prompt. */
   task: string;
   /** The prompt that the model received. */
   prompt: string;

@@ -75,7 +75,7 @@ export class Question {
   /**
    * Encodes an image and a prompt, and generates the model's answer if none is given.
    *
-   * @param task a task token (`<OD>`), or a free prompt
+   * @param task a task token (`<OD>`), or a custom prompt
    * @throws UsageError if the task lacks its text or region, Florence2Error if the image cannot be read
    */
   static async ask(

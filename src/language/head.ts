@@ -51,7 +51,7 @@ export class LmHead implements Adaptable {
     else finalLogitsBias.shape = [1, vocabSize];
   }
 
-  /** Computes the transposed copy of the weight now, on the backend that uses one, and not during the first answer. */
+  /** On wasm, computes the transposed copy of the weight, which would otherwise delay the first answer. */
   prepare(): void {
     if (tf.getBackend() === 'wasm') this.transposedWeight();
   }
@@ -67,7 +67,7 @@ export class LmHead implements Adaptable {
     return tf.matMul(hidden, this.weight.value as tf.Tensor2D, false, true);
   }
 
-  /** Returns the weight as [D, V]. The copy is replaced when the weight's tensor is. */
+  /** Returns the weight as [D, V]. The copy is recomputed after the weight's tensor was replaced. */
   private transposedWeight(): tf.Tensor2D {
     const of = this.weight.value;
     if (this.transposed?.of !== of) {

@@ -3,7 +3,7 @@ import { withGradient } from './tape.ts';
 
 /**
  * The kernels that this package adds to some backends: functions of ops.ts and their gradients in one pass over memory,
- * attention, and others. See runtime/tensorflow_kernels.ts and runtime/webgpu_kernels.ts.
+ * attention, and others. See runtime/tensorflow.ts and runtime/webgpu_kernels.ts.
  */
 export const kernelNames = [
   'Attention',

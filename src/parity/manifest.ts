@@ -21,7 +21,7 @@ export interface DumpedCheckpoint {
   readonly dtype: string;
 }
 
-/** The image and the task from which the inputs of a dump were made. */
+/** The image and the task from which the inputs of a dump were computed. */
 export interface DumpedRequest {
   /** Path of the image, relative to the folder. */
   readonly image: string;
@@ -45,7 +45,7 @@ export interface Manifest {
   readonly trainings: string[];
   /** Greedy ids of Microsoft's code, without a cache and with padding attended. */
   readonly microsoftGreedy?: number[][];
-  /** Undefined if the inputs were not made from an image and a task. */
+  /** Undefined if the inputs were not computed from an image and a task. */
   readonly request?: DumpedRequest;
 }
 

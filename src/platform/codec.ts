@@ -24,7 +24,7 @@ export interface Codec {
    * pixels.
    */
   encodePreview(image: DecodedImage, longestSide: number): Promise<{ bytes: Uint8Array; type: string }>;
-  /** Reads the size from a file's header; undefined where only decoding gives the right size. */
+  /** Reads the size from a file's header; undefined if only decoding determines it. */
   readSize(path: string): Promise<{ width: number; height: number } | undefined>;
 }
 

@@ -31,7 +31,7 @@ async function encodePreview({ data, width, height }: DecodedImage, longestSide:
   return { bytes: await image.resize(size).jpeg({ quality: 86 }).toBuffer(), type: 'image/jpeg' };
 }
 
-/** PNG, JPEG and WebP headers give the decoded size; for other formats orientation or pages may change it. */
+/** PNG, JPEG and WebP headers contain the decoded size; for other formats orientation or pages may change it. */
 async function readSize(path: string): Promise<{ width: number; height: number } | undefined> {
   try {
     const sharp = await loadSharp();

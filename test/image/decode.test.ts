@@ -111,7 +111,7 @@ test('the EXIF orientation is applied on request', async () => {
   }
 });
 
-test('paths, bytes, URLs, Blobs and raw pixels give the same image', async () => {
+test('paths, bytes, URLs, Blobs and raw pixels decode to the same image', async () => {
   const bytes = file('photo.png');
   const base64 = Buffer.from(bytes).toString('base64');
   const around = new Uint8Array(bytes.length + 20); // a view into a larger buffer

@@ -36,7 +36,7 @@ const folder = temporaryFolder();
 
 /**
  * One attention whose output in PyTorch is recomputed from the weights read here: output(weights · values), with values
- * in the order of the map or the tokens. Weights at wrong positions give a different output.
+ * in the order of the map or the tokens. Weights at wrong positions result in a different output.
  */
 interface Rebuilt {
   /** Name of the output in the dump. */

@@ -106,7 +106,7 @@ test('several points together have the same gradients as each alone, in executio
     for (const point of points) {
       const alone = gradientsAt(model, question, answerLogProb(), point);
       const { maxAbs } = difference(await values(alone, point), await values(together, point));
-      assert.ok(maxAbs < 2e-5, `${point}: ${maxAbs}`); // alone, the pass begins with what another way of computing gave
+      assert.ok(maxAbs < 2e-5, `${point}: ${maxAbs}`); // alone, the pass starts later, from values computed in another way
       assert.equal(alone.shape(point), together.shape(point));
       alone.dispose();
     }

@@ -45,7 +45,7 @@ test('the default answer is the greedy one, and the tensors have the shapes of o
   assert.equal(question.positions, ['mean', ...cells, ...model.tokenizer.tokenTexts(question.promptIds)]);
   assert.is(question.positions.length, question.memory.shape[1]);
 
-  // A single pass over all positions gives the same log-probabilities as the generation steps.
+  // A single pass over all positions returns the same log-probabilities as the generation steps.
   const V = clean.length / T;
   logProbs.forEach((logProb, t) => {
     const row = clean.subarray(t * V, (t + 1) * V);

@@ -1,4 +1,4 @@
-/** Tests that a dump's image and task give its pixels and ids. A slow test in test/tools compares complete dumps. */
+/** Tests that a dump's image and task are preprocessed to its pixels and ids. A slow test in test/tools compares complete dumps. */
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -65,7 +65,7 @@ const rowsOf = async (folder: string): Promise<TensorRow[]> => {
   return variants[0].checkpoints[0].tensors;
 };
 
-test("the image and the task give the dump's pixels and ids", async () => {
+test("the image and the task are preprocessed to the dump's pixels and ids", async () => {
   const rows = await rowsOf(await dumpOf(undefined));
   assert.equal(rows.map(({ name, equal }) => [name, equal]), [['pixel_values', true], ['text_input_ids', true]]); // biome-ignore format: one line
 });

@@ -7,14 +7,15 @@ import { type Job, testFolder } from './jobs.ts';
 const root = dirname(testFolder);
 
 /**
- * Remembers which jobs of `npm test` passed, so that `npm run test:all` does not repeat them. The record holds for
- * exactly these sources, this Node, this reference folder and, for files without a backend of their own, these backends.
+ * Records which jobs of `npm test` passed, so that `npm run test:all` does not repeat them. The record is valid for the
+ * same sources, the same Node and the same reference folder. For files that do not import test/backend.ts, the presence
+ * of the tensorflow backend must be the same too.
  */
 export class PassedJobs {
   private readonly state: string;
   private readonly passed: Set<string>;
 
-  /** @param backends those found here: commands that tests start choose among them */
+  /** @param backends the backends found here; commands that tests start choose among them */
   constructor(
     private readonly backends: readonly string[],
     private readonly recordFile = join(root, 'node_modules/.cache/florence2-tests.json'),
@@ -43,7 +44,7 @@ export class PassedJobs {
   }
 }
 
-/** Hash of the sources and of what else decides a result. */
+/** Returns a hash of the sources and of everything else that a result depends on. */
 function fingerprint(): string {
   const hash = createHash('sha256').update(`${process.version} ${process.env.FLORENCE2_REFERENCE ?? ''}\n`);
   const list = ['ls-files', '--cached', '--others', '--exclude-standard', '-z'];

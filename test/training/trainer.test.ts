@@ -40,7 +40,7 @@ async function lossesOf(florence: Florence2, set: Dataset): Promise<Float32Array
 
 for (const layout of layouts) {
   for (const kind of ['full', 'LoRA'] as const) {
-    test(`${layout}, ${kind}: loading latest gives the trained model`, () =>
+    test(`${layout}, ${kind}: loading latest returns the trained model`, () =>
       withoutLeaks(() =>
         withLearner(folders[layout], async florence => {
           const how = kind === 'LoRA' ? { lora: { r: 2, bias: 'lora_only' as const } } : { freeze: languageModel };

@@ -42,7 +42,7 @@ export interface HubAccess {
 
 const tries = 5;
 
-/** Calls `attempt` up to 5 times, until it fails with no `passing` error. */
+/** Calls `attempt` up to 5 times, until it succeeds or fails with an error that is not `passing`. */
 export async function withRetries<T>(retryDelay: number, attempt: () => Promise<T>): Promise<T> {
   for (let n = 1; ; n++) {
     try {

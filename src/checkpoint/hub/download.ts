@@ -6,7 +6,7 @@ import { writeError } from '../../files/errors.ts';
 import { removeAbandoned, UnfinishedFile } from '../../files/write.ts';
 import { type HubClient, HubError, type HubFile } from './client.ts';
 
-/** A download is given up after this many tries in a row without progress. */
+/** Number of consecutive tries without progress after which a download fails. */
 const fruitlessTries = 5;
 
 /**

@@ -10,7 +10,7 @@ export function runCommand(): Command {
     .description('Runs one or more tasks on each image. Each image is encoded once, whatever the number of tasks.')
     .argument('<image...>', 'image files, folders, glob patterns or URLs')
     .option('-t, --task <name>', 'task by name or token (od, caption, "<OCR>"); repeatable', collect)
-    .option('-p, --prompt <text>', 'free prompt, passed to the model unchanged; repeatable', collect)
+    .option('-p, --prompt <text>', 'custom prompt, passed to the model unchanged; repeatable', collect)
     .option('--text <text>', 'text input of a task: a caption, a phrase or class names')
     .option('--box <x1,y1,x2,y2>', 'region input of a task, in pixels', parseBox);
   return addAnswerOptions(addImageOptions(addModelOptions(command)))

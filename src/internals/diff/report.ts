@@ -14,7 +14,7 @@ export interface RunSpec extends Pick<LoadOptions, 'backend' | 'revision' | 'ima
 
 /** Options of `diffRuns`. */
 export interface DiffOptions extends TaskArguments, DecodeOptions {
-  /** A task token (`<OD>`), or a free prompt. */
+  /** A task token (`<OD>`), or a custom prompt. */
   task: string;
   /** Hook points to compare. Default: all. */
   at?: HookFilter;

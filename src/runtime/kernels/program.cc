@@ -105,7 +105,7 @@ class Run {
   float* allocate(int64_t result, const Value& value) {
     TF_Tensor* const tensor = TF_AllocateOutput(context_, result, TF_FLOAT, value.shape.data(), value.shape.size(),
                                                 4 * value.size(), status_.get());
-    if (!require(tensor != nullptr, "There is no memory for a result.")) return nullptr;
+    if (!require(tensor != nullptr, "Not enough memory for a result.")) return nullptr;
     results_.emplace_back(tensor);
     given_.push_back(result);
     return static_cast<float*>(TF_TensorData(tensor));
@@ -128,7 +128,7 @@ class Run {
       case kConcat: return concat();
       case kGather: return gather();
       case kTranspose: return transpose();
-      default: require(false, "The program has an instruction that is not known.");
+      default: require(false, "The program has an unknown instruction.");
     }
   }
 
@@ -292,7 +292,7 @@ void* create(TF_OpKernelConstruction* construction) {
 void compute(void* kernel, TF_OpKernelContext* context) {
   const auto program = find(static_cast<Number*>(kernel)->value);
   const Status status(TF_NewStatus());
-  if (!program) return fail(context, status.get(), "There is no program of this number.");
+  if (!program) return fail(context, status.get(), "No program has this number.");
   Run(*program, context).go();
 }
 

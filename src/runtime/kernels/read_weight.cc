@@ -152,7 +152,7 @@ void compute(void* kernel, TF_OpKernelContext* context) {
   float* const to = toFloats(result);
   const bool complete =
       halves ? readWeight<Half>(file, position, layout, to) : readWeight<float>(file, position, layout, to);
-  if (!complete) fail(context, status.get(), (path + " cannot be read, or is shorter than it was.").c_str());
+  if (!complete) fail(context, status.get(), (path + " cannot be read, or is shorter than expected.").c_str());
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ export function shrinkImage(image: RawImage, x: number, y: number, width: number
   return { data, width: image.width, height: image.height };
 }
 
-/** Factors, of which 1 changes nothing. 0 produces a black image, one uniform grey, or a greyscale image. */
+/** Factor 1 leaves the image unchanged. Factor 0 results in a black, a uniformly grey or a greyscale image. */
 export interface ColourFactors {
   brightness: number;
   contrast: number;

@@ -1,4 +1,4 @@
-/** Tests `florence2 verify` with checkpoints that always give the same answer, also from a local hub server. */
+/** Tests `florence2 verify` with checkpoints that always return the same answer, also from a local hub server. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';

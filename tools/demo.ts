@@ -3,8 +3,8 @@
  *
  *     npm run demo [-- --model DIR|ID] [--backend NAME]
  *
- * The shipped checkpoint (the default) is asked about scenes that it was not trained on, and the true answers are
- * printed too. Other checkpoints are asked about the pictures in docs/pictures.
+ * The shipped checkpoint (the default) runs on scenes that it was not trained on, and the true answers are printed too.
+ * Other checkpoints run on the pictures in docs/pictures.
  */
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,7 +25,7 @@ async function demo(): Promise<void> {
   console.log(`${values.model} on ${model.backend.name}`);
   const requests = resolve(model.folder) === join(root, 'weights/demo') ? sceneRequests() : await pictureRequests();
   for (const image of new Set(requests.map(request => request.image))) {
-    await askAbout(
+    await runRequests(
       model,
       image,
       requests.filter(request => request.image === image),
@@ -34,7 +34,7 @@ async function demo(): Promise<void> {
   model.dispose();
 }
 
-async function askAbout(model: Florence2, image: RawImage, requests: DemoRequest[]): Promise<void> {
+async function runRequests(model: Florence2, image: RawImage, requests: DemoRequest[]): Promise<void> {
   const features = await model.encodeImage(image); // once for all tasks
   for (const { task, name, text, box, truth } of requests) {
     const result = await model.run(features, task, { text, box });

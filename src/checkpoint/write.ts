@@ -60,12 +60,12 @@ export async function writeCheckpoint(
     );
   }
   const from = openFolder(folder);
-  const beside = (await readdir(folder)).filter(name => copied.test(name));
-  for (const name of beside) await to.write(name, (await from.read(name))!);
+  const unchanged = (await readdir(folder)).filter(name => copied.test(name));
+  for (const name of unchanged) await to.write(name, (await from.read(name))!);
   await saveTokenizer(tokenizer, from, to);
   const config = (await readJson(from, 'config.json'))?.json;
   if (!config) throw new Florence2Error(`${from.pathOf('config.json')} does not exist.`);
-  const hasCode = beside.some(name => name.endsWith('.py'));
+  const hasCode = unchanged.some(name => name.endsWith('.py'));
   const updated = updateConfig(hasCode ? config : locateCode(config, folder), model, dtype);
   await to.write('config.json', jsonBytes(updated));
   const tensors = [...model.parameters.values()]

@@ -91,13 +91,13 @@ export function resolveGeneration(
   const { eosTokenId, padTokenId, decoderStartTokenId } = text;
   const saved: Partial<GenerationSettings> = { eosTokenId, padTokenId, decoderStartTokenId, ...checkpoint };
   const setting = <K extends keyof GenerationSettings>(name: K): GenerationSettings[K] => {
-    const asked = (options as Partial<GenerationSettings>)[name];
-    const value = [asked, saved[name], GENERATION_DEFAULTS[name as keyof GenerationOptions]].find(v => v !== undefined);
+    const given = (options as Partial<GenerationSettings>)[name];
+    const value = [given, saved[name], GENERATION_DEFAULTS[name as keyof GenerationOptions]].find(v => v !== undefined);
     const [allowed, expected] = RULES[name];
     if (allowed(value, text)) return value as GenerationSettings[K];
     const shown = typeof value === 'string' ? `'${value}'` : String(value);
     const complaint = `${name} must be ${expected}, not ${shown}.`;
-    throw asked === undefined ? new Florence2Error(`generation_config.json: ${complaint}`) : new UsageError(complaint);
+    throw given === undefined ? new Florence2Error(`generation_config.json: ${complaint}`) : new UsageError(complaint);
   };
   const numBeams = setting('numBeams');
   const numReturnSequences = setting('numReturnSequences');

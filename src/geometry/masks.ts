@@ -119,13 +119,13 @@ function crossingsOf(edges: readonly Edge[], y: number, last: number): number[] 
 function corner(edges: readonly Edge[], i: number, y: number, last: number): number | undefined {
   const edge = edges[i];
   const x = endIn(edge, y);
-  const beside = y === last ? y - 1 : y + 1;
+  const adjacentRow = y === last ? y - 1 : y + 1;
   if (x === undefined || edge.slope === 0) return undefined;
   const other = edges
     .slice(0, i)
-    .find(e => e.slope !== 0 && endIn(e, y) === x && e.top <= beside && beside <= e.bottom);
+    .find(e => e.slope !== 0 && endIn(e, y) === x && e.top <= adjacentRow && adjacentRow <= e.bottom);
   if (!other) return undefined;
-  const nearby = [crossing(edge, beside), crossing(other, beside)];
+  const nearby = [crossing(edge, adjacentRow), crossing(other, adjacentRow)];
   const [low, high] = [Math.min(...nearby), Math.max(...nearby)];
   if (high < x - 1) return roundHalfOut(high) + 1;
   if (low > x + 1) return roundHalfOut(low) - 1;

@@ -76,10 +76,10 @@ export class WantedPoints {
     const missed = this.filters.find(({ met }) => !met);
     if (!missed) return;
     const { filter } = missed;
-    const asked = typeof filter === 'function' ? 'matches the given predicate' : `is named ${filter}`;
+    const wanted = typeof filter === 'function' ? 'matches the given predicate' : `is named ${filter}`;
     const names = [...this.known.keys()];
     const near = typeof filter === 'string' && names.length > 0 ? ` Did you mean ${nearest(filter, names)}?` : '';
-    throw new UsageError(`No hook point of this run ${asked}.${near} hookPoints() lists them all.`);
+    throw new UsageError(`No hook point of this run ${wanted}.${near} hookPoints() lists them all.`);
   }
 }
 

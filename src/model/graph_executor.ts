@@ -17,10 +17,10 @@ const FEW = 16;
 /** A cache is sealed when it has this many recent tokens, whose keys and values are copied at each step. */
 const MOST_RECENT = 64;
 
-/** Most graphs kept. A model usually needs few, but each set of captured points needs graphs for itself. */
+/** Most graphs kept. A model usually needs few, but each set of captured hook points needs separate graphs. */
 const MOST_GRAPHS = 32;
 
-/** Pixels per pass of the vision tower: one image of 768×768 keeps the processor busy; more only take memory. */
+/** Pixels per pass of the vision tower: one 768×768 image keeps the processor busy; more would only take memory. */
 const PIXELS = 768 * 768;
 
 /** A pass of the network. Its activations are reported to `h`. */
@@ -71,13 +71,13 @@ export class GraphExecutor implements Executor {
   visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
     const [, H, W] = pixels.shape;
     const { visionTower } = this.model;
-    const made = this.run(
+    const outputs = this.run(
       { module: 'vision_tower', name: `${H}×${W}`, example: B => [floats(B, H, W, 3)], rows: 'many' },
       (h, pixels) => [visionTower.forward(pixels as tf.Tensor4D, h.in('vision_tower'))],
       () => [pixels],
       h,
     );
-    return made ? (made[0] as tf.Tensor4D) : this.model.visionMap(pixels, h);
+    return outputs ? (outputs[0] as tf.Tensor4D) : this.model.visionMap(pixels, h);
   }
 
   encode(inputsEmbeds: tf.Tensor3D, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
@@ -85,7 +85,7 @@ export class GraphExecutor implements Executor {
     const [B, length, D] = inputsEmbeds.shape;
     const module = 'language_model.encoder';
     const masks = (S: number) => (mask ? [floats(B, 1, 1, S)] : []);
-    const made = this.run(
+    const outputs = this.run(
       {
         ...{ module, name: `${B} ${mask !== null}`, rows: 'many' },
         example: S => [floats(B, S, D), floats(S, D), ...masks(S)],
@@ -97,14 +97,14 @@ export class GraphExecutor implements Executor {
       () => [inputsEmbeds, encoder.positions(length), ...(mask ? [mask] : [])],
       h,
     );
-    return made ? (made[0] as tf.Tensor3D) : this.model.encode(inputsEmbeds, mask, h);
+    return outputs ? (outputs[0] as tf.Tensor3D) : this.model.encode(inputsEmbeds, mask, h);
   }
 
   newCaches(states: tf.Tensor3D, h: Hooks): LayerCache[] {
     const [B, , D] = states.shape;
     const module = 'language_model.decoder';
     const { decoder } = this.model.languageModel;
-    const made = this.run(
+    const outputs = this.run(
       { module, name: `memory ${B}`, example: S => [floats(B, S, D)], rows: 'many' },
       (h, states) => {
         return decoder.memoryKeys(states as tf.Tensor3D, h.in(module)).flatMap(({ key, value }) => [key, value]);
@@ -112,8 +112,8 @@ export class GraphExecutor implements Executor {
       () => [states],
       h,
     );
-    if (!made) return this.model.newCaches(states, h);
-    return pairs(made).map(({ key, value }) => new LayerCache({ key: tf.keep(key), value: tf.keep(value) }));
+    if (!outputs) return this.model.newCaches(states, h);
+    return pairs(outputs).map(({ key, value }) => new LayerCache({ key: tf.keep(key), value: tf.keep(value) }));
   }
 
   decodeStep(tokens: tf.Tensor2D, memory: Memory, caches: readonly LayerCache[], h: Hooks): tf.Tensor2D {
@@ -125,7 +125,7 @@ export class GraphExecutor implements Executor {
     const beams = rows / B;
     const kind = kernelsSupported() && rows <= FEW ? 'few' : 'many';
     const mask = memory.mask ? [memory.mask] : [];
-    const made = this.run(
+    const outputs = this.run(
       {
         ...{ module: 'language_model.decoder', name: `step ${beams} ${mask.length} ${kind}`, rows: kind },
         example: size => [
@@ -146,8 +146,8 @@ export class GraphExecutor implements Executor {
       },
       h,
     );
-    if (!made) return this.model.decodeStep(tokens, memory, caches, h);
-    const [logits, ...recent] = made;
+    if (!outputs) return this.model.decodeStep(tokens, memory, caches, h);
+    const [logits, ...recent] = outputs;
     pairs(recent).forEach(({ key, value }, i) => {
       caches[i].replace({ key: tf.keep(key), value: tf.keep(value) });
       if (key.shape[2] >= MOST_RECENT) caches[i].seal();
@@ -156,7 +156,7 @@ export class GraphExecutor implements Executor {
   }
 
   dispose(): void {
-    for (const made of this.graphs.values()) made?.graph.dispose();
+    for (const compiled of this.graphs.values()) compiled?.graph.dispose();
     this.graphs.clear();
     this.halfWeights.dispose();
   }
@@ -187,12 +187,12 @@ export class GraphExecutor implements Executor {
   private run(options: PassOptions, pass: Pass, inputs: () => tf.Tensor[], h: Hooks): tf.Tensor[] | null {
     const readers = readersOf(h);
     if (!readers || underGradient() || this.adapted(options.module)) return null;
-    const made = this.graphOf(options, pass, readers);
-    if (!made) return null;
+    const compiled = this.graphOf(options, pass, readers);
+    if (!compiled) return null;
     return tf.tidy(() => {
-      const outputs = made.graph.run(...inputs());
-      const read = outputs.splice(outputs.length - made.points.length);
-      made.points.forEach((name, i) => {
+      const outputs = compiled.graph.run(...inputs());
+      const read = outputs.splice(outputs.length - compiled.points.length);
+      compiled.points.forEach((name, i) => {
         readers.show(name, read[i]);
       });
       return outputs;
@@ -222,16 +222,16 @@ export class GraphExecutor implements Executor {
       halfWeights: rows === 'few' ? this.halfWeights : undefined,
       bf16: rows === 'many' && this.precision === 'bf16',
     };
-    let made: PassGraph | null = null;
+    let compiled: PassGraph | null = null;
     try {
-      made = { graph: Graph.compile(fn, [example(2), example(3)], this.weights, options), points: wanted };
+      compiled = { graph: Graph.compile(fn, [example(2), example(3)], this.weights, options), points: wanted };
     } catch (error) {
       // With several beams, hooks of cross-attention receive shapes that a graph of variable size cannot compute.
       if (!(error instanceof DependsOnSizeError) || wanted.length === 0) throw error;
     }
-    this.graphs.set(key, made);
+    this.graphs.set(key, compiled);
     if (this.graphs.size > MOST_GRAPHS) this.forgetOldest();
-    return made;
+    return compiled;
   }
 
   /** Returns the names of the hook points of a pass, in execution order. */
@@ -251,12 +251,12 @@ export class GraphExecutor implements Executor {
   }
 
   private forgetOldest(): void {
-    const [oldest, made] = this.graphs.entries().next().value!;
+    const [oldest, compiled] = this.graphs.entries().next().value!;
     this.graphs.delete(oldest);
-    made?.graph.dispose();
+    compiled?.graph.dispose();
   }
 
-  /** Discards the graphs if a parameter has another tensor now: after training, a merged adapter or new tokens. */
+  /** Discards the graphs if the tensor of a parameter was replaced: by training, a merged adapter or new tokens. */
   private followParameters(): void {
     const weights: tf.Tensor[] = [];
     for (const parameter of this.model.parameters.values()) {

@@ -102,12 +102,12 @@ function stepBack({ kernelName, inputs, outputs, gradient }: Operation, gradient
   if (!dys.some(dy => dy)) return; // y does not depend on its outputs
   if (!gradient) throw new Error(`${kernelName} has no gradient.`);
   const names = Object.keys(inputs);
-  const made = tf.tidy(() => {
+  const computed = tf.tidy(() => {
     const parts = gradient(dys as tf.Tensor[]); // tfjs fills in zeros for missing ones
     return names.map(name => parts[name]());
   });
   names.forEach((name, i) => {
-    accumulate(gradients, inputs[name].id, dys.includes(made[i]) ? made[i].clone() : made[i]);
+    accumulate(gradients, inputs[name].id, dys.includes(computed[i]) ? computed[i].clone() : computed[i]);
   });
   for (const { id } of outputs) gradients.delete(id);
   tf.dispose(dys.filter(dy => dy) as tf.Tensor[]);

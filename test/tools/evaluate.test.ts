@@ -12,8 +12,8 @@ import { wordsRight } from '../../tools/demo/words_right.ts';
 const seed = 11;
 const size = { width: 128, height: 128 };
 
-/** A model that returns the true answers, changed by `tell`. */
-function oracle(tell: (answer: string, task: string) => string): Florence2 {
+/** A model that returns the true answers, changed by `edit`. */
+function oracle(edit: (answer: string, task: string) => string): Florence2 {
   const scenes = Array.from({ length: 40 }, (_, index) => drawScene(seed, index));
   const sceneOf = ({ data }: RawImage): Scene => scenes.find(({ image }) => Buffer.compare(image.data, data) === 0)!;
   return {
@@ -24,7 +24,7 @@ function oracle(tell: (answer: string, task: string) => string): Florence2 {
         const found = targets.find(
           target => target.task === task && target.text === text && `${target.box}` === `${box}`,
         )!;
-        return parse(tell(formatAnswer(task, found.answer, size), task), task, size);
+        return parse(edit(formatAnswer(task, found.answer, size), task), task, size);
       }),
   } as unknown as Florence2;
 }

@@ -56,8 +56,8 @@ test('no image is in two parts', async () => {
   assert.is(new Set(all.flat()).size, all.flat().length);
 });
 
-/** A model that returns the true answers to `<OD>`, changed by `tell`. */
-async function oracle(tell: (answer: string) => string): Promise<Florence2> {
+/** A model that returns the true answers to `<OD>`, changed by `edit`. */
+async function oracle(edit: (answer: string) => string): Promise<Florence2> {
   const byImage = new Map<string, string>();
   const size = { width: 128, height: 128 };
   const { decodeImage } = await import('../../src/image/decode.ts');
@@ -69,14 +69,14 @@ async function oracle(tell: (answer: string) => string): Promise<Florence2> {
     }
   }
   const answerTo = ({ image }: Request): string =>
-    tell(byImage.get(Buffer.from((image as { data: Uint8Array }).data).toString('base64'))!);
+    edit(byImage.get(Buffer.from((image as { data: Uint8Array }).data).toString('base64'))!);
   return {
     runBatch: async (requests: Request[]) => requests.map(request => parse(answerTo(request), '<OD>', size)),
   } as unknown as Florence2;
 }
 
 test('the figures separate the new shape from known ones', async () => {
-  const cases: [tell: (answer: string) => string, newShape: number, known: number][] = [
+  const cases: [edit: (answer: string) => string, newShape: number, known: number][] = [
     [answer => answer, 1, 1],
     [() => '', 0, 0],
     [answer => answer.replaceAll('heart', 'circle'), 0, 1],
@@ -85,10 +85,10 @@ test('the figures separate the new shape from known ones', async () => {
   const [withNew, without] = await Promise.all(
     [folder, old].map(path => openDataset(path, { split: 'test', tasks: ['<OD>'] })),
   );
-  for (const [tell, newShape, known] of cases) {
-    const model = await oracle(tell);
+  for (const [edit, newShape, known] of cases) {
+    const model = await oracle(edit);
     const figures = shapeFigures(await detect(model, withNew), await detect(model, without));
-    assert.equal(figures, { newShape, known }, `${tell}`);
+    assert.equal(figures, { newShape, known }, `${edit}`);
   }
 });
 

@@ -19,9 +19,9 @@ export function headGrid(report: Report, weights: Weights, selection: Selection)
   const shape = Math.max(0.7, Math.min(1.6, report.image.width / report.image.height));
   const thumbnails: Thumbnail[] = [];
   const thumbnail = (choice: HeadChoice): HTMLElement => {
-    const made = makeThumbnail(choice, report, selection);
-    thumbnails.push(made);
-    return made.button;
+    const thumbnail = makeThumbnail(choice, report, selection);
+    thumbnails.push(thumbnail);
+    return thumbnail.button;
   };
   const grid = html('div', { class: 'head-grid', role: 'group', style: `--heads: ${heads}; --shape: ${shape}` });
   const corner = (text: string) => html('span', { class: 'corner' }, text);

@@ -36,9 +36,9 @@ export class Weights {
     const key = `${token} ${layer} ${head}`;
     const known = this.cached.get(key);
     if (known) return known;
-    const made = this.compute(token, { layer, head });
-    this.cached.set(key, made);
-    return made;
+    const computed = this.compute(token, { layer, head });
+    this.cached.set(key, computed);
+    return computed;
   }
 
   /** Returns the image's part of a row. [rows · columns] */

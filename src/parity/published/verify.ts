@@ -53,14 +53,15 @@ export async function* verify(
         const sizes = `${width}×${height} pixels, the published one ${known.width}×${known.height}`;
         throw new Florence2Error(`The image "${name}" is not the published one: it has ${sizes}.`);
       }
-      for (const published of cases.filter(({ image }) => image === name)) yield await ask(model, features, published);
+      for (const published of cases.filter(({ image }) => image === name))
+        yield await checkCase(model, features, published);
     } finally {
       features.dispose();
     }
   }
 }
 
-async function ask(model: Florence2, features: ImageFeatures, published: PublishedCase): Promise<VerifyRow> {
+async function checkCase(model: Florence2, features: ImageFeatures, published: PublishedCase): Promise<VerifyRow> {
   const { image, task, input, numBeams, maxNewTokens } = published;
   const prompt = promptOf(task, { text: input }, features.imageSize);
   const result = await model.run(features, task, { text: input, numBeams, maxNewTokens });

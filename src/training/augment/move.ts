@@ -28,8 +28,8 @@ export function moveTarget(target: Target, move: Move): Target | undefined {
   const { answer: before } = target;
   const answer = typeof before === 'string' ? before : moveAnswer(before, move);
   const row = taskInfo(target.task);
-  const asksForObjects = row?.input === 'text' || row?.answer === 'polygons';
-  if (asksForObjects && isEmpty(answer) && !isEmpty(before)) return undefined;
+  const requestsObjects = row?.input === 'text' || row?.answer === 'polygons';
+  if (requestsObjects && isEmpty(answer) && !isEmpty(before)) return undefined;
   if (!target.box) return { ...target, answer };
   const box = moveBox(target.box, row?.task === '<REGION_TO_OCR>' ? { ...move, minVisible: WHOLE } : move);
   return box && { ...target, box, answer };

@@ -9,7 +9,7 @@ import { parseConfig } from '../src/config/model.ts';
 import { UsageError } from '../src/errors.ts';
 import { Florence2Model } from '../src/model/florence2_model.ts';
 import { openFolder } from '../src/platform/node.ts';
-import { headName, logitsBiasName } from '../src/weights/names.ts';
+import { HEAD_NAME, LOGITS_BIAS_NAME } from '../src/weights/names.ts';
 import type { TensorToWrite } from '../src/weights/safetensors.ts';
 import { writeSafetensors } from '../src/weights/safetensors_file.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
@@ -74,7 +74,7 @@ export function tensorsToWrite(
   weights: { tensor(name: string, shape: readonly number[]): Float32Array },
 ): TensorToWrite[] {
   return [...parameters.values()]
-    .filter(({ name }) => name !== headName && (name !== logitsBiasName || layout === 'microsoft'))
+    .filter(({ name }) => name !== HEAD_NAME && (name !== LOGITS_BIAS_NAME || layout === 'microsoft'))
     .map(({ name, shape }) => storedTensor(name, shape, layout, dtype, () => weights.tensor(name, shape)));
 }
 

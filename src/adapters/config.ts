@@ -1,5 +1,5 @@
 import { Fields, isRecord, parseJsonObject, show } from '../json.ts';
-import { sharedName } from '../weights/names.ts';
+import { SHARED_NAME } from '../weights/names.ts';
 import { type Lora, type LoraSettings, loraDefaults } from './lora.ts';
 
 /** The contents of adapter_config.json. The adapted layers follow from the adapter's tensors instead. */
@@ -128,7 +128,7 @@ function savedModules({ own, layers, settings }: Lora): string[] {
   const isBias = (name: string, module: string): boolean =>
     name.endsWith('.bias') && (settings.bias === 'all' || (settings.bias === 'lora_only' && layers.has(module)));
   const modules = [...own.keys()].map(name => ({ name, module: name.slice(0, name.lastIndexOf('.')) }));
-  const saved = modules.filter(({ name, module }) => name !== sharedName && !isBias(name, module));
+  const saved = modules.filter(({ name, module }) => name !== SHARED_NAME && !isBias(name, module));
   return [...new Set(saved.map(({ module }) => module))];
 }
 

@@ -5,7 +5,7 @@ import { type Folder, readText } from '../files/folder.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { Parameter } from '../nn/params.ts';
 import { openTensors } from '../weights/checkpoint.ts';
-import { canonicalName, headName, sharedName } from '../weights/names.ts';
+import { canonicalName, HEAD_NAME, SHARED_NAME } from '../weights/names.ts';
 import type { TensorFile, TensorInfo } from '../weights/tensor_file.ts';
 import { type AdapterConfig, parseAdapterConfig } from './config.ts';
 import { Lora } from './lora.ts';
@@ -28,7 +28,7 @@ export async function readAdapter(model: Florence2Model, folder: Folder, weights
   try {
     const { layers, others } = sortTensors(file);
     await readLayers(lora, layers, { model, config, file });
-    const hasTable = others.some(({ canonical }) => canonical === sharedName);
+    const hasTable = others.some(({ canonical }) => canonical === SHARED_NAME);
     for (const tensor of others) await readOwn(lora, tensor, hasTable, { model, config, file });
     if (lora.parameters.length === 0) throw new Florence2Error(`${file.path} contains no LoRA tensors.`);
     return lora;
@@ -105,7 +105,7 @@ function sortTensors(file: TensorFile): { layers: Map<string, Pair>; others: Own
     layers.set(canonical, pair);
   }
   // The embedding table comes first, because a head is compared with it.
-  others.sort((a, b) => Number(b.canonical === sharedName) - Number(a.canonical === sharedName));
+  others.sort((a, b) => Number(b.canonical === SHARED_NAME) - Number(a.canonical === SHARED_NAME));
   return { layers, others };
 }
 
@@ -148,14 +148,14 @@ async function readOwn(
   { model, config, file }: Source,
 ): Promise<void> {
   const saved = config.modulesToSave.some(module => isWithin(tensor.path, module));
-  if (saved && tensor.canonical === sharedName) {
+  if (saved && tensor.canonical === SHARED_NAME) {
     throw new Florence2Error(
       `${file.path}: ${tensor.name} is a separate table of embeddings, but all parts of this model share one.`,
     );
   }
   // A tied head that was not trained separately is the embedding table.
-  const isTable = tensor.canonical === headName && !saved && !hasTable && isTied(model);
-  const replaced = model.parameters.get(isTable ? sharedName : tensor.canonical);
+  const isTable = tensor.canonical === HEAD_NAME && !saved && !hasTable && isTied(model);
+  const replaced = model.parameters.get(isTable ? SHARED_NAME : tensor.canonical);
   if (!replaced) throw new Florence2Error(`${file.path} contains ${tensor.name}, which this model does not have.`);
   requireShape(file, tensor, tensor.transposed ? replaced.shape.toReversed() : replaced.shape);
   const own = new Parameter(replaced.name, replaced.shape, replaced.layout);
@@ -164,7 +164,7 @@ async function readOwn(
   else own.load(values);
 
   const before = lora.own.get(own.name);
-  const table = own.name === headName && isTied(model) ? lora.own.get(sharedName) : undefined;
+  const table = own.name === HEAD_NAME && isTied(model) ? lora.own.get(SHARED_NAME) : undefined;
   const same = await equal(own.value, (before ?? table)?.value ?? replaced.original);
   if (!same && !before) {
     lora.own.set(own.name, own);

@@ -16,7 +16,7 @@ export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
 }
 
 /** The files of a tokenizer, including those that only Python's libraries read. */
-export const tokenizerFiles = [
+export const TOKENIZER_FILES = [
   ...['tokenizer.json', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json'],
   'special_tokens_map.json',
 ];
@@ -30,7 +30,7 @@ export const tokenizerFiles = [
  */
 export async function saveTokenizer(tokenizer: Tokenizer, from: Folder, to: Folder): Promise<void> {
   const changed = tokenizer.newTokens.length > 0 ? await filesWithNewTokens(tokenizer, from) : new Map();
-  for (const name of tokenizerFiles) {
+  for (const name of TOKENIZER_FILES) {
     const content = changed.has(name) ? jsonBytes(changed.get(name)) : await from.read(name);
     if (content) await to.write(name, content);
   }

@@ -60,7 +60,7 @@ export async function writeCheckpoint(
     );
   }
   const from = openFolder(folder);
-  const unchanged = (await readdir(folder)).filter(name => copied.test(name));
+  const unchanged = (await readdir(folder)).filter(name => COPIED.test(name));
   for (const name of unchanged) await to.write(name, (await from.read(name))!);
   await saveTokenizer(tokenizer, from, to);
   const config = (await readJson(from, 'config.json'))?.json;
@@ -78,24 +78,24 @@ export async function writeCheckpoint(
 }
 
 /** Files that are copied unchanged. */
-const copied = /^(generation_config|preprocessor_config|processor_config)\.json$|\.py$/;
+const COPIED = /^(generation_config|preprocessor_config|processor_config)\.json$|\.py$/;
 
 type Json = Record<string, unknown>;
 
-const torchDtypes: Record<FloatDtype, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
+const TORCH_DTYPES: Record<FloatDtype, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
 /** Returns the config with the vocabulary size, the dtype of the weights, and the tie of the head updated. */
 function updateConfig(config: Json, { config: { text, dialect }, lmHead }: Florence2Model, dtype: FloatDtype): Json {
   const has = (fields: Json, name: string, value: unknown): Json => (name in fields ? { [name]: value } : {});
   const update = (fields: unknown): Json => {
     if (!isRecord(fields)) return {};
-    const types = ['torch_dtype', 'dtype'].map(name => has(fields, name, torchDtypes[dtype]));
+    const types = ['torch_dtype', 'dtype'].map(name => has(fields, name, TORCH_DTYPES[dtype]));
     return Object.assign({ ...fields, ...has(fields, 'vocab_size', text.vocabSize) }, ...types);
   };
   const untied = lmHead.weight.loaded ? { tie_word_embeddings: false } : {};
   return {
-    ...(dialect === 'native' && !('torch_dtype' in config) ? { dtype: torchDtypes[dtype] } : {}),
-    ...(dialect === 'microsoft' && !('dtype' in config) ? { torch_dtype: torchDtypes[dtype] } : {}),
+    ...(dialect === 'native' && !('torch_dtype' in config) ? { dtype: TORCH_DTYPES[dtype] } : {}),
+    ...(dialect === 'microsoft' && !('dtype' in config) ? { torch_dtype: TORCH_DTYPES[dtype] } : {}),
     ...update(config),
     text_config: { ...update(config.text_config), ...untied },
     vision_config: update(config.vision_config),

@@ -14,7 +14,7 @@ const BACKENDS: Record<BackendName | 'auto', true> = {
   wasm: true,
   cpu: true,
 };
-export const backendChoices = Object.keys(BACKENDS);
+export const BACKEND_CHOICES = Object.keys(BACKENDS);
 
 export const MODEL_HELP =
   '"demo" (a small model in this package), a folder, or an id on the Hugging Face hub (owner/name)';
@@ -23,7 +23,7 @@ export const BACKEND_HELP = 'TensorFlow.js backend; auto: the fastest one that w
 export const IMAGE_SIZE_HELP = 'side in pixels to which images are resized; default: from the checkpoint';
 
 export const backendOption = (): Option =>
-  new Option('-b, --backend <name>', BACKEND_HELP).choices(backendChoices).default('auto');
+  new Option('-b, --backend <name>', BACKEND_HELP).choices(BACKEND_CHOICES).default('auto');
 
 /** Adds the flags that select the model and the backend. */
 export function addModelOptions(command: Command): Command {

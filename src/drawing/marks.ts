@@ -15,7 +15,7 @@ export type Rectangle = [left: number, top: number, right: number, bottom: numbe
 
 /** Consecutive colours differ in hue and lightness, and all contrast with photographs. */
 // biome-ignore format: one row
-const palette = [
+const PALETTE = [
   '#ff3b5c', '#00a8ff', '#2ed573', '#ffb300', '#a55eea', '#00d2d3', '#ff7a1a', '#3d5afe',
   '#c6e03b', '#ff5fc4', '#00b894', '#b5651d', '#7bed9f', '#e84118', '#70a1ff', '#ffe14d',
 ];
@@ -45,7 +45,7 @@ export function labelColors(): (label: string) => string {
   const colors = new Map<string, string>(); // by label
   return label => {
     const key = label === '' ? `\0${colors.size}` : label;
-    const color = colors.get(key) ?? palette[colors.size % palette.length]!;
+    const color = colors.get(key) ?? PALETTE[colors.size % PALETTE.length]!;
     colors.set(key, color);
     return color;
   };

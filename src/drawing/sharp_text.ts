@@ -15,7 +15,7 @@ export interface RenderedText extends TextBlock {
 export async function renderText(text: string, { size, color, width }: TextStyle): Promise<RenderedText> {
   const { default: sharp } = await import('sharp');
   const readable = printable(text);
-  if (readable === '') return { png: await sharp(blank).png().toBuffer(), width: 1, height: 1 };
+  if (readable === '') return { png: await sharp(BLANK).png().toBuffer(), width: 1, height: 1 };
   const markup = `<span foreground="${color}">${escapeXml(readable)}</span>`;
   // At 72 dots per inch a point is a pixel.
   const options = { text: markup, font: `${FAMILY} ${size}`, fontfile: FONT_FILE, dpi: 72, rgba: true } as const;
@@ -26,7 +26,7 @@ export async function renderText(text: string, { size, color, width }: TextStyle
   return { png: data, width: info.width, height: info.height };
 }
 
-const blank = { create: { width: 1, height: 1, channels: 4, background: '#0000' } } as const;
+const BLANK = { create: { width: 1, height: 1, channels: 4, background: '#0000' } } as const;
 
 /**
  * Normalises line ends to \n and removes what XML does not allow: control characters, lone surrogates, non-characters.

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 import { fileError, isAbsent, writeError } from './errors.ts';
 import type { ByteSource, FileContent, Folder } from './folder.ts';
-import { largestChunk, unfinishedPath, writeWhole } from './write.ts';
+import { LARGEST_CHUNK, unfinishedPath, writeWhole } from './write.ts';
 
 /** A directory on disk. */
 export class DiskFolder implements Folder {
@@ -94,7 +94,7 @@ class FileSource implements ByteSource {
   async read(target: Uint8Array, position: number, what: string): Promise<void> {
     let done = 0;
     while (done < target.length) {
-      const length = Math.min(target.length - done, largestChunk);
+      const length = Math.min(target.length - done, LARGEST_CHUNK);
       const { bytesRead } = await this.handle.read(target, done, length, position + done).catch(error => {
         throw fileError(this.path, error);
       });

@@ -1,7 +1,7 @@
 import { Florence2Error } from '../errors.ts';
 
 /** Meanings of system error codes, to end a sentence. */
-const reasons: Record<string, string> = {
+const REASONS: Record<string, string> = {
   ENOENT: 'no such file or folder',
   ENOTDIR: 'a part of the path is not a folder',
   EISDIR: 'it is a folder, not a file',
@@ -14,7 +14,7 @@ const reasons: Record<string, string> = {
 };
 
 /** What some codes mean if they occur while a file is created. */
-const folderReasons: Record<string, string> = {
+const FOLDER_REASONS: Record<string, string> = {
   ENOENT: 'its folder does not exist',
   ENOTDIR: 'its folder is a file',
   EEXIST: 'its folder is a file',
@@ -22,7 +22,7 @@ const folderReasons: Record<string, string> = {
 
 /** Returns why a system call failed, or undefined for other errors and for codes that users can do nothing about. */
 export function systemReason(error: unknown): string | undefined {
-  return reasons[codeOf(error)];
+  return REASONS[codeOf(error)];
 }
 
 /** Whether an error says that a file does not exist. */
@@ -38,7 +38,7 @@ export function fileError(path: string, error: unknown): unknown {
 /** Returns a system error from writing a file as a Florence2Error. Other errors are returned unchanged. */
 export function writeError(path: string, error: unknown): unknown {
   if (!(error instanceof Error && 'syscall' in error)) return error;
-  const reason = folderReasons[codeOf(error)] ?? systemReason(error) ?? error.message;
+  const reason = FOLDER_REASONS[codeOf(error)] ?? systemReason(error) ?? error.message;
   return new Florence2Error(`${path} cannot be written: ${reason}.`);
 }
 

@@ -146,12 +146,12 @@ const sibling = (folder: string, state: string): string => join(dirname(folder),
 /**
  * Most bytes per call. The limit of a call is 2 GiB − 1; smaller chunks keep the buffers of the kernel and libuv small.
  */
-export const largestChunk = 64 << 20;
+export const LARGEST_CHUNK = 64 << 20;
 
 /** Writes all bytes at a position; a single call may write fewer than it was given. */
 export async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
-    const length = Math.min(bytes.length - done, largestChunk);
+    const length = Math.min(bytes.length - done, LARGEST_CHUNK);
     const { bytesWritten } = await handle.write(bytes, done, length, position + done);
     done += bytesWritten;
   }

@@ -5,7 +5,7 @@ import { decodeBmp } from './bmp.ts';
 import { imageFormat } from './format.ts';
 import { decodeGif } from './gif.ts';
 import { checkRawImage, checkSize, readBytes } from './source.ts';
-import { type DecodeOptions, defaultMaxPixels, type ImageInput, isRawImage, type RawImage } from './types.ts';
+import { DEFAULT_MAX_PIXELS, type DecodeOptions, type ImageInput, isRawImage, type RawImage } from './types.ts';
 
 /**
  * Decodes an image to RGB like Pillow's `Image.open(file).convert('RGB')`: PNG, JPEG, WebP, GIF and TIFF (first frame or
@@ -20,7 +20,7 @@ import { type DecodeOptions, defaultMaxPixels, type ImageInput, isRawImage, type
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<RawImage> {
   if (isRawImage(input)) return checkRawImage(input);
   const { bytes, name } = await readBytes(input);
-  const { maxPixels = defaultMaxPixels, applyOrientation = false } = options;
+  const { maxPixels = DEFAULT_MAX_PIXELS, applyOrientation = false } = options;
   const format = imageFormat(bytes, name);
   const check = (width: number, height: number) => checkSize(name, width, height, maxPixels);
   try {

@@ -7,7 +7,7 @@ export type ImageFormat = 'PNG' | 'JPEG' | 'GIF' | 'WebP' | 'TIFF' | 'BMP' | 'AV
 export const IMAGE_EXTENSIONS = ['png', 'jpg', 'jpeg', 'webp', 'bmp', 'gif', 'tif', 'tiff', 'avif'];
 
 /** Frequent inputs of other formats, with advice for the error message. */
-const refused: [magic: RegExp, what: string][] = [
+const REFUSED: [magic: RegExp, what: string][] = [
   [/^%PDF-/, 'a PDF document: render its pages to PNG first'],
   [
     /^(\uFEFF|ï»¿)?\s*(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)*(<!DOCTYPE\s+svg[^>]*>\s*)?<svg[\s>]/i,
@@ -26,7 +26,7 @@ const refused: [magic: RegExp, what: string][] = [
   [/^(PK\x03\x04|\x1F\x8B|7z\xBC\xAF|Rar!)/, 'an archive: unpack it first'],
 ];
 
-const accepted: [magic: RegExp, format: ImageFormat][] = [
+const ACCEPTED: [magic: RegExp, format: ImageFormat][] = [
   [/^\x89PNG\r\n\x1A\n/, 'PNG'],
   [/^\xFF\xD8\xFF/, 'JPEG'],
   [/^GIF8[79]a/, 'GIF'],
@@ -45,7 +45,7 @@ const accepted: [magic: RegExp, format: ImageFormat][] = [
 export function imageFormat(bytes: Uint8Array, name: string): ImageFormat {
   if (bytes.length === 0) throw new Florence2Error(`${name} is empty: expected an image.`);
   const head = String.fromCharCode(...bytes.subarray(0, 1024)); // Latin-1: one character per byte
-  for (const [magic, format] of accepted) if (magic.test(head)) return format;
-  for (const [magic, what] of refused) if (magic.test(head)) throw new Florence2Error(`${name} is ${what}.`);
+  for (const [magic, format] of ACCEPTED) if (magic.test(head)) return format;
+  for (const [magic, what] of REFUSED) if (magic.test(head)) throw new Florence2Error(`${name} is ${what}.`);
   throw new Florence2Error(`${name} is not an image: expected PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.`);
 }

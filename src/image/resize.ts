@@ -20,8 +20,8 @@ export function resizeBicubic(image: RawImage, width: number, height: number): R
   return { data, width, height };
 }
 
-const fractionBits = 22; // plus 8 bits of the pixel, the sign and one bit for overshoot: 32
-const half = 1 << (fractionBits - 1);
+const FRACTION_BITS = 22; // plus 8 bits of the pixel, the sign and one bit for overshoot: 32
+const HALF = 1 << (FRACTION_BITS - 1);
 
 interface Taps {
   first: Int32Array; // [size], first input pixel of each output pixel
@@ -47,7 +47,7 @@ function makeTaps(inSize: number, outSize: number): Taps {
     let sum = 0;
     for (let i = from; i < to; i++) sum += exact[i - from] = cubic((i - center + 0.5) * (1 / widen));
     for (let i = 0; i < to - from; i++) {
-      const weight = (exact[i]! / sum) * (1 << fractionBits);
+      const weight = (exact[i]! / sum) * (1 << FRACTION_BITS);
       weights[out * stride + i] = Math.trunc(weight < 0 ? weight - 0.5 : weight + 0.5);
     }
     first[out] = from;
@@ -57,7 +57,7 @@ function makeTaps(inSize: number, outSize: number): Taps {
 }
 
 const clip = (sum: number): number => {
-  const level = sum >> fractionBits;
+  const level = sum >> FRACTION_BITS;
   return level < 0 ? 0 : Math.min(level, 255);
 };
 
@@ -67,7 +67,7 @@ function horizontal(data: Uint8Array, inWidth: number, height: number, width: nu
   for (let y = 0, to = 0; y < height; y++) {
     const row = y * inWidth * 3;
     for (let x = 0; x < width; x++) {
-      let [r, g, b] = [half, half, half];
+      let [r, g, b] = [HALF, HALF, HALF];
       let from = row + first[x]! * 3;
       const end = x * stride + count[x]!;
       for (let i = x * stride; i < end; i++) {
@@ -92,7 +92,7 @@ function vertical(data: Uint8Array, width: number, inHeight: number, height: num
   const out = new Uint8Array(rowSize * height);
   const sums = new Int32Array(rowSize);
   for (let y = 0; y < height; y++) {
-    sums.fill(half);
+    sums.fill(HALF);
     for (let i = 0; i < count[y]!; i++) {
       const weight = weights[y * stride + i]!;
       const row = (first[y]! + i) * rowSize;

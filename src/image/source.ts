@@ -8,7 +8,7 @@ export interface Source {
   name: string; // for messages
 }
 
-const timeoutSeconds = 60;
+const TIMEOUT_SECONDS = 60;
 
 /**
  * Reads the bytes of a path, URL, Blob or array.
@@ -29,7 +29,7 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
   const name = url.length > 120 ? `${url.slice(0, 60)}…` : url; // data URLs are long
   let response: Response;
   try {
-    response = await fetch(url, { signal: AbortSignal.timeout(timeoutSeconds * 1000) });
+    response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000) });
     if (response.ok) return { bytes: new Uint8Array(await response.arrayBuffer()), name };
   } catch (error) {
     throw new Florence2Error(`${name} cannot be read: ${reason(error)}.`);
@@ -41,7 +41,7 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
 /** The message of fetch is only "fetch failed"; the reason is in its chain of causes. */
 function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if (error.name === 'TimeoutError') return `no answer within ${timeoutSeconds} seconds`;
+  if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_SECONDS} seconds`;
   if (error.cause instanceof AggregateError && error.cause.errors.length > 0) return reason(error.cause.errors[0]);
   if (error.cause instanceof Error) return reason(error.cause);
   return error.message;

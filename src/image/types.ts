@@ -12,12 +12,12 @@ export type ImageInput = string | URL | Blob | Uint8Array | RawImage;
 export interface DecodeOptions {
   /** Applies the EXIF orientation. Default false, as in the reference, which uses the pixels as stored. */
   applyOrientation?: boolean;
-  /** Largest number of pixels; larger images are an error before they are decoded. Default `defaultMaxPixels`. */
+  /** Largest number of pixels; larger images are an error before they are decoded. Default 178,956,970. */
   maxPixels?: number;
 }
 
 /** The number of pixels from which Pillow raises its decompression bomb error, about 13,000 x 13,000. */
-export const defaultMaxPixels = 178_956_970;
+export const DEFAULT_MAX_PIXELS = 178_956_970;
 
 /** Whether an input is decoded pixels. */
 export function isRawImage(input: unknown): input is RawImage {

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { style } from './page/style.ts';
+import { STYLE } from './page/style.ts';
 import type { Report } from './report.ts';
 
 /** The modules of the page's script; each comes after those that it imports. */
@@ -32,7 +32,7 @@ export async function renderReport(report: Report): Promise<string> {
 <meta http-equiv="Content-Security-Policy" content="${POLICY}">
 <link rel="icon" href="data:,">
 <title>${escapeHtml(report.title)}</title>
-<style>${style}</style>
+<style>${STYLE}</style>
 </head>
 <body>
 <div id="page"></div>

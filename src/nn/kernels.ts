@@ -5,7 +5,7 @@ import { withGradient } from './tape.ts';
  * The kernels that this package adds to some backends: functions of ops.ts and their gradients in one pass over memory,
  * attention, and others. See runtime/tensorflow.ts and runtime/webgpu_kernels.ts.
  */
-export const kernelNames = [
+export const KERNEL_NAMES = [
   'Attention',
   'AttentionGrad',
   'Gelu',
@@ -19,7 +19,7 @@ export const kernelNames = [
   'TopOfRows',
 ] as const;
 
-export type Kernel = (typeof kernelNames)[number];
+export type Kernel = (typeof KERNEL_NAMES)[number];
 
 /** Whether the active backend has this kernel. */
 export const hasKernel = (kernel: Kernel): boolean =>

@@ -68,8 +68,8 @@ class Tape {
     }
     for (const { id } of outputs) this.dependent.add(id);
     const noted = { ...operation, inputs: Object.fromEntries(asked) };
-    if (kernelName in byShapes) {
-      const gradient = byShapes[kernelName](inputs);
+    if (kernelName in BY_SHAPES) {
+      const gradient = BY_SHAPES[kernelName](inputs);
       noted.gradient = ([dy]) => gradient(dy);
       tf.dispose(saved ?? []);
     }
@@ -78,7 +78,7 @@ class Tape {
 }
 
 /** Gradients of operations that need only the shapes of their inputs. tfjs would save the inputs themselves. */
-const byShapes: Record<string, (inputs: tf.NamedTensorMap) => (dy: tf.Tensor) => Record<string, () => tf.Tensor>> = {
+const BY_SHAPES: Record<string, (inputs: tf.NamedTensorMap) => (dy: tf.Tensor) => Record<string, () => tf.Tensor>> = {
   Reshape:
     ({ x: { shape } }) =>
     dy => ({ x: () => tf.reshape(dy, shape) }),

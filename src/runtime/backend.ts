@@ -3,9 +3,9 @@ import { Florence2Error, UsageError } from '../errors.ts';
 import { isNode } from '../platform/node.ts';
 
 /** The supported tfjs backends, fastest first. `auto` tries them in this order. */
-export const backendNames = ['tensorflow', 'webgpu', 'wasm', 'cpu'] as const;
+export const BACKEND_NAMES = ['tensorflow', 'webgpu', 'wasm', 'cpu'] as const;
 /** The name of a supported tfjs backend. */
-export type BackendName = (typeof backendNames)[number];
+export type BackendName = (typeof BACKEND_NAMES)[number];
 
 /** Options of `useBackend`. */
 export interface BackendOptions {
@@ -36,8 +36,8 @@ export interface BackendChoice {
  */
 export async function useBackend(name: BackendName | 'auto', options: BackendOptions = {}): Promise<BackendChoice> {
   if (name === 'auto') return useFirst(options);
-  if (!backendNames.includes(name)) {
-    throw new UsageError(`Unknown backend "${name}". Choose one of auto, ${backendNames.join(', ')}.`);
+  if (!BACKEND_NAMES.includes(name)) {
+    throw new UsageError(`Unknown backend "${name}". Choose one of auto, ${BACKEND_NAMES.join(', ')}.`);
   }
   try {
     return { name, description: await start(name, { softwareAdapter: true, ...options }), passedOver: [] };
@@ -48,7 +48,7 @@ export async function useBackend(name: BackendName | 'auto', options: BackendOpt
 
 async function useFirst(options: BackendOptions): Promise<BackendChoice> {
   const passedOver: BackendChoice['passedOver'] = [];
-  for (const name of backendNames) {
+  for (const name of BACKEND_NAMES) {
     try {
       return { name, description: await start(name, options), passedOver };
     } catch (error) {

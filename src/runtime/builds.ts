@@ -26,7 +26,7 @@ export type Variant = 'cpu' | 'gpu';
  * Returns the folder of a build. Its name has no Node version, because the binding's Node-API works with all of them.
  */
 export const buildFolder = (tensorflow: string, variant: Variant) =>
-  join(tensorflowRoot(), `${tensorflow}-${variant}-tfjs${tfjsNodeVersion}-${process.platform}-${process.arch}`);
+  join(tensorflowRoot(), `${tensorflow}-${variant}-tfjs${TFJS_NODE_VERSION}-${process.platform}-${process.arch}`);
 
 /**
  * manifest.json of a build. The build's folder contains:
@@ -40,7 +40,7 @@ export const buildFolder = (tensorflow: string, variant: Variant) =>
  *     node_modules/@tensorflow/tfjs-core/   the same
  */
 export interface TensorflowBuild {
-  layout: typeof layoutVersion;
+  layout: typeof LAYOUT_VERSION;
   tensorflow: string;
   variant: Variant;
   tfjsNode: string;
@@ -53,9 +53,9 @@ export interface TensorflowBuild {
 }
 
 /** Increased when builds of earlier releases of this package become unusable. */
-export const layoutVersion = 5;
+export const LAYOUT_VERSION = 5;
 
-export const tfjsNodeVersion = '4.22.0';
+export const TFJS_NODE_VERSION = '4.22.0';
 
 export const bindingPath = (folder: string) => join(folder, 'site', 'tensorflow', 'tfjs_binding.node');
 
@@ -87,8 +87,8 @@ export function readBuild(folder: string): (TensorflowBuild & { folder: string }
     return undefined;
   }
   const usable =
-    build.layout === layoutVersion &&
-    build.tfjsNode === tfjsNodeVersion &&
+    build.layout === LAYOUT_VERSION &&
+    build.tfjsNode === TFJS_NODE_VERSION &&
     build.platform === process.platform &&
     build.arch === process.arch;
   return usable ? { ...build, folder } : undefined;

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import util from 'node:util';
 import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { type Kernel, kernelNames, registeredName } from '../nn/kernels.ts';
-import { bindingPath, findBuilds, instructionSet, kernelsPath, stderrPath, tfjsNodeVersion } from './builds.ts';
+import { KERNEL_NAMES, type Kernel, registeredName } from '../nn/kernels.ts';
+import { bindingPath, findBuilds, instructionSet, kernelsPath, stderrPath, TFJS_NODE_VERSION } from './builds.ts';
 import type { Messages, NodeBackend } from './tensorflow_binding.ts';
 
 type Tfjs = typeof tf;
@@ -83,14 +83,14 @@ export function protocolBuffers(): Messages {
 }
 
 /** Global key of our copy of TensorFlow.js, for a build's stand-in packages. A second copy would be a second engine. */
-const handover = Symbol.for('florence2-tfjs.tfjs');
+const HANDOVER = Symbol.for('florence2-tfjs.tfjs');
 
 /** Returns the best build in the user's cache. FLORENCE2_TENSORFLOW=cpu or gpu restricts the choice. */
 function keptBuild(tfjs: Tfjs): Location | undefined {
   const wanted = process.env.FLORENCE2_TENSORFLOW;
   const build = findBuilds().find(({ variant }) => !wanted || variant === wanted);
   if (!build) return undefined;
-  (globalThis as Record<symbol, unknown>)[handover] = tfjs;
+  (globalThis as Record<symbol, unknown>)[HANDOVER] = tfjs;
   return {
     require: createRequire(join(build.folder, 'index.js')),
     package: join(build.folder, 'node_modules/@tensorflow/tfjs-node'),
@@ -113,7 +113,7 @@ function installedPackage(require: NodeJS.Require): Location | undefined {
     const binding = join(folder, 'lib/napi-v8/tfjs_binding.node');
     const own = createRequire(manifest);
     const shared = own.resolve('@tensorflow/tfjs') === require.resolve('@tensorflow/tfjs');
-    if (own('./package.json').version === tfjsNodeVersion && shared && existsSync(binding)) {
+    if (own('./package.json').version === TFJS_NODE_VERSION && shared && existsSync(binding)) {
       return { require: own, package: folder, binding };
     }
   }
@@ -144,7 +144,7 @@ function loadKernels(tfjs: Tfjs, { require, kernels }: Location): OwnKernels | u
   return addon;
 }
 
-const attributeTypes: Record<string, string> = {
+const ATTRIBUTE_TYPES: Record<string, string> = {
   epsilon: 'TF_ATTR_FLOAT',
   scale: 'TF_ATTR_FLOAT',
   k: 'TF_ATTR_INT',
@@ -156,21 +156,21 @@ const attributeTypes: Record<string, string> = {
 };
 
 /** Numbers of outputs of kernels that do not have exactly one. */
-const counts: Partial<Record<Kernel, number>> = { AttentionGrad: 3, LowRankGrad: 3 };
+const OUTPUT_COUNTS: Partial<Record<Kernel, number>> = { AttentionGrad: 3, LowRankGrad: 3 };
 
 /** Registers the operations of our addon with tfjs, under the same names and with the same inputs. */
 function registerKernels(tfjs: Tfjs): void {
-  for (const kernel of kernelNames) {
+  for (const kernel of KERNEL_NAMES) {
     tfjs.registerKernel({
       kernelName: registeredName(kernel),
       backendName: 'tensorflow',
       kernelFunc: ({ inputs, attrs, backend }) => {
         const node = backend as NodeBackend;
         const attributes = Object.entries(attrs ?? {}).map(([name, value]) => {
-          return { name, type: node.binding[attributeTypes[name]] as number, value };
+          return { name, type: node.binding[ATTRIBUTE_TYPES[name]] as number, value };
         });
         const tensors = Object.values(inputs) as tf.Tensor[];
-        const count = counts[kernel];
+        const count = OUTPUT_COUNTS[kernel];
         return count
           ? node.executeMultipleOutputs(registeredName(kernel), attributes, tensors, count)
           : node.executeSingleOutput(registeredName(kernel), attributes, tensors);

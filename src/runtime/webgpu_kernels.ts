@@ -29,7 +29,7 @@ interface WebgpuBackend {
 const THREADS = 64;
 
 /** WGSL functions of the standard normal distribution: density, and distribution function with an error of 1e-8. */
-const normal = `
+const NORMAL = `
   fn density(x: f32) -> f32 { return exp(-0.5 * x * x) * 0.398942280; }
   fn cumulative(x: f32) -> f32 {
     // erfc(z) · exp(z²) as a polynomial of t = 1 / (1 + 0.39 z), z = |x| / √2
@@ -41,26 +41,26 @@ const normal = `
 `;
 
 /** WGSL code that computes the mean of a row and `scale` = 1 / √(variance + ε). */
-const spread = `
+const SPREAD = `
       ${sumOverRow('mean', 'x[i]')}
       mean = mean / f32(C);
       ${sumOverRow('variance', '(x[i] - mean) * (x[i] - mean)')}
       let scale = inverseSqrt(variance / f32(C) + uniforms.epsilon);`;
 
 /** WGSL code of each kernel: an expression for element i, or statements for a row of C elements with index c. */
-const shaders: Partial<Record<Kernel, Pick<Program, 'variableNames'> & { element?: string; row?: string }>> = {
+const SHADERS: Partial<Record<Kernel, Pick<Program, 'variableNames'> & { element?: string; row?: string }>> = {
   Gelu: { variableNames: ['x'], element: 'x[i] * cumulative(x[i])' },
   GeluGrad: { variableNames: ['x', 'dy'], element: 'dy[i] * (cumulative(x[i]) + x[i] * density(x[i]))' },
   LayerNorm: {
     variableNames: ['x', 'weight', 'bias'],
     row: `
-      ${spread}
+      ${SPREAD}
       ${overRow('(x[i] - mean) * scale * weight[c] + bias[c]')}`,
   },
   LayerNormGrad: {
     variableNames: ['x', 'weight', 'dy'],
     row: `
-      ${spread}
+      ${SPREAD}
       ${sumOverRow('total', 'dy[i] * weight[c]')}
       ${sumOverRow('along', 'dy[i] * weight[c] * (x[i] - mean) * scale')}
       ${overRow('(dy[i] * weight[c] - total / f32(C) - (x[i] - mean) * scale * along / f32(C)) * scale')}`,
@@ -96,9 +96,9 @@ function overRow(value: string): string {
       }`;
 }
 
-/** Registers the kernels of `shaders` for the webgpu backend. */
+/** Registers the kernels of `SHADERS` for the webgpu backend. */
 function registerKernels(): void {
-  for (const [kernel, { variableNames, element, row }] of Object.entries(shaders)) {
+  for (const [kernel, { variableNames, element, row }] of Object.entries(SHADERS)) {
     const name = registeredName(kernel as Kernel);
     if (tf.getKernel(name, 'webgpu')) continue;
     tf.registerKernel({
@@ -130,7 +130,7 @@ function registerKernels(): void {
 }
 
 const ofElements = (element: string): string => `
-    ${normal}
+    ${NORMAL}
     fn main(i: i32) {
       if (i < uniforms.outShape[0] * uniforms.outShape[1]) { setOutputAtIndex(i, ${element}); }
     }`;

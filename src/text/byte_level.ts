@@ -2,7 +2,7 @@
  * The byte of each of the 256 printable characters in which byte-level BPE writes tokens (Radford et al. 2019).
  * Printable Latin-1 bytes are written as themselves, the others in order as U+0100 and up; a space is `Ġ`.
  */
-const byteOf: ReadonlyMap<string, number> = new Map(
+const BYTE_OF: ReadonlyMap<string, number> = new Map(
   (() => {
     let next = 256;
     const printable = (b: number) => (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xff && b !== 0xad);
@@ -14,7 +14,7 @@ const encoder = new TextEncoder();
 
 /** Returns the bytes that a token of the vocabulary encodes. A token with other characters encodes its UTF-8. */
 export function tokenBytes(token: string): Uint8Array {
-  const bytes = Array.from(token, character => byteOf.get(character));
+  const bytes = Array.from(token, character => BYTE_OF.get(character));
   return bytes.every(byte => byte !== undefined) ? Uint8Array.from(bytes as number[]) : encoder.encode(token);
 }
 

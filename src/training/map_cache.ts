@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { fileError, writeError } from '../files/errors.ts';
 
-export const mapStores = ['memory', 'disk', 'off'] as const;
+export const MAP_STORES = ['memory', 'disk', 'off'] as const;
 
 /** Where the vision tower's feature maps are cached between epochs. */
-export type MapStore = (typeof mapStores)[number];
+export type MapStore = (typeof MAP_STORES)[number];
 
 /**
  * Caches the feature map of each image from a frozen vision tower, so that later epochs do not run the tower. Maps

@@ -160,9 +160,9 @@ export function clipFactor(norm: number, maxNorm: number): number {
   return Math.min(1, maxNorm / (norm + 1e-6));
 }
 
-export const scheduleNames = ['constant', 'linear', 'cosine'] as const;
+export const SCHEDULE_NAMES = ['constant', 'linear', 'cosine'] as const;
 
-export type ScheduleName = (typeof scheduleNames)[number];
+export type ScheduleName = (typeof SCHEDULE_NAMES)[number];
 
 /** A schedule of learning rates. */
 export interface Schedule {

@@ -3,9 +3,9 @@ import type { Dataset } from '../datasets/example.ts';
 import { UsageError } from '../errors.ts';
 import type { AugmentOptions } from './augment/augment.ts';
 import type { StepRecord, ValidationRecord } from './log/records.ts';
-import { type MapStore, mapStores } from './map_cache.ts';
+import { MAP_STORES, type MapStore } from './map_cache.ts';
 import type { WeightedDataset } from './mixture.ts';
-import { type ScheduleName, scheduleNames } from './optimizer.ts';
+import { SCHEDULE_NAMES, type ScheduleName } from './optimizer.ts';
 
 /** Options of `Trainer`. */
 export interface TrainerOptions {
@@ -141,8 +141,8 @@ export function resolveOptions(options: TrainerOptions): TrainerSettings {
   require(betas.length === 2 && betas.every(isShare), 'betas', 'two numbers of at least 0 and below 1');
   const isDecay = decay instanceof RegExp || ['all', 'matrices'].includes(decay);
   require(isDecay, 'decay', 'all, matrices or a regular expression');
-  require(scheduleNames.includes(settings.schedule), 'schedule', `one of ${scheduleNames.join(', ')}`);
-  require(mapStores.includes(settings.featureCache), 'featureCache', `one of ${mapStores.join(', ')}`);
+  require(SCHEDULE_NAMES.includes(settings.schedule), 'schedule', `one of ${SCHEDULE_NAMES.join(', ')}`);
+  require(MAP_STORES.includes(settings.featureCache), 'featureCache', `one of ${MAP_STORES.join(', ')}`);
   require(Number.isSafeInteger(settings.seed), 'seed', 'a whole number');
   if (options.lora && options.freeze) {
     throw new UsageError(

@@ -1,8 +1,8 @@
 import { Florence2Error } from '../errors.ts';
 import type { FilePlace } from '../nn/kernels.ts';
 import type { Parameter } from '../nn/params.ts';
-import { dtypeBytes } from './dtypes.ts';
-import { canonicalName, headName, sharedName } from './names.ts';
+import { DTYPE_BYTES } from './dtypes.ts';
+import { canonicalName, HEAD_NAME, SHARED_NAME } from './names.ts';
 import { elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 
 /** A checkpoint whose tensors have canonical names and shapes, whatever the layout of its files. */
@@ -16,7 +16,7 @@ export class CanonicalCheckpoint {
 
   /** Whether the output layer shares the token embeddings; `tensors` then has no `lm_head.weight`. */
   get tiedHead(): boolean {
-    return !this.tensors.has(headName);
+    return !this.tensors.has(HEAD_NAME);
   }
 
   /** Reads a tensor as fp32, row-major in its canonical shape. `into` as in `TensorFile`. */
@@ -77,9 +77,9 @@ export async function canonicalCheckpoint(file: TensorFile): Promise<CanonicalCh
     if (before) throw new Florence2Error(`${file.path}: ${before.fileName} and ${fileName} are both ${name}.`);
     tensors.set(name, { name, fileName, dtype, shape: transposed ? shape.toReversed() : shape, transposed });
   }
-  const head = tensors.get(headName);
-  const shared = tensors.get(sharedName) ?? copies[0] ?? head;
-  if (shared) tensors.set(sharedName, { ...shared, name: sharedName });
+  const head = tensors.get(HEAD_NAME);
+  const shared = tensors.get(SHARED_NAME) ?? copies[0] ?? head;
+  if (shared) tensors.set(SHARED_NAME, { ...shared, name: SHARED_NAME });
   const dropped = new Map<string, string>();
   for (const copy of copies) {
     if (!(await equalTensors(file, copy.fileName, shared!.fileName))) {
@@ -90,7 +90,7 @@ export async function canonicalCheckpoint(file: TensorFile): Promise<CanonicalCh
     if (copy !== shared) dropped.set(copy.fileName, `equal to ${shared!.fileName}`);
   }
   if (head && (await equalTensors(file, head.fileName, shared!.fileName))) {
-    tensors.delete(headName);
+    tensors.delete(HEAD_NAME);
     if (head !== shared) dropped.set(head.fileName, `equal to ${shared!.fileName}: the head is tied`);
   }
   return new CanonicalCheckpoint(file, tensors, dropped);
@@ -106,7 +106,7 @@ async function equalTensors(file: TensorFile, a: string, b: string): Promise<boo
     return valuesA.every((value, i) => Object.is(value, valuesB[i]));
   }
   if (atA.source === atB.source && atA.position === atB.position) return true;
-  const bytes = elementCount(infoA.shape) * dtypeBytes[infoA.dtype];
+  const bytes = elementCount(infoA.shape) * DTYPE_BYTES[infoA.dtype];
   const chunks = [new Uint8Array(Math.min(bytes, 1 << 20)), new Uint8Array(Math.min(bytes, 1 << 20))];
   for (let done = 0; done < bytes; ) {
     const [chunkA, chunkB] = chunks.map(chunk => chunk.subarray(0, bytes - done));

@@ -6,7 +6,7 @@ import { readSafetensors } from './safetensors.ts';
 import { requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 
 /** The files that may hold a checkpoint's weights; the first that exists is used. */
-export const weightFiles = [
+export const WEIGHT_FILES = [
   'model.safetensors',
   'model.safetensors.index.json',
   'pytorch_model.bin',
@@ -19,11 +19,11 @@ export const weightFiles = [
  * @throws Florence2Error if the folder has no weights, or they are damaged
  */
 export async function openCheckpoint(folder: Folder): Promise<TensorFile> {
-  for (const name of weightFiles) {
+  for (const name of WEIGHT_FILES) {
     const file = await openTensors(folder, name);
     if (file) return file;
   }
-  const looked = `has no weights (looked for ${weightFiles.join(', ')})`;
+  const looked = `has no weights (looked for ${WEIGHT_FILES.join(', ')})`;
   throw new Florence2Error(`${folder.path} ${(await folder.exists()) ? looked : 'is not a folder'}.`);
 }
 

@@ -3,7 +3,7 @@ import type { ByteSource } from '../files/folder.ts';
 import { type Dtype, elementCount, type TensorInfo } from './tensor_file.ts';
 
 /** Size of an element in bytes. Elements are little-endian. */
-export const dtypeBytes: Record<Dtype, number> = {
+export const DTYPE_BYTES: Record<Dtype, number> = {
   F64: 8,
   F32: 4,
   F16: 2,
@@ -16,7 +16,7 @@ export const dtypeBytes: Record<Dtype, number> = {
   BOOL: 1,
 };
 
-export const isDtype = (name: unknown): name is Dtype => typeof name === 'string' && Object.hasOwn(dtypeBytes, name);
+export const isDtype = (name: unknown): name is Dtype => typeof name === 'string' && Object.hasOwn(DTYPE_BYTES, name);
 
 export const isFloat = (dtype: Dtype): boolean =>
   dtype === 'F32' || dtype === 'F16' || dtype === 'BF16' || dtype === 'F64';
@@ -138,7 +138,7 @@ function roundShift(value: number, shift: number): number {
 }
 
 /** Size of the buffer through which dtypes other than F32 are read, so that only the fp32 result is large. */
-const chunkBytes = 1 << 20;
+const CHUNK_BYTES = 1 << 20;
 
 /** Reads contiguous elements at `position` as fp32. F32 is read directly into the result. */
 export async function readFloat32At(
@@ -155,10 +155,10 @@ export async function readFloat32At(
     await source.read(asBytes(out), position, what);
     return out;
   }
-  const size = dtypeBytes[info.dtype];
-  const chunk = new Uint8Array(Math.min(count * size, chunkBytes));
+  const size = DTYPE_BYTES[info.dtype];
+  const chunk = new Uint8Array(Math.min(count * size, CHUNK_BYTES));
   for (let done = 0; done < count; ) {
-    const n = Math.min(count - done, chunkBytes / size);
+    const n = Math.min(count - done, CHUNK_BYTES / size);
     const bytes = chunk.subarray(0, n * size);
     await source.read(bytes, position + done * size, what);
     widenToFloat32(bytes, info.dtype, out.subarray(done, done + n));
@@ -173,7 +173,7 @@ export async function readInt32At(source: ByteSource, position: number, info: Te
     throw new Florence2Error(`${source.path}: tensor ${info.name} is ${info.dtype}, expected integers.`);
   }
   const out = new Int32Array(elementCount(info.shape));
-  const bytes = new Uint8Array(out.length * dtypeBytes[info.dtype]);
+  const bytes = new Uint8Array(out.length * DTYPE_BYTES[info.dtype]);
   await source.read(bytes, position, `tensor ${info.name}`);
   const misfit = toInt32(bytes, info.dtype, out);
   if (misfit >= 0) {

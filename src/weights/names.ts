@@ -14,18 +14,18 @@ export type CanonicalName =
   | { dropped: string; copyOf: string; name?: undefined; transposed?: undefined };
 
 /** The token embeddings. They are also the output layer's weight, unless a checkpoint has an untied head. */
-export const sharedName = 'language_model.shared.weight';
-export const headName = 'lm_head.weight';
-export const logitsBiasName = 'final_logits_bias';
+export const SHARED_NAME = 'language_model.shared.weight';
+export const HEAD_NAME = 'lm_head.weight';
+export const LOGITS_BIAS_NAME = 'final_logits_bias';
 
 /** Whether a tensor is a buffer in PyTorch: part of the checkpoint, but never trained. */
-export const isBuffer = (name: string): boolean => name === logitsBiasName || name.endsWith('.pos_idx_to_embed');
+export const isBuffer = (name: string): boolean => name === LOGITS_BIAS_NAME || name.endsWith('.pos_idx_to_embed');
 
 /** A bare, transposed parameter in Microsoft's layout; a Linear module in the native one. */
-const projection = { canonical: 'multi_modal_projector.image_projection', microsoft: 'image_projection' };
+const PROJECTION = { canonical: 'multi_modal_projector.image_projection', microsoft: 'image_projection' };
 
 /** All modules with parameters: canonical name and Microsoft's. N stands for a number. */
-const modules: [canonical: string, microsoft: string][] = [
+const MODULES: [canonical: string, microsoft: string][] = [
   ['vision_tower.convs.N.conv', 'vision_tower.convs.N.proj'],
   ['vision_tower.convs.N.norm', 'vision_tower.convs.N.norm'],
   ...visionBlock('spatial_block', 'window_attn'),
@@ -38,7 +38,7 @@ const modules: [canonical: string, microsoft: string][] = [
   ...languageStack('encoder', ['self_attn']),
   ...languageStack('decoder', ['self_attn', 'encoder_attn']),
   ['lm_head', 'language_model.lm_head'],
-  [logitsBiasName, 'language_model.final_logits_bias'],
+  [LOGITS_BIAS_NAME, 'language_model.final_logits_bias'],
 ];
 
 function visionBlock(block: string, attn: string): [string, string][] {
@@ -69,7 +69,7 @@ function languageStack(stack: string, attentions: string[]): [string, string][] 
 
 /** Returns a function that renames by the table in one direction. The part of a name after its module is kept. */
 function renamer(from: 0 | 1, to: 0 | 1): (name: string) => string | undefined {
-  const byShape = new Map(modules.map(row => [row[from], row[to]]));
+  const byShape = new Map(MODULES.map(row => [row[from], row[to]]));
   return name => {
     const parts = name.split('.');
     const numbers: string[] = [];
@@ -90,7 +90,7 @@ const canonicalToMicrosoft = renamer(0, 1);
 const microsoftToCanonical = renamer(1, 0);
 const canonicalToCanonical = renamer(0, 0);
 const checkCanonical = (name: string): string | undefined =>
-  name.startsWith(`${projection.canonical}.`) || name === projection.canonical ? name : canonicalToCanonical(name);
+  name.startsWith(`${PROJECTION.canonical}.`) || name === PROJECTION.canonical ? name : canonicalToCanonical(name);
 
 /**
  * Returns the canonical name of a tensor or module in a checkpoint or adapter file of any known layout; undefined for a
@@ -98,25 +98,25 @@ const checkCanonical = (name: string): string | undefined =>
  */
 export function canonicalName(fileName: string): CanonicalName | undefined {
   const path = fileName.replace(/^base_model\.model\./, '');
-  if (path === projection.microsoft) return { name: `${projection.canonical}.weight`, transposed: true };
+  if (path === PROJECTION.microsoft) return { name: `${PROJECTION.canonical}.weight`, transposed: true };
   const name = microsoftToCanonical(path) ?? checkCanonical(path.replace(/^model\./, ''));
   if (name === undefined) return undefined;
   if (/^language_model\.(en|de)coder\.embed_tokens\.weight$/.test(name)) {
-    return { dropped: `a copy of ${sharedName}, which the stacks share`, copyOf: sharedName };
+    return { dropped: `a copy of ${SHARED_NAME}, which the stacks share`, copyOf: SHARED_NAME };
   }
   return { name, transposed: false };
 }
 
 /** Returns the name in Microsoft's layout, which stores `image_projection` transposed. */
 export function toMicrosoft(name: string): string {
-  if (name === `${projection.canonical}.weight`) return projection.microsoft;
+  if (name === `${PROJECTION.canonical}.weight`) return PROJECTION.microsoft;
   return canonicalToMicrosoft(name) ?? unknown(name);
 }
 
 /** Returns the name in transformers' native layout. */
 export function toNative(name: string): string {
   if (checkCanonical(name) === undefined) return unknown(name);
-  return name.startsWith('lm_head') || name === logitsBiasName ? name : `model.${name}`;
+  return name.startsWith('lm_head') || name === LOGITS_BIAS_NAME ? name : `model.${name}`;
 }
 
 function unknown(name: string): never {

@@ -47,7 +47,7 @@ class Machine {
     for (;;) {
       const opcode = this.bytes[this.take(1)];
       if (opcode === STOP) return this.pop();
-      const step = steps[opcode];
+      const step = STEPS[opcode];
       if (!step) this.fail(`refused: the pickle uses ${opcodeName(opcode)}, which a checkpoint does not need`);
       step(this);
     }
@@ -185,7 +185,7 @@ const STOP = 0x2e;
 const code = (character: string): number => character.charCodeAt(0);
 
 /** The supported opcodes, with their names in Python's pickletools. */
-const steps: Record<number, (m: Machine) => void> = {
+const STEPS: Record<number, (m: Machine) => void> = {
   128: m => checkProtocol(m, m.uint8()), // PROTO
   149: m => void m.take(8), // FRAME: a hint for read-ahead
   [code('(')]: m => m.push(mark), // MARK
@@ -233,7 +233,7 @@ function stackGlobal(m: Machine): void {
 }
 
 /** Names of unsupported opcodes, for messages: those that checkpoints do not need, and those of older protocols. */
-const otherOpcodes: Record<string, string> = {
+const OTHER_OPCODES: Record<string, string> = {
   ...{ 0: 'POP', 1: 'POP_MARK', 2: 'DUP', F: 'FLOAT', I: 'INT', L: 'LONG', P: 'PERSID', S: 'STRING', V: 'UNICODE' },
   ...{ T: 'BINSTRING', U: 'SHORT_BINSTRING', B: 'BINBYTES', C: 'SHORT_BINBYTES', d: 'DICT', l: 'LIST', g: 'GET' },
   ...{ p: 'PUT', i: 'INST', o: 'OBJ', '\x81': 'NEWOBJ', '\x82': 'EXT1', '\x83': 'EXT2', '\x84': 'EXT4' },
@@ -243,6 +243,6 @@ const otherOpcodes: Record<string, string> = {
 
 function opcodeName(opcode: number): string {
   const hex = `0x${opcode.toString(16).padStart(2, '0')}`;
-  const name = otherOpcodes[String.fromCharCode(opcode)];
+  const name = OTHER_OPCODES[String.fromCharCode(opcode)];
   return name ? `the opcode ${name} (${hex})` : `the unknown opcode ${hex}`;
 }

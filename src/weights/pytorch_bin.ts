@@ -1,12 +1,12 @@
 import { Florence2Error } from '../errors.ts';
 import type { ByteSource } from '../files/folder.ts';
-import { dtypeBytes, readFloat32At, readInt32At } from './dtypes.ts';
+import { DTYPE_BYTES, readFloat32At, readInt32At } from './dtypes.ts';
 import { type PickleHost, type PickleValue, unpickle } from './pickle.ts';
 import { type Dtype, elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 import { type StoredEntry, storedEntries } from './zip.ts';
 
 /** Names and shapes take a few kilobytes; no real pickle is larger than this. */
-const largestPickle = 64 << 20;
+const LARGEST_PICKLE = 64 << 20;
 
 /**
  * Reads the table of contents of a file that torch.save wrote: a zip archive with a pickle, which describes the
@@ -99,14 +99,14 @@ class StridedTensor {
   }
 
   get position(): number {
-    return this.storage.entry.position + this.offset * dtypeBytes[this.storage.dtype];
+    return this.storage.entry.position + this.offset * DTYPE_BYTES[this.storage.dtype];
   }
 }
 
 async function readTensors(source: ByteSource, archive: Archive): Promise<Map<string, StridedTensor>> {
   const { path } = source;
   const { position, size } = archive.entries.get(`${archive.folder}data.pkl`)!;
-  if (size > largestPickle)
+  if (size > LARGEST_PICKLE)
     throw new Florence2Error(`${path}: its pickle of ${size} bytes is too large for a checkpoint.`);
   const bytes = new Uint8Array(size);
   await source.read(bytes, position, 'data.pkl');
@@ -122,7 +122,7 @@ async function readTensors(source: ByteSource, archive: Archive): Promise<Map<st
   return tensors;
 }
 
-const storageTypes: Record<string, Dtype> = {
+const STORAGE_TYPES: Record<string, Dtype> = {
   'torch.FloatStorage': 'F32',
   'torch.HalfStorage': 'F16',
   'torch.BFloat16Storage': 'BF16',
@@ -153,7 +153,7 @@ function tensorHost({ entries, folder }: Archive, path: string): PickleHost {
     'torch._utils._rebuild_parameter': ([tensor]) => tensor,
   };
   const globals = new Map(
-    [...Object.keys(functions), ...Object.keys(storageTypes)].map(name => [name, new Global(name)]),
+    [...Object.keys(functions), ...Object.keys(STORAGE_TYPES)].map(name => [name, new Global(name)]),
   );
   return {
     global: name => globals.get(name),
@@ -164,13 +164,13 @@ function tensorHost({ entries, folder }: Archive, path: string): PickleHost {
     },
     persistent: id => {
       const [kind, type, key, , elements] = Array.isArray(id) ? id : [];
-      const dtype = type instanceof Global ? storageTypes[type.name] : undefined;
+      const dtype = type instanceof Global ? STORAGE_TYPES[type.name] : undefined;
       if (kind !== 'storage' || !dtype || !isCount(elements))
         return fail('its pickle refers to something that is not a storage');
       const entry = entries.get(`${folder}data/${key}`) ?? fail(`the storage data/${key} is missing from the archive`);
-      if (entry.size < elements * dtypeBytes[dtype]) {
+      if (entry.size < elements * DTYPE_BYTES[dtype]) {
         fail(
-          `the storage data/${key} has ${entry.size} bytes, ${elements} ${dtype} need ${elements * dtypeBytes[dtype]}`,
+          `the storage data/${key} has ${entry.size} bytes, ${elements} ${dtype} need ${elements * DTYPE_BYTES[dtype]}`,
         );
       }
       return { dtype, elements, entry } satisfies Storage;

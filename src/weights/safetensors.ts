@@ -1,6 +1,6 @@
 import { Florence2Error } from '../errors.ts';
 import type { ByteSource } from '../files/folder.ts';
-import { asBytes, dtypeBytes, narrowFromFloat32, readFloat32At, readInt32At } from './dtypes.ts';
+import { asBytes, DTYPE_BYTES, narrowFromFloat32, readFloat32At, readInt32At } from './dtypes.ts';
 import { headerLength, parseHeader, type SafetensorsHeader, type StoredTensor } from './safetensors_header.ts';
 import { elementCount, requireTensor, type TensorFile } from './tensor_file.ts';
 
@@ -88,7 +88,7 @@ export async function* safetensorsContent(
 ): AsyncGenerator<Uint8Array> {
   // Larger elements first, as in the reference writer: this aligns every tensor to its element size.
   const list = [...tensors].map(tensor => ({ ...tensor, dtype: tensor.dtype ?? defaultDtype(tensor) }));
-  list.sort((a, b) => dtypeBytes[b.dtype] - dtypeBytes[a.dtype]);
+  list.sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
   yield makeHeader(path, list, metadata);
   for (const tensor of list) yield await tensorBytes(path, tensor);
 }
@@ -114,7 +114,7 @@ export function makeHeader(
   let offset = 0;
   for (const { name, shape, dtype } of tensors) {
     if (header.has(name)) throw new Florence2Error(`${path}: two tensors named ${name}.`);
-    const end = offset + elementCount(shape) * dtypeBytes[dtype];
+    const end = offset + elementCount(shape) * DTYPE_BYTES[dtype];
     header.set(name, { dtype, shape, data_offsets: [offset, end] });
     offset = end;
   }

@@ -36,7 +36,7 @@ export function writeSafetensors(
 }
 
 /** Size of the buffer through which values are copied after the header. */
-const copyChunk = 16 << 20;
+const COPY_CHUNK = 16 << 20;
 
 /**
  * Writes a safetensors file tensor by tensor, without knowing their number in advance. The format starts with a list of
@@ -98,7 +98,7 @@ export class SafetensorsStream {
 
   private async *content(metadata: Record<string, string>): AsyncGenerator<Uint8Array> {
     yield makeHeader(this.path, this.tensors, metadata);
-    const chunk = new Uint8Array(Math.min(copyChunk, this.size));
+    const chunk = new Uint8Array(Math.min(COPY_CHUNK, this.size));
     for (let done = 0; done < this.size; ) {
       const { bytesRead } = await this.data.read(chunk, 0, Math.min(chunk.length, this.size - done), done);
       yield chunk.subarray(0, bytesRead);

@@ -1,6 +1,6 @@
 import { Florence2Error } from '../errors.ts';
 import { duplicateKey, isRecord } from '../json.ts';
-import { dtypeBytes, isDtype } from './dtypes.ts';
+import { DTYPE_BYTES, isDtype } from './dtypes.ts';
 import type { TensorInfo } from './tensor_file.ts';
 
 /** A tensor and the range of its bytes in the file. */
@@ -16,14 +16,14 @@ export interface SafetensorsHeader {
 }
 
 /** The limit of the reference implementation. It keeps damaged or hostile files from allocating more memory. */
-export const largestHeader = 100_000_000;
+export const LARGEST_HEADER = 100_000_000;
 
 /** Returns the length of the header from the first 8 bytes of a file. @throws Florence2Error if it cannot be right */
 export function headerLength(first8: Uint8Array, fileSize: number, path: string): number {
   const length = new DataView(first8.buffer, first8.byteOffset, 8).getBigUint64(0, true);
-  if (length > BigInt(largestHeader)) {
+  if (length > BigInt(LARGEST_HEADER)) {
     throw new Florence2Error(
-      `${path}: header length ${length} exceeds the limit of ${largestHeader}: this is not a safetensors file, or it is damaged.`,
+      `${path}: header length ${length} exceeds the limit of ${LARGEST_HEADER}: this is not a safetensors file, or it is damaged.`,
     );
   }
   if (8 + Number(length) > fileSize) {
@@ -92,7 +92,7 @@ function parseEntry(name: string, entry: unknown, dataStart: number, dataSize: n
   const surplus = Object.keys(rest)[0];
   if (surplus !== undefined) return fail(`unknown field ${surplus} in its header entry`);
   if (!isDtype(dtype)) {
-    return fail(`dtype ${JSON.stringify(dtype)} is not one of ${Object.keys(dtypeBytes).join(', ')}`);
+    return fail(`dtype ${JSON.stringify(dtype)} is not one of ${Object.keys(DTYPE_BYTES).join(', ')}`);
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) {
     return fail(`shape ${JSON.stringify(shape)} is not a list of non-negative integers`);
@@ -104,7 +104,7 @@ function parseEntry(name: string, entry: unknown, dataStart: number, dataSize: n
   if (begin > end || end > dataSize) {
     return fail(`data_offsets ${begin}..${end} are outside of the file's ${dataSize} bytes of data`);
   }
-  const size = shape.reduce((n: number, d: number) => n * d, dtypeBytes[dtype]);
+  const size = shape.reduce((n: number, d: number) => n * d, DTYPE_BYTES[dtype]);
   if (!Number.isSafeInteger(size)) return fail(`shape [${shape}] is too large`);
   if (size !== end - begin) {
     return fail(`${dtype} [${shape}] is ${size} bytes, data_offsets ${begin}..${end} hold ${end - begin}`);

@@ -1,5 +1,5 @@
 import { relative } from 'node:path';
-import { type BackendName, backendNames } from '../../src/runtime/backend.ts';
+import { BACKEND_NAMES, type BackendName } from '../../src/runtime/backend.ts';
 import type { Outcome } from './process.ts';
 
 /** Files that take less are left out of the table of minutes. */
@@ -28,7 +28,7 @@ export function printSummary(outcomes: Outcome[], folder: string, missing: Map<B
     console.log(cells.map((cell, i) => (i ? String(cell).padStart(8) : String(cell).padEnd(12))).join(' '));
   console.log();
   row('backend', 'files', 'passed', 'failed', 'skipped', 'seconds');
-  for (const backend of [undefined, ...backendNames]) {
+  for (const backend of [undefined, ...BACKEND_NAMES]) {
     const list = outcomes.filter(outcome => outcome.backend === backend);
     const counts = [sum(list, o => o.passed), sum(list, failures), sum(list, o => o.skipped)];
     if (list.length > 0) row(backend ?? '(none)', list.length, ...counts, sum(list, o => o.seconds).toFixed(1));

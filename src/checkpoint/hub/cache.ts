@@ -2,7 +2,7 @@ import { copyFile, mkdir, readFile, rename, rm, stat, symlink } from 'node:fs/pr
 import { dirname, join, relative } from 'node:path';
 import { writeWhole } from '../../files/write.ts';
 import { openFolder } from '../../platform/node.ts';
-import { shardNames, weightFiles } from '../../weights/checkpoint.ts';
+import { shardNames, WEIGHT_FILES } from '../../weights/checkpoint.ts';
 
 /**
  * A repository in the cache that all Hugging Face tools share. `blobs/<etag>` are the contents of files,
@@ -70,7 +70,7 @@ export async function absentFiles(folder: string, names: string[]): Promise<stri
 }
 
 async function hasWeights(folder: string): Promise<boolean> {
-  for (const name of weightFiles) {
+  for (const name of WEIGHT_FILES) {
     if (!(await exists(join(folder, name)))) continue;
     if (!name.endsWith('.index.json')) return true;
     const shards = await shardNames(openFolder(folder), name).catch(() => undefined);

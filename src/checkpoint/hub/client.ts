@@ -40,7 +40,7 @@ export interface HubAccess {
   readonly retryDelay: number;
 }
 
-const tries = 5;
+const TRIES = 5;
 
 /** Calls `attempt` up to 5 times, until it succeeds or fails with an error that is not `passing`. */
 export async function withRetries<T>(retryDelay: number, attempt: () => Promise<T>): Promise<T> {
@@ -48,7 +48,7 @@ export async function withRetries<T>(retryDelay: number, attempt: () => Promise<
     try {
       return await attempt();
     } catch (error) {
-      if (n === tries || !(error instanceof HubError && error.passing)) throw error;
+      if (n === TRIES || !(error instanceof HubError && error.passing)) throw error;
       await sleep(retryDelay * 2 ** (n - 1));
     }
   }

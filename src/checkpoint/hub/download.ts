@@ -7,7 +7,7 @@ import { removeAbandoned, UnfinishedFile } from '../../files/write.ts';
 import { type HubClient, HubError, type HubFile } from './client.ts';
 
 /** Number of consecutive tries without progress after which a download fails. */
-const fruitlessTries = 5;
+const FRUITLESS_TRIES = 5;
 
 /**
  * Downloads a file of a repository. After a lost connection the download resumes at the same byte, or from the
@@ -58,7 +58,7 @@ async function fetchWhole(client: HubClient, commit: string, part: Part, onBytes
       const notResumable = part.loaded > 0 && error.status === 416;
       if (!error.passing && !notResumable) throw error;
       fruitless = part.loaded > furthest ? 0 : fruitless + 1;
-      if (fruitless === fruitlessTries) throw error;
+      if (fruitless === FRUITLESS_TRIES) throw error;
       furthest = Math.max(furthest, part.loaded);
       if (notResumable) await part.restart();
       await sleep(client.access.retryDelay * 2 ** fruitless);

@@ -3,8 +3,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
 import { openFolder } from '../../platform/node.ts';
-import { shardNames, weightFiles } from '../../weights/checkpoint.ts';
-import { tokenizerFiles } from '../tokenizer_files.ts';
+import { shardNames, WEIGHT_FILES } from '../../weights/checkpoint.ts';
+import { TOKENIZER_FILES } from '../tokenizer_files.ts';
 import { absentFiles, exists, isCommit, RepoCache } from './cache.ts';
 import { HubClient, HubError, type HubFile } from './client.ts';
 import { downloadFile } from './download.ts';
@@ -22,9 +22,9 @@ export interface HubOptions {
 }
 
 /** The files of a model apart from the weights. Those that the repository has are downloaded. */
-const smallFiles = [
+const SMALL_FILES = [
   ...['config.json', 'generation_config.json', 'preprocessor_config.json', 'processor_config.json'],
-  ...tokenizerFiles,
+  ...TOKENIZER_FILES,
 ];
 
 /**
@@ -78,7 +78,7 @@ async function download(
 ): Promise<void> {
   const snapshot = cache.snapshot(commit);
   const listed = new Map((await client.files(commit)).map(file => [file.path, file]));
-  const weights = weightFiles.find(name => listed.has(name));
+  const weights = WEIGHT_FILES.find(name => listed.has(name));
   if (!listed.has('config.json') || !weights) {
     const lacks = weights ? 'config.json' : 'model.safetensors or pytorch_model.bin';
     throw new Florence2Error(
@@ -100,7 +100,7 @@ async function download(
   /** Returns the files that the snapshot lacks. */
   const absent = async (names: string[]): Promise<HubFile[]> =>
     (await absentFiles(snapshot, names)).flatMap(name => listed.get(name) ?? []);
-  await fetchAll(await absent([...smallFiles, weights]));
+  await fetchAll(await absent([...SMALL_FILES, weights]));
   if (!weights.endsWith('.index.json')) return;
   const shards = (await shardNames(openFolder(snapshot), weights)) ?? [];
   const unlisted = shards.find(name => !listed.has(name));

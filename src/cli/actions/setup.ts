@@ -23,7 +23,7 @@ export async function runSetup({ gpu, tensorflow, force }: SetupFlags): Promise<
   }
 }
 
-const verbs = { download: 'Downloading', unpack: 'Unpacking', compile: 'Compiling', check: 'Testing' };
+const VERBS = { download: 'Downloading', unpack: 'Unpacking', compile: 'Compiling', check: 'Testing' };
 
 /** Shows the steps of the setup on stderr: a bar per step on a terminal, a line per step elsewhere. */
 class Display {
@@ -31,7 +31,7 @@ class Display {
   private step = '';
 
   show({ stage, file, loaded, total }: SetupProgress): void {
-    const step = `${verbs[stage]} ${file.replace(/(-[^-]+){3}\.whl$/, '')}`; // only a wheel's project and version
+    const step = `${VERBS[stage]} ${file.replace(/(-[^-]+){3}\.whl$/, '')}`; // only a wheel's project and version
     const measured = stage === 'download' || stage === 'unpack';
     if (step !== this.step) {
       this.stop();

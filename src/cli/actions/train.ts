@@ -11,7 +11,7 @@ import { checkData } from '../train/check.ts';
 import { mergeConfig, readConfig, type TrainConfig } from '../train/config.ts';
 import { openData } from '../train/datasets.ts';
 import { LiveLine } from '../train/live.ts';
-import { flagOf, settingsByPath } from '../train/settings.ts';
+import { flagOf, SETTINGS_BY_PATH } from '../train/settings.ts';
 
 /** Settings with the data and the output folder that training requires. */
 type CompleteConfig = TrainConfig & Required<Pick<TrainConfig, 'output' | 'data'>>;
@@ -28,7 +28,7 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
   const signal = interruptSignal();
   const { train, valid } = await openData(config);
   process.stderr.write(`${dataLines(train, valid).join('\n')}\n`);
-  const { model = settingsByPath.get('model')!.default as string, revision, backend, imageSize } = config;
+  const { model = SETTINGS_BY_PATH.get('model')!.default as string, revision, backend, imageSize } = config;
   const florence = await loadModel({ model, revision, backend, imageSize });
   const live = new LiveLine();
   try {
@@ -55,7 +55,7 @@ async function readSettings(given: TrainConfig, { config, lora }: TrainFlags): P
   const base = file === undefined ? {} : await readConfig(file);
   if (given.lora && !lora && !base.lora) {
     const [name] = Object.keys(given.lora);
-    throw new UsageError(`--${flagOf(settingsByPath.get(`lora.${name}`)!)} is a setting of LoRA: add --lora.`);
+    throw new UsageError(`--${flagOf(SETTINGS_BY_PATH.get(`lora.${name}`)!)} is a setting of LoRA: add --lora.`);
   }
   return mergeConfig(base, given);
 }

@@ -5,7 +5,7 @@ import { fileError } from '../../files/errors.ts';
 import { decodeImage } from '../../image/decode.ts';
 import type { RawImage } from '../../image/types.ts';
 import { parseJsonObject } from '../../json.ts';
-import { published } from '../../parity/published/answers.ts';
+import { PUBLISHED } from '../../parity/published/answers.ts';
 import { type KnownAnswer, type PublishedAnswers, parsePublished } from '../../parity/published/cases.ts';
 import { casesOf, type VerifyRow, verify } from '../../parity/published/verify.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
@@ -43,7 +43,7 @@ async function readImage(url: string, name: string, folder?: string): Promise<Ra
 }
 
 async function readAnswers(file?: string): Promise<PublishedAnswers> {
-  if (file === undefined) return parsePublished(published, 'the published answers');
+  if (file === undefined) return parsePublished(PUBLISHED, 'the published answers');
   const text = await readFile(file, 'utf8').catch(error => {
     throw fileError(file, error);
   });

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import type { DiffFlags } from '../actions/diff.ts';
 import { count, number } from '../kinds.ts';
-import { addImageOptions, addModelOptions, addQuestionOptions, backendChoices, collect, parser } from '../options.ts';
+import { addImageOptions, addModelOptions, addQuestionOptions, BACKEND_CHOICES, collect, parser } from '../options.ts';
 
 /** `florence2 diff`: compares two runs layer by layer. */
 export function diffCommand(): Command {
@@ -18,7 +18,7 @@ export function diffCommand(): Command {
     .option('--b-model <model>', 'model of run B; default: that of run A')
     .option('--b-revision <name>', 'revision of run B')
     .option('--b-adapter <dir>', 'adapter of run B; "none" for no adapter')
-    .addOption(new Option('--b-backend <name>', 'backend of run B').choices(backendChoices))
+    .addOption(new Option('--b-backend <name>', 'backend of run B').choices(BACKEND_CHOICES))
     .option('--at <name>', 'compare only these hook points, by name or glob; repeatable', collect)
     .option(
       '--tolerance <number>',

@@ -13,7 +13,7 @@ export function setupCommand(): Command {
     .option('--gpu', "with CUDA 12 and NVIDIA's libraries (Linux x64; downloads about 3 GB)")
     .option('--tensorflow <version>', 'TensorFlow release; default: the release that this package is tested with')
     .option('--force', 'set it up again even if it exists')
-    .addHelpText('after', helpText)
+    .addHelpText('after', HELP_TEXT)
     .action(async (flags: SetupFlags) => {
       const { runSetup } = await import('../actions/setup.ts');
       await runSetup(flags);
@@ -21,7 +21,7 @@ export function setupCommand(): Command {
   return setup;
 }
 
-const helpText = `
+const HELP_TEXT = `
 The TensorFlow wheel is downloaded from pip's package index (PIP_INDEX_URL or pip.conf, else PyPI), the source of the
 binding from the npm registry. Setup needs a C++17 compiler, but no Python. The result is kept in the user's cache
 folder (FLORENCE2_CACHE sets another). One setup is therefore enough: "npm ci" does not remove it.

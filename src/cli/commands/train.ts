@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import type { TrainFlags } from '../actions/train.ts';
 import { parser } from '../options.ts';
 import type { TrainConfig } from '../train/config.ts';
-import { flagOf, keyOf, SETTINGS, type Setting, settingsByPath } from '../train/settings.ts';
+import { flagOf, keyOf, SETTINGS, SETTINGS_BY_PATH, type Setting } from '../train/settings.ts';
 
 /** `florence2 train`: fine-tunes a checkpoint, in full or with a LoRA adapter. */
 export function trainCommand(): Command {
@@ -61,7 +61,7 @@ function givenSettings(command: Command): TrainConfig {
   const config: Record<string, unknown> = {};
   const groups: Record<string, Record<string, unknown>> = {};
   if (isGiven('lora')) groups.lora = {};
-  for (const setting of settingsByPath.values()) {
+  for (const setting of SETTINGS_BY_PATH.values()) {
     const key = [keyOf(setting), setting.alias].find(name => name !== undefined && isGiven(name));
     if (key === undefined) continue;
     const given = command.getOptionValue(key);

@@ -5,7 +5,7 @@ import { UsageError } from '../../errors.ts';
 import { fileError } from '../../files/errors.ts';
 import { isRecord, parseJsonObject, show } from '../../json.ts';
 import type { TrainerOptions } from '../../training/options.ts';
-import { keyOf, settingsByPath } from './settings.ts';
+import { keyOf, SETTINGS_BY_PATH } from './settings.ts';
 
 /** Settings by their keys in a config file. All values have been checked. */
 export interface TrainConfig
@@ -55,7 +55,7 @@ function checkConfig({ lora, augment, ...own }: Record<string, unknown>, file: s
 }
 
 function checkValue(path: string, value: unknown, file: string): void {
-  const setting = settingsByPath.get(path);
+  const setting = SETTINGS_BY_PATH.get(path);
   if (!setting) throw new UsageError(`${file}: unknown setting ${path}. ${suggestion(path)}`);
   if (!setting.kind.allows(value)) throw wrongValue(file, path, value, setting.kind.expected);
 }
@@ -65,10 +65,10 @@ const wrongValue = (file: string, path: string, value: unknown, expected: string
 
 /** Suggests the setting of the same name in another group, of this flag, or with the most similar spelling. */
 function suggestion(path: string): string {
-  const paths = [...GROUPS, ...settingsByPath.keys()];
+  const paths = [...GROUPS, ...SETTINGS_BY_PATH.keys()];
   const key = path.split('.').at(-1)!;
   const moved = paths.find(known => known.split('.').at(-1) === key);
-  const [flagged] = [...settingsByPath].find(([, setting]) => keyOf(setting) === key) ?? [];
+  const [flagged] = [...SETTINGS_BY_PATH].find(([, setting]) => keyOf(setting) === key) ?? [];
   const meant = moved ?? flagged;
   const near = meant ?? closest(path, paths);
   const isNear = meant !== undefined || distance(path, near) <= Math.max(1, near.length / 3);

@@ -1,6 +1,6 @@
 import * as kinds from '../kinds.ts';
 import { type Kind, onOff } from '../kinds.ts';
-import { BACKEND_HELP, backendChoices, IMAGE_SIZE_HELP, MODEL_HELP, REVISION_HELP } from '../options.ts';
+import { BACKEND_CHOICES, BACKEND_HELP, IMAGE_SIZE_HELP, MODEL_HELP, REVISION_HELP } from '../options.ts';
 
 /** A setting of a training run, given by a flag or in a config file. */
 export interface Setting {
@@ -37,7 +37,7 @@ export const SETTINGS: Record<string, Setting[]> = {
   'Model:': [
     { name: 'model', short: '-m', kind: kinds.text('<model>'), help: MODEL_HELP, default: 'microsoft/Florence-2-base' },
     { name: 'revision', kind: kinds.text('<name>'), help: REVISION_HELP },
-    { name: 'backend', short: '-b', kind: kinds.oneOf(...backendChoices), help: BACKEND_HELP, default: 'auto' },
+    { name: 'backend', short: '-b', kind: kinds.oneOf(...BACKEND_CHOICES), help: BACKEND_HELP, default: 'auto' },
     { name: 'imageSize', kind: kinds.count, help: IMAGE_SIZE_HELP },
     { name: 'freeze', kind: kinds.anyTexts('<name>'), negative: 'train all parameters, including the vision tower', help: 'do not train this parameter or module, or the parameters that match a /regular expression/; repeatable; default: the vision tower' },
     { name: 'newTokens', kind: kinds.texts('<word>'), flag: 'new-token', help: 'add this word to the vocabulary as one token before training; repeatable' },
@@ -97,7 +97,7 @@ export const SETTINGS: Record<string, Setting[]> = {
 };
 
 /** Every setting by its path in a config file: `epochs`, `lora.r`. */
-export const settingsByPath: ReadonlyMap<string, Setting> = new Map(
+export const SETTINGS_BY_PATH: ReadonlyMap<string, Setting> = new Map(
   Object.values(SETTINGS)
     .flat()
     .map(setting => [setting.group ? `${setting.group}.${setting.name}` : setting.name, setting]),

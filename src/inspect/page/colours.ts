@@ -4,7 +4,7 @@ const INFERNO = ['000004', '1b0c41', '4a0c6b', '781c6d', 'a52c60', 'cf4446', 'ed
 const stops = INFERNO.map(hex => [0, 2, 4].map(i => Number.parseInt(hex.slice(i, i + 2), 16)));
 
 /** 256 colours of the map, RGB. */
-export const heatColours: Uint8ClampedArray[] = Array.from({ length: 256 }, (_, level) => {
+export const HEAT_COLOURS: Uint8ClampedArray[] = Array.from({ length: 256 }, (_, level) => {
   const at = (level / 255) * (stops.length - 1);
   const below = Math.min(Math.floor(at), stops.length - 2);
   return Uint8ClampedArray.from(stops[below], (from, i) => from + (at - below) * (stops[below + 1][i] - from));
@@ -46,7 +46,7 @@ export function paintHeat(
   const pixels = new ImageData(canvas.width, canvas.height);
   for (let i = 0; i < cells.length; i++) {
     const level = peak > 0 ? Math.min(1, cells[i] / peak) : 0;
-    pixels.data.set(heatColours[Math.round(255 * level)], 4 * i);
+    pixels.data.set(HEAT_COLOURS[Math.round(255 * level)], 4 * i);
     pixels.data[4 * i + 3] = 255 * alpha(level);
   }
   canvas.getContext('2d')?.putImageData(pixels, 0, 0);

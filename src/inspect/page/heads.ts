@@ -1,7 +1,7 @@
 import type { Report } from '../report.ts';
 import { paintHeat } from './colours.ts';
 import { card, html, percent, roveFocus } from './dom.ts';
-import { choiceName, shareNames, shareParts } from './picture.ts';
+import { choiceName, SHARE_NAMES, shareParts } from './picture.ts';
 import type { Selection } from './selection.ts';
 import type { HeadChoice, Weights } from './weights.ts';
 
@@ -33,7 +33,8 @@ export function headGrid(report: Report, weights: Weights, selection: Selection)
   grid.append(corner('all'), thumbnail({ layer: null, head: null }));
   const shared = html('input', { type: 'checkbox' });
   const legend = html('span', { class: 'legend' }, html('span', {}, 'Bars:'));
-  for (const [key, name] of shareNames) legend.append(html('span', {}, html('i', { class: `swatch on-${key}` }), name));
+  for (const [key, name] of SHARE_NAMES)
+    legend.append(html('span', {}, html('i', { class: `swatch on-${key}` }), name));
   legend.append(html('label', { class: 'option' }, shared, 'same scale for all maps'));
   grid.append(legend);
   const makeStop = roveFocus(grid, thumbnails.map(({ button }) => button), heads + 1); // biome-ignore format: one line

@@ -92,9 +92,9 @@ function elsewhere(report: Report, weights: Weights, selection: Selection): HTML
   selection.subscribe(({ token, layer, head }) => {
     const shares = weights.shares(token, { layer, head });
     bar.replaceChildren(...shareParts(shares));
-    bar.setAttribute('aria-label', shareNames.map(([key, name]) => `${name} ${percent(shares[key])}`).join(', '));
+    bar.setAttribute('aria-label', SHARE_NAMES.map(([key, name]) => `${name} ${percent(shares[key])}`).join(', '));
     legend.replaceChildren(
-      ...shareNames.map(([key, name]) =>
+      ...SHARE_NAMES.map(([key, name]) =>
         html('span', {}, html('i', { class: `swatch on-${key}` }), `${name} `, html('b', {}, percent(shares[key]))),
       ),
     );
@@ -115,14 +115,14 @@ function elsewhere(report: Report, weights: Weights, selection: Selection): HTML
   );
 }
 
-export const shareNames: [keyof Shares, string][] = [
+export const SHARE_NAMES: [keyof Shares, string][] = [
   ['image', 'image cells'],
   ['mean', 'mean token'],
   ['prompt', 'prompt'],
 ];
 
 export const shareParts = (shares: Shares): HTMLElement[] =>
-  shareNames.map(([key]) => html('i', { class: `on-${key}`, style: `flex-grow: ${shares[key].toFixed(4)}` }));
+  SHARE_NAMES.map(([key]) => html('i', { class: `on-${key}`, style: `flex-grow: ${shares[key].toFixed(4)}` }));
 
 export function choiceName({ layer, head }: HeadChoice): string {
   if (layer === null) return 'all heads';

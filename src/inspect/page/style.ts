@@ -1,5 +1,5 @@
 /** The page's style sheet, in a module so that the build includes it. */
-export const style = /* css */ `
+export const STYLE = /* css */ `
 :root {
   color-scheme: light dark;
   --ground: #f4f5f7;

@@ -49,12 +49,12 @@ export function comparePoint(a: Point, valuesOfA: Float32Array, b: Point, values
   return { name, shape, ...difference(seen(valuesOfB), seen(valuesOfA)) };
 }
 
-const beyond = { maxAbs: Infinity, relative: Infinity };
+const INCOMPARABLE = { maxAbs: Infinity, relative: Infinity };
 
 export const onlyIn = (run: 'A' | 'B', { name, shape }: Point): Measured => {
-  return { name, shape, ...beyond, remark: `only in ${run}` };
+  return { name, shape, ...INCOMPARABLE, remark: `only in ${run}` };
 };
 
 export const otherShape = (a: Point, b: Point): Measured => {
-  return { ...a, ...beyond, remark: `shape in B is [${b.shape}]` };
+  return { ...a, ...INCOMPARABLE, remark: `shape in B is [${b.shape}]` };
 };

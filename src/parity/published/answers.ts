@@ -2,7 +2,7 @@
  * Published answers of the published checkpoints, computed by others with the original code. The command
  * `florence2 verify` compares a checkpoint with them.
  */
-export const published = {
+export const PUBLISHED = {
   about:
     "Answers of the real checkpoints that are published (transformers' integration tests, the model cards' sample notebook, public demos). For a command that users run where the weights can be downloaded. Beam 3, max_new_tokens 1024, do_sample false unless said.",
   images: {

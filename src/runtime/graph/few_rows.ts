@@ -5,13 +5,13 @@ import { geluOf, inputsOf, matricesOf, operation, type Rule, withAttribute } fro
 const MAT_MUL = 'Florence2FewRowsMatMul';
 
 /** An empty bias. */
-const none: Output = { node: constant({ shape: [0], dtype: 'float32', values: new Float32Array() }), index: 0 };
+const NO_BIAS: Output = { node: constant({ shape: [0], dtype: 'float32', values: new Float32Array() }), index: 0 };
 
 /** x W or x Wᵀ, matrices. */
 const product: Rule = y => {
   const matrices = matricesOf(y);
   if (!matrices || attributeOf(y.node, 'adj_x')) return undefined;
-  return operation(MAT_MUL, [...matrices, none], specOf(y), [
+  return operation(MAT_MUL, [...matrices, NO_BIAS], specOf(y), [
     { name: 'T', type: 'type', value: 'float32' },
     { name: 'transposed', type: 'bool', value: attributeOf(y.node, 'adj_y') as boolean },
     { name: 'gelu', type: 'bool', value: false },
@@ -22,7 +22,7 @@ const product: Rule = y => {
 const linear: Rule = y => {
   const [unbiased, bias] = inputsOf(y, 'Add') ?? [];
   const [x, weight, before] = inputsOf(unbiased, MAT_MUL) ?? [];
-  if (before?.node !== none.node || specOf(bias!).shape.length !== 1) return undefined;
+  if (before?.node !== NO_BIAS.node || specOf(bias!).shape.length !== 1) return undefined;
   return operation(MAT_MUL, [x!, weight!, bias!], specOf(y), unbiased!.node.attributes);
 };
 

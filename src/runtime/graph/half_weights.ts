@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { NodeBackend } from '../tensorflow_binding.ts';
-import { dataTypes } from './saved_model.ts';
+import { DATA_TYPES } from './saved_model.ts';
 
 /**
  * fp16 copies of weights, [out, in]: the layout that the kernels for few rows read fastest, and half the memory to read
@@ -27,7 +27,7 @@ export class HalfWeights {
   }
 
   private exactCopy(weight: tf.Tensor, transposed: boolean): number | undefined {
-    const { float32, float16 } = dataTypes;
+    const { float32, float16 } = DATA_TYPES;
     let id: number | undefined;
     tf.tidy(() => {
       const turned = transposed ? weight : tf.transpose(weight);

@@ -1,7 +1,7 @@
 import { attributeOf, constantOf, type DType, type GraphNode, inOrder, type Output, specOf } from './nodes.ts';
 
 /** Opcodes of kernels/program.cc. */
-const numbers = { matMul: 0, attention: 1, add: 2, layerNorm: 3, reshape: 4, concat: 5, gather: 6, transpose: 7 };
+const OPCODES = { matMul: 0, attention: 1, add: 2, layerNorm: 3, reshape: 4, concat: 5, gather: 6, transpose: 7 };
 
 /** Returns the number of a value: -1 for an empty constant (no bias, no mask), NaN for other constants. */
 type Values = (value: Output) => number;
@@ -22,7 +22,7 @@ export interface Program {
   readonly values: Int32Array;
 }
 
-const types: readonly DType[] = ['float32', 'float16', 'int32'];
+const INPUT_TYPES: readonly DType[] = ['float32', 'float16', 'int32'];
 
 /**
  * Translates a graph into instructions for our operation Florence2Program. This pays off if TensorFlow's overhead per
@@ -33,7 +33,7 @@ const types: readonly DType[] = ['float32', 'float16', 'int32'];
 export function asProgram(outputs: readonly Output[]): Program | undefined {
   const nodes = inOrder(outputs);
   const placeholders = nodes.filter(({ op }) => op === 'Placeholder');
-  const groups = types.map(type => placeholders.filter(({ outputs }) => outputs[0].dtype === type));
+  const groups = INPUT_TYPES.map(type => placeholders.filter(({ outputs }) => outputs[0].dtype === type));
   const inputs = groups.flat();
   if (inputs.length < placeholders.length) return undefined;
   const places = new Map(inputs.map((node, i) => [node, i]));
@@ -45,7 +45,7 @@ export function asProgram(outputs: readonly Output[]): Program | undefined {
   const code: number[] = [];
   for (const node of nodes) {
     if (places.has(node) || node.op === 'Const' || apart.has(node)) continue;
-    const instruction = instructions[node.op]?.(node, values, parts);
+    const instruction = INSTRUCTIONS[node.op]?.(node, values, parts);
     if (!instruction || instruction.some(Number.isNaN)) return undefined;
     places.set(node, places.size);
     code.push(...instruction);
@@ -74,18 +74,18 @@ function readInParts(nodes: readonly GraphNode[], outputs: readonly Output[]): R
 const alongOf = (inputs: readonly Output[]): number | undefined => constantOf(inputs.at(-1)!)?.values[0];
 
 /** Encodes operations as instructions; undefined for variants that have none. */
-const instructions: Record<string, (node: GraphNode, values: Values, parts: Parts) => number[] | undefined> = {
+const INSTRUCTIONS: Record<string, (node: GraphNode, values: Values, parts: Parts) => number[] | undefined> = {
   Florence2FewRowsMatMul: (node, values) => {
     const flags = ['transposed', 'gelu'].map(name => Number(attributeOf(node, name)));
-    return [numbers.matMul, ...node.inputs.map(values), ...flags];
+    return [OPCODES.matMul, ...node.inputs.map(values), ...flags];
   },
   Florence2Attention: (node, values, parts) => [
-    numbers.attention,
+    OPCODES.attention,
     ...[values(node.inputs[0]), ...parts(node.inputs[1]), ...parts(node.inputs[2]), values(node.inputs[3])],
     bitsOf(attributeOf(node, 'scale') as number),
   ],
   Florence2LayerNorm: (node, values) => [
-    numbers.layerNorm,
+    OPCODES.layerNorm,
     ...node.inputs.map(values),
     bitsOf(attributeOf(node, 'epsilon') as number),
   ],
@@ -93,23 +93,23 @@ const instructions: Record<string, (node: GraphNode, values: Values, parts: Part
     const [a, b] = inputs.map(input => specOf(input).shape.slice());
     while (b[0] === 1) b.shift(); // b is broadcast over the leading axes of a
     const repeated = b.length <= a.length && b.every((size, i) => size === a[a.length - b.length + i]);
-    return repeated ? [numbers.add, ...inputs.map(values)] : undefined;
+    return repeated ? [OPCODES.add, ...inputs.map(values)] : undefined;
   },
-  Reshape: ({ inputs: [x], outputs: [{ shape }] }, values) => [numbers.reshape, values(x), shape.length, ...shape],
+  Reshape: ({ inputs: [x], outputs: [{ shape }] }, values) => [OPCODES.reshape, values(x), shape.length, ...shape],
   ConcatV2: ({ inputs, outputs: [{ shape }] }, values) => {
     const along = alongOf(inputs);
     if (along === undefined || inputs.length !== 3) return undefined;
     const [a, b] = inputs.map(values);
-    return [numbers.concat, a, b, along < 0 ? along + shape.length : along];
+    return [OPCODES.concat, a, b, along < 0 ? along + shape.length : along];
   },
   GatherV2: (node, values) => {
     const [table, ids, axis] = node.inputs;
     if (constantOf(axis)!.values[0] !== 0 || attributeOf(node, 'batch_dims') !== 0) return undefined;
-    return specOf(table).shape.length === 2 ? [numbers.gather, values(table), values(ids)] : undefined;
+    return specOf(table).shape.length === 2 ? [OPCODES.gather, values(table), values(ids)] : undefined;
   },
   Transpose: ({ inputs: [x, permutation] }, values) => {
     const axes = Array.from(constantOf(permutation)!.values);
-    return axes.length === 4 && axes[3] === 3 ? [numbers.transpose, values(x), 4, ...axes] : undefined;
+    return axes.length === 4 && axes[3] === 3 ? [OPCODES.transpose, values(x), 4, ...axes] : undefined;
   },
 };
 

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../../errors.ts';
 import type { NodeBackend, OpAttribute } from '../tensorflow_binding.ts';
 import { type Attribute, constant, type DType, type GraphNode, type Output, type TensorSpec } from './nodes.ts';
-import { dataTypes } from './saved_model.ts';
+import { DATA_TYPES } from './saved_model.ts';
 import { outputShapes } from './shapes.ts';
 
 /** The operations that a function of tensors consists of. */
@@ -85,7 +85,7 @@ class Recorder {
   /** Returns a tensor without values that represents `output`. */
   private symbolic(output: Output): tf.Tensor {
     const { shape, dtype } = output.node.outputs[output.index];
-    const tensor = this.backend.createOutputTensor({ id: -1, shape: [...shape], dtype: dataTypes[dtype] });
+    const tensor = this.backend.createOutputTensor({ id: -1, shape: [...shape], dtype: DATA_TYPES[dtype] });
     // Kernels check index values during the recording: the indices are 0 until the graph runs.
     if (dtype === 'int32') this.backend.tensorMap.get(tensor.dataId)!.values = new Int32Array(tensor.size);
     this.outputs.set(tensor.dataId, output);
@@ -131,7 +131,7 @@ class Recorder {
 }
 
 function typeOf(code: number): DType {
-  const known = (Object.keys(dataTypes) as DType[]).find(dtype => dataTypes[dtype] === code);
+  const known = (Object.keys(DATA_TYPES) as DType[]).find(dtype => DATA_TYPES[dtype] === code);
   if (!known) throw new Florence2Error(`TensorFlow's data type ${code} is not supported in graphs.`);
   return known;
 }

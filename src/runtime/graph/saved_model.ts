@@ -42,7 +42,7 @@ function attrValue(messages: Messages, attribute: Attribute): Message {
   const value = new messages.AttrValue();
   switch (attribute.type) {
     case 'type':
-      value.setType(dataTypes[attribute.value]);
+      value.setType(DATA_TYPES[attribute.value]);
       return value;
     case 'bool':
       value.setB(attribute.value);
@@ -74,7 +74,7 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 function tensorMessage(messages: Messages, { shape, dtype, values }: Constant): Message {
   const message = new messages.Tensor();
-  message.setDtype(dataTypes[dtype]);
+  message.setDtype(DATA_TYPES[dtype]);
   message.setTensorShape(shapeMessage(messages, shape));
   message.setTensorContent(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   return message;
@@ -91,7 +91,7 @@ function shapeMessage(messages: Messages, shape: readonly number[]): Message {
 }
 
 /** TensorFlow's codes of data types. */
-export const dataTypes: Record<DType, number> = {
+export const DATA_TYPES: Record<DType, number> = {
   float32: 1,
   int32: 3,
   bool: 10,

@@ -3,7 +3,7 @@ import { lstat, readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { cpus, freemem, homedir, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { backendNames } from '../backend.ts';
+import { BACKEND_NAMES } from '../backend.ts';
 import { cacheRoot, findBuilds, type TensorflowBuild } from '../builds.ts';
 import { findCompiler } from './compiler.ts';
 import { thisMachine } from './machine.ts';
@@ -39,7 +39,7 @@ export interface Diagnosis {
 export async function diagnose(): Promise<Diagnosis> {
   const backends: Probe[] = [];
   // Sequentially, so that the backends do not slow each other down and the times are comparable.
-  for (const name of backendNames) backends.push(await probeBackend(name));
+  for (const name of BACKEND_NAMES) backends.push(await probeBackend(name));
   const require = createRequire(import.meta.url);
   return {
     package: require('../../../package.json').version,

@@ -2,7 +2,7 @@ import { cp, mkdir, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { Florence2Error } from '../../errors.ts';
-import { tfjsNodeVersion } from '../builds.ts';
+import { TFJS_NODE_VERSION } from '../builds.ts';
 import { download } from './download.ts';
 import { type Http, withRetries } from './http.ts';
 import type { NpmConfig } from './npm_config.ts';
@@ -17,7 +17,7 @@ export interface PinnedPackage {
 
 export const tfjsNode: PinnedPackage = {
   name: '@tensorflow/tfjs-node',
-  version: tfjsNodeVersion,
+  version: TFJS_NODE_VERSION,
   integrity: 'sha512-uHrXeUlfgkMxTZqHkESSV7zSdKdV0LlsBeblqkuKU9nnfxB1pC6DtoyYVaLxznzZy7WQSegjcohxxCjAf6Dc7w==',
 };
 

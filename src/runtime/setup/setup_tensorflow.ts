@@ -6,10 +6,10 @@ import {
   buildFolder,
   cacheRoot,
   downloadRoot,
-  layoutVersion,
+  LAYOUT_VERSION,
   readBuild,
   type TensorflowBuild,
-  tfjsNodeVersion,
+  TFJS_NODE_VERSION,
   type Variant,
 } from '../builds.ts';
 import { compileAddons } from './addons.ts';
@@ -146,10 +146,10 @@ class Setup {
     await this.writeStandIns();
     await rm(headers, { recursive: true, force: true });
     const build: TensorflowBuild = {
-      layout: layoutVersion,
+      layout: LAYOUT_VERSION,
       tensorflow: parseWheelName(wheel.artifact.file)!.version,
       variant,
-      tfjsNode: tfjsNodeVersion,
+      tfjsNode: TFJS_NODE_VERSION,
       platform: this.machine.platform,
       arch: this.machine.arch,
       sources: this.sources,

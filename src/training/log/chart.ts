@@ -38,38 +38,38 @@ export interface Chart {
 
 /** Width of a chart in pixels. */
 export const CHART_WIDTH = 1080;
-const plot = { left: 64, right: 764, top: 44 };
-const legend = { left: 790, right: CHART_WIDTH - 24, line: 18 };
-const minPlotHeight = 180; // pixels
-const bottomMargin = 46; // tick labels and space before the next chart
+const PLOT = { left: 64, right: 764, top: 44 };
+const LEGEND = { left: 790, right: CHART_WIDTH - 24, line: 18 };
+const MIN_PLOT_HEIGHT = 180; // pixels
+const BOTTOM_MARGIN = 46; // tick labels and space before the next chart
 
 /** Height of a plot in pixels, at least that of its legend. */
 const plotHeight = ({ series }: Chart): number =>
-  Math.max(minPlotHeight, series.filter(isInLegend).length * legend.line);
+  Math.max(MIN_PLOT_HEIGHT, series.filter(isInLegend).length * LEGEND.line);
 
 /** Returns the height of a chart in pixels, with title and axis. */
-export const chartHeight = (chart: Chart): number => plot.top + plotHeight(chart) + bottomMargin;
+export const chartHeight = (chart: Chart): number => PLOT.top + plotHeight(chart) + BOTTOM_MARGIN;
 
 /**
  * Draws a chart as an SVG group whose upper edge is at `top`: grid, lines, and a legend with each line's last value.
  */
 export function chartSvg(chart: Chart, top: number): string {
   const { title, series, x, y, scale = 'linear' } = chart;
-  const bottom = plot.top + plotHeight(chart);
-  const toX = linear(x, [plot.left, plot.right]);
+  const bottom = PLOT.top + plotHeight(chart);
+  const toX = linear(x, [PLOT.left, PLOT.right]);
   const transform = scale === 'log' ? Math.log10 : (value: number) => value;
-  const toPixels = linear([transform(y[0]), transform(y[1])], [bottom, plot.top]);
+  const toPixels = linear([transform(y[0]), transform(y[1])], [bottom, PLOT.top]);
   const toY = (value: number) => toPixels(transform(value));
   const levels = scale === 'log' ? logTicks(y[0], y[1], 9) : linearTicks(y[0], y[1], 5);
   const clip = `plot-${top}`;
-  const inner = `x="${plot.left - 4}" y="${plot.top - 4}" width="${plot.right - plot.left + 8}" height="${bottom - plot.top + 8}"`;
+  const inner = `x="${PLOT.left - 4}" y="${PLOT.top - 4}" width="${PLOT.right - PLOT.left + 8}" height="${bottom - PLOT.top + 8}"`;
   return [
     `<g transform="translate(0 ${top})">`,
-    `<text class="title" x="${plot.left}" y="26">${escapeXml(title)}</text>`,
-    `<text class="tick" x="${plot.left - 14}" y="${bottom + 19}" text-anchor="end">step</text>`,
+    `<text class="title" x="${PLOT.left}" y="26">${escapeXml(title)}</text>`,
+    `<text class="tick" x="${PLOT.left - 14}" y="${bottom + 19}" text-anchor="end">step</text>`,
     ...levels.map(level => levelSvg(round(toY(level)), brief(level))),
     ...linearTicks(x[0], x[1], 8).map(tick => tickSvg(round(toX(tick)), bottom, brief(tick))),
-    `<path class="axis" d="M${plot.left} ${bottom}H${plot.right}"/>`,
+    `<path class="axis" d="M${PLOT.left} ${bottom}H${PLOT.right}"/>`,
     `<clipPath id="${clip}"><rect ${inner}/></clipPath>`,
     `<g clip-path="url(#${clip})">`,
     ...series.map(one => lineSvg(one, toX, toY)),
@@ -92,17 +92,17 @@ function lineSvg({ points, color, width = 1.75, opacity = 1, dashed, dots }: Ser
 }
 
 function legendSvg({ name = '', unit = '', color, dashed, points }: Series, row: number): string {
-  const y = plot.top + 8 + row * legend.line;
+  const y = PLOT.top + 8 + row * LEGEND.line;
   const last = points.length > 0 ? brief(points.at(-1)![1]) : '';
   return [
-    `<path class="line${dashed ? ' dashed' : ''}" stroke="${color}" stroke-width="2.5" d="M${legend.left} ${y}h16"/>`,
-    `<text x="${legend.left + 25}" y="${y + 4}">${escapeXml(name)}</text>`,
-    `<text class="value" x="${legend.right}" y="${y + 4}">${escapeXml(`${unit} ${last}`.trim())}</text>`,
+    `<path class="line${dashed ? ' dashed' : ''}" stroke="${color}" stroke-width="2.5" d="M${LEGEND.left} ${y}h16"/>`,
+    `<text x="${LEGEND.left + 25}" y="${y + 4}">${escapeXml(name)}</text>`,
+    `<text class="value" x="${LEGEND.right}" y="${y + 4}">${escapeXml(`${unit} ${last}`.trim())}</text>`,
   ].join('');
 }
 
 const levelSvg = (y: number, label: string): string =>
-  `<path class="grid" d="M${plot.left} ${y}H${plot.right}"/><text class="tick" x="${plot.left - 9}" y="${y + 4}" text-anchor="end">${label}</text>`;
+  `<path class="grid" d="M${PLOT.left} ${y}H${PLOT.right}"/><text class="tick" x="${PLOT.left - 9}" y="${y + 4}" text-anchor="end">${label}</text>`;
 
 const tickSvg = (x: number, bottom: number, label: string): string =>
   `<path class="axis" d="M${x} ${bottom}v4"/><text class="tick" x="${x}" y="${bottom + 19}" text-anchor="middle">${label}</text>`;

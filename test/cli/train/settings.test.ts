@@ -1,9 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type LoraOptions, loraDefaults } from '../../../src/adapters/lora.ts';
-import { flagOf, SETTINGS, settingsByPath } from '../../../src/cli/train/settings.ts';
+import { flagOf, SETTINGS, SETTINGS_BY_PATH } from '../../../src/cli/train/settings.ts';
 import type { AugmentOptions } from '../../../src/training/augment/augment.ts';
-import { scheduleNames } from '../../../src/training/optimizer.ts';
+import { SCHEDULE_NAMES } from '../../../src/training/optimizer.ts';
 import { resolveOptions, type TrainerOptions } from '../../../src/training/options.ts';
 
 /** The type check requires every option in these lists, and the test a setting for each. */
@@ -33,19 +33,19 @@ test('every option of the Trainer has a setting', () => {
     ...Object.keys(lora).map(name => `lora.${name}`),
     ...Object.keys(augment).map(name => `augment.${name}`),
   ];
-  for (const path of paths) assert.ok(settingsByPath.has(path), path);
+  for (const path of paths) assert.ok(SETTINGS_BY_PATH.has(path), path);
 });
 
 test('no two settings share a key or a flag', () => {
   const all = Object.values(SETTINGS).flat();
-  assert.is(settingsByPath.size, all.length);
+  assert.is(SETTINGS_BY_PATH.size, all.length);
   const flags = all.map(flagOf).filter(flag => flag !== null);
   assert.is(new Set(flags).size, flags.length);
 });
 
 test('defaults and schedules equal those of the Trainer', () => {
   const defaults = { ...resolveOptions({ output: '', train: [] }), lora: loraDefaults };
-  for (const [path, { default: value }] of settingsByPath) {
+  for (const [path, { default: value }] of SETTINGS_BY_PATH) {
     if (value === undefined || path === 'model' || path === 'backend') continue;
     const [group, name] = path.includes('.') ? path.split('.') : [undefined, path];
     const expected = group
@@ -53,11 +53,11 @@ test('defaults and schedules equal those of the Trainer', () => {
       : (defaults as Record<string, unknown>)[name];
     assert.equal(value, expected, path);
   }
-  for (const name of scheduleNames) assert.ok(settingsByPath.get('schedule')!.kind.allows(name), name);
+  for (const name of SCHEDULE_NAMES) assert.ok(SETTINGS_BY_PATH.get('schedule')!.kind.allows(name), name);
 });
 
 test('defaults are allowed values', () => {
-  for (const [path, { kind, default: value }] of settingsByPath) {
+  for (const [path, { kind, default: value }] of SETTINGS_BY_PATH) {
     if (value !== undefined) assert.ok(kind.allows(value), `${path}: ${value}`);
   }
 });

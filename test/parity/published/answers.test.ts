@@ -1,15 +1,15 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Florence2Error, UsageError } from '../../../src/errors.ts';
-import { published } from '../../../src/parity/published/answers.ts';
+import { PUBLISHED } from '../../../src/parity/published/answers.ts';
 import { parsePublished } from '../../../src/parity/published/cases.ts';
 import { casesOf } from '../../../src/parity/published/verify.ts';
 import { referenceJson } from '../../reference.ts';
 
-const answers = parsePublished(published, 'published');
+const answers = parsePublished(PUBLISHED, 'published');
 
 test('the copy in the package equals the reference', () => {
-  assert.equal(JSON.parse(JSON.stringify(published)), referenceJson('published.json'));
+  assert.equal(JSON.parse(JSON.stringify(PUBLISHED)), referenceJson('published.json'));
 });
 
 test('notes set the allowed differences', () => {

@@ -73,7 +73,7 @@ export class Florence2 {
   /**
    * Loads a checkpoint from a folder or, by id, from the Hugging Face hub (`microsoft/Florence-2-base`).
    *
-   * @throws Florence2Error when the checkpoint is missing, damaged or of another kind, or the backend cannot run
+   * @throws Florence2Error if the checkpoint is missing, damaged or of another kind, or the backend cannot run
    */
   static async load(dirOrHubId: string, options: LoadOptions = {}): Promise<Florence2> {
     const { loadParts } = await import('./checkpoint/load.ts');
@@ -112,7 +112,7 @@ export class Florence2 {
    * Answers one task about one image.
    *
    * @param task a task token (`<OD>`) or a custom prompt
-   * @throws UsageError when the task does not take these arguments, Florence2Error when the image cannot be read or the
+   * @throws UsageError if the task does not take these arguments, Florence2Error if the image cannot be read or the
    *   prompt is too long
    */
   run<T extends Task>(image: Request['image'], task: T, options?: RunOptions & TaskArguments): Promise<ResultOf<T>>;
@@ -188,7 +188,7 @@ export class Florence2 {
    * Loads a LoRA adapter from a folder in PEFT's format and makes it the active one. `adapters` switches, scales and
    * merges it.
    *
-   * @throws Florence2Error when it is damaged, does not fit the model or uses more than LoRA
+   * @throws Florence2Error if it is damaged, does not fit the model or uses more than LoRA
    */
   loadAdapter(folder: string, options: LoadAdapterOptions = {}): Promise<Lora> {
     return this.adapters.load(folder, options);

@@ -62,7 +62,7 @@ export interface Florence2Parts {
  * Loads the parts of a `Florence2`.
  *
  * @param name `demo`, a folder or a hub id (see `findCheckpoint`)
- * @throws Florence2Error where the checkpoint is missing or damaged or the backend cannot run; UsageError for wrong options
+ * @throws Florence2Error if the checkpoint is missing or damaged or the backend cannot run; UsageError for wrong options
  */
 export async function loadParts(name: string, options: LoadOptions): Promise<Florence2Parts> {
   const { revision, onProgress } = options;

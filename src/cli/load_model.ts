@@ -16,7 +16,7 @@ export interface ModelFlags extends Pick<LoadOptions, 'backend' | 'revision' | '
  * Loads the model of a command and merges the adapter, if any. Progress bars and a line about the backend go to stderr.
  * The adapter's config is read first, so that a wrong path is reported before the model is loaded.
  *
- * @throws Florence2Error when the model or the adapter cannot be read, or the backend cannot run
+ * @throws Florence2Error if the model or the adapter cannot be read, or the backend cannot run
  */
 export async function loadModel(flags: ModelFlags): Promise<Florence2> {
   const { model: source, adapter, backend, revision, imageSize, precision } = flags;

@@ -1,7 +1,7 @@
 import type { GenerationSettings } from './options.ts';
 
 /**
- * Returns the forced next token, or undefined where the model chooses. If the first token is also the last,
+ * Returns the forced next token, or undefined if the model chooses. If the first token is also the last,
  * `forcedEosTokenId` takes precedence.
  *
  * @param generated number of tokens generated so far, without the decoder start token

@@ -22,7 +22,7 @@ const ALPHABITFIELDS = 6;
  * with any colour masks, bottom-up or top-down. Alpha is dropped.
  *
  * @param checkSize called with the image's size before memory is allocated
- * @throws Error with the reason when the file is damaged or truncated
+ * @throws Error with the reason if the file is damaged or truncated
  */
 export function decodeBmp(bytes: Uint8Array, checkSize: (width: number, height: number) => void): RawImage {
   const header = readHeader(bytes);

@@ -14,8 +14,8 @@ import { DEFAULT_MAX_PIXELS, type DecodeOptions, type ImageInput, isRawImage, ty
  * request, always for TIFF (as in Pillow) and for AVIF (by its specification). In browsers strings are URLs, and the
  * browser's decoders replace sharp (see platform/canvas_codec.ts).
  *
- * @throws Florence2Error, naming the file, where it is missing, empty, truncated, too large or not an image;
- *   UsageError where raw pixels do not fit their size
+ * @throws Florence2Error, naming the file, if it is missing, empty, truncated, too large or not an image;
+ *   UsageError if raw pixels do not fit their size
  */
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<RawImage> {
   if (isRawImage(input)) return checkRawImage(input);
@@ -36,7 +36,7 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
 /**
  * Returns the size of the image as `decodeImage` decodes it. Only the header is read if it determines this size.
  *
- * @throws Florence2Error, naming the file, where it cannot be decoded
+ * @throws Florence2Error, naming the file, if it cannot be decoded
  */
 export async function readImageSize(path: string): Promise<ImageSize> {
   const { width, height } = (await codec.readSize(path)) ?? (await decodeImage(path));

@@ -16,7 +16,7 @@ interface Frame {
  * discards. Pixels outside a frame that is smaller than the image have the transparent index, or index 0 without one.
  *
  * @param checkSize called with the image's size before memory is allocated
- * @throws Error with the reason when the file is damaged or truncated
+ * @throws Error with the reason if the file is damaged or truncated
  */
 export function decodeGif(bytes: Uint8Array, checkSize: (width: number, height: number) => void): RawImage {
   const frame = readFrame(bytes, checkSize);

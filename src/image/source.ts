@@ -47,7 +47,7 @@ function reason(error: unknown): string {
   return error.message;
 }
 
-/** Returns raw pixels given by the caller. @throws UsageError where their number does not fit the size */
+/** Returns raw pixels given by the caller. @throws UsageError if their number does not fit the size */
 export function checkRawImage(image: RawImage): RawImage {
   const { data, width, height } = image;
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
@@ -62,7 +62,7 @@ export function checkRawImage(image: RawImage): RawImage {
   return image;
 }
 
-/** @throws Florence2Error when the size is 0 or exceeds the limit */
+/** @throws Florence2Error if the size is 0 or exceeds the limit */
 export function checkSize(name: string, width: number, height: number, maxPixels: number): void {
   if (width < 1 || height < 1) throw new Florence2Error(`${name} has no pixels: its size is ${width} x ${height}.`);
   if (width * height <= maxPixels) return;

@@ -109,7 +109,7 @@ export class FeatureReader {
   }
 }
 
-/** The activations of one `read`: one tensor for all images, or one per image where they run one at a time. */
+/** The activations of one `read`: one tensor for all images, or one per image if they run one at a time. */
 class CapturedPoint implements ActivationSink {
   private readonly tensors = new Map<string, tf.Tensor[]>();
 

@@ -15,7 +15,7 @@ export interface HookPointShape {
  * Lists every hook point with its shape, in execution order, of one pass over an image, a prompt and the whole answer
  * (teacher forcing). By default the answer is the model's own; `{ answer: '' }` avoids generating one.
  *
- * @throws UsageError when the task lacks its text or region, Florence2Error when the image cannot be read
+ * @throws UsageError if the task lacks its text or region, Florence2Error if the image cannot be read
  */
 export async function hookPoints(
   model: Florence2,

@@ -54,7 +54,7 @@ export class Decoder {
    *
    * @param caches from `newCaches`, with the earlier tokens; each grows by T. null: there are no earlier tokens, and
    *   nothing is cached
-   * @throws Florence2Error when there are more tokens than positions
+   * @throws Florence2Error if there are more tokens than positions
    */
   forward(inputsEmbeds: tf.Tensor3D, memory: Memory, caches: readonly LayerCache[] | null, h: Hooks): tf.Tensor3D {
     const T = inputsEmbeds.shape[1];
@@ -65,7 +65,7 @@ export class Decoder {
   /**
    * Returns the position embeddings of T tokens that follow `past` others, [T, D].
    *
-   * @throws Florence2Error when there are more tokens than positions
+   * @throws Florence2Error if there are more tokens than positions
    */
   positions(past: number, T: number): tf.Tensor2D {
     const longest = this.embedPositions.weight.shape[0] - POSITION_OFFSET;

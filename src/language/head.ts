@@ -6,7 +6,7 @@ import type { Adaptable, LowRank, Parameter, Params } from '../nn/params.ts';
 
 /**
  * Computes logits over the vocabulary from hidden states: a product with the token embeddings or with the checkpoint's
- * separate `lm_head.weight`, plus a bias where the checkpoint has one.
+ * separate `lm_head.weight`, plus a bias if the checkpoint has one.
  */
 export class LmHead implements Adaptable {
   /** [V, D]; the token embeddings, unless the checkpoint has a separate head. */

@@ -10,7 +10,7 @@ import type { Memory } from '../language/decoder.ts';
 export interface Executor {
   /**
    * Returns how many images of this size should run through the vision tower together: larger batches need more memory
-   * without saving time. Infinite where there is no reason to split a batch.
+   * without saving time. Infinite if there is no reason to split a batch.
    */
   imagesPerPass(height: number, width: number, h: Hooks): number;
   /** Normalised pixels [B, H, W, 3] -> DaViT's last map [B, H/32, W/32, C] */

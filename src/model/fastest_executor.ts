@@ -6,7 +6,7 @@ import type { Florence2Model } from './florence2_model.ts';
 /**
  * Returns the fastest executor for the active backend: graphs on TensorFlow without a GPU, else the model itself.
  *
- * @throws Florence2Error where the backend does not support the precision
+ * @throws Florence2Error if the backend does not support the precision
  */
 export async function fastestExecutor(model: Florence2Model, precision: Precision = 'fp32'): Promise<Executor> {
   if (tf.getBackend() === 'tensorflow') {

@@ -63,7 +63,7 @@ export class Florence2Model implements Executor {
    * @param imageFeatures [B, 1 + N, D]
    * @param promptIds [B, T], padded on the right
    * @param promptMask [B, T], 1 = token, 0 = padding; null without padding
-   * @throws Florence2Error when S exceeds the position table
+   * @throws Florence2Error if S exceeds the position table
    */
   encodePrompt(imageFeatures: tf.Tensor3D, promptIds: tf.Tensor2D, promptMask: tf.Tensor2D | null, h: Hooks): Memory {
     const [B, imageTokens] = imageFeatures.shape;

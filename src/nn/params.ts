@@ -44,7 +44,7 @@ export class Parameter {
     return this.override !== null || this.tensor !== undefined;
   }
 
-  /** @throws Florence2Error when it has not been loaded */
+  /** @throws Florence2Error if it has not been loaded */
   get value(): tf.Tensor {
     return this.override?.value ?? this.tensor ?? this.tiedTo?.value ?? this.missing();
   }

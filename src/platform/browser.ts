@@ -8,7 +8,7 @@ import type { Codec } from './codec.ts';
 /** Decodes images. */
 export const codec: Codec = canvasCodec;
 
-/** Returns the files below a base URL, relative to the page where it is relative. */
+/** Returns the files below a base URL. A relative URL is resolved against the address of the page. */
 export const openFolder = (url: string): Folder => new UrlFolder(url);
 
 /** Browsers have no paths: every string is a URL. */
@@ -19,7 +19,7 @@ export async function readLocalFile(_input: string | URL): Promise<{ bytes: Uint
 /** Whether this is Node: with a file system, and able to load TensorFlow. */
 export const isNode: boolean = false;
 
-/** Opens the file at a URL for positioned reads. @throws Florence2Error where it does not exist or cannot be read */
+/** Opens the file at a URL for positioned reads. @throws Florence2Error if it does not exist or cannot be read */
 export async function openFile(url: string): Promise<ByteSource> {
   const end = url.lastIndexOf('/') + 1;
   const source = await new UrlFolder(url.slice(0, end)).open(url.slice(end));
@@ -32,7 +32,7 @@ export async function writeFile(path: string, _content: FileContent): Promise<vo
   throw new Florence2Error(`${path} cannot be written: browsers have no file system.`);
 }
 
-/** @throws Florence2Error where the browser has no WebGPU */
+/** @throws Florence2Error if the browser has no WebGPU */
 export async function provideWebgpu(): Promise<void> {
   if (!('gpu' in navigator)) throw new Florence2Error('this browser has no WebGPU.');
 }

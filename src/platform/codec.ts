@@ -9,7 +9,7 @@ export interface DecodedImage {
 export interface CodecOptions {
   /** Format of the bytes, for messages and format-specific rules: `PNG`, `JPEG`, `WebP`, `TIFF` or `AVIF`. */
   format: string;
-  /** Called with the size before pixels are allocated; throws where the image is too large. */
+  /** Called with the size before pixels are allocated; throws if the image is too large. */
   checkSize: (width: number, height: number) => void;
   /** Whether the EXIF orientation is applied. */
   applyOrientation: boolean;
@@ -20,7 +20,7 @@ export interface Codec {
   /** Decodes an image file. Errors are the decoder's own; callers add the file's name. */
   decode(bytes: Uint8Array, options: CodecOptions): Promise<DecodedImage>;
   /**
-   * Encodes pixels for a page: PNG where they have at most 256×256 pixels, else a JPEG no longer than `longestSide`
+   * Encodes pixels for a page: PNG if they have at most 256×256 pixels, else a JPEG no longer than `longestSide`
    * pixels.
    */
   encodePreview(image: DecodedImage, longestSide: number): Promise<{ bytes: Uint8Array; type: string }>;

@@ -21,7 +21,7 @@ export const openFolder = (path: string): Folder => new DiskFolder(path);
 /**
  * Reads a file given by path or file URL; undefined for other URLs.
  *
- * @throws Florence2Error where the file cannot be read
+ * @throws Florence2Error if the file cannot be read
  */
 export async function readLocalFile(input: string | URL): Promise<{ bytes: Uint8Array; name: string } | undefined> {
   const isPath = input instanceof URL ? input.protocol === 'file:' : !/^(https?|data|blob):/i.test(input);
@@ -41,9 +41,9 @@ export const isNode: boolean = true;
 export { openFile, writeInFolder as writeFile };
 
 /**
- * Provides `navigator.gpu`, which Node lacks, from the npm package `webgpu` (Dawn). Does nothing where it exists.
+ * Provides `navigator.gpu`, which Node lacks, from the npm package `webgpu` (Dawn). Does nothing if it exists.
  *
- * @throws Florence2Error where the package or the Vulkan loader is missing
+ * @throws Florence2Error if the package or the Vulkan loader is missing
  */
 export async function provideWebgpu(): Promise<void> {
   if ((globalThis.navigator as { gpu?: unknown } | undefined)?.gpu) return;

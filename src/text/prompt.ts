@@ -17,7 +17,7 @@ export interface TaskArguments {
  * region is given as `box`, or as `text` of its four location tokens.
  *
  * @param image size of the image that `box` refers to, in pixels
- * @throws UsageError when the task does not take these arguments
+ * @throws UsageError if the task does not take these arguments
  */
 export function taskText(task: Task, { text, box }: TaskArguments, image?: ImageSize): string {
   const { input, name } = taskInfo(task);
@@ -46,7 +46,7 @@ export function taskText(task: Task, { text, box }: TaskArguments, image?: Image
  *
  * @param task a task token, or a whole prompt: `constructPrompt` replaces a task token in it by its question
  * @param image size of the image that `box` refers to, in pixels
- * @throws UsageError when the task does not take these arguments, or a prompt comes with a text or a box
+ * @throws UsageError if the task does not take these arguments, or a prompt comes with a text or a box
  */
 export function promptOf(task: string, { text, box }: TaskArguments, image: ImageSize): string {
   if (taskInfo(task)) return constructPrompt(taskText(task as Task, { text, box }, image));

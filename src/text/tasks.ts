@@ -86,7 +86,7 @@ export function findTask(text: string): TaskRow | undefined {
  *
  * @param options.trim removes white space around the input, as transformers' processor does. Default false, as in
  *   Microsoft's
- * @throws UsageError when a task without input is not the whole text
+ * @throws UsageError if a task without input is not the whole text
  */
 export function constructPrompt(text: string, options: { trim?: boolean } = {}): string {
   const found = findTask(text);

@@ -88,5 +88,5 @@ const leaves = (filter: HookFilter): HookFilter[] =>
     ? [filter]
     : filter.flatMap(leaves);
 
-const nearest = (asked: string, names: readonly string[]): string =>
-  names.find(name => name.includes(asked)) ?? closest(asked, names);
+const nearest = (wanted: string, names: readonly string[]): string =>
+  names.find(name => name.includes(wanted)) ?? closest(wanted, names);

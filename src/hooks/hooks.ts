@@ -238,7 +238,7 @@ export function readersOf(h: Hooks): Readers | null {
 /** Hooks that pass the activations at selected points to `note`, in the layout that hooks receive. */
 export class NotingHooks implements Hooks {
   constructor(
-    private readonly wants: (name: string) => boolean,
+    private readonly matches: (name: string) => boolean,
     private readonly note: (name: string, activation: tf.Tensor) => void,
     private readonly path = '',
     private readonly view?: View,
@@ -246,21 +246,21 @@ export class NotingHooks implements Hooks {
 
   at<T extends tf.Tensor>(leaf: string, activation: T): T {
     const name = join(this.path, leaf);
-    if (this.wants(name)) this.note(name, this.view ? this.view.show(activation) : activation);
+    if (this.matches(name)) this.note(name, this.view ? this.view.show(activation) : activation);
     return activation;
   }
 
   sees(leaf: string): boolean {
-    return this.wants(join(this.path, leaf));
+    return this.matches(join(this.path, leaf));
   }
 
   in(module: string): NotingHooks {
     if (module === '') return this;
-    return new NotingHooks(this.wants, this.note, join(this.path, module), this.view);
+    return new NotingHooks(this.matches, this.note, join(this.path, module), this.view);
   }
 
   seen(view: View): NotingHooks {
-    return new NotingHooks(this.wants, this.note, this.path, view);
+    return new NotingHooks(this.matches, this.note, this.path, view);
   }
 
   block<X extends BlockInputs, Y extends tf.Tensor>(

@@ -227,9 +227,9 @@ function labelled(
     const labels = ofMemory();
     return { queries: labels, keys: labels, ...(grid && { grid }) };
   }
-  const asking = ofAnswer(said, steps ?? [...Array(queries).keys()]);
-  if (kind === 'decoder') return { queries: asking, keys: ofAnswer(given, [...Array(keys).keys()]) };
-  return { queries: asking, keys: ofMemory(), ...(grid && { grid }) };
+  const queryNames = ofAnswer(said, steps ?? [...Array(queries).keys()]);
+  if (kind === 'decoder') return { queries: queryNames, keys: ofAnswer(given, [...Array(keys).keys()]) };
+  return { queries: queryNames, keys: ofMemory(), ...(grid && { grid }) };
 }
 
 const numbers = (count: number, from = 0): string[] => Array.from({ length: count }, (_, i) => String(from + i));

@@ -61,13 +61,13 @@ class Tape {
 
   private note(operation: Operation): void {
     const { kernelName, inputs, outputs, saved } = operation;
-    const asked = Object.entries(inputs).filter(([, { id }]) => this.dependent.has(id));
-    if (asked.length === 0) {
+    const dependents = Object.entries(inputs).filter(([, { id }]) => this.dependent.has(id));
+    if (dependents.length === 0) {
       tf.dispose(saved ?? []);
       return;
     }
     for (const { id } of outputs) this.dependent.add(id);
-    const noted = { ...operation, inputs: Object.fromEntries(asked) };
+    const noted = { ...operation, inputs: Object.fromEntries(dependents) };
     if (kernelName in BY_SHAPES) {
       const gradient = BY_SHAPES[kernelName](inputs);
       noted.gradient = ([dy]) => gradient(dy);

@@ -77,7 +77,7 @@ async function checkCheckpoint(
   const rounded = bits(checkpoint) < Math.max(...checkpoints.map(bits));
   const inputs = await openSafetensors(join(folder, INPUT_FILE));
   try {
-    const asked = request ? await checkRequest(folder, checkpoint, request, inputs) : [];
+    const inputRows = request ? await checkRequest(folder, checkpoint, request, inputs) : [];
     const { model, generation } = await loadCheckpoint(folder, checkpoint);
     let features: tf.Tensor3D | undefined;
     try {
@@ -90,7 +90,7 @@ async function checkCheckpoint(
       return {
         variant,
         checkpoint: checkpoint.file,
-        tensors: markFirst([...asked, ...tensors]),
+        tensors: markFirst([...inputRows, ...tensors]),
         sequences: generated.sequences,
         training: trained.training,
         skipped: [...skipped, ...generated.skipped, ...trained.skipped],

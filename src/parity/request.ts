@@ -27,12 +27,12 @@ export async function checkRequest(
   const tokenizer = await loadTokenizer(openFolder(checkpoint));
   const decoded = await decodeImage(join(folder, image));
   const { data, shape } = preprocess(decoded, preprocessor);
-  const asked = taskInfo(task) ? promptOf(task, { text }, decoded) : promptOf(task + (text ?? ''), {}, decoded);
-  const ids = tokenizer.encode(asked);
-  const prompt = { values: Float32Array.from(ids), shape: [1, ids.length] };
+  const prompt = taskInfo(task) ? promptOf(task, { text }, decoded) : promptOf(task + (text ?? ''), {}, decoded);
+  const ids = tokenizer.encode(prompt);
+  const promptIds = { values: Float32Array.from(ids), shape: [1, ids.length] };
   return [
     await compareInput(inputs, 'pixel_values', { values: data, shape }, PIXELS),
-    await compareInput(inputs, 'text_input_ids', prompt, 0),
+    await compareInput(inputs, 'text_input_ids', promptIds, 0),
   ];
 }
 

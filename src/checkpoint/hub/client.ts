@@ -130,16 +130,16 @@ export class HubClient {
     return response as unknown as Response;
   };
 
-  private refusal(url: string, status: number, said: string): HubError {
+  private refusal(url: string, status: number, detail: string): HubError {
     const { endpoint, token } = this.access;
     if (status === 401 || status === 403) {
       const why = token
         ? `the token in HF_TOKEN is wrong, or its account may not read ${this.id}. A gated model must be accepted on ${endpoint}/${this.id} first`
         : `${this.id} is gated or private, or does not exist. Set HF_TOKEN to a token of an account that may read it`;
-      return new HubError(`${endpoint} answered ${status}${said}: ${why}.`, { status });
+      return new HubError(`${endpoint} answered ${status}${detail}: ${why}.`, { status });
     }
     const passing = status >= 500 || status === 429 || status === 408;
-    return new HubError(`${url} answered ${status}${said}.`, { status, passing });
+    return new HubError(`${url} answered ${status}${detail}.`, { status, passing });
   }
 
   /** Turns a 404 for a revision into an error that says whether the revision or the repository is missing. */
@@ -167,12 +167,12 @@ async function* chunks(response: Response, url: string): AsyncIterable<Uint8Arra
 /** Returns the hub's error message in brackets, to follow "answered 404"; empty if it sent none. */
 async function message(response: Response): Promise<string> {
   const text = await response.text().catch(() => '');
-  let said = response.headers.get('x-error-message') ?? '';
+  let detail = response.headers.get('x-error-message') ?? '';
   try {
-    said = JSON.parse(text).error ?? said;
+    detail = JSON.parse(text).error ?? detail;
   } catch {} // an HTML page
-  return typeof said === 'string' && said !== ''
-    ? ` (${said.replace(/\s+/g, ' ').replace(/\.$/, '').slice(0, 200)})`
+  return typeof detail === 'string' && detail !== ''
+    ? ` (${detail.replace(/\s+/g, ' ').replace(/\.$/, '').slice(0, 200)})`
     : '';
 }
 

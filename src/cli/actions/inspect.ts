@@ -15,14 +15,14 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
   if (!['.html', '.htm'].includes(extname(out).toLowerCase())) {
     throw new UsageError(`--out ${out}: the page must be an .html file.`);
   }
-  const { task, ...asked } = requireQuestion(flags);
+  const { task, ...input } = requireQuestion(flags);
   const image = await decodeImage(path, { applyOrientation });
   const signal = interruptSignal();
   const model = await loadModel(flags);
   const bars = new ProgressBars();
   try {
     const report = await collectReport(model, image, task, {
-      ...asked,
+      ...input,
       ...answerOptions(flags),
       signal,
       names: { model: name, adapter, image: nameOf(path) },

@@ -136,8 +136,8 @@ function printer({ json }: RunFlags, severalImages: boolean): (item: Answered) =
         process.stdout.write(`${JSON.stringify({ image, ...result })}\n`);
         continue;
       }
-      const asked = result.task === 'prompt' ? result.prompt : result.task;
-      const heading = [severalImages && image, results.length > 1 && asked].filter(Boolean).join('  ');
+      const question = result.task === 'prompt' ? result.prompt : result.task;
+      const heading = [severalImages && image, results.length > 1 && question].filter(Boolean).join('  ');
       const indent = heading ? '  ' : '';
       const lines = resultLines(result).map(line => indent + line);
       process.stdout.write(`${[...(heading ? [heading] : []), ...lines].join('\n')}\n`);

@@ -3,9 +3,9 @@ import { writeSync } from 'node:fs';
 import { type BackendName, useBackend } from '../backend.ts';
 import { answerMark, type ProbeOutcome } from './probe.ts';
 
-const asked = process.argv[2] as BackendName | 'auto';
-const answer: ProbeOutcome = await useBackend(asked).then(
-  ({ name, description }) => ({ works: true, description, ...(asked === 'auto' && { chosen: name }) }),
+const requested = process.argv[2] as BackendName | 'auto';
+const answer: ProbeOutcome = await useBackend(requested).then(
+  ({ name, description }) => ({ works: true, description, ...(requested === 'auto' && { chosen: name }) }),
   (error: unknown) => ({
     works: false,
     description: (error instanceof Error ? error.message : String(error)).replace(/^Backend \w+ cannot run here: /, ''),

@@ -100,7 +100,10 @@ export class Florence2 {
     return features;
   }
 
-  /** Encodes several images of any sizes. Hooks receive them as one batch, on wasm one by one. */
+  /**
+   * Encodes several images of any sizes. Hooks receive them as one batch; on wasm as batches of at most 768×768 pixels
+   * in all, because its heap is small.
+   */
   async encodeImages(images: ImageInput[], options: DecodeOptions = {}): Promise<ImageFeatures[]> {
     const { decodeImage } = await import('./image/decode.ts');
     const raw: RawImage[] = await Promise.all(images.map(image => decodeImage(image, options)));

@@ -188,10 +188,12 @@ export function rowValues(
   });
 }
 
-function defaultBatch({ hooks, model }: Florence2, { pointsFrom }: Question, sites: readonly PlacedSite[]): number {
+function defaultBatch({ hooks, model }: Florence2, question: Question, sites: readonly PlacedSite[]): number {
+  const { pointsFrom, pixels } = question;
+  const [, height, width] = pixels.shape;
   const hasHooks = (part: 'pixels' | 'features') =>
     hooks.meets(pointsFrom[part]) || sites.some(({ at }) => pointsFrom[part].includes(at));
-  if (hasHooks('pixels')) return Math.min(4, model.imagesPerPass());
+  if (hasHooks('pixels')) return Math.min(4, model.imagesPerPass(height, width));
   return hasHooks('features') ? 8 : 32;
 }
 

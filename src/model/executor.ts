@@ -26,3 +26,10 @@ export interface Executor {
 
 /** Precision of matrix products with many rows, in the vision tower and the encoder. bf16 keeps 8 significant bits. */
 export type Precision = 'fp32' | 'bf16';
+
+/** Pixels that a pass of the vision tower is limited to: one image of 768×768 keeps the processor busy. */
+const PIXELS_PER_PASS = 768 * 768;
+
+/** Returns how many images of a size make up such a pass, at least one. */
+export const imagesOf = (height: number, width: number): number =>
+  Math.max(1, Math.floor(PIXELS_PER_PASS / (height * width)));

@@ -10,7 +10,7 @@ import { LanguageModel } from '../language/language_model.ts';
 import { type Adaptable, type Parameter, Params } from '../nn/params.ts';
 import { DaViT } from '../vision/davit.ts';
 import { Projector } from '../vision/projector.ts';
-import type { Executor } from './executor.ts';
+import { type Executor, imagesOf } from './executor.ts';
 
 /**
  * The network of Florence-2: pixels and token ids in, logits out. Xiao et al. 2023, https://arxiv.org/abs/2311.06242.
@@ -90,9 +90,9 @@ export class Florence2Model implements Executor {
     }
   }
 
-  /** On wasm, whose heap ends at 4 GiB, images run one by one. */
-  imagesPerPass(): number {
-    return tf.getBackend() === 'wasm' ? 1 : Infinity;
+  /** Limited on wasm only, whose heap ends at 4 GiB. */
+  imagesPerPass(height: number, width: number): number {
+    return tf.getBackend() === 'wasm' ? imagesOf(height, width) : Infinity;
   }
 
   visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {

@@ -8,7 +8,7 @@ import type { TensorSpec } from '../runtime/graph/nodes.ts';
 import { record } from '../runtime/graph/record.ts';
 import { DependsOnSizeError } from '../runtime/graph/unify.ts';
 import { kernelsSupported } from '../runtime/tensorflow.ts';
-import type { Executor, Precision } from './executor.ts';
+import { type Executor, imagesOf, type Precision } from './executor.ts';
 import type { Florence2Model } from './florence2_model.ts';
 
 /** Up to this many rows the kernels for few rows are faster: with 16, a step of base takes 67 ms instead of 78. */
@@ -19,9 +19,6 @@ const MOST_RECENT = 64;
 
 /** Most graphs kept. A model usually needs few, but each set of captured hook points needs separate graphs. */
 const MOST_GRAPHS = 32;
-
-/** Pixels per pass of the vision tower: one 768×768 image keeps the processor busy; more would only take memory. */
-const PIXELS = 768 * 768;
 
 /** A pass of the network. Its activations are reported to `h`. */
 type Pass = (h: Hooks, ...inputs: tf.Tensor[]) => readonly tf.Tensor[];
@@ -64,8 +61,8 @@ export class GraphExecutor implements Executor {
 
   /** Hooks receive whole batches, and under a gradient splitting saves nothing: neither splits a batch. */
   imagesPerPass(height: number, width: number, h: Hooks): number {
-    if (readersOf(h) !== noReaders || underGradient()) return this.model.imagesPerPass();
-    return Math.max(1, Math.floor(PIXELS / (height * width)));
+    if (readersOf(h) !== noReaders || underGradient()) return this.model.imagesPerPass(height, width);
+    return imagesOf(height, width);
   }
 
   visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {

@@ -47,7 +47,7 @@ any machine. For photographs use a published checkpoint, such as \`microsoft/Flo
 ## Measurements
 
 On ${measured.scenes} scenes of a seed that was used neither for training nor for any decision, with greedy answers
-(\`npm run demo:eval -- --seed ${measured.seed} --scenes ${measured.scenes}\`):
+(\`npm run demo:eval -- --seed ${measured.seed} --scenes ${measured.scenes}\`). The checkpoint must reach the floor and should reach the aim.
 
 ${figureTable(measured)}
 
@@ -58,7 +58,7 @@ ${taskTable(measured)}
 ## How it was trained
 
 ${grouped(total('targets'))} questions in ${grouped(total('steps'))} steps and ${total('hours').toFixed(1)} hours on ${machine}, ${backend} backend
-(\`npm run train:demo\`, in a clone). \`tools/demo\` draws the scenes during training. None is repeated within a stage, and each is asked four questions.
+(\`npm run train:demo\`, in a clone). \`tools/demo\` draws the scenes during training. No scene is repeated within a stage, and each has four questions.
 The first stage has one large object per scene: with small objects first, ten times as many steps do not teach colours, because
 so little of the decoder's input depends on the object. Stages:
 
@@ -66,7 +66,7 @@ so little of the decoder's input depends on the object. Stages:
 | --- | ---: | ---: | ---: |
 ${stages.map(({ name, steps, targets, hours }) => `| ${name} | ${grouped(steps)} | ${grouped(targets)} | ${hours.toFixed(1)} |`).join('\n')}
 
-Metrics during training, on validation scenes of the same kind as the stage's:
+Metrics during training, on validation scenes drawn like those of the stage:
 
 ${curveTable(stages)}
 

@@ -53,14 +53,14 @@ for (const [what, args, prompt] of [
 
 for (const [what, args, expected, message] of [
   ['an unknown file extension', [street, '-t', 'od', '-o', 'x.pdf'], 2, /x\.pdf: the page must be an \.html file/],
-  ['no output file', [street, '-t', 'od'], 2, /required option '-o, --out <file>'/],
+  ['no output file', [street, '-t', 'od'], 2, /Required option '-o, --out <file>'/],
   ['no task', [street, '-o', 'x.html'], 2, /A task is required/],
   ['an unknown task', [street, '-t', 'captoin', '-o', 'x.html'], 2, /Did you mean "caption"/],
   ['a task without its box', [street, '-t', 'region-ocr', '-o', 'x.html'], 2, /needs a region/],
   ['a box for a task without one', [street, '-t', 'od', '--box', '1,2,3,4', '-o', 'x.html'], 2, /takes no box/],
   ['a box without a task', [street, '--box', '1,2,3,4', '-o', 'x.html'], 2, /name the task with --task/],
   ['a prompt with a box', [street, '-p', 'Hm', '--box', '1,2,3,4', '-o', 'x.html'], 2, /takes no --box/],
-  ['two images', [street, street, '-t', 'od', '-o', 'x.html'], 2, /too many arguments/],
+  ['two images', [street, street, '-t', 'od', '-o', 'x.html'], 2, /Too many arguments/],
   ['no image', [join(root, 'none.jpg'), '-t', 'od', '-o', 'x.html'], 1, /none\.jpg/],
   ['no adapter', [street, '-t', 'od', '--adapter', join(root, 'none'), '-o', 'x.html'], 1, /an adapter is a folder/],
 ] as [string, string[], number, RegExp][]) {

@@ -103,7 +103,7 @@ test('--json prints one report', async () => {
 for (const [what, args, code, message] of [
   ['a folder without a manifest', ['/'], 1, /^florence2: .*manifest\.json/],
   ['a folder without training', [reference('model/tiny-pad'), '--training'], 1, /has no train\/ or lora\//],
-  ['no folder', [], 2, /missing required argument 'dir'/],
+  ['no folder', [], 2, /Missing required argument 'dir'/],
 ] as [string, string[], number, RegExp][]) {
   test(`${what} is an error of one line`, async () => {
     const outcome = await parity(...args);

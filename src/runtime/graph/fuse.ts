@@ -103,8 +103,8 @@ export const inBf16: Rule = y => {
 
 /** Returns x in bf16. If x was cast from bf16, possibly reshaped after that, returns the tensor before the cast. */
 function inBf16Already(x: Output): Output {
-  const [made] = inputsOf(x, 'Cast') ?? [];
-  if (made && specOf(made).dtype === 'bfloat16') return made;
+  const [source] = inputsOf(x, 'Cast') ?? [];
+  if (source && specOf(source).dtype === 'bfloat16') return source;
   const [reshaped] = inputsOf(x, 'Reshape') ?? [];
   const [inside] = inputsOf(reshaped, 'Cast') ?? [];
   if (inside && specOf(inside).dtype === 'bfloat16') return reshape(inside, specOf(x).shape);

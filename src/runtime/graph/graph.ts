@@ -141,17 +141,17 @@ const computed = (output: Output): Output =>
  */
 function halver(captured: ReadonlyMap<tf.Tensor, GraphNode>, halfWeights: HalfWeights, halves: Map<GraphNode, number>) {
   const weights = new Map([...captured].map(([tensor, node]) => [node, tensor]));
-  const made = new Map<GraphNode, Output | undefined>();
+  const copies = new Map<GraphNode, Output | undefined>();
   return ({ node }: Output, transposed: boolean): Output | undefined => {
     const weight = weights.get(node) as tf.Tensor2D | undefined;
-    if (weight && !made.has(node)) {
+    if (weight && !copies.has(node)) {
       const id = halfWeights.of(weight, transposed);
       const [rows, columns] = weight.shape;
       const half = placeholder({ shape: transposed ? [rows, columns] : [columns, rows], dtype: 'float16' });
       if (id !== undefined) halves.set(half, id);
-      made.set(node, id === undefined ? undefined : { node: half, index: 0 });
+      copies.set(node, id === undefined ? undefined : { node: half, index: 0 });
     }
-    return made.get(node);
+    return copies.get(node);
   };
 }
 

@@ -119,7 +119,7 @@ export class ActivationCache {
 
   /**
    * Loads a file written by `save` or by `runWithCache` with `file`, or a dump of PyTorch's activations as in a
-   * reference folder, whose names and layouts are converted to those of the hook points (maps to [B, H, W, C]).
+   * reference folder. Names and layouts of a dump are converted to those of the hook points (maps to [B, H, W, C]).
    *
    * @param file path of a safetensors file
    * @param names points to read. Default: all

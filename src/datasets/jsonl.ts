@@ -11,10 +11,10 @@ import { type ReadOptions, reporting, throwErrors } from './reading.ts';
 import { checkTarget, splitPrompt } from './targets.ts';
 
 /**
- * Reads a file of JSON lines in the layout of Roboflow's maestro: `image` (a path relative to the file), `prefix` (a
- * task token with its text or region, or a custom prompt) and `suffix` (the exact text to learn, with or without
- * location tokens). Instead of prefix and suffix, a line may have `task`, `text`, `box` and `answer`, a typed answer in
- * pixels. All lines of an image become one example.
+ * Reads a file of JSON lines in the layout of Roboflow's maestro. Each line has `image` (a path relative to the file),
+ * `prefix` (a task token with its text or region, or a custom prompt) and `suffix` (the exact text to learn, with or
+ * without location tokens). Instead of prefix and suffix, a line may have `task`, `text`, `box` and `answer`, a typed
+ * answer in pixels. All lines of an image become one example.
  *
  * @throws Florence2Error that names the file and line of the invalid entry, unless `onProblem` is given
  */

@@ -88,7 +88,7 @@ function outlineOf({ polygons, bounds, color, fill }: Mark, lineWidth: number): 
   return { polygons, color, fill, lineWidth: Math.max(2, Math.min(lineWidth, Math.round(extent / 12))) };
 }
 
-/** The strip below the image is at least 18 letters' heights wide, so that a line holds a few words. */
+/** The strip below the image is at least 18 letter heights wide, so that a line holds a few words. */
 async function layOutCaption<T extends TextBlock>(
   texts: string,
   imageWidth: number,

@@ -12,10 +12,10 @@ import { shapesSvg } from './svg.ts';
  * Draws results on their image, or on a copy of it in another size, and returns a PNG file: boxes, quads and polygons
  * with labels, and texts in a strip below the image. Node only.
  *
- * Lines and letters follow the size of the image. An image with fewer than 400 pixels on its longer side is enlarged
- * by a whole factor so that labels can be read, and one with more than 16,384 is reduced; all others keep their size
- * (the strip adds to the height). The package includes a font for Latin, Greek and Cyrillic letters; other scripts
- * need a system font.
+ * Lines and letters follow the size of the image. An image with fewer than 400 pixels on its longer side is enlarged by
+ * a whole factor so that labels can be read, and one with more than 16,384 is reduced. All others keep their size; the
+ * strip adds to the height. The package includes a font for Latin, Greek and Cyrillic letters; other scripts need a
+ * system font.
  *
  * @throws UsageError if the number of pixels does not fit the size of the image
  */

@@ -126,9 +126,9 @@ export interface GroundedPhrase {
 }
 
 /**
- * Returns the recall@1 of phrase grounding at IoU 0.5, as for Flickr30k Entities: for each true phrase that has boxes,
- * 1 if the box with the highest score that was found for the same words has an IoU of 0.5 with any of them, else 0. If
- * a caption repeats words, the n-th true phrase is compared with the n-th found phrase.
+ * Returns the recall@1 of phrase grounding at IoU 0.5, as for Flickr30k Entities, for each true phrase that has boxes.
+ * It is 1 if the box with the highest score that was found for the same words has an IoU of 0.5 with one of the true
+ * boxes, else 0. If a caption repeats words, the n-th true phrase is compared with the n-th found phrase.
  */
 export function phraseRecalls(truth: readonly GroundedPhrase[], found: readonly GroundedPhrase[]): number[] {
   const unused = groupBy(found, ({ phrase }) => phrase);

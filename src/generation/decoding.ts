@@ -40,7 +40,7 @@ export interface GeneratedSequence {
   logProbs: number[];
   /** Sum of `logProbs` / (their number ** lengthPenalty). Beams are ranked by it; higher is better. */
   score: number;
-  /** Whether the answer reached `maxNewTokens`, with or without a forced `</s>`. */
+  /** Whether the limit `maxNewTokens` ended the answer. Also true if `</s>` was forced there. */
   truncated: boolean;
 }
 

@@ -9,9 +9,9 @@ function cubic(distance: number): number {
 }
 
 /**
- * Resizes to width x height with results identical to `Image.resize(…, BICUBIC)` of Pillow 12: the kernel is widened
- * when shrinking, weights are fixed-point numbers with 22 fractional bits, the horizontal pass is first, and each pass
- * is rounded and clipped to 8 bits. If the size is unchanged, the result shares the image's pixels.
+ * Resizes to width x height with results identical to `Image.resize(…, BICUBIC)` of Pillow 12. The kernel is widened
+ * when shrinking, and its weights are fixed-point numbers with 22 fractional bits. The horizontal pass is first; each
+ * pass is rounded and clipped to 8 bits. If the size is unchanged, the result shares the image's pixels.
  */
 export function resizeBicubic(image: RawImage, width: number, height: number): RawImage {
   let { data } = image;

@@ -38,9 +38,9 @@ export interface LogitAttribution {
  * value, the logit is a sum, and this splits it exactly.
  *
  * The attribution does not go deeper than the last sum, because post-norm blocks have no residual stream that reaches
- * the head unchanged: `resid_mid_cross` is the output of the norm after cross-attention, which divided the sum of
- * stream and attention by its own deviation, and the non-linear MLP reads it too. A cross-attention head therefore has
- * no exact share of the logit; ablate or patch the head to measure its effect.
+ * the head unchanged. `resid_mid_cross` is the output of the norm after cross-attention, which divided the sum of
+ * stream and attention by its own deviation, and it is also the input of the non-linear MLP. A cross-attention head
+ * therefore has no exact share of the logit; ablate or patch the head to measure its effect.
  *
  * @param options.tokens ids of the tokens to attribute, one per position. Default: the answer's tokens
  * @returns one attribution per position [T]

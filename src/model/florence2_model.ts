@@ -40,7 +40,7 @@ export class Florence2Model implements Executor {
     this.adaptable = p.adaptables;
   }
 
-  /** The checkpoint's; its vocabulary grows with `addTokenRows`. */
+  /** The checkpoint's config. Its vocabulary grows with `addTokenRows`. */
   get config(): Florence2Config {
     return this.currentConfig;
   }

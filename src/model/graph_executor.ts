@@ -59,7 +59,7 @@ export class GraphExecutor implements Executor {
     private readonly precision: Precision = 'fp32',
   ) {}
 
-  /** Hooks receive whole batches, and under a gradient splitting saves nothing: neither splits a batch. */
+  /** Batches are not split with hooks, which receive whole batches, nor under a gradient, where it saves no memory. */
   imagesPerPass(height: number, width: number, h: Hooks): number {
     if (readersOf(h) !== noReaders || underGradient()) return this.model.imagesPerPass(height, width);
     return imagesOf(height, width);

@@ -4,9 +4,9 @@ import * as tf from '@tensorflow/tfjs';
 type Operation = Parameters<ReturnType<typeof tf.engine>['state']['activeTape']['push']>[0];
 
 /**
- * Returns dyᵀ · ∂y/∂x for each x, or null if y does not depend on it. Like `tf.grads`, with a fraction of the memory:
- * tfjs keeps all saved tensors and all gradients until the end; here each is disposed once it has been used, and inputs
- * saved only for their shapes are not kept at all.
+ * Returns dyᵀ · ∂y/∂x for each x, or null if y does not depend on it. Takes a fraction of the memory of `tf.grads`,
+ * which keeps all saved tensors and all gradients until the end. Here each is disposed once it has been used, and
+ * inputs saved only for their shapes are not kept.
  */
 export function vectorJacobian(y: () => tf.Tensor, xs: readonly tf.Tensor[], dy: tf.Tensor): (tf.Tensor | null)[] {
   const gradients = gradientsOf(watch => {

@@ -103,10 +103,9 @@ export class Adapters {
   }
 
   /**
-   * Makes these adapters active and all others inactive. Without names, the model behaves as it was loaded.
+   * Makes these adapters active and all others inactive. Without names, no adapter is active.
    *
-   * @throws UsageError for an unknown name, and if two of them replace the same parameter, and while adapters are
-   *   merged
+   * @throws UsageError for an unknown name, if two of them replace the same parameter, or while adapters are merged
    */
   activate(...names: string[]): void {
     this.requireUnmerged();
@@ -118,6 +117,8 @@ export class Adapters {
   /**
    * Sets the factor of an adapter's effect: 1 as trained, 0 for no effect; larger and negative values are allowed. Does
    * not affect parameters that the adapter replaces.
+   *
+   * @throws UsageError for an unknown name, a scale that is not finite, or while adapters are merged
    */
   setScale(name: string, scale: number): void {
     this.requireUnmerged();
@@ -129,6 +130,8 @@ export class Adapters {
    * Merges the active adapters into the weights, so that they take no extra time. An adapted output layer that is tied
    * to the embeddings gets a separate weight. The original weights are kept, which takes as much memory again as the
    * weights of the adapted layers; `unmerge` restores them exactly.
+   *
+   * @throws UsageError if adapters are merged already
    */
   merge(): void {
     this.requireUnmerged();
@@ -172,7 +175,7 @@ export class Adapters {
     lora.dispose();
   }
 
-  /** Disposes all adapters; the model then behaves as it was loaded. */
+  /** Removes and disposes all adapters. */
   dispose(): void {
     this.freeMerged();
     this.activeNames = [];

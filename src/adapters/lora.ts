@@ -40,7 +40,7 @@ export interface LoraOptions extends TargetOptions {
   seed?: number;
 }
 
-/** Uniform within ±1/√(inputs per row of A), or normal with standard deviation 1/r. */
+/** Uniform within ±1/√(elements per row of A), or normal with standard deviation 1/r. */
 export type LoraInit = 'kaiming' | 'gaussian';
 /** The biases that are trained with an adapter. */
 export type LoraBias = 'none' | 'lora_only' | 'all';

@@ -26,7 +26,7 @@ function readNames(text: string): string | string[] {
 
 const wholeFrom = (least: number): Kind => ({
   placeholder: '<n>',
-  expected: `a whole number from ${least}`,
+  expected: `a whole number of at least ${least}`,
   allows: value => Number.isSafeInteger(value) && (value as number) >= least,
   read: readNumber,
 });

@@ -57,7 +57,7 @@ type Rule = [allowed: (value: unknown, text: TextConfig) => boolean, expected: s
 const wholeFrom = (least: number) => (value: unknown) => Number.isSafeInteger(value) && (value as number) >= least;
 const isToken = (value: unknown, { vocabSize }: TextConfig) => wholeFrom(0)(value) && (value as number) < vocabSize;
 
-const count: Rule = [wholeFrom(1), 'a whole number, at least 1'];
+const count: Rule = [wholeFrom(1), 'a whole number of at least 1'];
 const token: Rule = [isToken, 'a token id of the vocabulary'];
 const tokenOrNull: Rule = [(value, text) => value === null || isToken(value, text), `${token[1]}, or null`];
 

@@ -38,7 +38,7 @@ export async function readPredictions(
 ): Promise<Prediction[]> {
   const { values, shape } = await download(logits);
   if (!(Number.isSafeInteger(count) && count >= 1))
-    throw new UsageError(`top must be a positive integer, not ${count}.`);
+    throw new UsageError(`top must be a whole number of at least 1, not ${count}.`);
   const V = shape[2];
   return answer.map((token, t) => {
     const row = values.subarray(t * V, (t + 1) * V);

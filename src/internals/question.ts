@@ -164,7 +164,8 @@ export function forcedLogits(model: Florence2, question: Question, options: Forc
   const { hooks, model: network } = model;
   const { pixels } = options;
   const rows = options.rows ?? pixels?.shape[0] ?? 1;
-  if (!(Number.isSafeInteger(rows) && rows >= 1)) throw new UsageError(`rows must be a positive integer, not ${rows}.`);
+  if (!(Number.isSafeInteger(rows) && rows >= 1))
+    throw new UsageError(`rows must be a whole number of at least 1, not ${rows}.`);
   if (pixels && (pixels.shape[0] !== rows || (options.from ?? 'pixels') !== 'pixels')) {
     throw new UsageError(
       `Images [${pixels.shape}] do not fit ${rows} rows of a pass from ${options.from ?? 'pixels'}.`,

@@ -74,7 +74,7 @@ export async function integratedGradients(
 ): Promise<IntegratedGradients> {
   for (const [name, value] of Object.entries({ steps, batchSize })) {
     if (!(Number.isSafeInteger(value) && value >= 1))
-      throw new UsageError(`${name} must be a positive integer, not ${value}.`);
+      throw new UsageError(`${name} must be a whole number of at least 1, not ${value}.`);
   }
   const [, height, width] = question.pixels.shape;
   const from = baselinePixels(model.preprocessor, baseline, question.pixels.shape);

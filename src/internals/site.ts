@@ -101,7 +101,7 @@ function positionBits(
   return mapBits(config, wanted, point.name, space, stage[1] === undefined ? 0 : Number(stage[1]) + 1);
 }
 
-/** The activation of a generation step holds the last positions of the sequence so far. */
+/** Returns 0 or 1 per position. The activation of a generation step holds the last positions of the sequence so far. */
 function sequenceBits(wanted: readonly number[], { name, step }: HookPoint, size: number): number[] {
   const generating = step !== undefined && !CROSS_KEYS.test(name);
   const length = generating ? step + 1 : size;
@@ -114,7 +114,7 @@ function sequenceBits(wanted: readonly number[], { name, step }: HookPoint, size
   return bits(size, i => chosen.has(length - size + i));
 }
 
-/** Maps cells of the final map to the regions that they cover on the input map of stage `next`. */
+/** Returns 1 for the parts of the input map of stage `next` that the wanted cells of the final map cover, else 0. */
 function mapBits(
   config: VisionConfig,
   wanted: readonly number[],

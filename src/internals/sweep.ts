@@ -148,7 +148,7 @@ export async function measure(
   const { onProgress, signal } = options;
   const batchSize = options.batchSize ?? defaultBatch(model, question, sites);
   if (!(Number.isSafeInteger(batchSize) && batchSize >= 1)) {
-    throw new UsageError(`batchSize must be a positive integer, not ${batchSize}.`);
+    throw new UsageError(`batchSize must be a whole number of at least 1, not ${batchSize}.`);
   }
   const values = new Float32Array(sites.length);
   for (let done = 0; done < sites.length; ) {
@@ -199,7 +199,7 @@ function defaultBatch({ hooks, model }: Florence2, question: Question, sites: re
 
 function patchGrid({ grid: [height, width] }: Question, at: string, side: number): PlannedGrid {
   if (!(Number.isSafeInteger(side) && side >= 1))
-    throw new UsageError(`patch must be a positive integer, not ${side}.`);
+    throw new UsageError(`patch must be a whole number of at least 1, not ${side}.`);
   if (at.startsWith('language_model.decoder.')) throw new UsageError(`${at} has no positions in the image.`);
   const [rows, columns] = [Math.ceil(height / side), Math.ceil(width / side)];
   const sites = range(rows * columns).map(patch => {

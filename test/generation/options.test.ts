@@ -39,7 +39,7 @@ test('numReturnSequences of the checkpoint is limited to numBeams', () => {
 
 test('the error for a wrong option has its name and the allowed values', () => {
   const cases: [options: object, message: RegExp][] = [
-    [{ numBeams: 0 }, /numBeams must be a whole number, at least 1, not 0/],
+    [{ numBeams: 0 }, /numBeams must be a whole number of at least 1, not 0/],
     [{ numBeams: 2.5 }, /numBeams/],
     [{ numBeams: '3' }, /numBeams .* not '3'/],
     [{ numBeams: Number.NaN }, /numBeams .* not NaN/],

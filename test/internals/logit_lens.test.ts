@@ -169,8 +169,8 @@ test('wrong arguments are errors that list the valid ones', async () => {
       () => logitLens(model, question, { layers: [last + 1] }),
       /Layer \d does not exist; the lens reads layers 0 to \d and 'embedding'/,
     ],
-    [() => logitLens(model, question, { top: 0 }), /top must be a positive integer, not 0/],
-    [() => alternatives(model, question, { top: 1.5 }), /top must be a positive integer, not 1\.5/],
+    [() => logitLens(model, question, { top: 0 }), /top must be a whole number of at least 1, not 0/],
+    [() => alternatives(model, question, { top: 1.5 }), /top must be a whole number of at least 1, not 1\.5/],
   ] as [() => Promise<unknown>, RegExp][]) {
     await withoutLeaks(async () => {
       const error = (await ask().catch(error => error)) as Error;

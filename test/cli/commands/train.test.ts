@@ -148,7 +148,7 @@ for (const [what, args, code, message] of [
     2,
     /LoRA already freezes everything except the adapter/,
   ],
-  ['half an epoch', ['--epochs', '0.5'], 2, /Expected a whole number from 1/],
+  ['half an epoch', ['--epochs', '0.5'], 2, /Expected a whole number of at least 1/],
   ['a share above 1', ['--label-smoothing', '1.5'], 2, /Expected a number from 0 to 1/],
   ['an unknown schedule', ['--schedule', 'step'], 2, /Expected constant, linear or cosine/],
   ['a mistyped flag', ['--learning-rat', '1'], 2, /Did you mean --learning-rate\?/],

@@ -89,7 +89,9 @@ export function judge(truth: TypedAnswer, result: TaskResult, metrics: TaskMetri
   } else if ('boxes' in truth && 'boxes' in result) {
     judgeBoxes(truth.boxes, result.boxes, result.task, metrics);
   } else {
-    throw new UsageError(`An answer to ${result.task} cannot be compared with true ${Object.keys(truth)[0]}.`);
+    throw new UsageError(
+      `An answer to ${result.task} cannot be compared with a true answer that has ${Object.keys(truth)[0]}.`,
+    );
   }
 }
 

@@ -40,9 +40,9 @@ function readHeader(bytes: Uint8Array): BmpHeader {
   const fail = (why: string): never => {
     throw new Error(why);
   };
-  if (bytes.length < 18) fail('the header is cut off');
+  if (bytes.length < 18) fail('the header is truncated');
   const headerSize = view.getUint32(14, true);
-  if (bytes.length < 14 + headerSize) fail('the header is cut off');
+  if (bytes.length < 14 + headerSize) fail('the header is truncated');
 
   const os2 = headerSize === 12;
   const width = os2 ? view.getUint16(18, true) : view.getInt32(18, true);
@@ -63,7 +63,7 @@ function readHeader(bytes: Uint8Array): BmpHeader {
   // The masks are fields of a version 2 header. With a version 1 header they follow it, at the same offset.
   const masks: BmpHeader['masks'] = bits === 16 ? [0x7c00, 0x03e0, 0x001f] : [0xff0000, 0x00ff00, 0x0000ff];
   if (compression === BITFIELDS || compression === ALPHABITFIELDS) {
-    if (bytes.length < 66) fail('the header is cut off');
+    if (bytes.length < 66) fail('the header is truncated');
     for (const i of [0, 1, 2]) masks[i] = view.getUint32(54 + 4 * i, true);
   }
   return {
@@ -85,7 +85,7 @@ function readHeader(bytes: Uint8Array): BmpHeader {
 function readColours(bytes: Uint8Array, offset: number, stride: number, bits: number, used: number): Uint8Array {
   const palette = new Uint8Array(256 * 3);
   const count = Math.min(used === 0 ? 1 << bits : used, 256);
-  if (bytes.length < offset + count * stride) throw new Error('the palette is cut off');
+  if (bytes.length < offset + count * stride) throw new Error('the palette is truncated');
   for (let i = 0; i < count; i++) {
     for (let c = 0; c < 3; c++) palette[3 * i + c] = bytes[offset + i * stride + 2 - c]!;
   }
@@ -96,7 +96,7 @@ function readColours(bytes: Uint8Array, offset: number, stride: number, bits: nu
 function eachRow(bytes: Uint8Array, h: BmpHeader, row: (from: number, to: number) => void): void {
   const stride = Math.ceil((h.width * h.bits) / 32) * 4; // rows are padded to whole 32-bit words
   const lastRow = Math.ceil((h.width * h.bits) / 8);
-  if (bytes.length < h.pixels + stride * (h.height - 1) + lastRow) throw new Error('the pixels are cut off');
+  if (bytes.length < h.pixels + stride * (h.height - 1) + lastRow) throw new Error('the pixels are truncated');
   for (let y = 0; y < h.height; y++) row(h.pixels + y * stride, 3 * h.width * (h.topDown ? y : h.height - 1 - y));
 }
 
@@ -149,7 +149,7 @@ function readRuns(bytes: Uint8Array, h: BmpHeader, data: Uint8Array): void {
   let x = 0;
   let y = 0;
   const next = (): number => {
-    if (at >= bytes.length) throw new Error('the pixels are cut off');
+    if (at >= bytes.length) throw new Error('the pixels are truncated');
     return bytes[at++]!;
   };
   const put = (index: number): void => {

@@ -105,7 +105,7 @@ function unpack(packed: Uint8Array, codeBits: number, count: number): Uint8Array
   let [buffer, held, at, to] = [0, 0, 0, 0];
   while (to < count) {
     for (; held < bits; held += 8) {
-      if (at >= packed.length) throw new Error('the pixels are cut off');
+      if (at >= packed.length) throw new Error('the pixels are truncated');
       buffer |= packed[at++]! << held;
     }
     const code = buffer & ((1 << bits) - 1);

@@ -56,7 +56,7 @@ class Machine {
   /** Skips n bytes and returns the position of the first. */
   take(n: number): number {
     const at = this.position;
-    if (at + n > this.bytes.length) this.fail('the pickle is cut short');
+    if (at + n > this.bytes.length) this.fail('the pickle is truncated');
     this.position += n;
     return at;
   }
@@ -87,7 +87,7 @@ class Machine {
 
   line(): string {
     const end = this.bytes.indexOf(10, this.position);
-    if (end < 0) this.fail('the pickle is cut short');
+    if (end < 0) this.fail('the pickle is truncated');
     const line = this.text(end - this.position);
     this.position++;
     return line;

@@ -113,7 +113,7 @@ export function makeHeader(
   const header = new Map<string, unknown>([['__metadata__', metadata]]);
   let offset = 0;
   for (const { name, shape, dtype } of tensors) {
-    if (header.has(name)) throw new Florence2Error(`${path}: two tensors named ${name}.`);
+    if (header.has(name)) throw new Florence2Error(`${path}: two tensors are named ${name}.`);
     const end = offset + elementCount(shape) * DTYPE_BYTES[dtype];
     header.set(name, { dtype, shape, data_offsets: [offset, end] });
     offset = end;

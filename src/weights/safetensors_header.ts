@@ -28,7 +28,7 @@ export function headerLength(first8: Uint8Array, fileSize: number, path: string)
   }
   if (8 + Number(length) > fileSize) {
     throw new Florence2Error(
-      `${path}: header length ${length} exceeds the file's ${fileSize} bytes: the file is cut short or damaged.`,
+      `${path}: header length ${length} exceeds the file's ${fileSize} bytes: the file is truncated or damaged.`,
     );
   }
   return Number(length);

@@ -176,7 +176,8 @@ test('a truth of another kind is refused and does not count', () => {
   const result = parse('', '<OD>', image);
   assert.throws(
     () => evaluator.add({ task: '<OD>', answer: { text: 'a cat' } }, image, result),
-    (e: unknown) => e instanceof UsageError && e.message === 'An answer to <OD> cannot be compared with true text.',
+    (e: unknown) =>
+      e instanceof UsageError && e.message === 'An answer to <OD> cannot be compared with a true answer that has text.',
   );
   assert.equal(evaluator.metrics(), {});
 });

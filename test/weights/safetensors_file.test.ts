@@ -59,7 +59,7 @@ test('write errors name the file and leave nothing', async () => {
   const path = join(folder, 'twice');
   const stream = await written(path);
   stream.append('a', [1], random(1));
-  await refuses('two tensors with one name', () => stream.finish(), path, /two tensors named a/);
+  await refuses('two tensors with one name', () => stream.finish(), path, /two tensors are named a/);
   assert.equal(readdirSync(folder), []);
 });
 

@@ -127,8 +127,8 @@ function installedPackage(require: NodeJS.Require): Location | undefined {
 function loadBinding({ require, binding, stderr }: Location): Binding {
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // otherwise TensorFlow allocates all of the GPU's memory at once
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '3'; // no messages: errors are thrown as exceptions
-  const talkative = process.env.TF_CPP_MIN_LOG_LEVEL === '0';
-  const output = talkative || stderr === undefined ? undefined : require(stderr);
+  const verbose = process.env.TF_CPP_MIN_LOG_LEVEL === '0';
+  const output = verbose || stderr === undefined ? undefined : require(stderr);
   output?.mute();
   try {
     return require(binding);
@@ -144,6 +144,7 @@ function loadKernels(tfjs: Tfjs, { require, kernels }: Location): OwnKernels | u
   return addon;
 }
 
+/** The binding's names of the types of our kernels' attributes. */
 const ATTRIBUTE_TYPES: Record<string, string> = {
   epsilon: 'TF_ATTR_FLOAT',
   scale: 'TF_ATTR_FLOAT',

@@ -38,7 +38,7 @@ export interface SweepPlan {
 export interface SweepOptions {
   /**
    * Number of interventions per pass; each is one row of the batch. Default: 32 for points of the decoder, 8 for the
-   * encoder, 4 for the vision tower (1 on wasm).
+   * encoder, 4 for the vision tower (on wasm at most 768×768 pixels per pass).
    */
   batchSize?: number;
   /** Called after each pass with the number of interventions measured so far. */

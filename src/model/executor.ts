@@ -27,9 +27,9 @@ export interface Executor {
 /** Precision of matrix products with many rows, in the vision tower and the encoder. bf16 keeps 8 significant bits. */
 export type Precision = 'fp32' | 'bf16';
 
-/** Pixels that a pass of the vision tower is limited to: one image of 768×768 keeps the processor busy. */
+/** Most pixels per pass of the vision tower: one 768×768 image keeps the processor busy. */
 const PIXELS_PER_PASS = 768 * 768;
 
-/** Returns how many images of a size make up such a pass, at least one. */
+/** Returns how many images of this size have at most `PIXELS_PER_PASS` pixels; at least 1. */
 export const imagesOf = (height: number, width: number): number =>
   Math.max(1, Math.floor(PIXELS_PER_PASS / (height * width)));

@@ -90,7 +90,7 @@ export class Florence2Model implements Executor {
     }
   }
 
-  /** Limited on wasm only, whose heap ends at 4 GiB. */
+  /** Returns a limit on wasm only, whose heap ends at 4 GiB. */
   imagesPerPass(height: number, width: number): number {
     return tf.getBackend() === 'wasm' ? imagesOf(height, width) : Infinity;
   }

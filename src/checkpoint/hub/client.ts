@@ -14,14 +14,13 @@ export interface HubFile {
   readonly sha256?: string;
 }
 
-/**
- * A failed request to the hub.
- *
- * `status`: of the response, if there was one; `passing`: a retry may succeed; `unreachable`: there was no response.
- */
+/** A failed request to the hub. */
 export class HubError extends Florence2Error {
+  /** HTTP status of the response; undefined without a response. */
   readonly status?: number;
+  /** Whether a retry may succeed. */
   readonly passing: boolean;
+  /** Whether the hub could not be reached. */
   readonly unreachable: boolean;
 
   constructor(message: string, { status, passing = false, unreachable = false }: Partial<HubError> = {}) {

@@ -18,8 +18,8 @@
  * FILTER         part of a file's path
  */
 import { parseArgs } from 'node:util';
-import { BACKEND_NAMES, type BackendName } from '../src/runtime/backend.ts';
-import { findBackends, findJobs, GROUPS, type Job, testFolder } from './runner/jobs.ts';
+import type { BackendName } from '../src/runtime/backend.ts';
+import { BACKENDS, findBackends, findJobs, GROUPS, type Job, testFolder } from './runner/jobs.ts';
 import { PassedJobs } from './runner/passed.ts';
 import { killAll, type Outcome, runJob } from './runner/process.ts';
 import { failures, printOutcome, printSummary } from './runner/report.ts';
@@ -46,7 +46,7 @@ async function main(): Promise<boolean> {
   const backend = options.backend as BackendName | undefined;
   const { found, missing } = findBackends(slow, backend);
   if (backend !== undefined && !found.has(backend)) {
-    const reason = missing.get(backend) ?? `there is no such backend (${BACKEND_NAMES.join(', ')})`;
+    const reason = missing.get(backend) ?? `there is no such backend (${BACKENDS.join(', ')})`;
     console.error(`--backend ${backend}: ${reason}`);
     return false;
   }

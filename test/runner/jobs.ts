@@ -1,11 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { BACKEND_CHOICES } from '../../src/cli/options.ts';
 import type { BackendName } from '../../src/runtime/backend.ts';
 import { findBuilds } from '../../src/runtime/builds.ts';
 import { swiftshaderEnv } from '../runtime/swiftshader.ts';
 
 export const testFolder = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** The backends, from a module that does not load TensorFlow.js. */
+export const BACKENDS = BACKEND_CHOICES.filter(name => name !== 'auto') as BackendName[];
 
 /** One test file on one backend; without a backend for files that do not import test/backend.ts. */
 export interface Job {
@@ -48,7 +52,9 @@ const LONG = ['docs/studies.slow.test.ts'];
 /** Files that take more than about ten seconds on the cpu backend: there they belong to the slow suite. */
 // biome-ignore format: a list of files
 const SLOW_ON_CPU = [
-  'activations/cache', 'adapters/adapters', 'florence2', 'generation/reference', 'hooks/hooks', 'inspect/collect',
+  'activations/cache', 'adapters/adapters', 'adapters/reference', 'adapters/write', 'checkpoint/write', 'florence2',
+  'generation/reference', 'hooks/hooks', 'hooks/scoped_hooks', 'inspect/collect', 'internals/question_rows',
+  'internals/steering', 'model/florence2_model',
   'internals/ablation', 'internals/attention_maps', 'internals/diff/compare_runs', 'internals/feature_reader',
   'internals/gradients_at', 'internals/patching', 'internals/question', 'internals/saliency', 'parity/check',
   'parity/request', 'parity/training', 'training/dropout', 'training/gradients', 'training/map_cache',

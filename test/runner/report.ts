@@ -1,5 +1,6 @@
 import { relative } from 'node:path';
-import { BACKEND_NAMES, type BackendName } from '../../src/runtime/backend.ts';
+import type { BackendName } from '../../src/runtime/backend.ts';
+import { BACKENDS } from './jobs.ts';
 import type { Outcome } from './process.ts';
 
 /** Files that take less are left out of the table of minutes. */
@@ -28,7 +29,7 @@ export function printSummary(outcomes: Outcome[], folder: string, missing: Map<B
     console.log(cells.map((cell, i) => (i ? String(cell).padStart(8) : String(cell).padEnd(12))).join(' '));
   console.log();
   row('backend', 'files', 'passed', 'failed', 'skipped', 'seconds');
-  for (const backend of [undefined, ...BACKEND_NAMES]) {
+  for (const backend of [undefined, ...BACKENDS]) {
     const list = outcomes.filter(outcome => outcome.backend === backend);
     const counts = [sum(list, o => o.passed), sum(list, failures), sum(list, o => o.skipped)];
     if (list.length > 0) row(backend ?? '(none)', list.length, ...counts, sum(list, o => o.seconds).toFixed(1));

@@ -49,7 +49,7 @@ export interface GeneratedSequence {
  * tensor.data()` does not leave the microtask queue. Without `nextTurn` a generation would block its process from start
  * to end, and no timer could abort it.
  */
-export const nextTurn: () => Promise<void> =
+const nextTurn: () => Promise<void> =
   typeof setImmediate === 'function'
     ? () => new Promise(resolve => void setImmediate(resolve))
     : () =>

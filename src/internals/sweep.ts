@@ -104,7 +104,7 @@ export async function survey(
 }
 
 /** Returns the names of the plan's points, or a glob that matches them. */
-export function planPoints({ over, at, layers }: SweepPlan): string[] {
+function planPoints({ over, at, layers }: SweepPlan): string[] {
   const point = at ?? (over === 'patches' ? 'multi_modal_projector.hook_image_features' : undefined);
   if (point === undefined) throw new UsageError(`A sweep over ${over} needs a hook point: set \`at\`.`);
   const hasLayers = point.includes('{layer}');

@@ -185,7 +185,7 @@ export const IGNORED_LABEL = -100;
  *
  * @param vocabSize use only the first rows of the vocabulary; default all
  */
-export function meanCrossEntropy({ values, shape }: Activation, labels: Int32Array, vocabSize = shape.at(-1)!): number {
+function meanCrossEntropy({ values, shape }: Activation, labels: Int32Array, vocabSize = shape.at(-1)!): number {
   const V = shape.at(-1)!;
   let sum = 0;
   let count = 0;

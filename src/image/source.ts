@@ -1,4 +1,5 @@
 import { Florence2Error, UsageError } from '../errors.ts';
+import { causeOf } from '../files/network.ts';
 import { readLocalFile } from '../platform/node.ts';
 import type { ImageInput, RawImage } from './types.ts';
 
@@ -38,13 +39,9 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
   throw new Florence2Error(`${name} cannot be read: the server answered ${status}.`);
 }
 
-/** The message of fetch is only "fetch failed"; the reason is in its chain of causes. */
 function reason(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_SECONDS} seconds`;
-  if (error.cause instanceof AggregateError && error.cause.errors.length > 0) return reason(error.cause.errors[0]);
-  if (error.cause instanceof Error) return reason(error.cause);
-  return error.message;
+  const isTimeout = error instanceof Error && error.name === 'TimeoutError';
+  return isTimeout ? `no answer within ${TIMEOUT_SECONDS} seconds` : causeOf(error);
 }
 
 /** Returns raw pixels given by the caller. @throws UsageError if their number does not fit the size */

@@ -1,7 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { listFiles, modelInfo } from '@huggingface/hub';
 import { EnvHttpProxyAgent, fetch as undiciFetch } from 'undici';
-import { Florence2Error } from '../../errors.ts';
+import { causeOf, isTransientStatus, NetworkError, withRetries } from '../../files/network.ts';
 
 /** A file of a repository. */
 export interface HubFile {
@@ -15,18 +14,15 @@ export interface HubFile {
 }
 
 /** A failed request to the hub. */
-export class HubError extends Florence2Error {
+export class HubError extends NetworkError {
   /** HTTP status of the response; undefined without a response. */
   readonly status?: number;
-  /** Whether a retry may succeed. */
-  readonly passing: boolean;
   /** Whether the hub could not be reached. */
   readonly unreachable: boolean;
 
-  constructor(message: string, { status, passing = false, unreachable = false }: Partial<HubError> = {}) {
-    super(message);
+  constructor(message: string, { status, transient = false, unreachable = false }: Partial<HubError> = {}) {
+    super(message, transient);
     this.status = status;
-    this.passing = passing;
     this.unreachable = unreachable;
   }
 }
@@ -37,20 +33,6 @@ export interface HubAccess {
   readonly token?: string;
   /** Pause before the first retry, in milliseconds. It doubles with each retry. */
   readonly retryDelay: number;
-}
-
-const TRIES = 5;
-
-/** Calls `attempt` up to 5 times, until it succeeds or fails with an error that is not `passing`. */
-export async function withRetries<T>(retryDelay: number, attempt: () => Promise<T>): Promise<T> {
-  for (let n = 1; ; n++) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (n === TRIES || !(error instanceof HubError && error.passing)) throw error;
-      await sleep(retryDelay * 2 ** (n - 1));
-    }
-  }
 }
 
 /** Client for one model repository of a hub. Failed requests throw HubErrors. */
@@ -66,8 +48,9 @@ export class HubClient {
   /** Returns the commit of a branch or tag. */
   async commitOf(revision: string): Promise<string> {
     const { endpoint, retryDelay } = this.access;
-    const info = await withRetries(retryDelay, () =>
-      this.hub.modelInfo({ ...this.params, name: this.id, revision, additionalFields: ['sha'] }),
+    const info = await withRetries(
+      () => this.hub.modelInfo({ ...this.params, name: this.id, revision, additionalFields: ['sha'] }),
+      retryDelay,
     ).catch(error => this.explainMissing(error, revision));
     if (/^[0-9a-f]{40}$/.test(info.sha)) return info.sha;
     throw new HubError(`${endpoint} returned no commit for the revision ${revision} of ${this.id}.`);
@@ -75,7 +58,7 @@ export class HubClient {
 
   /** Lists the files in the repository's top folder. */
   async files(commit: string): Promise<HubFile[]> {
-    return withRetries(this.access.retryDelay, async () => {
+    return withRetries(async () => {
       const files: HubFile[] = [];
       for await (const entry of this.hub.listFiles({ ...this.params, repo: this.id, revision: commit })) {
         if (entry.type !== 'file') continue;
@@ -87,7 +70,7 @@ export class HubClient {
         files.push({ path, size: lfs?.size ?? size, etag, sha256: lfs?.oid });
       }
       return files;
-    });
+    }, this.access.retryDelay);
   }
 
   /** Downloads a file from byte `start` on. */
@@ -120,9 +103,9 @@ export class HubClient {
     const url = String(input);
     const request = { ...init, dispatcher: this.agent } as Parameters<typeof undiciFetch>[1];
     const response = await undiciFetch(url, request).catch(error => {
-      throw new HubError(`${new URL(url).origin} cannot be reached: ${cause(error)}.`, {
+      throw new HubError(`${new URL(url).origin} cannot be reached: ${causeOf(error)}.`, {
         unreachable: true,
-        passing: !/ENOTFOUND|ECONNREFUSED|CERT|EAI_AGAIN/.test(cause(error)),
+        transient: !/ENOTFOUND|ECONNREFUSED|CERT|EAI_AGAIN/.test(causeOf(error)),
       });
     });
     if (!response.ok) throw this.refusal(url, response.status, await message(response as unknown as Response));
@@ -137,8 +120,7 @@ export class HubClient {
         : `${this.id} is gated or private, or does not exist. Set HF_TOKEN to a token of an account that may read it`;
       return new HubError(`${endpoint} answered ${status}${detail}: ${why}.`, { status });
     }
-    const passing = status >= 500 || status === 429 || status === 408;
-    return new HubError(`${url} answered ${status}${detail}.`, { status, passing });
+    return new HubError(`${url} answered ${status}${detail}.`, { status, transient: isTransientStatus(status) });
   }
 
   /** Turns a 404 for a revision into an error that says whether the revision or the repository is missing. */
@@ -159,7 +141,7 @@ async function* chunks(response: Response, url: string): AsyncIterable<Uint8Arra
   try {
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) yield chunk;
   } catch (error) {
-    throw new HubError(`The connection to ${new URL(url).origin} was cut: ${cause(error)}.`, { passing: true });
+    throw new HubError(`The connection to ${new URL(url).origin} was cut: ${causeOf(error)}.`, { transient: true });
   }
 }
 
@@ -173,11 +155,4 @@ async function message(response: Response): Promise<string> {
   return typeof detail === 'string' && detail !== ''
     ? ` (${detail.replace(/\s+/g, ' ').replace(/\.$/, '').slice(0, 200)})`
     : '';
-}
-
-/** Returns the innermost message in the chain of causes of an error of fetch. */
-function cause(error: unknown): string {
-  let inner = error as { cause?: unknown; code?: string; message?: string; errors?: Error[] };
-  while (inner.cause instanceof Error) inner = inner.cause;
-  return inner.message || inner.errors?.[0]?.message || inner.code || String(error);
 }

@@ -51,12 +51,12 @@ async function fetchWhole(client: HubClient, commit: string, part: Part, onBytes
       }
       if (part.loaded >= file.size) return;
       throw new HubError(`${file.path} of ${client.id} ended after ${part.loaded} of ${file.size} bytes.`, {
-        passing: true,
+        transient: true,
       });
     } catch (error) {
       if (!(error instanceof HubError)) throw error;
       const notResumable = part.loaded > 0 && error.status === 416;
-      if (!error.passing && !notResumable) throw error;
+      if (!error.transient && !notResumable) throw error;
       fruitless = part.loaded > furthest ? 0 : fruitless + 1;
       if (fruitless === FRUITLESS_TRIES) throw error;
       furthest = Math.max(furthest, part.loaded);

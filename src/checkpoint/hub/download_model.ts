@@ -62,7 +62,7 @@ export async function downloadModel(id: string, options: HubOptions = {}): Promi
     await cache.setRef(revision, commit);
     return cache.snapshot(commit);
   } catch (error) {
-    if (cached && error instanceof HubError && (error.unreachable || error.passing)) return cached;
+    if (cached && error instanceof HubError && (error.unreachable || error.transient)) return cached;
     throw error;
   } finally {
     await client.close();

@@ -4,7 +4,8 @@ import { mkdir, open, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Florence2Error } from '../../errors.ts';
-import { causeOf, type Http, NetworkError, withoutCredentials, withRetries } from './http.ts';
+import { causeOf, NetworkError, withRetries } from '../../files/network.ts';
+import { type Http, withoutCredentials } from './http.ts';
 
 /** A file to download, and its expected hash. */
 export interface Artifact {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { rootCertificates } from 'node:tls';
 import { type Dispatcher, EnvHttpProxyAgent, fetch, type Response } from 'undici';
 import { Florence2Error } from '../../errors.ts';
+import { causeOf, isTransientStatus, NetworkError } from '../../files/network.ts';
 
 /** A package manager's network settings. */
 export interface Network {
@@ -29,7 +30,7 @@ export class Http {
 
   /**
    * Returns the response if its status is 200 to 299 or in `accepted`. User and password of the URL are sent as a header.
-   * @throws NetworkError that names the URL; its `retry` is true if another attempt may succeed
+   * @throws NetworkError that names the URL; it is `transient` if another attempt may succeed
    */
   async get(url: string, headers: Record<string, string> = {}, accepted: number[] = []): Promise<Response> {
     const { address, authorization } = splitCredentials(url);
@@ -39,35 +40,16 @@ export class Http {
     });
     if (response.ok || accepted.includes(response.status)) return response;
     await response.body?.cancel();
-    const retry = response.status >= 500 || response.status === 429 || response.status === 408;
     const denied = response.status === 401 || response.status === 403 ? ': check the user, password or token' : '';
-    throw new NetworkError(`${address} answered ${response.status} ${response.statusText}${denied}.`, retry);
+    throw new NetworkError(
+      `${address} answered ${response.status} ${response.statusText}${denied}.`,
+      isTransientStatus(response.status),
+    );
   }
 
   /** Closes idle connections. */
   close(): Promise<void> {
     return this.agent.close();
-  }
-}
-
-export class NetworkError extends Florence2Error {
-  constructor(
-    message: string,
-    readonly retry: boolean,
-  ) {
-    super(message);
-  }
-}
-
-/** Calls `attempt` up to five times while it throws errors with `retry`, by default after 1, 2, 4 and 8 seconds. */
-export async function withRetries<T>(attempt: () => Promise<T>, firstDelay = 1000): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (tries === 5 || !(error instanceof NetworkError && error.retry)) throw error;
-      await new Promise(resolve => setTimeout(resolve, firstDelay * 2 ** (tries - 1)));
-    }
   }
 }
 
@@ -81,13 +63,6 @@ function splitCredentials(url: string): { address: string; authorization: Record
   parsed.username = parsed.password = '';
   const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   return { address: parsed.href, authorization: { authorization: `Basic ${Buffer.from(pair).toString('base64')}` } };
-}
-
-/** Returns the message of an error's innermost cause, which is the informative one in undici's errors. */
-export function causeOf(error: unknown): string {
-  let cause = error as { cause?: unknown; code?: string; message?: string };
-  while (cause.cause instanceof Error) cause = cause.cause;
-  return cause.message || cause.code || String(error);
 }
 
 /** Reads a file of certificates and NODE_EXTRA_CA_CERTS: undici's `ca` option replaces Node's default list. */

@@ -2,9 +2,10 @@ import { cp, mkdir, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { Florence2Error } from '../../errors.ts';
+import { withRetries } from '../../files/network.ts';
 import { TFJS_NODE_VERSION } from '../builds.ts';
 import { download } from './download.ts';
-import { type Http, withRetries } from './http.ts';
+import type { Http } from './http.ts';
 import type { NpmConfig } from './npm_config.ts';
 import { untar } from './unpack.ts';
 

@@ -2,9 +2,10 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Florence2Error } from '../../errors.ts';
+import { withRetries } from '../../files/network.ts';
 import { compareVersions } from '../builds.ts';
 import type { Artifact } from './download.ts';
-import { type Http, withoutCredentials, withRetries } from './http.ts';
+import { type Http, withoutCredentials } from './http.ts';
 import type { PipConfig } from './pip_config.ts';
 import { type Machine, normalise, parseWheelName, runsOn, satisfies, type WheelName } from './wheel.ts';
 

@@ -4,7 +4,8 @@ import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Http, NetworkError, withRetries } from '../../../src/runtime/setup/http.ts';
+import { NetworkError } from '../../../src/files/network.ts';
+import { Http } from '../../../src/runtime/setup/http.ts';
 import { temporaryFolder } from '../../weights/temporary.ts';
 import { LocalIndex } from './local_index.ts';
 
@@ -70,21 +71,6 @@ test('error messages name the URL without its password', async () => {
   await http.close();
   assert.instance(error, NetworkError);
   assert.is((error as Error).message, `${index.url}/gone answered 404 Not Found.`);
-});
-
-test('only errors with `retry` are retried, with five attempts at most', async () => {
-  for (const [retry, expected] of [
-    [true, 5],
-    [false, 1],
-  ] as const) {
-    let tries = 0;
-    const attempt = async () => {
-      tries++;
-      throw new NetworkError('no', retry);
-    };
-    await withRetries(attempt, 1).catch(() => {});
-    assert.is(tries, expected);
-  }
 });
 
 test.run();

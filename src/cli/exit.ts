@@ -4,7 +4,7 @@ import { systemReason } from '../files/errors.ts';
 
 /**
  * Runs the command line and turns errors into exit codes. A Florence2Error is one line on stderr; a wrong call has exit
- * code 2, other errors have 1. Any other error is a bug and is printed with its stack.
+ * code 2, Ctrl-C has 130, other errors have 1. Any other error is a bug and is printed with its stack.
  */
 export async function exitOnError(run: () => Promise<unknown>): Promise<void> {
   // `florence2 … | head` closes the pipe early, which is not an error.
@@ -24,8 +24,12 @@ function endWithReader(error: NodeJS.ErrnoException): never {
 /** Prints an error and returns the exit code. */
 export function printError(error: unknown): number {
   process.stderr.write(`florence2: ${describe(error)}\n`);
+  if (isAbort(error)) return 130; // the shell's code for Ctrl-C, so that `florence2 … && …` stops too
   return error instanceof UsageError || isParseArgsError(error) ? 2 : 1;
 }
+
+/** True for the error of work that was ended by a signal, see `interruptSignal`. */
+const isAbort = (error: unknown): boolean => error instanceof Error && error.name === 'AbortError';
 
 /** True for the errors of `util.parseArgs`, e.g. about an unknown option. */
 const isParseArgsError = (error: unknown): error is Error =>
@@ -35,7 +39,7 @@ const isParseArgsError = (error: unknown): error is Error =>
 export function describe(error: unknown): string {
   if (error instanceof Florence2Error || isParseArgsError(error)) return error.message;
   if (!(error instanceof Error)) return String(error);
-  if (error.name === 'AbortError') return 'Interrupted.';
+  if (isAbort(error)) return 'Interrupted.';
   const { code, path } = error as NodeJS.ErrnoException;
   const reason = systemReason(error);
   if (reason) return `${path ?? 'A file'}: ${reason} (${code}).`;

@@ -3,11 +3,14 @@ import { stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { Florence2Error } from '../errors.ts';
+import { fileError, isAbsent } from '../files/errors.ts';
 import { IMAGE_EXTENSIONS } from '../image/format.ts';
 
 /**
  * Returns the images that command-line arguments name, in their order and without duplicates. An argument is a file, a
  * URL, a folder (searched recursively) or a pattern (`photos/*.jpg`, for shells that do not expand patterns).
+ *
+ * @throws Florence2Error if a file does not exist, or a folder or pattern has no image
  */
 export async function expandImages(args: string[]): Promise<string[]> {
   const found = await Promise.all(args.map(expand));
@@ -16,18 +19,21 @@ export async function expandImages(args: string[]): Promise<string[]> {
 
 async function expand(arg: string): Promise<string[]> {
   if (isUrl(arg)) return [arg];
-  const entry = await stat(arg).catch(() => undefined);
+  const entry = await stat(arg).catch(error => {
+    if (!isAbsent(error)) throw fileError(arg, error);
+  });
   if (entry?.isDirectory()) {
     const inside = await imagesInFolder(arg);
     if (inside.length > 0) return inside;
     throw new Florence2Error(`The folder ${arg} has no images (${IMAGE_EXTENSIONS.join(', ')}).`);
   }
-  if (!entry && isDynamicPattern(arg)) {
+  if (entry) return [arg];
+  if (isDynamicPattern(arg)) {
     const matches = await glob(arg, { expandDirectories: false, absolute: isAbsolute(arg) });
     if (matches.length > 0) return matches.sort();
     throw new Florence2Error(`No file matches ${arg}.`);
   }
-  return [arg]; // a missing file is reported later, with the other unreadable images
+  throw new Florence2Error(`${arg} does not exist.`);
 }
 
 /** Returns the paths of all images in a folder and its subfolders, sorted. */

@@ -19,6 +19,7 @@ const cases: [what: string, error: unknown, code: number, line: RegExp][] = [
   ['a flag unknown to parseArgs', mistyped(), 2, /^Unknown option '--sceens'/],
   ['a wrong call', new UsageError('Use another.'), 2, /^Use another\.$/],
   ['a wrong file', new Florence2Error('Broken.'), 1, /^Broken\.$/],
+  ['Ctrl-C', AbortSignal.abort().reason, 130, /^Interrupted\.$/],
   ['a full disk', Object.assign(new Error('x'), { code: 'ENOSPC', path: 'a.png' }), 1, /^a\.png: the disk is full/],
   [
     'a bug',

@@ -115,6 +115,12 @@ test('continues after an unreadable image, and exits with 1', async () => {
   assert.is(second.task, '<OD>');
 });
 
+test('a missing image is reported before the model is loaded', async () => {
+  const missing = join(folder, 'missing.png');
+  const { code, stdout, stderr } = await run(street, missing, '-t', 'od');
+  assert.equal({ code, stdout, stderr }, { code: 1, stdout: '', stderr: `florence2: ${missing} does not exist.\n` });
+});
+
 test('draws into a file, a file per task, or a folder', async () => {
   const file = join(folder, 'one.png');
   await run(street, '-t', 'region-proposal', '--draw', file);

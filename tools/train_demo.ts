@@ -1,16 +1,19 @@
 /**
- * Trains the demo checkpoint from scratch on drawn scenes, in an hour and a half on two cores. Ctrl-C stops it, and the
- * same command resumes it:
+ * Trains the demo checkpoint on drawn scenes, from scratch or from a stage on. Ctrl-C stops it, and the same command
+ * resumes it:
  *
- *     npm run train:demo -- [--output DIR] [--backend NAME]
+ *     npm run train:demo -- [--stage NAME] [--output DIR] [--backend NAME]
  *
- * The result is DIR/outlining/latest, from which `npx tsx tools/publish_demo.ts DIR` writes weights/demo.
+ * With --stage, the earlier stages are taken as done: the weights come from DIR if these stages ran there, otherwise from
+ * weights/demo. Each stage takes at most two hours on two cores. The result is the folder `latest` of the last stage, from
+ * which `npx tsx tools/publish_demo.ts DIR` writes weights/demo.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { exitOnError, interruptSignal } from '../src/cli/exit.ts';
+import { UsageError } from '../src/errors.ts';
 import { Florence2 } from '../src/index.ts';
 import type { BackendName } from '../src/runtime/backend.ts';
 import type { StepRecord, ValidationRecord } from '../src/training/log/records.ts';
@@ -35,12 +38,14 @@ async function main(): Promise<void> {
     options: {
       output: { type: 'string', default: fileURLToPath(new URL('../out/train-demo', import.meta.url)) },
       backend: { type: 'string', default: 'auto' },
+      stage: { type: 'string', default: stages[0].name },
     },
   });
+  const first = stages.findIndex(({ name }) => name === values.stage);
+  if (first < 0) throw new UsageError(`--stage must be one of ${stages.map(({ name }) => name).join(', ')}.`);
   const signal = interruptSignal();
-  let start = join(values.output, 'untrained');
-  if (!existsSync(join(start, 'model.safetensors'))) await writeUntrainedDemo(start, 0);
-  for (const stage of stages) {
+  let start = await startOf(first, values.output);
+  for (const stage of stages.slice(first)) {
     const florence = await Florence2.load(start, { backend: values.backend as BackendName | 'auto' });
     const output = join(values.output, stage.name);
     const { stopped } = await new Trainer(florence, options(stage, output)).run({ signal });
@@ -49,6 +54,17 @@ async function main(): Promise<void> {
     start = join(output, 'latest');
   }
   console.log(`Trained: ${start}`);
+}
+
+/** Returns the folder of the weights that a stage starts from. */
+async function startOf(stage: number, output: string): Promise<string> {
+  if (stage === 0) {
+    const untrained = join(output, 'untrained');
+    if (!existsSync(join(untrained, 'model.safetensors'))) await writeUntrainedDemo(untrained, 0);
+    return untrained;
+  }
+  const before = join(output, stages[stage - 1].name, 'latest');
+  return existsSync(before) ? before : 'demo';
 }
 
 function options(
@@ -68,7 +84,6 @@ function options(
     gradientCheckpointing: false,
     dropout: false, // no scene is repeated
     betas: [0.9, 0.98], // gradients change quickly at the start
-    locationWeight: 0.3, // outlines are long and would otherwise dominate the loss
     validateEvery: 500,
     validateExamples: 30,
     saveEvery: 500,

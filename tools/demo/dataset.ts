@@ -8,10 +8,12 @@ export interface SceneDatasetOptions extends SceneOptions {
   targetsPerScene?: number;
   /** Tasks to draw targets of. Default: all. */
   tasks?: readonly string[];
+  /** Relative frequency of tasks, where it differs from the usual one. */
+  taskWeights?: Readonly<Record<string, number>>;
 }
 
 /** Relative frequency of each task among those that a scene has targets for. */
-const taskWeights: Record<string, number> = {
+const usualWeights: Record<string, number> = {
   '<CAPTION>': 1.5,
   '<DETAILED_CAPTION>': 1,
   '<MORE_DETAILED_CAPTION>': 1,
@@ -34,7 +36,8 @@ const nothingToRead = 0.1;
 
 /** Returns a dataset of the first `length` scenes of a seed. */
 export function sceneDataset(seed: number, length: number, options: SceneDatasetOptions = {}): Dataset {
-  const { targetsPerScene, tasks, ...scene } = options;
+  const { targetsPerScene, tasks, taskWeights, ...scene } = options;
+  const weights = { ...usualWeights, ...taskWeights };
   return {
     name: `scenes of seed ${seed}`,
     length,
@@ -44,7 +47,7 @@ export function sceneDataset(seed: number, length: number, options: SceneDataset
       const chosen =
         targetsPerScene === undefined
           ? all
-          : drawTargets(all, targetsPerScene, sign !== null, randomStream(seed, 'targets', index));
+          : drawTargets(all, targetsPerScene, weights, sign !== null, randomStream(seed, 'targets', index));
       const imageSize = { width: SCENE_SIDE, height: SCENE_SIDE };
       return { image, imageSize, targets: chosen, source: `scene ${index} of seed ${seed}` };
     },
@@ -52,10 +55,16 @@ export function sceneDataset(seed: number, length: number, options: SceneDataset
 }
 
 /** Draws `count` targets of different tasks: a task by its weight, then one of its targets uniformly. */
-function drawTargets(all: Target[], count: number, hasText: boolean, random: () => number): Target[] {
+function drawTargets(
+  all: Target[],
+  count: number,
+  weights: Record<string, number>,
+  hasText: boolean,
+  random: () => number,
+): Target[] {
   const byTask = new Map<string, Target[]>();
   for (const target of all) byTask.set(target.task, [...(byTask.get(target.task) ?? []), target]);
-  const weightOf = (task: string) => taskWeights[task] * (!hasText && task.includes('OCR') ? nothingToRead : 1);
+  const weightOf = (task: string) => weights[task] * (!hasText && task.includes('OCR') ? nothingToRead : 1);
   const chosen: Target[] = [];
   while (chosen.length < count && byTask.size > 0) {
     const task = drawWeighted([...byTask.keys()], weightOf, random);

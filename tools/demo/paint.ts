@@ -1,19 +1,23 @@
 import type { RawImage } from '../../src/image/types.ts';
 import { randomStream } from '../../src/random.ts';
 import { type Background, SCENE_SIDE, type SceneLayout, type Sign } from './layout.ts';
-import { printedWords } from './printed_words.ts';
+import { paintPhotographic } from './photographic.ts';
+import { printedWord } from './printed_words.ts';
 import { inBox, SHAPES } from './shapes.ts';
-import type { Rgb } from './vocabulary.ts';
+import { PHOTOGRAPHIC, type Rgb } from './vocabulary.ts';
 
 const WHITE: Rgb = [248, 248, 246];
 const BLACK: Rgb = [16, 16, 18];
 
-/** Paints a scene. `seed` and `index` determine the grain of its background. */
+/** Paints a scene, small objects over large ones. `seed` and `index` determine the grain of its background. */
 export function paint({ background, objects, sign }: SceneLayout, seed: number, index: number): RawImage {
   const data = new Uint8Array(SCENE_SIDE * SCENE_SIDE * 3);
-  paintBackground(data, background, randomStream(seed, 'grain', index));
+  const grain = randomStream(seed, 'grain', index);
+  if (background.kind === PHOTOGRAPHIC) paintPhotographic(data, SCENE_SIDE, background, grain);
+  else paintBackground(data, background, grain);
   if (sign) paintSign(data, sign);
-  for (const { shape, box, rgb } of objects) paintOutline(data, inBox(SHAPES[shape].outline, box), rgb);
+  const largestFirst = objects.toSorted((a, b) => b.box[2] - b.box[0] - (a.box[2] - a.box[0]));
+  for (const { shape, box, rgb } of largestFirst) paintOutline(data, inBox(SHAPES[shape].outline, box), rgb);
   return { data, width: SCENE_SIDE, height: SCENE_SIDE };
 }
 
@@ -34,9 +38,9 @@ function paintBackground(data: Uint8Array, background: Background, random: () =>
   }
 }
 
-function paintSign(data: Uint8Array, { word, box, textBox, plate }: Sign): void {
+function paintSign(data: Uint8Array, { word, font, box, textBox, plate }: Sign): void {
   const [paper, ink] = plate === 'white' ? [WHITE, BLACK] : [BLACK, WHITE];
-  const { width, height, coverage } = printedWords.get(word)!;
+  const { width, height, coverage } = printedWord(word, font);
   for (let y = box[1]; y < box[3]; y++) {
     for (let x = box[0]; x < box[2]; x++) blend(data, (y * SCENE_SIDE + x) * 3, paper, 1);
   }

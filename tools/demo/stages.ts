@@ -3,7 +3,7 @@ import type { SceneDatasetOptions } from './dataset.ts';
 import { TRAINING_SEEDS } from './seeds.ts';
 
 /** One stage of the demo checkpoint's training. */
-export interface Stage extends Pick<TrainerOptions, 'learningRate' | 'schedule' | 'warmupSteps'> {
+export interface Stage extends Pick<TrainerOptions, 'learningRate' | 'schedule' | 'warmupSteps' | 'locationWeight'> {
   name: string;
   /** Seed of its scenes. */
   seed: number;
@@ -14,6 +14,9 @@ export interface Stage extends Pick<TrainerOptions, 'learningRate' | 'schedule' 
   imagesPerStep: number;
   targetsPerScene: number;
 }
+
+/** Outlines are long and would otherwise dominate the loss while words are learnt. */
+const wordsFirst = 0.3;
 
 const wholeScenes: SceneDatasetOptions = { signs: 0.5 };
 const signsAlone: SceneDatasetOptions = {
@@ -30,38 +33,105 @@ const whereIsIt: SceneDatasetOptions = {
 /** The same, with two tasks that would otherwise be forgotten. */
 const whereIsItAndWhat: SceneDatasetOptions = { ...whereIsIt, tasks: [...whereIsIt.tasks!, '<OCR>', '<CAPTION>'] };
 
+/** More questions of the tasks that are learnt last. */
+const whatLags = {
+  '<REFERRING_EXPRESSION_SEGMENTATION>': 2.5,
+  '<REGION_TO_SEGMENTATION>': 2,
+  '<OPEN_VOCABULARY_DETECTION>': 2,
+  '<REGION_PROPOSAL>': 1.5,
+  '<DENSE_REGION_CAPTION>': 1.5,
+  '<CAPTION>': 0.75,
+};
+
 /**
  * The first stage teaches words with one large object per scene. With small objects, ten times as many steps do not
  * teach colours, because so little of the decoder's input depends on the object. Later stages have smaller objects,
- * several of them, and signs alone. The last stages find and outline things by name, which takes longest.
+ * several of them, and signs alone. Then come stages that find and outline things by name, which takes longest. The last
+ * stage has both suites of scenes and all tasks, and its loss counts coordinates like words.
  */
 export const stages: readonly Stage[] = [
   {
     ...{ name: 'large-object', seed: TRAINING_SEEDS[0], scenes: { objects: 1, scale: 2, signs: 0 }, steps: 400 },
-    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 200 },
+    ...{
+      imagesPerStep: 16,
+      targetsPerScene: 4,
+      learningRate: 6e-4,
+      schedule: 'constant',
+      warmupSteps: 200,
+      locationWeight: wordsFirst,
+    },
   },
   {
     ...{ name: 'smaller-object', seed: TRAINING_SEEDS[1], scenes: { objects: 1, scale: 1.4, signs: 0.5 }, steps: 300 },
-    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 50 },
+    ...{
+      imagesPerStep: 16,
+      targetsPerScene: 4,
+      learningRate: 6e-4,
+      schedule: 'constant',
+      warmupSteps: 50,
+      locationWeight: wordsFirst,
+    },
   },
   {
     ...{ name: 'whole-scenes', seed: TRAINING_SEEDS[2], scenes: wholeScenes, steps: 500 },
-    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 50 },
+    ...{
+      imagesPerStep: 16,
+      targetsPerScene: 4,
+      learningRate: 6e-4,
+      schedule: 'constant',
+      warmupSteps: 50,
+      locationWeight: wordsFirst,
+    },
   },
   {
     ...{ name: 'reading', seed: TRAINING_SEEDS[3], scenes: wholeScenes, also: signsAlone, steps: 1000 },
-    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 6e-4, schedule: 'constant', warmupSteps: 50 },
+    ...{
+      imagesPerStep: 16,
+      targetsPerScene: 4,
+      learningRate: 6e-4,
+      schedule: 'constant',
+      warmupSteps: 50,
+      locationWeight: wordsFirst,
+    },
   },
   {
     ...{ name: 'everything', seed: TRAINING_SEEDS[4], scenes: wholeScenes, steps: 900 },
-    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 6e-4, schedule: 'linear', warmupSteps: 50 },
+    ...{
+      imagesPerStep: 16,
+      targetsPerScene: 4,
+      learningRate: 6e-4,
+      schedule: 'linear',
+      warmupSteps: 50,
+      locationWeight: wordsFirst,
+    },
   },
   {
     ...{ name: 'pointing', seed: TRAINING_SEEDS[5], scenes: wholeScenes, also: whereIsIt, steps: 500 },
-    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 4e-4, schedule: 'linear', warmupSteps: 50 },
+    ...{
+      imagesPerStep: 16,
+      targetsPerScene: 4,
+      learningRate: 4e-4,
+      schedule: 'linear',
+      warmupSteps: 50,
+      locationWeight: wordsFirst,
+    },
   },
   {
     ...{ name: 'outlining', seed: TRAINING_SEEDS[6], scenes: whereIsItAndWhat, steps: 240 },
-    ...{ imagesPerStep: 16, targetsPerScene: 4, learningRate: 4e-4, schedule: 'linear', warmupSteps: 30 },
+    ...{
+      imagesPerStep: 16,
+      targetsPerScene: 4,
+      learningRate: 4e-4,
+      schedule: 'linear',
+      warmupSteps: 30,
+      locationWeight: wordsFirst,
+    },
+  },
+  {
+    ...{ name: 'together', seed: TRAINING_SEEDS[7] },
+    scenes: { ...wholeScenes, taskWeights: whatLags },
+    also: { suite: 'wide', signs: 0.5, taskWeights: whatLags },
+    ...{ steps: 3500, imagesPerStep: 16, targetsPerScene: 4 },
+    ...{ learningRate: 4e-4, schedule: 'linear', warmupSteps: 100, locationWeight: 1 },
   },
 ];

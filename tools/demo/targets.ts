@@ -2,6 +2,7 @@ import type { Target } from '../../src/datasets/example.ts';
 import type { BoxCoordinates } from '../../src/geometry/types.ts';
 import { SCENE_SIDE, type SceneLayout, type SceneObject, type Sign } from './layout.ts';
 import { inBox, SHAPES } from './shapes.ts';
+import { PHOTOGRAPHIC } from './vocabulary.ts';
 
 /** An object or sign of a scene, in the words of its captions. */
 export interface Thing {
@@ -30,35 +31,37 @@ function signThing({ word, box }: Sign): Thing {
 
 export const caption = (layout: SceneLayout): string => list(thingsOf(layout).map(({ name }) => withArticle(name)));
 
-function detailedCaption(layout: SceneLayout): string {
+export function detailedCaption(layout: SceneLayout): string {
   const things = thingsOf(layout).map(({ description }) => `a ${description}`);
-  return `${list(things)} on a ${layout.background.kind} background`;
+  const { kind, tone } = layout.background;
+  return `${list(things)} on a ${kind === PHOTOGRAPHIC ? tone : kind} background`;
 }
 
-function moreDetailedCaption(layout: SceneLayout): string {
+export function moreDetailedCaption(layout: SceneLayout): string {
   const { objects, sign, background } = layout;
   const things = [
     ...objects.map(object => `a ${objectThing(object).description} at the ${placeOf(object.box)}`),
     ...(sign ? [`a sign at the ${placeOf(sign.box)}`] : []),
   ];
   const word = sign ? ` The sign says "${sign.word}".` : '';
-  return `The image shows ${list(things)}.${word} The background is ${background.tone} and ${background.kind}.`;
+  const surface = background.kind === PHOTOGRAPHIC ? background.tone : `${background.tone} and ${background.kind}`;
+  return `The image shows ${list(things)}.${word} The background is ${surface}.`;
 }
 
-const withArticle = (name: string): string => `${/^[aeiou]/.test(name) ? 'an' : 'a'} ${name}`;
+export const withArticle = (name: string): string => `${/^[aeiou]/.test(name) ? 'an' : 'a'} ${name}`;
 
 /** `a`, `a and b`, `a, b and c` */
-const list = (parts: string[]): string =>
+export const list = (parts: string[]): string =>
   parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
 
 /** Returns one of nine places for the centre of a box: `top left`, `top`, … `center`. */
-function placeOf([left, top, right, bottom]: BoxCoordinates): string {
+export function placeOf([left, top, right, bottom]: BoxCoordinates): string {
   const third = (low: number, high: number) => Math.floor((3 * (low + high)) / 2 / SCENE_SIDE);
   const words = [['top', '', 'bottom'][third(top, bottom)], ['left', '', 'right'][third(left, right)]];
   return words.filter(word => word !== '').join(' ') || 'center';
 }
 
-const quadOf = (box: BoxCoordinates): number[] => inBox(SHAPES.square.polygon, box);
+export const quadOf = (box: BoxCoordinates): number[] => inBox(SHAPES.square.polygon, box);
 
 /** Returns all targets of a scene. */
 export function targetsOf(layout: SceneLayout): Target[] {

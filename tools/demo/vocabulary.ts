@@ -23,6 +23,9 @@ export type SizeName = keyof typeof SIZES;
 
 export const BACKGROUNDS = ['plain', 'shaded', 'striped', 'grainy'] as const;
 
+/** The background of half of the scenes of the suite `wide`: blurred patches, with or without a horizon, and grain. */
+export const PHOTOGRAPHIC = 'photographic';
+
 /** Ranges of the grey level of a background's muted colours. */
 export const TONES = { light: [170, 220], dark: [45, 90] } as const;
 
@@ -34,3 +37,8 @@ export const PRINTED_WORDS = [
   'BANK', 'CAFE', 'DOG', 'EXIT', 'FISH', 'GOLF', 'HOME', 'JAZZ', 'KEY', 'LAMP', 'MILK', 'NEWS', 'OPEN', 'PARK', 'QUIZ',
   'ROAD', 'STOP', 'TAXI', 'VASE', 'ZOO',
 ] as const;
+
+/** Fonts of the printed words: `sans` is the font of labels, the others are in tools/demo/fonts. */
+export const SIGN_FONTS = ['sans', 'slab', 'hand'] as const;
+
+export type SignFont = (typeof SIGN_FONTS)[number];

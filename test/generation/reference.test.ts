@@ -6,41 +6,24 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { GeneratedSequence } from '../../src/generation/decoding.ts';
 import type { GenerationOptions } from '../../src/generation/options.ts';
+import { type GenerationCase, readCases } from '../../src/parity/generation_cases.ts';
+import { readManifest } from '../../src/parity/manifest.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
-import { hasReference, referenceJson } from '../reference.ts';
-import { type GenerateOptions, ReferenceModel } from './reference_model.ts';
+import { hasReference, reference, referenceJson } from '../reference.ts';
+import { ReferenceModel } from './reference_model.ts';
 
 const SCORE_TOLERANCE = 1.5e-4;
 
-interface Case {
-  args: Record<string, unknown>;
-  encoder_mask: 'attention_mask' | 'all ones';
-  row?: number;
-  sequences: number[][];
-  sequences_scores?: number[];
-  ends_by_eos_before_limit: boolean[];
+interface Case extends GenerationCase {
+  /** Whether each of PyTorch's sequences ended before the limit of tokens. */
+  ended: boolean[];
 }
 
-/** transformers' names of the settings. Settings that a case does not name are off. */
-const names: Record<string, keyof GenerationOptions> = {
-  num_beams: 'numBeams',
-  max_new_tokens: 'maxNewTokens',
-  early_stopping: 'earlyStopping',
-  length_penalty: 'lengthPenalty',
-  no_repeat_ngram_size: 'noRepeatNgramSize',
-  forced_bos_token_id: 'forcedBosTokenId',
-  forced_eos_token_id: 'forcedEosTokenId',
-  num_return_sequences: 'numReturnSequences',
-};
-const off: GenerationOptions = { noRepeatNgramSize: 0, forcedBosTokenId: null, forcedEosTokenId: null };
-
-function optionsOf({ args, encoder_mask, row }: Case): GenerateOptions {
-  const given = Object.entries(args).map(([name, value]) => {
-    assert.ok(name in names, `unknown setting ${name}`);
-    return [names[name], value];
-  });
-  const rows = row === undefined ? undefined : [row];
-  return { ...off, ...Object.fromEntries(given), rows, masked: encoder_mask === 'attention_mask' };
+async function casesOf(variant: string): Promise<Case[]> {
+  const { cases } = referenceJson(`model/${variant}/generation.json`);
+  const { microsoftGreedy: _, ...manifest } = await readManifest(reference(`model/${variant}`));
+  const read = await readCases(manifest);
+  return read.map(one => ({ ...one, ended: cases[one.name].ends_by_eos_before_limit }));
 }
 
 function compare(answers: GeneratedSequence[][], expected: Case, what: string): void {
@@ -48,15 +31,18 @@ function compare(answers: GeneratedSequence[][], expected: Case, what: string): 
   const length = Math.max(...flat.map(({ ids }) => ids.length));
   const padded = flat.map(({ ids }) => [...ids, ...new Array(length - ids.length).fill(1)]);
   assert.equal(padded, expected.sequences, what);
-  expected.sequences_scores?.forEach((score, i) => {
+  expected.scores?.forEach((score, i) => {
     const difference = Math.abs(flat[i].score - score);
     assert.ok(difference <= SCORE_TOLERANCE, `${what}, sequence ${i}: score ${flat[i].score} is off by ${difference}`);
   });
   flat.forEach(({ ids, truncated }, i) => {
-    const endsFreely = expected.ends_by_eos_before_limit[i] || (!expected.args.forced_eos_token_id && ids.at(-1) === 2);
+    const endsFreely = expected.ended[i] || (!expected.options.forcedEosTokenId && ids.at(-1) === 2);
     assert.is(truncated, !endsFreely, `${what}, sequence ${i}: truncated`);
   });
 }
+
+/** Settings under which an answer ends only by itself or at the limit. */
+const unforced: GenerationOptions = { noRepeatNgramSize: 0, forcedBosTokenId: null, forcedEosTokenId: null };
 
 const software = testBackend === 'webgpu'; // a step takes seconds, more in long sequences
 
@@ -73,18 +59,19 @@ const checkpoints = software ? allCheckpoints.slice(-1) : allCheckpoints;
 const few = ['greedy_florence', 'beam3_return2', 'beam5_plain'];
 
 for (const [variant, layout] of checkpoints) {
-  const cases = Object.entries<Case>(referenceJson(`model/${variant}/generation.json`).cases);
-  const checks = cases.flatMap(([name, expected]) =>
+  const checks = (await casesOf(variant)).flatMap(expected =>
     [true, false]
-      .filter(useCache => few.includes(name) || (useCache && layout === 'hf' && !software))
-      .map(useCache => ({ name, expected, useCache })),
+      .filter(useCache => few.includes(expected.name) || (useCache && layout === 'hf' && !software))
+      .map(useCache => ({ expected, useCache })),
   );
 
   test(`${variant}/${layout}: ${checks.length} generations`, async () => {
     assert.ok(checks.length >= 2 * few.length);
     const model = await ReferenceModel.open(variant, layout);
-    for (const { name, expected, useCache } of checks) {
-      const answers = await withoutLeaks(() => model.generate({ ...optionsOf(expected), useCache }));
+    for (const { expected, useCache } of checks) {
+      const { name, options, masked, row } = expected;
+      const rows = row === undefined ? undefined : [row];
+      const answers = await withoutLeaks(() => model.generate({ ...options, masked, rows, useCache }));
       compare(answers, expected, `${variant}/${layout} ${name}, useCache ${useCache}`);
     }
     model.dispose();
@@ -117,7 +104,7 @@ test('a batch of four prompts returns the answers of each prompt alone', async (
 (software ? test.skip : test)('a generation ends at the last position', async () => {
   const model = await ReferenceModel.open(variant, layout);
   for (const useCache of [true, false]) {
-    const options = { ...off, numBeams: 1, maxNewTokens: 5000, useCache, rows: [0], eosTokenId: 3 };
+    const options = { ...unforced, numBeams: 1, maxNewTokens: 5000, useCache, rows: [0], eosTokenId: 3 };
     const [[answer]] = await withoutLeaks(() => model.generate(options));
     assert.is(answer.ids.length, 1 + model.maxPositions);
     assert.is(answer.truncated, true);
@@ -135,7 +122,7 @@ test('an abort leaks no tensors', async () => {
         steps = step;
         if (step === 4) controller.abort(new Error('enough'));
       };
-      const options = { ...off, numBeams, maxNewTokens: 24, useCache, signal: controller.signal, onStep };
+      const options = { ...unforced, numBeams, maxNewTokens: 24, useCache, signal: controller.signal, onStep };
       const error = await withoutLeaks(() => model.generate(options).catch(e => e));
       assert.is(error.message, 'enough');
       assert.is(steps, 4);

@@ -3,7 +3,7 @@
  *
  *     npx tsx tools/publish_demo.ts DIR [--scenes N] [--backend NAME]
  *
- * DIR is the output folder of `npm run train:demo`.
+ * DIR is the output folder of `npm run train:demo`, of all stages or from a stage on.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -21,9 +21,12 @@ import type { StepRecord, ValidationRecord } from '../src/training/log/records.t
 import { elementCount } from '../src/weights/tensor_file.ts';
 import { wholeNumber } from './arguments.ts';
 import { evaluate } from './demo/evaluate.ts';
-import { modelCard, type StageFacts } from './demo/model_card.ts';
+import { CURVE_METRICS, modelCard, type StageFacts } from './demo/model_card.ts';
 import { HELD_OUT_SEED } from './demo/seeds.ts';
 import { type Stage, stages } from './demo/stages.ts';
+
+/** The stages of the training, kept beside the weights, so that a later stage can be published alone. */
+const FACTS = 'training.json';
 
 const published = fileURLToPath(new URL('../weights/demo', import.meta.url));
 
@@ -40,24 +43,36 @@ async function main(): Promise<void> {
   if (positionals.length !== 1) throw new UsageError('Name the output folder of the training.');
   const backend = values.backend as BackendName | 'auto';
   const scenes = wholeNumber('scenes', values.scenes, 1);
-  const facts = await Promise.all(stages.map(stage => readStage(run, stage)));
+  const facts = await readStages(run);
   await writeHalf(join(run, facts.at(-1)!.name, 'latest'), values.output, backend);
+  await writeFile(join(values.output, FACTS), `${JSON.stringify(facts, null, 1)}\n`);
   const florence = await Florence2.load(values.output, { backend }); // measures the published weights
-  const measured = await evaluate(florence, { seed: HELD_OUT_SEED, scenes });
+  const seed = HELD_OUT_SEED;
+  const plain = await evaluate(florence, { suite: 'plain', seed, scenes });
+  const wide = await evaluate(florence, { suite: 'wide', seed, scenes });
   const loaded = [...florence.model.parameters.values()].filter(parameter => parameter.loaded);
   const card = modelCard({
-    measured,
-    training: {
-      stages: facts,
-      backend: florence.backend.name,
-      machine: `${cpus().length} cores (${cpus()[0].model.trim()})`,
-    },
+    measured: { plain, wide },
+    stages: facts,
     parameters: loaded.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     tokens: florence.config.text.vocabSize,
   });
   florence.dispose();
   await writeFile(join(values.output, 'README.md'), card);
   console.log(card);
+}
+
+/** Returns the facts of all stages: those that ran in the folder, and of the earlier ones what was published. */
+async function readStages(run: string): Promise<StageFacts[]> {
+  const earlier = JSON.parse(await readFile(join(published, FACTS), 'utf8')) as StageFacts[];
+  return Promise.all(
+    stages.map(async stage => {
+      if (existsSync(join(run, stage.name, 'metrics.jsonl'))) return readStage(run, stage);
+      const known = earlier.find(({ name }) => name === stage.name);
+      if (!known) throw new UsageError(`${run} has no ${stage.name}/metrics.jsonl. Has the training finished?`);
+      return known;
+    }),
+  );
 }
 
 /** Writes a checkpoint again, with fp16 weights. */
@@ -71,14 +86,22 @@ async function writeHalf(from: string, to: string, backend: BackendName | 'auto'
 
 async function readStage(run: string, { name, imagesPerStep, targetsPerScene }: Stage): Promise<StageFacts> {
   const perStep = imagesPerStep * targetsPerScene;
-  const file = join(run, name, 'metrics.jsonl');
-  if (!existsSync(file)) throw new UsageError(`${run} has no ${name}/metrics.jsonl. Has the training finished?`);
-  const lines = (await readFile(file, 'utf8')).trim().split('\n');
+  const lines = (await readFile(join(run, name, 'metrics.jsonl'), 'utf8')).trim().split('\n');
   const records = lines.map(line => JSON.parse(line) as StepRecord | ValidationRecord);
   const steps = records.filter((record): record is StepRecord => 'gradNorm' in record);
-  const curve = records.filter((record): record is ValidationRecord => 'metrics' in record);
+  const curve = records
+    .filter((record): record is ValidationRecord => 'metrics' in record)
+    .map(({ step, metrics }) => ({ step, metrics: ofCurve(metrics) }));
   const seconds = steps.reduce((sum, { samplesPerSecond }) => sum + perStep / samplesPerSecond, 0);
-  return { name, curve, steps: steps.length, targets: steps.length * perStep, hours: seconds / 3600 };
+  const machine = cpus()[0]
+    .model.replace(/\((R|TM)\)/g, '')
+    .trim();
+  return { name, steps: steps.length, targets: steps.length * perStep, hours: seconds / 3600, machine, curve };
+}
+
+function ofCurve(metrics: ValidationRecord['metrics']): ValidationRecord['metrics'] {
+  const kept = CURVE_METRICS.filter(([task, metric]) => metrics[task]?.[metric] !== undefined);
+  return Object.fromEntries(kept.map(([task, metric]) => [task, { [metric]: metrics[task][metric] }]));
 }
 
 await exitOnError(main);

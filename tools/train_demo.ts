@@ -13,12 +13,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { exitOnError, interruptSignal } from '../src/cli/exit.ts';
-import { UsageError } from '../src/errors.ts';
 import { Florence2 } from '../src/index.ts';
 import type { BackendName } from '../src/runtime/backend.ts';
 import type { StepRecord, ValidationRecord } from '../src/training/log/records.ts';
 import type { TrainerOptions } from '../src/training/options.ts';
 import { Trainer } from '../src/training/trainer.ts';
+import { oneOf } from './arguments.ts';
 import { writeUntrainedDemo } from './demo/checkpoint.ts';
 import { sceneDataset } from './demo/dataset.ts';
 import { VALIDATION_SEED } from './demo/seeds.ts';
@@ -41,8 +41,8 @@ async function main(): Promise<void> {
       stage: { type: 'string', default: stages[0].name },
     },
   });
-  const first = stages.findIndex(({ name }) => name === values.stage);
-  if (first < 0) throw new UsageError(`--stage must be one of ${stages.map(({ name }) => name).join(', ')}.`);
+  const names = stages.map(({ name }) => name);
+  const first = names.indexOf(oneOf('stage', values.stage, names));
   const signal = interruptSignal();
   let start = await startOf(first, values.output);
   for (const stage of stages.slice(first)) {

@@ -29,7 +29,7 @@ export type { Heatmap, HeatmapOptions } from './drawing/heatmap.ts';
 export type { DrawOptions } from './drawing/scene.ts';
 export { Florence2Error, UsageError } from './errors.ts';
 export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
-export { type CacheOptions, Florence2, type Request, type RunOptions, type StreamedToken } from './florence2.ts';
+export { Florence2 } from './florence2.ts';
 export type { GeneratedSequence } from './generation/decoding.ts';
 export type { GenerationOptions } from './generation/options.ts';
 export { boxIou, maskIou } from './geometry/iou.ts';
@@ -117,6 +117,7 @@ export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } fr
 export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';
 export { Florence2Model } from './model/florence2_model.ts';
+export type { CacheOptions, Request, RunOptions, StreamedToken } from './requests.ts';
 export { filterByScore } from './results/filter.ts';
 export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './results/format.ts';
 export type { Answer, AnswerTokens } from './results/parse/answer.ts';

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ActivationCache } from './activations/cache.ts';
-import { type CaptureOptions, runWithCache } from './activations/run_with_cache.ts';
+import { runWithCache } from './activations/run_with_cache.ts';
 import { Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
 import type { Lora } from './adapters/lora.ts';
 import type { Florence2Parts, LoadOptions } from './checkpoint/load.ts';
@@ -18,39 +18,13 @@ import { preprocess, toTensor } from './image/preprocess.ts';
 import type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
 import type { Memory } from './language/decoder.ts';
 import type { Florence2Model } from './model/florence2_model.ts';
+import type { CacheOptions, Request, RunOptions, StreamedToken } from './requests.ts';
 import { parse } from './results/parse/parse.ts';
 import type { ResultOf, TaskResult } from './results/types.ts';
 import type { BackendChoice } from './runtime/backend.ts';
 import { promptOf, type TaskArguments } from './text/prompt.ts';
 import { findTask, type Task } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
-
-/** A task about an image. */
-export interface Request extends TaskArguments {
-  /** The image, or its features from `encodeImage`. */
-  image: ImageInput | ImageFeatures;
-  /** A task token (`<OD>`), which may be followed by its text; any other text is a custom prompt. */
-  task: string;
-}
-
-/** Options of `run`: how the image is decoded and the answer generated and parsed. */
-export interface RunOptions extends GenerationOptions, DecodeOptions {
-  /** Stops the generation between two tokens; its reason is thrown. */
-  signal?: AbortSignal;
-  /** Keeps characters outside ASCII in labels, which Florence-2's processor removes. Default false. */
-  keepUnicode?: boolean;
-}
-
-/** Options of `runWithCache`: those of `run`, and which activations are kept. */
-export interface CacheOptions extends RunOptions, TaskArguments, CaptureOptions {}
-
-/** One token of a stream. `text` is the text that it completes: a character may consist of several tokens. */
-export interface StreamedToken {
-  token: number;
-  text: string;
-  /** Log-probability of the token; 0 if it was forced. */
-  logProb: number;
-}
 
 /** A loaded Florence-2 checkpoint: answers tasks about images. */
 export class Florence2 {
@@ -128,14 +102,15 @@ export class Florence2 {
 
   /** Answers several requests as one batch. An image that occurs in several requests is encoded once. */
   async runBatch(requests: Request[], options: RunOptions = {}): Promise<TaskResult[]> {
-    const { keepUnicode } = options;
+    const { keepUnicode, keepMalformed } = options;
     return this.withFeatures(requests, options, async features => {
       const prompts = requests.map((request, i) => promptOf(request.task, request, features[i].imageSize));
       const answers = await this.generate(features, prompts, options);
       return answers.map(([{ ids, logProbs, truncated }], i) => {
         const { task } = requests[i];
         const answer = { ids, logProbs, tokenizer: this.tokenizer };
-        return parse(answer, findTask(task)?.task ?? task, features[i].imageSize, { keepUnicode, truncated });
+        const how = { keepUnicode, keepMalformed, truncated };
+        return parse(answer, findTask(task)?.task ?? task, features[i].imageSize, how);
       });
     });
   }
@@ -160,7 +135,10 @@ export class Florence2 {
     }
   }
 
-  /** Generates the answer to one task greedily and yields each token as it is generated. */
+  /**
+   * Generates the answer to one task greedily and yields each token as it is generated, except `<s>`, `</s>` and
+   * `<pad>`. The texts, joined, are the result's `answer`.
+   */
   async *stream(
     image: Request['image'],
     task: string,
@@ -177,7 +155,9 @@ export class Florence2 {
       try {
         const decoded = this.tokenizer.stream();
         for await (const [{ token, logProb, ended }] of greedySteps(session, settings, signal)) {
-          yield { token, logProb, text: decoded.push(token) + (ended ? decoded.end() : '') };
+          const frame = this.tokenizer.isFrame(token);
+          const text = (frame ? '' : decoded.push(token)) + (ended ? decoded.end() : '');
+          if (!frame || text !== '') yield { token, logProb, text };
         }
       } finally {
         session.dispose();

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { UsageError } from '../errors.ts';
-import type { RunOptions } from '../florence2.ts';
+import type { RunOptions } from '../requests.ts';
 import type { BackendName } from '../runtime/backend.ts';
 import { type TaskArguments, taskText } from '../text/prompt.ts';
 import { resolveTask, taskInfo } from '../text/tasks.ts';
@@ -46,6 +46,7 @@ export interface AnswerFlags {
   beams?: number;
   maxNewTokens?: number;
   keepUnicode?: boolean;
+  keepMalformed?: boolean;
 }
 
 /** Adds the flags that control how answers are generated. */
@@ -57,12 +58,14 @@ export function addAnswerOptions(command: Command): Command {
       'maximum length of an answer in tokens; default: from the checkpoint',
       parser(count),
     )
-    .option('--keep-unicode', 'keep non-ASCII characters in labels');
+    .option('--keep-unicode', 'keep non-ASCII characters in labels')
+    .option('--keep-malformed', "keep malformed objects and labels, as Microsoft's processor does");
 }
 
 /** Returns those flags as options of `Florence2.run`. */
-export function answerOptions({ beams: numBeams, maxNewTokens, keepUnicode }: AnswerFlags): RunOptions {
-  return { numBeams, maxNewTokens, keepUnicode };
+export function answerOptions({ beams: numBeams, maxNewTokens, ...kept }: AnswerFlags): RunOptions {
+  const { keepUnicode, keepMalformed } = kept;
+  return { numBeams, maxNewTokens, keepUnicode, keepMalformed };
 }
 
 /** Flags of commands that run one task or prompt on all images. */

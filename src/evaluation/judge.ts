@@ -51,7 +51,8 @@ export function readTruth(
   imageSize: ImageSize,
   keepUnicode: boolean,
 ): TypedAnswer {
-  const given = typeof answer === 'string' ? parse(answer, task, imageSize, { keepUnicode }) : answer;
+  const given =
+    typeof answer === 'string' ? parse(answer, task, imageSize, { keepUnicode, keepMalformed: true }) : answer;
   const clean = (label: string): string => asciiOnly(strip(label), keepUnicode);
   const boxes = 'boxes' in given ? given.boxes : undefined;
   const instances = 'instances' in given ? given.instances : undefined;

@@ -27,7 +27,7 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
   const local = await readLocalFile(input);
   if (local) return local;
   const url = String(input);
-  const name = url.length > 120 ? `${url.slice(0, 60)}…` : url; // data URLs are long
+  const name = imageName(url);
   let response: Response;
   try {
     response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000) });
@@ -37,6 +37,11 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
   }
   const status = `${response.status} ${response.statusText}`.trim(); // HTTP/2 has no status text
   throw new Florence2Error(`${name} cannot be read: the server answered ${status}.`);
+}
+
+/** Returns the name of an image for messages and output: its path or URL. Of a data URL the type without the data. */
+export function imageName(pathOrUrl: string): string {
+  return /^data:/i.test(pathOrUrl) ? `${pathOrUrl.slice(0, 60).split(',')[0]},…` : pathOrUrl;
 }
 
 function reason(error: unknown): string {

@@ -1,10 +1,11 @@
 import type { Florence2 } from '../florence2.ts';
-import { type GenerationOptions, resolveGeneration } from '../generation/options.ts';
+import { resolveGeneration } from '../generation/options.ts';
 import { forcedToken } from '../generation/processors.ts';
-import type { DecodeOptions, ImageInput } from '../image/types.ts';
+import type { ImageInput } from '../image/types.ts';
 import { attention, attentionPoints } from '../internals/attention_maps.ts';
 import { type LensReading, logitLens } from '../internals/logit_lens.ts';
 import { captureForced, Question } from '../internals/question.ts';
+import type { RunOptions } from '../requests.ts';
 import { parse } from '../results/parse/parse.ts';
 import { promptOf, type TaskArguments } from '../text/prompt.ts';
 import { findTask } from '../text/tasks.ts';
@@ -17,15 +18,11 @@ import type { Candidate, CrossAttention, Lens, Report, ReportToken } from './rep
 const [ALTERNATIVES, LENS_TOP] = [8, 5];
 
 /** Options of `collectReport`. */
-export interface InspectOptions extends TaskArguments, GenerationOptions, DecodeOptions {
+export interface InspectOptions extends TaskArguments, RunOptions {
   /**
    * Names of model, adapter and image on the page. Default: the checkpoint's folder, none, and the image's file name.
    */
   names?: { model?: string; adapter?: string; image?: string };
-  /** Whether labels keep characters outside ASCII, which Florence-2's own processor removes. Default false. */
-  keepUnicode?: boolean;
-  /** Stops between two tokens or stages; its reason is thrown. */
-  signal?: AbortSignal;
   /** Called at the beginning of each stage, with its name, its index and the number of stages. */
   onStage?: (stage: string, index: number, count: number) => void;
 }
@@ -45,7 +42,17 @@ export async function collectReport(
   task: string,
   options: InspectOptions = {},
 ): Promise<Report> {
-  const { names = {}, text, box, applyOrientation, keepUnicode, signal, onStage, ...generation } = options;
+  const {
+    names = {},
+    text,
+    box,
+    applyOrientation,
+    keepUnicode,
+    keepMalformed,
+    signal,
+    onStage,
+    ...generation
+  } = options;
   const begin = (index: number) => {
     signal?.throwIfAborted();
     onStage?.(STAGES[index], index, STAGES.length);
@@ -66,7 +73,7 @@ export async function collectReport(
       .finally(() => features.dispose());
     const [[{ ids, logProbs, truncated }]] = generated;
     const answer = { ids, logProbs, tokenizer: model.tokenizer };
-    const result = parse(answer, findTask(task)?.task ?? task, imageSize, { keepUnicode, truncated });
+    const result = parse(answer, findTask(task)?.task ?? task, imageSize, { keepUnicode, keepMalformed, truncated });
     const settings = resolveGeneration(generation, model.generation, model.config.text);
     const forced = logProbs.map((_, t) => forcedToken(settings, t) !== undefined);
     begin(2);

@@ -55,10 +55,14 @@ export function formatAnswer(task: string, answer: TypedAnswer | string, image: 
  * `formatAnswer`.
  */
 export function parseAnswer(task: string, text: string, image: ImageSize): TypedAnswer {
-  if (taskInfo(task)?.answer !== 'phrases') return parse(text, task, image, { keepUnicode: true });
+  if (taskInfo(task)?.answer !== 'phrases') return parse(text, task, image, EVERYTHING);
   // Results omit pronouns and similar phrases ("it"), but a training answer keeps them.
-  return { phrases: parsePhrases(readAnswer(text), image, { keepUnicode: true, banned: new Set() }) };
+  const { phrases } = parsePhrases(readAnswer(text), image, { ...EVERYTHING, banned: new Set() });
+  return { phrases };
 }
+
+/** A training answer keeps what results omit, so that `formatAnswer` returns the same text again. */
+const EVERYTHING = { keepUnicode: true, keepMalformed: true };
 
 /** Checks that an answer is valid for a task. @throws UsageError that names the invalid field */
 export function checkAnswer(task: string, answer: TypedAnswer | string): void {

@@ -1,9 +1,9 @@
 import { type AnswerKind, taskInfo } from '../text/tasks.ts';
 import { FLORENCE2_TOKENS } from '../text/tokenizer_json.ts';
 
-// The grammar of answers: words followed by location tokens. The parser's patterns accept everything that those of
-// Microsoft's processor accept, including malformed answers: `\p{Nd}` is Python's `\d`, a digit of any script, and
-// `[^\n]` is Python's `.`. Answers to learn must have the exact form (`ANSWER_FORMS`).
+// The grammar of answers: words followed by location tokens. The parser's patterns accept malformed answers too:
+// `\p{Nd}` is Python's `\d`, a digit of any script, and `[^\n]` is Python's `.`. Answers to learn must have the exact
+// form (`ANSWER_FORMS`).
 
 const LOCATION = '<loc_\\p{Nd}+>';
 const BOX = `(?:${LOCATION}){4}`;
@@ -11,26 +11,52 @@ const BOX = `(?:${LOCATION}){4}`;
 /** A location token; its group is the bin. */
 export const LOCATION_TOKEN = /<loc_(\p{Nd}+)>/gu;
 
-/**
- * The positions at which words can begin: the start, after a tag, after the `<` of a truncated tag, after a newline.
- * Without this condition the patterns match the same, but search the rest of the answer from each of its characters.
- */
-const WORDS_BEGIN = '(?<=^|[<>\\n])';
-
-/** `label<loc><loc><loc><loc>…`: words without `<`, then the locations of one or more boxes. */
-export const LABELLED_BOXES = new RegExp(`${WORDS_BEGIN}[^<]+(?:${LOCATION}){4,}`, 'gu');
+/** `<loc><loc><loc><loc>…` */
 export const UNLABELLED_BOXES = new RegExp(`(?:${LOCATION}){4,}`, 'gu');
 
-/** The end of a label. The tags other than `<loc_` and `<poly>` are those of earlier models. */
-export const END_OF_LABEL = /<\/?od>|<\/?box>|<\/?bbox>|<loc_|<poly>/;
-
-/** One line of text, then the locations of four corners. */
-export const QUAD = new RegExp(`${WORDS_BEGIN}([^\\n]+?)((?:${LOCATION}){8})`, 'gu');
-
-/** `label<poly><loc><loc>…<sep><loc><loc>…</poly>` */
 const POLYGON_TOKENS = `(?:${LOCATION}|<sep>|<poly>|</poly>){4,}`;
-export const LABELLED_POLYGONS = new RegExp(`${WORDS_BEGIN}[^<]+${POLYGON_TOKENS}`, 'gu');
+
+/** `<poly><loc><loc>…<sep><loc><loc>…</poly>…` */
 export const UNLABELLED_POLYGONS = new RegExp(POLYGON_TOKENS, 'gu');
+
+/** Patterns for words and the locations after them. Of a quad, groups 1 and 2 are the words and the locations. */
+export interface Grammar {
+  boxes: RegExp;
+  quad: RegExp;
+  polygons: RegExp;
+}
+
+/**
+ * The positions at which words can begin in the reference: the start, after a tag, after the `<` of a tag, after a
+ * newline. Without this condition the patterns match the same, but search the rest of the answer from each of its
+ * characters.
+ */
+const REFERENCE_WORDS = '(?<=^|[<>\\n])';
+
+/** The patterns of Microsoft's processor. In malformed answers, words may begin inside a tag: `loc_12>car`. */
+export const REFERENCE_GRAMMAR: Grammar = {
+  boxes: new RegExp(`${REFERENCE_WORDS}[^<]+(?:${LOCATION}){4,}`, 'gu'),
+  quad: new RegExp(`${REFERENCE_WORDS}([^\\n]+?)((?:${LOCATION}){8})`, 'gu'),
+  polygons: new RegExp(`${REFERENCE_WORDS}[^<]+${POLYGON_TOKENS}`, 'gu'),
+};
+
+/** Words without `<` that begin outside tags. */
+const WORDS = '(?<=^|[>\\n]|<(?![^<>\\s]*>))[^<]+';
+const OTHER_TAGS = '(?:<(?!loc_)[^<>\\s]*>)*';
+const LINE = `(?<=^|\\n|${LOCATION})((?:(?!${LOCATION})[^\\n])+)`;
+
+/**
+ * The patterns for the same answers without remnants of tags in words. Words are optional, so that locations without
+ * words are found and can be counted.
+ */
+export const GRAMMAR: Grammar = {
+  boxes: new RegExp(`(?:${WORDS}${OTHER_TAGS})?(?:${LOCATION}${OTHER_TAGS}){4,}`, 'gu'),
+  quad: new RegExp(`(?:${LINE})?((?:${LOCATION}){8})`, 'gu'),
+  polygons: new RegExp(`(?:${WORDS})?${POLYGON_TOKENS}`, 'gu'),
+};
+
+/** The end of a label in the reference. The tags other than `<loc_` and `<poly>` are those of earlier models. */
+export const REFERENCE_END_OF_LABEL = /<\/?od>|<\/?box>|<\/?bbox>|<loc_|<poly>/;
 
 /** One instance; its group is the content. */
 export const INSTANCE = /<poly>([^\n]*?)<\/poly>/g;

@@ -46,6 +46,11 @@ interface Result<T extends string> {
   imageSize: ImageSize;
   /** The model's answer as text with location tokens. Only `<s>`, `</s>` and `<pad>` are removed. */
   answer: string;
+  /**
+   * Number of malformed objects that the result lacks: without a label, with corners in the wrong order, or without an
+   * area. Absent if it is 0. `keepMalformed` keeps these objects.
+   */
+  dropped?: number;
   /** Whether the token limit truncated the answer. If so, the last object may be missing or incomplete. */
   truncated: boolean;
 }

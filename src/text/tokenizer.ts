@@ -168,6 +168,11 @@ export class Tokenizer {
     return this.added.get(id)?.special ?? false;
   }
 
+  /** Whether an id is `<s>`, `</s>` or `<pad>`, which frame answers and are not part of them. */
+  isFrame(id: number): boolean {
+    return id === this.bosTokenId || id === this.eosTokenId || id === this.padTokenId;
+  }
+
   /** Size of the vocabulary: the highest id plus one. */
   get size(): number {
     return Math.max(...Object.values(this.json.model.vocab), ...this.added.keys()) + 1;

@@ -6,7 +6,6 @@ import * as assert from 'uvu/assert';
 import { type Activation, difference } from '../../src/activations/activation.ts';
 import { ActivationCache } from '../../src/activations/cache.ts';
 import { UsageError } from '../../src/errors.ts';
-import type { CacheOptions } from '../../src/florence2.ts';
 import { Capture } from '../../src/hooks/capture.ts';
 import { attentionLabels, overImage } from '../../src/internals/attention_labels.ts';
 import {
@@ -22,6 +21,7 @@ import type { Attention } from '../../src/language/attention.ts';
 import type { Linear } from '../../src/nn/layers.ts';
 import { encodeImages, encodePrompts, forcedLogits, readPixels, type Subject } from '../../src/parity/subject.ts';
 import { tensorTolerance } from '../../src/parity/tolerance.ts';
+import type { CacheOptions } from '../../src/requests.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { withoutLeaks } from '../backend.ts';
 import { reference, wholeReference } from '../reference.ts';

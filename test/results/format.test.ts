@@ -76,7 +76,8 @@ test('every task: parsing inverts formatting, up to the bins', () => {
         const answer = randomAnswer(task, image, random);
         const text = formatAnswer(task, answer, image);
         const where = `${task} ${image.width}x${image.height} ${i}: ${text}`;
-        const result = parse(text, task, image, { keepUnicode: true }) as unknown as Record<string, unknown>;
+        const options = { keepUnicode: true, keepMalformed: true };
+        const result = parse(text, task, image, options) as unknown as Record<string, unknown>;
         for (const [field, value] of Object.entries(answer))
           assert.equal(result[field], quantised(value, image), where);
         assert.is(formatAnswer(task, parseAnswer(task, text, image), image), text, `${where}: formatted again`);

@@ -1,7 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Florence2, Request } from '../../src/florence2.ts';
+import type { Florence2 } from '../../src/florence2.ts';
 import type { RawImage } from '../../src/image/types.ts';
+import type { Request } from '../../src/requests.ts';
 import { formatAnswer } from '../../src/results/format.ts';
 import { parse } from '../../src/results/parse/parse.ts';
 import { TASKS } from '../../src/text/tasks.ts';

@@ -3,6 +3,7 @@ import { ArrayFile, arrayFileKind } from '../../activations/array_file.ts';
 import { expandImages } from '../../datasets/find_images.ts';
 import { Florence2Error } from '../../errors.ts';
 import { decodeImage } from '../../image/decode.ts';
+import { imageName } from '../../image/source.ts';
 import { FeatureReader } from '../../internals/feature_reader.ts';
 import { interruptSignal } from '../exit.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
@@ -47,21 +48,21 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
     await file?.abandon();
     model.dispose();
   }
-  process.stdout.write(`${images.join('\n')}\n`);
+  process.stdout.write(`${images.map(imageName).join('\n')}\n`);
 }
 
 /** Prompts and answers may have different lengths for different images. */
 function requireShape({ shape }: Activation, expected: number[], image: string, first: string): void {
   if (shape.join() === expected.join()) return;
   throw new Florence2Error(
-    `${image}: the activation has shape [${shape}], but that of ${first} has [${expected}]: use --pool mean.`,
+    `${imageName(image)}: the activation has shape [${shape}], but that of ${imageName(first)} has [${expected}]: use --pool mean.`,
   );
 }
 
 function metadataOf(images: string[], { model, adapter, pool, text }: FeatureFlags, at: string, task?: string) {
   return {
     format: 'pt',
-    images: JSON.stringify(images),
+    images: JSON.stringify(images.map(imageName)),
     ...{ model, at, pool },
     ...(adapter !== undefined && { adapter }),
     ...(task !== undefined && { task }),

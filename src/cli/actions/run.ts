@@ -6,6 +6,7 @@ import { writeWhole } from '../../files/write.ts';
 import type { Florence2 } from '../../florence2.ts';
 import { polygonsToMask } from '../../geometry/masks.ts';
 import { decodeImage } from '../../image/decode.ts';
+import { imageName } from '../../image/source.ts';
 import type { RawImage } from '../../image/types.ts';
 import { filterByScore } from '../../results/filter.ts';
 import type { TaskResult } from '../../results/types.ts';
@@ -15,6 +16,7 @@ import { describe, interruptSignal } from '../exit.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type AnswerFlags, answerOptions } from '../options.ts';
 import { drawingPaths, type ImageNames, nameImages } from '../outputs.ts';
+import { roundedCoordinates } from '../print/numbers.ts';
 import { resultLines } from '../print/result.ts';
 import { ProgressBars } from '../progress.ts';
 
@@ -95,7 +97,7 @@ async function readImages(
     bars.stop();
     const error = describe(outcome.reason);
     process.stderr.write(`florence2: ${error}\n`);
-    if (json) process.stdout.write(`${JSON.stringify({ image, error })}\n`);
+    if (json) process.stdout.write(`${JSON.stringify({ image: imageName(image), error })}\n`);
     process.exitCode = 1;
     return [];
   });
@@ -133,11 +135,11 @@ function printer({ json }: RunFlags, severalImages: boolean): (item: Answered) =
   return async ({ image, results }) => {
     for (const result of results) {
       if (json) {
-        process.stdout.write(`${JSON.stringify({ image, ...result })}\n`);
+        process.stdout.write(`${JSON.stringify({ image: imageName(image), ...result }, roundedCoordinates)}\n`);
         continue;
       }
       const question = result.task === 'prompt' ? result.prompt : result.task;
-      const heading = [severalImages && image, results.length > 1 && question].filter(Boolean).join('  ');
+      const heading = [severalImages && imageName(image), results.length > 1 && question].filter(Boolean).join('  ');
       const indent = heading ? '  ' : '';
       const lines = resultLines(result).map(line => indent + line);
       process.stdout.write(`${[...(heading ? [heading] : []), ...lines].join('\n')}\n`);

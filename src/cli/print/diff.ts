@@ -1,3 +1,4 @@
+import { imageName } from '../../image/source.ts';
 import type { DiffReport, DiffRow, ImageDiff } from '../../internals/diff/report.ts';
 import { brief } from './numbers.ts';
 
@@ -7,7 +8,7 @@ export function imageLines({ image, rows, answers: { a, b }, sameAnswer }: Image
   const shapes = Math.max(5, ...rows.map(({ shape }) => shapeOf(shape).length));
   const titles = ['shape'.padEnd(shapes), 'max abs'.padStart(11), 'relative'.padStart(11)];
   return [
-    image,
+    imageName(image),
     `  ${''.padEnd(width + 2)}  ${titles.join('')}`,
     ...rows.map(row => rowLine(row, width, shapes)),
     ...(sameAnswer

@@ -6,3 +6,10 @@ export const brief = (value: number): string =>
 export function finiteNumbers(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
 }
+
+/** A replacer for `JSON.stringify` that rounds the coordinates of results to 0.01 pixel. Scores are not rounded. */
+export const roundedCoordinates = (key: string, value: unknown): unknown =>
+  ['box', 'quad', 'polygons'].includes(key) ? rounded(value) : value;
+
+const rounded = (value: unknown): unknown =>
+  Array.isArray(value) ? value.map(rounded) : Math.round((value as number) * 100) / 100;

@@ -5,6 +5,7 @@ export function resultLines(result: TaskResult): string[] {
   const lines = itemLines(result);
   if (lines.length === 0) lines.push('nothing found');
   if (result.truncated) lines.push('(truncated: raise --max-new-tokens)');
+  if (result.dropped) lines.push(`(malformed and dropped: ${result.dropped}; --keep-malformed keeps them)`);
   return lines;
 }
 

@@ -29,10 +29,9 @@ export interface AnswerText {
 export function readAnswer(answer: Answer): AnswerText {
   if (typeof answer === 'string') return { text: answer.replace(/<s>|<\/s>|<pad>/g, ''), score: () => undefined };
   const { tokenizer } = answer;
-  const dropped = new Set([tokenizer.bosTokenId, tokenizer.eosTokenId, tokenizer.padTokenId]);
   const logProbOf = logProbs(answer);
   const kept = Array.from(answer.ids, (id, i) => ({ id, logProb: logProbOf?.(i) })).filter(
-    ({ id }) => !dropped.has(id),
+    ({ id }) => !tokenizer.isFrame(id),
   );
   const { text, spans } = tokenizer.decodeWithSpans(kept.map(({ id }) => id));
   if (!logProbOf) return { text, score: () => undefined };

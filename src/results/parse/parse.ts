@@ -10,6 +10,12 @@ import { parsePolygons } from './polygons.ts';
 export interface ParseOptions {
   /** Whether labels keep characters outside ASCII, for fine-tunes in other languages. Default false. */
   keepUnicode?: boolean;
+  /**
+   * Whether malformed parts of the answer are kept as Microsoft's processor keeps them: remnants of tags in labels
+   * (`loc_12>car`), boxes whose corners are in the wrong order or that have no area, and objects without a label.
+   * Default false: words are read outside tags only, and the result's `dropped` counts the objects that it lacks.
+   */
+  keepMalformed?: boolean;
   /** Whether the token limit truncated the answer. Default false. */
   truncated?: boolean;
   /** Smallest area of a quad as a fraction of the image, 0 to 1. Default 0: all quads are kept. */
@@ -26,6 +32,7 @@ export interface ParseOptions {
  * readable parts are returned.
  *
  * Follows Microsoft's processing_florence2.py after `<s>`, `</s>` and `<pad>` are removed; text and labels are trimmed.
+ * Malformed answers are equal to it with `keepMalformed` only.
  *
  * @param image size of the original image in pixels; the result's coordinates are in these pixels
  * @throws UsageError if the image size has no pixels, or if ids and log-probabilities differ in number
@@ -33,7 +40,7 @@ export interface ParseOptions {
 export function parse<T extends Task>(answer: Answer, task: T, image: ImageSize, options?: ParseOptions): ResultOf<T>;
 export function parse(answer: Answer, task: string, image: ImageSize, options?: ParseOptions): TaskResult;
 export function parse(answer: Answer, task: string, image: ImageSize, options: ParseOptions = {}): TaskResult {
-  const { keepUnicode = false, truncated = false, areaThreshold = 0, boxAtStart = false } = options;
+  const { truncated = false, areaThreshold = 0, boxAtStart = false, keepMalformed } = options;
   const read = readAnswer(answer);
   const { text } = read;
   const common = { imageSize: { width: image.width, height: image.height }, answer: text, truncated };
@@ -43,20 +50,24 @@ export function parse(answer: Answer, task: string, image: ImageSize, options: P
     case 'text':
       return { task: row.task, text: strip(text), ...common };
     case 'boxes':
-      return { task: row.task, boxes: parseBoxes(read, image, keepUnicode), ...common };
+      return { task: row.task, ...parseBoxes(read, image, options), ...common };
     case 'proposals':
-      return { task: row.task, boxes: parseProposals(read, image), ...common };
+      return { task: row.task, ...parseProposals(read, image, options), ...common };
     case 'phrases':
-      return { task: row.task, phrases: parsePhrases(read, image, { keepUnicode }), ...common };
+      return { task: row.task, ...parsePhrases(read, image, options), ...common };
     case 'quads':
-      return { task: row.task, quads: parseQuads(read, image, areaThreshold), ...common };
+      return { task: row.task, ...parseQuads(read, image, { keepMalformed, areaThreshold }), ...common };
     case 'polygons':
-      return { task: row.task, instances: parsePolygons(read, image, { labels: false, boxAtStart }), ...common };
+      return {
+        task: row.task,
+        ...parsePolygons(read, image, { labels: false, boxAtStart, keepMalformed }),
+        ...common,
+      };
     case 'boxes or polygons': {
-      const asPolygons = text.includes('<poly>');
-      const boxes = asPolygons ? [] : parseBoxes(read, image, keepUnicode);
-      const instances = asPolygons ? parsePolygons(read, image, { labels: true, boxAtStart }) : [];
-      return { task: row.task, boxes, instances, ...common };
+      const places = text.includes('<poly>')
+        ? { boxes: [], ...parsePolygons(read, image, { labels: true, boxAtStart, keepMalformed }) }
+        : { ...parseBoxes(read, image, options), instances: [] };
+      return { task: row.task, ...places, ...common };
     }
   }
 }

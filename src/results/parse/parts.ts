@@ -2,7 +2,7 @@ import type { ImageSize } from '../../geometry/types.ts';
 import { dequantizePoints } from '../../text/locations.ts';
 import { parseDecimal, strip, stripStart } from '../../text/python_strings.ts';
 import type { Span } from '../../text/tokenizer.ts';
-import { END_OF_LABEL, LOCATION_TOKEN } from '../grammar.ts';
+import { LOCATION_TOKEN, REFERENCE_END_OF_LABEL } from '../grammar.ts';
 import type { AnswerText } from './answer.ts';
 
 /** A location token of an answer. */
@@ -32,16 +32,25 @@ export function scored(answer: AnswerText, spans: readonly Span[]): { score?: nu
   return score === undefined ? {} : { score };
 }
 
+/** How labels and places are read; see `ParseOptions`. */
+export interface ReadingOptions {
+  keepUnicode?: boolean;
+  keepMalformed?: boolean;
+}
+
 /**
  * Returns the words at the beginning of a part, up to its first location, and their length including white space.
  * Returns undefined if no location follows or the words contain a newline; the reference skips such parts.
  */
-export function labelOf(part: string): { label: string; length: number } | undefined {
-  const length = part.search(END_OF_LABEL);
+export function labelOf(part: string, keepMalformed = false): { label: string; length: number } | undefined {
+  const length = part.search(keepMalformed ? REFERENCE_END_OF_LABEL : /</);
   if (length < 0 || stripStart(part.slice(0, length)).includes('\n')) return undefined;
   return { label: strip(part.slice(0, length)), length };
 }
 
 /** Removes characters outside ASCII from a label, as the reference does, unless `keepUnicode` is set. */
-export const asciiOnly = (label: string, keepUnicode: boolean): string =>
+export const asciiOnly = (label: string, keepUnicode = false): string =>
   keepUnicode ? label : label.replace(/[^\x00-\x7f]/g, '');
+
+/** Returns `{ dropped }`, the number of malformed objects that a result lacks, or `{}` if it is 0. */
+export const droppedField = (dropped: number): { dropped?: number } => (dropped > 0 ? { dropped } : {});

@@ -1,22 +1,26 @@
 import type { BoxCoordinates, ImageSize, QuadCoordinates } from '../../geometry/types.ts';
 import { strip } from '../../text/python_strings.ts';
-import { LABELLED_BOXES, QUAD, UNLABELLED_BOXES } from '../grammar.ts';
+import { GRAMMAR, REFERENCE_GRAMMAR, UNLABELLED_BOXES } from '../grammar.ts';
 import type { Box, Phrase, Quad } from '../types.ts';
 import type { AnswerText } from './answer.ts';
-import { asciiOnly, labelOf, locationsIn, scored, toPixels } from './parts.ts';
+import { asciiOnly, droppedField, labelOf, locationsIn, type ReadingOptions, scored, toPixels } from './parts.ts';
 
 /** Parses object detection and dense region captions. If several boxes share a label, each of them gets it. */
-export function parseBoxes(answer: AnswerText, image: ImageSize, keepUnicode: boolean): Box[] {
-  return labelledParts(answer, image).flatMap(({ label, boxes }) =>
-    boxes.map(box => ({ label: asciiOnly(label, keepUnicode), ...box })),
+export function parseBoxes(answer: AnswerText, image: ImageSize, options: ReadingOptions) {
+  const { parts, dropped } = labelledParts(answer, image, options);
+  const boxes = parts.flatMap(({ label, boxes }) =>
+    boxes.map((box): Box => ({ label: asciiOnly(label, options.keepUnicode), ...box })),
   );
+  return { boxes, ...droppedField(dropped) };
 }
 
 /** Parses region proposals: boxes without labels. Words between them are ignored. */
-export function parseProposals(answer: AnswerText, image: ImageSize): Box[] {
-  return Array.from(answer.text.matchAll(UNLABELLED_BOXES)).flatMap(({ 0: part, index }) =>
-    boxesIn(answer, part, index, image).map(box => ({ label: '', ...box })),
+export function parseProposals(answer: AnswerText, image: ImageSize, { keepMalformed }: ReadingOptions) {
+  const all = Array.from(answer.text.matchAll(UNLABELLED_BOXES)).flatMap(({ 0: part, index }) =>
+    boxesIn(answer, part, index, image).map((box): Box => ({ label: '', ...box })),
   );
+  const boxes = keepMalformed ? all : all.filter(hasArea);
+  return { boxes, ...droppedField(all.length - boxes.length) };
 }
 
 /**
@@ -25,31 +29,57 @@ export function parseProposals(answer: AnswerText, image: ImageSize): Box[] {
 export function parsePhrases(
   answer: AnswerText,
   image: ImageSize,
-  { keepUnicode, banned = BANNED_PHRASES }: { keepUnicode: boolean; banned?: ReadonlySet<string> },
-): Phrase[] {
-  return labelledParts(answer, image)
+  { banned = BANNED_PHRASES, ...options }: ReadingOptions & { banned?: ReadonlySet<string> },
+) {
+  const { parts, dropped } = labelledParts(answer, image, options);
+  const phrases = parts
     .filter(({ label }) => !banned.has(label))
-    .map(({ label, start, length, boxes }) => ({
-      phrase: asciiOnly(label, keepUnicode),
-      ...scored(answer, [[start, start + length]]),
-      boxes,
-    }));
+    .map(
+      ({ label, start, length, boxes }): Phrase => ({
+        phrase: asciiOnly(label, options.keepUnicode),
+        ...scored(answer, [[start, start + length]]),
+        boxes,
+      }),
+    );
+  return { phrases, ...droppedField(dropped) };
+}
+
+/** Words of an answer and the boxes after them. */
+interface LabelledPart {
+  label: string;
+  start: number;
+  length: number;
+  boxes: Phrase['boxes'];
 }
 
 /**
- * Returns the labelled parts of an answer with their start positions, which scores need. As in the reference, a part is
- * assumed to start at the sum of the lengths of earlier parts. In malformed answers, with words between parts, this is
- * too far left, and scores are those of earlier tokens.
+ * Returns the labelled parts of an answer with the positions of their labels, which scores need, and the number of boxes
+ * that were dropped: those without a label or without an area. With `keepMalformed` nothing is dropped, and, as in the
+ * reference, a part is assumed to start at the sum of the lengths of earlier parts. In malformed answers, with words
+ * between parts, this is too far left, and scores are those of earlier tokens.
  */
-function labelledParts(answer: AnswerText, image: ImageSize) {
+function labelledParts(
+  answer: AnswerText,
+  image: ImageSize,
+  { keepMalformed }: ReadingOptions,
+): { parts: LabelledPart[]; dropped: number } {
   let next = 0;
-  return Array.from(answer.text.matchAll(LABELLED_BOXES)).flatMap(([part]) => {
-    const start = next;
+  let dropped = 0;
+  const parts: LabelledPart[] = [];
+  for (const { 0: part, index } of answer.text.matchAll((keepMalformed ? REFERENCE_GRAMMAR : GRAMMAR).boxes)) {
+    const start = keepMalformed ? next : index;
     next += part.length;
-    const words = labelOf(part);
-    return words ? [{ ...words, start, boxes: boxesIn(answer, part, start, image) }] : [];
-  });
+    const words = labelOf(part, keepMalformed);
+    const boxes = boxesIn(answer, part, start, image);
+    const kept = keepMalformed ? boxes : words?.label ? boxes.filter(hasArea) : [];
+    dropped += boxes.length - kept.length;
+    if (words && (keepMalformed || kept.length > 0)) parts.push({ ...words, start, boxes: kept });
+  }
+  return { parts, dropped };
 }
+
+/** Whether the corners of a box are in order and differ in both directions. */
+const hasArea = ({ box: [x1, y1, x2, y2] }: { box: BoxCoordinates }): boolean => x1 < x2 && y1 < y2;
 
 /** Returns a box for every four locations. Surplus locations are ignored; corners are not sorted. */
 function boxesIn(answer: AnswerText, part: string, offset: number, image: ImageSize) {
@@ -67,15 +97,29 @@ function boxesIn(answer: AnswerText, part: string, offset: number, image: ImageS
   });
 }
 
-/** Parses OCR with regions. Quads that cover less than `areaThreshold` of the image are omitted. */
-export function parseQuads(answer: AnswerText, image: ImageSize, areaThreshold: number): Quad[] {
-  const quads = Array.from(answer.text.matchAll(QUAD), ({ 1: text, 2: part, index }) => {
+/**
+ * Parses OCR with regions. Quads that cover less than `areaThreshold` of the image are omitted. Quads without text or
+ * without an area are dropped, unless `keepMalformed` is set.
+ */
+export function parseQuads(
+  answer: AnswerText,
+  image: ImageSize,
+  { keepMalformed, areaThreshold }: ReadingOptions & { areaThreshold: number },
+) {
+  const found = answer.text.matchAll((keepMalformed ? REFERENCE_GRAMMAR : GRAMMAR).quad);
+  const all = Array.from(found, ({ 1: text = '', 2: part, index }): Quad => {
     const locations = locationsIn(part, index + text.length);
     const spans = locations.map(({ span }) => span);
     return { text: strip(text), quad: toPixels(locations, image) as QuadCoordinates, ...scored(answer, spans) };
   });
-  return quads.filter(({ quad }) => area(quad) >= image.width * image.height * areaThreshold);
+  const formed = keepMalformed ? all : all.filter(({ text, quad }) => text !== '' && hasExtent(quad));
+  const quads = formed.filter(({ quad }) => area(quad) >= image.width * image.height * areaThreshold);
+  return { quads, ...droppedField(all.length - formed.length) };
 }
+
+/** Whether the corners of a quad differ in x and in y. */
+const hasExtent = (quad: QuadCoordinates): boolean =>
+  [0, 1].every(axis => quad.some((value, i) => i % 2 === axis && value !== quad[axis]));
 
 /** The reference's area of a quad: the shoelace sum over three of the four edges, without the closing one. */
 function area(quad: QuadCoordinates): number {

@@ -1,33 +1,39 @@
 import type { BoxCoordinates, ImageSize } from '../../geometry/types.ts';
 import { dequantizeBox } from '../../text/locations.ts';
-import { INSTANCE, LABELLED_POLYGONS, POLYGON, UNLABELLED_POLYGONS } from '../grammar.ts';
+import { GRAMMAR, INSTANCE, POLYGON, REFERENCE_GRAMMAR, UNLABELLED_POLYGONS } from '../grammar.ts';
 import type { PolygonInstance } from '../types.ts';
 import type { AnswerText } from './answer.ts';
-import { type Location, labelOf, locationsIn, scored, toPixels } from './parts.ts';
+import { droppedField, type Location, labelOf, locationsIn, scored, toPixels } from './parts.ts';
 
 export interface PolygonOptions {
   /** Whether instances have labels. If not, all labels are empty. */
   labels: boolean;
   /** Whether the first four locations of each instance are its box. */
   boxAtStart: boolean;
+  /** Whether labels may be empty or contain remnants of tags, as in the reference. Default false. */
+  keepMalformed?: boolean;
 }
 
 /**
  * Parses `label<poly>…<sep>…</poly>`: instances are enclosed in `<poly>`, their polygons are joined by `<sep>`. Without
- * `<poly>` tags, everything after a label is one instance.
+ * `<poly>` tags, everything after a label is one instance. Instances without a label are dropped if `labels` is set.
  */
-export function parsePolygons(answer: AnswerText, image: ImageSize, options: PolygonOptions): PolygonInstance[] {
-  const parts = answer.text.matchAll(options.labels ? LABELLED_POLYGONS : UNLABELLED_POLYGONS);
-  return Array.from(parts).flatMap(({ 0: whole, index }) => {
-    // If the label's pattern began inside a location token, the part begins with `loc_12>`.
+export function parsePolygons(answer: AnswerText, image: ImageSize, options: PolygonOptions) {
+  const { labels, keepMalformed } = options;
+  const labelled = keepMalformed ? REFERENCE_GRAMMAR.polygons : GRAMMAR.polygons;
+  const instances: PolygonInstance[] = [];
+  let dropped = 0;
+  for (const { 0: whole, index } of answer.text.matchAll(labels ? labelled : UNLABELLED_POLYGONS)) {
+    // If the reference's pattern began inside a location token, the part begins with `loc_12>`.
     const cut = /^loc_\p{Nd}+>/u.exec(whole)?.[0].length ?? 0;
     const part = whole.slice(cut);
-    const words = labelOf(part);
-    if (!words) return [];
-    return instancesIn(part, index + cut)
-      .map(polygons => instance(answer, words.label, polygons, image, options))
-      .filter(found => found !== undefined);
-  });
+    const words = labelOf(part, keepMalformed);
+    const found = instancesIn(part, index + cut).filter(polygons => polygons.length > 0);
+    const unusable = keepMalformed ? !words : labels && !words?.label;
+    if (unusable) dropped += found.length;
+    else instances.push(...found.map(polygons => instance(answer, words?.label ?? '', polygons, image, options)));
+  }
+  return { instances, ...droppedField(keepMalformed ? 0 : dropped) };
 }
 
 /** Returns the polygons of each instance as locations. */
@@ -50,8 +56,7 @@ function instance(
   polygons: Location[][],
   image: ImageSize,
   { boxAtStart }: PolygonOptions,
-): PolygonInstance | undefined {
-  if (polygons.length === 0) return undefined;
+): PolygonInstance {
   const spans = polygons.flat().map(({ span }) => span);
   const [first, ...others] = polygons;
   const box = boxAtStart ? startingBox(first, image) : {};

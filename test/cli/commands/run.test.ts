@@ -42,6 +42,29 @@ test('prints one JSON object per image and task', async () => {
   assert.equal(lines[0].imageSize, { width: 768, height: 512 });
 });
 
+test('JSON has coordinates rounded to 0.01 pixel, and data URLs without their data', async () => {
+  const scene = await readFile(new URL('../../../docs/scenes/scene-1.png', import.meta.url));
+  const url = `data:image/png;base64,${scene.toString('base64')}`;
+  const asked = ['-m', 'demo', '-b', 'wasm', '-t', 'od', '-t', 'ocr-with-region'];
+  const { stdout } = await florence2('run', url, ...asked, '--json');
+  const [{ image, boxes }] = jsonLines(stdout);
+  assert.is(image, 'data:image/png;base64,…');
+  assert.ok(boxes.length > 0);
+  const [exact] = (await exactBoxes(scene)).map(({ box }) => box);
+  assert.equal(boxes[0].box, exact.map(value => Number(value.toFixed(2)))); // biome-ignore format: one line
+  assert.not.equal(boxes[0].box, exact);
+  const { stdout: text } = await florence2('run', url, `${url}=`, ...asked);
+  assert.match(text, /^data:image\/png;base64,… {2}<OD>$/m);
+  assert.not.match(text, /base64,\w/);
+});
+
+async function exactBoxes(image: Uint8Array) {
+  const model = await Florence2.load('demo', { backend: 'wasm' });
+  const { boxes } = await model.run(image, '<OD>');
+  model.dispose();
+  return boxes;
+}
+
 test('--model demo is the checkpoint of the package, in any working directory', async () => {
   const directory = process.cwd();
   process.chdir(folder);
@@ -146,7 +169,7 @@ test('writes a mask per polygon instance', async () => {
 });
 
 test('--min-score omits boxes with a lower score', async () => {
-  const boxes = async (...more: string[]) => jsonLines((await run(street, '-t', 'region-proposal', '--json', ...more)).stdout)[0].boxes; // biome-ignore format: one line
+  const boxes = async (...more: string[]) => jsonLines((await run(street, '-t', 'region-proposal', '--keep-malformed', '--json', ...more)).stdout)[0].boxes; // biome-ignore format: one line
   const all = await boxes();
   const scores = all.map(({ score }: { score: number }) => score).sort();
   const middle = scores[scores.length >> 1];

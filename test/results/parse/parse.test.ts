@@ -48,6 +48,9 @@ function inReferenceWords(result: TaskResult): unknown {
   return { bboxes: result.boxes.map(b => b.box), labels: result.boxes.map(b => b.label) };
 }
 
+const asReference = (text: string, task: string, size: [number, number]) =>
+  inReferenceWords(parse(text, task, sizeOf(size), { keepMalformed: true }));
+
 /** Truncates all numbers to integers, as transformers does with bin centres. */
 const truncated = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value), (_, v) => (typeof v === 'number' ? Math.trunc(v) : v));
@@ -59,11 +62,11 @@ const sorted = (value: unknown): unknown =>
     ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
     : value;
 
-test('404 answers equal a column of the reference or are listed as differences', () => {
+test('with keepMalformed, 404 answers equal a column of the reference or are listed as differences', () => {
   assert.is(file.cases.length, 404);
   const counts = { microsoft: 0, transformers: 0, different: 0 };
   for (const { id, task, about, text, image_size, expected_ms, expected_hf } of file.cases) {
-    const result = inReferenceWords(parse(text, task, sizeOf(image_size)));
+    const result = asReference(text, task, image_size);
     const where = `${id} ${task} ${about}: ${JSON.stringify(text)}`;
     if (id in DIFFERENCES) {
       const { expected } = DIFFERENCES[id];
@@ -86,7 +89,7 @@ const COUNTS = { microsoft: 367, transformers: 36, different: 1 };
 
 test('answers that equal only transformers are those that the reference marks as different', () => {
   for (const { id, task, text, image_size, expected_ms, differs } of file.cases) {
-    if (id in DIFFERENCES || same(inReferenceWords(parse(text, task, sizeOf(image_size))), expected_ms)) continue;
+    if (id in DIFFERENCES || same(asReference(text, task, image_size), expected_ms)) continue;
     assert.ok(differs.includes('strip') || differs.includes('ocr_label'), `${id} differs from Microsoft's`);
   }
 });
@@ -95,7 +98,8 @@ test('token ids give the same results, with scores if log-probabilities are give
   let scores = 0;
   for (const { task, ids, scores: logProbs, image_size, expected_ms } of file.sequence_cases) {
     const image = sizeOf(image_size);
-    const result = parse({ ids, logProbs: logProbs ?? undefined, tokenizer }, task, image);
+    const answer = { ids, logProbs: logProbs ?? undefined, tokenizer };
+    const result = parse(answer, task, image, { keepMalformed: true });
     const where = `${task} ${ids}`;
     const { scores: expectedScores, ...expected } =
       typeof expected_ms === 'string' ? { text: expected_ms } : expected_ms;
@@ -133,13 +137,110 @@ test('options equal the corresponding parts of the reference', () => {
     );
   }
   for (const { text, image_size, expected_ms } of file.polygons_with_box_at_start) {
-    const instances = parsePolygons(readAnswer(text), sizeOf(image_size), { labels: true, boxAtStart: true });
+    const { instances } = parsePolygons(readAnswer(text), sizeOf(image_size), { labels: true, boxAtStart: true });
     assert.equal(
       instances.map(({ label, polygons, box }) => ({ cat_name: label, polygons, bbox: box })),
       expected_ms,
       text,
     );
   }
+});
+
+/** Boxes of bins a thousandth of the image wide: a bin's centre is its number plus a half. */
+const THOUSAND = { width: 1000, height: 1000 };
+const at = (...bins: number[]): string => bins.map(bin => `<loc_${bin}>`).join('');
+const A = at(10, 20, 30, 40);
+const B = at(50, 60, 70, 80);
+const boxA = [10.5, 20.5, 30.5, 40.5];
+const boxB = [50.5, 60.5, 70.5, 80.5];
+
+test('malformed answers leave no remnants of tags in labels, and places without a label are dropped and counted', () => {
+  const cases: [answer: string, objects: [label: string, box: number[]][], dropped: number | undefined][] = [
+    [`car${A}${B}dog${A}`, [['car', boxA], ['car', boxB], ['dog', boxA]], undefined], // biome-ignore format: one line
+    [`${at(9, 1, 2, 937)}red square${A}`, [['red square', boxA]], 1],
+    [`<loc_937>red square${A}`, [['red square', boxA]], undefined],
+    [`${A}${at(1, 2, 3)}`, [], 1],
+    [`${A}${B}`, [], 2],
+    [` ${A}dog${B}`, [['dog', boxB]], 1],
+    [`car</od>${A}`, [['car', boxA]], undefined],
+    [`<and>car<obj>${A}<sep>${B}`, [['car', boxA], ['car', boxB]], undefined], // biome-ignore format: one line
+    [`car<and>dog${A}`, [['dog', boxA]], undefined],
+    [`car<loc_-1>${A}`, [], 1],
+    [`a > b${A}`, [['a > b', boxA]], undefined],
+    [`a < b${A}`, [['b', boxA]], undefined],
+    [`car${at(30, 20, 10, 40)}${A}`, [['car', boxA]], 1],
+    [`car${at(10, 40, 30, 20)}`, [], 1],
+    [`car${at(10, 20, 10, 40)}`, [], 1],
+    [`car${at(10, 20, 30, 20)}dog${B}`, [['dog', boxB]], 1],
+    [`car${at(10, 20, 30)}`, [], undefined],
+  ];
+  for (const [answer, objects, dropped] of cases) {
+    const result = parse(answer, '<OD>', THOUSAND);
+    assert.equal(result.boxes.map(({ label, box }) => [label, box]), objects, answer); // biome-ignore format: one line
+    assert.is(result.dropped, dropped, answer);
+    assert.equal(parse(answer, '<OPEN_VOCABULARY_DETECTION>', THOUSAND).boxes, result.boxes, answer);
+    const { phrases, ...grounded } = parse(answer, '<CAPTION_TO_PHRASE_GROUNDING>', THOUSAND);
+    assert.equal(phrases.flatMap(({ phrase, boxes }) => boxes.map(({ box }) => [phrase, box])), objects, answer); // biome-ignore format: one line
+    assert.is(grounded.dropped, dropped, answer);
+  }
+  const proposals = parse(`car${A}${at(30, 20, 10, 40)}${B}`, '<REGION_PROPOSAL>', THOUSAND);
+  assert.equal([proposals.boxes.map(({ box }) => box), proposals.dropped], [[boxA, boxB], 1]);
+});
+
+test('quads without text or area and polygons without a label are dropped and counted', () => {
+  const [one, two] = [at(1, 2, 9, 2, 9, 5, 1, 5), at(1, 12, 9, 12, 9, 15, 1, 15)];
+  const lines: [answer: string, texts: string[], dropped: number | undefined][] = [
+    [`STOP${one}GO ON${two}`, ['STOP', 'GO ON'], undefined],
+    [`${one}STOP${two}`, ['STOP'], 1],
+    [`STOP${one}${two}`, ['STOP'], 1],
+    [`STOP${one}<loc_7>GO${two}`, ['STOP', 'GO'], undefined],
+    [`STOP${at(1, 2, 3)}GO${two}`, ['GO'], undefined],
+    [`a < b${one}`, ['a < b'], undefined],
+    [`STOP${at(1, 2, 9, 2, 9, 2, 1, 2)}GO${two}`, ['GO'], 1],
+  ];
+  for (const [answer, texts, dropped] of lines) {
+    const result = parse(answer, '<OCR_WITH_REGION>', THOUSAND);
+    assert.equal([result.quads.map(({ text }) => text), result.dropped], [texts, dropped], answer);
+  }
+  const shape = `<poly>${one}</poly>`;
+  const outlines: [answer: string, labels: string[], dropped: number | undefined][] = [
+    [`car${shape}${shape}dog${shape}`, ['car', 'car', 'dog'], undefined],
+    [`<and>car${shape}`, ['car'], undefined],
+    [`<loc_12>car${shape}`, ['car'], undefined],
+    [`${shape}${shape}`, [], 2],
+  ];
+  for (const [answer, labels, dropped] of outlines) {
+    const result = parse(answer, '<OPEN_VOCABULARY_DETECTION>', THOUSAND);
+    assert.equal([result.instances.map(({ label }) => label), result.dropped], [labels, dropped], answer);
+  }
+});
+
+test('well-formed answers are equal with and without keepMalformed', () => {
+  const inOrder = ([x1, y1, x2, y2]: number[]) => x1 < x2 && y1 < y2;
+  let equal = 0;
+  for (const { id, task, text, image_size, expected_ms } of file.cases) {
+    const labels: string[] = [...(expected_ms.labels ?? []), ...(expected_ms.bboxes_labels ?? [])];
+    const words = [...labels, ...(expected_ms.polygons_labels ?? [])];
+    const boxes: number[][] = expected_ms.bboxes ?? [];
+    const [plain, kept] = [{}, { keepMalformed: true }].map(options => parse(text, task, sizeOf(image_size), options));
+    const remnant = words.find(word => /^[^<>\s]*>/.test(word) || /<[^<> ]+>/.test(word));
+    if (remnant !== undefined || words.includes('') || !boxes.every(inOrder)) {
+      const listed = JSON.stringify(plain, (key, value) => (key === 'answer' ? undefined : value));
+      assert.not.match(listed, /loc_|"(label|phrase)":"[^"]*<|"[a-z/]+>/, id);
+    } else if (plain.dropped === undefined) {
+      assert.equal(plain, kept, id);
+      equal++;
+    }
+  }
+  assert.ok(equal > 200, `${equal} answers`);
+});
+
+test('scores of a malformed answer are those of its own tokens', () => {
+  const pieces = [...'<loc_9><loc_8>'.match(/<[^>]*>/g)!, 'car', ...A.match(/<[^>]*>/g)!];
+  const ids = pieces.flatMap(piece => tokenizer.encode(piece, { addSpecialTokens: false }));
+  const logProbs = [-8, -8, -8, -1, -1, -2, -4];
+  const { boxes } = parse({ ids, logProbs, tokenizer }, '<OD>', THOUSAND);
+  assert.is(boxes[0].score, Math.exp(-2));
 });
 
 test("banned phrases equal the reference's", () => {
@@ -169,7 +270,7 @@ test('keepUnicode keeps labels unchanged', () => {
 test("a score is exp of the mean log-probability of the instance's tokens", () => {
   const image = { width: 1000, height: 1000 };
   const poly = ['<poly>', '<loc_1>', '<loc_2>', '<loc_3>', '<loc_4>', '<sep>', '<loc_5>', '<loc_6>', '</poly>'];
-  const eight = Array.from({ length: 8 }, (_, i) => `<loc_${i}>`);
+  const eight = [0, 1, 2, 3, 4, 5, 8, 7].map(bin => `<loc_${bin}>`);
   // The tokens of an answer, their log-probabilities, and the expected means over the tokens that scores include.
   const cases: [
     task: string,

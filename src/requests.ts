@@ -1,0 +1,34 @@
+import type { CaptureOptions } from './activations/run_with_cache.ts';
+import type { GenerationOptions } from './generation/options.ts';
+import type { ImageFeatures } from './image/features.ts';
+import type { DecodeOptions, ImageInput } from './image/types.ts';
+import type { ParseOptions } from './results/parse/parse.ts';
+import type { TaskArguments } from './text/prompt.ts';
+
+/** A task about an image. */
+export interface Request extends TaskArguments {
+  /** The image, or its features from `encodeImage`. */
+  image: ImageInput | ImageFeatures;
+  /** A task token (`<OD>`), which may be followed by its text; any other text is a custom prompt. */
+  task: string;
+}
+
+/** Options of `run`: how the image is decoded and the answer generated and parsed. */
+export interface RunOptions
+  extends GenerationOptions,
+    DecodeOptions,
+    Pick<ParseOptions, 'keepUnicode' | 'keepMalformed'> {
+  /** Stops the generation between two tokens; its reason is thrown. */
+  signal?: AbortSignal;
+}
+
+/** Options of `runWithCache`: those of `run`, and which activations are kept. */
+export interface CacheOptions extends RunOptions, TaskArguments, CaptureOptions {}
+
+/** A token of an answer. `text` is the text that it completes: a character may consist of several tokens. */
+export interface StreamedToken {
+  token: number;
+  text: string;
+  /** Log-probability of the token; 0 if it was forced. */
+  logProb: number;
+}

@@ -5,6 +5,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { findJobs, testFolder } from './runner/jobs.ts';
 import { PassedJobs } from './runner/passed.ts';
 import { printSummary } from './runner/report.ts';
 
@@ -132,6 +133,20 @@ test('groups by name', () => {
     run({ 'house.test.ts': suite(good), 'a.test.ts': suite(bad) }, '--group', 'browser').output,
     /\n1 passed, 0 failed/,
   );
+});
+
+test('webgpu runs kernels, gradients and a comparison with PyTorch, and all files with --long', () => {
+  const selection = { folder: testFolder, slow: true, filters: [] };
+  const [quick, all] = [false, true].map(long =>
+    findJobs({ ...selection, long }, ['webgpu']).flatMap(({ file, backend }) =>
+      backend === 'webgpu' ? [relative(testFolder, file).replaceAll('\\', '/')] : [],
+    ),
+  );
+  for (const name of ['nn/kernels', 'training/gradients', 'parity/check']) assert.ok(quick.includes(`${name}.test.ts`));
+  for (const name of ['florence2', 'internals/patching', 'training/trainer', 'generation/reference']) {
+    assert.not.ok(quick.includes(`${name}.test.ts`), name);
+    assert.ok(all.includes(`${name}.test.ts`), name);
+  }
 });
 
 test('no file and no such backend are failures', () => {

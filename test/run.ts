@@ -7,8 +7,9 @@
  * Files that import test/backend.ts run once for each backend found: wasm, cpu (where it is fast enough) and, where it is
  * set up, tensorflow.
  *
- * --slow         also the files named *.slow.test.ts, all files on cpu, and webgpu over SwiftShader where it is installed
- * --long         also files that take minutes and rarely fail, and trainings and studies on webgpu
+ * --slow         also the files named *.slow.test.ts, all files on cpu, and webgpu over SwiftShader where it is installed:
+ *                kernels, layers, gradients, and a model compared with PyTorch
+ * --long         also files that take minutes and rarely fail, and all files on webgpu
  * --skip-passed  without the files that passed in a run without --slow, on the same backend and the same sources
  * --group        only one group: browser, cli, data, docs, files, internals, model, parity, runtime, training
  * --backend      only files that need a backend, on this one

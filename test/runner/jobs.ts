@@ -22,7 +22,7 @@ export interface Selection {
   folder: string;
   /** Include `*.slow.test.ts`, all files on cpu, and webgpu. */
   slow: boolean;
-  /** Include the files of LONG, and those of SLOW_ON_WEBGPU on webgpu. */
+  /** Include the files of LONG, and all files on webgpu. */
   long: boolean;
   /** Only files that need a backend, on this one. */
   backend?: string;
@@ -47,7 +47,7 @@ export const GROUPS: Record<string, RegExp> = {
 };
 
 /** Files that take minutes and rarely fail: they run with `--long` or when a filter or group names them. */
-const LONG = ['docs/studies.slow.test.ts'];
+const LONG = ['docs/studies.slow.test.ts', 'parity/check.slow.test.ts'];
 
 /** Files that take more than about ten seconds on the cpu backend: there they belong to the slow suite. */
 // biome-ignore format: a list of files
@@ -61,9 +61,11 @@ const SLOW_ON_CPU = [
   'training/resume', 'training/train_step', 'training/trainable', 'training/trainer',
 ];
 
-/** Trainings and studies take minutes on a software GPU: these run on webgpu with `--long` or when it is named. */
-const SLOW_ON_WEBGPU = /^(training|adapters|internals|activations|inspect)\/|^parity\/training/;
-const QUICK_ON_WEBGPU = /^(adapters\/reference|training\/(optimizer|dropout|gradients|train_step|trainable))\./;
+/**
+ * What webgpu runs without `--long`, because a software GPU takes minutes for a file: kernels and layers, gradients, and
+ * a model that is loaded, generates, and is compared with PyTorch (parity/check).
+ */
+const QUICK_ON_WEBGPU = /^(nn|runtime)\/|^(generation\/(candidates|generate)|training\/gradients|parity\/check)\./;
 
 /** Returns the environment of each backend that can be tested here, and why the others cannot. */
 export function findBackends(slow: boolean, backend?: string) {
@@ -91,7 +93,7 @@ export function findJobs(selection: Selection, backends: Iterable<BackendName>):
   const runsOn = (name: BackendName, path: string): boolean => {
     if (backend !== undefined || filters.length > 0) return true;
     if (name === 'cpu') return slow || !SLOW_ON_CPU.includes(path.replace(/\.test\.ts$/, ''));
-    return name !== 'webgpu' || long || !SLOW_ON_WEBGPU.test(path) || QUICK_ON_WEBGPU.test(path);
+    return name !== 'webgpu' || long || QUICK_ON_WEBGPU.test(path);
   };
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter(file => suffix.test(file))

@@ -1,9 +1,9 @@
 import { type FileHandle, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 import { fileError, isAbsent, writeError } from './errors.ts';
 import type { ByteSource, FileContent, Folder } from './folder.ts';
-import { LARGEST_CHUNK, unfinishedPath, writeWhole } from './write.ts';
+import { flush, LARGEST_CHUNK, unfinishedPath, writeWhole } from './write.ts';
 
 /** A directory on disk. */
 export class DiskFolder implements Folder {
@@ -39,8 +39,12 @@ export class DiskFolder implements Folder {
     const unfinished = unfinishedPath(target);
     try {
       for (const [name, content] of files) await writeWhole(join(unfinished, name), content);
-      if (!(await stat(target).catch(() => undefined))) return await rename(unfinished, target);
+      if (!(await stat(target).catch(() => undefined))) {
+        await rename(unfinished, target);
+        return await flush(dirname(target));
+      }
       for (const name of files.keys()) await rename(join(unfinished, name), join(target, name));
+      await flush(target);
       await rmdir(unfinished);
     } catch (error) {
       await rm(unfinished, { recursive: true, force: true }).catch(() => undefined); // the first error is reported

@@ -1,17 +1,17 @@
 import { existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { writeError } from './errors.ts';
 import type { FileContent } from './folder.ts';
 
 /**
  * Writes a file as a whole: it appears under its name when it is complete and on the disk. If writing fails, nothing is
- * left of it and an earlier file stays. Missing folders on the way are created.
+ * left of it and an earlier file stays, also after a power cut. Missing folders on the way are created.
  *
  * @throws Florence2Error if the file cannot be written, and whatever producing a chunk throws
  */
 export async function writeWhole(path: string, content: FileContent): Promise<void> {
-  await mkdir(dirname(path), { recursive: true }).catch(error => {
+  await makeFolder(dirname(path)).catch(error => {
     throw writeError(path, error);
   });
   await writeInFolder(path, content);
@@ -70,12 +70,13 @@ export class UnfinishedFile {
     this.position = 0;
   }
 
-  /** Flushes the file to the disk and gives it its name. Nothing is left of it if that fails. */
+  /** Flushes the file to the disk, gives it its name, and flushes the name. Nothing is left of it if that fails. */
   async finish(): Promise<void> {
     try {
       await this.handle.sync();
       await this.handle.close();
       await rename(this.temporary, this.path);
+      await flush(dirname(this.path));
     } catch (error) {
       await this.abandon();
       throw writeError(this.path, error);
@@ -111,15 +112,17 @@ function isRunning(pid: number): boolean {
 }
 
 /**
- * Replaces a folder by one that `write` fills. Whenever the process ends, the folder holds either the old files or the
- * new ones; if it ends between the two renames, `recoverFolder` restores the old ones.
+ * Replaces a folder by one that `write` fills. Whenever the process ends or the power is cut, the folder holds either the
+ * old files or the new ones; if it happens between the two renames, `recoverFolder` restores the old ones. Each step is on
+ * the disk before the next one starts, because a file system may write a rename before the contents of the files.
  */
 export async function replaceFolder(folder: string, write: (unfinished: string) => Promise<void>): Promise<void> {
   const unfinished = sibling(folder, 'part');
   await rm(unfinished, { recursive: true, force: true });
-  await mkdir(unfinished, { recursive: true });
+  await makeFolder(unfinished);
   try {
     await write(unfinished);
+    await flushTree(unfinished);
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
     throw error;
@@ -130,18 +133,52 @@ export async function replaceFolder(folder: string, write: (unfinished: string) 
     await rename(folder, old);
   }
   await rename(unfinished, folder);
+  await flush(dirname(folder));
   await rm(old, { recursive: true, force: true });
 }
 
 /** Cleans up after a `replaceFolder` that was interrupted: restores the old folder if the new one is not in place. */
 export async function recoverFolder(folder: string): Promise<void> {
   const old = sibling(folder, 'old');
-  if (!existsSync(folder) && existsSync(old)) await rename(old, folder);
+  if (!existsSync(folder) && existsSync(old)) {
+    await rename(old, folder);
+    await flush(dirname(folder));
+  }
   await rm(old, { recursive: true, force: true });
   await rm(sibling(folder, 'part'), { recursive: true, force: true });
 }
 
 const sibling = (folder: string, state: string): string => join(dirname(folder), `.${basename(folder)}.${state}`);
+
+/** Creates a folder with its missing parents, and flushes their names. */
+export async function makeFolder(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true });
+  if (first === undefined) return; // it existed
+  const highest = resolve(first);
+  for (let made = resolve(path); made.length >= highest.length; made = dirname(made)) await flush(dirname(made));
+}
+
+/** Flushes a file's contents, or a folder's list of names, to the disk. */
+export async function flush(path: string): Promise<void> {
+  const handle = await open(path, 'r').catch(error => {
+    if (process.platform === 'win32') return; // Windows opens no folders and writes their names with the files
+    throw error;
+  });
+  try {
+    await handle?.sync();
+  } finally {
+    await handle?.close();
+  }
+}
+
+/** Flushes all files and folders of a folder. */
+async function flushTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    await (entry.isDirectory() ? flushTree(path) : flush(path));
+  }
+  await flush(folder);
+}
 
 /**
  * Most bytes per call. The limit of a call is 2 GiB − 1; smaller chunks keep the buffers of the kernel and libuv small.

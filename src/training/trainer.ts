@@ -101,6 +101,7 @@ export class Trainer {
       if (this.validationIsDue()) await this.validate(log, signal);
       const ends = next === null || signal?.aborted;
       if (this.state !== saved && (ends || this.isDue(this.settings.saveEvery))) {
+        await log.flush();
         await this.save('latest');
         saved = this.state;
       }

@@ -62,6 +62,12 @@ export class RunLog {
     await this.draw();
   }
 
+  /** Flushes the entries so far to the disk, so that a power cut does not lose them. */
+  async flush(): Promise<void> {
+    await this.lines.sync();
+    await this.events.flush();
+  }
+
   async close(): Promise<void> {
     await this.draw();
     await this.lines.close();

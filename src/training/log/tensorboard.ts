@@ -29,6 +29,11 @@ export class EventFile {
     await this.append(scalarsEvent(Date.now() / 1000, step, values));
   }
 
+  /** Flushes the file to the disk. */
+  async flush(): Promise<void> {
+    await this.file.sync();
+  }
+
   async close(): Promise<void> {
     await this.file.close();
   }

@@ -4,7 +4,7 @@ import { systemReason } from '../files/errors.ts';
 
 /**
  * Runs the command line and turns errors into exit codes. A Florence2Error is one line on stderr; a wrong call has exit
- * code 2, Ctrl-C has 130, other errors have 1. Any other error is a bug and is printed with its stack.
+ * code 2, Ctrl-C has 130 (see `interruptSignal`), other errors have 1. Any other error is a bug and is printed with its stack.
  */
 export async function exitOnError(run: () => Promise<unknown>): Promise<void> {
   // `florence2 … | head` closes the pipe early, which is not an error.
@@ -24,7 +24,7 @@ function endWithReader(error: NodeJS.ErrnoException): never {
 /** Prints an error and returns the exit code. */
 export function printError(error: unknown): number {
   process.stderr.write(`florence2: ${describe(error)}\n`);
-  if (isAbort(error)) return 130; // the shell's code for Ctrl-C, so that `florence2 … && …` stops too
+  if (isAbort(error)) return stoppedCode();
   return error instanceof UsageError || isParseArgsError(error) ? 2 : 1;
 }
 
@@ -46,15 +46,27 @@ export function describe(error: unknown): string {
   return `This is a bug, please report it.\n${error.stack}`;
 }
 
+/** The signals that end a command, with the shell's exit codes, so that `florence2 … && …` stops too. */
+const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+/** The signal that this process was stopped by. */
+let stoppedBy: keyof typeof SIGNALS | undefined;
+
+/** Returns the exit code of a command that ended early because its signal was aborted. */
+export const stoppedCode = (): number => SIGNALS[stoppedBy ?? 'SIGINT'];
+
 /**
- * Returns a signal that the first Ctrl-C aborts, so that the current work can end cleanly. A second Ctrl-C ends the
- * process immediately.
+ * Returns a signal that the first Ctrl-C aborts, so that the current work can end cleanly. So do SIGTERM (from `kill`,
+ * containers and batch systems) and SIGHUP (from a closed terminal). A second one ends the process immediately.
  */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
   let secondEnds = false;
-  process.on('SIGINT', () => {
-    if (secondEnds) process.exit(130);
+  const stop = (name: keyof typeof SIGNALS): void => {
+    if (secondEnds) process.exit(SIGNALS[name]);
+    stoppedBy = name;
+    // A closed terminal fails every write, which must not end the work before it is saved.
+    if (name === 'SIGHUP') for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
     controller.abort();
     // Wrappers (npx, tsx) forward the signal that the terminal has sent to this process too, so one Ctrl-C may arrive
     // several times. Copies that arrived during a long step are handled before setImmediate runs.
@@ -62,6 +74,7 @@ export function interruptSignal(): AbortSignal {
       secondEnds = true;
     };
     setTimeout(() => setImmediate(startCounting), 500).unref();
-  });
+  };
+  for (const name of Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]) process.on(name, () => stop(name));
   return controller.signal;
 }

@@ -103,7 +103,8 @@ export async function removeAbandoned(path: string): Promise<void> {
   }
 }
 
-function isRunning(pid: number): boolean {
+/** Returns whether a process of this machine is running. */
+export function isRunning(pid: number): boolean {
   try {
     return process.kill(pid, 0); // signal 0 only checks that the process exists
   } catch (error) {

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { writeAdapter } from '../adapters/write.ts';
 import { writeCheckpoint } from '../checkpoint/write.ts';
 import { UsageError } from '../errors.ts';
+import { withLock } from '../files/lock.ts';
 import { recoverFolder, replaceFolder } from '../files/write.ts';
 import type { Florence2 } from '../florence2.ts';
 import { openFolder } from '../platform/node.ts';
@@ -31,6 +31,14 @@ export interface TrainingSummary {
   best: { step: number; loss: number } | null;
   /** Whether the run was stopped before its end. It can be continued with the option `resume`. */
   stopped: boolean;
+}
+
+/** Options of `Trainer.run`. */
+export interface RunOptions {
+  /** Aborting it stops the run after the current step, and saves it. */
+  signal?: AbortSignal;
+  /** Called before the first step, when the output folder is locked and the run to resume is read. */
+  onStart?: () => Promise<void>;
 }
 
 /**
@@ -77,18 +85,27 @@ export class Trainer {
    * @throws Florence2Error if the loss or the gradients are not finite, naming the step and its examples; `latest/`
    *   stays as last saved
    * @throws UsageError if the output folder already contains a run and `resume` is not set
+   * @throws Florence2Error if another process trains in the output folder
    */
-  async run({ signal }: { signal?: AbortSignal } = {}): Promise<TrainingSummary> {
+  async run({ signal, onStart }: RunOptions = {}): Promise<TrainingSummary> {
     const { output } = this.settings;
     const { optimizer, maps } = this.context;
-    await mkdir(output, { recursive: true });
-    await this.restore();
-    const log = await RunLog.open(output, { resumeFromStep: this.state.step });
     try {
-      return await this.train(log, signal);
+      return await withLock(join(output, '.lock'), `training in ${output}`, () => this.runAlone(onStart, signal));
     } finally {
       optimizer.dispose();
       await maps.dispose();
+    }
+  }
+
+  /** Trains while this process holds the output folder. */
+  private async runAlone(onStart?: () => Promise<void>, signal?: AbortSignal): Promise<TrainingSummary> {
+    await this.restore();
+    await onStart?.();
+    const log = await RunLog.open(this.settings.output, { resumeFromStep: this.state.step });
+    try {
+      return await this.train(log, signal);
+    } finally {
       await log.close();
     }
   }

@@ -44,37 +44,51 @@ for (const [what, error, code, line] of cases) {
 
 /** A process that blocks for `busy` ms after the signal to stop, and reports that it has ended cleanly. */
 const worker = (busy: number) => `
-  import { interruptSignal } from ${JSON.stringify(exit)};
+  import { interruptSignal, stoppedCode } from ${JSON.stringify(exit)};
   const signal = interruptSignal();
   const alive = setInterval(() => {}, 1000);
   signal.addEventListener('abort', () => {
     setTimeout(() => {
       const end = performance.now() + ${busy};
       while (performance.now() < end);
-      setTimeout(() => { clearInterval(alive); console.log('saved'); process.exit(0); }, 1500);
+      setTimeout(() => { clearInterval(alive); console.log('saved'); process.exit(stoppedCode()); }, 1500);
     }, 10);
   });
   console.log('ready');
 `;
 
-/** Returns its output and exit code if it receives SIGINT at these times, in milliseconds. */
-function interrupt(busy: number, signalsAt: number[]): Promise<{ code: number | null; output: string }> {
+/** Returns its output and exit code if it receives a signal at these times, in milliseconds. */
+function interrupt(
+  busy: number,
+  signalsAt: number[],
+  signal: NodeJS.Signals = 'SIGINT',
+): Promise<{ code: number | null; output: string }> {
   const args = ['--import', 'tsx', '--input-type', 'module', '--eval', worker(busy)];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   child.stdout.setEncoding('utf8').on('data', text => {
-    if (output === '') for (const ms of signalsAt) setTimeout(() => child.kill('SIGINT'), ms);
+    if (output === '') for (const ms of signalsAt) setTimeout(() => child.kill(signal), ms);
     output += text;
   });
   return new Promise(resolve => child.on('close', code => resolve({ code, output })));
 }
 
 test('one Ctrl-C that wrappers forward counts once, even after a long step', async () => {
-  assert.equal(await interrupt(900, [0, 100, 200]), { code: 0, output: 'ready\nsaved\n' });
+  assert.equal(await interrupt(900, [0, 100, 200]), { code: 130, output: 'ready\nsaved\n' });
 });
 
 test('a second Ctrl-C ends the process at once', async () => {
   assert.equal(await interrupt(0, [0, 1000]), { code: 130, output: 'ready\n' });
 });
+
+for (const [signal, code] of [
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  test(`${signal} ends the process cleanly too, a second one at once`, async () => {
+    assert.equal(await interrupt(0, [0], signal), { code, output: 'ready\nsaved\n' });
+    assert.equal(await interrupt(0, [0, 1000], signal), { code, output: 'ready\n' });
+  });
+}
 
 test.run();

@@ -17,6 +17,7 @@ import {
   logic,
   newFolder,
   picture,
+  train,
   trainOn,
   valuesOf,
   withLearner,
@@ -194,6 +195,20 @@ for (const [what, options, message] of refused) {
       }),
     ));
 }
+
+logic('refused: a second run in a folder in which one trains, which does not disturb it', () =>
+  withoutLeaks(async () => {
+    const output = newFolder();
+    let second: Promise<unknown> | undefined;
+    const onStep = () => {
+      second ??= train(folder, { train: dataset(2), output, resume: true }).catch((error: Error) => error.message);
+    };
+    const { florence, losses } = await train(folder, { train: dataset(2), epochs: 3, output, onStep });
+    assert.match((await second) as string, /^Another training in .* is running/);
+    assert.is(losses.length, 6);
+    florence.dispose();
+  }),
+);
 
 test('refused: full fine-tuning while an adapter is active', () =>
   withLearner(folder, async florence => {

@@ -5,7 +5,7 @@ import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';
 import { Trainer, type TrainingSummary } from '../../training/trainer.ts';
-import { interruptSignal } from '../exit.ts';
+import { interruptSignal, stoppedCode } from '../exit.ts';
 import { loadModel } from '../load_model.ts';
 import { checkData } from '../train/check.ts';
 import { mergeConfig, readConfig, type TrainConfig } from '../train/config.ts';
@@ -37,11 +37,14 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
       ...{ train, valid, onStep: live.step, onValidation: live.validation },
     });
     const { resume, ...settings } = config;
-    await writeWhole(join(config.output, RUN_FILE), Buffer.from(`${JSON.stringify(settings, null, 2)}\n`));
-    const summary = await trainer.run({ signal });
+    const summary = await trainer.run({
+      signal,
+      // Only now: if the run cannot be resumed with these settings, its old file stays.
+      onStart: () => writeWhole(join(config.output, RUN_FILE), Buffer.from(`${JSON.stringify(settings, null, 2)}\n`)),
+    });
     live.stop();
     process.stdout.write(`${summaryLines(summary, config).join('\n')}\n`);
-    if (summary.stopped) process.exitCode = 130; // the shell's code for Ctrl-C, so that `florence2 train … && …` stops too
+    if (summary.stopped) process.exitCode = stoppedCode();
   } finally {
     live.stop();
     florence.dispose();

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Florence2Error } from '../../errors.ts';
+import { withLock } from '../../files/lock.ts';
 import {
   buildFolder,
   cacheRoot,
@@ -16,7 +17,6 @@ import { compileAddons } from './addons.ts';
 import { type Command, findCompiler, findNodeHeaders } from './compiler.ts';
 import { type Artifact, download } from './download.ts';
 import { Http } from './http.ts';
-import { withLock } from './lock.ts';
 import { tensorflowProject, thisMachine } from './machine.ts';
 import { readNpmConfig } from './npm_config.ts';
 import { nodeHeaders, type PinnedPackage, placePackage, protobuf, tfjsNode } from './npm_packages.ts';
@@ -77,7 +77,7 @@ export async function setupTensorflow(options: SetupOptions = {}): Promise<Setup
   const machine = thisMachine();
   const project = tensorflowProject(machine, variant);
   const compiler = await findCompiler();
-  return withLock(join(cacheRoot(), 'setup.lock'), async () => {
+  return withLock(join(cacheRoot(), 'setup.lock'), 'setup', async () => {
     const staging = join(cacheRoot(), `staging-${process.pid}`);
     await removeStaging();
     const setup = new Setup(join(staging, 'tensorflow', basename(folder)), machine, compiler, onProgress);

@@ -89,6 +89,16 @@ test('Ctrl-C saves and stops', async () => {
   assert.ok(existsSync(join(output, 'latest/adapter_model.safetensors')));
 });
 
+test('a resume that is refused leaves run.json as it was', async () => {
+  const output = join(folder, 'refused');
+  assert.is((await trainAdapter('-o', output, '--epochs', '1')).code, 0);
+  const before = await readFile(join(output, 'run.json'), 'utf8');
+  const { code, stderr } = await train('-o', output, '--resume', '--epochs', '2', '--targets', 'q_proj');
+  assert.is(code, 1, stderr);
+  assert.is(await readFile(join(output, 'run.json'), 'utf8'), before);
+  assert.is((await train('-o', output, '--resume', '--epochs', '2')).code, 0, 'it can still be resumed');
+});
+
 test('a config file, overridden by flags', async () => {
   const output = join(folder, 'config');
   const config = join(folder, 'config.json');

@@ -1,8 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { withLock } from '../../../src/files/lock.ts';
 import { buildFolder } from '../../../src/runtime/builds.ts';
 import { Http } from '../../../src/runtime/setup/http.ts';
 import { tensorflowProject, thisMachine } from '../../../src/runtime/setup/machine.ts';
@@ -130,13 +132,14 @@ flow('an npm package version that the registry does not have', async () => {
 });
 
 flow('a second setup at the same time is refused', async () => {
-  writeFileSync(join(cache, 'setup.lock'), String(process.ppid));
-  assert.match(await failure(), `Another setup is running (process ${process.ppid})`);
-  assert.equal(left(), ['setup.lock'], 'the lock of the first setup is kept');
+  await withLock(join(cache, 'setup.lock'), 'setup', async () => {
+    assert.match(await failure(), `Another setup is running (process ${process.pid})`);
+    assert.equal(left(), ['setup.lock'], 'the lock of the first setup is kept');
+  });
 });
 
 flow('the leftovers of a killed setup are removed', async () => {
-  writeFileSync(join(cache, 'setup.lock'), '999999999');
+  writeFileSync(join(cache, 'setup.lock'), JSON.stringify({ pid: 999_999_999, host: hostname(), started: null }));
   mkdirSync(join(cache, 'staging-999999999/tensorflow'), { recursive: true });
   assert.match(await failure(), 'No wheel of');
   assert.equal(left(), []);

@@ -81,6 +81,8 @@ export interface TrainerOptions {
   saveEvery?: number;
   /** Resumes from `latest/` if the output folder has one. Default false. */
   resume?: boolean;
+  /** Resumes also if the data or the options are not those of the run. Default false: that is an error. */
+  force?: boolean;
   /** Random changes of the training images. Default: none. */
   augment?: AugmentOptions;
   /** Called after each optimizer step. */
@@ -108,6 +110,7 @@ const DEFAULTS = {
   featureCache: 'memory',
   featureCacheBytes: 2 * 2 ** 30,
   resume: false,
+  force: false,
 } satisfies Partial<TrainerOptions>;
 
 /** The options with all defaults filled in. */

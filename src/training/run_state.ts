@@ -9,6 +9,7 @@ import type { TensorToWrite } from '../weights/safetensors.ts';
 import { openSafetensors, writeSafetensors } from '../weights/safetensors_file.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
 import type { AdamW, Moments } from './optimizer.ts';
+import type { RunIdentity } from './run_identity.ts';
 
 /** The progress of a run. All its random numbers are derived from the seed and these counters. */
 export interface RunState {
@@ -20,6 +21,8 @@ export interface RunState {
   validated: number;
   /** The validation with the lowest loss so far. */
   best: { step: number; loss: number } | null;
+  /** What the run trains; absent in runs of earlier versions. */
+  identity?: RunIdentity;
 }
 
 const STATE_FILE = 'training_state.json';
@@ -48,18 +51,23 @@ export async function writeRunState(
 /**
  * Reads the state that `writeRunState` wrote: loads the parameters and the optimizer's means, and returns the counters.
  *
+ * @param check called with the counters before anything is changed; what it throws is passed on
  * @throws Florence2Error if the saved run trained other parameters; nothing is changed then
  */
 export async function readRunState(
   folder: string,
   trainable: readonly Parameter[],
   optimizer: AdamW,
+  check: (state: RunState) => void,
 ): Promise<RunState> {
   const stateFile = join(folder, STATE_FILE);
   const text = await readFile(stateFile, 'utf8').catch(error => {
     throw fileError(stateFile, error);
   });
-  const { optimizerSteps, ...state } = parseJsonObject(text, stateFile);
+  const { optimizerSteps, ...state } = parseJsonObject(text, stateFile) as unknown as RunState & {
+    optimizerSteps: number;
+  };
+  check(state);
   const file = await openSafetensors(join(folder, TENSOR_FILE));
   try {
     checkParameters(file, trainable);
@@ -73,8 +81,8 @@ export async function readRunState(
       if (!file.tensors.has(`first/${name}`)) continue; // the parameter had no gradient yet
       moments.push([name, { first: await read(`first/${name}`), second: await read(`second/${name}`) }]);
     }
-    optimizer.restore(optimizerSteps as number, moments);
-    return state as unknown as RunState;
+    optimizer.restore(optimizerSteps, moments);
+    return state;
   } finally {
     await file.close();
   }

@@ -14,6 +14,7 @@ import type { WeightedDataset } from './mixture.ts';
 import { learningRateAt } from './optimizer.ts';
 import { resolveOptions, type TrainerOptions, type TrainerSettings } from './options.ts';
 import { Plan } from './plan.ts';
+import { checkIdentity, runIdentity } from './run_identity.ts';
 import { type RunState, readRunState, writeRunState } from './run_state.ts';
 import { ExampleReader, type StepImage } from './step_images.ts';
 import { trainStep } from './train_step.ts';
@@ -84,7 +85,8 @@ export class Trainer {
    *
    * @throws Florence2Error if the loss or the gradients are not finite, naming the step and its examples; `latest/`
    *   stays as last saved
-   * @throws UsageError if the output folder already contains a run and `resume` is not set
+   * @throws UsageError if the output folder already contains a run and `resume` is not set, or if the run to resume has
+   *   other data or options and `force` is not set
    * @throws Florence2Error if another process trains in the output folder
    */
   async run({ signal, onStart }: RunOptions = {}): Promise<TrainingSummary> {
@@ -226,7 +228,7 @@ export class Trainer {
 
   /** Loads the state of `latest` if it exists. Writes `base` for an adapter with new tokens. */
   private async restore(): Promise<void> {
-    const { resume, newTokens, output } = this.settings;
+    const { resume, force, newTokens, output } = this.settings;
     const { lora, trainable, optimizer } = this.context;
     const { adapters } = this.florence;
     const results = [this.path('latest'), this.path('best')];
@@ -241,8 +243,13 @@ export class Trainer {
       await replaceFolder(this.base(), folder => writeCheckpoint(this.florence, openFolder(folder)));
       adapters.activate(ADAPTER);
     }
-    if (!existsSync(this.path('latest'))) return;
-    this.state = await readRunState(this.path('latest'), trainable, optimizer);
+    const identity = await runIdentity(this.settings);
+    if (existsSync(this.path('latest'))) {
+      this.state = await readRunState(this.path('latest'), trainable, optimizer, before => {
+        if (before.identity && !force) checkIdentity(before.identity, identity, output);
+      });
+    }
+    this.state = { ...this.state, identity };
   }
 
   /** The folder of the checkpoint that the adapter is trained on. */

@@ -153,12 +153,33 @@ const others: [what: string, options: Partial<TrainerOptions>, message: RegExp][
   [
     'a different rank',
     { lora: { r: 3 } },
+    /was started with other settings: lora\.r was 2 and is 3\. Resume it with those/,
+  ],
+  ['fewer layers', { lora: { r: 2, targets: ['q_proj'] } }, /lora\.targets was not set and is \["q_proj"\]/],
+  [
+    'another rate and schedule',
+    { learningRate: 1, schedule: 'cosine' },
+    /learningRate was 0\.001 and is 1; schedule was "linear"/,
+  ],
+  ['other data', { train: dataset(1, { seed: 5 }) }, /dataset 1 was "1 examples, \w+" and is "1 examples, \w+"/],
+  ['more data', { train: dataset(2) }, /dataset 1 was "1 examples, \w+" and is "2 examples, \w+"/],
+  [
+    'a different rank by force',
+    { lora: { r: 3 }, force: true },
     /lora_A\.weight has shape \[16, 2\], but in this run it has shape \[16, 3\]/,
   ],
-  ['fewer layers', { lora: { r: 2, targets: ['q_proj'] } }, /has \d+ parameters that this run does not train/],
-  ['more layers', { lora: { r: 2, targets: 'all-linear' } }, /lacks .*lora_A\.weight, which this run trains/],
+  [
+    'fewer layers by force',
+    { lora: { r: 2, targets: ['q_proj'] }, force: true },
+    /has \d+ parameters that this run does not train/,
+  ],
+  [
+    'more layers',
+    { lora: { r: 2, targets: 'all-linear' }, force: true },
+    /lacks .*lora_A\.weight, which this run trains/,
+  ],
 ];
-for (const [what, options, message] of testBackend === 'wasm' ? others.slice(0, 2) : others) {
+for (const [what, options, message] of testBackend === 'wasm' ? others.slice(0, -1) : others) {
   logic(`refused: resuming with ${what}`, () =>
     withoutLeaks(async () => {
       const first = { train: dataset(1), lora: { r: 2 }, output: newFolder() };
@@ -171,6 +192,20 @@ for (const [what, options, message] of testBackend === 'wasm' ? others.slice(0, 
     }),
   );
 }
+
+logic('more epochs, other saves and a forced change of the rate are no hindrance', () =>
+  withoutLeaks(async () => {
+    const first = { train: dataset(1), lora: { r: 2 }, output: newFolder() };
+    (await train(folder, first)).florence.dispose();
+    const longer = { ...first, epochs: 2, saveEvery: 1, resume: true };
+    const more = await train(folder, longer);
+    assert.is(more.steps, 2);
+    more.florence.dispose();
+    const forced = await train(folder, { ...longer, epochs: 3, learningRate: 1e-5, force: true });
+    assert.is(forced.steps, 3);
+    forced.florence.dispose();
+  }),
+);
 
 const script = fileURLToPath(new URL('resume_run.ts', import.meta.url));
 

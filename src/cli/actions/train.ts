@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Dataset } from '../../datasets/example.ts';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
+import type { StepRecord } from '../../training/log/records.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';
 import { Trainer, type TrainingSummary } from '../../training/trainer.ts';
 import { interruptSignal, stoppedCode } from '../exit.ts';
@@ -31,18 +32,26 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
   const { model = SETTINGS_BY_PATH.get('model')!.default as string, revision, backend, imageSize } = config;
   const florence = await loadModel({ model, revision, backend, imageSize });
   const live = new LiveLine();
+  let steps = 0;
+  const onStep = (record: StepRecord): void => {
+    steps++;
+    live.step(record);
+  };
   try {
     const trainer = new Trainer(florence, {
       ...trainerSettings(config),
-      ...{ train, valid, onStep: live.step, onValidation: live.validation },
+      ...{ train, valid, onStep, onValidation: live.validation },
     });
-    const { resume, ...settings } = config;
+    const { resume, force, ...settings } = { ...config, ...absolutePaths(config) };
     const summary = await trainer.run({
       signal,
       // Only now: if the run cannot be resumed with these settings, its old file stays.
       onStart: () => writeWhole(join(config.output, RUN_FILE), Buffer.from(`${JSON.stringify(settings, null, 2)}\n`)),
     });
     live.stop();
+    if (steps === 0 && !summary.stopped) {
+      process.stderr.write('Nothing was left to do: raise --epochs or --max-steps to train on.\n');
+    }
     process.stdout.write(`${summaryLines(summary, config).join('\n')}\n`);
     if (summary.stopped) process.exitCode = stoppedCode();
   } finally {
@@ -54,6 +63,9 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
 /** Returns the settings of the config file, or those of the resumed run, with the flags on top. */
 async function readSettings(given: TrainConfig, { config, lora }: TrainFlags): Promise<TrainConfig> {
   const before = given.resume && given.output !== undefined ? join(given.output, RUN_FILE) : undefined;
+  if (before && !existsSync(before) && !existsSync(join(given.output!, 'latest'))) {
+    throw new UsageError(`${given.output} holds no run to resume.`);
+  }
   const file = config ?? (before !== undefined && existsSync(before) ? before : undefined);
   const base = file === undefined ? {} : await readConfig(file);
   if (given.lora && !lora && !base.lora) {
@@ -61,6 +73,17 @@ async function readSettings(given: TrainConfig, { config, lora }: TrainFlags): P
     throw new UsageError(`--${flagOf(SETTINGS_BY_PATH.get(`lora.${name}`)!)} is a setting of LoRA: add --lora.`);
   }
   return mergeConfig(base, given);
+}
+
+/** Returns the paths of a run's settings as absolute ones, so that it can be resumed from any directory. */
+function absolutePaths({ data, valid, model, output }: CompleteConfig): Partial<TrainConfig> {
+  const isFolder = model !== undefined && existsSync(join(model, 'config.json'));
+  return {
+    data: data.map(path => resolve(path)),
+    output: resolve(output),
+    ...(valid !== undefined && { valid: resolve(valid) }),
+    ...(isFolder && { model: resolve(model) }),
+  };
 }
 
 function requireRunnable(config: TrainConfig): asserts config is CompleteConfig {

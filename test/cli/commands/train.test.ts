@@ -89,14 +89,22 @@ test('Ctrl-C saves and stops', async () => {
   assert.ok(existsSync(join(output, 'latest/adapter_model.safetensors')));
 });
 
-test('a resume that is refused leaves run.json as it was', async () => {
+test('a resume that is refused leaves run.json as it was, and the run can be resumed from another directory', async () => {
   const output = join(folder, 'refused');
   assert.is((await trainAdapter('-o', output, '--epochs', '1')).code, 0);
   const before = await readFile(join(output, 'run.json'), 'utf8');
   const { code, stderr } = await train('-o', output, '--resume', '--epochs', '2', '--targets', 'q_proj');
-  assert.is(code, 1, stderr);
+  assert.is(code, 2);
+  assert.match(stderr, /was started with other settings: lora\.targets was not set and is \["q_proj"\]/);
   assert.is(await readFile(join(output, 'run.json'), 'utf8'), before);
-  assert.is((await train('-o', output, '--resume', '--epochs', '2')).code, 0, 'it can still be resumed');
+
+  const elsewhere = process.cwd();
+  process.chdir(folder);
+  const again = await train('-o', 'refused', '--resume');
+  process.chdir(elsewhere);
+  assert.is(again.code, 0, again.stderr);
+  assert.match(again.stderr, /Nothing was left to do: raise --epochs/);
+  assert.match(linesOf(again.stdout)[0], /^Trained 2 steps/);
 });
 
 test('a config file, overridden by flags', async () => {
@@ -144,6 +152,7 @@ for (const [what, args, code, message] of [
   ['no output', ['-d', data], 2, /^florence2: --out is required: the folder to write the run to\.$/],
   ['missing data', ['-d', missing, '-o', missing], 1, /The dataset .*none does not exist/],
   ['data of weight 0', ['-d', `${data}:0`, '-o', missing], 2, /the weight must be larger than 0/],
+  ['a run that does not exist', ['-o', missing, '--resume'], 2, /^florence2: .*none holds no run to resume\.$/],
   ['data without the task', ['-d', data, '-o', missing, '-t', 'od'], 1, /has no examples/],
   ['a mistyped task', ['-d', data, '-o', missing, '-t', 'captoin'], 2, /Did you mean "caption"\?/],
   [

@@ -10,6 +10,7 @@ const REASONS: Record<string, string> = {
   EPERM: 'permission denied',
   EROFS: 'the file system is read-only',
   ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
   EMFILE: 'too many files are open',
 };
 
@@ -27,6 +28,9 @@ export function systemReason(error: unknown): string | undefined {
 
 /** Whether an error says that a file does not exist. */
 export const isAbsent = (error: unknown): boolean => /^(ENOENT|ENOTDIR)$/.test(codeOf(error));
+
+/** Whether an error says that no space is left for writing. */
+export const isDiskFull = (error: unknown): boolean => /^(ENOSPC|EDQUOT)$/.test(codeOf(error));
 
 /** Returns a system error from reading a file as a Florence2Error. Other errors are returned unchanged. */
 export function fileError(path: string, error: unknown): unknown {

@@ -94,12 +94,16 @@ export class UnfinishedFile {
 export const unfinishedPath = (path: string): string =>
   `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.incomplete`;
 
-/** Removes the unfinished files of `path` whose processes have ended. */
-export async function removeAbandoned(path: string): Promise<void> {
-  for (const name of await readdir(dirname(path))) {
-    if (!name.startsWith(`${basename(path)}.`)) continue;
-    const pid = name.match(/\.(\d+)-\w+\.incomplete$/)?.[1];
-    if (pid && !isRunning(Number(pid))) await rm(join(dirname(path), name), { force: true });
+/**
+ * Removes the unfinished files of processes that have ended.
+ *
+ * @param name only those of this file; default: all in the folder
+ */
+export async function removeAbandoned(folder: string, name?: string): Promise<void> {
+  for (const found of await readdir(folder)) {
+    const [, of, pid] = found.match(/^(.*)\.(\d+)-\w+\.incomplete$/) ?? [];
+    if (pid === undefined || (name !== undefined && of !== name) || isRunning(Number(pid))) continue;
+    await rm(join(folder, found), { recursive: true, force: true });
   }
 }
 

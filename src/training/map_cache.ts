@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { fileError, writeError } from '../files/errors.ts';
+import { fileError, isDiskFull, writeError } from '../files/errors.ts';
 
 export const MAP_STORES = ['memory', 'disk', 'off'] as const;
 
@@ -21,11 +21,13 @@ export class MapCache {
   /**
    * @param folder where `disk` writes its files; `dispose` removes it
    * @param limit most bytes to cache
+   * @param onWarning called once if the disk is full; no more maps are cached then
    */
   constructor(
     private readonly store: MapStore,
     private readonly folder: string,
-    private readonly limit: number,
+    private limit: number,
+    private readonly onWarning: (message: string) => void,
   ) {}
 
   /** The number of cached maps. */
@@ -58,7 +60,12 @@ export class MapCache {
       await mkdir(this.folder, { recursive: true });
       await writeFile(path, values);
     } catch (error) {
-      throw writeError(path, error);
+      await rm(path, { force: true });
+      if (!isDiskFull(error)) throw writeError(path, error);
+      if (this.limit > 0)
+        this.onWarning(`${(writeError(path, error) as Error).message} Feature maps are no longer cached.`);
+      this.limit = 0;
+      return;
     }
     this.onDisk.add(key); // only now: a file that is half written must not be read
   }

@@ -73,6 +73,8 @@ export interface TrainerOptions {
   featureCache?: MapStore;
   /** Size limit of that cache in bytes. Default 2 GiB. */
   featureCacheBytes?: number;
+  /** Leaves out examples that cannot be read, and lists them in the summary. Default false: the first ends the run. */
+  skipBad?: boolean;
   /** Steps between validations. Default: one after each epoch. */
   validateEvery?: number;
   /** Largest number of examples per validation. Default: all. */
@@ -85,6 +87,8 @@ export interface TrainerOptions {
   force?: boolean;
   /** Random changes of the training images. Default: none. */
   augment?: AugmentOptions;
+  /** Receives warnings, such as a full disk that stops the caching of feature maps. Default `console.warn`. */
+  onWarning?: (message: string) => void;
   /** Called after each optimizer step. */
   onStep?: (record: StepRecord) => void;
   /** Called after each validation. */
@@ -109,6 +113,8 @@ const DEFAULTS = {
   freeze: [/^vision_tower\./],
   featureCache: 'memory',
   featureCacheBytes: 2 * 2 ** 30,
+  skipBad: false,
+  onWarning: (message: string) => console.warn(message),
   resume: false,
   force: false,
 } satisfies Partial<TrainerOptions>;

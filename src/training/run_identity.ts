@@ -14,7 +14,19 @@ export interface RunIdentity {
 
 /** Options that may change between the parts of a run: where it is written, how long it is, how it is observed. */
 const FREE: ReadonlySet<string> = new Set<keyof TrainerSettings>([
-  ...(['output', 'train', 'valid', 'epochs', 'maxSteps', 'resume', 'force', 'onStep', 'onValidation'] as const),
+  ...([
+    'output',
+    'train',
+    'valid',
+    'epochs',
+    'maxSteps',
+    'resume',
+    'force',
+    'onStep',
+    'onValidation',
+    'onWarning',
+    'skipBad',
+  ] as const),
   ...(['validateEvery', 'validateExamples', 'saveEvery'] as const),
   ...(['featureCache', 'featureCacheBytes', 'gradientCheckpointing'] as const),
 ]);

@@ -2,12 +2,13 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/errors.ts';
+import { fileError, writeError } from '../files/errors.ts';
 import { parseJsonObject } from '../json.ts';
 import type { Parameter } from '../nn/params.ts';
 import type { TensorToWrite } from '../weights/safetensors.ts';
 import { openSafetensors, writeSafetensors } from '../weights/safetensors_file.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
+import type { TrendState } from './loss_trend.ts';
 import type { AdamW, Moments } from './optimizer.ts';
 import type { RunIdentity } from './run_identity.ts';
 
@@ -21,6 +22,8 @@ export interface RunState {
   validated: number;
   /** The validation with the lowest loss so far. */
   best: { step: number; loss: number } | null;
+  /** Means of the loss, see `LossTrend`; absent before the first step. */
+  trend?: TrendState;
   /** What the run trains; absent in runs of earlier versions. */
   identity?: RunIdentity;
 }
@@ -45,7 +48,10 @@ export async function writeRunState(
     }));
   });
   await writeSafetensors(join(folder, TENSOR_FILE), tensors, {});
-  await writeFile(join(folder, STATE_FILE), JSON.stringify({ ...state, optimizerSteps: optimizer.steps }, null, 2));
+  const file = join(folder, STATE_FILE);
+  await writeFile(file, JSON.stringify({ ...state, optimizerSteps: optimizer.steps }, null, 2)).catch(error => {
+    throw writeError(file, error);
+  });
 }
 
 /**

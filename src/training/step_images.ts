@@ -40,7 +40,7 @@ export class ExampleReader {
 
   /** @param name prefix of its images' keys, distinct from that of other readers */
   constructor(
-    private readonly name: string,
+    readonly name: string,
     private readonly datasets: readonly Dataset[],
     private readonly tokenizer: Tokenizer,
     private readonly text: TextConfig,

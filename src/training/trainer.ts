@@ -2,15 +2,16 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { writeAdapter } from '../adapters/write.ts';
 import { writeCheckpoint } from '../checkpoint/write.ts';
-import { UsageError } from '../errors.ts';
+import { Florence2Error, UsageError } from '../errors.ts';
 import { withLock } from '../files/lock.ts';
-import { recoverFolder, replaceFolder } from '../files/write.ts';
+import { recoverFolder, removeAbandoned, replaceFolder } from '../files/write.ts';
 import type { Florence2 } from '../florence2.ts';
 import { openFolder } from '../platform/node.ts';
 import { addTokens } from './add_tokens.ts';
 import { Pace, type StepRecord, type ValidationRecord } from './log/records.ts';
 import { RunLog } from './log/run_log.ts';
-import type { WeightedDataset } from './mixture.ts';
+import { LossTrend } from './loss_trend.ts';
+import type { Draw, WeightedDataset } from './mixture.ts';
 import { learningRateAt } from './optimizer.ts';
 import { resolveOptions, type TrainerOptions, type TrainerSettings } from './options.ts';
 import { Plan } from './plan.ts';
@@ -32,6 +33,8 @@ export interface TrainingSummary {
   best: { step: number; loss: number } | null;
   /** Whether the run was stopped before its end. It can be continued with the option `resume`. */
   stopped: boolean;
+  /** With `skipBad`: a message for each example that was left out, which begins with its source. */
+  skipped: string[];
 }
 
 /** Options of `Trainer.run`. */
@@ -56,6 +59,8 @@ export class Trainer {
   private readonly context: TrainingContext;
   private readonly trainReader: ExampleReader;
   private readonly validReader: ExampleReader;
+  /** Messages about the examples that were left out, by their keys. */
+  private readonly skipped = new Map<string, string>();
   private state: RunState = { step: 0, loss: null, validated: 0, best: null };
 
   /** @throws UsageError for an option that is out of range or names nothing in the model, and for empty datasets */
@@ -83,8 +88,9 @@ export class Trainer {
    * Trains to the end. If `signal` aborts, finishes the current step, saves the run, and returns a summary with
    * `stopped`.
    *
-   * @throws Florence2Error if the loss or the gradients are not finite, naming the step and its examples; `latest/`
-   *   stays as last saved
+   * @throws Florence2Error if the loss or the gradients are not finite, naming the step and its examples, or if the loss
+   *   diverges; `latest/` stays as last saved
+   * @throws Florence2Error for an example that cannot be read, after a save, unless `skipBad` is set
    * @throws UsageError if the output folder already contains a run and `resume` is not set, or if the run to resume has
    *   other data or options and `force` is not set
    * @throws Florence2Error if another process trains in the output folder
@@ -114,42 +120,64 @@ export class Trainer {
 
   private async train(log: RunLog, signal?: AbortSignal): Promise<TrainingSummary> {
     const pace = new Pace();
+    const trend = new LossTrend(this.state.trend);
     let saved = this.state;
+    const saveLatest = async (): Promise<void> => {
+      if (this.state === saved) return;
+      await log.flush();
+      await this.save('latest');
+      saved = this.state;
+    };
     let next = this.readAhead(this.state.step);
     for (;;) {
       if (this.validationIsDue()) await this.validate(log, signal);
       const ends = next === null || signal?.aborted;
-      if (this.state !== saved && (ends || this.isDue(this.settings.saveEvery))) {
-        await log.flush();
-        await this.save('latest');
-        saved = this.state;
-      }
+      if (ends || this.isDue(this.settings.saveEvery)) await saveLatest();
       if (next === null || ends) break;
       pace.resume();
-      const images = await next;
+      const images = await next.catch(async error => {
+        await saveLatest(); // the steps so far do not depend on the example that cannot be read
+        throw error;
+      });
       next = this.readAhead(this.state.step + 1); // decodes the next images while this step computes
-      await this.step(images, log, pace);
+      if (images.length > 0) await this.step(images, log, pace, trend);
+      else this.state = { ...this.state, step: this.state.step + 1 };
     }
     const { step, loss, best } = this.state;
-    return { steps: step, loss: loss ?? Number.NaN, best, stopped: next !== null || this.validationIsDue() };
+    const stopped = next !== null || this.validationIsDue();
+    return { steps: step, loss: loss ?? Number.NaN, best, stopped, skipped: [...this.skipped.values()] };
   }
 
   /** Starts to read the images of a step; null after the last step. Errors are thrown where the promise is awaited. */
   private readAhead(step: number): Promise<StepImage[]> | null {
     if (step >= this.plan.totalSteps) return null;
     const { epoch, draws } = this.plan.step(step);
-    const { maps } = this.context;
-    const images = Promise.all(draws.map(draw => this.trainReader.read(draw, epoch, key => maps.has(key))));
+    const images = Promise.all(draws.map(draw => this.read(this.trainReader, draw, epoch))).then(read =>
+      read.filter(image => image !== null),
+    );
     images.catch(() => {});
     return images;
   }
 
-  private async step(images: StepImage[], log: RunLog, pace: Pace): Promise<void> {
+  /** Reads an example; null for one that cannot be read and is left out. */
+  private async read(reader: ExampleReader, draw: Draw, epoch: number): Promise<StepImage | null> {
+    const { maps } = this.context;
+    try {
+      return await reader.read(draw, epoch, key => maps.has(key));
+    } catch (error) {
+      if (!this.settings.skipBad || !(error instanceof Florence2Error)) throw error;
+      this.skipped.set(`${reader.name}-${draw.part}-${draw.index}`, error.message);
+      return null;
+    }
+  }
+
+  private async step(images: StepImage[], log: RunLog, pace: Pace, trend: LossTrend): Promise<void> {
     const { totalSteps } = this.plan;
     const learningRate = learningRateAt(this.state.step, { ...this.settings, totalSteps });
     const { losses, gradNorm, targets } = await trainStep(images, this.context, learningRate, this.state.step);
     const step = this.state.step + 1;
-    this.state = { ...this.state, step, loss: losses.mean };
+    trend.add(step, losses.mean);
+    this.state = { ...this.state, step, loss: losses.mean, trend: trend.saved };
     pace.add(targets);
     const record: StepRecord = {
       step,
@@ -206,7 +234,8 @@ export class Trainer {
     signal?.throwIfAborted();
     const { model, preprocessor } = this.florence;
     const { maps } = this.context;
-    const image = await this.validReader.read({ part: 0, index }, 0, key => maps.has(key));
+    const image = await this.read(this.validReader, { part: 0, index }, 0);
+    if (!image) return;
     const map = await frozenMaps(model, [image], preprocessor, maps);
     try {
       await validation.add(image, map, signal);
@@ -219,10 +248,15 @@ export class Trainer {
   private async save(which: 'latest' | 'best'): Promise<void> {
     const { florence, state } = this;
     const { lora, trainable, optimizer } = this.context;
-    await replaceFolder(this.path(which), async folder => {
+    const target = this.path(which);
+    const write = async (folder: string): Promise<void> => {
       if (lora) await writeAdapter(lora, folder, { layout: florence.config.dialect, baseModel: this.base() });
       else await writeCheckpoint(florence, openFolder(folder));
       if (which === 'latest') await writeRunState(folder, state, trainable, optimizer);
+    };
+    await replaceFolder(target, write).catch(error => {
+      if (!(error instanceof Florence2Error) || !existsSync(target)) throw error;
+      throw new Florence2Error(`${error.message} The previous save in ${target} is kept.`, { cause: error });
     });
   }
 
@@ -233,6 +267,7 @@ export class Trainer {
     const { adapters } = this.florence;
     const results = [this.path('latest'), this.path('best')];
     for (const folder of results) await recoverFolder(folder);
+    await removeAbandoned(output);
     if (!resume && results.some(existsSync)) {
       throw new UsageError(
         `${output} already contains a run: set resume to continue it, or choose another output folder.`,

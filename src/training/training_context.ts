@@ -40,7 +40,7 @@ export function trainingContext(florence: Florence2, settings: TrainerSettings):
   return {
     ...{ florence, settings, lora, trainable, visionLearns },
     optimizer: new AdamW({ ...settings, decays }),
-    maps: new MapCache(store, join(output, 'maps'), featureCacheBytes),
+    maps: new MapCache(store, join(output, 'maps'), featureCacheBytes, settings.onWarning),
   };
 }
 

@@ -58,7 +58,7 @@ const SLOW_ON_CPU = [
   'internals/ablation', 'internals/attention_maps', 'internals/diff/compare_runs', 'internals/feature_reader',
   'internals/gradients_at', 'internals/patching', 'internals/question', 'internals/saliency', 'parity/check',
   'parity/request', 'parity/training', 'training/dropout', 'training/gradients', 'training/map_cache',
-  'training/resume', 'training/train_step', 'training/trainable', 'training/trainer',
+  'training/bad_examples', 'training/power_cut', 'training/resume', 'training/train_step', 'training/trainable', 'training/trainer',
 ];
 
 /**

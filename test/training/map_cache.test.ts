@@ -13,7 +13,7 @@ for (const store of ['memory', 'disk'] as const) {
   test(`${store}: maps are restored exactly, up to the size limit`, () =>
     withoutLeaks(async () => {
       const folder = newFolder();
-      const cache = new MapCache(store, folder, 2 * 24);
+      const cache = new MapCache(store, folder, 2 * 24, assert.unreachable);
       const maps = [0, 1, 2].map(n =>
         tf.tensor3d(
           [1, 2, 3, 4, 5, 6].map(x => x / 7 + n),

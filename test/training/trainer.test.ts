@@ -198,12 +198,12 @@ for (const [what, options, message] of refused) {
 
 logic('refused: a second run in a folder in which one trains, which does not disturb it', () =>
   withoutLeaks(async () => {
-    const output = newFolder();
+    const options = { train: dataset(2), lora: { r: 2 }, epochs: 3, output: newFolder() };
     let second: Promise<unknown> | undefined;
     const onStep = () => {
-      second ??= train(folder, { train: dataset(2), output, resume: true }).catch((error: Error) => error.message);
+      second ??= train(folder, { ...options, resume: true }).catch((error: Error) => error.message);
     };
-    const { florence, losses } = await train(folder, { train: dataset(2), epochs: 3, output, onStep });
+    const { florence, losses } = await train(folder, { ...options, onStep });
     assert.match((await second) as string, /^Another training in .* is running/);
     assert.is(losses.length, 6);
     florence.dispose();

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { writeError } from '../../files/errors.ts';
 import { removeAbandoned, UnfinishedFile } from '../../files/write.ts';
@@ -28,7 +28,7 @@ export async function downloadFile(
   let part: Part | undefined;
   try {
     await mkdir(dirname(path), { recursive: true });
-    await removeAbandoned(path);
+    await removeAbandoned(dirname(path), basename(path));
     part = new Part(await UnfinishedFile.create(path), file);
     await fetchWhole(client, commit, part, onBytes);
     part.check(client.id);

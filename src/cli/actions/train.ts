@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Dataset } from '../../datasets/example.ts';
+import type { DatasetProblem } from '../../datasets/reading.ts';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
 import type { StepRecord } from '../../training/log/records.ts';
@@ -17,6 +18,9 @@ import { flagOf, SETTINGS_BY_PATH } from '../train/settings.ts';
 /** Settings with the data and the output folder that training requires. */
 type CompleteConfig = TrainConfig & Required<Pick<TrainConfig, 'output' | 'data'>>;
 
+/** Examples that cannot be read that are listed at the end of a run. */
+const listed = 20;
+
 /** The file in a run's folder that holds its settings. `--resume` reads them from there. */
 const RUN_FILE = 'run.json';
 
@@ -27,7 +31,11 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
   if (flags.check) return checkData(config);
   requireRunnable(config);
   const signal = interruptSignal();
-  const { train, valid } = await openData(config);
+  const leftOut: string[] = [];
+  const onProblem = ({ severity, source, message }: DatasetProblem): void => {
+    if (severity === 'error') leftOut.push(`${source}: ${message}`);
+  };
+  const { train, valid } = await openData(config, config.skipBad ? onProblem : undefined);
   process.stderr.write(`${dataLines(train, valid).join('\n')}\n`);
   const { model = SETTINGS_BY_PATH.get('model')!.default as string, revision, backend, imageSize } = config;
   const florence = await loadModel({ model, revision, backend, imageSize });
@@ -49,6 +57,7 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
       onStart: () => writeWhole(join(config.output, RUN_FILE), Buffer.from(`${JSON.stringify(settings, null, 2)}\n`)),
     });
     live.stop();
+    process.stderr.write(leftOutLines([...leftOut, ...summary.skipped]));
     if (steps === 0 && !summary.stopped) {
       process.stderr.write('Nothing was left to do: raise --epochs or --max-steps to train on.\n');
     }
@@ -117,6 +126,14 @@ function dataLines(train: WeightedDataset[], valid: Dataset | undefined): string
   const images = ({ name, length }: Dataset) => `${name} (${length} images)`;
   const weighted = ({ dataset, weight }: WeightedDataset) => images(dataset) + (weight === 1 ? '' : ` × ${weight}`);
   return [`Training data: ${train.map(weighted).join(', ')}`, `Validation data: ${valid ? images(valid) : 'none'}`];
+}
+
+/** Returns the count of examples that were left out and the first of them, or nothing. */
+function leftOutLines(messages: string[]): string {
+  if (messages.length === 0) return '';
+  const more = messages.length > listed ? [`  … and ${messages.length - listed} more (--check lists all)`] : [];
+  const lines = messages.slice(0, listed).map(message => `  ${message}`);
+  return `${[`Left out ${messages.length} examples that cannot be read:`, ...lines, ...more].join('\n')}\n`;
 }
 
 function summaryLines(

@@ -1,7 +1,7 @@
 import { noExample } from '../../datasets/collect.ts';
 import type { Dataset } from '../../datasets/example.ts';
 import { datasetSplits, openDataset } from '../../datasets/open.ts';
-import type { Split } from '../../datasets/reading.ts';
+import type { ProblemHandler, Split } from '../../datasets/reading.ts';
 import { UsageError } from '../../errors.ts';
 import { resolveTask } from '../../text/tasks.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';
@@ -23,21 +23,22 @@ export function readWeightedPath(text: string): WeightedPath {
 /**
  * Opens the training and the validation data. Without `valid`, the validation data are the valid splits of all
  * datasets.
+ *
+ * @param onProblem receives the problems of entries, which are left out. Default: the first error is thrown
  */
-export async function openData({
-  data = [],
-  valid,
-  task,
-}: TrainConfig): Promise<{ train: WeightedDataset[]; valid?: Dataset }> {
+export async function openData(
+  { data = [], valid, task }: TrainConfig,
+  onProblem?: ProblemHandler,
+): Promise<{ train: WeightedDataset[]; valid?: Dataset }> {
   const tasks = task?.map(resolveTask);
   const paths = data.map(readWeightedPath);
   const train: WeightedDataset[] = [];
-  for (const { path, weight } of paths) train.push({ dataset: await openDataset(path, { tasks }), weight });
+  for (const { path, weight } of paths) train.push({ dataset: await openDataset(path, { tasks, onProblem }), weight });
   const held: Dataset[] = [];
   for (const path of valid === undefined ? paths.map(({ path }) => path) : [valid]) {
     const split = (await datasetSplits(path)).find(name => name === 'valid');
-    if (split) held.push(await openDataset(path, { tasks, split }));
-    else if (valid !== undefined) held.push(await openDataset(path, { tasks }));
+    if (split) held.push(await openDataset(path, { tasks, split, onProblem }));
+    else if (valid !== undefined) held.push(await openDataset(path, { tasks, onProblem }));
   }
   return { train, valid: held.length > 0 ? joined(held) : undefined };
 }

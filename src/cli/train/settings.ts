@@ -58,6 +58,7 @@ export const SETTINGS: Record<string, Setting[]> = {
   'Run:': [
     { name: 'output', flag: 'out', alias: 'output', short: '-o', kind: kinds.text('<dir>'), help: 'folder to write the run to: latest/, best/, metrics.jsonl, curves.svg, TensorBoard events' },
     { name: 'resume', kind: onOff, help: 'continue from latest/ in the --out folder, with the settings in its run.json' },
+    { name: 'skipBad', kind: onOff, help: 'leave out examples that cannot be read, and list them at the end; default: the first ends the run' },
     { name: 'force', kind: onOff, help: 'resume even if the data or the settings are not those of the run' },
     { name: 'epochs', kind: kinds.count, help: 'passes over the data', default: 1 },
     { name: 'maxSteps', kind: kinds.count, help: 'stop after this many steps' },

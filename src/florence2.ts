@@ -22,6 +22,7 @@ import type { CacheOptions, Request, RunOptions, StreamedToken } from './request
 import { parse } from './results/parse/parse.ts';
 import type { ResultOf, TaskResult } from './results/types.ts';
 import type { BackendChoice } from './runtime/backend.ts';
+import { locationTokens } from './text/locations.ts';
 import { promptOf, type TaskArguments } from './text/prompt.ts';
 import { findTask, type Task } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
@@ -106,9 +107,9 @@ export class Florence2 {
     return this.withFeatures(requests, options, async features => {
       const prompts = requests.map((request, i) => promptOf(request.task, request, features[i].imageSize));
       const answers = await this.generate(features, prompts, options);
-      return answers.map(([{ ids, logProbs, truncated }], i) => {
+      return answers.map(([{ truncated, ...tokens }], i) => {
         const { task } = requests[i];
-        const answer = { ids, logProbs, tokenizer: this.tokenizer };
+        const answer = { ...tokens, tokenizer: this.tokenizer };
         const how = { keepUnicode, keepMalformed, truncated };
         return parse(answer, findTask(task)?.task ?? task, features[i].imageSize, how);
       });
@@ -270,7 +271,8 @@ export class Florence2 {
     { signal, ...options }: GenerationOptions & { signal?: AbortSignal },
   ): { session: DecodingSession; settings: GenerationSettings; signal?: AbortSignal } {
     signal?.throwIfAborted();
-    const settings = resolveGeneration(options, this.generation, this.config.text);
+    const locations = locationTokens(this.tokenizer);
+    const settings = { ...resolveGeneration(options, this.generation, this.config.text), locations };
     const memory = this.encodePrompts(features, prompts);
     const Session = settings.useCache ? CachedSession : UncachedSession;
     try {

@@ -21,7 +21,7 @@ const given = { none: {}, text: { text: 'a green car' }, region: { box: [10, 20,
 
 /** The fields of a result in addition to the common ones, for each form of answer. */
 const fields = {
-  text: ['text'],
+  text: ['confidence', 'text'],
   boxes: ['boxes'],
   proposals: ['boxes'],
   phrases: ['phrases'],

@@ -28,12 +28,12 @@ export function marksOf(results: readonly TaskResult[], drawing: ImageSize, with
   const colorOf = labelColors();
   const marks = results.flatMap(result => {
     const scale = [drawing.width / result.imageSize.width, drawing.height / result.imageSize.height];
-    return placesOf(result).flatMap(({ label, score, polygons, fill }): Mark[] => {
+    return placesOf(result).flatMap(({ label, confidence, polygons, fill }): Mark[] => {
       const drawn = polygons
         .filter(points => points.length >= 2)
         .map(points => points.map((v, i) => v * scale[i % 2]!));
       if (drawn.length === 0) return [];
-      const written = withScores && score !== undefined ? `${label} ${score.toFixed(2)}`.trim() : label;
+      const written = withScores && confidence !== undefined ? `${label} ${confidence.toFixed(2)}`.trim() : label;
       return [{ label: written, color: colorOf(label), fill, polygons: drawn, bounds: boundsOf(drawn.flat()) }];
     });
   });
@@ -53,7 +53,7 @@ export function labelColors(): (label: string) => string {
 
 interface Place {
   label: string;
-  score?: number;
+  confidence?: number;
   polygons: number[][];
   fill: number;
 }
@@ -62,16 +62,20 @@ interface Place {
 function placesOf(result: TaskResult): Place[] {
   const places: Place[] = [];
   if ('boxes' in result) {
-    for (const { label, score, box } of result.boxes) places.push({ label, score, polygons: [corners(box)], fill: 0 });
+    for (const { label, confidence, box } of result.boxes) {
+      places.push({ label, confidence, polygons: [corners(box)], fill: 0 });
+    }
   }
   if ('instances' in result) for (const instance of result.instances) places.push({ ...instance, fill: 0.42 });
   if ('quads' in result) {
-    for (const { text, score, quad } of result.quads) places.push({ label: text, score, polygons: [quad], fill: 0.12 });
+    for (const { text, confidence, quad } of result.quads) {
+      places.push({ label: text, confidence, polygons: [quad], fill: 0.12 });
+    }
   }
   if ('phrases' in result) {
-    for (const { phrase, score, boxes } of result.phrases) {
-      for (const b of boxes) {
-        places.push({ label: phrase, score: b.score ?? score, polygons: [corners(b.box)], fill: 0 });
+    for (const { phrase, boxes } of result.phrases) {
+      for (const { box, confidence } of boxes) {
+        places.push({ label: phrase, confidence, polygons: [corners(box)], fill: 0 });
       }
     }
   }

@@ -7,7 +7,7 @@ import { type Mark, marksOf, textsOf } from './marks.ts';
 
 /** Options of `draw`. */
 export interface DrawOptions {
-  /** Whether scores are written after labels, for results that have scores. Default true. */
+  /** Whether confidences are written after labels, for results that have them. Default true. */
   scores?: boolean;
   /** Size of the labels' letters in pixels of the drawing. Default: 1/45 of √(width · height), at least 12. */
   fontSize?: number;

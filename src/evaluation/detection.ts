@@ -1,12 +1,11 @@
 import { boxIou } from '../geometry/iou.ts';
 import type { BoxCoordinates } from '../geometry/types.ts';
-import { byScore, groupBy } from './pairs.ts';
+import { byRank, groupBy, type Ranked, rankOf } from './pairs.ts';
 
-/** A box with its class. A missing score counts as 1; boxes with equal scores keep their order. */
-export interface ClassBox {
+/** A box with its class. Ranked by confidence, else by score, else as 1; equal ones keep their order. */
+export interface ClassBox extends Ranked {
   label: string;
   box: ArrayLike<number>; // [x1, y1, x2, y2]
-  score?: number;
 }
 
 /** What precision and recall of one class are computed from. */
@@ -21,7 +20,7 @@ const MAX_DETECTIONS = 100;
 
 /**
  * COCO's mean average precision of boxes, equal to pycocotools 2.0 for all areas and 100 detections. In each image and
- * class, detections are matched to true boxes in the order of their scores; precision is sampled at 101 recalls. Boxes
+ * class, detections are matched to true boxes in the order of their ranks; precision is sampled at 101 recalls. Boxes
  * of different classes never match. Classes without true boxes are excluded from the means.
  */
 export class DetectionMetric {
@@ -35,10 +34,10 @@ export class DetectionMetric {
       this.classes.set(label, record);
       const boxes = truths.get(label) ?? [];
       record.truths += boxes.length;
-      const ranked = byScore(detections.get(label) ?? []).slice(0, MAX_DETECTIONS);
+      const ranked = byRank(detections.get(label) ?? []).slice(0, MAX_DETECTIONS);
       const hits = IOU_THRESHOLDS.map(threshold => matches(boxes, ranked, threshold)); // [T][D]
-      ranked.forEach(({ score = 1 }, d) => {
-        record.detections.push({ score, hits: hits.map(row => row[d]) });
+      ranked.forEach((found, d) => {
+        record.detections.push({ score: rankOf(found), hits: hits.map(row => row[d]) });
       });
     }
   }
@@ -62,7 +61,7 @@ export class DetectionMetric {
     const known = [...this.classes].filter(([, { truths }]) => truths > 0);
     return new Map(
       known.map(([label, { truths, detections }]) => {
-        const ranked = byScore(detections);
+        const ranked = byRank(detections);
         const row = IOU_THRESHOLDS.map((_, t) => averagePrecision(ranked.map(({ hits }) => hits[t]), truths)); // biome-ignore format: one line
         return [label, row];
       }),

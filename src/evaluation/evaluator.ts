@@ -23,7 +23,7 @@ export interface EvaluatorOptions {
  *   `meanIoU` of each true box with the found box that is paired to it, and `editSimilarity` of the captions of pairs.
  * - OCR with regions: mAP of the quads' bounding boxes as a single class, and `editSimilarity` and `exactMatch` of the
  *   lines of pairs. As in end-to-end text spotting, a line (or caption) counts 0 if the IoU of its pair is below 0.5.
- * - Phrase grounding: `recallAt1`, the fraction of true phrases whose found box with the highest score has an IoU of at
+ * - Phrase grounding: `recallAt1`, the fraction of true phrases whose found box with the highest confidence has an IoU of at
  *   least 0.5 with one of the true boxes.
  * - Segmentation: `meanIoU` of the union of all outlines of an image.
  * - Tasks that answer in words, and custom prompts: `editSimilarity` and `exactMatch`.

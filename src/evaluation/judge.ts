@@ -9,7 +9,7 @@ import { BANNED_PHRASES } from '../results/parse/places.ts';
 import type { TaskResult } from '../results/types.ts';
 import { strip } from '../text/python_strings.ts';
 import { type ClassBox, DetectionMetric } from './detection.ts';
-import { byScore, groupBy, iouOf, type Pair, pairBoxes } from './pairs.ts';
+import { byRank, groupBy, iouOf, type Pair, pairBoxes, type Ranked } from './pairs.ts';
 import { editSimilarity, exactMatch } from './text.ts';
 
 /** The metrics of one task, accumulated over its answers. */
@@ -115,9 +115,9 @@ function compareLabels(pairs: Pair<ClassBox, ClassBox>[], compare: (truth: strin
 }
 
 /** Returns a line of text as a labelled box, the bounding box of its quad. */
-function lineOf({ text, quad, score }: { text: string; quad: ArrayLike<number>; score?: number }): ClassBox {
+function lineOf({ text, quad, ...scores }: { text: string; quad: ArrayLike<number> } & Ranked): ClassBox {
   const [xs, ys] = [0, 1].map(axis => Array.from(quad as QuadCoordinates).filter((_, i) => i % 2 === axis));
-  return { label: text, box: [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)], score };
+  return { label: text, box: [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)], ...scores };
 }
 
 const unlabelled = (box: ClassBox): ClassBox => ({ ...box, label: '' });
@@ -125,12 +125,12 @@ const unlabelled = (box: ClassBox): ClassBox => ({ ...box, label: '' });
 /** Words of a caption and the boxes `[x1, y1, x2, y2]` of the objects that they name. */
 export interface GroundedPhrase {
   phrase: string;
-  boxes: readonly { box: ArrayLike<number>; score?: number }[];
+  boxes: readonly ({ box: ArrayLike<number> } & Ranked)[];
 }
 
 /**
  * Returns the recall@1 of phrase grounding at IoU 0.5, as for Flickr30k Entities, for each true phrase that has boxes.
- * It is 1 if the box with the highest score that was found for the same words has an IoU of 0.5 with one of the true
+ * It is 1 if the box with the highest confidence that was found for the same words has an IoU of 0.5 with one of the true
  * boxes, else 0. If a caption repeats words, the n-th true phrase is compared with the n-th found phrase.
  */
 export function phraseRecalls(truth: readonly GroundedPhrase[], found: readonly GroundedPhrase[]): number[] {
@@ -138,7 +138,7 @@ export function phraseRecalls(truth: readonly GroundedPhrase[], found: readonly 
   return truth
     .filter(({ boxes }) => boxes.length > 0)
     .map(({ phrase, boxes }) => {
-      const first = byScore(unused.get(phrase)?.shift()?.boxes ?? []).at(0);
+      const first = byRank(unused.get(phrase)?.shift()?.boxes ?? []).at(0);
       return first && boxes.some(box => iouOf(box, first) >= 0.5) ? 1 : 0;
     });
 }

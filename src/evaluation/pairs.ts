@@ -40,6 +40,14 @@ export function groupBy<T>(items: Iterable<T>, key: (item: T) => string): Map<st
   return groups;
 }
 
-/** Sorts by score, highest first and stable. A missing score counts as 1. */
-export const byScore = <T extends { score?: number }>(items: readonly T[]): T[] =>
-  items.toSorted((a, b) => (b.score ?? 1) - (a.score ?? 1));
+/** What found objects are ranked by. */
+export interface Ranked {
+  confidence?: number;
+  score?: number;
+}
+
+/** Returns the number that an object is ranked by: its confidence, else its score, else 1. */
+export const rankOf = ({ confidence, score }: Ranked): number => confidence ?? score ?? 1;
+
+/** Sorts by rank, highest first and stable. */
+export const byRank = <T extends Ranked>(items: readonly T[]): T[] => items.toSorted((a, b) => rankOf(b) - rankOf(a));

@@ -120,13 +120,16 @@ class ItemSearch {
     return this.answers.slice(0, this.settings.numReturnSequences).map(({ path, score, truncated }) => {
       const ids: number[] = [];
       const logProbs: number[] = [];
+      const nearbyProbs: number[] = [];
       for (let at: Path | undefined = path; at; at = at.previous) {
         ids.push(at.token);
         logProbs.push(at.logProb);
+        nearbyProbs.push(at.nearbyProb);
       }
       return {
         ids: [...ids, this.settings.decoderStartTokenId].reverse(),
         logProbs: logProbs.reverse(),
+        nearbyProbs: nearbyProbs.reverse(),
         score,
         truncated,
       };

@@ -38,6 +38,11 @@ export interface GeneratedSequence {
    * renormalisation after the n-gram block. Forced tokens have 0.
    */
   logProbs: number[];
+  /**
+   * `nearbyProbs[i]` is the probability of `ids[i + 1]`, 0 to 1. For a location token it is that of the location tokens
+   * within `NEARBY_BINS` bins, 2 % of the image's side. Forced tokens have 1.
+   */
+  nearbyProbs: number[];
   /** Sum of `logProbs` / (their number ** lengthPenalty). Beams are ranked by it; higher is better. */
   score: number;
   /** Whether the limit `maxNewTokens` ended the answer. Also true if `</s>` was forced there. */

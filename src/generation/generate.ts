@@ -27,6 +27,8 @@ export interface GreedyToken {
   readonly token: number;
   /** As in `GeneratedSequence.logProbs`. */
   readonly logProb: number;
+  /** As in `GeneratedSequence.nearbyProbs`. */
+  readonly nearbyProb: number;
   /** Whether it is the last token of its item. */
   readonly ended: boolean;
   /** Whether it is the last token only because `maxNewTokens` was reached. */
@@ -84,14 +86,16 @@ async function greedySearch(
   const answers = Array.from({ length: session.rows }, () => ({
     ids: [settings.decoderStartTokenId],
     logProbs: [] as number[],
+    nearbyProbs: [] as number[],
     score: 0,
     truncated: false,
   }));
   for await (const step of greedySteps(session, settings, signal)) {
-    for (const { item, token, logProb, truncated } of step) {
+    for (const { item, token, logProb, nearbyProb, truncated } of step) {
       const answer = answers[item];
       answer.ids.push(token);
       answer.logProbs.push(logProb);
+      answer.nearbyProbs.push(nearbyProb);
       answer.score += logProb;
       answer.truncated = truncated;
     }

@@ -1,6 +1,7 @@
 import type { GenerationConfig } from '../config/generation.ts';
 import type { TextConfig } from '../config/model.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
+import type { LocationTokens } from '../text/locations.ts';
 
 /**
  * Options of a generation. Defaults come from the checkpoint's generation_config.json; the defaults below apply where
@@ -36,6 +37,8 @@ export interface GenerationSettings extends Required<GenerationOptions> {
   readonly decoderStartTokenId: number;
   readonly eosTokenId: number;
   readonly padTokenId: number;
+  /** The location tokens, whose neighbours count for `nearbyProbs`. Default: none. */
+  readonly locations?: LocationTokens;
 }
 
 /** Florence-2's defaults: its generation_config.json, with `max_new_tokens` of the model card. */
@@ -61,7 +64,9 @@ const count: Rule = [wholeFrom(1), 'a whole number of at least 1'];
 const token: Rule = [isToken, 'a token id of the vocabulary'];
 const tokenOrNull: Rule = [(value, text) => value === null || isToken(value, text), `${token[1]}, or null`];
 
-const RULES: Record<keyof GenerationSettings, Rule> = {
+type CheckedSetting = Exclude<keyof GenerationSettings, 'locations'>;
+
+const RULES: Record<CheckedSetting, Rule> = {
   numBeams: count,
   maxNewTokens: count,
   earlyStopping: [value => typeof value === 'boolean' || value === 'never', "true, false or 'never'"],
@@ -90,7 +95,7 @@ export function resolveGeneration(
 ): GenerationSettings {
   const { eosTokenId, padTokenId, decoderStartTokenId } = text;
   const saved: Partial<GenerationSettings> = { eosTokenId, padTokenId, decoderStartTokenId, ...checkpoint };
-  const setting = <K extends keyof GenerationSettings>(name: K): GenerationSettings[K] => {
+  const setting = <K extends CheckedSetting>(name: K): GenerationSettings[K] => {
     const given = (options as Partial<GenerationSettings>)[name];
     const value = [given, saved[name], GENERATION_DEFAULTS[name as keyof GenerationOptions]].find(v => v !== undefined);
     const [allowed, expected] = RULES[name];

@@ -60,19 +60,23 @@ export function coordinatesOf(
 function placesIn(result: TaskResult): Place[] {
   const places: Place[] = [];
   if ('boxes' in result) {
-    for (const { label, score, box } of result.boxes) places.push({ kind: 'box', label, score, shapes: [box] });
+    for (const { label, confidence, box } of result.boxes) {
+      places.push({ kind: 'box', label, confidence, shapes: [box] });
+    }
   }
   if ('instances' in result) {
-    for (const { label, score, polygons } of result.instances) {
-      places.push({ kind: 'polygon', label, score, shapes: polygons.filter(({ length }) => length >= 2) });
+    for (const { label, confidence, polygons } of result.instances) {
+      places.push({ kind: 'polygon', label, confidence, shapes: polygons.filter(({ length }) => length >= 2) });
     }
   }
   if ('quads' in result) {
-    for (const { text, score, quad } of result.quads) places.push({ kind: 'quad', label: text, score, shapes: [quad] });
+    for (const { text, confidence, quad } of result.quads) {
+      places.push({ kind: 'quad', label: text, confidence, shapes: [quad] });
+    }
   }
   if ('phrases' in result) {
-    for (const { phrase, score, boxes } of result.phrases) {
-      for (const b of boxes) places.push({ kind: 'box', label: phrase, score: b.score ?? score, shapes: [b.box] });
+    for (const { phrase, boxes } of result.phrases) {
+      for (const { box, confidence } of boxes) places.push({ kind: 'box', label: phrase, confidence, shapes: [box] });
     }
   }
   return places;

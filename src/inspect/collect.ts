@@ -71,8 +71,9 @@ export async function collectReport(
     const generated = await model
       .generate([features], [prompt], { ...generation, signal })
       .finally(() => features.dispose());
-    const [[{ ids, logProbs, truncated }]] = generated;
-    const answer = { ids, logProbs, tokenizer: model.tokenizer };
+    const [[{ truncated, ...tokens }]] = generated;
+    const { ids, logProbs } = tokens;
+    const answer = { ...tokens, tokenizer: model.tokenizer };
     const result = parse(answer, findTask(task)?.task ?? task, imageSize, { keepUnicode, keepMalformed, truncated });
     const settings = resolveGeneration(generation, model.generation, model.config.text);
     const forced = logProbs.map((_, t) => forcedToken(settings, t) !== undefined);

@@ -69,7 +69,7 @@ export interface Region {
   /** Label or recognised text; empty without one. */
   label: string;
   /** Confidence, 0 to 1, if the result has one. */
-  score?: number;
+  confidence?: number;
   /** CSS colour, `#rrggbb`. */
   color: string;
   /** Closed outlines in pixels of the original, `[x1, y1, x2, y2, …]`. */

@@ -118,13 +118,23 @@ export function softmax<T extends tf.Tensor>(x: T): T {
   );
 }
 
+/** Consecutive indices whose order has a meaning, such as the bins of a coordinate. */
+export interface Neighbourhood {
+  readonly first: number;
+  readonly count: number;
+  /** Indices that differ by at most this number are neighbours. */
+  readonly radius: number;
+}
+
 /**
- * Returns for each row its top-k values (ties: lowest index first), their indices, and Σ exp(x − max).
+ * Returns for each row its top-k values (ties: lowest index first), their indices, Σ exp(x − max) over the neighbours of
+ * each, and Σ exp(x − max) over the row. An index outside the neighbourhood has no other neighbour than itself.
  *
  * @param x logits [rows, n]
- * @returns [rows, k + k + 1]
+ * @returns [rows, k + k + k + 1]
  */
-export const topOfRows = (x: tf.Tensor2D, k: number): tf.Tensor2D => run('TopOfRows', { x }, { k });
+export const topOfRows = (x: tf.Tensor2D, k: number, { first, count, radius }: Neighbourhood): tf.Tensor2D =>
+  run('TopOfRows', { x }, { k, first, count, radius });
 
 /** Location of consecutive values in a file. */
 export interface FilePlace {

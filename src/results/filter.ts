@@ -1,11 +1,11 @@
 import type { TaskResult } from './types.ts';
 
 /**
- * Returns a result without the objects whose score is below `minScore`. Text and objects without a score are kept. A
- * phrase is removed with its last box.
+ * Returns a result without the objects whose `confidence` is below `minScore`, 0 to 1. Texts and objects without a
+ * confidence are kept. A phrase is removed with its last box.
  */
 export function filterByScore(result: TaskResult, minScore: number): TaskResult {
-  const keep = ({ score }: { score?: number }): boolean => score === undefined || score >= minScore;
+  const keep = ({ confidence = 1 }: { confidence?: number }): boolean => confidence >= minScore;
   const filtered = { ...result };
   if ('boxes' in filtered) filtered.boxes = filtered.boxes.filter(keep);
   if ('instances' in filtered) filtered.instances = filtered.instances.filter(keep);

@@ -1,15 +1,28 @@
 import type { BoxCoordinates, ImageSize, Polygon, QuadCoordinates } from '../geometry/types.ts';
 import type { Task, TaskOf } from '../text/tasks.ts';
 
-/**
- * The model's confidence, 0 to 1: exp of the mean log-probability of the tokens of the instance. For boxes, polygons
- * and quads these are the location tokens, for a phrase the tokens of its words. Absent if the answer was parsed from
- * text alone.
- */
-type Scored = { score?: number };
+/** What the model's probabilities say about an object, 0 to 1. Absent if the answer was parsed from text alone. */
+interface Scored {
+  /**
+   * The reference's score: the geometric mean of the probabilities of the location tokens. It is low for right boxes
+   * too, because the probability of a coordinate is spread over neighbouring bins. transformers' `avg_loc_scores`.
+   */
+  score?: number;
+  /**
+   * The probability of the label (all its tokens) times the geometric mean over the coordinates of the probability
+   * within 20 bins, 2 % of the image's side. If the checkpoint has a calibration: the expected share of right answers.
+   */
+  confidence?: number;
+}
+
+/** What the model's probabilities say about the words of an object. Absent if there are none. */
+interface Worded {
+  /** The geometric mean of the probabilities of the words' tokens, 0 to 1. transformers' `avg_cat_name_scores`. */
+  labelScore?: number;
+}
 
 /** An object of a detection result. */
-export interface Box extends Scored {
+export interface Box extends Scored, Worded {
   /** Class or caption; empty for region proposals. */
   label: string;
   /** Corners in pixels of the original image. */
@@ -17,7 +30,7 @@ export interface Box extends Scored {
 }
 
 /** The outline of one object. */
-export interface PolygonInstance extends Scored {
+export interface PolygonInstance extends Scored, Worded {
   /** Class; empty for the segmentation tasks, whose object is named by the prompt. */
   label: string;
   /** In pixels of the original image. Several polygons if parts of the object are separate. */
@@ -27,14 +40,14 @@ export interface PolygonInstance extends Scored {
 }
 
 /** A line of text. */
-export interface Quad extends Scored {
+export interface Quad extends Scored, Worded {
   text: string;
   /** Corners in pixels of the original image. */
   quad: QuadCoordinates;
 }
 
 /** Words of a caption with the boxes of all objects that they name, in pixels of the original image. */
-export interface Phrase extends Scored {
+export interface Phrase extends Worded {
   phrase: string;
   boxes: ({ box: BoxCoordinates } & Scored)[];
 }
@@ -59,6 +72,8 @@ interface Result<T extends string> {
 export interface TextResult extends Result<TaskOf<'text'>> {
   /** Without white space at the ends. */
   text: string;
+  /** The probability of the whole text, 0 to 1, or its calibrated value. Absent if it was parsed from text alone. */
+  confidence?: number;
 }
 
 /** Result of a custom prompt, which has no task token. */
@@ -66,6 +81,8 @@ export interface PromptResult extends Result<'prompt'> {
   prompt: string;
   /** The answer without white space at the ends. */
   text: string;
+  /** As in `TextResult`. */
+  confidence?: number;
 }
 
 /** Result of object detection, dense region captions and region proposals. */

@@ -23,10 +23,14 @@ const tensorflowRoot = () => join(cacheRoot(), 'tensorflow');
 export type Variant = 'cpu' | 'gpu';
 
 /**
- * Returns the folder of a build. Its name has no Node version, because the binding's Node-API works with all of them.
+ * Returns the folder of a build. Releases of this package with different layouts keep their builds side by side. The
+ * name has no Node version, because the binding's Node-API works with all of them.
  */
 export const buildFolder = (tensorflow: string, variant: Variant) =>
-  join(tensorflowRoot(), `${tensorflow}-${variant}-tfjs${TFJS_NODE_VERSION}-${process.platform}-${process.arch}`);
+  join(
+    tensorflowRoot(),
+    `${tensorflow}-${variant}-tfjs${TFJS_NODE_VERSION}-${process.platform}-${process.arch}-${LAYOUT_VERSION}`,
+  );
 
 /**
  * manifest.json of a build. The build's folder contains:
@@ -53,7 +57,7 @@ export interface TensorflowBuild {
 }
 
 /** Increased when builds of earlier releases of this package become unusable. */
-export const LAYOUT_VERSION = 5;
+export const LAYOUT_VERSION = 6;
 
 export const TFJS_NODE_VERSION = '4.22.0';
 

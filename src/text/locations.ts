@@ -8,6 +8,18 @@ import type { BoxCoordinates, ImageSize } from '../geometry/types.ts';
  */
 export const LOCATION_BINS = 1000;
 
+/** The token ids of the location bins: `count` ids from `first`, in the order of the bins. */
+export interface LocationTokens {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** Returns the ids of a tokenizer's location tokens. */
+export const locationTokens = (tokenizer: { tokenToId(token: string): number | undefined }): LocationTokens => ({
+  first: tokenizer.tokenToId('<loc_0>')!,
+  count: LOCATION_BINS,
+});
+
 /** Returns the bin of a coordinate, 0 to 999. Coordinates outside the image get the first or last bin. */
 export function quantize(value: number, size: number): number {
   const bin = Math.floor(Math.fround(Math.fround(value) / Math.fround(size / LOCATION_BINS)));

@@ -48,7 +48,7 @@ test('outlines are in pixels of the drawing, large ones first', async () => {
 test('labels are inside the image and do not overlap if there is room', async () => {
   const boxes = Array.from({ length: 12 }, (_, i): Box => {
     const [x, y] = [200 * (i % 4), 200 * Math.floor(i / 4)];
-    return { label: `item ${i}`, score: 0.5, box: [x, y, x + 150, y + 150] };
+    return { label: `item ${i}`, confidence: 0.5, box: [x, y, x + 150, y + 150] };
   });
   const { labels } = await sceneOf(blank(800, 600), [detection(800, 600, boxes)]);
   assert.is(labels.length, 12);

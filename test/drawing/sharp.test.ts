@@ -125,15 +125,15 @@ test('the letters of labels contrast with every colour', async () => {
 
 test('equal labels have equal colours', async () => {
   const image = grey(800, 400);
-  const box = (label: string, x: number): Box => ({ label, score: 0.5, box: [x, 200, x + 100, 300] });
+  const box = (label: string, x: number): Box => ({ label, confidence: 0.5, box: [x, 200, x + 100, 300] });
   const picture = await drawn(image, detection(image, [box('cat', 50), box('dog', 250), box('cat', 450)]));
   assert.equal(pixel(picture, 100, 300), pixel(picture, 500, 300));
   assert.not.equal(pixel(picture, 100, 300), pixel(picture, 300, 300));
 });
 
-test('scores are written unless the option is false', async () => {
+test('confidences are written unless the option is false', async () => {
   const image = grey(600, 400);
-  const scored = detection(image, [{ label: 'cat', score: 0.87, box: [100, 80, 400, 300] }]);
+  const scored = detection(image, [{ label: 'cat', confidence: 0.87, box: [100, 80, 400, 300] }]);
   const plain = detection(image, [{ label: 'cat', box: [100, 80, 400, 300] }]);
   assert.equal(await draw(image, scored, { scores: false }), await draw(image, plain));
   const area = (picture: RawImage) => touched(picture, [0, 0, 600, 76]);
@@ -231,7 +231,7 @@ test('small and slim images are enlarged, very large ones are reduced, others ke
   for (const [width, height, drawnWidth, drawnHeight] of sizes) {
     const image = grey(width, height);
     const box: BoxCoordinates = [width * 0.25, height * 0.25, width * 0.75, height * 0.75];
-    const picture = await drawn(image, detection(image, [{ label: 'a thing', score: 1, box }]));
+    const picture = await drawn(image, detection(image, [{ label: 'a thing', confidence: 1, box }]));
     assert.equal([picture.width, picture.height], [drawnWidth, drawnHeight], `${width} x ${height}`);
     const edge = pixel(picture, Math.floor(drawnWidth / 4), Math.floor(drawnHeight / 2));
     assert.not.equal(edge, untouched, `${width} x ${height}: the box`);
@@ -297,7 +297,7 @@ test('the letters are the same on a machine without fonts', async () => {
   try {
     writeFileSync(join(folder, 'fonts.conf'), '<?xml version="1.0"?><fontconfig></fontconfig>');
     const image = grey(600, 400);
-    const result = detection(image, [{ label: 'Größe: Ж & Ω', score: 0.5, box: [100, 80, 400, 300] }]);
+    const result = detection(image, [{ label: 'Größe: Ж & Ω', confidence: 0.5, box: [100, 80, 400, 300] }]);
     const module = fileURLToPath(new URL('../../src/drawing/sharp.ts', import.meta.url));
     const script = join(folder, 'draw.mjs');
     writeFileSync(

@@ -157,7 +157,7 @@ test('answers of several images are averaged, and tasks are separate', () => {
   });
 });
 
-test('found boxes are ranked by score', () => {
+test('found boxes are ranked by confidence, without one by score', () => {
   const evaluator = new Evaluator();
   const target: Target = { task: '<OD>', answer: `cat${locations(...square)}` };
   const result = parse(`cat${locations(500, 500, 600, 600)}cat${locations(...square)}`, '<OD>', image);
@@ -169,6 +169,12 @@ test('found boxes are ranked by score', () => {
   scored.add(target, image, result);
   assert.is(evaluator.metrics()['<OD>'].mAP, 0.5);
   assert.is(scored.metrics()['<OD>'].mAP, 1);
+  result.boxes.forEach((box, i) => {
+    box.confidence = i ? 0.1 : 0.9; // the other way round
+  });
+  const sure = new Evaluator();
+  sure.add(target, image, result);
+  assert.is(sure.metrics()['<OD>'].mAP, 0.5);
 });
 
 test('a truth of another kind is refused and does not count', () => {

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { topCandidates } from '../../src/generation/candidates.ts';
+import { NEARBY_BINS, topCandidates } from '../../src/generation/candidates.ts';
+import type { LocationTokens } from '../../src/text/locations.ts';
 import { withoutLeaks } from '../backend.ts';
 import { logSoftmax, random } from './toy.ts';
 
@@ -38,6 +39,49 @@ test('the best tokens that are not banned, with probabilities normalised over al
     await check(logits, [best[0], best[1].slice(1), [1, 1, 1]], 6, `${vocabSize} tokens, k 6`);
   }
 });
+
+test('the probability near a location token is that of the location tokens within 20 bins, near another token its own', async () => {
+  assert.is(NEARBY_BINS, 20);
+  const next = random(5);
+  const locations = { first: 20, count: 40 }; // ids 20 to 59 of 100
+  const cases: [token: number, near: [from: number, to: number]][] = [
+    [19, [19, 19]],
+    [20, [20, 40]],
+    [25, [20, 45]],
+    [40, [20, 59]],
+    [42, [22, 59]],
+    [59, [39, 59]],
+    [60, [60, 60]],
+    [0, [0, 0]],
+    [99, [99, 99]],
+  ];
+  const logits = cases.map(([token]) =>
+    Array.from({ length: 100 }, (_, i) => Math.fround(i === token ? 7 : 4 * next())),
+  );
+  for (const range of [locations, undefined, { first: 90, count: 40 }]) {
+    const none = cases.map(() => []);
+    const found = await withoutLeaks(() => topCandidates(tf.tensor2d(logits), none, 3, range));
+    found.forEach((row, r) => {
+      const probs = logSoftmax(logits[r]).map(Math.exp);
+      assert.is(row[0].token, cases[r][0]);
+      row.forEach(({ token, nearbyProb }, i) => {
+        const wanted = i === 0 && range === locations ? sum(probs, ...cases[r][1]) : nearby(probs, token, range);
+        assert.ok(Math.abs(nearbyProb - wanted) < 1e-6, `token ${token}: ${nearbyProb}, not ${wanted}`);
+      });
+    });
+  }
+});
+
+/** Sums probabilities from one id to another, both included. */
+const sum = (probs: number[], from: number, to: number): number =>
+  probs.slice(from, to + 1).reduce((total, p) => total + p, 0);
+
+function nearby(probs: number[], token: number, { first, count }: LocationTokens = { first: 0, count: 0 }): number {
+  const isLocation = (id: number) => id >= first && id < first + count;
+  return probs
+    .filter((_, id) => id === token || (isLocation(token) && isLocation(id) && Math.abs(id - token) <= NEARBY_BINS))
+    .reduce((total, p) => total + p, 0);
+}
 
 test('ties: the lower id is first', async () => {
   const flat = new Array(1000).fill(0.25);

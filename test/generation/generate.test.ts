@@ -142,6 +142,29 @@ test('log-probabilities are those of the unprocessed logits, 0 for forced tokens
   }
 });
 
+test('probabilities near each token are those of the winning path, 1 for forced tokens', async () => {
+  const [first, end] = [3, V - 2];
+  for (const numBeams of [1, 3]) {
+    const locations = { first, count: end - first };
+    const settings = { ...plain, ...florence, numBeams, numReturnSequences: numBeams, locations };
+    const model = ending(3);
+    const answers = (await run(model, 2, settings)).flatMap((list, item) => list.map(answer => ({ item, answer })));
+    for (const { item, answer } of answers) {
+      const { ids, nearbyProbs } = answer;
+      assert.is(nearbyProbs.length, ids.length - 1);
+      nearbyProbs.forEach((nearbyProb, i) => {
+        const probs = logSoftmax(model(item, ids.slice(0, i + 1))).map(Math.exp);
+        const token = ids[i + 1];
+        const isLocation = token >= first && token < end;
+        const near = isLocation ? probs.slice(first, end) : [probs[token]];
+        const forced = i === 0 || i === settings.maxNewTokens - 1;
+        const expected = forced ? 1 : near.reduce((a, b) => a + b);
+        assert.ok(Math.abs(nearbyProb - expected) < 1e-5, `${numBeams} beams, token ${i}: ${nearbyProb}`);
+      });
+    }
+  }
+});
+
 test('truncated: whether the limit ended the answer', async () => {
   const end =
     (at: number): ToyModel =>
@@ -199,7 +222,7 @@ test('answers of one token', async () => {
     // Both are forced: the end takes precedence, no decoder step is needed, and only one answer exists.
     const session = new ToySession(ending(1), 2, numBeams);
     const forced = await generateSequences(session, { ...one, ...florence });
-    const only = { ids: [2, 2], logProbs: [0], score: 0, truncated: true };
+    const only = { ids: [2, 2], logProbs: [0], nearbyProbs: [1], score: 0, truncated: true };
     assert.equal(forced, [[only], [only]]);
     assert.equal(session.steps, []);
   }

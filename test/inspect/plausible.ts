@@ -86,7 +86,7 @@ export async function plausibleReport(name: keyof typeof plausibleAnswers): Prom
   });
   const regions = answerRegions(parse(answer, task, size), tokens);
   for (const [token, coordinate] of coordinatesOf(regions, tokens, size)) tokens[token].coordinate = coordinate;
-  for (const region of regions) region.score = 0.55 + 0.4 * random();
+  for (const region of regions) region.confidence = 0.55 + 0.4 * random();
 
   const question = promptOf(task, { text: input }, size);
   const prompt = ['<s>', ...question.match(/ ?[\p{L}]+|[^\s\p{L}]+/gu)!, '</s>'];

@@ -20,7 +20,7 @@ export function runCommand(): Command {
         'precision of the vision tower and the encoder; bf16 is faster and less exact (tensorflow on a CPU)',
       ).choices(['fp32', 'bf16']),
     )
-    .option('--min-score <score>', 'omit boxes, polygons and quads with a lower score (0 to 1)', parser(share))
+    .option('--min-score <score>', 'omit boxes, polygons and quads with a lower confidence (0 to 1)', parser(share))
     .option('--json', 'print JSON Lines: one object per image and task')
     .option('--draw <path>', 'draw the results: a PNG file, or a folder for several images')
     .option('--masks <dir>', 'write a PNG mask of each polygon instance to this folder')

@@ -13,19 +13,22 @@ function itemLines(result: TaskResult): string[] {
   if ('text' in result) return result.text.split('\n');
   if ('phrases' in result) {
     return table(
-      result.phrases.flatMap(({ phrase, boxes }) => boxes.map(({ box, score }) => [phrase, twoDigits(score), at(box)])),
+      result.phrases.flatMap(({ phrase, boxes }) =>
+        boxes.map(({ box, confidence }) => [phrase, twoDigits(confidence), at(box)]),
+      ),
     );
   }
-  if ('quads' in result) return table(result.quads.map(({ text, score, quad }) => [text, twoDigits(score), at(quad)]));
+  if ('quads' in result)
+    return table(result.quads.map(({ text, confidence, quad }) => [text, twoDigits(confidence), at(quad)]));
   const boxes = 'boxes' in result ? result.boxes : [];
   const instances = 'instances' in result ? result.instances : [];
   return table([
-    ...boxes.map(({ label, score, box }) => [label, twoDigits(score), at(box)]),
-    ...instances.map(({ label, score, polygons }) => [label, twoDigits(score), shape(polygons)]),
+    ...boxes.map(({ label, confidence, box }) => [label, twoDigits(confidence), at(box)]),
+    ...instances.map(({ label, confidence, polygons }) => [label, twoDigits(confidence), shape(polygons)]),
   ]);
 }
 
-const twoDigits = (score: number | undefined): string => (score === undefined ? '' : score.toFixed(2));
+const twoDigits = (confidence: number | undefined): string => (confidence === undefined ? '' : confidence.toFixed(2));
 
 const at = (coordinates: readonly number[]): string => coordinates.map(value => value.toFixed(1)).join(', ');
 

@@ -56,8 +56,10 @@ export function drawRegions(stage: HTMLElement, overlay: SVGSVGElement, report: 
   new ResizeObserver(() => placeLabels(stage, labels, report)).observe(stage);
 }
 
-export const regionName = ({ kind, label, score }: Region): string =>
-  [kind, label && JSON.stringify(label), score !== undefined && `score ${score.toFixed(2)}`].filter(Boolean).join(' ');
+export const regionName = ({ kind, label, confidence }: Region): string =>
+  [kind, label && JSON.stringify(label), confidence !== undefined && `confidence ${confidence.toFixed(2)}`]
+    .filter(Boolean)
+    .join(' ');
 
 /** Places each label at a free corner of its region. Labels without a free corner are shown only while active. */
 function placeLabels(stage: HTMLElement, labels: HTMLElement[], { regions, image }: Report): void {

@@ -12,6 +12,8 @@ export interface AnswerTokens {
   ids: ArrayLike<number>;
   /** Natural log-probability of each id, [T]; or [T - 1] if the first id is the decoder's start token. */
   logProbs?: ArrayLike<number>;
+  /** `nearbyProbs` of a `GeneratedSequence`, as many as `logProbs`. Without them results have no confidence. */
+  nearbyProbs?: ArrayLike<number>;
   /** The tokenizer of the model that generated the ids. */
   tokenizer: Tokenizer;
 }
@@ -19,40 +21,54 @@ export interface AnswerTokens {
 /** An answer without `<s>`, `</s>` and `<pad>`, and with the position of each token if it is known. */
 export interface AnswerText {
   readonly text: string;
+  /** The probability of the whole answer, including `</s>`; undefined if it is unknown. */
+  readonly probability: number | undefined;
   /**
-   * Returns exp of the mean log-probability of the tokens in these spans of the text, or undefined if it is unknown.
+   * Returns the geometric mean of the probabilities of the tokens in these spans of the text, or undefined if it is
+   * unknown.
    */
   score(spans: readonly Span[]): number | undefined;
+  /**
+   * Returns the probability of the words times the geometric mean of the probabilities near the locations, or undefined
+   * if it is unknown.
+   */
+  confidence(words: readonly Span[], locations: readonly Span[]): number | undefined;
 }
 
-/** Returns the text to parse. @throws UsageError if ids and log-probabilities differ in number */
+/** Returns the text to parse. @throws UsageError if ids and probabilities differ in number */
 export function readAnswer(answer: Answer): AnswerText {
-  if (typeof answer === 'string') return { text: answer.replace(/<s>|<\/s>|<pad>/g, ''), score: () => undefined };
-  const { tokenizer } = answer;
-  const logProbOf = logProbs(answer);
-  const kept = Array.from(answer.ids, (id, i) => ({ id, logProb: logProbOf?.(i) })).filter(
-    ({ id }) => !tokenizer.isFrame(id),
-  );
-  const { text, spans } = tokenizer.decodeWithSpans(kept.map(({ id }) => id));
-  if (!logProbOf) return { text, score: () => undefined };
+  const unknown = { probability: undefined, score: () => undefined, confidence: () => undefined };
+  if (typeof answer === 'string') return { text: answer.replace(/<s>|<\/s>|<pad>/g, ''), ...unknown };
+  const { ids, tokenizer } = answer;
+  const logProbs = perId(ids, answer.logProbs);
+  const nearby = perId(ids, answer.nearbyProbs)?.map(Math.log);
+  const kept = [...Array(ids.length).keys()].filter(i => !tokenizer.isFrame(ids[i]));
+  const { text, spans } = tokenizer.decodeWithSpans(kept.map(i => ids[i]));
+  if (!logProbs) return { text, ...unknown };
+  const tokensIn = (wanted: readonly Span[]): number[] =>
+    kept.filter((_, position) => wanted.some(span => overlaps(span, spans[position])));
   return {
     text,
+    probability: Math.exp(sum(logProbs)),
     score(wanted) {
-      const inside = kept.filter((_, i) => wanted.some(span => overlaps(span, spans[i])));
-      const sum = inside.reduce((total, { logProb }) => total + logProb!, 0);
-      return inside.length > 0 ? Math.exp(sum / inside.length) : undefined;
+      const inside = tokensIn(wanted).map(i => logProbs[i]);
+      return inside.length > 0 ? Math.exp(sum(inside) / inside.length) : undefined;
+    },
+    confidence(words, locations) {
+      if (!nearby) return undefined;
+      const [label, coordinates] = [tokensIn(words), tokensIn(locations)].map(inside => inside.map(i => nearby[i]));
+      return coordinates.length > 0 ? Math.exp(sum(label) + sum(coordinates) / coordinates.length) : undefined;
     },
   };
 }
 
-/** Returns the log-probability by index of the id. */
-function logProbs({ ids, logProbs }: AnswerTokens): ((i: number) => number) | undefined {
-  if (!logProbs) return undefined;
-  const start = ids.length - logProbs.length; // the decoder's start token has no log-probability
-  if (start === 0 || start === 1) return i => logProbs[i - start];
-  throw new UsageError(
-    `An answer of ${ids.length} ids has ${logProbs.length} log-probabilities: give one for each id.`,
-  );
+/** Returns one value for each id; the decoder's start token, for which there may be none, gets 0. */
+function perId(ids: ArrayLike<number>, values: ArrayLike<number> | undefined): number[] | undefined {
+  if (!values || values.length === ids.length) return values && Array.from(values);
+  if (values.length === ids.length - 1) return [0, ...Array.from(values)];
+  throw new UsageError(`An answer of ${ids.length} ids has ${values.length} log-probabilities: give one for each id.`);
 }
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
 const overlaps = (a: Span, b: Span): boolean => a[0] < b[1] && b[0] < a[1];

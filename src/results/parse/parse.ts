@@ -35,7 +35,7 @@ export interface ParseOptions {
  * Malformed answers are equal to it with `keepMalformed` only.
  *
  * @param image size of the original image in pixels; the result's coordinates are in these pixels
- * @throws UsageError if the image size has no pixels, or if ids and log-probabilities differ in number
+ * @throws UsageError if the image size has no pixels, or if ids and probabilities differ in number
  */
 export function parse<T extends Task>(answer: Answer, task: T, image: ImageSize, options?: ParseOptions): ResultOf<T>;
 export function parse(answer: Answer, task: string, image: ImageSize, options?: ParseOptions): TaskResult;
@@ -45,10 +45,11 @@ export function parse(answer: Answer, task: string, image: ImageSize, options: P
   const { text } = read;
   const common = { imageSize: { width: image.width, height: image.height }, answer: text, truncated };
   const row = taskInfo(task);
-  if (!row) return { task: 'prompt', prompt: task, text: strip(text), ...common };
+  const words = { text: strip(text), ...(read.probability !== undefined && { confidence: read.probability }) };
+  if (!row) return { task: 'prompt', prompt: task, ...words, ...common };
   switch (row.answer) {
     case 'text':
-      return { task: row.task, text: strip(text), ...common };
+      return { task: row.task, ...words, ...common };
     case 'boxes':
       return { task: row.task, ...parseBoxes(read, image, options), ...common };
     case 'proposals':

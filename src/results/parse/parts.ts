@@ -26,10 +26,20 @@ export const toPixels = (locations: readonly Location[], image: ImageSize): numb
     image,
   );
 
-/** Returns `{ score }` of the tokens in these spans, or `{}` if the answer has no log-probabilities. */
-export function scored(answer: AnswerText, spans: readonly Span[]): { score?: number } {
-  const score = answer.score(spans);
-  return score === undefined ? {} : { score };
+/** Returns the scores of an object by the spans of its locations and of its words, or `{}` if they are unknown. */
+export function scored(
+  answer: AnswerText,
+  locations: readonly Span[],
+  words: readonly Span[] = [],
+): { score?: number; confidence?: number } {
+  const [score, confidence] = [answer.score(locations), answer.confidence(words, locations)];
+  return { ...(score !== undefined && { score }), ...(confidence !== undefined && { confidence }) };
+}
+
+/** Returns `{ labelScore }` of the words in this span, or `{}` if it is unknown. */
+export function labelScored(answer: AnswerText, words: Span): { labelScore?: number } {
+  const labelScore = answer.score([words]);
+  return labelScore === undefined ? {} : { labelScore };
 }
 
 /** How labels and places are read; see `ParseOptions`. */

@@ -1,15 +1,25 @@
 import type { BoxCoordinates, ImageSize, QuadCoordinates } from '../../geometry/types.ts';
 import { strip } from '../../text/python_strings.ts';
+import type { Span } from '../../text/tokenizer.ts';
 import { GRAMMAR, REFERENCE_GRAMMAR, UNLABELLED_BOXES } from '../grammar.ts';
 import type { Box, Phrase, Quad } from '../types.ts';
 import type { AnswerText } from './answer.ts';
-import { asciiOnly, droppedField, labelOf, locationsIn, type ReadingOptions, scored, toPixels } from './parts.ts';
+import {
+  asciiOnly,
+  droppedField,
+  labelOf,
+  labelScored,
+  locationsIn,
+  type ReadingOptions,
+  scored,
+  toPixels,
+} from './parts.ts';
 
 /** Parses object detection and dense region captions. If several boxes share a label, each of them gets it. */
 export function parseBoxes(answer: AnswerText, image: ImageSize, options: ReadingOptions) {
   const { parts, dropped } = labelledParts(answer, image, options);
-  const boxes = parts.flatMap(({ label, boxes }) =>
-    boxes.map((box): Box => ({ label: asciiOnly(label, options.keepUnicode), ...box })),
+  const boxes = parts.flatMap(({ label, words, boxes }) =>
+    boxes.map((box): Box => ({ label: asciiOnly(label, options.keepUnicode), ...box, ...labelScored(answer, words) })),
   );
   return { boxes, ...droppedField(dropped) };
 }
@@ -35,9 +45,9 @@ export function parsePhrases(
   const phrases = parts
     .filter(({ label }) => !banned.has(label))
     .map(
-      ({ label, start, length, boxes }): Phrase => ({
+      ({ label, words, boxes }): Phrase => ({
         phrase: asciiOnly(label, options.keepUnicode),
-        ...scored(answer, [[start, start + length]]),
+        ...labelScored(answer, words),
         boxes,
       }),
     );
@@ -47,8 +57,7 @@ export function parsePhrases(
 /** Words of an answer and the boxes after them. */
 interface LabelledPart {
   label: string;
-  start: number;
-  length: number;
+  words: Span;
   boxes: Phrase['boxes'];
 }
 
@@ -69,11 +78,12 @@ function labelledParts(
   for (const { 0: part, index } of answer.text.matchAll((keepMalformed ? REFERENCE_GRAMMAR : GRAMMAR).boxes)) {
     const start = keepMalformed ? next : index;
     next += part.length;
-    const words = labelOf(part, keepMalformed);
-    const boxes = boxesIn(answer, part, start, image);
-    const kept = keepMalformed ? boxes : words?.label ? boxes.filter(hasArea) : [];
+    const found = labelOf(part, keepMalformed);
+    const words: Span = [start, start + (found?.length ?? 0)];
+    const boxes = boxesIn(answer, part, start, image, [words]);
+    const kept = keepMalformed ? boxes : found?.label ? boxes.filter(hasArea) : [];
     dropped += boxes.length - kept.length;
-    if (words && (keepMalformed || kept.length > 0)) parts.push({ ...words, start, boxes: kept });
+    if (found && (keepMalformed || kept.length > 0)) parts.push({ label: found.label, words, boxes: kept });
   }
   return { parts, dropped };
 }
@@ -82,18 +92,13 @@ function labelledParts(
 const hasArea = ({ box: [x1, y1, x2, y2] }: { box: BoxCoordinates }): boolean => x1 < x2 && y1 < y2;
 
 /** Returns a box for every four locations. Surplus locations are ignored; corners are not sorted. */
-function boxesIn(answer: AnswerText, part: string, offset: number, image: ImageSize) {
+function boxesIn(answer: AnswerText, part: string, offset: number, image: ImageSize, words: Span[] = []) {
   const locations = locationsIn(part, offset);
   return Array.from({ length: Math.floor(locations.length / 4) }, (_, i) => {
     const corners = locations.slice(4 * i, 4 * i + 4);
     const box = toPixels(corners, image) as BoxCoordinates;
-    return {
-      box,
-      ...scored(
-        answer,
-        corners.map(({ span }) => span),
-      ),
-    };
+    const spans = corners.map(({ span }) => span);
+    return { box, ...scored(answer, spans, words) };
   });
 }
 
@@ -110,7 +115,9 @@ export function parseQuads(
   const all = Array.from(found, ({ 1: text = '', 2: part, index }): Quad => {
     const locations = locationsIn(part, index + text.length);
     const spans = locations.map(({ span }) => span);
-    return { text: strip(text), quad: toPixels(locations, image) as QuadCoordinates, ...scored(answer, spans) };
+    const words: Span = [index, index + text.length];
+    const scores = { ...scored(answer, spans, [words]), ...labelScored(answer, words) };
+    return { text: strip(text), quad: toPixels(locations, image) as QuadCoordinates, ...scores };
   });
   const formed = keepMalformed ? all : all.filter(({ text, quad }) => text !== '' && hasExtent(quad));
   const quads = formed.filter(({ quad }) => area(quad) >= image.width * image.height * areaThreshold);

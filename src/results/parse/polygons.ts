@@ -1,9 +1,10 @@
 import type { BoxCoordinates, ImageSize } from '../../geometry/types.ts';
 import { dequantizeBox } from '../../text/locations.ts';
+import type { Span } from '../../text/tokenizer.ts';
 import { GRAMMAR, INSTANCE, POLYGON, REFERENCE_GRAMMAR, UNLABELLED_POLYGONS } from '../grammar.ts';
 import type { PolygonInstance } from '../types.ts';
 import type { AnswerText } from './answer.ts';
-import { droppedField, type Location, labelOf, locationsIn, scored, toPixels } from './parts.ts';
+import { droppedField, type Location, labelOf, labelScored, locationsIn, scored, toPixels } from './parts.ts';
 
 export interface PolygonOptions {
   /** Whether instances have labels. If not, all labels are empty. */
@@ -27,11 +28,13 @@ export function parsePolygons(answer: AnswerText, image: ImageSize, options: Pol
     // If the reference's pattern began inside a location token, the part begins with `loc_12>`.
     const cut = /^loc_\p{Nd}+>/u.exec(whole)?.[0].length ?? 0;
     const part = whole.slice(cut);
-    const words = labelOf(part, keepMalformed);
-    const found = instancesIn(part, index + cut).filter(polygons => polygons.length > 0);
-    const unusable = keepMalformed ? !words : labels && !words?.label;
+    const start = index + cut;
+    const { label, length } = labelOf(part, keepMalformed) ?? { label: undefined, length: 0 };
+    const words: Span = [start, start + length];
+    const found = instancesIn(part, start).filter(polygons => polygons.length > 0);
+    const unusable = keepMalformed ? label === undefined : labels && !label;
     if (unusable) dropped += found.length;
-    else instances.push(...found.map(polygons => instance(answer, words?.label ?? '', polygons, image, options)));
+    else instances.push(...found.map(polygons => instance(answer, { label: label ?? '', words }, polygons, image, options)));
   }
   return { instances, ...droppedField(keepMalformed ? 0 : dropped) };
 }
@@ -52,7 +55,7 @@ function instancesIn(part: string, offset: number): Location[][][] {
 
 function instance(
   answer: AnswerText,
-  label: string,
+  { label, words }: { label: string; words: Span },
   polygons: Location[][],
   image: ImageSize,
   { boxAtStart }: PolygonOptions,
@@ -65,7 +68,8 @@ function instance(
     label,
     ...box,
     polygons: outlines.map(outline => toPixels(pairs(outline), image)),
-    ...scored(answer, spans),
+    ...scored(answer, spans, [words]),
+    ...labelScored(answer, words),
   };
 }
 

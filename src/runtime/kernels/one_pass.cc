@@ -6,8 +6,8 @@
 //   Florence2LayerNorm      x [..., C], weight [C], bias [C]  ->  [..., C]
 //   Florence2LayerNormGrad  x, weight, dy  ->  dx
 //   Florence2SoftmaxGrad    y, dy  ->  dx, along the last axis
-//   Florence2TopOfRows      x [rows, C]  ->  [rows, 2 k + 1]: per row the top-k values in descending order, their
-//                           indices (ties: lowest first), and Σ exp(x - max)
+//   Florence2TopOfRows      x [rows, C]  ->  [rows, 3 k + 1]: per row the top-k values in descending order, their
+//                           indices (ties: lowest first), Σ exp(x - max) over the neighbours of each, and over the row
 
 #include <algorithm>
 #include <cmath>
@@ -157,11 +157,27 @@ void softmaxGrad(const float* y, const float* dy, float* dx, int64_t rows, int64
   });
 }
 
+// Attributes of Florence2TopOfRows. The neighbours of index i are the indices i - radius to i + radius within
+// [first, first + count). An index outside this range has no other neighbour than itself.
+struct Top {
+  int64_t k = 1, first = 0, count = 0, radius = 0;
+};
+
+// Returns Σ exp(x - peak) over the neighbours of `at`.
+float nearby(const float* x, int64_t at, float peak, int64_t C, const Top& top) {
+  const int64_t end = std::min(C, top.first + top.count);
+  if (at < top.first || at >= end) return std::exp(x[at] - peak);
+  float mass = 0;
+  for (int64_t i = std::max(top.first, at - top.radius); i < std::min(end, at + top.radius + 1); i++) mass += std::exp(x[i] - peak);
+  return mass;
+}
+
 // Of equal values, the one with the lowest index comes first.
-void topOfRows(const float* x, float* y, int64_t rows, int64_t C, int64_t k) {
+void topOfRows(const float* x, float* y, int64_t rows, int64_t C, const Top& top) {
+  const int64_t k = top.k;
   eachRow(rows, [=](int64_t row) {
     const float* const from = x + row * C;
-    float *const highest = y + row * (2 * k + 1), *const places = highest + k;
+    float *const highest = y + row * (3 * k + 1), *const places = highest + k;
     std::fill(highest, highest + k, -std::numeric_limits<float>::infinity());
     std::fill(places, places + k, 0.0f);
     for (int64_t i = 0; i < C; i++) {
@@ -175,7 +191,8 @@ void topOfRows(const float* x, float* y, int64_t rows, int64_t C, int64_t k) {
       places[at] = i;
     }
     const float peak = highest[0];
-    highest[2 * k] = sumOver(C, [=](int64_t i, int64_t count) {
+    for (int64_t i = 0; i < k; i++) places[k + i] = nearby(from, static_cast<int64_t>(places[i]), peak, C, top);
+    highest[3 * k] = sumOver(C, [=](int64_t i, int64_t count) {
       const Vector power = expOfNegative(loadSome(from + i, count) - peak);
       return count < W ? power * ones(count) : power;
     });
@@ -254,21 +271,20 @@ void computeSoftmaxGrad(void*, TF_OpKernelContext* context) {
   if (float* const dx = call.result()) softmaxGrad(call[0], call[1], dx, call.rows(), call.channels());
 }
 
-struct Count {
-  int64_t value = 1;
-};
-
-void* createCount(TF_OpKernelConstruction* construction) {
+void* createTop(TF_OpKernelConstruction* construction) {
   const Status status(TF_NewStatus());
-  auto* const count = new Count;
-  TF_OpKernelConstruction_GetAttrInt64(construction, "k", &count->value, status.get());
-  return count;
+  auto* const top = new Top;
+  TF_OpKernelConstruction_GetAttrInt64(construction, "k", &top->k, status.get());
+  TF_OpKernelConstruction_GetAttrInt64(construction, "first", &top->first, status.get());
+  TF_OpKernelConstruction_GetAttrInt64(construction, "count", &top->count, status.get());
+  TF_OpKernelConstruction_GetAttrInt64(construction, "radius", &top->radius, status.get());
+  return top;
 }
 
 void computeTopOfRows(void* kernel, TF_OpKernelContext* context) {
   Call call(context, 1);
-  const int64_t k = static_cast<Count*>(kernel)->value;
-  if (float* const y = call.result({call.rows(), 2 * k + 1})) topOfRows(call[0], y, call.rows(), call.channels(), k);
+  const Top& top = *static_cast<Top*>(kernel);
+  if (float* const y = call.result({call.rows(), 3 * top.k + 1})) topOfRows(call[0], y, call.rows(), call.channels(), top);
 }
 
 void nothing(void*) {}
@@ -290,8 +306,8 @@ void registerOnePass(TF_Status* status) {
   kernelWithEpsilon("Florence2LayerNorm", {"x: float", "weight: float", "bias: float"}, &computeLayerNorm);
   kernelWithEpsilon("Florence2LayerNormGrad", {"x: float", "weight: float", "dy: float"}, &computeLayerNormGrad);
   kernel("Florence2SoftmaxGrad", {"y: float", "dy: float"}, &computeSoftmaxGrad);
-  define("Florence2TopOfRows", {"x: float"}, {"result: float"}, {"k: int >= 1"}, status);
-  registerKernel("Florence2TopOfRows", &createCount, &computeTopOfRows, &destroy<Count>, status);
+  define("Florence2TopOfRows", {"x: float"}, {"result: float"}, {"k: int >= 1", "first: int >= 0", "count: int >= 0", "radius: int >= 0"}, status);
+  registerKernel("Florence2TopOfRows", &createTop, &computeTopOfRows, &destroy<Top>, status);
 }
 
 }  // namespace florence2

@@ -168,13 +168,13 @@ test('writes a mask per polygon instance', async () => {
   assert.equal([width, height], [768, 512]);
 });
 
-test('--min-score omits boxes with a lower score', async () => {
+test('--min-score omits boxes with a lower confidence', async () => {
   const boxes = async (...more: string[]) => jsonLines((await run(street, '-t', 'region-proposal', '--keep-malformed', '--json', ...more)).stdout)[0].boxes; // biome-ignore format: one line
   const all = await boxes();
-  const scores = all.map(({ score }: { score: number }) => score).sort();
+  const scores = all.map(({ confidence }: { confidence: number }) => confidence).sort();
   const middle = scores[scores.length >> 1];
   const kept = await boxes('--min-score', String(middle));
-  assert.equal(kept, all.filter(({ score }: { score: number }) => score >= middle)); // biome-ignore format: one line
+  assert.equal(kept, all.filter(({ confidence }: { confidence: number }) => confidence >= middle)); // biome-ignore format: one line
   assert.ok(kept.length < all.length);
 });
 

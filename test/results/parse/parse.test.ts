@@ -311,7 +311,7 @@ test("a score is exp of the mean log-probability of the instance's tokens", () =
       '<CAPTION_TO_PHRASE_GROUNDING>',
       ['a', 'Ġdog', ...eight, 'Ġcafé', ...eight.slice(4)],
       [-1, -3, -1, -1, -1, -1, -2, -2, -2, -2, -5, -6, -6, -6, -6],
-      r => 'phrases' in r && r.phrases.flatMap(p => [p.score, ...p.boxes.map(b => b.score)]),
+      r => 'phrases' in r && r.phrases.flatMap(p => [p.labelScore, ...p.boxes.map(b => b.score)]),
       [-2, -1, -2, -5, -6],
     ],
   ];
@@ -335,6 +335,89 @@ test("a score is exp of the mean log-probability of the instance's tokens", () =
       JSON.stringify(parse({ ids, tokenizer }, task, image)).includes('score'),
       `${task}: no scores without log-probabilities`,
     );
+  }
+});
+
+test('a confidence is the probability of the words times the geometric mean of the probabilities near the locations', () => {
+  const image = { width: 1000, height: 1000 };
+  const four = ['<loc_1>', '<loc_2>', '<loc_3>', '<loc_4>'];
+  const eight = [...four, ...four];
+  const poly = ['<poly>', ...four, '<sep>', '<loc_5>', '<loc_6>', '</poly>'];
+  // The tokens of an answer, the probabilities near them, and the expected confidences.
+  const cases: [
+    task: string,
+    tokens: string[],
+    nearby: number[],
+    confidences: (result: TaskResult) => (number | undefined)[] | false,
+    expected: number[],
+  ][] = [
+    ['<REGION_PROPOSAL>', four, [0.1, 0.2, 0.4, 0.8], r => 'boxes' in r && r.boxes.map(b => b.confidence), [0.2828427]],
+    [
+      '<OD>', // two boxes share a label of two tokens: 0.5 · 0.8 · (0.9⁴)^¼, 0.5 · 0.8 · (0.2² · 0.8²)^¼
+      ['a', 'Ġdog', ...eight],
+      [0.5, 0.8, 0.9, 0.9, 0.9, 0.9, 0.2, 0.8, 0.2, 0.8],
+      r => 'boxes' in r && r.boxes.map(b => b.confidence),
+      [0.36, 0.16],
+    ],
+    [
+      '<OCR_WITH_REGION>',
+      ['a', ...eight],
+      [0.5, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5],
+      r => 'quads' in r && r.quads.map(q => q.confidence),
+      [0.3535534], // 0.5 · √0.5
+    ],
+    [
+      '<CAPTION_TO_PHRASE_GROUNDING>',
+      ['dog', ...eight],
+      [0.5, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5],
+      r => 'phrases' in r && r.phrases.flatMap(p => p.boxes.map(b => b.confidence)),
+      [0.5, 0.25],
+    ],
+    [
+      '<REFERRING_EXPRESSION_SEGMENTATION>', // tags do not count
+      poly,
+      [0.1, 0.5, 0.5, 0.5, 0.5, 0.1, 0.5, 0.5, 0.1],
+      r => 'instances' in r && r.instances.map(p => p.confidence),
+      [0.5],
+    ],
+    [
+      '<OPEN_VOCABULARY_DETECTION>',
+      ['a', ...poly],
+      [0.7, 0.1, 0.5, 0.5, 0.5, 0.5, 0.1, 0.5, 0.5, 0.1],
+      r => 'instances' in r && r.instances.map(p => p.confidence),
+      [0.35],
+    ],
+  ];
+  for (const [task, tokens, nearby, confidences, expected] of cases) {
+    const pieces = tokens.map(token => tokenizer.encode(token.replace('Ġ', ' '), { addSpecialTokens: false }));
+    const ids = [2, 0, ...pieces.flat(), 2];
+    assert.is(ids.length, tokens.length + 3, 'a token for each word');
+    const nearbyProbs = [1, ...nearby, 0.3];
+    const logProbs = nearbyProbs.map(() => -4);
+    const found = confidences(parse({ ids, logProbs, nearbyProbs, tokenizer }, task, image)) as number[];
+    assert.is(found.length, expected.length, task);
+    expected.forEach((wanted, i) => {
+      assert.ok(Math.abs(found[i] - wanted) < 1e-6, `${task}: confidence ${i} is ${found[i]}, not ${wanted}`);
+    });
+    assert.equal(confidences(parse({ ids, logProbs, tokenizer }, task, image)), expected.map(() => undefined)); // biome-ignore format: one line
+  }
+});
+
+test('the words of boxes have the geometric mean of the probabilities of their tokens', () => {
+  const image = { width: 1000, height: 1000 };
+  const ids = [2, ...tokenizer.encode('a dog<loc_1><loc_2><loc_3><loc_4>')];
+  const result = parse({ ids, logProbs: [0, -1, -3, -9, -9, -9, -9, -9], tokenizer }, '<OD>', image);
+  assert.ok(Math.abs(result.boxes[0].labelScore! - Math.exp(-2)) < 1e-9);
+});
+
+test('the confidence of a text is the probability of the whole answer, with its end', () => {
+  const image = { width: 1000, height: 1000 };
+  const ids = [2, ...tokenizer.encode('a dog')];
+  for (const task of ['<CAPTION>', '<DocVQA>What?']) {
+    const result = parse({ ids, logProbs: [0, -1, -0.5, -0.25], tokenizer }, task, image);
+    assert.ok('text' in result && Math.abs(result.confidence! - Math.exp(-1.75)) < 1e-9, task);
+    const unknown = parse('a dog', task, image);
+    assert.not.ok('confidence' in unknown, task);
   }
 });
 

@@ -28,6 +28,8 @@ export type { DatasetProblem, ProblemHandler, ReadOptions, Split } from './datas
 export type { Heatmap, HeatmapOptions } from './drawing/heatmap.ts';
 export type { DrawOptions } from './drawing/scene.ts';
 export { Florence2Error, UsageError } from './errors.ts';
+export { answerOutcomes, type CalibrateOptions, calibrate } from './evaluation/calibrate.ts';
+export { auroc, expectedCalibrationError, type Outcome } from './evaluation/confidence.ts';
 export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
 export { Florence2 } from './florence2.ts';
 export type { GeneratedSequence } from './generation/decoding.ts';
@@ -118,6 +120,7 @@ export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';
 export { Florence2Model } from './model/florence2_model.ts';
 export type { CacheOptions, Request, RunOptions, StreamedToken } from './requests.ts';
+export { type Calibration, type CalibrationCurve, writeCalibration } from './results/calibration.ts';
 export { filterByScore } from './results/filter.ts';
 export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './results/format.ts';
 export type { Answer, AnswerTokens } from './results/parse/answer.ts';

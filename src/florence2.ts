@@ -11,14 +11,14 @@ import { UsageError } from './errors.ts';
 import type { DecodingSession, GeneratedSequence } from './generation/decoding.ts';
 import { generateSequences, greedySteps } from './generation/generate.ts';
 import { type GenerationOptions, type GenerationSettings, resolveGeneration } from './generation/options.ts';
-import { CachedSession, UncachedSession } from './generation/session.ts';
+import { CachedSession, encodePrompts, UncachedSession } from './generation/session.ts';
 import { type HookFilter, type HookFn, type HookOptions, HookRegistry, type ScopedHook } from './hooks/hooks.ts';
 import { ImageFeatures } from './image/features.ts';
 import { preprocess, toTensor } from './image/preprocess.ts';
 import type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
-import type { Memory } from './language/decoder.ts';
 import type { Florence2Model } from './model/florence2_model.ts';
 import type { CacheOptions, Request, RunOptions, StreamedToken } from './requests.ts';
+import { applyCalibration, type Calibration } from './results/calibration.ts';
 import { parse } from './results/parse/parse.ts';
 import type { ResultOf, TaskResult } from './results/types.ts';
 import type { BackendChoice } from './runtime/backend.ts';
@@ -62,11 +62,23 @@ export class Florence2 {
     this.backend = parts.backend;
     this.preprocessor = parts.preprocessor;
     this.generation = parts.generation;
-    this.adapters = new Adapters(parts.model);
+    this.adapters = new Adapters(parts.model, parts.calibration);
   }
 
   get config(): Florence2Config {
     return this.model.config;
+  }
+
+  /**
+   * The map from raw to calibrated confidences: calibration.json of the checkpoint, or of the active adapter, or the last
+   * one of `calibrate`. Null: confidences are raw.
+   */
+  get calibration(): Calibration | null {
+    return this.adapters.calibration;
+  }
+
+  set calibration(calibration: Calibration | null) {
+    this.adapters.calibration = calibration;
   }
 
   /** Runs the vision tower on one image. The caller disposes the features. */
@@ -111,7 +123,8 @@ export class Florence2 {
         const { task } = requests[i];
         const answer = { ...tokens, tokenizer: this.tokenizer };
         const how = { keepUnicode, keepMalformed, truncated };
-        return parse(answer, findTask(task)?.task ?? task, features[i].imageSize, how);
+        const result = parse(answer, findTask(task)?.task ?? task, features[i].imageSize, how);
+        return this.calibration ? applyCalibration(result, this.calibration) : result;
       });
     });
   }
@@ -273,30 +286,12 @@ export class Florence2 {
     signal?.throwIfAborted();
     const locations = locationTokens(this.tokenizer);
     const settings = { ...resolveGeneration(options, this.generation, this.config.text), locations };
-    const memory = this.encodePrompts(features, prompts);
+    const memory = encodePrompts(this, features, prompts);
     const Session = settings.useCache ? CachedSession : UncachedSession;
     try {
       return { session: new Session(this.model, memory, settings.numBeams, this.hooks), settings, signal };
     } finally {
       tf.dispose([memory.states, memory.mask ?? []]);
-    }
-  }
-
-  private encodePrompts(features: ImageFeatures[], prompts: string[]): Memory {
-    if (features.length !== prompts.length) {
-      throw new UsageError(
-        `There are ${features.length} images for ${prompts.length} prompts, expected one image for each prompt.`,
-      );
-    }
-    const { inputIds, attentionMask, lengths } = this.tokenizer.encodeBatch(prompts);
-    const padded = lengths.some(length => length !== lengths[0]);
-    const ids = tf.tensor2d(inputIds, undefined, 'int32');
-    const mask = padded ? tf.tensor2d(attentionMask, undefined, 'int32') : null;
-    const rows = tf.concat(features.map(({ tensor }) => tensor)) as tf.Tensor3D; // [B, 1 + N, D]
-    try {
-      return this.model.encodePrompt(rows, ids, mask, this.hooks.root());
-    } finally {
-      tf.dispose([ids, mask ?? [], rows]);
     }
   }
 }

@@ -3,6 +3,7 @@ import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { lowRankDelta } from '../nn/low_rank.ts';
 import { Parameter } from '../nn/params.ts';
+import type { Calibration } from '../results/calibration.ts';
 import { createLora, type Lora, type LoraOptions } from './lora.ts';
 import type { SaveAdapterOptions } from './write.ts';
 
@@ -24,7 +25,26 @@ export class Adapters {
   /** The merged weights; null if the adapters are not merged. */
   private merged: Parameter[] | null = null;
 
-  constructor(private readonly model: Florence2Model) {}
+  /** @param own calibration of the model without adapters */
+  constructor(
+    private readonly model: Florence2Model,
+    private own: Calibration | null = null,
+  ) {}
+
+  /**
+   * The calibration of the confidences: that of the active adapter, without one the model's. Null for an adapter without
+   * a calibration, and for several adapters together.
+   */
+  get calibration(): Calibration | null {
+    if (this.activeNames.length === 0) return this.own;
+    return this.activeNames.length === 1 ? this.get(this.activeNames[0]).calibration : null;
+  }
+
+  set calibration(calibration: Calibration | null) {
+    if (this.activeNames.length > 1) throw new UsageError('Only one active adapter can have a calibration.');
+    if (this.activeNames.length === 1) this.get(this.activeNames[0]).calibration = calibration;
+    else this.own = calibration;
+  }
 
   /** The names of all adapters. */
   get names(): string[] {
@@ -153,6 +173,7 @@ export class Adapters {
 
   /** Merges the active adapters permanently. The original weights and all adapters are disposed. */
   mergeAndUnload(): void {
+    this.own = this.calibration;
     for (const { weight, sum } of this.foldAll()) {
       weight.override = null;
       weight.replace(sum);

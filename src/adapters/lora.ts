@@ -4,6 +4,7 @@ import type { Florence2Model } from '../model/florence2_model.ts';
 import { lowRankShapes } from '../nn/low_rank.ts';
 import { type LowRank, Parameter } from '../nn/params.ts';
 import { normalStream, randomStream } from '../random.ts';
+import type { Calibration } from '../results/calibration.ts';
 import { elementCount } from '../weights/tensor_file.ts';
 import {
   endsWithPattern,
@@ -72,6 +73,8 @@ export class Lora {
   readonly layers = new Map<string, LoraLayer>();
   /** Parameters that replace the model's parameters of the same names. */
   readonly own = new Map<string, Parameter>();
+  /** Calibration of confidences while this is the only active adapter; null: they are not calibrated. */
+  calibration: Calibration | null = null;
 
   constructor(readonly settings: LoraSettings) {}
 

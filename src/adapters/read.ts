@@ -4,6 +4,7 @@ import { Florence2Error } from '../errors.ts';
 import { type Folder, readText } from '../files/folder.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { Parameter } from '../nn/params.ts';
+import { readCalibration } from '../results/calibration.ts';
 import { openTensors } from '../weights/checkpoint.ts';
 import { canonicalName, HEAD_NAME, SHARED_NAME } from '../weights/names.ts';
 import type { TensorFile, TensorInfo } from '../weights/tensor_file.ts';
@@ -30,6 +31,7 @@ export async function readAdapter(model: Florence2Model, folder: Folder, weights
     await readLayers(lora, layers, { model, config, file });
     const hasTable = others.some(({ canonical }) => canonical === SHARED_NAME);
     for (const tensor of others) await readOwn(lora, tensor, hasTable, { model, config, file });
+    lora.calibration = await readCalibration(folder);
     if (lora.parameters.length === 0) throw new Florence2Error(`${file.path} contains no LoRA tensors.`);
     return lora;
   } catch (error) {

@@ -2,6 +2,7 @@ import { UsageError } from '../errors.ts';
 import type { FileContent } from '../files/folder.ts';
 import type { Parameter } from '../nn/params.ts';
 import { openFolder } from '../platform/node.ts';
+import { CALIBRATION_FILE, formatCalibration } from '../results/calibration.ts';
 import { checkpointValues } from '../weights/canonical.ts';
 import { toMicrosoft, toNative } from '../weights/names.ts';
 import { safetensorsContent, type TensorToWrite } from '../weights/safetensors.ts';
@@ -23,8 +24,9 @@ const nativeClass = {
 };
 
 /**
- * Writes an adapter in PEFT's format: adapter_config.json and adapter_model.safetensors in fp32. A new folder appears
- * only when it is complete. In an existing folder, each of the two files is replaced as a whole.
+ * Writes an adapter in PEFT's format: adapter_config.json and adapter_model.safetensors in fp32, and calibration.json
+ * if it has a calibration. A new folder appears only when it is complete. In an existing folder, each of the files is
+ * replaced as a whole.
  *
  * @throws UsageError if the layout has no name for a layer; Florence2Error if the folder cannot be written
  */
@@ -40,6 +42,7 @@ export async function writeAdapter(lora: Lora, folder: string, options: SaveAdap
     new Map<string, FileContent>([
       [weights, safetensorsContent(file.pathOf(weights), tensors)],
       ['adapter_config.json', new TextEncoder().encode(config)],
+      ...(lora.calibration ? [[CALIBRATION_FILE, formatCalibration(lora.calibration)] as const] : []),
     ]),
   );
 }

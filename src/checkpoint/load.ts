@@ -5,6 +5,7 @@ import type { Precision } from '../model/executor.ts';
 import { fastestExecutor } from '../model/fastest_executor.ts';
 import { Florence2Model } from '../model/florence2_model.ts';
 import { openFolder } from '../platform/node.ts';
+import { type Calibration, readCalibration } from '../results/calibration.ts';
 import { type BackendChoice, type BackendName, useBackend } from '../runtime/backend.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { mapSize } from '../vision/davit.ts';
@@ -55,6 +56,8 @@ export interface Florence2Parts {
   generation: GenerationConfig;
   /** preprocessor_config.json, with `imageSize` applied. */
   preprocessor: PreprocessorConfig;
+  /** calibration.json; null if there is none. */
+  calibration: Calibration | null;
   backend: BackendChoice;
 }
 
@@ -81,6 +84,7 @@ export async function loadParts(name: string, options: LoadOptions): Promise<Flo
   const model = new Florence2Model(config);
   checkImageSize(model, resized);
   const tokenizer = await loadTokenizer(files);
+  const calibration = await readCalibration(files);
   const file = await openCheckpoint(files);
   try {
     const checkpoint = await canonicalCheckpoint(file);
@@ -91,7 +95,7 @@ export async function loadParts(name: string, options: LoadOptions): Promise<Flo
       onProgress?.({ stage: 'load', file: file.path, loaded, total });
     });
     model.lmHead.prepare();
-    return { folder, model, tokenizer, generation, preprocessor: resized, backend };
+    return { folder, model, tokenizer, generation, preprocessor: resized, calibration, backend };
   } catch (error) {
     model.dispose();
     throw error;

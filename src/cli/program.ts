@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { calibrateCommand } from './commands/calibrate.ts';
 import { diffCommand } from './commands/diff.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { featuresCommand } from './commands/features.ts';
@@ -29,6 +30,7 @@ export function createProgram(): Command {
   for (const command of [
     runCommand(),
     trainCommand(),
+    calibrateCommand(),
     setupCommand(),
     doctorCommand(),
     parityCommand(),

@@ -1,6 +1,4 @@
-import { boxIou } from '../geometry/iou.ts';
-import type { BoxCoordinates } from '../geometry/types.ts';
-import { byRank, groupBy, type Ranked, rankOf } from './pairs.ts';
+import { byRank, groupBy, iouOf, type Ranked, rankOf } from './pairs.ts';
 
 /** A box with its class. Ranked by confidence, else by score, else as 1; equal ones keep their order. */
 export interface ClassBox extends Ranked {
@@ -35,7 +33,7 @@ export class DetectionMetric {
       const boxes = truths.get(label) ?? [];
       record.truths += boxes.length;
       const ranked = byRank(detections.get(label) ?? []).slice(0, MAX_DETECTIONS);
-      const hits = IOU_THRESHOLDS.map(threshold => matches(boxes, ranked, threshold)); // [T][D]
+      const hits = IOU_THRESHOLDS.map(threshold => matches(boxes, ranked, threshold, iouOf)); // [T][D]
       ranked.forEach((found, d) => {
         record.detections.push({ score: rankOf(found), hits: hits.map(row => row[d]) });
       });
@@ -70,16 +68,21 @@ export class DetectionMetric {
 }
 
 /**
- * Returns which detections, best first, match a true box. Each is matched to the unmatched true box with the highest
- * IoU (the last one of equals), if the IoU reaches the threshold.
+ * Returns which detections, best first, match a true object. Each is matched to the unmatched true object with the
+ * highest IoU (the last one of equals), if the IoU reaches the threshold.
  */
-function matches(truths: readonly ClassBox[], detections: readonly ClassBox[], threshold: number): boolean[] {
+export function matches<T, F>(
+  truths: readonly T[],
+  detections: readonly F[],
+  threshold: number,
+  iouOf: (detection: F, truth: T) => number,
+): boolean[] {
   const taken = truths.map(() => false);
-  return detections.map(({ box }) => {
+  return detections.map(detection => {
     let [most, match] = [threshold, -1];
     for (const [i, truth] of truths.entries()) {
       if (taken[i]) continue;
-      const iou = boxIou(box as BoxCoordinates, truth.box as BoxCoordinates);
+      const iou = iouOf(detection, truth);
       if (iou >= most) [most, match] = [iou, i];
     }
     if (match >= 0) taken[match] = true;
@@ -106,10 +109,11 @@ function averagePrecision(hits: readonly boolean[], truths: number): number {
   return mean(read);
 }
 
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+export const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** Rounds as NumPy does: step 35 is 0.35000000000000003, which a recall of 0.35 does not reach. */
-function linspace(start: number, stop: number, count: number): number[] {
+export function linspace(start: number, stop: number, count: number): number[] {
   const step = (stop - start) / (count - 1);
   return Array.from({ length: count }, (_, i) => (i === count - 1 ? stop : start + i * step));
 }

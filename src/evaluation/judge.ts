@@ -115,7 +115,7 @@ function compareLabels(pairs: Pair<ClassBox, ClassBox>[], compare: (truth: strin
 }
 
 /** Returns a line of text as a labelled box, the bounding box of its quad. */
-function lineOf({ text, quad, ...scores }: { text: string; quad: ArrayLike<number> } & Ranked): ClassBox {
+export function lineOf({ text, quad, ...scores }: { text: string; quad: ArrayLike<number> } & Ranked): ClassBox {
   const [xs, ys] = [0, 1].map(axis => Array.from(quad as QuadCoordinates).filter((_, i) => i % 2 === axis));
   return { label: text, box: [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)], ...scores };
 }

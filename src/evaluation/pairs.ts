@@ -42,12 +42,17 @@ export function groupBy<T>(items: Iterable<T>, key: (item: T) => string): Map<st
 
 /** What found objects are ranked by. */
 export interface Ranked {
+  rawConfidence?: number;
   confidence?: number;
   score?: number;
 }
 
-/** Returns the number that an object is ranked by: its confidence, else its score, else 1. */
-export const rankOf = ({ confidence, score }: Ranked): number => confidence ?? score ?? 1;
+/**
+ * Returns the number that an object is ranked by: its confidence, else its score, else 1. The order of calibrated
+ * confidences is that of the raw ones, which are never equal where a curve is flat.
+ */
+export const rankOf = ({ rawConfidence, confidence, score }: Ranked): number =>
+  rawConfidence ?? confidence ?? score ?? 1;
 
 /** Sorts by rank, highest first and stable. */
 export const byRank = <T extends Ranked>(items: readonly T[]): T[] => items.toSorted((a, b) => rankOf(b) - rankOf(a));

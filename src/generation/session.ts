@@ -1,8 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
+import { UsageError } from '../errors.ts';
 import type { HookRegistry } from '../hooks/hooks.ts';
+import type { ImageFeatures } from '../image/features.ts';
 import type { LayerCache } from '../language/cache.ts';
 import type { Memory } from '../language/decoder.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
 import type { DecodingSession } from './decoding.ts';
 
 /** Decodes with a key/value cache per layer. The keys and values of cross-attention exist once per batch item. */
@@ -95,6 +98,33 @@ export class UncachedSession implements DecodingSession {
 
   dispose(): void {
     free(this.memory);
+  }
+}
+
+/**
+ * Encodes prompts, one image each, into the memory of a session. The caller disposes it.
+ *
+ * @throws UsageError if there are more or fewer images than prompts
+ */
+export function encodePrompts(
+  { model, tokenizer, hooks }: { model: Florence2Model; tokenizer: Tokenizer; hooks: HookRegistry },
+  features: readonly ImageFeatures[],
+  prompts: readonly string[],
+): Memory {
+  if (features.length !== prompts.length) {
+    throw new UsageError(
+      `There are ${features.length} images for ${prompts.length} prompts, expected one image for each prompt.`,
+    );
+  }
+  const { inputIds, attentionMask, lengths } = tokenizer.encodeBatch(prompts);
+  const padded = lengths.some(length => length !== lengths[0]);
+  const ids = tf.tensor2d(inputIds, undefined, 'int32');
+  const mask = padded ? tf.tensor2d(attentionMask, undefined, 'int32') : null;
+  const rows = tf.concat(features.map(({ tensor }) => tensor)) as tf.Tensor3D; // [B, 1 + N, D]
+  try {
+    return model.encodePrompt(rows, ids, mask, hooks.root());
+  } finally {
+    tf.dispose([ids, mask ?? [], rows]);
   }
 }
 

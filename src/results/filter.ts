@@ -5,14 +5,24 @@ import type { TaskResult } from './types.ts';
  * confidence are kept. A phrase is removed with its last box.
  */
 export function filterByScore(result: TaskResult, minScore: number): TaskResult {
-  const keep = ({ confidence = 1 }: { confidence?: number }): boolean => confidence >= minScore;
-  const filtered = { ...result };
-  if ('boxes' in filtered) filtered.boxes = filtered.boxes.filter(keep);
-  if ('instances' in filtered) filtered.instances = filtered.instances.filter(keep);
-  if ('quads' in filtered) filtered.quads = filtered.quads.filter(keep);
-  if ('phrases' in filtered) {
-    const phrases = filtered.phrases.map(phrase => ({ ...phrase, boxes: phrase.boxes.filter(keep) }));
-    filtered.phrases = phrases.filter(({ boxes }) => boxes.length > 0);
+  return mapObjects(result, object => ((object.confidence ?? 1) >= minScore ? [object] : []));
+}
+
+/**
+ * Returns a result in which each box, instance and quad is replaced by those that `change` returns for it. A phrase is
+ * removed with its last box.
+ */
+export function mapObjects(
+  result: TaskResult,
+  change: <T extends { confidence?: number }>(object: T) => T[],
+): TaskResult {
+  const changed = { ...result };
+  if ('boxes' in changed) changed.boxes = changed.boxes.flatMap(change);
+  if ('instances' in changed) changed.instances = changed.instances.flatMap(change);
+  if ('quads' in changed) changed.quads = changed.quads.flatMap(change);
+  if ('phrases' in changed) {
+    const phrases = changed.phrases.map(phrase => ({ ...phrase, boxes: phrase.boxes.flatMap(change) }));
+    changed.phrases = phrases.filter(({ boxes }) => boxes.length > 0);
   }
-  return filtered;
+  return changed;
 }

@@ -13,6 +13,8 @@ interface Scored {
    * within 20 bins, 2 % of the image's side. If the checkpoint has a calibration: the expected share of right answers.
    */
   confidence?: number;
+  /** The confidence before calibration; absent without a calibration. */
+  rawConfidence?: number;
 }
 
 /** What the model's probabilities say about the words of an object. Absent if there are none. */
@@ -74,6 +76,8 @@ export interface TextResult extends Result<TaskOf<'text'>> {
   text: string;
   /** The probability of the whole text, 0 to 1, or its calibrated value. Absent if it was parsed from text alone. */
   confidence?: number;
+  /** The confidence before calibration; absent without a calibration. */
+  rawConfidence?: number;
 }
 
 /** Result of a custom prompt, which has no task token. */
@@ -83,6 +87,7 @@ export interface PromptResult extends Result<'prompt'> {
   text: string;
   /** As in `TextResult`. */
   confidence?: number;
+  rawConfidence?: number;
 }
 
 /** Result of object detection, dense region captions and region proposals. */

@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
 import { openFolder } from '../../platform/node.ts';
+import { CALIBRATION_FILE } from '../../results/calibration.ts';
 import { shardNames, WEIGHT_FILES } from '../../weights/checkpoint.ts';
 import { TOKENIZER_FILES } from '../tokenizer_files.ts';
 import { absentFiles, exists, isCommit, RepoCache } from './cache.ts';
@@ -24,6 +25,7 @@ export interface HubOptions {
 /** The files of a model apart from the weights. Those that the repository has are downloaded. */
 const SMALL_FILES = [
   ...['config.json', 'generation_config.json', 'preprocessor_config.json', 'processor_config.json'],
+  CALIBRATION_FILE,
   ...TOKENIZER_FILES,
 ];
 

@@ -1,0 +1,45 @@
+import { datasetSplits, openDataset } from '../../datasets/open.ts';
+import type { Split } from '../../datasets/reading.ts';
+import { answerOutcomes, fitCalibration } from '../../evaluation/calibrate.ts';
+import { expectedCalibrationError } from '../../evaluation/confidence.ts';
+import { CALIBRATION_FILE, writeCalibration } from '../../results/calibration.ts';
+import { interruptSignal } from '../exit.ts';
+import { loadModel, type ModelFlags } from '../load_model.ts';
+import { type AnswerFlags, answerOptions } from '../options.ts';
+import { ProgressBars } from '../progress.ts';
+
+/** Fits a calibration, writes it, and prints for each task the share of right answers and the calibration error before. */
+export async function runCalibrate(flags: CalibrateFlags): Promise<void> {
+  const hasValid = (await datasetSplits(flags.data)).includes('valid');
+  const dataset = await openDataset(flags.data, { split: flags.split ?? (hasValid ? 'valid' : undefined) });
+  const signal = interruptSignal();
+  const model = await loadModel(flags);
+  const bars = new ProgressBars();
+  try {
+    model.calibration = null; // raw confidences
+    const outcomes = await answerOutcomes(model, dataset, {
+      ...answerOptions(flags),
+      signal,
+      onProgress: (done, total) => bars.show('Images', done, total, 'images'),
+    });
+    bars.stop();
+    const folder = flags.out ?? flags.adapter ?? model.folder;
+    await writeCalibration(folder, fitCalibration(outcomes));
+    for (const [task, list] of outcomes) {
+      const share = list.filter(({ right }) => right).length / list.length;
+      const error = expectedCalibrationError(list);
+      const figures = `${list.length} answers, ${share.toFixed(2)} right, calibration error ${error.toFixed(2)}`;
+      process.stdout.write(`${task.padEnd(37)} ${figures}\n`);
+    }
+    process.stderr.write(`Wrote ${CALIBRATION_FILE} to ${folder}.\n`);
+  } finally {
+    bars.stop();
+    model.dispose();
+  }
+}
+
+export interface CalibrateFlags extends ModelFlags, AnswerFlags {
+  data: string;
+  split?: Split;
+  out?: string;
+}

@@ -34,7 +34,10 @@ export function parsePolygons(answer: AnswerText, image: ImageSize, options: Pol
     const found = instancesIn(part, start).filter(polygons => polygons.length > 0);
     const unusable = keepMalformed ? label === undefined : labels && !label;
     if (unusable) dropped += found.length;
-    else instances.push(...found.map(polygons => instance(answer, { label: label ?? '', words }, polygons, image, options)));
+    else
+      instances.push(
+        ...found.map(polygons => instance(answer, { label: label ?? '', words }, polygons, image, options)),
+      );
   }
   return { instances, ...droppedField(keepMalformed ? 0 : dropped) };
 }

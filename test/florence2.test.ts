@@ -237,5 +237,14 @@ test('another image size has another number of features', async () => {
   });
 });
 
+test('a calibration replaces confidences and keeps the raw ones', async () => {
+  const { confidence: raw } = await model.run(street, '<CAPTION>', short);
+  model.calibration = { '<CAPTION>': { raw: [0, 1], calibrated: [0.5, 0.75] } };
+  const { confidence, rawConfidence } = await model.run(street, '<CAPTION>', short);
+  model.calibration = null;
+  assert.is(rawConfidence, raw);
+  assert.ok(Math.abs(confidence! - (0.5 + 0.25 * raw!)) < 1e-12);
+});
+
 test.after(() => model.dispose());
 test.run();

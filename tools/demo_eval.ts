@@ -37,7 +37,7 @@ async function main(): Promise<void> {
   else print(model, measured);
 }
 
-function print(model: string, { suite, seed, scenes, figures, tasks }: DemoFigures): void {
+function print(model: string, { suite, seed, scenes, figures, tasks, scores }: DemoFigures): void {
   console.log(`${model} on ${scenes} ${suite} scenes of seed ${seed}, greedy\n`);
   for (const [name, { says, floor, aim }] of Object.entries(FIGURES)) {
     const value = figures[name as FigureName];
@@ -52,6 +52,13 @@ function print(model: string, { suite, seed, scenes, figures, tasks }: DemoFigur
     const shown = Object.entries(tasks[task]).filter(([name]) => !name.startsWith('AP/') && name !== 'count');
     const metrics = shown.map(([name, value]) => `${name} ${value.toFixed(3)}`).join('  ');
     console.log(`${task.padEnd(37)} ${String(tasks[task].count).padStart(5)}  ${metrics}`);
+  }
+  console.log('\nConfidences');
+  for (const task of Object.keys(scores).sort()) {
+    const { count, ...shown } = scores[task];
+    const known = Object.entries(shown).filter(([, value]) => value !== undefined && !Number.isNaN(value));
+    const metrics = known.map(([name, value]) => `${name} ${value.toFixed(3)}`).join('  ');
+    console.log(`${task.padEnd(37)} ${String(count).padStart(5)}  ${metrics}`);
   }
 }
 

@@ -71,6 +71,7 @@ function ownParameters({ model, adapters, backend }: Florence2, { freeze, newTok
     throw new UsageError('newTokens needs language_model.shared to be trained, but freeze includes it.');
   }
   checkBackend(trainable, backend.name);
+  adapters.calibration = null; // it fits the parameters before training
   return trainable;
 }
 

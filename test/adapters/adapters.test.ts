@@ -171,6 +171,32 @@ for (const [what, call, message] of refused) {
     }));
 }
 
+test("the calibration is that of the active adapter, without one the model's, and merging hands it on", () =>
+  withoutLeaks(async () => {
+    const [own, of] = [{ '<OD>': { raw: [0], calibrated: [0] } }, { '<OD>': { raw: [1], calibrated: [1] } }];
+    const adapters = new Adapters(model, own);
+    assert.is(adapters.calibration, own);
+    adapters.create('a', { targets: ['fc1'] });
+    assert.is(adapters.calibration, null, 'an adapter changes the confidences');
+    adapters.calibration = of;
+    adapters.create('b', { targets: ['fc2'] });
+    adapters.activate('a');
+    assert.is(adapters.calibration, of);
+    adapters.activate('a', 'b');
+    assert.is(adapters.calibration, null, 'two adapters');
+    const set = () => {
+      adapters.calibration = of;
+    };
+    assert.throws(set, /Only one active adapter can have a calibration/);
+    adapters.activate();
+    assert.is(adapters.calibration, own);
+    adapters.activate('a');
+    adapters.merge();
+    assert.is(adapters.calibration, of, 'merged');
+    adapters.unmerge();
+    adapters.dispose();
+  }));
+
 test.after(async () => {
   model.dispose();
   await inputs.close();

@@ -179,6 +179,18 @@ test("refused: the image projection in Microsoft's layout, where it is not a mod
   lora.dispose();
 });
 
+test('a calibration is written beside the adapter and read with it', () =>
+  withoutLeaks(async () => {
+    const lora = trained({ targets: ['fc1'] });
+    lora.calibration = { '<OD>': { raw: [0.2, 0.4], calibrated: [0.5, 0.9] } };
+    const folder = newFolder();
+    await writeAdapter(lora, folder);
+    const read = await readAdapter(model, openFolder(folder));
+    assert.equal(read.calibration, lora.calibration);
+    lora.dispose();
+    read.dispose();
+  }));
+
 test.after(async () => {
   model.dispose();
   await inputs.close();

@@ -26,7 +26,15 @@ const cases: Case[] = [
     ],
     writes: ['out/emeralds/latest/adapter_model.safetensors'],
   },
-  { page: 'docs/concepts.md', prints: [/'mean',\s+'0,0'.*'<loc_\d+>'/s] },
+  {
+    page: 'docs/concepts.md',
+    prints: [
+      /'mean',\s+'0,0'.*'<loc_\d+>'/s,
+      /^green circle 0\.\d+ 0\.\d+$/m,
+      /'<OD>': \{ raw: \[.*'red square'/s,
+    ],
+    writes: ['out/calibration.json'],
+  },
   {
     page: 'docs/hooks.md',
     prints: [/vision_tower\.convs\.0\.hook_embed \[.*language_model\.decoder\.layers\.2\.hook_mlp_out -?\d/s],

@@ -5,6 +5,7 @@ import type { Florence2 } from '../../src/florence2.ts';
 import type { TaskResult } from '../../src/results/types.ts';
 import { SCENE_SIDE, type SceneOptions, type Suite } from './layout.ts';
 import { drawScene } from './scene.ts';
+import { type ScoreFigures, ScoreMeter } from './scores.ts';
 import { wordsRight } from './words_right.ts';
 
 export interface EvaluationOptions extends SceneOptions {
@@ -22,6 +23,8 @@ export interface DemoFigures {
   figures: Record<FigureName, number>;
   /** All metrics of `Evaluator` by task; captions also have `wordsRight`. */
   tasks: Record<string, Record<string, number>>;
+  /** What the confidences are worth, by task and in all. */
+  scores: Record<string, ScoreFigures>;
 }
 
 /** The figures of the demo checkpoint on plain scenes: the floor must be reached, the aim should be. */
@@ -52,11 +55,13 @@ export async function evaluate(florence: Florence2, options: EvaluationOptions):
   const captions = new Map<string, Share>(); // by task
   const printed = new Share();
   const absent = new Share();
+  const scores = new ScoreMeter();
   for (let first = 0; first < scenes; first += scenesAtOnce) {
     const count = Math.min(scenesAtOnce, scenes - first);
     const drawn = Array.from({ length: count }, (_, i) => drawScene(seed, first + i, sceneOptions));
     for (const { target, result } of await answers(florence, drawn)) {
       evaluator.add(target, { width: SCENE_SIDE, height: SCENE_SIDE }, result);
+      scores.add(target, { width: SCENE_SIDE, height: SCENE_SIDE }, result);
       if (isAbsent(target)) absent.add(isEmpty(result) ? 1 : 0, 1);
       if (!('text' in result) || typeof target.answer === 'string' || !('text' in target.answer)) continue;
       const [truth, said] = [target.answer.text, result.text];
@@ -86,7 +91,7 @@ export async function evaluate(florence: Florence2, options: EvaluationOptions):
     regions: tasks['<REGION_TO_CATEGORY>'].exactMatch,
     absent: absent.value,
   };
-  return { suite: sceneOptions.suite ?? 'plain', seed, scenes, figures, tasks };
+  return { suite: sceneOptions.suite ?? 'plain', seed, scenes, figures, tasks, scores: scores.figures() };
 }
 
 /** Returns whether a question is about an object that is not in the scene. */

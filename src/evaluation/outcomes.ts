@@ -38,14 +38,15 @@ export function outcomesOf(truth: TypedAnswer, result: TaskResult): Outcome[] {
 const boxesOf = (phrases: readonly { phrase: string; boxes: readonly Omit<ClassBox, 'label'>[] }[]): ClassBox[] =>
   phrases.flatMap(({ phrase, boxes }) => boxes.map(box => ({ ...box, label: phrase })));
 
-/** Matches the found objects of each label to the true ones. */
+/** Matches the found objects of each label that have a confidence to the true ones. */
 function judge<T extends { label: string }, F extends { label: string } & Ranked>(
   truths: readonly T[],
   found: readonly F[],
   iou: (found: F, truth: T) => number,
 ): Outcome[] {
   const known = groupBy(truths, ({ label }) => label);
-  return [...groupBy(found, ({ label }) => label)].flatMap(([label, objects]) => {
+  const sure = found.filter(({ confidence }) => confidence !== undefined);
+  return [...groupBy(sure, ({ label }) => label)].flatMap(([label, objects]) => {
     const ranked = byRank(objects);
     return toOutcomes(ranked, matches(known.get(label) ?? [], ranked, RIGHT_IOU, iou));
   });

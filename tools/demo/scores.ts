@@ -30,14 +30,14 @@ export class ScoreMeter {
     const known = this.outcomes.get(result.task) ?? [];
     this.outcomes.set(result.task, known);
     known.push(...outcomesOf(truth, result));
-    this.byScore.add(target, imageSize, withoutConfidence(result));
+    if ('boxes' in result || 'quads' in result) this.byScore.add(target, imageSize, withoutConfidence(result));
   }
 
   /** Returns the figures of each task, and of all of them together as `all`. */
   figures(): Record<string, ScoreFigures> {
     const metrics = this.byScore.metrics();
     const tasks = [...this.outcomes].map(([task, outcomes]) => {
-      return [task, { ...figuresOf(outcomes), mAPByScore: metrics[task].mAP }] as const;
+      return [task, { ...figuresOf(outcomes), mAPByScore: metrics[task]?.mAP }] as const;
     });
     return { ...Object.fromEntries(tasks), all: figuresOf([...this.outcomes.values()].flat()) };
   }

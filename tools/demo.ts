@@ -25,7 +25,8 @@ async function demo(): Promise<void> {
   });
   const model = await Florence2.load(values.model, { backend: values.backend as 'auto' });
   console.log(`${values.model} on ${model.backend.name}`);
-  const requests = resolve(model.folder) === join(root, 'weights/demo') ? sceneRequests() : await pictureRequests();
+  const requests =
+    resolve(model.folder) === join(root, 'weights/demo') ? sceneRequests('plain') : await pictureRequests();
   const right: boolean[] = [];
   for (const image of new Set(requests.map(request => request.image))) {
     const asked = requests.filter(request => request.image === image);

@@ -1,5 +1,5 @@
 /**
- * Writes weights/demo from a finished training: the weights in fp16, and a model card with measurements.
+ * Writes weights/demo from a finished training: the weights in fp16, their calibration, and a model card with measurements.
  *
  *     npx tsx tools/publish_demo.ts DIR [--scenes N] [--backend NAME]
  *
@@ -20,6 +20,7 @@ import type { BackendName } from '../src/runtime/backend.ts';
 import type { StepRecord, ValidationRecord } from '../src/training/log/records.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
 import { wholeNumber } from './arguments.ts';
+import { calibrateDemo } from './demo/calibrate.ts';
 import { evaluate } from './demo/evaluate.ts';
 import { CURVE_METRICS, modelCard, type StageFacts } from './demo/model_card.ts';
 import { HELD_OUT_SEED } from './demo/seeds.ts';
@@ -27,6 +28,8 @@ import { type Stage, stages } from './demo/stages.ts';
 
 /** The stages of the training, kept beside the weights, so that a later stage can be published alone. */
 const FACTS = 'training.json';
+
+const calibrationScenes = 300;
 
 const published = fileURLToPath(new URL('../weights/demo', import.meta.url));
 
@@ -47,6 +50,7 @@ async function main(): Promise<void> {
   await writeHalf(join(run, facts.at(-1)!.name, 'latest'), values.output, backend);
   await writeFile(join(values.output, FACTS), `${JSON.stringify(facts, null, 1)}\n`);
   const florence = await Florence2.load(values.output, { backend }); // measures the published weights
+  await calibrateDemo(florence, calibrationScenes);
   const seed = HELD_OUT_SEED;
   const plain = await evaluate(florence, { suite: 'plain', seed, scenes });
   const wide = await evaluate(florence, { suite: 'wide', seed, scenes });

@@ -59,6 +59,15 @@ Every task, with the metrics of \`Evaluator\`:
 
 ${taskTable(measured)}
 
+## Confidences
+
+How much the \`confidence\` of objects and texts is worth (docs/concepts.md), after calibration on scenes of another seed
+(\`npm run demo:calibrate\`): the expected calibration error (ECE, 15 bins), how often a right answer has a higher confidence
+than a wrong one (AUROC), the median confidence of right answers, and mAP with objects ranked by confidence and by the
+reference's score.
+
+${scoreTable(measured)}
+
 ## How it was trained
 
 ${grouped(total('targets'))} questions in ${grouped(total('steps'))} steps and ${total('hours').toFixed(1)} hours on two cores (\`npm run train:demo\`, in a clone). \`tools/demo\` draws the
@@ -109,6 +118,22 @@ function taskTable({ plain, wide }: Record<Suite, DemoFigures>): string {
     .sort()
     .map(task => `| \`${task}\` | ${shown(plain.tasks[task])} | ${shown(wide.tasks[task])} |`);
   return ['| task | plain | wide |', '| --- | --- | --- |', ...rows].join('\n');
+}
+
+function scoreTable(measured: Record<Suite, DemoFigures>): string {
+  const rows = Object.entries(measured).flatMap(([suite, { scores, tasks }]) =>
+    Object.keys(scores)
+      .filter(task => scores[task].count > 0)
+      .sort()
+      .map(task => {
+        const { count, calibrationError, auroc, medianRight, mAPByScore } = scores[task];
+        const cells = [calibrationError, auroc, medianRight, mAPByScore && tasks[task].mAP, mAPByScore];
+        const name = task === 'all' ? '**all**' : `\`${task}\``;
+        return `| ${suite} | ${name} | ${count} | ${cells.map(share).join(' | ')} |`;
+      }),
+  );
+  const head = ['suite', 'task', 'answers', 'ECE', 'AUROC', 'median of right', 'mAP by confidence', 'mAP by score'];
+  return [`| ${head.join(' | ')} |`, '| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |', ...rows].join('\n');
 }
 
 /** The metrics of the learning curve. */

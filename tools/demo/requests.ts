@@ -7,7 +7,7 @@ import { parse } from '../../src/results/parse/parse.ts';
 import type { TaskResult } from '../../src/results/types.ts';
 import type { TaskArguments } from '../../src/text/prompt.ts';
 import { TASKS, type Task } from '../../src/text/tasks.ts';
-import { SCENE_SIDE } from './layout.ts';
+import { SCENE_SIDE, type Suite } from './layout.ts';
 import { drawScene, type Scene } from './scene.ts';
 import { HELD_OUT_SEED } from './seeds.ts';
 
@@ -20,12 +20,12 @@ export interface DemoRequest extends TaskArguments {
   truth?: TaskResult;
 }
 
-/** Returns one request for every task, about held-out scenes. */
-export function sceneRequests(): DemoRequest[] {
+/** Returns one request for every task, about the first held-out scenes of a suite with enough things. */
+export function sceneRequests(suite: Suite): DemoRequest[] {
   const crowded: NamedScene[] = [];
   const signed: NamedScene[] = [];
   for (let index = 0; crowded.length < 4 || signed.length < 3; index++) {
-    const scene = { ...drawScene(HELD_OUT_SEED, index), name: `scene-${index}` };
+    const scene = { ...drawScene(HELD_OUT_SEED, index, { suite }), name: `scene-${index}` };
     if (scene.sign && scene.objects.length === 2) signed.push(scene);
     if (scene.objects.length === 3) crowded.push(scene);
   }

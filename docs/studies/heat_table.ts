@@ -10,7 +10,8 @@ export interface HeatTable {
 }
 
 const cell = { width: 72, height: 40 };
-const margin = { left: 116, top: 66, between: 40 };
+const margin = { top: 66, between: 40 };
+const letter = 7; // width in pixels, on average
 const text = 'font-family="system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif"';
 
 /** Formats a table as lines of text. */
@@ -25,7 +26,7 @@ export function tableLines({ title, rows, columns, values }: HeatTable): string[
 
 /** Draws tables side by side as one SVG file. Each table has a separate colour scale. */
 export function heatTables(tables: readonly HeatTable[]): string {
-  const widths = tables.map(({ columns }) => margin.left + columns.length * cell.width + margin.between);
+  const widths = tables.map(table => leftOf(table) + table.columns.length * cell.width + margin.between);
   const width = widths.reduce((sum, one) => sum + one, 0);
   const height = margin.top + Math.max(...tables.map(({ rows }) => rows.length)) * cell.height + 24;
   const placed = tables.map((table, i) => {
@@ -40,19 +41,22 @@ ${placed.join('\n')}
 `;
 }
 
-function tableSvg({ title, across, rows, columns, values }: HeatTable): string {
+/** Width of the names of the rows. */
+const leftOf = ({ rows }: HeatTable): number => 32 + letter * Math.max(...rows.map(({ length }) => length));
+
+function tableSvg(table: HeatTable): string {
+  const { title, across, rows, columns, values } = table;
+  const left = leftOf(table);
   const strongest = Math.max(...Array.from(values, Math.abs), 1e-9);
-  const right = margin.left - 10;
+  const right = left - 10;
   return [
-    `<text x="${margin.left}" y="22" font-size="15" font-weight="600">${title}</text>`,
-    ...columns.map((name, j) =>
-      label(margin.left + (j + 0.5) * cell.width, margin.top - 12, `${across} ${name}`, 'middle'),
-    ),
+    `<text x="${left}" y="22" font-size="15" font-weight="600">${title}</text>`,
+    ...columns.map((name, j) => label(left + (j + 0.5) * cell.width, margin.top - 12, `${across} ${name}`, 'middle')),
     ...rows.map((name, i) => label(right, margin.top + (i + 0.5) * cell.height + 5, name, 'end')),
     ...rows.flatMap((_, i) =>
       columns.map((_, j) => {
         const value = values[i * columns.length + j];
-        const [x, y] = [margin.left + j * cell.width, margin.top + i * cell.height];
+        const [x, y] = [left + j * cell.width, margin.top + i * cell.height];
         const strength = Math.abs(value) / strongest;
         const ink = strength > 0.6 ? '#fff' : '#1c1e23';
         const color = value > 0 ? '#b8263c' : '#2263ad';

@@ -15,7 +15,7 @@ function run(script: string, ...args: string[]): string {
   return stdout;
 }
 
-for (const study of ['box_heads', 'colour_patches', 'fine_tuning']) {
+for (const study of ['box_heads', 'colour_patches', 'fine_tuning', 'transfer']) {
   test(`${study} is a page long`, () => {
     const lines = readFileSync(join(root, 'docs/studies', `${study}.ts`), 'utf8')
       .trimEnd()
@@ -60,6 +60,19 @@ test('what an adapter changed is shown, with a heart and without', () => {
   const decoder = stdout.split('Change in the decoder')[1];
   assert.match(decoder, /layer 0 +0\.\d+ +0\.\d+\n +layer 1 +0\.\d+ +0\.\d+\n +layer 2 +0\.\d+ +0\.\d+/);
   assert.ok(existsSync(join(folder, 'fine_tuning.svg')));
+});
+
+test('all tasks are measured, from the demo checkpoint and from random weights', () => {
+  const stdout = run('docs/studies/transfer.ts', '<OD>', '4', '2', '4', folder);
+  const [hearts, known] = stdout.split('Scenes of known shapes').map(table => {
+    const rows = [...table.matchAll(/^ +([a-z-]+)((?: +[\d.]+){4})$/gm)];
+    return Object.fromEntries(rows.map(([, task, values]) => [task, values.trim().split(/ +/).map(Number)]));
+  });
+  assert.equal([hearts, known].map(table => Object.keys(table).length), [12, 15], stdout); // biome-ignore format: one line
+  const [demo, , random] = known.od;
+  assert.ok(demo > 0.5 && random === 0, stdout);
+  assert.is(hearts.caption[0], 0, 'the demo checkpoint has never seen a heart');
+  assert.ok(existsSync(join(folder, 'transfer.svg')));
 });
 
 test.run();

@@ -119,12 +119,21 @@ export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } fr
 export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';
 export { Florence2Model } from './model/florence2_model.ts';
-export type { CacheOptions, Request, RunOptions, StreamedToken } from './requests.ts';
+export type { CacheOptions, Request, RunOptions, StreamedToken, TaskOptions } from './requests.ts';
 export { type Calibration, type CalibrationCurve, writeCalibration } from './results/calibration.ts';
 export { filterByScore } from './results/filter.ts';
 export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './results/format.ts';
+export { type TextPage, toAlto, toHocr } from './results/layout/documents.ts';
+export {
+  layoutText,
+  readingOrder,
+  type TextBlock,
+  type TextLayout,
+  type TextLine,
+} from './results/layout/reading_order.ts';
 export type { Answer, AnswerTokens } from './results/parse/answer.ts';
 export { type ParseOptions, parse } from './results/parse/parse.ts';
+export { type SemanticMap, semanticMap } from './results/semantic.ts';
 export type * from './results/types.ts';
 export { type BackendChoice, type BackendName, type BackendOptions, useBackend } from './runtime/backend.ts';
 export {
@@ -149,5 +158,9 @@ export {
   taskInfo,
 } from './text/tasks.ts';
 export { Tokenizer } from './text/tokenizer.ts';
+export { type MergedObject, type MergeOptions, mergeSightings, type Sighting } from './tiling/merge.ts';
+export { mergeResults, type View } from './tiling/merge_results.ts';
+export { runTiled, type TiledModel, type TiledRequest } from './tiling/run_tiled.ts';
+export { type TileOptions, tileBoxes } from './tiling/tiles.ts';
 export { addTokens } from './training/add_tokens.ts';
 export { type AugmentOptions, augment, type DecodedExample } from './training/augment/augment.ts';

@@ -13,19 +13,21 @@ import { generateSequences, greedySteps } from './generation/generate.ts';
 import { type GenerationOptions, type GenerationSettings, resolveGeneration } from './generation/options.ts';
 import { CachedSession, encodePrompts, UncachedSession } from './generation/session.ts';
 import { type HookFilter, type HookFn, type HookOptions, HookRegistry, type ScopedHook } from './hooks/hooks.ts';
-import { ImageFeatures } from './image/features.ts';
+import { ImageFeatures, promptAbout } from './image/features.ts';
 import { preprocess, toTensor } from './image/preprocess.ts';
 import type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
 import type { Florence2Model } from './model/florence2_model.ts';
-import type { CacheOptions, Request, RunOptions, StreamedToken } from './requests.ts';
+import type { CacheOptions, Request, RunOptions, StreamedToken, TaskOptions } from './requests.ts';
 import { applyCalibration, type Calibration } from './results/calibration.ts';
 import { parse } from './results/parse/parse.ts';
+import { turnResult } from './results/turn.ts';
 import type { ResultOf, TaskResult } from './results/types.ts';
 import type { BackendChoice } from './runtime/backend.ts';
 import { locationTokens } from './text/locations.ts';
-import { promptOf, type TaskArguments } from './text/prompt.ts';
+import type { TaskArguments } from './text/prompt.ts';
 import { findTask, type Task } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
+import { readInTiles } from './tiling/run_tiled.ts';
 
 /** A loaded Florence-2 checkpoint: answers tasks about images. */
 export class Florence2 {
@@ -92,10 +94,14 @@ export class Florence2 {
    * in all, because its heap is small.
    */
   async encodeImages(images: ImageInput[], options: DecodeOptions = {}): Promise<ImageFeatures[]> {
-    const { decodeImage } = await import('./image/decode.ts');
-    const raw: RawImage[] = await Promise.all(images.map(image => decodeImage(image, options)));
+    const { decodeForModel } = await import('./image/decode.ts');
+    const decoded = await Promise.all(images.map(image => decodeForModel(image, options)));
+    const raw = decoded.map(({ image }) => image);
     const rows = tf.tidy(() => this.passes(raw).flatMap(images => this.encodePass(images)));
-    return rows.map((row, i) => new ImageFeatures(row, { width: raw[i].width, height: raw[i].height }));
+    return rows.map((row, i) => {
+      const { image, turned } = decoded[i];
+      return new ImageFeatures(row, { width: image.width, height: image.height }, turned);
+    });
   }
 
   /**
@@ -105,10 +111,11 @@ export class Florence2 {
    * @throws UsageError if the task does not take these arguments, Florence2Error if the image cannot be read or the
    *   prompt is too long
    */
-  run<T extends Task>(image: Request['image'], task: T, options?: RunOptions & TaskArguments): Promise<ResultOf<T>>;
-  run(image: Request['image'], task: string, options?: RunOptions & TaskArguments): Promise<TaskResult>;
-  async run(image: Request['image'], task: string, options: RunOptions & TaskArguments = {}): Promise<TaskResult> {
-    const { text, box, ...rest } = options;
+  run<T extends Task>(image: Request['image'], task: T, options?: TaskOptions): Promise<ResultOf<T>>;
+  run(image: Request['image'], task: string, options?: TaskOptions): Promise<TaskResult>;
+  async run(image: Request['image'], task: string, options: TaskOptions = {}): Promise<TaskResult> {
+    const { text, box, tiles, ...rest } = options;
+    if (tiles !== undefined) return readInTiles(this, image, { task, text, box }, tiles, rest);
     const [result] = await this.runBatch([{ image, task, text, box }], rest);
     return result;
   }
@@ -117,13 +124,14 @@ export class Florence2 {
   async runBatch(requests: Request[], options: RunOptions = {}): Promise<TaskResult[]> {
     const { keepUnicode, keepMalformed } = options;
     return this.withFeatures(requests, options, async features => {
-      const prompts = requests.map((request, i) => promptOf(request.task, request, features[i].imageSize));
+      const prompts = requests.map((request, i) => promptAbout(features[i], request));
       const answers = await this.generate(features, prompts, options);
       return answers.map(([{ truncated, ...tokens }], i) => {
         const { task } = requests[i];
         const answer = { ...tokens, tokenizer: this.tokenizer };
         const how = { keepUnicode, keepMalformed, truncated };
-        const result = parse(answer, findTask(task)?.task ?? task, features[i].imageSize, how);
+        const { imageSize, orientation } = features[i];
+        const result = turnResult(parse(answer, findTask(task)?.task ?? task, imageSize, how), orientation);
         return this.calibration ? applyCalibration(result, this.calibration) : result;
       });
     });
@@ -163,7 +171,7 @@ export class Florence2 {
     const own = image instanceof ImageFeatures ? null : await this.encodeImage(image, rest);
     try {
       const features = own ?? (image as ImageFeatures);
-      const prompt = promptOf(task, { text, box }, features.imageSize);
+      const prompt = promptAbout(features, { task, text, box });
       const greedy = { ...rest, numBeams: 1, numReturnSequences: 1 };
       const { signal, settings, session } = this.startSession([features], [prompt], greedy);
       try {

@@ -3,6 +3,7 @@
 export * from './browser.ts';
 export type { DatasetReport } from './datasets/check.ts';
 export { type CheckOptions, checkDataset, datasetSplits, type OpenOptions, openDataset } from './datasets/open.ts';
+export { semanticNpy, semanticPng } from './drawing/semantic_files.ts';
 export { draw, drawHeatmap, encodeMask } from './drawing/sharp.ts';
 export { renderReport } from './inspect/html.ts';
 export { diffRuns } from './internals/diff/compare_runs.ts';

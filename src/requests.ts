@@ -4,6 +4,7 @@ import type { ImageFeatures } from './image/features.ts';
 import type { DecodeOptions, ImageInput } from './image/types.ts';
 import type { ParseOptions } from './results/parse/parse.ts';
 import type { TaskArguments } from './text/prompt.ts';
+import type { TileOptions } from './tiling/tiles.ts';
 
 /** A task about an image. */
 export interface Request extends TaskArguments {
@@ -20,6 +21,15 @@ export interface RunOptions
     Pick<ParseOptions, 'keepUnicode' | 'keepMalformed'> {
   /** Stops the generation between two tokens; its reason is thrown. */
   signal?: AbortSignal;
+}
+
+/** Options of `run` with one task: how it is answered, its arguments, and tiles. */
+export interface TaskOptions extends RunOptions, TaskArguments {
+  /**
+   * Reads a large image in overlapping tiles of this side in pixels, and as a whole, and merges the boxes, outlines or
+   * lines. For tasks with places but without a region.
+   */
+  tiles?: number | TileOptions;
 }
 
 /** Options of `runWithCache`: those of `run`, and which activations are kept. */

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
+import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Florence2, type ImageFeatures, TASKS, type TaskResult, UsageError } from '../src/index.ts';
@@ -47,6 +48,39 @@ test('malformed objects are dropped and counted, unless they are kept', async ()
   assert.ok(formed.length < boxes.length, 'random weights write malformed boxes');
   const result = await model.run(street, '<REGION_PROPOSAL>', short);
   assert.equal([result.boxes, result.dropped], [formed, boxes.length - formed.length]);
+});
+
+test('an image that is stored turned is read upright on request, and answered in the stored frame', async () => {
+  const options = { ...short, keepMalformed: true };
+  const upright = await sharp(street).png().toBuffer();
+  const turned = await sharp(upright).rotate(-90).withMetadata({ orientation: 6 }).png().toBuffer();
+  const { boxes: expected } = await model.run(upright, '<REGION_PROPOSAL>', options);
+  const result = await model.run(turned, '<REGION_PROPOSAL>', { ...options, orientation: 'apply' });
+  assert.equal(result.imageSize, { width: 512, height: 768 });
+  const [{ box }] = result.boxes;
+  const [x1, y1, x2, y2] = expected[0].box;
+  // Turned by -90 degrees, the upright (x, y) is stored at (y, 768 - x).
+  assert.equal(box, [Math.min(y1, y2), 768 - Math.max(x1, x2), Math.max(y1, y2), 768 - Math.min(x1, x2)]);
+  const region = { ...short, box: [10, 20, 300, 200] };
+  const { answer } = await model.run(upright, '<REGION_TO_CATEGORY>', region);
+  const inStored = { ...short, box: [20, 468, 200, 758], orientation: 'apply' as const };
+  assert.is((await model.run(turned, '<REGION_TO_CATEGORY>', inStored)).answer, answer);
+});
+
+test('reading an image as stored although it is stored turned gives a warning, unless it is asked for', async () => {
+  const turned = await sharp(street).withMetadata({ orientation: 6 }).jpeg().toBuffer();
+  const { warn } = console;
+  const warnings: string[] = [];
+  console.warn = message => warnings.push(message);
+  try {
+    for (const orientation of ['stored', 'apply', undefined] as const) {
+      (await model.encodeImage(turned, { orientation })).dispose();
+    }
+  } finally {
+    console.warn = warn;
+  }
+  assert.is(warnings.length, 1);
+  assert.match(warnings[0], /EXIF orientation 6/);
 });
 
 test('a custom prompt is used unchanged', async () => {

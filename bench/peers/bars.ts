@@ -1,4 +1,4 @@
-import { escapeXml } from '../../src/drawing/svg.ts';
+import { escapeXml } from '../../src/text/xml.ts';
 
 interface Bars {
   what: string;

@@ -4,6 +4,7 @@ import { UsageError } from '../errors.ts';
 import { writeError } from '../files/errors.ts';
 import { UnfinishedFile } from '../files/write.ts';
 import { asBytes } from '../weights/dtypes.ts';
+import { npyHeader } from '../weights/npy.ts';
 import { makeHeader } from '../weights/safetensors.ts';
 
 /** The header of an array file. */
@@ -62,20 +63,4 @@ export class ArrayFile {
   abandon(): Promise<void> {
     return this.file.abandon();
   }
-}
-
-const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
-
-/**
- * Returns the start of a .npy file of little-endian fp32 values in C order: magic, version 1.0, the header's length,
- * and the header, padded with spaces and a line feed so that the total is a multiple of 64 bytes.
- * https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
- */
-export function npyHeader(shape: readonly number[]): Uint8Array {
-  const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
-  const header = `{'descr': '<f4', 'fortran_order': False, 'shape': ${tuple}, }`;
-  const before = MAGIC.length + 4;
-  const length = Math.ceil((before + header.length + 1) / 64) * 64 - before;
-  const text = new TextEncoder().encode(`${header.padEnd(length - 1)}\n`);
-  return Uint8Array.from([...MAGIC, 1, 0, length & 0xff, length >> 8, ...text]);
 }

@@ -38,7 +38,15 @@ export function addModelOptions(command: Command): Command {
 export function addImageOptions(command: Command): Command {
   return command
     .option('--image-size <pixels>', IMAGE_SIZE_HELP, parser(count))
-    .option('--apply-orientation', 'rotate images according to their EXIF orientation');
+    .addOption(
+      new Option(
+        '--orientation <how>',
+        'read images as stored, or upright by their EXIF orientation (apply); places are in the stored image either way',
+      )
+        .choices(['stored', 'apply'])
+        .default(undefined, 'stored, with a warning'),
+    )
+    .addOption(new Option('--apply-orientation').implies({ orientation: 'apply' }).hideHelp());
 }
 
 /** Flags of `addAnswerOptions`. */

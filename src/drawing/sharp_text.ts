@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
+import { escapeXml } from '../text/xml.ts';
 import type { TextBlock, TextStyle } from './labels.ts';
-import { escapeXml } from './svg.ts';
 
 /** The package brings its own font, because sharp draws empty boxes on a machine without fonts. */
 const FONT_FILE = fileURLToPath(new URL('../../src/drawing/font/label-font.ttf', import.meta.url));

@@ -34,7 +34,3 @@ function pathOf(points: number[]): string {
 }
 
 const round = (value: number): number => Math.round(value * 100) / 100;
-
-/** Escapes a text for the content or an attribute of an XML element. */
-export const escapeXml = (text: string): string =>
-  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');

@@ -36,3 +36,13 @@ export function polygonArea(polygon: ArrayLike<number>): number {
   }
   return Math.abs(sum) / 2;
 }
+
+/** Returns the smallest box that contains all points. */
+export function boundsOf(points: ArrayLike<number>): BoxCoordinates {
+  const box: BoxCoordinates = [Infinity, Infinity, -Infinity, -Infinity];
+  for (let i = 0; i < points.length; i++) {
+    box[i % 2] = Math.min(box[i % 2], points[i]);
+    box[2 + (i % 2)] = Math.max(box[2 + (i % 2)], points[i]);
+  }
+  return box;
+}

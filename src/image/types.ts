@@ -10,8 +10,12 @@ export type ImageInput = string | URL | Blob | Uint8Array | RawImage;
 
 /** Options of `decodeImage`. */
 export interface DecodeOptions {
-  /** Applies the EXIF orientation. Default false, as in the reference, which uses the pixels as stored. */
-  applyOrientation?: boolean;
+  /**
+   * Whether the pixels are read as stored, as the reference reads them, or turned upright by the EXIF orientation of a
+   * JPEG, PNG or WebP file. Results are in pixels of the stored image either way. Default `stored`; then the model warns
+   * of a file that says that it is stored turned.
+   */
+  orientation?: 'stored' | 'apply';
   /** Largest number of pixels; larger images are an error before they are decoded. Default 178,956,970. */
   maxPixels?: number;
 }

@@ -42,23 +42,13 @@ export async function collectReport(
   task: string,
   options: InspectOptions = {},
 ): Promise<Report> {
-  const {
-    names = {},
-    text,
-    box,
-    applyOrientation,
-    keepUnicode,
-    keepMalformed,
-    signal,
-    onStage,
-    ...generation
-  } = options;
+  const { names = {}, text, box, orientation, keepUnicode, keepMalformed, signal, onStage, ...generation } = options;
   const begin = (index: number) => {
     signal?.throwIfAborted();
     onStage?.(STAGES[index], index, STAGES.length);
   };
   const { decodeImage } = await import('../image/decode.ts');
-  const image = await decodeImage(input, { applyOrientation });
+  const image = await decodeImage(input, { orientation });
   const imageName =
     names.image ?? (typeof input === 'string' || input instanceof URL ? nameOf(String(input)) : 'image');
   const imageSize = { width: image.width, height: image.height };

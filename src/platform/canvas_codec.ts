@@ -1,5 +1,6 @@
 import { Florence2Error } from '../errors.ts';
 import { type Codec, type CodecOptions, type DecodedImage, SMALL_PREVIEW } from './codec.ts';
+import { withoutExif } from './exif.ts';
 
 /**
  * Decodes with the browser. Opaque 8-bit images have the same pixels as in Node. A canvas premultiplies alpha, rescales
@@ -7,8 +8,12 @@ import { type Codec, type CodecOptions, type DecodedImage, SMALL_PREVIEW } from 
  */
 export const canvasCodec: Codec = { decode, encodePreview, readSize: async () => undefined };
 
-async function decode(bytes: Uint8Array, { format, checkSize, applyOrientation }: CodecOptions): Promise<DecodedImage> {
-  const asStored = (format === 'JPEG' || format === 'PNG') && !applyOrientation;
+/**
+ * Browsers always apply the EXIF orientation (createImageBitmap's option 'none' now means 'from-image'), so EXIF data is
+ * removed first.
+ */
+async function decode(bytes: Uint8Array, { format, checkSize }: CodecOptions): Promise<DecodedImage> {
+  const asStored = format === 'JPEG' || format === 'PNG';
   const blob = new Blob((asStored ? withoutExif(bytes) : [bytes]) as BlobPart[]);
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
   try {
@@ -49,44 +54,3 @@ function readPixels(bitmap: ImageBitmap): Uint8Array {
   }
   return rgb;
 }
-
-/**
- * Returns the parts of a JPEG or PNG file without its EXIF data. Browsers always apply the EXIF orientation:
- * createImageBitmap's option 'none' now means 'from-image'.
- */
-export function withoutExif(bytes: Uint8Array): Uint8Array[] {
-  const [from, next, isExif] = bytes[0] === 0xff ? jpegSegments : pngChunks;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const parts = [bytes.subarray(0, from)];
-  let at = from;
-  while (at + 12 <= bytes.length) {
-    const end = next(view, at);
-    if (end === undefined) break;
-    if (!isExif(view, at)) parts.push(bytes.subarray(at, end));
-    at = end;
-  }
-  return [...parts, bytes.subarray(at)];
-}
-
-type Walk = [
-  start: number,
-  next: (file: DataView, at: number) => number | undefined,
-  isExif: (file: DataView, at: number) => boolean,
-];
-
-/** Segment: marker (2 bytes), length including itself (2), data. Drops APP1 "Exif"; stops at the scan data. */
-const jpegSegments: Walk = [
-  2,
-  (file, at) => {
-    const marker = file.getUint16(at);
-    return marker > 0xffbf && marker !== 0xffda ? at + 2 + file.getUint16(at + 2) : undefined;
-  },
-  (file, at) => file.getUint16(at) === 0xffe1 && file.getUint32(at + 4) === 0x45786966,
-];
-
-/** Chunk: data length (4 bytes), type (4), data, checksum (4). Drops "eXIf". */
-const pngChunks: Walk = [
-  8,
-  (file, at) => at + 12 + file.getUint32(at),
-  (file, at) => file.getUint32(at + 4) === 0x65584966,
-];

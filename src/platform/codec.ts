@@ -11,13 +11,14 @@ export interface CodecOptions {
   format: string;
   /** Called with the size before pixels are allocated; throws if the image is too large. */
   checkSize: (width: number, height: number) => void;
-  /** Whether the EXIF orientation is applied. */
-  applyOrientation: boolean;
 }
 
 /** Decodes the image formats that the platform supports (BMP and GIF are decoded in `image/`), and encodes previews. */
 export interface Codec {
-  /** Decodes an image file. Errors are the decoder's own; callers add the file's name. */
+  /**
+   * Decodes an image file to the pixels as stored; the orientation is applied for TIFF (as in Pillow) and AVIF (by its
+   * specification). Errors are the decoder's own; callers add the file's name.
+   */
   decode(bytes: Uint8Array, options: CodecOptions): Promise<DecodedImage>;
   /**
    * Encodes pixels for a page: PNG if they have at most 256×256 pixels, else a JPEG no longer than `longestSide`

@@ -1,24 +1,28 @@
 import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import { Florence2Error } from '../errors.ts';
 import { type Codec, type CodecOptions, type DecodedImage, SMALL_PREVIEW } from './codec.ts';
+import { isRawYcbcr, tiffPixels, ycbcrToRgb } from './tiff.ts';
 
 /** Decodes with sharp, to the pixels that Pillow's `convert('RGB')` returns. */
 export const sharpCodec: Codec = { decode, encodePreview, readSize };
 
-async function decode(bytes: Uint8Array, { format, checkSize, applyOrientation }: CodecOptions): Promise<DecodedImage> {
+async function decode(bytes: Uint8Array, { format, checkSize }: CodecOptions): Promise<DecodedImage> {
   const sharp = await loadSharp();
   const tiff = format === 'TIFF';
   const options: SharpOptions = {
     failOn: tiff ? 'error' : 'truncated', // like Pillow: truncated files fail, decoder warnings do not
     ignoreIcc: true,
     limitInputPixels: false,
-    autoOrient: applyOrientation || tiff, // Pillow applies the orientation of TIFF files, and only of those
+    autoOrient: tiff, // Pillow applies the orientation of TIFF files, and only of those
   };
   const metadata = await sharp(bytes, options).metadata();
   checkSize(metadata.width, metadata.height);
   const image = sharp(bytes, options);
-  const { data, info } = await toPillowMode(image, metadata).raw().toBuffer({ resolveWithObject: true });
+  // Pillow reads a PNG with 16-bit grey and a transparent level as grey, and one with an alpha channel as 8-bit colour.
+  const grey16 = metadata.space === 'grey16' && (metadata.channels === 1 || (format === 'PNG' && bytes[25] === 0));
+  const { data, info } = await toPillowMode(image, metadata, grey16).raw().toBuffer({ resolveWithObject: true });
   const { width, height, channels } = info;
+  if (tiff && isRawYcbcr(tiffPixels(bytes))) ycbcrToRgb(data);
   if (channels === 3) return { data, width, height };
   return { data: channels === 4 ? cmykToRgb(data) : greyToRgb(data), width, height };
 }
@@ -43,8 +47,8 @@ async function readSize(path: string): Promise<{ width: number; height: number }
 }
 
 /** sharp converts 16-bit grey and CMYK differently from Pillow, so both are read unconverted. */
-function toPillowMode(image: Sharp, { space, channels }: Metadata): Sharp {
-  if (space === 'grey16' && channels === 1) return image.pipelineColourspace('grey16').toColourspace('grey16'); // clips
+function toPillowMode(image: Sharp, { space }: Metadata, grey16: boolean): Sharp {
+  if (grey16) return image.removeAlpha().pipelineColourspace('grey16').toColourspace('grey16'); // clips
   if (space === 'cmyk') return image.pipelineColourspace('cmyk').toColourspace('cmyk');
   return image.removeAlpha().toColourspace('srgb');
 }

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { npyHeader } from '../../src/activations/array_file.ts';
+import { npyHeader } from '../../src/weights/npy.ts';
 
 /** The headers that numpy 2.4 writes for these shapes: 128 bytes, padded with spaces. */
 const cases: [shape: number[], tuple: string][] = [

@@ -20,7 +20,7 @@ const cases: Case[] = [
     page: 'README.md',
     prints: [
       /^green circle 0\.\d+ \[[^\]]+\]\ngreen star 0\.\d+ \[/m,
-      /sign \/ blue star\n<s>.*sign that says "OPEN".*'blue triangle<loc_\d+>/s,
+      /sign \/ blue star\n.*sign that says "OPEN".*'blue triangle<loc_\d+>/s,
       /^\d+ \{ name: 'vision_tower\.hook_pixels'.*\na green circle and a green star \[ 1, 1, 73 \]/m,
       /^1 \d+\.\d+\n(.*\n)*4 \d+\.\d+$/m,
     ],
@@ -34,6 +34,14 @@ const cases: Case[] = [
       /'<OD>': \{ raw: \[.*'red square'/s,
     ],
     writes: ['out/calibration.json'],
+  },
+  {
+    page: 'docs/large-images.md',
+    prints: [
+      /label: 'green circle'/,
+      /^OPEN\n<\?xml(.*\n)*.*class="ocr_page"/m,
+      /^128 128 \[ 'background', 'green circle', 'green star' \]/m,
+    ],
   },
   {
     page: 'docs/hooks.md',

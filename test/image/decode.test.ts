@@ -9,7 +9,7 @@ import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { decodeImage } from '../../src/image/decode.ts';
-import type { ImageInput, RawImage } from '../../src/image/types.ts';
+import type { DecodeOptions, ImageInput, RawImage } from '../../src/image/types.ts';
 import { referenceJson } from '../reference.ts';
 import { describeDifference } from './difference.ts';
 import { imageNames, imagePath, referencePixels } from './reference_images.ts';
@@ -66,6 +66,30 @@ test('files of every kind decode as in Pillow', async () => {
   }
 });
 
+/** Files written by Pillow (YCbCr) and tifffile. */
+const tiffs: Record<string, string> = JSON.parse(readFileSync(new URL('./tiff_cases.json', import.meta.url), 'utf8'));
+const tiff = (name: string) => Buffer.from(tiffs[name], 'base64');
+
+test('YCbCr in a compressed TIFF has the colours of the uncompressed file', async () => {
+  for (const name of ['ycbcr_lzw.tif', 'ycbcr_deflate.tif']) {
+    assert.equal(await pixels(tiff(name)), await pixels(tiff('ycbcr.tif')), name);
+  }
+});
+
+test('pixels of a TIFF that cannot be decoded are called unsupported', async () => {
+  const cases: [string, RegExp][] = [
+    ['zstd.tif', /TIFF image with zstd compression, unsupported: save it as PNG/],
+    ['lzma.tif', /TIFF image with LZMA compression, unsupported/],
+    ['lab.tif', /TIFF image with CIELAB colours, unsupported/],
+  ];
+  for (const [name, message] of cases) await refused(tiff(name), message);
+  const subsampled = tiff('ycbcr.tif');
+  const at = subsampled.indexOf(Uint8Array.of(0x12, 2, 3, 0)); // tag 530 of two shorts
+  assert.ok(at > 0);
+  subsampled.writeUInt16LE(2, at + 8);
+  await refused(subsampled, /subsampled YCbCr colours without JPEG compression, unsupported/);
+});
+
 test('AVIF, also in a container of another brand', async () => {
   const source = await sharp(imagePath('photo.jpg')).avif({ quality: 90, chromaSubsampling: '4:4:4' }).toBuffer();
   const { data } = await referencePixels('decoded_rgb_u8', 'photo.jpg');
@@ -95,8 +119,10 @@ test('the EXIF orientation is applied on request', async () => {
   const plain = await decodeImage(imagePath('photo.png')); // 123 x 77
   for (const orientation of [1, 2, 3, 4, 5, 6, 7, 8]) {
     const bytes = await sharp(imagePath('photo.png')).withMetadata({ orientation }).png().toBuffer();
+    const webp = await sharp(imagePath('photo.png')).withMetadata({ orientation }).webp({ lossless: true }).toBuffer();
+    assert.equal(await pixels(webp, { orientation: 'apply' }), await pixels(bytes, { orientation: 'apply' }));
     assert.equal(await pixels(bytes), await pixels(plain), `orientation ${orientation}, not applied`);
-    const upright = await decodeImage(bytes, { applyOrientation: true });
+    const upright = await decodeImage(bytes, { orientation: 'apply' });
     const [width, height] = orientation > 4 ? [77, 123] : [123, 77];
     assert.equal([upright.width, upright.height], [width, height], `size at orientation ${orientation}`);
     for (const [x, y] of [
@@ -242,8 +268,8 @@ test('the error for an unreadable input has its name and the reason', async () =
     [`${site}/cut`, /cut cannot be read: /],
     [`http://127.0.0.1:${port}/photo.png`, /photo.png cannot be read: connect ECONNREFUSED/],
     ['http://[/photo.png', /cannot be read: Invalid URL/],
-    ['data:image/png;base64,@@@', /^data:image\/png;base64,@@@ cannot be read/],
-    [`data:image/png,${'x'.repeat(500)}`, /^data:image.{1,60}… is not an image/],
+    ['data:image/png;base64,@@@', /^data:image\/png;base64,… cannot be read/],
+    [`data:image/png,${'x'.repeat(500)}`, /^data:image\/png,… is not an image/],
     [photo.subarray(0, 100), /^The given data is a damaged or truncated PNG image/],
     [{ data: photo, width: 2, height: 2 }, /needs 12 bytes of RGB/],
     [42, /must be a path, a URL, the bytes of an image file/],
@@ -279,7 +305,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-const pixels = async (input: ImageInput) => sha256((await decodeImage(input)).data);
+const pixels = async (input: ImageInput, options?: DecodeOptions) => sha256((await decodeImage(input, options)).data);
 const pixel = ({ data, width }: RawImage, x: number, y: number) => [
   ...data.subarray((y * width + x) * 3).subarray(0, 3),
 ];

@@ -52,7 +52,7 @@ const page = `
     }
   }
   for (const name of ${JSON.stringify(names)}) await decode(name, location.origin + '/images/' + name);
-  await decode('exif_orientation6.jpg, turned', location.origin + '/images/exif_orientation6.jpg', { applyOrientation: true });
+  await decode('exif_orientation6.jpg, turned', location.origin + '/images/exif_orientation6.jpg', { orientation: 'apply' });
   await decode('missing', location.origin + '/images/missing.png');
   const photo = await (await fetch('/images/photo.png')).arrayBuffer();
   await decode('cut', new Uint8Array(photo, 0, 60));

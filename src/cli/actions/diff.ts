@@ -19,10 +19,10 @@ export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
     bars.stop();
     process.stdout.write(`${lines.join('\n')}\n`);
   };
-  const { at, tolerance, maxNewTokens, applyOrientation, json } = flags;
+  const { at, tolerance, maxNewTokens, orientation, json } = flags;
   const options: DiffOptions = {
     ...question,
-    ...{ at, tolerance, maxNewTokens, applyOrientation },
+    ...{ at, tolerance, maxNewTokens, orientation },
     signal: interruptSignal(),
     onProgress: bars.onProgress,
     ...(!json && { onImage: image => print(imageLines(image)) }),
@@ -59,6 +59,6 @@ export interface DiffFlags extends ModelFlags, QuestionFlags {
   at?: string[];
   tolerance?: number;
   maxNewTokens?: number;
-  applyOrientation?: boolean;
+  orientation?: 'stored' | 'apply';
   json?: boolean;
 }

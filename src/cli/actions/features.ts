@@ -2,7 +2,7 @@ import type { Activation } from '../../activations/activation.ts';
 import { ArrayFile, arrayFileKind } from '../../activations/array_file.ts';
 import { expandImages } from '../../datasets/find_images.ts';
 import { Florence2Error } from '../../errors.ts';
-import { decodeImage } from '../../image/decode.ts';
+import { decodeForModel } from '../../image/decode.ts';
 import { imageName } from '../../image/source.ts';
 import { FeatureReader } from '../../internals/feature_reader.ts';
 import { interruptSignal } from '../exit.ts';
@@ -27,10 +27,8 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
       signal.throwIfAborted();
       if (images.length > 1) bars.show('Images', first, images.length, 'images');
       const paths = images.slice(first, first + flags.batch);
-      const raws = await Promise.all(
-        paths.map(path => decodeImage(path, { applyOrientation: flags.applyOrientation })),
-      );
-      for (const [i, row] of (await reader.read(raws)).entries()) {
+      const raws = await Promise.all(paths.map(path => decodeForModel(path, flags)));
+      for (const [i, row] of (await reader.read(raws.map(({ image }) => image))).entries()) {
         shape ??= row.shape;
         requireShape(row, shape, paths[i], images[0]);
         file ??= await ArrayFile.create(flags.out, {
@@ -76,5 +74,5 @@ export interface FeatureFlags extends ModelFlags, QuestionFlags {
   pool: 'mean' | 'none';
   batch: number;
   maxNewTokens?: number;
-  applyOrientation?: boolean;
+  orientation?: 'stored' | 'apply';
 }

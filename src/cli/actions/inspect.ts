@@ -1,7 +1,7 @@
 import { extname } from 'node:path';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
-import { decodeImage } from '../../image/decode.ts';
+import { decodeForModel } from '../../image/decode.ts';
 import { collectReport, nameOf } from '../../inspect/collect.ts';
 import { renderReport } from '../../inspect/html.ts';
 import { interruptSignal } from '../exit.ts';
@@ -11,12 +11,12 @@ import { ProgressBars } from '../progress.ts';
 
 /** Runs one task, writes the page about it, and prints the answer. */
 export async function runInspect(path: string, flags: InspectFlags): Promise<void> {
-  const { out, model: name, adapter, applyOrientation } = flags;
+  const { out, model: name, adapter, orientation } = flags;
   if (!['.html', '.htm'].includes(extname(out).toLowerCase())) {
     throw new UsageError(`--out ${out}: the page must be an .html file.`);
   }
   const { task, ...input } = requireQuestion(flags);
-  const image = await decodeImage(path, { applyOrientation });
+  const { image } = await decodeForModel(path, { orientation });
   const signal = interruptSignal();
   const model = await loadModel(flags);
   const bars = new ProgressBars();
@@ -41,5 +41,5 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
 
 export interface InspectFlags extends ModelFlags, QuestionFlags, AnswerFlags {
   out: string;
-  applyOrientation?: boolean;
+  orientation?: 'stored' | 'apply';
 }

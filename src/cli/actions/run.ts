@@ -1,21 +1,29 @@
 import { join } from 'node:path';
 import { expandImages } from '../../datasets/find_images.ts';
+import { semanticNpy, semanticPng } from '../../drawing/semantic_files.ts';
 import { draw, encodeMask } from '../../drawing/sharp.ts';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
 import type { Florence2 } from '../../florence2.ts';
 import { polygonsToMask } from '../../geometry/masks.ts';
-import { decodeImage } from '../../image/decode.ts';
+import { type ExifOrientation, orderedBox, uprightPoints } from '../../geometry/orientation.ts';
+import { decodeForModel } from '../../image/decode.ts';
 import { imageName } from '../../image/source.ts';
 import type { RawImage } from '../../image/types.ts';
+import type { RunOptions } from '../../requests.ts';
 import { filterByScore } from '../../results/filter.ts';
+import type { TextPage } from '../../results/layout/documents.ts';
+import { semanticMap } from '../../results/semantic.ts';
+import { turnResult } from '../../results/turn.ts';
 import type { TaskResult } from '../../results/types.ts';
 import { type TaskArguments, taskText } from '../../text/prompt.ts';
 import { resolveTask, TASKS, type TaskInput, taskInfo } from '../../text/tasks.ts';
+import { checkTiledTask, runTiled } from '../../tiling/run_tiled.ts';
 import { describe, interruptSignal } from '../exit.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type AnswerFlags, answerOptions } from '../options.ts';
 import { drawingPaths, type ImageNames, nameImages } from '../outputs.ts';
+import { checkLayout, type LayoutFormat, layoutDocument, pageOf } from '../print/layout.ts';
 import { roundedCoordinates } from '../print/numbers.ts';
 import { resultLines } from '../print/result.ts';
 import { ProgressBars } from '../progress.ts';
@@ -28,11 +36,18 @@ interface NamedRequest extends TaskArguments {
   name: string;
 }
 
-/** An image and its results, one per question. */
-interface Answered {
+/** An image as the model reads it. */
+interface ReadImage {
   image: string;
   raw: RawImage;
+  /** The EXIF orientation that was applied. */
+  turned: ExifOrientation;
+}
+
+/** An image and its results, one per question: in pixels of the stored image, and of `raw`, which drawings show. */
+interface Answered extends ReadImage {
   results: TaskResult[];
+  drawn: TaskResult[];
 }
 
 /**
@@ -40,10 +55,22 @@ interface Answered {
  * the run continues with the others.
  */
 export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
-  const questions = readQuestions(flags);
+  const { layout, semantic } = flags;
+  const asked = layout && !flags.task && !flags.prompt ? { ...flags, task: ['ocr-with-region'] } : flags;
+  const questions = semantic === undefined ? readQuestions(asked) : semanticQuestions(flags);
   const images = await expandImages(args);
+  if (layout)
+    checkLayout(
+      layout,
+      questions.map(({ task }) => task),
+      images.length,
+    );
   const names = nameImages(images);
-  const writers = [printer(flags, images.length > 1), ...pictureWriters(flags, names, questions)];
+  const pages: TextPage[] = [];
+  const print = layout
+    ? async ({ image, results: [result] }: Answered) => void pages.push(pageOf(imageName(image), result))
+    : printer(flags, images.length > 1);
+  const writers = [print, ...pictureWriters(flags, names, questions)];
   const signal = interruptSignal();
   const model = await loadModel(flags);
   const bars = new ProgressBars();
@@ -56,13 +83,14 @@ export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
       bars.stop();
       for (const item of answered) for (const write of writers) await write(item);
     }
+    if (layout) process.stdout.write(layoutDocument(pages, layout));
   } finally {
     bars.stop();
     model.dispose();
   }
 }
 
-function readQuestions({ task = [], prompt = [], text, box }: RunFlags): NamedRequest[] {
+function readQuestions({ task = [], prompt = [], text, box, tiles, overlap }: RunFlags): NamedRequest[] {
   const tasks = task.map(name => taskInfo(resolveTask(name)));
   const takers = (input: TaskInput) =>
     TASKS.filter(row => row.input === input)
@@ -80,20 +108,36 @@ function readQuestions({ task = [], prompt = [], text, box }: RunFlags): NamedRe
     return { task, name, ...given };
   });
   questions.push(...prompt.map((task, i) => ({ task, name: `prompt-${i + 1}` })));
+  if (overlap !== undefined && tiles === undefined)
+    throw new UsageError('--overlap is that of --tiles, which is missing.');
+  if (tiles !== undefined) for (const { task } of questions) checkTiledTask(task);
   if (questions.length > 0) return questions;
   throw new UsageError(`A task is required: give --task (${TASKS.map(({ name }) => name).join(', ')}) or --prompt.`);
 }
 
+/** Returns a question per class for --semantic, whose --text names the classes. */
+function semanticQuestions({ task = [], prompt = [], text = '' }: RunFlags): NamedRequest[] {
+  const row = taskInfo('<REFERRING_EXPRESSION_SEGMENTATION>');
+  const others = task.some(name => resolveTask(name) !== row.task) || prompt.length > 0;
+  const classes = [...new Set(text.split(',').map(name => name.trim()))].filter(name => name !== '');
+  if (others) throw new UsageError(`--semantic is for --task ${row.name} alone.`);
+  if (classes.length === 0) throw new UsageError('--semantic needs the names of the classes: --text "road, car".');
+  return classes.map((name, i) => ({ task: row.task, name: `${row.name}-${i + 1}`, text: name }));
+}
+
+/** Returns the results with the classes that they were asked about as labels. */
+const withLabels = (results: TaskResult[], questions: readonly NamedRequest[]): TaskResult[] =>
+  results.map((result, i) => {
+    if (!('instances' in result)) return result;
+    return { ...result, instances: result.instances.map(item => ({ ...item, label: questions[i].text! })) };
+  });
+
 /** Returns the images that can be read. Reports the others, and sets the exit code to 1. */
-async function readImages(
-  paths: string[],
-  { applyOrientation, json }: RunFlags,
-  bars: ProgressBars,
-): Promise<{ image: string; raw: RawImage }[]> {
-  const read = await Promise.allSettled(paths.map(path => decodeImage(path, { applyOrientation })));
+async function readImages(paths: string[], { orientation, json }: RunFlags, bars: ProgressBars): Promise<ReadImage[]> {
+  const read = await Promise.allSettled(paths.map(path => decodeForModel(path, { orientation })));
   return read.flatMap((outcome, i) => {
     const image = paths[i];
-    if (outcome.status === 'fulfilled') return { image, raw: outcome.value };
+    if (outcome.status === 'fulfilled') return { image, raw: outcome.value.image, turned: outcome.value.turned };
     bars.stop();
     const error = describe(outcome.reason);
     process.stderr.write(`florence2: ${error}\n`);
@@ -103,31 +147,58 @@ async function readImages(
   });
 }
 
-/** Encodes each image once, then runs every question on the whole batch. */
+/** Encodes each image once, or each of its tiles, and runs every question on the whole batch. */
 async function answer(
   model: Florence2,
-  batch: { image: string; raw: RawImage }[],
+  batch: ReadImage[],
   questions: NamedRequest[],
   flags: RunFlags,
   signal: AbortSignal,
 ): Promise<Answered[]> {
   const options = { ...answerOptions(flags), signal };
+  const results = await (flags.tiles === undefined
+    ? wholeAnswers(model, batch, questions, options)
+    : tiledAnswers(model, batch, questions, flags, options));
+  return batch.map((item, i) => {
+    const labelled = flags.semantic === undefined ? results[i] : withLabels(results[i], questions);
+    const kept = labelled.map(result =>
+      flags.minScore === undefined ? result : filterByScore(result, flags.minScore),
+    );
+    return { ...item, drawn: kept, results: kept.map(result => turnResult(result, item.turned)) };
+  });
+}
+
+/** Returns the results by image and question, in pixels of the images as they are read. */
+async function wholeAnswers(model: Florence2, batch: ReadImage[], questions: NamedRequest[], options: RunOptions) {
   const features = await model.encodeImages(batch.map(({ raw }) => raw));
   try {
-    const answers: TaskResult[][] = [];
-    for (const { task, text, box } of questions) {
-      const results = await model.runBatch(
-        features.map(image => ({ image, task, text, box })),
-        options,
-      );
-      answers.push(
-        results.map(result => (flags.minScore === undefined ? result : filterByScore(result, flags.minScore))),
-      );
+    const answers: TaskResult[][] = batch.map(() => []);
+    for (const question of questions) {
+      const requests = batch.map((item, i) => ({ ...turnedRequest(question, item), image: features[i] }));
+      for (const [i, result] of (await model.runBatch(requests, options)).entries()) answers[i].push(result);
     }
-    return batch.map((item, i) => ({ ...item, results: answers.map(results => results[i]) }));
+    return answers;
   } finally {
     for (const image of features) image.dispose();
   }
+}
+
+async function tiledAnswers(
+  model: Florence2,
+  batch: ReadImage[],
+  questions: NamedRequest[],
+  flags: RunFlags,
+  options: RunOptions,
+) {
+  const tiles = { size: flags.tiles!, overlap: flags.overlap, batch: flags.batch };
+  const answers: TaskResult[][] = [];
+  for (const { raw } of batch) answers.push(await runTiled(model, raw, questions, tiles, options));
+  return answers;
+}
+
+/** Returns a question whose box, given in pixels of the stored image, is in those of the image as it is read. */
+function turnedRequest({ task, text, box }: NamedRequest, { raw, turned }: ReadImage) {
+  return { task, text, box: box && turned !== 1 ? orderedBox(uprightPoints(box, raw, turned)) : box };
 }
 
 /** Returns a function that prints results: JSON Lines, or text with headings if there are several images or tasks. */
@@ -148,12 +219,16 @@ function printer({ json }: RunFlags, severalImages: boolean): (item: Answered) =
 }
 
 /** Returns the functions that write drawings and masks, as the flags request. */
-function pictureWriters({ draw: path, masks: folder }: RunFlags, names: ImageNames, questions: NamedRequest[]) {
+function pictureWriters(
+  { draw: path, masks: folder, semantic }: RunFlags,
+  names: ImageNames,
+  questions: NamedRequest[],
+) {
   const writers: ((item: Answered) => Promise<void>)[] = [];
   if (path !== undefined) {
     const pathOf = drawingPaths(path, names, questions.length > 1);
-    writers.push(async ({ image, raw, results }) => {
-      for (const [i, result] of results.entries())
+    writers.push(async ({ image, raw, drawn }) => {
+      for (const [i, result] of drawn.entries())
         await writeWhole(pathOf(image, questions[i].name), await draw(raw, result));
     });
   }
@@ -168,6 +243,17 @@ function pictureWriters({ draw: path, masks: folder }: RunFlags, names: ImageNam
       }
     });
   }
+  if (semantic !== undefined) {
+    const classes = questions.map(({ text }) => text!);
+    writers.push(async ({ image, results }) => {
+      const instances = results.flatMap(result => ('instances' in result ? result.instances : []));
+      const map = semanticMap(instances, results[0].imageSize, classes);
+      const path = join(semantic, names.get(image)!);
+      await writeWhole(`${path}.png`, semanticPng(map));
+      await writeWhole(`${path}.npy`, semanticNpy(map));
+      await writeWhole(join(semantic, 'classes.json'), Buffer.from(`${JSON.stringify(map.classes)}\n`));
+    });
+  }
   return writers;
 }
 
@@ -177,9 +263,13 @@ export interface RunFlags extends ModelFlags, AnswerFlags {
   text?: string;
   box?: number[];
   minScore?: number;
-  applyOrientation?: boolean;
+  orientation?: 'stored' | 'apply';
   json?: boolean;
   draw?: string;
   masks?: string;
+  semantic?: string;
   batch: number;
+  layout?: LayoutFormat;
+  tiles?: number;
+  overlap?: number;
 }

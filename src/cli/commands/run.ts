@@ -2,6 +2,9 @@ import { Command, Option } from 'commander';
 import type { RunFlags } from '../actions/run.ts';
 import { count, share } from '../kinds.ts';
 import { addAnswerOptions, addImageOptions, addModelOptions, collect, parseBox, parser } from '../options.ts';
+import type { LayoutFormat } from '../print/layout.ts';
+
+const LAYOUT_FORMATS: LayoutFormat[] = ['text', 'json', 'hocr', 'alto'];
 
 /** `florence2 run`: runs one or more tasks on images. */
 export function runCommand(): Command {
@@ -22,9 +25,18 @@ export function runCommand(): Command {
     )
     .option('--min-score <score>', 'omit boxes, polygons and quads with a lower confidence (0 to 1)', parser(share))
     .option('--json', 'print JSON Lines: one object per image and task')
+    .addOption(
+      new Option('--layout <format>', 'print the text in reading order (ocr-with-region)').choices(LAYOUT_FORMATS),
+    )
     .option('--draw <path>', 'draw the results: a PNG file, or a folder for several images')
     .option('--masks <dir>', 'write a PNG mask of each polygon instance to this folder')
-    .option('--batch <n>', 'images per batch', parser(count), 1)
+    .option(
+      '--semantic <dir>',
+      'write a map of the classes in --text to this folder (referring-segmentation): PNG, .npy',
+    )
+    .option('--batch <n>', 'images or tiles per batch', parser(count), 1)
+    .option('--tiles <pixels>', 'read large images in tiles of this side too, and merge the places', parser(count))
+    .option('--overlap <part>', 'part of its side that a tile shares with the next (default: 0.2)', parser(share))
     .addHelpText('after', EXAMPLES)
     .action(async (images: string[], flags: RunFlags) => {
       const { runTasks } = await import('../actions/run.ts');
@@ -39,6 +51,9 @@ Examples:
   $ florence2 run photo.jpg --task grounding --text "A green car in front of a yellow building."
   $ florence2 run photo.jpg --task region-category --box 34,160,597,371
   $ florence2 run photos/ --task dense-region-caption --batch 4 --json > answers.jsonl
+  $ florence2 run aerial.jpg --task od --tiles 768 --overlap 0.2 --draw objects.png
+  $ florence2 run street.jpg --semantic maps --text "road, car, tree"
+  $ florence2 run page.png --layout hocr > page.hocr
   $ florence2 run scan.png --model ./my-finetune --prompt "<DocVQA>What is the total?"
 The model "demo" was trained only on drawn shapes and printed words. It needs no download:
   $ florence2 run shapes.png --model demo --task caption --task od

@@ -89,9 +89,9 @@ async function withRun<T>(
 }
 
 const ask = (model: Florence2, image: string, options: DiffOptions, answer?: readonly number[]): Promise<Question> => {
-  const { task, text, box, maxNewTokens, applyOrientation, maxPixels, signal } = options;
+  const { task, text, box, maxNewTokens, orientation, maxPixels, signal } = options;
   return Question.ask(model, image, task, {
-    ...{ text, box, applyOrientation, maxPixels, signal },
+    ...{ text, box, orientation, maxPixels, signal },
     ...(answer ? { answer } : { maxNewTokens }),
   });
 };

@@ -1,4 +1,4 @@
-import { escapeXml } from '../../drawing/svg.ts';
+import { escapeXml } from '../../text/xml.ts';
 
 /** A point of a curve, in the units of its chart's axes. */
 export type Point = readonly [x: number, y: number];

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { npyHeader } from '../../../src/activations/array_file.ts';
+import { npyHeader } from '../../../src/weights/npy.ts';
 import { openSafetensors } from '../../../src/weights/safetensors_file.ts';
 import { writeRandomCheckpoint } from '../../../tools/random_checkpoint.ts';
 import { near } from '../../internals/near.ts';

@@ -65,6 +65,73 @@ async function exactBoxes(image: Uint8Array) {
   return boxes;
 }
 
+test('--tiles: the answer of a program with tiles', async () => {
+  const scene = 'docs/scenes/scene-1.png';
+  const asked = ['-m', 'demo', '-b', 'wasm', '-t', 'od', '--beams', '1', '--json'];
+  const { stdout } = await florence2('run', scene, ...asked, '--tiles', '96', '--overlap', '0.5');
+  const model = await Florence2.load('demo', { backend: 'wasm' });
+  const result = await model.run(scene, '<OD>', { tiles: { size: 96, overlap: 0.5 }, numBeams: 1 });
+  model.dispose();
+  assert.is(jsonLines(stdout)[0].answer, result.answer);
+  assert.is(result.answer.split('\n').length, 5);
+  for (const [args, message] of [
+    [['-t', 'caption', '--tiles', '96'], /<CAPTION> is answered in words/],
+    [['-t', 'od', '--overlap', '0.5'], /--overlap is that of --tiles/],
+  ] as [string[], RegExp][]) {
+    assert.match((await florence2('run', scene, '-m', 'demo', ...args)).stderr, message);
+  }
+});
+
+test('--layout: the text in reading order, without another task', async () => {
+  const scene = 'docs/scenes/scene-3.png';
+  const run = (...args: string[]) => florence2('run', scene, '-m', 'demo', '-b', 'wasm', ...args);
+  const [{ quads }] = jsonLines((await run('-t', 'ocr-with-region', '--json')).stdout);
+  assert.ok(quads.length > 0);
+  const words = quads.map(({ text }: { text: string }) => text);
+  assert.is((await run('--layout', 'text')).stdout, `${words.join(' ')}\n`);
+  const [page] = jsonLines((await run('--layout', 'json')).stdout);
+  assert.is(page.image, scene);
+  assert.equal(page.blocks[0].lines[0].regions.map(({ quad }: { quad: number[] }) => quad), quads.map(({ quad }: { quad: number[] }) => quad)); // biome-ignore format: one line
+  assert.match((await run('--layout', 'hocr')).stdout, new RegExp(`<span class="ocrx_word"[^>]*>${words[0]}</span>`));
+  assert.match((await run('--layout', 'alto')).stdout, new RegExp(`CONTENT="${words[0]}"/>`));
+  assert.match((await run('--layout', 'text', '-t', 'ocr')).stderr, /--layout is for --task ocr-with-region alone/);
+  assert.match((await run('docs/scenes/scene-1.png', '--layout', 'alto')).stderr, /document of one image, but there are 2/); // biome-ignore format: one line
+});
+
+test('--orientation apply: upright for the model, places in the stored image; --apply-orientation is the same', async () => {
+  const scene = 'docs/scenes/scene-1.png';
+  const turned = join(folder, 'turned.png');
+  await sharp(await sharp(scene).rotate(-90).png().toBuffer())
+    .withMetadata({ orientation: 6 })
+    .png()
+    .toFile(turned);
+  const run = (path: string, ...args: string[]) => florence2('run', path, '-m', 'demo', '-b', 'wasm', '-t', 'od', '--json', ...args); // biome-ignore format: one line
+  const boxes = async (outcome: ReturnType<typeof run>) => jsonLines((await outcome).stdout)[0].boxes.map(({ box }: { box: number[] }) => box); // biome-ignore format: one line
+  const upright = await boxes(run(scene));
+  const expected = upright.map(([x1, y1, x2, y2]: number[]) => [y1, 128 - x2, y2, 128 - x1].map(v => Number(v.toFixed(2)))); // biome-ignore format: one line
+  assert.ok(expected.length > 0);
+  assert.equal(await boxes(run(turned, '--orientation', 'apply')), expected);
+  assert.equal(await boxes(run(turned, '--apply-orientation', '--tiles', '128')), expected);
+  assert.not.match((await florence2('run', '--help')).stdout, /--apply-orientation/);
+});
+
+test('--semantic: one map of the classes, as PNG and .npy', async () => {
+  const maps = join(folder, 'maps');
+  const asked = ['docs/scenes/scene-1.png', '-m', 'demo', '-b', 'wasm', '--semantic', maps];
+  const { stdout } = await florence2('run', ...asked, '--text', 'green circle, green star', '--json');
+  const labels = jsonLines(stdout).map(({ instances }) => instances.map(({ label }: { label: string }) => label));
+  assert.equal([labels[0][0], labels[1][0]], ['green circle', 'green star']);
+  assert.equal(JSON.parse(await readFile(join(maps, 'classes.json'), 'utf8')), ['background', 'green circle', 'green star']); // biome-ignore format: one line
+  const npy = await readFile(join(maps, 'scene-1.npy'));
+  const indices = npy.subarray(npy.length - 128 * 128);
+  assert.equal([...new Set(indices)].sort(), [0, 1, 2]);
+  const { data } = await sharp(join(maps, 'scene-1.png')).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  const reds = Array.from(indices, index => (index === 1 ? 128 : 0));
+  assert.equal([...data.filter((_, i) => i % 3 === 0)], reds);
+  assert.match((await florence2('run', ...asked)).stderr, /--semantic needs the names of the classes/);
+  assert.match((await florence2('run', ...asked, '-t', 'od', '--text', 'a')).stderr, /--semantic is for --task referring-segmentation alone/); // biome-ignore format: one line
+});
+
 test('--model demo is the checkpoint of the package, in any working directory', async () => {
   const directory = process.cwd();
   process.chdir(folder);

@@ -51,8 +51,8 @@ export async function nextCandidates(
  * Returns the `k` most probable tokens of each row that are not banned, best first (ties: lower id first). Banned
  * tokens keep their share of the probability. Disposes `logits` [rows, V].
  *
- * Only the top logits of each row, enough for `k` after the banned ones are dropped, and the sum that normalises them
- * are downloaded from the device.
+ * Only the top logits of each row, enough for `k` after the banned ones are dropped, and what normalises them are
+ * downloaded from the device; without our kernel also the location tokens.
  *
  * @param locations ids of the location tokens. Default: none of the tokens is one
  */
@@ -64,14 +64,14 @@ export async function topCandidates(
 ): Promise<Candidate[][]> {
   const [, vocabSize] = logits.shape;
   const width = Math.min(vocabSize, k + Math.max(...banned.map(tokens => tokens.length)));
-  const topK = hasKernel('TopOfRows') ? topOfRows : topByParts;
-  const packed = topK(logits, width, { ...locations, radius: NEARBY_BINS }); // one download
-  logits.dispose();
-  let numbers: Float32Array;
+  const neighbourhood = { ...locations, radius: NEARBY_BINS };
+  let numbers: Float32Array; // [rows, 3 width + 1], see topOfRows
   try {
-    numbers = (await packed.data()) as Float32Array;
+    numbers = hasKernel('TopOfRows')
+      ? await download(topOfRows(logits, width, neighbourhood))
+      : await topByParts(logits, width, neighbourhood);
   } finally {
-    packed.dispose();
+    logits.dispose();
   }
   return banned.map((forbidden, row) => {
     const at = row * (3 * width + 1);
@@ -93,32 +93,47 @@ export async function topCandidates(
   });
 }
 
-/** Like `topOfRows`, with tfjs's operations. */
-function topByParts(logits: tf.Tensor2D, width: number, neighbourhood: Neighbourhood): tf.Tensor2D {
-  return tf.tidy(() => {
-    const { values, indices } = tf.topk(logits, width) as { values: tf.Tensor2D; indices: tf.Tensor2D }; // [rows, width] each
-    const highest = values.slice([0, 0], [-1, 1]); // [rows, 1]
-    const powers = tf.exp(tf.sub(logits, highest)) as tf.Tensor2D; // [rows, V]
-    const nearby = sumOfNeighbours(powers, indices, neighbourhood); // [rows, width]
-    const mass = sumOfRows(powers); // [rows, 1], of at least 1
-    return tf.concat([values, indices.cast('float32'), nearby, mass], 1); // ids below 2^24 are exact in float32
-  });
+async function download(packed: tf.Tensor2D): Promise<Float32Array> {
+  try {
+    return (await packed.data()) as Float32Array;
+  } finally {
+    packed.dispose();
+  }
 }
 
 /**
- * Sums x [rows, n] over the neighbours of each index [rows, k] -> [rows, k]. Clips indices as float32 and gathers from
- * one axis, because wasm returns wrong values for int32 and for batches.
+ * Like `topOfRows`, with tfjs's operations. Downloads the powers of the whole neighbourhood and sums neighbours here: a
+ * dozen operations on small tensors would take longer.
  */
-function sumOfNeighbours(x: tf.Tensor2D, indices: tf.Tensor2D, { first, count, radius }: Neighbourhood): tf.Tensor2D {
-  const [rows, n] = x.shape;
-  const end = Math.min(first + count, n);
-  const isInside = (at: tf.Tensor) => tf.logicalAnd(tf.greaterEqual(at, first), tf.less(at, end));
-  const centre = tf.expandDims(indices.cast('float32'), 2); // [rows, k, 1]
-  const window = tf.add(centre, tf.range(-radius, radius + 1)); // [rows, k, 2 radius + 1]
-  const isNear = tf.logicalOr(tf.logicalAnd(isInside(centre), isInside(window)), tf.equal(window, centre));
-  const starts = tf.range(0, rows * n, n, 'int32').reshape([rows, 1, 1]);
-  const places = tf.add(tf.clipByValue(window, 0, n - 1).cast('int32'), starts);
-  return tf.sum(tf.mul(tf.gather(x.flatten(), places), isNear.cast('float32')), 2);
+async function topByParts(logits: tf.Tensor2D, width: number, neighbourhood: Neighbourhood): Promise<Float32Array> {
+  const [rows, n] = logits.shape;
+  const { first, radius } = neighbourhood;
+  const count = Math.max(0, Math.min(neighbourhood.count, n - first));
+  const parts = tf.tidy(() => {
+    const { values, indices } = tf.topk(logits, width); // [rows, width] each
+    const highest = values.slice([0, 0], [-1, 1]); // [rows, 1]
+    const powers = tf.exp(tf.sub(logits, highest)) as tf.Tensor2D; // [rows, V]
+    const mass = sumOfRows(powers); // [rows, 1], of at least 1
+    const ids = indices.cast('float32'); // below 2^24 they are exact in float32
+    return tf.concat([values, ids, mass, ...(count > 0 ? [powers.slice([0, first], [-1, count])] : [])], 1);
+  });
+  const numbers = await download(parts as tf.Tensor2D);
+  const packed = new Float32Array(rows * (3 * width + 1));
+  for (let row = 0; row < rows; row++) {
+    const from = numbers.subarray(row * (2 * width + 1 + count), (row + 1) * (2 * width + 1 + count));
+    const to = packed.subarray(row * (3 * width + 1), (row + 1) * (3 * width + 1));
+    const near = from.subarray(2 * width + 1); // [count]
+    to.set(from.subarray(0, 2 * width));
+    for (let i = 0; i < width; i++) {
+      const at = from[width + i] - first;
+      to[2 * width + i] =
+        at >= 0 && at < count
+          ? near.subarray(Math.max(0, at - radius), at + radius + 1).reduce((sum, power) => sum + power, 0)
+          : Math.exp(from[i] - from[0]);
+    }
+    to[3 * width] = from[2 * width];
+  }
+  return packed;
 }
 
 /**

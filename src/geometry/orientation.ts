@@ -28,6 +28,13 @@ export function uprightPoints(points: ArrayLike<number>, upright: ImageSize, ori
   return storedPoints(points, turnedSize(upright, orientation), inverse);
 }
 
+/** Returns a box of the stored image in pixels of the upright one, whose size is given. */
+export const uprightBox = (
+  box: ArrayLike<number>,
+  upright: ImageSize,
+  orientation: ExifOrientation,
+): ArrayLike<number> => (orientation === 1 ? box : orderedBox(uprightPoints(box, upright, orientation)));
+
 /** Returns a box whose corners were turned, with its corners in order. */
 export function orderedBox([x1, y1, x2, y2]: ArrayLike<number> & Iterable<number>): BoxCoordinates {
   return [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];

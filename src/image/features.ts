@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import { type ExifOrientation, orderedBox, uprightPoints } from '../geometry/orientation.ts';
+import { type ExifOrientation, uprightBox } from '../geometry/orientation.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { promptOf, type TaskArguments } from '../text/prompt.ts';
 
@@ -23,8 +23,9 @@ export class ImageFeatures {
 }
 
 /** Returns the prompt of a task about an encoded image. Its box is in pixels of the stored image. */
-export function promptAbout(features: ImageFeatures, { task, text, box }: TaskArguments & { task: string }): string {
-  const { imageSize, orientation } = features;
-  const turned = box && orientation !== 1 ? orderedBox(uprightPoints(box, imageSize, orientation)) : box;
-  return promptOf(task, { text, box: turned }, imageSize);
+export function promptAbout(
+  { imageSize, orientation }: Pick<ImageFeatures, 'imageSize' | 'orientation'>,
+  { task, text, box }: TaskArguments & { task: string },
+): string {
+  return promptOf(task, { text, box: box && uprightBox(box, imageSize, orientation) }, imageSize);
 }

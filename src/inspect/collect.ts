@@ -1,6 +1,7 @@
 import type { Florence2 } from '../florence2.ts';
 import { resolveGeneration } from '../generation/options.ts';
 import { forcedToken } from '../generation/processors.ts';
+import { uprightBox } from '../geometry/orientation.ts';
 import type { ImageInput } from '../image/types.ts';
 import { attention, attentionPoints } from '../internals/attention_maps.ts';
 import { type LensReading, logitLens } from '../internals/logit_lens.ts';
@@ -42,13 +43,14 @@ export async function collectReport(
   task: string,
   options: InspectOptions = {},
 ): Promise<Report> {
-  const { names = {}, text, box, orientation, keepUnicode, keepMalformed, signal, onStage, ...generation } = options;
+  const { names = {}, text, orientation, keepUnicode, keepMalformed, signal, onStage, ...generation } = options;
   const begin = (index: number) => {
     signal?.throwIfAborted();
     onStage?.(STAGES[index], index, STAGES.length);
   };
-  const { decodeImage } = await import('../image/decode.ts');
-  const image = await decodeImage(input, { orientation });
+  const { decodeForModel } = await import('../image/decode.ts');
+  const { image, turned } = await decodeForModel(input, { orientation });
+  const box = options.box && uprightBox(options.box, image, turned);
   const imageName =
     names.image ?? (typeof input === 'string' || input instanceof URL ? nameOf(String(input)) : 'image');
   const imageSize = { width: image.width, height: image.height };

@@ -8,9 +8,10 @@ import { CachedSession } from '../generation/session.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { Capture } from '../hooks/capture.ts';
 import { type HookFilter, HookRegistry } from '../hooks/hooks.ts';
+import { promptAbout } from '../image/features.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
 import type { DecodeOptions, ImageInput } from '../image/types.ts';
-import { promptOf, type TaskArguments } from '../text/prompt.ts';
+import type { TaskArguments } from '../text/prompt.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { mapSize } from '../vision/davit.ts';
 
@@ -84,10 +85,11 @@ export class Question {
     task: string,
     options: QuestionOptions = {},
   ): Promise<Question> {
-    const { decodeImage } = await import('../image/decode.ts');
-    const raw = await decodeImage(image, options);
+    const { decodeForModel } = await import('../image/decode.ts');
+    const { image: raw, turned } = await decodeForModel(image, options);
     const imageSize = { width: raw.width, height: raw.height };
-    const prompt = promptOf(task, options, imageSize);
+    const { text, box } = options;
+    const prompt = promptAbout({ imageSize, orientation: turned }, { task, text, box });
     const promptIds = model.tokenizer.encode(prompt);
     const recorder = new PassRecorder();
     const tensors = tf.tidy(() => {

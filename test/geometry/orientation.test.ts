@@ -5,6 +5,7 @@ import {
   orderedBox,
   storedPoints,
   turnedSize,
+  uprightBox,
   uprightPoints,
 } from '../../src/geometry/orientation.ts';
 
@@ -33,6 +34,9 @@ test("points by EXIF's eight orientations, and back", () => {
 
 test('the corners of a turned box are put in order', () => {
   assert.equal(orderedBox(CASES[7]), [12, 20, 17, 28]);
+  for (const orientation of [1, 6, 7] as const) {
+    assert.equal(uprightBox(orderedBox(CASES[orientation]), upright, orientation), CASES[1]);
+  }
 });
 
 test.run();

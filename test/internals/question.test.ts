@@ -1,5 +1,6 @@
 /** Questions, forced passes and metrics. */
 import * as tf from '@tensorflow/tfjs';
+import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference, download } from '../../src/activations/activation.ts';
@@ -24,6 +25,19 @@ const T = question.answerIds.length;
 const read = async (tensor: tf.Tensor): Promise<Float32Array> => (await download(tensor)).values;
 const logits = (options?: ForcedOptions) => read(forcedLogits(model, question, options));
 const clean = await logits();
+
+test('the box of an image that is read upright is in pixels of the stored image', async () => {
+  const upright = await sharp(street).png().toBuffer(); // 768 x 512
+  const turned = await sharp(upright).rotate(-90).withMetadata({ orientation: 6 }).png().toBuffer();
+  const answer = '<s></s>';
+  const task = '<REGION_TO_CATEGORY>';
+  const expected = await Question.ask(model, upright, task, { box: [10, 20, 300, 200], answer });
+  const asked = await Question.ask(model, turned, task, { box: [20, 468, 200, 758], answer, orientation: 'apply' });
+  assert.equal(asked.promptIds, expected.promptIds);
+  assert.equal(asked.imageSize, { width: 768, height: 512 });
+  expected.dispose();
+  asked.dispose();
+});
 
 test('the default answer is the greedy one, and the tensors have the shapes of one image', async () => {
   const features = await model.encodeImage(street);

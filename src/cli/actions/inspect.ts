@@ -1,6 +1,7 @@
 import { extname } from 'node:path';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
+import { uprightBox } from '../../geometry/orientation.ts';
 import { decodeForModel } from '../../image/decode.ts';
 import { collectReport, nameOf } from '../../inspect/collect.ts';
 import { renderReport } from '../../inspect/html.ts';
@@ -16,13 +17,15 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
     throw new UsageError(`--out ${out}: the page must be an .html file.`);
   }
   const { task, ...input } = requireQuestion(flags);
-  const { image } = await decodeForModel(path, { orientation });
+  const { image, turned } = await decodeForModel(path, { orientation });
+  const box = input.box && uprightBox(input.box, image, turned);
   const signal = interruptSignal();
   const model = await loadModel(flags);
   const bars = new ProgressBars();
   try {
     const report = await collectReport(model, image, task, {
       ...input,
+      box,
       ...answerOptions(flags),
       signal,
       names: { model: name, adapter, image: nameOf(path) },

@@ -6,7 +6,7 @@ import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
 import type { Florence2 } from '../../florence2.ts';
 import { polygonsToMask } from '../../geometry/masks.ts';
-import { type ExifOrientation, orderedBox, uprightPoints } from '../../geometry/orientation.ts';
+import { type ExifOrientation, uprightBox } from '../../geometry/orientation.ts';
 import { decodeForModel } from '../../image/decode.ts';
 import { imageName } from '../../image/source.ts';
 import type { RawImage } from '../../image/types.ts';
@@ -198,7 +198,7 @@ async function tiledAnswers(
 
 /** Returns a question whose box, given in pixels of the stored image, is in those of the image as it is read. */
 function turnedRequest({ task, text, box }: NamedRequest, { raw, turned }: ReadImage) {
-  return { task, text, box: box && turned !== 1 ? orderedBox(uprightPoints(box, raw, turned)) : box };
+  return { task, text, box: box && uprightBox(box, raw, turned) };
 }
 
 /** Returns a function that prints results: JSON Lines, or text with headings if there are several images or tasks. */

@@ -6,7 +6,7 @@
 /** The TensorFlow.js instance that models compute with. Hooks must use this one: a second copy has its own tensors. */
 export * as tf from '@tensorflow/tfjs';
 export { ActivationCache, type ActivationPart } from './activations/cache.ts';
-export { Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
+export { type AdapterChoice, Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
 export {
   createLora,
   Lora,
@@ -34,6 +34,7 @@ export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
 export { Florence2 } from './florence2.ts';
 export type { GeneratedSequence } from './generation/decoding.ts';
 export type { GenerationOptions } from './generation/options.ts';
+export type { StreamedToken } from './generation/stream.ts';
 export { boxIou, maskIou } from './geometry/iou.ts';
 export { type Mask, maskArea, maskBounds, polygonsToMask } from './geometry/masks.ts';
 export { compressCounts, decodeRle, decompressCounts, encodeRle, type RunLengths } from './geometry/rle.ts';
@@ -119,7 +120,7 @@ export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } fr
 export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';
 export { Florence2Model } from './model/florence2_model.ts';
-export type { CacheOptions, Request, RunOptions, StreamedToken, TaskOptions } from './requests.ts';
+export type { CacheOptions, EncodeOptions, Request, RunOptions, TaskOptions } from './requests.ts';
 export { type Calibration, type CalibrationCurve, writeCalibration } from './results/calibration.ts';
 export { filterByScore } from './results/filter.ts';
 export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './results/format.ts';

@@ -1,42 +1,48 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ActivationCache } from './activations/cache.ts';
 import { runWithCache } from './activations/run_with_cache.ts';
-import { Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
+import { type AdapterChoice, Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
 import type { Lora } from './adapters/lora.ts';
 import type { Florence2Parts, LoadOptions } from './checkpoint/load.ts';
 import type { GenerationConfig } from './config/generation.ts';
 import type { Florence2Config } from './config/model.ts';
 import type { PreprocessorConfig } from './config/preprocessor.ts';
 import { UsageError } from './errors.ts';
-import type { DecodingSession, GeneratedSequence } from './generation/decoding.ts';
-import { generateSequences, greedySteps } from './generation/generate.ts';
-import { type GenerationOptions, type GenerationSettings, resolveGeneration } from './generation/options.ts';
-import { CachedSession, encodePrompts, UncachedSession } from './generation/session.ts';
+import { encodeImages, startSession } from './generation/call.ts';
+import type { GeneratedSequence } from './generation/decoding.ts';
+import { generateSequences } from './generation/generate.ts';
+import type { GenerationOptions } from './generation/options.ts';
+import { type StreamedToken, streamTokens } from './generation/stream.ts';
 import { type HookFilter, type HookFn, type HookOptions, HookRegistry, type ScopedHook } from './hooks/hooks.ts';
 import { ImageFeatures, promptAbout } from './image/features.ts';
-import { preprocess, toTensor } from './image/preprocess.ts';
-import type { DecodeOptions, ImageInput, RawImage } from './image/types.ts';
+import type { DecodeOptions, ImageInput } from './image/types.ts';
 import type { Florence2Model } from './model/florence2_model.ts';
-import type { CacheOptions, Request, RunOptions, StreamedToken, TaskOptions } from './requests.ts';
+import type { Adaptation } from './nn/params.ts';
+import type { CacheOptions, EncodeOptions, Request, RunOptions, TaskOptions } from './requests.ts';
 import { applyCalibration, type Calibration } from './results/calibration.ts';
 import { parse } from './results/parse/parse.ts';
 import { turnResult } from './results/turn.ts';
 import type { ResultOf, TaskResult } from './results/types.ts';
 import type { BackendChoice } from './runtime/backend.ts';
-import { locationTokens } from './text/locations.ts';
 import type { TaskArguments } from './text/prompt.ts';
 import { findTask, type Task } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
 import { readInTiles } from './tiling/run_tiled.ts';
 
-/** A loaded Florence-2 checkpoint: answers tasks about images. */
+/**
+ * A loaded Florence-2 checkpoint: answers tasks about images.
+ *
+ * Calls may run at the same time. Each computes as if it ran alone: the hooks, captures and adapters of one do not
+ * affect another. A call uses the adapters that are active when it starts, and always the backend that the model was
+ * loaded on, whichever is active in tfjs.
+ */
 export class Florence2 {
   /** Folder of the checkpoint's files. */
   readonly folder: string;
   /** The network: its modules, parameters and forward passes. */
   readonly model: Florence2Model;
   readonly tokenizer: Tokenizer;
-  /** The active backend, and why others were not chosen. */
+  /** The backend that the model runs on, and why others were not chosen. */
   readonly backend: BackendChoice;
   /** Contents of preprocessor_config.json: image size and normalisation. */
   readonly preprocessor: PreprocessorConfig;
@@ -44,8 +50,11 @@ export class Florence2 {
   readonly adapters: Adapters;
   /** Contents of generation_config.json: defaults of generation options. */
   readonly generation: GenerationConfig;
-  /** The hooks that all forward passes call, see `addHook`. */
-  readonly hooks = new HookRegistry();
+  /** The hooks that all forward passes call, see `addHook` and `withHooks`. */
+  readonly hooks: HookRegistry;
+  /** What adapters add to the network, see `withAdapter`. Undefined: those that are active when a call starts. */
+  readonly adaptation?: Adaptation;
+  private ownCalibration?: Calibration | null;
 
   /**
    * Loads a checkpoint from a folder or, by id, from the Hugging Face hub (`microsoft/Florence-2-base`).
@@ -57,14 +66,21 @@ export class Florence2 {
     return new Florence2(await loadParts(dirOrHubId, options));
   }
 
-  constructor(parts: Florence2Parts) {
+  /** @param own what it does not share with another model of the same parts */
+  constructor(
+    private readonly parts: Florence2Parts,
+    own: Partial<Pick<Florence2, 'adapters' | 'hooks' | 'adaptation' | 'calibration'>> = {},
+  ) {
     this.folder = parts.folder;
     this.model = parts.model;
     this.tokenizer = parts.tokenizer;
     this.backend = parts.backend;
     this.preprocessor = parts.preprocessor;
     this.generation = parts.generation;
-    this.adapters = new Adapters(parts.model, parts.calibration);
+    this.adapters = own.adapters ?? new Adapters(parts.model, parts.calibration);
+    this.hooks = own.hooks ?? new HookRegistry();
+    this.adaptation = own.adaptation;
+    this.ownCalibration = own.calibration;
   }
 
   get config(): Florence2Config {
@@ -76,15 +92,16 @@ export class Florence2 {
    * one of `calibrate`. Null: confidences are raw.
    */
   get calibration(): Calibration | null {
-    return this.adapters.calibration;
+    return this.ownCalibration === undefined ? this.adapters.calibration : this.ownCalibration;
   }
 
   set calibration(calibration: Calibration | null) {
-    this.adapters.calibration = calibration;
+    if (this.adaptation) this.ownCalibration = calibration;
+    else this.adapters.calibration = calibration;
   }
 
   /** Runs the vision tower on one image. The caller disposes the features. */
-  async encodeImage(image: ImageInput, options: DecodeOptions = {}): Promise<ImageFeatures> {
+  async encodeImage(image: ImageInput, options: EncodeOptions = {}): Promise<ImageFeatures> {
     const [features] = await this.encodeImages([image], options);
     return features;
   }
@@ -93,11 +110,14 @@ export class Florence2 {
    * Encodes several images of any sizes. Hooks receive them as one batch; on wasm as batches of at most 768×768 pixels
    * in all, because its heap is small.
    */
-  async encodeImages(images: ImageInput[], options: DecodeOptions = {}): Promise<ImageFeatures[]> {
+  async encodeImages(images: ImageInput[], { adapter, ...options }: EncodeOptions = {}): Promise<ImageFeatures[]> {
+    const call = this.withAdapter(adapter);
     const { decodeForModel } = await import('./image/decode.ts');
     const decoded = await Promise.all(images.map(image => decodeForModel(image, options)));
-    const raw = decoded.map(({ image }) => image);
-    const rows = tf.tidy(() => this.passes(raw).flatMap(images => this.encodePass(images)));
+    const rows = encodeImages(
+      call,
+      decoded.map(({ image }) => image),
+    );
     return rows.map((row, i) => {
       const { image, turned } = decoded[i];
       return new ImageFeatures(row, { width: image.width, height: image.height }, turned);
@@ -114,25 +134,27 @@ export class Florence2 {
   run<T extends Task>(image: Request['image'], task: T, options?: TaskOptions): Promise<ResultOf<T>>;
   run(image: Request['image'], task: string, options?: TaskOptions): Promise<TaskResult>;
   async run(image: Request['image'], task: string, options: TaskOptions = {}): Promise<TaskResult> {
-    const { text, box, tiles, ...rest } = options;
-    if (tiles !== undefined) return readInTiles(this, image, { task, text, box }, tiles, rest);
-    const [result] = await this.runBatch([{ image, task, text, box }], rest);
+    const { text, box, tiles, adapter, ...rest } = options;
+    const call = this.withAdapter(adapter);
+    if (tiles !== undefined) return readInTiles(call, image, { task, text, box }, tiles, rest);
+    const [result] = await call.runBatch([{ image, task, text, box }], rest);
     return result;
   }
 
   /** Answers several requests as one batch. An image that occurs in several requests is encoded once. */
-  async runBatch(requests: Request[], options: RunOptions = {}): Promise<TaskResult[]> {
+  async runBatch(requests: Request[], { adapter, ...options }: RunOptions = {}): Promise<TaskResult[]> {
     const { keepUnicode, keepMalformed } = options;
-    return this.withFeatures(requests, options, async features => {
+    const call = this.withAdapter(adapter);
+    return call.withFeatures(requests, options, async features => {
       const prompts = requests.map((request, i) => promptAbout(features[i], request));
-      const answers = await this.generate(features, prompts, options);
+      const answers = await call.generate(features, prompts, options);
       return answers.map(([{ truncated, ...tokens }], i) => {
         const { task } = requests[i];
         const answer = { ...tokens, tokenizer: this.tokenizer };
         const how = { keepUnicode, keepMalformed, truncated };
         const { imageSize, orientation } = features[i];
         const result = turnResult(parse(answer, findTask(task)?.task ?? task, imageSize, how), orientation);
-        return this.calibration ? applyCalibration(result, this.calibration) : result;
+        return call.calibration ? applyCalibration(result, call.calibration) : result;
       });
     });
   }
@@ -146,10 +168,10 @@ export class Florence2 {
   async generate(
     features: ImageFeatures[],
     prompts: string[],
-    options: GenerationOptions & { signal?: AbortSignal } = {},
+    { adapter, ...options }: GenerationOptions & { signal?: AbortSignal; adapter?: AdapterChoice } = {},
   ): Promise<GeneratedSequence[][]> {
     if (features.length + prompts.length === 0) return [];
-    const { signal, settings, session } = this.startSession(features, prompts, options);
+    const { signal, settings, session } = startSession(this.withAdapter(adapter), features, prompts, options);
     try {
       return await generateSequences(session, settings, signal);
     } finally {
@@ -161,10 +183,18 @@ export class Florence2 {
    * Generates the answer to one task greedily and yields each token as it is generated, except `<s>`, `</s>` and
    * `<pad>`. The texts, joined, are the result's `answer`.
    */
-  async *stream(
+  stream(
     image: Request['image'],
     task: string,
-    options: RunOptions & TaskArguments = {},
+    { adapter, ...options }: RunOptions & TaskArguments = {},
+  ): AsyncGenerator<StreamedToken, void> {
+    return this.withAdapter(adapter).streamAnswer(image, task, options);
+  }
+
+  private async *streamAnswer(
+    image: Request['image'],
+    task: string,
+    options: RunOptions & TaskArguments,
   ): AsyncGenerator<StreamedToken, void> {
     const { text, box, ...rest } = options;
     if ((rest.numBeams ?? 1) !== 1) throw new UsageError('A stream is greedy: numBeams must be 1.');
@@ -172,18 +202,7 @@ export class Florence2 {
     try {
       const features = own ?? (image as ImageFeatures);
       const prompt = promptAbout(features, { task, text, box });
-      const greedy = { ...rest, numBeams: 1, numReturnSequences: 1 };
-      const { signal, settings, session } = this.startSession([features], [prompt], greedy);
-      try {
-        const decoded = this.tokenizer.stream();
-        for await (const [{ token, logProb, ended }] of greedySteps(session, settings, signal)) {
-          const frame = this.tokenizer.isFrame(token);
-          const text = (frame ? '' : decoded.push(token)) + (ended ? decoded.end() : '');
-          if (!frame || text !== '') yield { token, logProb, text };
-        }
-      } finally {
-        session.dispose();
-      }
+      yield* streamTokens(this, features, prompt, rest);
     } finally {
       own?.dispose();
     }
@@ -209,24 +228,46 @@ export class Florence2 {
     return this.hooks.add(filter, fn, options);
   }
 
-  /** Adds hooks, runs `body` and removes them, also when it throws. */
-  async withHooks<T>(hooks: readonly ScopedHook[], body: () => T | Promise<T>): Promise<T> {
-    const remove = this.hooks.addAll(hooks);
-    try {
-      return await body();
-    } finally {
-      remove();
-    }
+  /**
+   * Returns the model with more hooks, for some calls: `model.withHooks(hooks).run(…)`, or any function that takes a
+   * model. Calls of this model do not run them. Both share everything else, the weights included.
+   *
+   * @param hooks they run after the hooks of this model
+   */
+  withHooks(hooks: readonly ScopedHook[]): Florence2 {
+    return this.derive({ hooks: this.hooks.with(hooks) });
   }
 
-  /** Answers one task about one image with hooks that are active only for this run. */
-  runWithHooks(
+  /**
+   * Returns the model with a choice of adapters, for some calls. Both share everything else, the weights included.
+   *
+   * @param adapter the name of an adapter, several, or null for none. Default: those that are active now, also after
+   *   others are activated
+   * @throws UsageError for an unknown name, if two of them replace the same parameter, or while others are merged
+   */
+  withAdapter(adapter?: AdapterChoice): Florence2 {
+    if (adapter === undefined && this.adaptation) return this;
+    const { adapters } = this;
+    const chosen = adapter === undefined ? adapters.active : adapter;
+    return this.derive({ adaptation: adapters.choose(chosen), calibration: adapters.calibrationOf(chosen) });
+  }
+
+  /**
+   * Runs a function in `tf.tidy` on the model's backend and with its adapters: for your own computations with its
+   * network or its tensors, also while another backend is active.
+   */
+  tidy<T>(body: () => T): T {
+    return this.model.compute(() => tf.tidy(body as () => tf.TensorContainer) as T, this.adaptation);
+  }
+
+  /** Answers one task about one image with more hooks. */
+  async runWithHooks(
     image: Request['image'],
     task: string,
     hooks: readonly ScopedHook[],
     options: RunOptions & TaskArguments = {},
   ): Promise<TaskResult> {
-    return this.withHooks(hooks, () => this.run(image, task, options));
+    return this.withHooks(hooks).run(image, task, options);
   }
 
   /**
@@ -234,13 +275,14 @@ export class Florence2 {
    *
    * @throws UsageError for a name or pattern that matches no hook point of the run
    */
-  runWithCache(
+  async runWithCache(
     image: Request['image'],
     task: string,
     options: CacheOptions = {},
   ): Promise<{ result: TaskResult; cache: ActivationCache }> {
-    const { names, steps, file, ...runOptions } = options;
-    return runWithCache(this.hooks, { names, steps, file }, () => this.run(image, task, runOptions));
+    const { names, steps, file, adapter, ...runOptions } = options;
+    const call = this.withAdapter(adapter);
+    return runWithCache({ names, steps, file }, hook => call.withHooks([hook]).run(image, task, runOptions));
   }
 
   /** Removes all hooks. */
@@ -252,6 +294,11 @@ export class Florence2 {
   dispose(): void {
     this.adapters.dispose();
     this.model.dispose();
+  }
+
+  private derive(own: Partial<Pick<Florence2, 'hooks' | 'adaptation' | 'calibration'>>): Florence2 {
+    const { adapters, hooks, adaptation, ownCalibration: calibration } = this;
+    return new Florence2(this.parts, { adapters, hooks, adaptation, calibration, ...own });
   }
 
   /** Runs `body` with the features of each request's image. Images encoded here are disposed afterwards. */
@@ -267,39 +314,6 @@ export class Florence2 {
       return await body(requests.map(({ image }) => byImage.get(image) ?? (image as ImageFeatures)));
     } finally {
       for (const features of encoded) features.dispose();
-    }
-  }
-
-  /** Splits images into the batches in which they run through the vision tower. */
-  private passes(images: RawImage[]): RawImage[][] {
-    const { height, width } = this.preprocessor;
-    const count = Math.min(images.length, this.model.executor.imagesPerPass(height, width, this.hooks.root()));
-    const starts = Array.from({ length: images.length }, (_, i) => i).filter(i => i % count === 0);
-    return starts.map(start => images.slice(start, start + count));
-  }
-
-  /** Encodes images in one pass -> B × [1, 1 + N, D] */
-  private encodePass(images: RawImage[]): tf.Tensor3D[] {
-    return tf.tidy(() => {
-      const pixels = toTensor(preprocess(images, this.preprocessor)); // [B, H, W, 3]
-      return tf.split(this.model.encodeImage(pixels, this.hooks.root()), images.length) as tf.Tensor3D[];
-    });
-  }
-
-  private startSession(
-    features: ImageFeatures[],
-    prompts: string[],
-    { signal, ...options }: GenerationOptions & { signal?: AbortSignal },
-  ): { session: DecodingSession; settings: GenerationSettings; signal?: AbortSignal } {
-    signal?.throwIfAborted();
-    const locations = locationTokens(this.tokenizer);
-    const settings = { ...resolveGeneration(options, this.generation, this.config.text), locations };
-    const memory = encodePrompts(this, features, prompts);
-    const Session = settings.useCache ? CachedSession : UncachedSession;
-    try {
-      return { session: new Session(this.model, memory, settings.numBeams, this.hooks), settings, signal };
-    } finally {
-      tf.dispose([memory.states, memory.mask ?? []]);
     }
   }
 }

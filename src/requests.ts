@@ -1,4 +1,5 @@
 import type { CaptureOptions } from './activations/run_with_cache.ts';
+import type { AdapterChoice } from './adapters/adapters.ts';
 import type { GenerationOptions } from './generation/options.ts';
 import type { ImageFeatures } from './image/features.ts';
 import type { DecodeOptions, ImageInput } from './image/types.ts';
@@ -14,10 +15,16 @@ export interface Request extends TaskArguments {
   task: string;
 }
 
-/** Options of `run`: how the image is decoded and the answer generated and parsed. */
+/** Options of `encodeImage`. */
+export interface EncodeOptions extends DecodeOptions {
+  /** The adapter of this call, several, or null for none. Default: those that are active when the call starts. */
+  adapter?: AdapterChoice;
+}
+
+/** Options of `run`: how the image is encoded and the answer generated and parsed. */
 export interface RunOptions
   extends GenerationOptions,
-    DecodeOptions,
+    EncodeOptions,
     Pick<ParseOptions, 'keepUnicode' | 'keepMalformed'> {
   /** Stops the generation between two tokens; its reason is thrown. */
   signal?: AbortSignal;
@@ -34,11 +41,3 @@ export interface TaskOptions extends RunOptions, TaskArguments {
 
 /** Options of `runWithCache`: those of `run`, and which activations are kept. */
 export interface CacheOptions extends RunOptions, TaskArguments, CaptureOptions {}
-
-/** A token of an answer. `text` is the text that it completes: a character may consist of several tokens. */
-export interface StreamedToken {
-  token: number;
-  text: string;
-  /** Log-probability of the token; 0 if it was forced. */
-  logProb: number;
-}

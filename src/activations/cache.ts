@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { type HookFilter, matcher } from '../hooks/filter.ts';
+import { onBackendOf } from '../nn/on_backend.ts';
 import { openFile, writeFile } from '../platform/node.ts';
 import { readSafetensors, safetensorsContent } from '../weights/safetensors.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
@@ -79,7 +80,8 @@ export class ActivationCache {
     }
     if (part.head === undefined) return kept.tensor;
     const key = `${tensorName(point, step)}/${part.head}`;
-    const head = this.heads.get(key) ?? tf.keep(tf.tidy(() => headOf(point, kept.tensor!, part.head!)));
+    const head =
+      this.heads.get(key) ?? onBackendOf(kept.tensor, () => tf.keep(headOf(point, kept.tensor!, part.head!)));
     this.heads.set(key, head);
     return head;
   }
@@ -91,7 +93,10 @@ export class ActivationCache {
    */
   async array(name: string, part: ActivationPart = {}): Promise<Activation> {
     const { kept, point, step } = this.find(name, part);
-    if (kept.tensor) return download(tf.clone(this.get(name, part)));
+    if (kept.tensor) {
+      const tensor = this.get(name, part);
+      return download(onBackendOf(tensor, () => tf.clone(tensor)));
+    }
     const values = await this.withFile(file => file.readFloat32(tensorName(point, step)));
     if (part.head === undefined) return { values, shape: [...kept.shape] };
     return download(tf.tidy(() => headOf(point, tf.tensor(values, kept.shape), part.head!)));
@@ -240,7 +245,7 @@ function headOf(point: string, tensor: tf.Tensor, head: number): tf.Tensor {
   checkHead(point, tensor.shape, head);
   const one = tensor.shape.map((size, axis) => (axis === 1 ? 1 : size));
   const from = tensor.shape.map((_, axis) => (axis === 1 ? head : 0));
-  return tf.squeeze(tf.slice(tensor, from, one), [1]);
+  return tf.tidy(() => tf.squeeze(tf.slice(tensor, from, one), [1]));
 }
 
 function checkHead(point: string, shape: number[], head: number): void {

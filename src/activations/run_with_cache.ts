@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.ts';
 import { Capture } from '../hooks/capture.ts';
 import type { HookFilter, StepFilter } from '../hooks/filter.ts';
-import type { HookRegistry } from '../hooks/hooks.ts';
+import type { ScopedHook } from '../hooks/hooks.ts';
 import { isNode } from '../platform/node.ts';
 import { ActivationCache } from './cache.ts';
 
@@ -23,28 +23,25 @@ export interface CaptureOptions {
 }
 
 /**
- * Runs `body` and keeps the activations that pass the hook points. The caller disposes the cache.
+ * Runs `body` with a hook that keeps the activations at its points. The caller disposes the cache.
  *
  * @throws UsageError for a name or pattern that matches no hook point of the run
  */
 export async function runWithCache<T>(
-  hooks: HookRegistry,
   { names = '**', steps, file }: CaptureOptions,
-  body: () => Promise<T>,
+  body: (hook: ScopedHook) => Promise<T>,
 ): Promise<{ result: T; cache: ActivationCache }> {
   const stored = file === undefined ? null : await createFile(file);
   const cache = new ActivationCache();
-  const capture = new Capture(hooks, names, stored ?? cache, { steps });
+  const capture = new Capture(names, stored ?? cache, { steps });
   try {
-    const result = await body();
+    const result = await body(capture.hook);
     capture.requireAll();
     return { result, cache: stored ? await stored.finish() : cache };
   } catch (error) {
     cache.dispose();
     await stored?.abandon();
     throw error;
-  } finally {
-    capture.stop();
   }
 }
 

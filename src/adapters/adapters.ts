@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { lowRankDelta } from '../nn/low_rank.ts';
-import { Parameter } from '../nn/params.ts';
+import { type Adaptation, type LowRank, Parameter, unadapted } from '../nn/params.ts';
 import type { Calibration } from '../results/calibration.ts';
 import { createLora, type Lora, type LoraOptions } from './lora.ts';
 import type { SaveAdapterOptions } from './write.ts';
@@ -15,9 +15,13 @@ export interface LoadAdapterOptions {
   scale?: number;
 }
 
+/** Names of adapters: one, several, or null for none. */
+export type AdapterChoice = string | readonly string[] | null;
+
 /**
- * The LoRA adapters of a model, by name. None, one or several of them are active at a time. Image features that were
- * encoded earlier are not updated when the active adapters change.
+ * The LoRA adapters of a model, by name. None, one or several of them are active at a time. Calls use the adapters that
+ * are active when they start: changes here do not affect calls that are running. Image features that were encoded
+ * earlier are not updated when the active adapters change.
  */
 export class Adapters {
   private readonly loaded = new Map<string, Lora>();
@@ -36,14 +40,20 @@ export class Adapters {
    * a calibration, and for several adapters together.
    */
   get calibration(): Calibration | null {
-    if (this.activeNames.length === 0) return this.own;
-    return this.activeNames.length === 1 ? this.get(this.activeNames[0]).calibration : null;
+    return this.calibrationOf(this.activeNames);
   }
 
   set calibration(calibration: Calibration | null) {
     if (this.activeNames.length > 1) throw new UsageError('Only one active adapter can have a calibration.');
     if (this.activeNames.length === 1) this.get(this.activeNames[0]).calibration = calibration;
     else this.own = calibration;
+  }
+
+  /** Returns the calibration for a choice of adapters, see `calibration`. */
+  calibrationOf(choice: AdapterChoice): Calibration | null {
+    const names = namesOf(choice);
+    if (names.length === 0) return this.own;
+    return names.length === 1 ? this.get(names[0]).calibration : null;
   }
 
   /** The names of all adapters. */
@@ -110,7 +120,7 @@ export class Adapters {
    */
   create(name: string, options: LoraOptions = {}): Lora {
     this.requireNew(name);
-    const lora = createLora(this.model, options);
+    const lora = this.model.compute(() => createLora(this.model, options));
     this.add(name, lora);
     return lora;
   }
@@ -129,9 +139,23 @@ export class Adapters {
    */
   activate(...names: string[]): void {
     this.requireUnmerged();
-    this.checkConflicts(names);
+    const adaptation = this.adaptationOf(names);
     this.activeNames = [...new Set(names)];
-    this.fillSlots();
+    this.model.adapt(adaptation);
+  }
+
+  /**
+   * Returns what a choice of adapters adds to the network.
+   *
+   * @throws UsageError for an unknown name, if two of them replace the same parameter, or while others are merged
+   */
+  choose(choice: AdapterChoice): Adaptation {
+    const names = namesOf(choice);
+    const { activeNames } = this;
+    const areActive = names.length === activeNames.length && names.every((name, i) => name === activeNames[i]);
+    if (areActive) return this.model.adaptation;
+    this.requireUnmerged();
+    return this.adaptationOf(names);
   }
 
   /**
@@ -144,6 +168,7 @@ export class Adapters {
     this.requireUnmerged();
     requireScale(scale);
     this.get(name).scale = scale;
+    this.activate(...this.activeNames);
   }
 
   /**
@@ -155,35 +180,34 @@ export class Adapters {
    */
   merge(): void {
     this.requireUnmerged();
-    this.merged = [];
-    for (const { weight, sum } of this.foldAll()) {
+    const { parameters } = this.model.adaptation;
+    this.merged = this.sums().map(([weight, sum]) => {
       const merged = new Parameter(weight.name, weight.shape, weight.layout);
-      merged.replace(sum);
-      this.merged.push(merged);
-      weight.override = merged;
-    }
+      merged.replace(sum());
+      return merged;
+    });
+    const byName = this.merged.map(parameter => [parameter.name, parameter] as const);
+    this.model.adapt({ layers: unadapted.layers, parameters: new Map([...parameters, ...byName]) });
   }
 
   /** Undoes `merge`. @throws UsageError if the adapters are not merged */
   unmerge(): void {
     if (!this.merged) throw new UsageError('The adapters are not merged.');
+    this.model.adapt(this.adaptationOf(this.activeNames));
     this.freeMerged();
-    this.fillSlots();
   }
 
   /** Merges the active adapters permanently. The original weights and all adapters are disposed. */
   mergeAndUnload(): void {
     this.own = this.calibration;
-    for (const { weight, sum } of this.foldAll()) {
-      weight.override = null;
-      weight.replace(sum);
+    const replaced = new Map(this.model.adaptation.parameters);
+    for (const [weight, sum] of this.sums()) {
+      weight.replace(sum());
+      replaced.delete(weight.name);
     }
-    for (const parameter of this.model.parameters.values()) {
-      if (!parameter.override) continue;
-      const value = tf.clone(parameter.value);
-      parameter.override = null;
-      parameter.replace(value);
-    }
+    this.model.compute(() => {
+      for (const [name, { value }] of replaced) this.model.parameters.get(name)!.replace(tf.clone(value));
+    });
     this.dispose();
   }
 
@@ -191,41 +215,38 @@ export class Adapters {
   remove(name: string): void {
     this.requireUnmerged();
     const lora = this.get(name);
-    this.loaded.delete(name);
     this.activate(...this.activeNames.filter(other => other !== name));
+    this.loaded.delete(name);
     lora.dispose();
   }
 
   /** Removes and disposes all adapters. */
   dispose(): void {
-    this.freeMerged();
     this.activeNames = [];
-    this.fillSlots();
+    this.model.adapt(unadapted);
+    this.freeMerged();
     for (const lora of this.loaded.values()) lora.dispose();
     this.loaded.clear();
   }
 
-  /** Removes the adapters of each layer in turn and yields the layer's weight with the sum of weight and adapters. */
-  private *foldAll(): Generator<{ weight: Parameter; sum: tf.Tensor }> {
-    for (const layer of this.model.adaptable.values()) {
-      const { weight, adapters } = layer;
-      if (!adapters) continue;
-      const sum = tf.tidy(() => tf.add(weight.value, lowRankDelta(weight, adapters)));
-      layer.adapters = null;
-      yield { weight, sum };
-    }
+  /** Returns the weight of each adapted layer, with a function that adds the active adapters to it. */
+  private sums(): [weight: Parameter, sum: () => tf.Tensor][] {
+    const { model } = this;
+    return [...model.adaptation.layers].map(([module, adapters]) => {
+      const { weight } = model.adaptable.get(module)!;
+      return [weight, () => model.compute(() => tf.tidy(() => tf.add(weight.value, lowRankDelta(weight, adapters))))];
+    });
   }
 
-  /** Sets the adapters of every layer, and the replaced parameters, according to the active adapters. */
-  private fillSlots(): void {
-    const active = this.activeNames.map(name => this.get(name));
-    for (const [module, layer] of this.model.adaptable) {
-      const adapters = active.flatMap(({ layers }) => layers.get(module) ?? []);
-      layer.adapters = adapters.length > 0 ? adapters : null;
+  private adaptationOf(names: readonly string[]): Adaptation {
+    this.checkConflicts(names);
+    const adapters = [...new Set(names)].map(name => this.get(name));
+    if (adapters.length === 0) return unadapted;
+    const layers = new Map<string, LowRank[]>();
+    for (const [module, layer] of adapters.flatMap(lora => [...lora.layers])) {
+      layers.set(module, [...(layers.get(module) ?? []), layer.fixed()]);
     }
-    for (const parameter of this.model.parameters.values()) {
-      parameter.override = active.find(({ own }) => own.has(parameter.name))?.own.get(parameter.name) ?? null;
-    }
+    return { layers, parameters: new Map(adapters.flatMap(({ own }) => [...own])) };
   }
 
   private freeMerged(): void {
@@ -233,7 +254,7 @@ export class Adapters {
     this.merged = null;
   }
 
-  private checkConflicts(names: string[]): void {
+  private checkConflicts(names: readonly string[]): void {
     const owners = new Map<string, string>();
     for (const name of new Set(names)) {
       for (const parameter of this.get(name).own.keys()) {
@@ -258,6 +279,8 @@ export class Adapters {
     if (this.merged) throw new UsageError('The adapters are merged into the weights: call unmerge first.');
   }
 }
+
+const namesOf = (choice: AdapterChoice): readonly string[] => (choice === null ? [] : [choice].flat());
 
 function requireScale(scale: number): void {
   if (!Number.isFinite(scale)) throw new UsageError(`The scale of an adapter must be a finite number, not ${scale}.`);

@@ -65,7 +65,7 @@ export const loraDefaults: LoraSettings = {
  * 2021, https://arxiv.org/abs/2106.09685.
  */
 export class Lora {
-  /** Factor of the adapter's effect; 1 as trained. */
+  /** Factor of the adapter's effect; 1 as trained. `Adapters.setScale` changes it. */
   scale = 1;
   /** Dropout of a layer's input, at the rate `settings.dropout`. The trainer sets it during a step. */
   inputDropout: (<T extends tf.Tensor>(x: T, name: string) => T) | null = null;
@@ -128,6 +128,12 @@ export class LoraLayer implements LowRank {
   /** Factor of the product B A. */
   get scale(): number {
     return (this.lora.scale * this.alpha) / (this.lora.settings.rsLora ? Math.sqrt(this.r) : this.r);
+  }
+
+  /** Returns the product with the present scale, which later changes of the adapter's scale do not affect. */
+  fixed(): LowRank {
+    const { a, b, scale } = this;
+    return { a, b, scale, drop: x => this.drop(x) };
   }
 
   /** Applies dropout to the layer's input during training. */

@@ -3,6 +3,7 @@ import { download } from '../activations/activation.ts';
 import { Florence2Error } from '../errors.ts';
 import { type Folder, readText } from '../files/folder.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
+import { onBackendOf } from '../nn/on_backend.ts';
 import { Parameter } from '../nn/params.ts';
 import { readCalibration } from '../results/calibration.ts';
 import { openTensors } from '../weights/checkpoint.ts';
@@ -137,7 +138,8 @@ async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config
       [b, layer.b],
     ] as const) {
       requireShape(file, tensor, parameter.shape);
-      parameter.load(await file.readFloat32(tensor.name));
+      const values = await file.readFloat32(tensor.name);
+      model.compute(() => parameter.load(values));
     }
   }
 }
@@ -162,8 +164,7 @@ async function readOwn(
   requireShape(file, tensor, tensor.transposed ? replaced.shape.toReversed() : replaced.shape);
   const own = new Parameter(replaced.name, replaced.shape, replaced.layout);
   const values = await file.readFloat32(tensor.name);
-  if (tensor.transposed) own.replace(tf.tensor(values, tensor.shape));
-  else own.load(values);
+  model.compute(() => (tensor.transposed ? own.replace(tf.tensor(values, tensor.shape)) : own.load(values)));
 
   const before = lora.own.get(own.name);
   const table = own.name === HEAD_NAME && isTied(model) ? lora.own.get(SHARED_NAME) : undefined;
@@ -189,6 +190,6 @@ function requireShape(file: TensorFile, { name, shape }: TensorInfo, expected: n
 }
 
 async function equal(a: tf.Tensor, b: tf.Tensor): Promise<boolean> {
-  const { values } = await download(tf.tidy(() => tf.all(tf.equal(a, b))));
+  const { values } = await download(onBackendOf(b, () => tf.tidy(() => tf.all(tf.equal(a, b)))));
   return values[0] === 1;
 }

@@ -30,7 +30,7 @@ export interface Progress {
 export interface LoadOptions {
   /**
    * tfjs backend. Default `auto`: the first that works of tensorflow, webgpu, wasm and cpu. It becomes the active
-   * backend of the process.
+   * backend of the process, for your own operations. The model runs on it also when another backend is active.
    */
   backend?: BackendName | 'auto';
   /** Branch, tag or commit of a hub repository. Default `main`. */
@@ -90,11 +90,12 @@ export async function loadParts(name: string, options: LoadOptions): Promise<Flo
     const checkpoint = await canonicalCheckpoint(file);
     const backend = await useBackend(options.backend ?? 'auto');
     checkMemory(model, backend.name);
+    model.backend = backend.name;
     model.executor = await fastestExecutor(model, precision);
-    await loadParameters(model.parameters, checkpoint, (loaded, total) => {
+    await loadParameters(model, checkpoint, (loaded, total) => {
       onProgress?.({ stage: 'load', file: file.path, loaded, total });
     });
-    model.lmHead.prepare();
+    model.compute(() => model.lmHead.prepare());
     return { folder, model, tokenizer, generation, preprocessor: resized, calibration, backend };
   } catch (error) {
     model.dispose();

@@ -1,4 +1,5 @@
 import { Florence2Error } from '../errors.ts';
+import type { Florence2Model } from '../model/florence2_model.ts';
 import { hasKernel } from '../nn/kernels.ts';
 import type { Parameter } from '../nn/params.ts';
 import type { CanonicalCheckpoint } from '../weights/canonical.ts';
@@ -8,19 +9,20 @@ import { elementCount } from '../weights/tensor_file.ts';
 export type LoadProgress = (loaded: number, total: number) => void;
 
 /**
- * Loads the parameters from a checkpoint, tensor by tensor, so that the weights are never in memory twice.
+ * Loads a model's parameters from a checkpoint, tensor by tensor, so that the weights are never in memory twice.
  *
  * @throws Florence2Error naming tensors that are missing, that the model does not have, or that have another shape
  */
 export async function loadParameters(
-  parameters: ReadonlyMap<string, Parameter>,
+  model: Pick<Florence2Model, 'parameters' | 'compute'>,
   checkpoint: CanonicalCheckpoint,
   onProgress: LoadProgress = () => {},
 ): Promise<void> {
+  const { parameters } = model;
   checkTensors(parameters, checkpoint);
   const present = [...parameters.values()].filter(({ name }) => checkpoint.tensors.has(name));
   const total = present.reduce((bytes, parameter) => bytes + byteSize(parameter), 0);
-  const readsFiles = hasKernel('ReadWeight');
+  const readsFiles = model.compute(() => hasKernel('ReadWeight'));
   const places = present.map(({ name }) => (readsFiles ? checkpoint.placeOf(name) : null));
   // Reordered parameters are copied, so they can share one buffer. The others keep the array they are read into.
   const reordered = present.filter(({ layout }, i) => layout !== 'plain' && !places[i]);
@@ -29,8 +31,8 @@ export async function loadParameters(
   for (const [i, parameter] of present.entries()) {
     const place = places[i];
     const into = parameter.layout === 'plain' ? undefined : floats;
-    if (place) parameter.loadFrom(place);
-    else parameter.load(await checkpoint.readFloat32(parameter.name, into));
+    const values = place ? null : await checkpoint.readFloat32(parameter.name, into);
+    model.compute(() => (place ? parameter.loadFrom(place) : parameter.load(values!)));
     loaded += byteSize(parameter);
     onProgress(loaded, total);
   }

@@ -7,7 +7,7 @@ import { readTruth } from './judge.ts';
 import { outcomesOf } from './outcomes.ts';
 
 /** Options of `calibrate` and `answerOutcomes`: how the images are decoded and the answers generated. */
-export interface CalibrateOptions extends RunOptions {
+export interface CalibrateOptions extends Omit<RunOptions, 'adapter'> {
   /** Called after each image. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -25,16 +25,11 @@ export async function calibrate(
   dataset: Dataset,
   options: CalibrateOptions = {},
 ): Promise<Calibration> {
-  const before = florence.calibration;
-  florence.calibration = null; // raw confidences
-  try {
-    const calibration = fitCalibration(await answerOutcomes(florence, dataset, options));
-    florence.calibration = calibration;
-    return calibration;
-  } catch (error) {
-    florence.calibration = before;
-    throw error;
-  }
+  const raw = florence.withAdapter().withHooks([]); // its calibration is not that of other calls
+  raw.calibration = null;
+  const calibration = fitCalibration(await answerOutcomes(raw, dataset, options));
+  florence.calibration = calibration;
+  return calibration;
 }
 
 /** Fits the curve of each task to the outcomes of answers with raw confidences. */

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import { hasKernel, type Neighbourhood, topOfRows } from '../nn/kernels.ts';
+import { onBackendOf } from '../nn/on_backend.ts';
 import type { LocationTokens } from '../text/locations.ts';
 import type { DecodingSession } from './decoding.ts';
 import type { GenerationSettings } from './options.ts';
@@ -67,9 +68,11 @@ export async function topCandidates(
   const neighbourhood = { ...locations, radius: NEARBY_BINS };
   let numbers: Float32Array; // [rows, 3 width + 1], see topOfRows
   try {
-    numbers = hasKernel('TopOfRows')
-      ? await download(topOfRows(logits, width, neighbourhood))
-      : await topByParts(logits, width, neighbourhood);
+    numbers = await onBackendOf(logits, () =>
+      hasKernel('TopOfRows')
+        ? download(topOfRows(logits, width, neighbourhood))
+        : topByParts(logits, width, neighbourhood),
+    );
   } finally {
     logits.dispose();
   }

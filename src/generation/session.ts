@@ -8,7 +8,10 @@ import type { Florence2Model } from '../model/florence2_model.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import type { DecodingSession } from './decoding.ts';
 
-/** Decodes with a key/value cache per layer. The keys and values of cross-attention exist once per batch item. */
+/**
+ * Decodes with a key/value cache per layer. The keys and values of cross-attention exist once per batch item. All steps
+ * use the hooks and the adapters of the call that creates the session.
+ */
 export class CachedSession implements DecodingSession {
   private readonly caches: LayerCache[];
   private memory: Memory;
@@ -20,15 +23,17 @@ export class CachedSession implements DecodingSession {
     memory: Memory,
     private readonly beams: number,
     private readonly hooks: HookRegistry,
+    private readonly adaptation = model.adaptation,
   ) {
     this.rows = memory.states.shape[0] * beams;
-    this.caches = model.executor.newCaches(memory.states, hooks.root(0));
-    this.memory = clone(memory);
+    [this.caches, this.memory] = model.compute(() => {
+      return [model.executor.newCaches(memory.states, hooks.root(0)), clone(memory)];
+    }, adaptation);
   }
 
   step(tokens: Int32Array): tf.Tensor2D {
     const h = this.hooks.root(this.steps++);
-    return tf.tidy(() => {
+    return this.compute(() => {
       const newest = tf.tensor2d(tokens, [this.rows, 1], 'int32');
       return this.model.executor.decodeStep(newest, this.memory, this.caches, h); // [rows, V]
     });
@@ -37,7 +42,7 @@ export class CachedSession implements DecodingSession {
   reorder(index: Int32Array): void {
     const unmoved = index.length === this.rows && index.every((row, i) => row === i);
     if (unmoved) return;
-    tf.tidy(() => {
+    this.compute(() => {
       const rows = tf.tensor1d(index, 'int32');
       for (const cache of this.caches) cache.reorder(rows);
       if (index.length === this.rows) return;
@@ -52,6 +57,10 @@ export class CachedSession implements DecodingSession {
     for (const cache of this.caches) cache.dispose();
     free(this.memory);
   }
+
+  private compute<T extends tf.TensorContainer>(body: () => T): T {
+    return this.model.compute(() => tf.tidy(body), this.adaptation);
+  }
 }
 
 /** Decodes without caches: each step runs the decoder over all tokens so far. For tests and research. */
@@ -65,8 +74,9 @@ export class UncachedSession implements DecodingSession {
     memory: Memory,
     private readonly beams: number,
     private readonly hooks: HookRegistry,
+    private readonly adaptation = model.adaptation,
   ) {
-    this.memory = clone(memory);
+    this.memory = model.compute(() => clone(memory));
     this.histories = Array.from({ length: memory.states.shape[0] * beams }, () => []);
   }
 
@@ -80,7 +90,7 @@ export class UncachedSession implements DecodingSession {
       history.push(tokens[row]);
     });
     const T = this.histories[0].length;
-    return tf.tidy(() => {
+    return this.compute(() => {
       const ids = tf.tensor2d(this.histories.flat(), [this.rows, T], 'int32');
       const logits = this.model.logits(ids, this.memory, h); // [rows, T, V]
       return tf.squeeze(tf.slice(logits, [0, T - 1, 0], [-1, 1, -1]), [1]) as tf.Tensor2D; // [rows, V]
@@ -89,7 +99,7 @@ export class UncachedSession implements DecodingSession {
 
   reorder(index: Int32Array): void {
     if (index.length < this.rows) {
-      tf.tidy(() => {
+      this.compute(() => {
         this.memory = gather(this.memory, tf.tensor1d(keptItems(index, this.beams), 'int32'));
       });
     }
@@ -98,6 +108,10 @@ export class UncachedSession implements DecodingSession {
 
   dispose(): void {
     free(this.memory);
+  }
+
+  private compute<T extends tf.TensorContainer>(body: () => T): T {
+    return this.model.compute(() => tf.tidy(body), this.adaptation);
   }
 }
 

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { closest } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
 import { type HookFilter, matcher, type StepFilter, stepMatcher } from './filter.ts';
-import type { HookRegistry } from './hooks.ts';
+import type { HookFn, ScopedHook } from './hooks.ts';
 
 /** Receives captured activations. */
 export interface ActivationSink {
@@ -10,36 +10,28 @@ export interface ActivationSink {
   put(name: string, step: number | undefined, tensor: tf.Tensor): void;
 }
 
-/** Hooks that pass clones of the activations at selected points to a sink. A clone shares the memory of its tensor. */
+/** A hook that passes clones of the activations at selected points to a sink. A clone shares its tensor's memory. */
 export class Capture {
+  /** The hook, for the calls whose activations are captured. */
+  readonly hook: ScopedHook;
   private readonly wanted: WantedPoints;
-  private readonly remove: () => void;
 
   /**
    * @param steps generation steps to capture; activations outside of a generation are always captured
    * @param readOnly see `HookOptions`; the parity check passes false, so that the modules run instead of a graph
    */
   constructor(
-    hooks: HookRegistry,
     names: HookFilter,
     sink: ActivationSink,
     { steps, readOnly = true }: { steps?: StepFilter; readOnly?: boolean } = {},
   ) {
     this.wanted = new WantedPoints(names);
     const kept = stepMatcher(steps);
-    this.remove = hooks.add(
-      name => this.wanted.has(name),
-      (activation, { name, step }) => {
-        this.wanted.meet(name);
-        if (step === undefined || kept(step)) sink.put(name, step, tf.clone(activation));
-      },
-      { readOnly },
-    );
-  }
-
-  /** Removes the hooks. */
-  stop(): void {
-    this.remove();
+    const pass: HookFn = (activation, { name, step }) => {
+      this.wanted.meet(name);
+      if (step === undefined || kept(step)) sink.put(name, step, tf.clone(activation));
+    };
+    this.hook = [name => this.wanted.has(name), pass, { readOnly }];
   }
 
   /** @throws UsageError for a name or pattern that has matched no point so far */

@@ -90,62 +90,59 @@ interface Entry {
   readonly fn: HookFn;
 }
 
-/** The hooks of one model. They run in the order in which they were added. */
+/** The hooks of a model, or of one call of it. They run in the order in which they were added. */
 export class HookRegistry {
-  private readonly entries = new Set<Entry>();
+  private readonly own = new Set<Entry>();
+
+  /** @param shared hooks that run before those of this registry, also those added to it later */
+  constructor(private readonly shared?: HookRegistry) {}
 
   /** Adds a hook that calls `fn` at every point that `filter` selects. Returns a function that removes it. */
   add(filter: HookFilter, fn: HookFn, { step, readOnly = false }: HookOptions = {}): () => void {
     const entry = { matches: matcher(filter), runsAt: stepMatcher(step), readOnly, fn };
-    this.entries.add(entry);
-    return () => void this.entries.delete(entry);
+    this.own.add(entry);
+    return () => void this.own.delete(entry);
   }
 
-  /** Adds several hooks. Returns a function that removes them. If adding one throws, none is added. */
-  addAll(hooks: readonly ScopedHook[]): () => void {
-    const removals: (() => void)[] = [];
-    const removeAll = () => {
-      for (const remove of removals) remove();
-    };
-    try {
-      for (const hook of hooks) removals.push(this.add(...hook));
-      return removeAll;
-    } catch (error) {
-      removeAll();
-      throw error;
-    }
+  /** Returns a registry with these hooks and more, which do not run for others that use these. */
+  with(hooks: readonly ScopedHook[]): HookRegistry {
+    const registry = new HookRegistry(this);
+    for (const hook of hooks) registry.add(...hook);
+    return registry;
   }
 
+  /** Removes the hooks of this registry. */
   clear(): void {
-    this.entries.clear();
+    this.own.clear();
   }
 
   /** Whether a hook would run at one of these points outside of a generation. */
   meets(names: readonly string[]): boolean {
-    return [...this.entries].some(({ matches, runsAt }) => runsAt(undefined) && names.some(matches));
+    return this.runningAt(undefined).some(({ matches }) => names.some(matches));
   }
 
   /**
-   * Returns the hooks of the whole model for one forward pass.
+   * Returns the hooks of the whole model for one forward pass. Hooks that are added later do not run in it.
    *
    * @param step decoder call of a generation, from 0; undefined outside of a generation
    * @param runBlock runs the blocks of the network. Default: a direct call
    */
   root(step?: number, runBlock?: BlockRunner): Hooks {
-    if (!runBlock && !this.anyAt(step)) return noHooks;
-    return new ScopedHooks('', this.entries, step, runBlock);
+    const entries = this.runningAt(step);
+    return entries.length > 0 || runBlock ? new ScopedHooks('', entries, step, runBlock) : noHooks;
   }
 
-  private anyAt(step: number | undefined): boolean {
-    for (const { runsAt } of this.entries) if (runsAt(step)) return true;
-    return false;
+  /** Returns the hooks that run at a step, in order. */
+  private runningAt(step: number | undefined): Entry[] {
+    const before = this.shared?.runningAt(step) ?? [];
+    return [...before, ...[...this.own].filter(({ runsAt }) => runsAt(step))];
   }
 }
 
 class ScopedHooks implements Hooks {
   constructor(
     private readonly path: string,
-    private readonly entries: ReadonlySet<Entry>,
+    private readonly entries: readonly Entry[],
     private readonly step: number | undefined,
     private readonly runBlock: BlockRunner | undefined,
     private readonly view?: View,
@@ -175,7 +172,7 @@ class ScopedHooks implements Hooks {
     let shown: tf.Tensor | undefined;
     let current: tf.Tensor | undefined;
     for (const entry of this.entries) {
-      if (!entry.runsAt(this.step) || !entry.matches(name)) continue;
+      if (!entry.matches(name)) continue;
       shown ??= this.view ? this.view.show(activation) : activation;
       current ??= shown;
       const replacement = entry.fn(current, this.point(name));
@@ -193,18 +190,17 @@ class ScopedHooks implements Hooks {
 
   sees(leaf: string): boolean {
     const name = join(this.path, leaf);
-    return [...this.entries].some(({ runsAt, matches }) => runsAt(this.step) && matches(name));
+    return this.entries.some(({ matches }) => matches(name));
   }
 
   get readers(): Readers | null {
     if (this.runBlock) return null;
-    const entries = [...this.entries].filter(({ runsAt }) => runsAt(this.step));
-    const replacing = entries.filter(({ readOnly }) => !readOnly);
+    const replacing = this.entries.filter(({ readOnly }) => !readOnly);
     return {
-      want: name => entries.some(({ matches }) => matches(name)),
+      want: name => this.entries.some(({ matches }) => matches(name)),
       mayReplace: name => replacing.some(({ matches }) => matches(name)),
       show: (name, activation) => {
-        for (const { matches, fn } of entries) if (matches(name)) fn(activation, this.point(name));
+        for (const { matches, fn } of this.entries) if (matches(name)) fn(activation, this.point(name));
       },
     };
   }

@@ -48,6 +48,9 @@ export async function collectReport(
     signal?.throwIfAborted();
     onStage?.(STAGES[index], index, STAGES.length);
   };
+  const norms = new NormRecorder();
+  const call = model.withAdapter();
+  const recorded = call.withHooks([norms.hook]);
   const { decodeForModel } = await import('../image/decode.ts');
   const { image, turned } = await decodeForModel(input, { orientation });
   const box = options.box && uprightBox(options.box, image, turned);
@@ -55,34 +58,33 @@ export async function collectReport(
     names.image ?? (typeof input === 'string' || input instanceof URL ? nameOf(String(input)) : 'image');
   const imageSize = { width: image.width, height: image.height };
   const prompt = promptOf(task, { text, box }, imageSize);
-  const norms = new NormRecorder();
   try {
     begin(0);
-    const features = await model.withHooks([norms.hook], () => model.encodeImage(image));
+    const features = await recorded.encodeImage(image);
     begin(1);
-    const generated = await model
+    const generated = await call
       .generate([features], [prompt], { ...generation, signal })
       .finally(() => features.dispose());
     const [[{ truncated, ...tokens }]] = generated;
     const { ids, logProbs } = tokens;
-    const answer = { ...tokens, tokenizer: model.tokenizer };
+    const answer = { ...tokens, tokenizer: call.tokenizer };
     const result = parse(answer, findTask(task)?.task ?? task, imageSize, { keepUnicode, keepMalformed, truncated });
-    const settings = resolveGeneration(generation, model.generation, model.config.text);
+    const settings = resolveGeneration(generation, call.generation, call.config.text);
     const forced = logProbs.map((_, t) => forcedToken(settings, t) !== undefined);
     begin(2);
-    const question = await Question.ask(model, image, task, { text, box, answer: ids });
+    const question = await Question.ask(call, image, task, { text, box, answer: ids });
     try {
-      const attention = await model.withHooks([norms.hook], () => readCrossAttention(model, question, forced.length));
+      const attention = await readCrossAttention(recorded, question, forced.length);
       begin(3);
-      const readings = await logitLens(model, question, { top: ALTERNATIVES });
-      const tokens = tokensOf(model, readings, forced);
+      const readings = await logitLens(call, question, { top: ALTERNATIVES });
+      const tokens = tokensOf(call, readings, forced);
       const regions = answerRegions(result, tokens);
       for (const [token, coordinate] of coordinatesOf(regions, tokens, imageSize))
         tokens[token].coordinate = coordinate;
-      const { name, description } = model.backend;
+      const { name, description } = call.backend;
       return {
         title: `${task} · ${imageName}`,
-        model: { name: names.model ?? model.folder, adapter: names.adapter, backend: `${name} (${description})` },
+        model: { name: names.model ?? call.folder, adapter: names.adapter, backend: `${name} (${description})` },
         image: await reportImage(imageName, image),
         task: result.task,
         prompt,

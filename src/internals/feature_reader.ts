@@ -47,10 +47,11 @@ export class FeatureReader {
    */
   async read(images: RawImage[]): Promise<Activation[]> {
     const found = new CapturedPoint();
-    const capture = new Capture(this.model.hooks, this.at, found);
+    const capture = new Capture(this.at, found);
+    const model = this.model.withAdapter().withHooks([capture.hook]);
     try {
       for (const reach of this.reaches()) {
-        await this.run(reach, images);
+        await this.run(model, reach, images);
         if (found.empty) continue;
         this.reach = reach;
         this.point = found.point(this.at);
@@ -58,7 +59,6 @@ export class FeatureReader {
       }
       return this.failNotFound(capture);
     } finally {
-      capture.stop();
       found.dispose();
     }
   }
@@ -68,32 +68,32 @@ export class FeatureReader {
     return this.options.task === undefined ? ['image'] : ['image', 'prompt', 'answer'];
   }
 
-  private async run(reach: Reach, images: RawImage[]): Promise<void> {
+  private async run(model: Florence2, reach: Reach, images: RawImage[]): Promise<void> {
     const { task, pool: _, ...options } = this.options;
     if (reach === 'answer') {
       // One at a time, because answers differ in length.
       for (const image of images) {
-        const question = await Question.ask(this.model, image, task!, options);
+        const question = await Question.ask(model, image, task!, options);
         try {
-          forcedLogits(this.model, question).dispose();
+          forcedLogits(model, question).dispose();
         } finally {
           question.dispose();
         }
       }
       return;
     }
-    const features = await this.model.encodeImages(images);
+    const features = await model.encodeImages(images);
     try {
-      if (reach === 'prompt') this.encodePrompt(features);
+      if (reach === 'prompt') this.encodePrompt(model, features);
     } finally {
       for (const image of features) image.dispose();
     }
   }
 
-  private encodePrompt(features: ImageFeatures[]): void {
-    const { model, tokenizer, hooks } = this.model;
+  private encodePrompt(call: Florence2, features: ImageFeatures[]): void {
+    const { model, tokenizer, hooks } = call;
     const ids = tokenizer.encode(promptOf(this.options.task!, this.options, features[0].imageSize));
-    tf.tidy(() => {
+    call.tidy(() => {
       const rows = tf.concat(features.map(({ tensor }) => tensor)) as tf.Tensor3D; // [B, 1 + N, D]
       const prompts = tf.tile(tf.tensor2d([ids], undefined, 'int32'), [features.length, 1]);
       model.encodePrompt(rows, prompts, null, hooks.root());

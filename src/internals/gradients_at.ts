@@ -4,7 +4,7 @@ import { Florence2Error } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { WantedPoints } from '../hooks/capture.ts';
 import { type HookFilter, matcher } from '../hooks/filter.ts';
-import type { HookRegistry } from '../hooks/hooks.ts';
+import type { HookFn, ScopedHook } from '../hooks/hooks.ts';
 import { gradientsOf } from '../nn/tape.ts';
 import type { Metric } from './logit_metrics.ts';
 import { type ForcedOptions, forcedLogits, type Question, repeat } from './question.ts';
@@ -35,25 +35,23 @@ export function gradientsAt(
 ): ActivationCache {
   const { pixels = question.pixels, rows } = options;
   const fromPixels = matcher(names)(PIXELS);
-  return gradientsOfPass(
-    model.hooks,
-    input => {
+  return model.tidy(() =>
+    gradientsOfPass((input, hook) => {
       const forced = fromPixels ? { ...options, pixels: input(PIXELS, repeat(pixels, rows)) } : options;
-      return metric(forcedLogits(model, question, forced), question);
-    },
-    names,
+      return metric(forcedLogits(model.withHooks([hook]), question, forced), question);
+    }, names),
   );
 }
 
 /**
- * Returns the gradients of any pass that runs with these hooks, with respect to the sum of the tensor that it returns.
+ * Returns the gradients of the sum of the tensor that a pass returns.
  *
- * @param pass computes the tensor; it passes each input that needs a gradient through `input`, under a name
+ * @param pass computes the tensor with a hook, which must be the last; it passes each input that needs a gradient
+ *   through `input`, under a name
  * @param names hook points or inputs, or patterns that match them
  */
 export function gradientsOfPass(
-  hooks: HookRegistry,
-  pass: (input: <T extends tf.Tensor>(name: string, x: T) => T) => tf.Tensor,
+  pass: (input: <T extends tf.Tensor>(name: string, x: T) => T, hook: ScopedHook) => tf.Tensor,
   names: HookFilter,
 ): ActivationCache {
   const wanted = new WantedPoints(names);
@@ -69,15 +67,8 @@ export function gradientsOfPass(
           watched.set(name, { id: x.id, shape: x.shape });
           return x;
         };
-        const remove = hooks.add(
-          name => wanted.has(name),
-          (activation, { name }) => tf.add(activation, note(name, tf.zeros(activation.shape))),
-        );
-        try {
-          return tf.sum(pass(note));
-        } finally {
-          remove();
-        }
+        const addZero: HookFn = (x, { name }) => tf.add(x, note(name, tf.zeros(x.shape)));
+        return tf.sum(pass(note, [name => wanted.has(name), addZero]));
       }, tf.scalar(1));
       wanted.requireAll();
       for (const [name, { id, shape }] of watched) cache.put(name, undefined, gradients.get(id) ?? tf.zeros(shape));

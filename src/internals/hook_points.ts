@@ -1,5 +1,5 @@
 import type { Florence2 } from '../florence2.ts';
-import type { HookFilter } from '../hooks/hooks.ts';
+import type { HookFilter, HookFn } from '../hooks/hooks.ts';
 import type { ImageInput } from '../image/types.ts';
 import { forcedLogits, Question, type QuestionOptions } from './question.ts';
 
@@ -23,9 +23,10 @@ export async function hookPoints(
   task: string,
   options: QuestionOptions = {},
 ): Promise<HookPointShape[]> {
-  const question = await Question.ask(model, image, task, options);
+  const call = model.withAdapter();
+  const question = await Question.ask(call, image, task, options);
   try {
-    return pointsOf(model, question);
+    return pointsOf(call, question);
   } finally {
     question.dispose();
   }
@@ -34,11 +35,7 @@ export async function hookPoints(
 /** Lists the hook points of a pass over a question that match `at`, with their shapes, in execution order. */
 export function pointsOf(model: Florence2, question: Question, at: HookFilter = '**'): HookPointShape[] {
   const points: HookPointShape[] = [];
-  const remove = model.hooks.add(at, ({ shape }, { name }) => void points.push({ name, shape: [...shape] }));
-  try {
-    forcedLogits(model, question).dispose();
-    return points;
-  } finally {
-    remove();
-  }
+  const note: HookFn = ({ shape }, { name }) => void points.push({ name, shape: [...shape] });
+  forcedLogits(model.withHooks([[at, note]]), question).dispose();
+  return points;
 }

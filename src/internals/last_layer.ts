@@ -62,7 +62,7 @@ export async function lastLayerAttribution(
   const points = [`${last}.hook_resid_mid_cross`, `${last}.hook_mlp_out`, 'hook_logits'];
   const cache = captureForced(model, question, points);
   try {
-    const rows = tf.tidy(() => {
+    const rows = model.tidy(() => {
       const [stream, mlp, logits] = points.map(point => cache.get(point) as tf.Tensor3D); // [1, T, D], logits [1, T, V]
       const parts = lensLogits(model, tf.concat(throughNorm(model, stream, mlp))); // [4, T, V], each with bias
       return tf.concat([parts, logits]); // [5, T, V]

@@ -41,13 +41,14 @@ export async function logitLens(
   question: Question,
   { layers = lensLayers(model), top = 5 }: LensOptions = {},
 ): Promise<LensReading[]> {
-  const points = layers.map(layer => lensPoint(model, layer));
-  const cache = captureForced(model, question, points);
+  const call = model.withAdapter();
+  const points = layers.map(layer => lensPoint(call, layer));
+  const cache = captureForced(call, question, points);
   try {
     const readings: LensReading[] = [];
     for (const [i, layer] of layers.entries()) {
-      const logits = lensLogits(model, cache.get(points[i]) as tf.Tensor3D);
-      readings.push({ layer, predictions: await readPredictions(logits, question.answerIds, top, model.tokenizer) });
+      const logits = lensLogits(call, cache.get(points[i]) as tf.Tensor3D);
+      readings.push({ layer, predictions: await readPredictions(logits, question.answerIds, top, call.tokenizer) });
     }
     return readings;
   } finally {
@@ -58,8 +59,8 @@ export async function logitLens(
 /**
  * Applies the head to hidden states [rows, T, D] of any decoder layer: logits [rows, T, V]. The caller disposes them.
  */
-export function lensLogits({ model }: Florence2, hidden: tf.Tensor3D): tf.Tensor3D {
-  return model.lmHead.forward(hidden, noHooks);
+export function lensLogits({ model, adaptation }: Florence2, hidden: tf.Tensor3D): tf.Tensor3D {
+  return model.compute(() => model.lmHead.forward(hidden, noHooks), adaptation);
 }
 
 /**

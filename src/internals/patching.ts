@@ -52,11 +52,12 @@ export async function patch(
   model: Florence2,
   { clean, corrupted, metric, ...site }: PatchSubject & Site,
 ): Promise<PatchBaselines & { value: number }> {
+  const call = model.withAdapter();
   const run = async (question: Question, hooks: ScopedHook[] = []): Promise<number> => {
-    const row = await model.withHooks(hooks, () => rowValues(model, question, metric, clean, 1));
+    const row = rowValues(call.withHooks(hooks), question, metric, clean, 1);
     return (await download(row)).values[0];
   };
-  const cache = captureForced(model, clean, site.at);
+  const cache = captureForced(call, clean, site.at);
   try {
     const hook = replaceAt(model.config.vision, [{ ...site, at: cache.names }], resampleAblation(cache));
     return {
@@ -78,12 +79,13 @@ export async function patchSweep(
   model: Florence2,
   { clean, corrupted, metric, ...plan }: PatchSubject & SweepPlan & SweepOptions,
 ): Promise<PatchGrid> {
+  const call = model.withAdapter();
   const cache = new ActivationCache();
   try {
-    const { value } = await survey(model, clean, plan, metric, { cache });
-    const before = await survey(model, corrupted, plan, metric, { answer: clean });
-    const { sites, ...grid } = planGrid(model, corrupted, plan, before.shapes);
-    const values = await measure(model, corrupted, sites, resampleAblation(cache), metric, plan, clean);
+    const { value } = await survey(call, clean, plan, metric, { cache });
+    const before = await survey(call, corrupted, plan, metric, { answer: clean });
+    const { sites, ...grid } = planGrid(call, corrupted, plan, before.shapes);
+    const values = await measure(call, corrupted, sites, resampleAblation(cache), metric, plan, clean);
     return { ...grid, values, clean: value, corrupted: before.value };
   } finally {
     cache.dispose();
@@ -105,7 +107,8 @@ export async function ablationSweep(
     ...plan
   }: { question: Question; metric: RowMetric; by?: Replacement } & SweepPlan & SweepOptions,
 ): Promise<AblationGrid> {
-  const { shapes, value } = await survey(model, question, plan, metric);
-  const { sites, ...grid } = planGrid(model, question, plan, shapes);
-  return { ...grid, values: await measure(model, question, sites, by, metric, plan), baseline: value };
+  const call = model.withAdapter();
+  const { shapes, value } = await survey(call, question, plan, metric);
+  const { sites, ...grid } = planGrid(call, question, plan, shapes);
+  return { ...grid, values: await measure(call, question, sites, by, metric, plan), baseline: value };
 }

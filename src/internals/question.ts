@@ -85,25 +85,26 @@ export class Question {
     task: string,
     options: QuestionOptions = {},
   ): Promise<Question> {
+    const call = model.withAdapter();
     const { decodeForModel } = await import('../image/decode.ts');
     const { image: raw, turned } = await decodeForModel(image, options);
     const imageSize = { width: raw.width, height: raw.height };
     const { text, box } = options;
     const prompt = promptAbout({ imageSize, orientation: turned }, { task, text, box });
-    const promptIds = model.tokenizer.encode(prompt);
+    const promptIds = call.tokenizer.encode(prompt);
     const recorder = new PassRecorder();
-    const tensors = tf.tidy(() => {
-      const pixels = toTensor(preprocess(raw, model.preprocessor)); // [1, H, W, 3]
-      const features = model.model.encodeImage(pixels, recorder.begin('pixels'));
+    const tensors = call.tidy(() => {
+      const pixels = toTensor(preprocess(raw, call.preprocessor)); // [1, H, W, 3]
+      const features = call.model.encodeImage(pixels, recorder.begin('pixels'));
       const ids = tf.tensor2d([promptIds], undefined, 'int32');
-      const { states } = model.model.encodePrompt(features, ids, null, recorder.begin('features'));
+      const { states } = call.model.encodePrompt(features, ids, null, recorder.begin('features'));
       return { pixels, features, memory: states };
     });
     try {
-      const answerIds = await answerOf(model, tensors.memory, options);
-      const decoderIds = [model.config.text.decoderStartTokenId, ...answerIds.slice(0, -1)];
+      const answerIds = await answerOf(call, tensors.memory, options);
+      const decoderIds = [call.config.text.decoderStartTokenId, ...answerIds.slice(0, -1)];
       const [, height, width] = tensors.pixels.shape;
-      const grid = mapSize(model.config.vision, height, width);
+      const grid = mapSize(call.config.vision, height, width);
       return new Question({
         ...tensors,
         imageSize,
@@ -111,7 +112,7 @@ export class Question {
         answerIds,
         decoderIds,
         grid,
-        positions: encoderPositions(model.tokenizer, grid, promptIds),
+        positions: encoderPositions(call.tokenizer, grid, promptIds),
         pointsFrom: recorder.pointsFrom,
       });
     } catch (error) {
@@ -176,7 +177,7 @@ export function forcedLogits(model: Florence2, question: Question, options: Forc
   const from = pixels ? 'pixels' : (options.from ?? latestStart(hooks, question));
   const h = hooks.root();
   const ids = (of: readonly number[]) => tf.tile(tf.tensor2d([...of], [1, of.length], 'int32'), [rows, 1]);
-  return tf.tidy(() => {
+  return model.tidy(() => {
     const encode = (): tf.Tensor3D => {
       const features =
         from === 'pixels'
@@ -205,16 +206,14 @@ export function captureForced(
   options: ForcedOptions = {},
 ): ActivationCache {
   const cache = new ActivationCache();
-  const capture = new Capture(model.hooks, names, cache);
+  const capture = new Capture(names, cache);
   try {
-    forcedLogits(model, question, options).dispose();
+    forcedLogits(model.withHooks([capture.hook]), question, options).dispose();
     capture.requireAll();
     return cache;
   } catch (error) {
     cache.dispose();
     throw error;
-  } finally {
-    capture.stop();
   }
 }
 
@@ -249,7 +248,7 @@ class PassRecorder {
 
 /** Returns the ids of the given or the generated answer, ending with `</s>`. */
 async function answerOf(
-  { model, tokenizer, generation, config }: Florence2,
+  { model, adaptation, tokenizer, generation, config }: Florence2,
   states: tf.Tensor3D,
   { answer, signal, ...options }: QuestionOptions,
 ): Promise<number[]> {
@@ -261,7 +260,7 @@ async function answerOf(
     return ended(started ? answer.slice(1) : answer);
   }
   const greedy = { ...options, numBeams: 1, numReturnSequences: 1 };
-  const session = new CachedSession(model, { states, mask: null }, 1, new HookRegistry());
+  const session = new CachedSession(model, { states, mask: null }, 1, new HookRegistry(), adaptation);
   try {
     const settings = resolveGeneration(greedy, generation, config.text);
     const [[{ ids }]] = await generateSequences(session, settings, signal);

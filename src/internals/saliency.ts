@@ -76,25 +76,26 @@ export async function integratedGradients(
     if (!(Number.isSafeInteger(value) && value >= 1))
       throw new UsageError(`${name} must be a whole number of at least 1, not ${value}.`);
   }
+  const call = model.withAdapter();
   const [, height, width] = question.pixels.shape;
-  const from = baselinePixels(model.preprocessor, baseline, question.pixels.shape);
+  const from = call.tidy(() => baselinePixels(call.preprocessor, baseline, question.pixels.shape));
   const nodes = gaussLegendre(steps);
-  let mean: tf.Tensor = tf.zerosLike(question.pixels); // of the gradients along the path
+  let mean: tf.Tensor = call.tidy(() => tf.zerosLike(question.pixels)); // of the gradients along the path
   try {
     for (let done = 0; done < steps; ) {
       signal?.throwIfAborted();
       const batch = nodes.slice(done, done + batchSize);
-      const next = tf.tidy(() => tf.add(mean, weightedGradients(model, question, metric, from, batch)));
+      const next = call.tidy(() => tf.add(mean, weightedGradients(call, question, metric, from, batch)));
       mean.dispose();
       mean = next;
       done += batch.length;
       await mean.data(); // waits for the backend, so that `signal` and `onProgress` follow the computation
       onProgress?.({ done, total: steps });
     }
-    const [map, ends] = tf.tidy(() => {
+    const [map, ends] = call.tidy(() => {
       const parts = tf.sum(tf.mul(mean, tf.sub(question.pixels, from)), -1); // [1, H, W]
       const both = tf.concat([question.pixels, from]) as tf.Tensor4D;
-      return [parts, metric(forcedLogits(model, question, { pixels: both }), question)];
+      return [parts, metric(forcedLogits(call, question, { pixels: both }), question)];
     });
     const [{ values: data }, { values: metrics }] = await Promise.all([download(map), download(ends)]);
     const difference = metrics[0] - metrics[1];
@@ -130,13 +131,13 @@ export async function gradCam(
     throw new UsageError(`Stage ${stage} does not exist; DaViT has stages 0 to ${depths.length - 1}.`);
   const point = at ?? `vision_tower.blocks.${stage}.${depths[stage] - 1}.channel_block.hook_resid_post`;
   const activations = new ActivationCache();
-  const capture = new Capture(model.hooks, point, activations);
+  const { hook } = new Capture(point, activations);
   let gradients: ActivationCache | undefined;
   try {
-    gradients = gradientsAt(model, question, metric, point);
-    return await heatmapOf(gradCamMap(activations.get(point) as tf.Tensor4D, gradients.get(point) as tf.Tensor4D));
+    gradients = gradientsAt(model.withHooks([hook]), question, metric, point);
+    const [activation, gradient] = [activations, gradients].map(cache => cache.get(point) as tf.Tensor4D);
+    return await heatmapOf(model.tidy(() => gradCamMap(activation, gradient)));
   } finally {
-    capture.stop();
     activations.dispose();
     gradients?.dispose();
   }
@@ -164,7 +165,7 @@ async function pixelMap(
 ): Promise<Heatmap> {
   const cache = gradientsAt(model, question, metric, PIXELS);
   try {
-    return await heatmapOf(tf.tidy(() => tf.squeeze(reduce(cache.get(PIXELS)), [0])));
+    return await heatmapOf(model.tidy(() => tf.squeeze(reduce(cache.get(PIXELS)), [0])));
   } finally {
     cache.dispose();
   }

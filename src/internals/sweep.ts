@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import { download } from '../activations/activation.ts';
 import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
@@ -85,19 +85,14 @@ export async function survey(
   { answer = question, cache }: { answer?: Question; cache?: ActivationCache } = {},
 ): Promise<{ shapes: PointShapes; value: number }> {
   const shapes = new Map<string, readonly number[]>();
-  const capture = new Capture(model.hooks, planPoints(plan), {
+  const capture = new Capture(planPoints(plan), {
     put(name, step, tensor) {
       shapes.set(name, tensor.shape);
       if (cache) cache.put(name, step, tensor);
       else tensor.dispose();
     },
   });
-  let row: tf.Tensor1D;
-  try {
-    row = rowValues(model, question, metric, answer, 1);
-  } finally {
-    capture.stop();
-  }
+  const row = rowValues(model.withHooks([capture.hook]), question, metric, answer, 1);
   const [value] = (await download(row)).values;
   capture.requireAll();
   return { shapes, value };
@@ -154,18 +149,11 @@ export async function measure(
   for (let done = 0; done < sites.length; ) {
     signal?.throwIfAborted();
     const batch = sites.slice(done, done + batchSize);
-    const remove = model.hooks.addAll(
-      [...new Set(batch.map(({ at }) => at))].map(at => {
-        const rows = batch.map(site => (site.at === at ? site : null));
-        return replaceAt(model.config.vision, rows, by);
-      }),
-    );
-    let rows: tf.Tensor1D;
-    try {
-      rows = rowValues(model, question, metric, answer, batch.length);
-    } finally {
-      remove();
-    }
+    const hooks = [...new Set(batch.map(({ at }) => at))].map(at => {
+      const rows = batch.map(site => (site.at === at ? site : null));
+      return replaceAt(model.config.vision, rows, by);
+    });
+    const rows = rowValues(model.withHooks(hooks), question, metric, answer, batch.length);
     values.set((await download(rows)).values, done);
     done += batch.length;
     onProgress?.({ done, total: sites.length });
@@ -181,7 +169,7 @@ export function rowValues(
   answer: Question,
   rows: number,
 ): tf.Tensor1D {
-  return tf.tidy(() => {
+  return model.tidy(() => {
     const values = metric(forcedLogits(model, question, { rows }), answer);
     if (values.rank === 1 && values.shape[0] === rows) return values;
     throw new UsageError(`The metric must return one number per row, [${rows}], not [${values.shape}].`);

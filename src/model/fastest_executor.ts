@@ -4,14 +4,17 @@ import type { Executor, Precision } from './executor.ts';
 import type { Florence2Model } from './florence2_model.ts';
 
 /**
- * Returns the fastest executor for the active backend: graphs on TensorFlow without a GPU, else the model itself.
+ * Returns the fastest executor for the model's backend: graphs on TensorFlow without a GPU, else the model itself.
  *
  * @throws Florence2Error if the backend does not support the precision
  */
 export async function fastestExecutor(model: Florence2Model, precision: Precision = 'fp32'): Promise<Executor> {
-  if (tf.getBackend() === 'tensorflow') {
+  if ((model.backend ?? tf.getBackend()) === 'tensorflow') {
     const { graphsSupported } = await import('../runtime/tensorflow.ts');
-    if (graphsSupported()) return new (await import('./graph_executor.ts')).GraphExecutor(model, precision);
+    if (graphsSupported()) {
+      const { GraphExecutor } = await import('./graph_executor.ts');
+      return model.compute(() => new GraphExecutor(model, precision));
+    }
   }
   if (precision === 'fp32') return model;
   throw new Florence2Error(`Precision ${precision} needs the tensorflow backend without a GPU.`);

@@ -7,7 +7,8 @@ import type { LayerCache } from '../language/cache.ts';
 import type { Memory } from '../language/decoder.ts';
 import { LmHead } from '../language/head.ts';
 import { LanguageModel } from '../language/language_model.ts';
-import { type Adaptable, type Parameter, Params } from '../nn/params.ts';
+import { onBackend } from '../nn/on_backend.ts';
+import { type Adaptable, type Adaptation, type Parameter, Params, unadapted } from '../nn/params.ts';
 import { DaViT } from '../vision/davit.ts';
 import { Projector } from '../vision/projector.ts';
 import { type Executor, imagesOf } from './executor.ts';
@@ -27,6 +28,13 @@ export class Florence2Model implements Executor {
   readonly adaptable: ReadonlyMap<string, Adaptable>;
   /** Runs inference: this model itself, operation by operation, or TensorFlow graphs. */
   executor: Executor = this;
+  /** The tfjs backend that it runs on. Default: the active one. */
+  backend?: string;
+  /** The adapters of passes that are given none. */
+  private common = unadapted;
+  /** The adapters that the layers contain now. */
+  private applied = unadapted;
+  private computing = 0;
   private currentConfig: Florence2Config;
 
   constructor(config: Florence2Config) {
@@ -45,16 +53,54 @@ export class Florence2Model implements Executor {
     return this.currentConfig;
   }
 
+  /** The adapters of passes that are given none. */
+  get adaptation(): Adaptation {
+    return this.common;
+  }
+
+  /** Sets the adapters of passes that are given none. A pass that is running keeps its own. */
+  adapt(adaptation: Adaptation): void {
+    this.common = adaptation;
+    if (this.computing === 0) this.apply(adaptation);
+  }
+
+  /**
+   * Runs a synchronous computation on the model's backend, with these adapters in its layers. Backend and layers are as
+   * before afterwards. Calls that run at the same time alternate between such computations, so none sees what another
+   * has set.
+   *
+   * @param adaptation default: that of the surrounding `compute`, else that of `adapt`
+   */
+  compute<T>(body: () => T, adaptation = this.applied): T {
+    const before = this.applied;
+    this.computing++;
+    try {
+      this.apply(adaptation);
+      return this.backend === undefined ? body() : onBackend(this.backend, body);
+    } finally {
+      this.computing--;
+      this.apply(this.computing > 0 ? before : this.common);
+    }
+  }
+
+  private apply(adaptation: Adaptation): void {
+    if (adaptation === this.applied) return;
+    this.applied = adaptation;
+    const { layers, parameters } = adaptation;
+    for (const [module, layer] of this.adaptable) layer.adapters = layers.get(module) ?? null;
+    for (const [name, parameter] of this.parameters) parameter.override = parameters.get(name) ?? null;
+  }
+
   /** Normalised pixels [B, H, W, 3] -> image features [B, 1 + N, D], N = H/32 · W/32 */
   encodeImage(pixels: tf.Tensor4D, h: Hooks): tf.Tensor3D {
-    return tf.tidy(() => {
-      return this.projectMap(this.executor.visionMap(pixels, h), h);
-    });
+    return this.compute(() => tf.tidy(() => this.projectMap(this.executor.visionMap(pixels, h), h)));
   }
 
   /** The second half of `encodeImage`: DaViT's last map [B, H/32, W/32, C] -> image features [B, 1 + N, D] */
   projectMap(map: tf.Tensor4D, h: Hooks): tf.Tensor3D {
-    return h.block('multi_modal_projector', (h, map) => this.multiModalProjector.forward(map, h), map);
+    return this.compute(() =>
+      h.block('multi_modal_projector', (h, map) => this.multiModalProjector.forward(map, h), map),
+    );
   }
 
   /**
@@ -74,25 +120,27 @@ export class Florence2Model implements Executor {
         `The prompt has ${T} tokens and the image ${imageTokens}, but the model has ${maxPositionEmbeddings} positions. Use a shorter text.`,
       );
     }
-    const mask =
-      promptMask && tf.tidy(() => paddingMask(tf.concat([tf.ones([B, imageTokens], 'int32'), promptMask], 1)));
-    try {
-      const states = tf.tidy(() => {
-        const join = (_: Hooks, features: tf.Tensor3D, ids: tf.Tensor2D) =>
-          tf.concat([features, this.languageModel.embed(ids)], 1) as tf.Tensor3D;
-        const inputsEmbeds = h.block('language_model.shared', join, imageFeatures, promptIds); // [B, S, D]
-        return this.executor.encode(inputsEmbeds, mask, h);
-      });
-      return { states, mask };
-    } catch (error) {
-      mask?.dispose(); // a hook may throw
-      throw error;
-    }
+    return this.compute(() => {
+      const mask =
+        promptMask && tf.tidy(() => paddingMask(tf.concat([tf.ones([B, imageTokens], 'int32'), promptMask], 1)));
+      try {
+        const states = tf.tidy(() => {
+          const join = (_: Hooks, features: tf.Tensor3D, ids: tf.Tensor2D) =>
+            tf.concat([features, this.languageModel.embed(ids)], 1) as tf.Tensor3D;
+          const inputsEmbeds = h.block('language_model.shared', join, imageFeatures, promptIds); // [B, S, D]
+          return this.executor.encode(inputsEmbeds, mask, h);
+        });
+        return { states, mask };
+      } catch (error) {
+        mask?.dispose(); // a hook may throw
+        throw error;
+      }
+    });
   }
 
   /** Returns a limit on wasm only, whose heap ends at 4 GiB. */
   imagesPerPass(height: number, width: number): number {
-    return tf.getBackend() === 'wasm' ? imagesOf(height, width) : Infinity;
+    return (this.backend ?? tf.getBackend()) === 'wasm' ? imagesOf(height, width) : Infinity;
   }
 
   visionMap(pixels: tf.Tensor4D, h: Hooks): tf.Tensor4D {
@@ -117,12 +165,14 @@ export class Florence2Model implements Executor {
 
   /** Teacher forcing: tokens of given answers [B, T] -> logits of the token after each, [B, T, V] */
   logits(decoderInputIds: tf.Tensor2D, memory: Memory, h: Hooks): tf.Tensor3D {
-    return tf.tidy(() => {
-      const embed = (_: Hooks, ids: tf.Tensor2D) => this.languageModel.embed(ids);
-      const embeds = h.block('language_model.shared', embed, decoderInputIds); // [B, T, D]
-      const hidden = this.languageModel.decoder.forward(embeds, memory, null, h.in('language_model.decoder')); // [B, T, D]
-      return h.block('', (h, hidden) => this.lmHead.forward(hidden, h), hidden);
-    });
+    return this.compute(() =>
+      tf.tidy(() => {
+        const embed = (_: Hooks, ids: tf.Tensor2D) => this.languageModel.embed(ids);
+        const embeds = h.block('language_model.shared', embed, decoderInputIds); // [B, T, D]
+        const hidden = this.languageModel.decoder.forward(embeds, memory, null, h.in('language_model.decoder')); // [B, T, D]
+        return h.block('', (h, hidden) => this.lmHead.forward(hidden, h), hidden);
+      }),
+    );
   }
 
   /**
@@ -133,9 +183,10 @@ export class Florence2Model implements Executor {
   addTokenRows(first: number, count: number): void {
     const { shared } = this.languageModel;
     const tables = [shared.weight, ...(this.lmHead.weight.loaded ? [this.lmHead.weight] : [])];
-    for (const table of tables) table.resize(tf.tidy(() => withMeanRows(table.value as tf.Tensor2D, first, count)));
+    const grown = (table: Parameter) => tf.tidy(() => withMeanRows(table.value as tf.Tensor2D, first, count));
+    for (const table of tables) this.compute(() => table.resize(grown(table)));
     const vocabSize = shared.weight.shape[0];
-    this.lmHead.resize(vocabSize);
+    this.compute(() => this.lmHead.resize(vocabSize));
     this.currentConfig = { ...this.config, text: { ...this.config.text, vocabSize } };
   }
 

@@ -51,8 +51,11 @@ export class GraphExecutor implements Executor {
   private readonly halfWeights = new HalfWeights();
   /** Names of the hook points of each pass, in execution order. */
   private readonly points = new Map<string, readonly string[]>();
-  /** The tensors of the parameters that the graphs were compiled with. */
+  /** The tensors of the parameters. */
   private weights: tf.Tensor[] = [];
+  /** Numbers of the sets of tensors that the parameters have had, by the tensors' ids. Part of the graphs' keys. */
+  private readonly versions = new Map<string, number>();
+  private version = 0;
 
   constructor(
     private readonly model: Florence2Model,
@@ -155,6 +158,7 @@ export class GraphExecutor implements Executor {
   dispose(): void {
     for (const compiled of this.graphs.values()) compiled?.graph.dispose();
     this.graphs.clear();
+    this.versions.clear();
     this.halfWeights.dispose();
   }
 
@@ -207,7 +211,7 @@ export class GraphExecutor implements Executor {
     const points = readers === noReaders ? [] : this.pointsOf(`${module} ${name}`, pass, example);
     if (points.some(readers.mayReplace)) return null;
     const wanted = points.filter(readers.want);
-    const key = [module, name, ...wanted].join(' ');
+    const key = [this.version, module, name, ...wanted].join(' ');
     const known = this.graphs.get(key);
     if (known !== undefined) return known;
     const fn: GraphFunction = (...inputs) => {
@@ -253,15 +257,22 @@ export class GraphExecutor implements Executor {
     compiled?.graph.dispose();
   }
 
-  /** Discards the graphs if the tensor of a parameter was replaced: by training, a merged adapter or new tokens. */
+  /**
+   * Follows the tensors of the parameters. Discards the graphs if one was disposed: by training, a merged adapter or new
+   * tokens. Adapters of one call only replace tensors for a while.
+   */
   private followParameters(): void {
     const weights: tf.Tensor[] = [];
     for (const parameter of this.model.parameters.values()) {
       if (!parameter.optional || parameter.loaded) weights.push(parameter.value);
     }
     const same = weights.length === this.weights.length && weights.every((weight, i) => weight === this.weights[i]);
-    if (!same) this.dispose();
+    if (same) return;
+    if (this.weights.some(({ isDisposed }) => isDisposed)) this.dispose();
     this.weights = weights;
+    const ids = weights.map(({ id }) => id).join();
+    this.version = this.versions.get(ids) ?? this.versions.size;
+    this.versions.set(ids, this.version);
   }
 }
 

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import { type FilePlace, readWeight } from './kernels.ts';
+import { onBackendOf } from './on_backend.ts';
 
 /** The layout of a checkpoint's tensor in memory. The values are the checkpoint's; only their order differs. */
 export type Layout =
@@ -80,7 +81,10 @@ export class Parameter {
    * disposes it.
    */
   inCheckpointOrder(tensor: tf.Tensor): tf.Tensor {
-    return this.layout === 'plain' ? tensor.clone() : tf.transpose(tensor, TO_CHECKPOINT[this.layout]);
+    const { layout } = this;
+    return onBackendOf(tensor, () =>
+      layout === 'plain' ? tensor.clone() : tf.transpose(tensor, TO_CHECKPOINT[layout]),
+    );
   }
 
   /** Sets the value to a tensor of the shape and layout of `value`. The parameter takes ownership of it. */
@@ -121,6 +125,17 @@ export interface Adaptable {
   /** null without adapters, so that the check costs one comparison. */
   adapters: readonly LowRank[] | null;
 }
+
+/** What adapters add to a network. */
+export interface Adaptation {
+  /** The adapters of layers, by canonical module name. */
+  readonly layers: ReadonlyMap<string, readonly LowRank[]>;
+  /** Parameters that replace the network's, by name. */
+  readonly parameters: ReadonlyMap<string, Parameter>;
+}
+
+/** The network without adapters. */
+export const unadapted: Adaptation = { layers: new Map(), parameters: new Map() };
 
 /**
  * Declares the parameters below a path. A module's constructor follows the checkpoint's names with it,

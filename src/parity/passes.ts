@@ -32,7 +32,7 @@ async function visionPass({ model, inputs, hooks }: EncodedSubject, dump: Safete
   const pixels = await readPixels(dump.tensors.has('pixel_values') ? dump : inputs);
   const capture = new PointCapture(hooks, pointsOf(wanted));
   try {
-    tf.dispose(model.encodeImage(pixels, hooks.root()));
+    tf.dispose(model.encodeImage(pixels, capture.hooks.root()));
     return await takeAll(capture, wanted);
   } finally {
     capture.dispose();
@@ -47,7 +47,8 @@ async function textPass(subject: EncodedSubject, _dump: SafetensorsFile, wanted:
   let computed: Map<string, Computed>;
   let masked: Activation;
   try {
-    const logits = await forcedLogits(subject, await encodePrompts(subject, true)); // [B, T, V]
+    const hooked = { ...subject, hooks: capture.hooks };
+    const logits = await forcedLogits(hooked, await encodePrompts(hooked, true)); // [B, T, V]
     computed = await takeAll(capture, wanted);
     masked = await download(logits);
   } finally {
@@ -137,11 +138,12 @@ export async function roundedPass(subject: EncodedSubject): Promise<Map<string, 
 
 /** Keeps the activations at some hook points until they are read. */
 class PointCapture {
+  /** The hooks to run the passes with. */
+  readonly hooks: HookRegistry;
   private readonly cache = new ActivationCache();
-  private readonly capture: Capture;
 
   constructor(hooks: HookRegistry, points: string[]) {
-    this.capture = new Capture(hooks, points, this.cache, { readOnly: false });
+    this.hooks = hooks.with([new Capture(points, this.cache, { readOnly: false }).hook]);
   }
 
   /** Returns the activation at a point, and frees it. Undefined if the model has no such point. */
@@ -153,7 +155,6 @@ class PointCapture {
   }
 
   dispose(): void {
-    this.capture.stop();
     this.cache.dispose();
   }
 }

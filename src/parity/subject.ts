@@ -41,7 +41,7 @@ export async function loadCheckpoint(
   if (!weights) throw new Florence2Error(`${path} does not exist.`);
   const model = new Florence2Model(config);
   try {
-    await loadParameters(model.parameters, await canonicalCheckpoint(weights));
+    await loadParameters(model, await canonicalCheckpoint(weights));
     model.executor = await fastestExecutor(model);
     return { model, generation };
   } catch (error) {

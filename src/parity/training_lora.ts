@@ -84,14 +84,16 @@ async function givenAdapter(
 }
 
 /** Runs `body` with the merged output layer as embeddings: PEFT changes both if they are tied. */
-async function withTiedHead<T>({ lmHead, languageModel }: Florence2Model, body: () => Promise<T>): Promise<T> {
-  const { weight } = languageModel.shared;
-  const before = weight.override;
-  weight.override = lmHead.weight.override ?? before;
+async function withTiedHead<T>(model: Florence2Model, body: () => Promise<T>): Promise<T> {
+  const { adaptation, lmHead, languageModel } = model;
+  const { layers, parameters } = adaptation;
+  const head = parameters.get(lmHead.weight.name);
+  const { name } = languageModel.shared.weight;
+  model.adapt({ layers, parameters: head ? new Map([...parameters, [name, head]]) : parameters });
   try {
     return await body();
   } finally {
-    weight.override = before;
+    model.adapt(adaptation);
   }
 }
 

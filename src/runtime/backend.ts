@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
-import { isNode } from '../platform/node.ts';
+import { activate, onBackend } from '../nn/on_backend.ts';
+import { isNode, withoutErrorListeners } from '../platform/node.ts';
 
 /** The supported tfjs backends, fastest first. `auto` tries them in this order. */
 export const BACKEND_NAMES = ['tensorflow', 'webgpu', 'wasm', 'cpu'] as const;
@@ -59,15 +60,18 @@ async function useFirst(options: BackendOptions): Promise<BackendChoice> {
   throw new Florence2Error(`No backend runs here. ${reasons.join(' ')}`);
 }
 
-/** Registers, activates and checks one backend. Returns its description. */
+/** Registers, starts, checks and activates one backend. Returns its description. */
 async function start(name: BackendName, options: BackendOptions): Promise<string> {
-  const description = await withoutWarnings(async () => {
-    const description = await register(name, options);
-    await activate(name);
-    if (name === 'webgpu') (await import('./webgpu_kernels.ts')).tuneWebgpu();
-    return description;
-  });
-  await checkProduct();
+  silenceCpuBanner();
+  const description = await register(name, options);
+  const backend = await withoutErrorListeners(() => startBackend(name));
+  if (name === 'wasm') (await import('./wasm.ts')).guardMemory(backend);
+  if (name === 'webgpu') {
+    const { tuneWebgpu } = await import('./webgpu_kernels.ts');
+    onBackend(name, tuneWebgpu);
+  }
+  await checkProduct(name);
+  activate(name);
   return description;
 }
 
@@ -86,22 +90,33 @@ async function register(name: BackendName, options: BackendOptions): Promise<str
   }
 }
 
-async function activate(name: BackendName): Promise<void> {
-  silenceCpuBanner();
-  if (await tf.setBackend(name)) return;
-  // setBackend only warns. Calling the factory directly throws the reason.
+const starting = new Map<string, Promise<tf.KernelBackend>>();
+
+/**
+ * Starts a registered backend without activating it, so that models on other backends can run meanwhile. Returns the
+ * backend; a second call returns the same.
+ *
+ * @throws the reason if it cannot start
+ */
+async function startBackend(name: string): Promise<tf.KernelBackend> {
+  const { registry } = tf.engine();
+  if (name in registry) return registry[name];
   const factory = tf.findBackendFactory(name);
   if (!factory) throw new Florence2Error('it did not register with TensorFlow.js.');
-  const backend = await factory();
-  backend.dispose();
-  throw new Florence2Error('it failed to start.');
+  const start = starting.get(name) ?? Promise.resolve(factory());
+  starting.set(name, start);
+  try {
+    registry[name] = await start;
+    return registry[name];
+  } finally {
+    starting.delete(name);
+  }
 }
 
-/** Checks that the backend computes. Some load but fail later: drivers crash, or devices return zeros. */
-async function checkProduct(): Promise<void> {
-  const product = tf.tidy(() =>
-    tf.matMul(tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3]), tf.tensor2d([1, 2, 3, 4, 5, 6], [3, 2])),
-  ); // [2, 2]
+/** Checks that a backend computes. Some load but fail later: drivers crash, or devices return zeros. */
+async function checkProduct(name: BackendName): Promise<void> {
+  const matrices = () => [tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3]), tf.tensor2d([1, 2, 3, 4, 5, 6], [3, 2])] as const;
+  const product = onBackend(name, () => tf.tidy(() => tf.matMul(...matrices()))); // [2, 2]
   const values = Array.from(await product.data());
   product.dispose();
   if (values.join() !== '22,28,49,64')
@@ -112,17 +127,6 @@ async function checkProduct(): Promise<void> {
 function silenceCpuBanner(): void {
   const cpu = tf.findBackend('cpu') as { firstUse?: boolean } | null;
   if (cpu) cpu.firstUse = false;
-}
-
-/** Runs `body` without tfjs's warnings on the console: start-up failures are thrown as errors. */
-async function withoutWarnings<T>(body: () => Promise<T>): Promise<T> {
-  const production = tf.env().getBool('PROD');
-  tf.env().set('PROD', true);
-  try {
-    return await body();
-  } finally {
-    tf.env().set('PROD', production);
-  }
 }
 
 function reasonOf(error: unknown): string {

@@ -140,7 +140,7 @@ function loadBinding({ require, binding, stderr }: Location): Binding {
 function loadKernels(tfjs: Tfjs, { require, kernels }: Location): OwnKernels | undefined {
   if (kernels === undefined || !existsSync(kernels)) return undefined;
   const addon = require(kernels) as OwnKernels;
-  registerKernels(tfjs);
+  if (!tfjs.getKernel(registeredName('Gelu'), 'tensorflow')) registerKernels(tfjs);
   return addon;
 }
 

@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { withoutErrorListeners } from '../platform/node.ts';
 
 /** Largest allocation in bytes. The module interprets larger sizes as negative numbers. */
 const LARGEST = 2 ** 31 - 2 ** 16;
@@ -17,8 +16,6 @@ export async function registerWasm(path?: string): Promise<string> {
     tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'),
     tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'),
   ]);
-  await withoutErrorListeners(() => tf.setBackend('wasm'));
-  guardMemory((tf.backend() as unknown as { wasm: Heap }).wasm);
   return `WebAssembly${simd ? ' with SIMD' : ''}, ${threads ? 'threads' : 'one thread'}`;
 }
 
@@ -33,7 +30,8 @@ const guarded = new WeakSet<Heap>();
  * Makes failed allocations throw. tfjs does not check for them, so kernels would overwrite the module's memory from
  * address 0 on.
  */
-function guardMemory(heap: Heap): void {
+export function guardMemory(backend: object): void {
+  const { wasm: heap } = backend as { wasm: Heap };
   if (guarded.has(heap)) return;
   guarded.add(heap);
   heap._malloc(1); // the first call replaces the module's lazy stub by the real function

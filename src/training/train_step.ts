@@ -36,7 +36,8 @@ export async function trainStep(
   learningRate: number,
   step: number,
 ): Promise<StepOutcome> {
-  const { settings, optimizer } = context;
+  const { florence, settings, optimizer } = context;
+  const { model } = florence;
   const { seed, batchSize, maxGradNorm } = settings;
   const targets = images.flatMap(({ tokenized }) => tokenized);
   const scale = 1 / sum(weightsOf(targets, context).flat());
@@ -48,13 +49,15 @@ export async function trainStep(
       const targets = batchImages.flatMap(({ tokenized }, i) => tokenized.map(target => ({ target, image: i })));
       const groups = lengthGroups(targets.map(({ target }) => target)).map(group => group.map(i => targets[i]));
       const computed = await runBatch(batchImages, groups, context, scale, { seed, step, batch });
-      for (const [parameter, gradient] of computed.gradients) accumulate(gradients, parameter, gradient);
+      model.compute(() => {
+        for (const [parameter, gradient] of computed.gradients) accumulate(gradients, parameter, gradient);
+      });
       const inOrder = groups.flat().map(({ target }) => target);
       await addLosses(losses, computed.losses, inOrder, context);
     }
-    const [gradNorm] = (await download(globalNorm(gradients.values()))).values;
+    const [gradNorm] = (await download(florence.tidy(() => globalNorm(gradients.values())))).values;
     if (!Number.isFinite(losses.mean) || !Number.isFinite(gradNorm)) throw notFinite(step, losses, gradNorm, images);
-    optimizer.step(gradients, learningRate, clipFactor(gradNorm, maxGradNorm));
+    model.compute(() => optimizer.step(gradients, learningRate, clipFactor(gradNorm, maxGradNorm)));
     return { losses, learningRate, gradNorm, targets: targets.length };
   } finally {
     tf.dispose([...gradients.values()]);
@@ -80,7 +83,7 @@ async function runBatch(
 ): Promise<LossAndGradients> {
   const { florence, settings, lora, trainable, maps, visionLearns } = context;
   const { model, preprocessor } = florence;
-  const input = visionLearns ? pixelBatch(images, preprocessor) : await frozenMaps(model, images, preprocessor, maps);
+  const input = visionLearns ? pixelBatch(images, preprocessor) : await frozenMaps(florence, images, maps);
   const batches = groups.map(group => {
     const targets = group.map(({ target }) => target);
     const imageIndex = group.map(({ image }) => image);
@@ -96,7 +99,9 @@ async function runBatch(
     lora.inputDropout = (x, name) => dropout(x, lora.settings.dropout, at, `${name}.lora`);
   }
   try {
-    return lossAndGradients(pass, trainable, scale, hooks, settings.gradientCheckpointing ?? visionLearns);
+    const checkpointing = settings.gradientCheckpointing ?? visionLearns;
+    const run = () => lossAndGradients(pass, trainable, scale, hooks, checkpointing);
+    return model.compute(run, florence.adaptation);
   } finally {
     if (lora) lora.inputDropout = null;
     input.dispose();

@@ -207,7 +207,7 @@ export class Trainer {
   /** Validates, and saves the weights if they are the best so far. An aborted validation is repeated after resuming. */
   private async validate(log: RunLog, signal?: AbortSignal): Promise<void> {
     const { validateExamples = Number.POSITIVE_INFINITY, valid, onValidation } = this.settings;
-    const validation = new Validation(this.florence);
+    const validation = new Validation(this.context.florence);
     try {
       for (let i = 0; i < Math.min(valid!.length, validateExamples); i++) await this.validateOn(i, validation, signal);
     } catch (error) {
@@ -232,11 +232,10 @@ export class Trainer {
 
   private async validateOn(index: number, validation: Validation, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
-    const { model, preprocessor } = this.florence;
-    const { maps } = this.context;
+    const { florence, maps } = this.context;
     const image = await this.read(this.validReader, { part: 0, index }, 0);
     if (!image) return;
-    const map = await frozenMaps(model, [image], preprocessor, maps);
+    const map = await frozenMaps(florence, [image], maps);
     try {
       await validation.add(image, map, signal);
     } finally {

@@ -10,6 +10,7 @@ import { trainableParameters, untrainable } from './trainable.ts';
 
 /** Everything that the steps of a run share. */
 export interface TrainingContext {
+  /** The model with the adapter that is trained, or without adapters. */
   florence: Florence2;
   settings: TrainerSettings;
   /** The adapter that is trained; null in full fine-tuning. */
@@ -38,7 +39,7 @@ export function trainingContext(florence: Florence2, settings: TrainerSettings):
   const decays = decay === 'all' ? () => true : decay === 'matrices' ? decaysByDefault : byName;
   const store = visionLearns || augment ? 'off' : featureCache;
   return {
-    ...{ florence, settings, lora, trainable, visionLearns },
+    ...{ florence: florence.withAdapter(lora && ADAPTER), settings, lora, trainable, visionLearns },
     optimizer: new AdamW({ ...settings, decays }),
     maps: new MapCache(store, join(output, 'maps'), featureCacheBytes, settings.onWarning),
   };

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import { download } from '../activations/activation.ts';
 import { Evaluator } from '../evaluation/evaluator.ts';
 import type { Florence2 } from '../florence2.ts';
@@ -21,7 +21,7 @@ export class Validation {
    * @param map the vision tower's feature map of the image, [1, H, W, C]
    */
   async add(image: StepImage, map: tf.Tensor4D, signal?: AbortSignal): Promise<void> {
-    const features = tf.tidy(() => this.florence.model.projectMap(map, noHooks)); // [1, 1 + N, D]
+    const features = this.florence.tidy(() => this.florence.model.projectMap(map, noHooks)); // [1, 1 + N, D]
     try {
       await this.addLosses(image, features);
       await this.addAnswers(image, features, signal);
@@ -36,7 +36,7 @@ export class Validation {
     const imageIndex = tokenized.map(() => 0);
     const batch = collate(tokenized, imageIndex, weights, model.config.text);
     try {
-      const { values } = await download(batchLosses(model, features, batch, 0, noHooks));
+      const { values } = await download(this.florence.tidy(() => batchLosses(model, features, batch, 0, noHooks)));
       tokenized.forEach(({ task, answerIds }, i) => {
         this.losses.add(task, values[i], answerIds.length);
       });

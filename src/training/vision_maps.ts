@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import type { PreprocessorConfig } from '../config/preprocessor.ts';
+import type { Florence2 } from '../florence2.ts';
 import { noHooks } from '../hooks/hooks.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
-import type { Florence2Model } from '../model/florence2_model.ts';
 import type { MapCache } from './map_cache.ts';
 import type { StepImage } from './step_images.ts';
 
@@ -21,11 +21,11 @@ export function pixelBatch(images: readonly StepImage[], preprocessor: Preproces
  * computes and caches them. The caller disposes the result.
  */
 export async function frozenMaps(
-  model: Florence2Model,
+  florence: Florence2,
   images: readonly StepImage[],
-  preprocessor: PreprocessorConfig,
   cache: MapCache,
 ): Promise<tf.Tensor4D> {
+  const { preprocessor, model } = florence;
   const maps = new Map<string, tf.Tensor3D>(); // by key: a batch may contain an image twice
   try {
     const missing = [...new Map(images.filter(({ key }) => !cache.has(key)).map(image => [image.key, image])).values()];
@@ -33,14 +33,14 @@ export async function frozenMaps(
     const perPass = Math.min(missing.length, model.executor.imagesPerPass(height, width, noHooks));
     for (let i = 0; i < missing.length; i += perPass) {
       const batch = missing.slice(i, i + perPass);
-      const computed = tf.tidy(() => {
+      const computed = florence.tidy(() => {
         return tf.unstack(model.executor.visionMap(pixelBatch(batch, preprocessor), noHooks)) as tf.Tensor3D[];
       });
       for (const [j, map] of computed.entries()) maps.set(batch[j].key, map);
     }
     for (const [key, map] of maps) await cache.write(key, map);
     for (const { key } of images) if (!maps.has(key)) maps.set(key, await cache.read(key));
-    return tf.stack(images.map(({ key }) => maps.get(key)!)) as tf.Tensor4D;
+    return florence.tidy(() => tf.stack(images.map(({ key }) => maps.get(key)!)) as tf.Tensor4D);
   } finally {
     tf.dispose([...maps.values()]);
   }

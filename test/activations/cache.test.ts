@@ -9,6 +9,7 @@ import { ActivationCache } from '../../src/activations/cache.ts';
 import { dumpPoint } from '../../src/activations/dump_names.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
 import { Capture } from '../../src/hooks/capture.ts';
+import { HookRegistry } from '../../src/hooks/hooks.ts';
 import { hookPoints } from '../../src/internals/hook_points.ts';
 import { captureForced, Question } from '../../src/internals/question.ts';
 import { encodeImages, encodePrompts, forcedLogits as forcedInputs } from '../../src/parity/subject.ts';
@@ -30,7 +31,7 @@ const folder = temporaryFolder();
 const S = 10 + model.tokenizer.encode('What does the image describe?').length;
 const V = model.config.text.vocabSize;
 
-const run = (options: CacheOptions) => model.runWithCache(street, '<CAPTION>', options);
+const run = (options: CacheOptions, hooked = model) => hooked.runWithCache(street, '<CAPTION>', options);
 const values = async (cache: ActivationCache, name: string, part = {}) => (await cache.array(name, part)).values;
 
 test('a run keeps the requested points by name and step, and no others', async () => {
@@ -281,7 +282,7 @@ test('with a file, memory does not grow from step to step', async () => {
     const tensors: number[] = [];
     const note = () => void tensors.push(tf.memory().numTensors);
     const hooks = [['hook_logits', note]] as const;
-    const { cache } = await model.withHooks(hooks, () => run({ ...greedy, names: `${decoder}.**`, file }));
+    const { cache } = await run({ ...greedy, names: `${decoder}.**`, file }, model.withHooks(hooks));
     cache.dispose();
     return tensors;
   };
@@ -309,7 +310,7 @@ for (const [what, options, fail] of [
           throw new RangeError('from the hook');
         };
         const hooks = fail === null ? [] : [['hook_logits', hook, { step: fail }] as const];
-        const attempt = model.withHooks(hooks, () => run({ ...greedy, names: 'hook_logits', ...options, file }));
+        const attempt = run({ ...greedy, names: 'hook_logits', ...options, file }, model.withHooks(hooks));
         assert.instance(await attempt.catch(error => error), Error);
       }
       assert.is(statSync(there).mtimeMs, before);
@@ -325,9 +326,8 @@ for (const [what, options, fail] of [
 test('a file that cannot be written is an error before the run starts', async () => {
   const file = join(folder, 'no', 'such', 'folder.safetensors');
   let steps = 0;
-  const error = await model
-    .withHooks([['**', () => void steps++]], () => run({ ...greedy, file }))
-    .catch(error => error);
+  const counting = model.withHooks([['**', () => void steps++]]);
+  const error = await run({ ...greedy, file }, counting).catch(error => error);
   assert.instance(error, Florence2Error);
   assert.match(error.message, /folder\.safetensors cannot be written: its folder does not exist/);
   assert.is(steps, 0);
@@ -336,13 +336,12 @@ test('a file that cannot be written is an error before the run starts', async ()
 // ------------------------------------------------------------------------------------------------ in PyTorch's layout
 
 test("activations saved in PyTorch's layout equal the reference, whose dumps can be loaded", async () => {
-  const subject = await openSubject();
   const cache = new ActivationCache();
-  const capture = new Capture(subject.hooks, '**', cache);
+  const hooks = new HookRegistry().with([new Capture('**', cache).hook]);
+  const subject = { ...(await openSubject()), hooks };
   const features = await encodeImages(subject);
   const logits = await forcedInputs(subject, await encodePrompts({ ...subject, features }, true));
   tf.dispose([features, logits]);
-  capture.stop();
   const file = join(folder, 'as-pytorch.safetensors');
   await cache.save(file, { layout: 'pytorch' });
   const saved = await openSafetensors(file);

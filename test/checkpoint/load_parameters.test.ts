@@ -31,7 +31,7 @@ async function load(layout: string, edit: (tensors: Map<string, TensorToWrite>) 
   const file = await openSafetensors(path);
   const progress: [number, number][] = [];
   try {
-    await loadParameters(model.parameters, await canonicalCheckpoint(file), (...at) => progress.push(at));
+    await loadParameters(model, await canonicalCheckpoint(file), (...at) => progress.push(at));
     return { model, progress };
   } catch (error) {
     model.dispose();

@@ -40,7 +40,7 @@ export class ReferenceModel {
     const folder = reference(`model/${variant}/${layout}`);
     const model = new Florence2Model((await loadConfig(openFolder(folder))).config);
     const checkpoint = await openCheckpoint(openFolder(folder));
-    await loadParameters(model.parameters, await canonicalCheckpoint(checkpoint));
+    await loadParameters(model, await canonicalCheckpoint(checkpoint));
     await checkpoint.close();
     model.executor = await fastestExecutor(model);
     const inputs = await openSafetensors(reference(`model/${variant}/inputs.safetensors`));

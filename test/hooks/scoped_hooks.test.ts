@@ -16,8 +16,8 @@ const free = { numBeams: 1, maxNewTokens: 6, forcedBosTokenId: null, forcedEosTo
 const noneLeft = () => assert.is(model.hooks.root(), noHooks, 'a hook was not removed');
 
 /** Returns the generated tokens. */
-async function generate(options = {}): Promise<number[]> {
-  const [[{ ids }]] = await model.generate([features], [prompt], { ...free, ...options });
+async function generate(options = {}, hooked = model): Promise<number[]> {
+  const [[{ ids }]] = await hooked.generate([features], [prompt], { ...free, ...options });
   return ids.slice(1);
 }
 
@@ -43,9 +43,8 @@ for (const useCache of [true, false]) {
     [99, []],
   ] as [StepFilter, number[]][]) {
     test(`step ${step} generates token ${at.join(' and ') || 'none'} of the answer, ${useCache ? 'with' : 'without'} a cache`, async () => {
-      const ids = await withoutLeaks(() =>
-        model.withHooks([['hook_logits', say, { step }]], () => generate({ useCache })),
-      );
+      const hooked = model.withHooks([['hook_logits', say, { step }]]);
+      const ids = await withoutLeaks(() => generate({ useCache }, hooked));
       at.forEach(position => {
         assert.is(ids[position], TOKEN);
       });
@@ -63,7 +62,7 @@ test('in beam search, each step has the rows of all beams', async () => {
     ({ shape }, { step }) => void rows.push([step!, shape[0]!]),
     { step: [0, 2] },
   ];
-  await withoutLeaks(() => model.withHooks([hook], () => generate({ numBeams: 3 })));
+  await withoutLeaks(() => generate({ numBeams: 3 }, model.withHooks([hook])));
   assert.equal(rows, [
     [0, 3],
     [2, 3],
@@ -79,17 +78,16 @@ test('a hook with a step does not run outside of generations and costs nothing a
   const seen = new Set<number | undefined>();
   await withoutLeaks(async () => {
     const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A car' });
-    await model.withHooks([['**', (_, { step }) => void seen.add(step), { step: () => true }]], async () => {
-      forcedLogits(model, question, { from: 'pixels' }).dispose();
-      assert.is(seen.size, 0);
-      await generate();
-    });
+    const hooked = model.withHooks([['**', (_, { step }) => void seen.add(step), { step: () => true }]]);
+    forcedLogits(hooked, question, { from: 'pixels' }).dispose();
+    assert.is(seen.size, 0);
+    await generate({}, hooked);
     question.dispose();
   });
   assert.equal([...seen], [0, 1, 2, 3, 4, 5]);
 });
 
-test('hooks of one call are removed after it, and earlier hooks stay', async () => {
+test('hooks of one call run after those of the model, and only in this call', async () => {
   const seen: string[] = [];
   const note = (name: string) => () => void seen.push(name);
   const remove = model.addHook('hook_logits', note('lasting'));
@@ -106,9 +104,18 @@ test('hooks of one call are removed after it, and earlier hooks stay', async () 
   noneLeft();
 });
 
-test('the result of the body is returned', async () => {
-  assert.is(await model.withHooks([], () => 7), 7);
-  assert.is(await model.withHooks([['**', () => {}]], async () => 'later'), 'later');
+test('hooks can be added to hooks, and those of the model also later', async () => {
+  const seen: string[] = [];
+  const note = (name: string): ScopedHook => ['hook_logits', () => void seen.push(name), { step: 0 }];
+  const once = model.withHooks([note('once')]);
+  const twice = once.withHooks([note('twice')]);
+  const remove = model.addHook(...note('later'));
+  await withoutLeaks(() => generate({ maxNewTokens: 2 }, twice));
+  assert.equal(seen, ['later', 'once', 'twice']);
+  remove();
+  await generate({ maxNewTokens: 2 }, once);
+  assert.equal(seen.slice(3), ['once']);
+  noneLeft();
 });
 
 const fail = () => {
@@ -116,14 +123,13 @@ const fail = () => {
 };
 
 for (const [what, body] of [
-  ['the body throws', fail],
-  ['the body rejects', () => Promise.resolve().then(fail)],
-  ['a hook throws in the vision tower', () => model.runWithHooks(street, '<OD>', [['vision_tower.blocks.0.**', fail]])],
-  ['a hook throws at a step', () => model.runWithHooks(features, '<OD>', [['**', fail, { step: 2 }]], free)],
-] as [string, () => unknown][]) {
-  test(`hooks are removed when ${what}`, async () => {
+  ['throws in the vision tower', () => model.runWithHooks(street, '<OD>', [['vision_tower.blocks.0.**', fail]])],
+  ['throws at a step', () => model.runWithHooks(features, '<OD>', [['**', fail, { step: 2 }]], free)],
+] as [string, () => Promise<unknown>][]) {
+  test(`a hook that ${what} ends the call and no other`, async () => {
     await withoutLeaks(async () => {
-      const error = await model.withHooks([['hook_logits', () => {}]], body).catch(error => error);
+      const [error, ids] = await Promise.all([body().catch(error => error), generate()]);
+      assert.equal(ids, clean);
       assert.is((error as Error).message, 'mine');
     });
     noneLeft();
@@ -135,8 +141,7 @@ test('if one of several hooks cannot be added, none is', async () => {
     ['hook_logits', () => {}],
     [undefined, () => {}],
   ] as unknown as ScopedHook[];
-  const error = await model.withHooks(wrong, () => 7).catch(error => error);
-  assert.instance(error, Error);
+  assert.throws(() => model.withHooks(wrong));
   noneLeft();
 });
 

@@ -39,7 +39,7 @@ async function read(make: () => tf.Tensor): Promise<Float32Array> {
 async function around(point: string, hooks: ScopedHook[]): Promise<{ before: tf.Tensor; after: tf.Tensor }> {
   const before = new ActivationCache();
   const first: ScopedHook = [point, (x, { name }) => before.put(name, undefined, x.clone())];
-  const after = await model.withHooks([first, ...hooks], () => captureForced(model, question, point));
+  const after = captureForced(model.withHooks([first, ...hooks]), question, point);
   const kept = { before: before.get(point).clone(), after: after.get(point).clone() };
   before.dispose();
   after.dispose();
@@ -153,12 +153,7 @@ async function withoutRows<T>(
 
 /** Returns the logits of the question with hooks. Called in a tidy. */
 function hooked(hooks: ScopedHook[]): tf.Tensor {
-  const remove = model.hooks.addAll(hooks);
-  try {
-    return forcedLogits(model, question);
-  } finally {
-    remove();
-  }
+  return forcedLogits(model.withHooks(hooks), question);
 }
 
 test('mean ablation inserts the mean of other questions of any length', async () => {
@@ -205,9 +200,7 @@ test('resample ablation inserts the activations of other questions, one per row'
     const point = `${decoder}.0.encoder_attn.hook_z`;
     const caches = [other, question].map(one => captureForced(model, one, [point, windows], { from: 'pixels' }));
     const hooks = ablate(model, { at: [point, windows], heads: [1] }, resampleAblation(caches));
-    const made = await model.withHooks(hooks, () =>
-      captureForced(model, question, [point, windows], { rows: 3, from: 'pixels' }),
-    );
+    const made = captureForced(model.withHooks(hooks), question, [point, windows], { rows: 3, from: 'pixels' });
     for (const name of [point, windows]) {
       const plain = captureForced(model, question, name, { rows: 3, from: 'pixels' });
       const rows = made.shape(name)[0] / 3;
@@ -236,7 +229,7 @@ test('in a generation, positions are steps, with and without a cache, for every 
       for (const useCache of [true, false]) {
         const options = { numBeams: 2, maxNewTokens: 4, noRepeatNgramSize: 0, useCache, names: point };
         const hooks = ablate(model, { at: point, positions: [2] });
-        const { cache } = await model.withHooks(hooks, () => model.runWithCache(street, '<CAPTION>', options));
+        const { cache } = await model.withHooks(hooks).runWithCache(street, '<CAPTION>', options);
         const axis = point.endsWith('hook_z') ? 2 : 1;
         for (const step of cache.steps(point)) {
           const x = cache.get(point, { step });
@@ -261,9 +254,9 @@ test('a run works with ablated image features', async () => {
   await withoutLeaks(async () => {
     const options = { numBeams: 1, maxNewTokens: 6, noRepeatNgramSize: 0, names: features };
     const cells = Array.from({ length: 10 }, (_, i) => i);
-    const { cache } = await model.withHooks(ablate(model, { at: features, positions: cells }), () =>
-      model.runWithCache(street, '<CAPTION>', options),
-    );
+    const { cache } = await model
+      .withHooks(ablate(model, { at: features, positions: cells }))
+      .runWithCache(street, '<CAPTION>', options);
     const { values } = await cache.array(features);
     assert.ok(values.every(value => value === 0));
     cache.dispose();
@@ -306,11 +299,8 @@ test('wrong sites are errors that list the valid ones', async () => {
         short,
       ],
     ] as [Site, Replacement | undefined, RegExp, Question | undefined][]) {
-      const error = await model
-        .withHooks(ablate(model, site, by), () => forcedLogits(model, asked ?? question).dispose())
-        .catch(error => error);
-      assert.instance(error, UsageError, String(message));
-      assert.match(error.message, message);
+      const attempt = () => forcedLogits(model.withHooks(ablate(model, site, by)), asked ?? question);
+      assert.throws(attempt, (error: Error) => error instanceof UsageError && message.test(error.message));
     }
     assert.throws(() => meanActivation([], 'hook_logits'), /No activation caches/);
   });

@@ -140,11 +140,10 @@ function stackRows(rows: tf.Tensor[]): tf.Tensor {
 /** Runs the reference's images, prompts and answers and keeps all activations. */
 async function captureSubject(subject: Subject): Promise<ActivationCache> {
   const cache = new ActivationCache();
-  const capture = new Capture(subject.hooks, '**', cache);
-  const features = await encodeImages(subject);
-  const logits = await forcedLogits(subject, await encodePrompts({ ...subject, features }, true));
+  const kept = { ...subject, hooks: subject.hooks.with([new Capture('**', cache).hook]) };
+  const features = await encodeImages(kept);
+  const logits = await forcedLogits(kept, await encodePrompts({ ...kept, features }, true));
   tf.dispose([features, logits]);
-  capture.stop();
   return cache;
 }
 
@@ -209,9 +208,8 @@ test("on an image that is not square, rows and columns equal PyTorch's", async (
     const file = await openSafetensors(reference('model/tiny-pad/nonsquare.safetensors'));
     const pixels = await readPixels(file); // [1, 64, 128, 3]
     const cache = new ActivationCache();
-    const capture = new Capture(subject.hooks, '**', cache);
-    tf.dispose([subject.model.encodeImage(pixels, subject.hooks.root()), pixels]);
-    capture.stop();
+    const hooks = subject.hooks.with([new Capture('**', cache).hook]);
+    tf.dispose([subject.model.encodeImage(pixels, hooks.root()), pixels]);
     assert.equal((await attention(cache, 'window', '3.0')).size, [2, 4]);
     assert.is(await compareOutputs(subject, visionCases(subject, cache, 'nonsquare')), 5);
     cache.dispose();

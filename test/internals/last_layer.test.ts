@@ -30,8 +30,8 @@ test("the parts of the last layer sum to the model's logit", async () => {
     [[], other],
     [small, other], // so small that the epsilon of the norm counts
   ] as [ScopedHook[], number[] | undefined][]) {
-    const logits = await model.withHooks(hooks, async () => (await download(forcedLogits(model, question))).values);
-    const attribute = () => model.withHooks(hooks, () => lastLayerAttribution(model, question, { tokens }));
+    const logits = (await download(forcedLogits(model.withHooks(hooks), question))).values;
+    const attribute = () => lastLayerAttribution(model.withHooks(hooks), question, { tokens });
     const rows = await withoutLeaks(attribute);
     assert.is(rows.length, T);
     rows.forEach(({ token, text, logit, parts }, t) => {
@@ -74,7 +74,7 @@ test('each part equals the formula in float64', async () => {
 
 test('an ablated part contributes nothing', async () => {
   const mlp = `language_model.decoder.layers.${last}.hook_mlp_out`;
-  const rows = await model.withHooks([[mlp, x => tf.zerosLike(x)]], () => lastLayerAttribution(model, question));
+  const rows = await lastLayerAttribution(model.withHooks([[mlp, x => tf.zerosLike(x)]]), question);
   for (const { parts } of rows) {
     assert.ok(Math.abs(parts.mlp_out) < 1e-6);
     assert.ok(Math.abs(parts.resid_mid_cross) > 1e-3);

@@ -97,9 +97,7 @@ test('the lens of a layer equals the model whose later layers do nothing', async
       const cache = captureForced(model, question, point);
       const hidden = cache.get(point);
       const lens = (await logitLens(model, question, { layers: [layer] }))[0].predictions;
-      const cut = await model.withHooks([[residPost(last), () => tf.clone(hidden)]], () =>
-        alternatives(model, question),
-      );
+      const cut = await alternatives(model.withHooks([[residPost(last), () => tf.clone(hidden)]]), question);
       assert.equal(cut, lens, String(layer));
       cache.dispose();
     });
@@ -110,9 +108,7 @@ test("the lens runs with the model's hooks", async () => {
   const off = 'language_model.decoder.layers.0.hook_cross_attn_out';
   const [plain, blind] = [
     await logitLens(model, question, { layers: ['embedding', 0] }),
-    await model.withHooks([[off, x => tf.zerosLike(x)]], () =>
-      logitLens(model, question, { layers: ['embedding', 0] }),
-    ),
+    await logitLens(model.withHooks([[off, x => tf.zerosLike(x)]]), question, { layers: ['embedding', 0] }),
   ];
   assert.equal(blind[0], plain[0]);
   assert.not.equal(blind[1], plain[1]);

@@ -23,7 +23,7 @@ const question = await Question.ask(model, street, '<CAPTION>', free);
 const T = question.answerIds.length;
 
 const read = async (tensor: tf.Tensor): Promise<Float32Array> => (await download(tensor)).values;
-const logits = (options?: ForcedOptions) => read(forcedLogits(model, question, options));
+const logits = (options?: ForcedOptions, hooked = model) => read(forcedLogits(hooked, question, options));
 const clean = await logits();
 
 test('the box of an image that is read upright is in pixels of the stored image', async () => {
@@ -109,9 +109,7 @@ test('the prompt equals that of `run`', async () => {
 
 test("the question is computed without the model's hooks", async () => {
   await withoutLeaks(async () => {
-    const hooked = await model.withHooks([['**', x => tf.zerosLike(x)]], () =>
-      Question.ask(model, street, '<CAPTION>', free),
-    );
+    const hooked = await Question.ask(model.withHooks([['**', x => tf.zerosLike(x)]]), street, '<CAPTION>', free);
     assert.equal(hooked.answerIds, question.answerIds);
     for (const part of ['features', 'memory'] as const) {
       assert.is(difference(await hooked[part].data(), await question[part].data()).maxAbs, 0, part);
@@ -150,9 +148,9 @@ for (const [point, from] of [
   test(`a pass starts as late as possible, but before a hook at ${point}`, async () => {
     await withoutLeaks(async () => {
       const hooks = [[point, (x: tf.Tensor) => tf.square(x)]] as const;
-      const [byDefault, begun] = await starts(() => model.withHooks(hooks, () => logits()));
+      const [byDefault, begun] = await starts(() => logits({}, model.withHooks(hooks)));
       assert.is(begun, from);
-      const whole = await model.withHooks(hooks, () => logits({ from: 'pixels' }));
+      const whole = await logits({ from: 'pixels' }, model.withHooks(hooks));
       assert.ok(difference(byDefault, whole).relative < 1e-5);
       assert.ok(difference(byDefault, clean).relative > 1e-4, 'the hook changed nothing');
     });
@@ -181,7 +179,7 @@ async function starts<T>(run: () => Promise<T>): Promise<[T, PassStart]> {
 
 test('a pass from the memory runs no earlier hooks', async () => {
   const hooks = [['vision_tower.**', (x: tf.Tensor) => tf.zerosLike(x)]] as const;
-  const same = await withoutLeaks(() => model.withHooks(hooks, () => logits({ from: 'memory' })));
+  const same = await withoutLeaks(() => logits({ from: 'memory' }, model.withHooks(hooks)));
   assert.ok(difference(same, clean).relative < 1e-5);
 });
 
@@ -189,8 +187,8 @@ test('hooks can treat each row differently', async () => {
   await withoutLeaks(async () => {
     const point = 'language_model.decoder.layers.1.hook_mlp_out';
     const ablate = (x: tf.Tensor) => tf.mul(x, tf.tensor([1, 0, 1], [3, 1, 1]));
-    const rows = await model.withHooks([[point, ablate]], () => logits({ rows: 3 }));
-    const alone = await model.withHooks([[point, x => tf.zerosLike(x)]], () => logits());
+    const rows = await logits({ rows: 3 }, model.withHooks([[point, ablate]]));
+    const alone = await logits({}, model.withHooks([[point, x => tf.zerosLike(x)]]));
     const size = clean.length;
     [clean, alone, clean].forEach((want, row) => {
       assert.ok(difference(rows.subarray(row * size, (row + 1) * size), want).relative < 1e-5, `row ${row}`);

@@ -19,8 +19,7 @@ const ownKeys: ScopedHook = [`${layers}.*.encoder_attn.hook_k`, x => tf.clone(x)
 test('cross-attention is the same with shared keys as with separate keys per row', async () => {
   const question = await Question.ask(model, street, '<CAPTION>', { answer: 'A green car' });
   await withoutLeaks(async () => {
-    const capture = (hooks: ScopedHook[]) =>
-      model.withHooks(hooks, () => captureForced(model, question, cross, { rows: 3 }));
+    const capture = (hooks: ScopedHook[]) => captureForced(model.withHooks(hooks), question, cross, { rows: 3 });
     const shared = await capture([byRow]);
     const own = await capture([byRow, ownKeys]);
     assert.equal(shared.names, own.names);
@@ -45,7 +44,7 @@ for (const name of cross) {
     await withoutLeaks(async () => {
       const change: ScopedHook = [name, x => tf.mul(x, tf.tensor4d([1, 2, 1], [3, 1, 1, 1]))];
       const logits = async (hooks: ScopedHook[]) => {
-        const made = await model.withHooks(hooks, () => forcedLogits(model, question, { rows: 3 }));
+        const made = forcedLogits(model.withHooks(hooks), question, { rows: 3 });
         const values = (await made.data()) as Float32Array;
         made.dispose();
         return [0, 1, 2].map(row => values.subarray((row * values.length) / 3, ((row + 1) * values.length) / 3));

@@ -21,9 +21,9 @@ const [T, S] = [question.answerIds.length, question.positions.length];
 const points = [...attentionPoints('encoder'), ...attentionPoints('cross')];
 
 /** Captures the question's attentions; `pattern`, if given, replaces the encoder's weights. */
-function capture(pattern?: HookFn): Promise<ActivationCache> {
+function capture(pattern?: HookFn): ActivationCache {
   const hooks: ScopedHook[] = pattern ? [['**.encoder.layers.*.self_attn.hook_pattern', pattern]] : [];
-  return model.withHooks(hooks, () => captureForced(model, question, points));
+  return captureForced(model.withHooks(hooks), question, points);
 }
 
 /** Returns an S × S matrix with 1 at column to(q) of each row q. */
@@ -53,7 +53,7 @@ test('a rollout is the product of r · I + (1 − r) · A over the layers, with 
 });
 
 test('positions that attend only to themselves depend only on themselves', async () => {
-  const cache = await capture(pattern => tf.add(tf.mul(pattern, 0), tf.eye(S)));
+  const cache = capture(pattern => tf.add(tf.mul(pattern, 0), tf.eye(S)));
   await withoutLeaks(async () => {
     const map = await encoderRollout(cache);
     assert.equal(
@@ -69,7 +69,7 @@ test('positions that attend only to themselves depend only on themselves', async
 
 test('if each layer attends one position ahead, rollout adds the shifts of all layers', async () => {
   const shifted = tf.tensor2d(pointing(query => (query + 1) % S), [S, S]); // biome-ignore format: one line
-  const cache = await capture(pattern => tf.add(tf.mul(pattern, 0), shifted));
+  const cache = capture(pattern => tf.add(tf.mul(pattern, 0), shifted));
   const layers = model.config.text.encoderLayers;
   const map = await encoderRollout(cache, { residual: 0, labels });
   assert.equal(
@@ -87,7 +87,7 @@ test('if each layer attends one position ahead, rollout adds the shifts of all l
 });
 
 test("a model's rows sum to 1 and equal plain matrix products", async () => {
-  const cache = await capture();
+  const cache = capture();
   await withoutLeaks(async () => {
     const map = await encoderRollout(cache, { labels });
     const relevance = await tokenRelevance(cache, { labels });
@@ -124,7 +124,7 @@ function product(a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
 }
 
 test('missing layers and wrong options are errors', async () => {
-  const whole = await capture();
+  const whole = capture();
   const second = captureForced(model, question, attentionPoints('encoder', 1));
   const cross = captureForced(model, question, attentionPoints('cross'));
   const encoder = captureForced(model, question, attentionPoints('encoder'));

@@ -76,9 +76,7 @@ for (const [what, site, inside] of [
       own.dispose();
       const D = plain.shape[2];
       const vector = tf.linspace(-1, 1, D);
-      const cache = await model.withHooks(steer(model, site, vector, { scale: -2.5 }), () =>
-        captureForced(model, question, site.at),
-      );
+      const cache = captureForced(model.withHooks(steer(model, site, vector, { scale: -2.5 })), question, site.at);
       const { values } = await cache.array(site.at);
       const v = await vector.data();
       const expected = plain.values.map((x, i) =>
@@ -99,7 +97,7 @@ test('steering by the difference of two questions at one position equals patchin
     const hooks = vectors.flatMap((vector, i) => steer(model, { at: name, positions: [i] }, vector));
     const ids = { answer: question.answerIds };
     const greyAgain = await Question.ask(model, grey, '<CAPTION>', ids);
-    const steered = await model.withHooks(hooks, () => forcedLogits(model, greyAgain));
+    const steered = forcedLogits(model.withHooks(hooks), greyAgain);
     const [expected, before] = [forcedLogits(model, question), forcedLogits(model, greyAgain)];
     const moved = difference((await before.data()) as Float32Array, (await expected.data()) as Float32Array).maxAbs;
     const { maxAbs } = difference((await steered.data()) as Float32Array, (await expected.data()) as Float32Array);
@@ -112,11 +110,10 @@ test('steering by the difference of two questions at one position equals patchin
 test('a vector that does not broadcast is an error', async () => {
   await withoutLeaks(async () => {
     const vector = tf.ones([7]);
-    const error = await model
-      .withHooks(steer(model, { at: 'hook_logits' }, vector), () => forcedLogits(model, question))
-      .catch(error => error);
-    assert.instance(error, UsageError);
-    assert.match(error.message, /The vector \[7\] does not broadcast to the activation .* at hook_logits/);
+    const steered = model.withHooks(steer(model, { at: 'hook_logits' }, vector));
+    const message = /The vector \[7\] does not broadcast to the activation .* at hook_logits/;
+    const refused = (error: Error) => error instanceof UsageError && message.test(error.message);
+    assert.throws(() => forcedLogits(steered, question), refused);
     vector.dispose();
   });
 });

@@ -123,7 +123,7 @@ async function withTensors(extra: Record<string, { shape: number[]; data: Float3
   await writeSafetensors(path, [...kept.filter(({ name }) => !(name in extra)), ...added]);
   const file = await openSafetensors(path);
   const changed = new Florence2Model(model.config);
-  await loadParameters(changed.parameters, await canonicalCheckpoint(file)).finally(() => file.close());
+  await loadParameters(changed, await canonicalCheckpoint(file)).finally(() => file.close());
   changed.executor = await fastestExecutor(changed);
   return changed;
 }
@@ -166,7 +166,7 @@ test('token embeddings are scaled if config.json has scale_embedding', async () 
   const json = referenceJson('model/tiny-pad/hf/config.json');
   const scaling = new Florence2Model(parseConfig({ ...json, text_config: { ...json.text_config, scale_embedding: true } })); // biome-ignore format: one line
   const file = await openSafetensors(reference('model/tiny-pad/hf/model.safetensors'));
-  await loadParameters(scaling.parameters, await canonicalCheckpoint(file)).finally(() => file.close());
+  await loadParameters(scaling, await canonicalCheckpoint(file)).finally(() => file.close());
   const row = await download(tf.tidy(() => scaling.languageModel.embed(tf.tensor2d([[7]], [1, 1], 'int32'))));
   close(row.values, shared.subarray(7 * D, 8 * D).map(x => x * Math.sqrt(D)), 1e-5, 'embedding'); // biome-ignore format: one line
   scaling.dispose();

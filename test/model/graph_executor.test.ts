@@ -170,17 +170,15 @@ test('hooks receive every point, and replaced activations are used', async () =>
 
 /** Returns all activations of a pass of the vision tower and of a few steps, by point and step. */
 async function everything(beams: number): Promise<Map<string, Float32Array>> {
-  const hooks = new HookRegistry();
   const kept = new Map<string, tf.Tensor>();
   const sink = {
     put: (name: string, step: number | undefined, x: tf.Tensor) => void kept.set(`${name} ${step}`, tf.keep(x)),
   };
-  const capture = new Capture(hooks, '**', sink);
+  const hooks = new HookRegistry().with([new Capture('**', sink).hook]);
   const pixels = tf.randomNormal([2, 64, 96, 3], 0, 1, 'float32', 9) as tf.Tensor4D;
   model.executor.visionMap(pixels, hooks.root()).dispose();
   pixels.dispose();
   await stepLogits(beams, 3, hooks);
-  capture.stop();
   const values = new Map<string, Float32Array>();
   for (const [key, tensor] of kept) values.set(key, (await download(tensor)).values);
   return values;

@@ -32,7 +32,7 @@ interface Recorded {
  * Compares two runs on the same images: the activations at every hook point, in a pass in which both models receive A's
  * greedy answer, and the two models' own answers. Node only.
  *
- * The runs are sequential, because tfjs has one backend at a time. The activations of run A are kept in temporary
+ * The runs are sequential, so that one model is in memory at a time. The activations of run A are kept in temporary
  * files: 3 GB per image for all points of a model of the size of Florence-2-base.
  *
  * Differences are not errors; see `within` of the report.

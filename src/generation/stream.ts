@@ -1,0 +1,38 @@
+import type { ImageFeatures } from '../image/features.ts';
+import { type Call, startSession } from './call.ts';
+import { greedySteps } from './generate.ts';
+import type { GenerationOptions } from './options.ts';
+
+/** A token of an answer. `text` is the text that it completes: a character may consist of several tokens. */
+export interface StreamedToken {
+  token: number;
+  text: string;
+  /** Log-probability of the token; 0 if it was forced. */
+  logProb: number;
+}
+
+/**
+ * Generates an answer greedily and yields each token as it is generated, except `<s>`, `</s>` and `<pad>`.
+ *
+ * @param prompt a prompt without a task token
+ * @throws UsageError for wrong options; the signal's reason
+ */
+export async function* streamTokens(
+  call: Call,
+  features: ImageFeatures,
+  prompt: string,
+  options: GenerationOptions & { signal?: AbortSignal },
+): AsyncGenerator<StreamedToken, void> {
+  const greedy = { ...options, numBeams: 1, numReturnSequences: 1 };
+  const { signal, settings, session } = startSession(call, [features], [prompt], greedy);
+  try {
+    const decoded = call.tokenizer.stream();
+    for await (const [{ token, logProb, ended }] of greedySteps(session, settings, signal)) {
+      const frame = call.tokenizer.isFrame(token);
+      const text = (frame ? '' : decoded.push(token)) + (ended ? decoded.end() : '');
+      if (!frame || text !== '') yield { token, logProb, text };
+    }
+  } finally {
+    session.dispose();
+  }
+}

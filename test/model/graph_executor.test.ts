@@ -12,6 +12,7 @@ import { HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
 import type { Executor } from '../../src/model/executor.ts';
 import { fastestExecutor } from '../../src/model/fastest_executor.ts';
 import { GraphExecutor } from '../../src/model/graph_executor.ts';
+import { type Adaptation, Parameter, unadapted } from '../../src/nn/params.ts';
 import { encodeImages, readIds } from '../../src/parity/subject.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
@@ -238,6 +239,27 @@ test('replaced parameters are used', async () => {
   assert.ok(difference(after, await eagerly(run)).maxAbs <= SAME);
   parameter.replace(original);
   assert.ok(difference(await asGraphs(run), before).maxAbs <= SAME);
+  pixels.dispose();
+});
+
+test('calls with and without an adapter that replaces parameters keep their graphs', async () => {
+  const { binding } = tf.backend() as unknown as { binding: { getNumOfSavedModels(): number } };
+  const before = binding.getNumOfSavedModels();
+  const own = new GraphExecutor(model);
+  const pixels = tf.randomNormal([1, 64, 64, 3], 0, 1, 'float32', 8) as tf.Tensor4D;
+  const { name, shape, layout, value } = model.parameters.get('vision_tower.convs.0.conv.weight')!;
+  const doubled = new Parameter(name, shape, layout);
+  doubled.replace(tf.mul(value, 2));
+  const adapted = { ...unadapted, parameters: new Map([[name, doubled]]) };
+  const run = async (adaptation: Adaptation) =>
+    (await download(model.compute(() => own.visionMap(pixels, noHooks), adaptation))).values;
+  const first = [await run(unadapted), await run(adapted)];
+  assert.ok(difference(first[0], first[1]).maxAbs > 1e-3);
+  assert.is(binding.getNumOfSavedModels() - before, 2);
+  assert.equal([await run(unadapted), await run(adapted)], first);
+  assert.is(binding.getNumOfSavedModels() - before, 2);
+  own.dispose();
+  doubled.dispose();
   pixels.dispose();
 });
 

@@ -83,12 +83,15 @@ async function runBatch(
 ): Promise<LossAndGradients> {
   const { florence, settings, lora, trainable, maps, visionLearns } = context;
   const { model, preprocessor } = florence;
-  const input = visionLearns ? pixelBatch(images, preprocessor) : await frozenMaps(florence, images, maps);
-  const batches = groups.map(group => {
+  const input = visionLearns
+    ? model.compute(() => pixelBatch(images, preprocessor))
+    : await frozenMaps(florence, images, maps);
+  const collateGroup = (group: BatchTarget[]) => {
     const targets = group.map(({ target }) => target);
     const imageIndex = group.map(({ image }) => image);
     return collate(targets, imageIndex, weightsOf(targets, context), model.config.text);
-  });
+  };
+  const batches = model.compute(() => groups.map(collateGroup));
   const pass = (h: Hooks): tf.Tensor1D => {
     const features = visionLearns ? model.encodeImage(input, h) : model.projectMap(input, h); // [I, 1 + N, D]
     const losses = batches.map(batch => batchLosses(model, features, batch, settings.labelSmoothing, h));

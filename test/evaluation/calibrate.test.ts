@@ -30,9 +30,11 @@ function speaker(said: string[], sure: number[], calibration: Calibration | null
   const disposed: number[] = [];
   const florence = {
     calibration,
+    withAdapter: () => florence,
+    withHooks: () => ({ ...florence }),
     encodeImage: async () => ({ imageSize, dispose: () => disposed.push(turn) }),
-    runBatch: async (requests: { task: string }[]): Promise<TaskResult[]> => {
-      assert.is(florence.calibration, null, 'answers have raw confidences');
+    async runBatch(requests: { task: string }[]): Promise<TaskResult[]> {
+      assert.is(this.calibration, null, 'answers have raw confidences');
       assert.equal(requests.map(({ task }) => task), ['<CAPTION>', '<REGION_TO_CATEGORY>']); // biome-ignore format: one line
       const [animal, confidence] = [said[turn], sure[turn++]];
       if (animal === undefined) throw new Error('the model fails');

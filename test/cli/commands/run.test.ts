@@ -118,10 +118,10 @@ test('--orientation apply: upright for the model, places in the stored image; --
 test('--semantic: one map of the classes, as PNG and .npy', async () => {
   const maps = join(folder, 'maps');
   const asked = ['docs/scenes/scene-1.png', '-m', 'demo', '-b', 'wasm', '--semantic', maps];
-  const { stdout } = await florence2('run', ...asked, '--text', 'green circle, green star', '--json');
+  const { stdout } = await florence2('run', ...asked, '--text', 'a green circle, a green star', '--json');
   const labels = jsonLines(stdout).map(({ instances }) => instances.map(({ label }: { label: string }) => label));
-  assert.equal([labels[0][0], labels[1][0]], ['green circle', 'green star']);
-  assert.equal(JSON.parse(await readFile(join(maps, 'classes.json'), 'utf8')), ['background', 'green circle', 'green star']); // biome-ignore format: one line
+  assert.equal([labels[0][0], labels[1][0]], ['a green circle', 'a green star']);
+  assert.equal(JSON.parse(await readFile(join(maps, 'classes.json'), 'utf8')), ['background', 'a green circle', 'a green star']); // biome-ignore format: one line
   const npy = await readFile(join(maps, 'scene-1.npy'));
   const indices = npy.subarray(npy.length - 128 * 128);
   assert.equal([...new Set(indices)].sort(), [0, 1, 2]);

@@ -107,7 +107,7 @@ await withRandomCheckpoint({ shape: values.shape as 'base' }, async folder => {
     {
       none: run,
       again: run, // shows the noise
-      elsewhere: () => model.runWithHooks(image, '<CAPTION>', [['nowhere', () => {}]], options),
+      elsewhere: () => model.runWithHooks(image, '<CAPTION>', [['vision_tower.hook_pixels', () => {}]], options),
       replacing: () => model.runWithHooks(image, '<CAPTION>', [[cross, () => {}]], options),
       patterns: () => capture(cross),
       all: () => capture(everything),

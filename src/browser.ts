@@ -27,7 +27,7 @@ export type { Dataset, SourcedTarget, Target, TrainingExample } from './datasets
 export type { DatasetProblem, ProblemHandler, ReadOptions, Split } from './datasets/reading.ts';
 export type { Heatmap, HeatmapOptions } from './drawing/heatmap.ts';
 export type { DrawOptions } from './drawing/scene.ts';
-export { Florence2Error, UsageError } from './errors.ts';
+export { ERROR_CODES, type ErrorCode, type ErrorDetails, Florence2Error, UsageError } from './errors.ts';
 export { answerOutcomes, type CalibrateOptions, calibrate } from './evaluation/calibrate.ts';
 export { auroc, expectedCalibrationError, type Outcome } from './evaluation/confidence.ts';
 export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
@@ -120,9 +120,18 @@ export { denseWindowAttention, type WindowAttentionMap, windowAttentionFrom } fr
 export { LayerCache } from './language/cache.ts';
 export type { Memory } from './language/decoder.ts';
 export { Florence2Model } from './model/florence2_model.ts';
-export type { CacheOptions, EncodeOptions, Request, RunOptions, TaskOptions } from './requests.ts';
+export type {
+  CacheOptions,
+  CallOptions,
+  EncodeOptions,
+  Request,
+  ResultsOf,
+  RunOptions,
+  TaskOptions,
+  TaskText,
+} from './requests.ts';
 export { type Calibration, type CalibrationCurve, writeCalibration } from './results/calibration.ts';
-export { filterByScore } from './results/filter.ts';
+export { filterByLabel, filterByScore } from './results/filter.ts';
 export { checkAnswer, formatAnswer, parseAnswer, type TypedAnswer } from './results/format.ts';
 export { type TextPage, toAlto, toHocr } from './results/layout/documents.ts';
 export {
@@ -147,7 +156,7 @@ export {
   quantizeBox,
   quantizePoints,
 } from './text/locations.ts';
-export { type TaskArguments, taskText } from './text/prompt.ts';
+export { type ArgumentsOf, type TaskArguments, taskText } from './text/prompt.ts';
 export {
   constructPrompt,
   findTask,
@@ -156,6 +165,7 @@ export {
   TASKS,
   type Task,
   type TaskInfo,
+  type TaskName,
   taskInfo,
 } from './text/tasks.ts';
 export { Tokenizer } from './text/tokenizer.ts';

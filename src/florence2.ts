@@ -7,25 +7,46 @@ import type { Florence2Parts, LoadOptions } from './checkpoint/load.ts';
 import type { GenerationConfig } from './config/generation.ts';
 import type { Florence2Config } from './config/model.ts';
 import type { PreprocessorConfig } from './config/preprocessor.ts';
-import { UsageError } from './errors.ts';
-import { encodeImages, startSession } from './generation/call.ts';
+import type { Florence2Error } from './errors.ts';
+import { startSession } from './generation/call.ts';
 import type { GeneratedSequence } from './generation/decoding.ts';
 import { generateSequences } from './generation/generate.ts';
 import type { GenerationOptions } from './generation/options.ts';
-import { type StreamedToken, streamTokens } from './generation/stream.ts';
-import { type HookFilter, type HookFn, type HookOptions, HookRegistry, type ScopedHook } from './hooks/hooks.ts';
-import { ImageFeatures, promptAbout } from './image/features.ts';
-import type { DecodeOptions, ImageInput } from './image/types.ts';
+import type { StreamedToken } from './generation/stream.ts';
+import {
+  checkHook,
+  type HookFilter,
+  type HookFn,
+  type HookOptions,
+  HookRegistry,
+  type ScopedHook,
+} from './hooks/hooks.ts';
+import type { ImageFeatures } from './image/features.ts';
+import type { ImageInput } from './image/types.ts';
 import type { Florence2Model } from './model/florence2_model.ts';
 import type { Adaptation } from './nn/params.ts';
-import type { CacheOptions, EncodeOptions, Request, RunOptions, TaskOptions } from './requests.ts';
-import { applyCalibration, type Calibration } from './results/calibration.ts';
-import { parse } from './results/parse/parse.ts';
-import { turnResult } from './results/turn.ts';
+import { checkOptions } from './options.ts';
+import {
+  answerBatch,
+  type BatchOptions,
+  CALLS,
+  type CacheOptions,
+  type CallOptions,
+  type EncodeOptions,
+  encodeInputs,
+  type Request,
+  type ResultsOf,
+  type RunOptions,
+  streamAnswer,
+  type TaskOptions,
+  type TaskText,
+} from './requests.ts';
+import type { Calibration } from './results/calibration.ts';
 import type { ResultOf, TaskResult } from './results/types.ts';
 import type { BackendChoice } from './runtime/backend.ts';
+import { skipErrors } from './skip_errors.ts';
 import type { TaskArguments } from './text/prompt.ts';
-import { findTask, type Task } from './text/tasks.ts';
+import { answeredTask } from './text/tasks.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
 import { readInTiles } from './tiling/run_tiled.ts';
 
@@ -102,8 +123,7 @@ export class Florence2 {
 
   /** Runs the vision tower on one image. The caller disposes the features. */
   async encodeImage(image: ImageInput, options: EncodeOptions = {}): Promise<ImageFeatures> {
-    const [features] = await this.encodeImages([image], options);
-    return features;
+    return (await this.encodeImages([image], options))[0];
   }
 
   /**
@@ -111,17 +131,7 @@ export class Florence2 {
    * in all, because its heap is small.
    */
   async encodeImages(images: ImageInput[], { adapter, ...options }: EncodeOptions = {}): Promise<ImageFeatures[]> {
-    const call = this.withAdapter(adapter);
-    const { decodeForModel } = await import('./image/decode.ts');
-    const decoded = await Promise.all(images.map(image => decodeForModel(image, options)));
-    const rows = encodeImages(
-      call,
-      decoded.map(({ image }) => image),
-    );
-    return rows.map((row, i) => {
-      const { image, turned } = decoded[i];
-      return new ImageFeatures(row, { width: image.width, height: image.height }, turned);
-    });
+    return encodeInputs(this.withAdapter(adapter), images, options);
   }
 
   /**
@@ -131,32 +141,37 @@ export class Florence2 {
    * @throws UsageError if the task does not take these arguments, Florence2Error if the image cannot be read or the
    *   prompt is too long
    */
-  run<T extends Task>(image: Request['image'], task: T, options?: TaskOptions): Promise<ResultOf<T>>;
-  run(image: Request['image'], task: string, options?: TaskOptions): Promise<TaskResult>;
+  run<T extends TaskText>(
+    image: Request['image'],
+    task: T,
+    ...options: CallOptions<T, Omit<TaskOptions, keyof TaskArguments>>
+  ): Promise<ResultOf<T>>;
   async run(image: Request['image'], task: string, options: TaskOptions = {}): Promise<TaskResult> {
+    checkOptions('run', options, CALLS.run);
     const { text, box, tiles, adapter, ...rest } = options;
     const call = this.withAdapter(adapter);
-    if (tiles !== undefined) return readInTiles(call, image, { task, text, box }, tiles, rest);
+    if (tiles !== undefined) return readInTiles(call, image, { task: answeredTask(task), text, box }, tiles, rest);
     const [result] = await call.runBatch([{ image, task, text, box }], rest);
     return result;
   }
 
   /** Answers several requests as one batch. An image that occurs in several requests is encoded once. */
-  async runBatch(requests: Request[], { adapter, ...options }: RunOptions = {}): Promise<TaskResult[]> {
-    const { keepUnicode, keepMalformed } = options;
+  runBatch<const T extends readonly TaskText[]>(
+    requests: { readonly [K in keyof T]: Request<T[K]> },
+    options?: BatchOptions & { onError?: 'throw' },
+  ): Promise<ResultsOf<T>>;
+  runBatch<const T extends readonly TaskText[]>(
+    requests: { readonly [K in keyof T]: Request<T[K]> },
+    options: BatchOptions,
+  ): Promise<ResultsOf<T, Florence2Error>>;
+  async runBatch(requests: readonly Request[], options: BatchOptions = {}): Promise<(TaskResult | Florence2Error)[]> {
+    checkOptions('runBatch', options, CALLS.runBatch);
+    const { adapter, onError } = options;
     const call = this.withAdapter(adapter);
-    return call.withFeatures(requests, options, async features => {
-      const prompts = requests.map((request, i) => promptAbout(features[i], request));
-      const answers = await call.generate(features, prompts, options);
-      return answers.map(([{ truncated, ...tokens }], i) => {
-        const { task } = requests[i];
-        const answer = { ...tokens, tokenizer: this.tokenizer };
-        const how = { keepUnicode, keepMalformed, truncated };
-        const { imageSize, orientation } = features[i];
-        const result = turnResult(parse(answer, findTask(task)?.task ?? task, imageSize, how), orientation);
-        return call.calibration ? applyCalibration(result, call.calibration) : result;
-      });
-    });
+    if (onError === 'skip') {
+      return skipErrors(requests, some => call.runBatch(some, { ...options, adapter: undefined, onError: 'throw' }));
+    }
+    return answerBatch(call, requests, options);
   }
 
   /**
@@ -170,6 +185,7 @@ export class Florence2 {
     prompts: string[],
     { adapter, ...options }: GenerationOptions & { signal?: AbortSignal; adapter?: AdapterChoice } = {},
   ): Promise<GeneratedSequence[][]> {
+    checkOptions('generate', options, CALLS.generate);
     if (features.length + prompts.length === 0) return [];
     const { signal, settings, session } = startSession(this.withAdapter(adapter), features, prompts, options);
     try {
@@ -183,34 +199,21 @@ export class Florence2 {
    * Generates the answer to one task greedily and yields each token as it is generated, except `<s>`, `</s>` and
    * `<pad>`. The texts, joined, are the result's `answer`.
    */
+  stream<T extends TaskText>(
+    image: Request['image'],
+    task: T,
+    ...options: CallOptions<T, RunOptions>
+  ): AsyncGenerator<StreamedToken, void>;
   stream(
     image: Request['image'],
     task: string,
     { adapter, ...options }: RunOptions & TaskArguments = {},
   ): AsyncGenerator<StreamedToken, void> {
-    return this.withAdapter(adapter).streamAnswer(image, task, options);
-  }
-
-  private async *streamAnswer(
-    image: Request['image'],
-    task: string,
-    options: RunOptions & TaskArguments,
-  ): AsyncGenerator<StreamedToken, void> {
-    const { text, box, ...rest } = options;
-    if ((rest.numBeams ?? 1) !== 1) throw new UsageError('A stream is greedy: numBeams must be 1.');
-    const own = image instanceof ImageFeatures ? null : await this.encodeImage(image, rest);
-    try {
-      const features = own ?? (image as ImageFeatures);
-      const prompt = promptAbout(features, { task, text, box });
-      yield* streamTokens(this, features, prompt, rest);
-    } finally {
-      own?.dispose();
-    }
+    return streamAnswer(this.withAdapter(adapter), image, task, options);
   }
 
   /**
-   * Loads a LoRA adapter from a folder in PEFT's format and makes it the active one. `adapters` switches, scales and
-   * merges it.
+   * Loads a LoRA adapter from a folder in PEFT's format and activates it. `adapters` switches, scales and merges it.
    *
    * @throws Florence2Error if it is damaged, does not fit the model or uses more than LoRA
    */
@@ -225,6 +228,7 @@ export class Florence2 {
    * @param filter a name, a glob (`language_model.decoder.layers.*.hook_resid_post`), a RegExp, a function, or a list
    */
   addHook(filter: HookFilter, fn: HookFn, options?: HookOptions): () => void {
+    checkHook(this.model.hookNames, filter, fn, options);
     return this.hooks.add(filter, fn, options);
   }
 
@@ -235,6 +239,7 @@ export class Florence2 {
    * @param hooks they run after the hooks of this model
    */
   withHooks(hooks: readonly ScopedHook[]): Florence2 {
+    for (const hook of hooks) checkHook(this.model.hookNames, ...hook);
     return this.derive({ hooks: this.hooks.with(hooks) });
   }
 
@@ -261,7 +266,13 @@ export class Florence2 {
   }
 
   /** Answers one task about one image with more hooks. */
-  async runWithHooks(
+  runWithHooks<T extends TaskText>(
+    image: Request['image'],
+    task: T,
+    hooks: readonly ScopedHook[],
+    ...options: CallOptions<T, RunOptions>
+  ): Promise<ResultOf<T>>;
+  runWithHooks(
     image: Request['image'],
     task: string,
     hooks: readonly ScopedHook[],
@@ -275,11 +286,17 @@ export class Florence2 {
    *
    * @throws UsageError for a name or pattern that matches no hook point of the run
    */
+  runWithCache<T extends TaskText>(
+    image: Request['image'],
+    task: T,
+    ...options: CallOptions<T, CacheOptions>
+  ): Promise<{ result: ResultOf<T>; cache: ActivationCache }>;
   async runWithCache(
     image: Request['image'],
     task: string,
-    options: CacheOptions = {},
+    options: CacheOptions & TaskArguments = {},
   ): Promise<{ result: TaskResult; cache: ActivationCache }> {
+    checkOptions('runWithCache', options, CALLS.runWithCache);
     const { names, steps, file, adapter, ...runOptions } = options;
     const call = this.withAdapter(adapter);
     return runWithCache({ names, steps, file }, hook => call.withHooks([hook]).run(image, task, runOptions));
@@ -299,21 +316,5 @@ export class Florence2 {
   private derive(own: Partial<Pick<Florence2, 'hooks' | 'adaptation' | 'calibration'>>): Florence2 {
     const { adapters, hooks, adaptation, ownCalibration: calibration } = this;
     return new Florence2(this.parts, { adapters, hooks, adaptation, calibration, ...own });
-  }
-
-  /** Runs `body` with the features of each request's image. Images encoded here are disposed afterwards. */
-  private async withFeatures<T>(
-    requests: Request[],
-    options: DecodeOptions,
-    body: (features: ImageFeatures[]) => Promise<T>,
-  ): Promise<T> {
-    const images = [...new Set(requests.map(({ image }) => image))].filter(image => !(image instanceof ImageFeatures));
-    const encoded = await this.encodeImages(images as ImageInput[], options);
-    try {
-      const byImage = new Map(images.map((image, i) => [image, encoded[i]]));
-      return await body(requests.map(({ image }) => byImage.get(image) ?? (image as ImageFeatures)));
-    } finally {
-      for (const features of encoded) features.dispose();
-    }
   }
 }

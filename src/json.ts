@@ -10,7 +10,9 @@ export function parseJsonObject(text: string, file: string): Record<string, unkn
   try {
     value = JSON.parse(text.replace(/^\uFEFF/, ''));
   } catch (error) {
-    throw new Florence2Error(`${file} is not JSON: ${(error as Error).message.replaceAll('\n', ' ')}`);
+    throw new Florence2Error(`${file} is not JSON: ${(error as Error).message.replaceAll('\n', ' ')}`, {
+      cause: error,
+    });
   }
   if (!isRecord(value)) throw new Florence2Error(`${file} holds ${show(value)}, expected an object.`);
   return value;

@@ -1,19 +1,52 @@
 import type { CaptureOptions } from './activations/run_with_cache.ts';
 import type { AdapterChoice } from './adapters/adapters.ts';
-import type { GenerationOptions } from './generation/options.ts';
-import type { ImageFeatures } from './image/features.ts';
-import type { DecodeOptions, ImageInput } from './image/types.ts';
-import type { ParseOptions } from './results/parse/parse.ts';
-import type { TaskArguments } from './text/prompt.ts';
+import { type Call, encodeImages } from './generation/call.ts';
+import type { GeneratedSequence } from './generation/decoding.ts';
+import { GENERATION_OPTIONS, type GenerationOptions } from './generation/options.ts';
+import { type StreamedToken, streamTokens } from './generation/stream.ts';
+import { ImageFeatures, promptAbout } from './image/features.ts';
+import { DECODE_OPTIONS, type DecodeOptions, type ImageInput } from './image/types.ts';
+import {
+  abortSignal,
+  anything,
+  checkOptions,
+  type Kind,
+  type OptionTable,
+  oneOf,
+  onOff,
+  pickOptions,
+} from './options.ts';
+import { applyCalibration, type Calibration } from './results/calibration.ts';
+import { type ParseOptions, parse } from './results/parse/parse.ts';
+import { turnResult } from './results/turn.ts';
+import type { ResultOf, TaskResult } from './results/types.ts';
+import type { ErrorMode } from './skip_errors.ts';
+import { type ArgumentsOf, TASK_ARGUMENTS, type TaskArguments } from './text/prompt.ts';
+import { answeredTask, type Task, type TaskName } from './text/tasks.ts';
 import type { TileOptions } from './tiling/tiles.ts';
 
-/** A task about an image. */
-export interface Request extends TaskArguments {
+/** A task by its name (`od`) or token (`<OD>`), or a custom prompt. The names are listed for editors. */
+export type TaskText = Task | TaskName | (string & {});
+
+/** A task about an image, with the text or the box that the task needs. */
+export type Request<T extends string = string> = {
   /** The image, or its features from `encodeImage`. */
   image: ImageInput | ImageFeatures;
-  /** A task token (`<OD>`), which may be followed by its text; any other text is a custom prompt. */
-  task: string;
-}
+  /**
+   * The name of a task (`od`) or its token (`<OD>`), which may be followed by its text; any other text is a custom
+   * prompt.
+   */
+  task: T;
+} & ArgumentsOf<T>;
+
+/** The last arguments of a call about a task: its options, which a task with a text or a box requires. */
+export type CallOptions<T extends string, Options> =
+  object extends ArgumentsOf<T> ? [options?: Options & ArgumentsOf<T>] : [options: Options & ArgumentsOf<T>];
+
+/** The results of several requests, by their tasks. `Failure` is in the place of requests that failed. */
+export type ResultsOf<T extends readonly string[], Failure = never> = {
+  -readonly [K in keyof T]: ResultOf<T[K]> | Failure;
+};
 
 /** Options of `encodeImage`. */
 export interface EncodeOptions extends DecodeOptions {
@@ -30,6 +63,15 @@ export interface RunOptions
   signal?: AbortSignal;
 }
 
+/** Options of `runBatch`. */
+export interface BatchOptions extends RunOptions {
+  /**
+   * What a request that fails does: `throw` ends the call with its error, `skip` returns the error in the place of its
+   * result. Default `throw`.
+   */
+  onError?: ErrorMode;
+}
+
 /** Options of `run` with one task: how it is answered, its arguments, and tiles. */
 export interface TaskOptions extends RunOptions, TaskArguments {
   /**
@@ -40,4 +82,129 @@ export interface TaskOptions extends RunOptions, TaskArguments {
 }
 
 /** Options of `runWithCache`: those of `run`, and which activations are kept. */
-export interface CacheOptions extends RunOptions, TaskArguments, CaptureOptions {}
+export interface CacheOptions extends RunOptions, CaptureOptions {}
+
+const one = (why: string): Kind => ({ expected: `1 (${why})`, allows: value => value === 1 });
+
+const GENERATE: OptionTable<GenerationOptions & { signal?: AbortSignal; adapter?: AdapterChoice }> = {
+  ...GENERATION_OPTIONS,
+  signal: abortSignal,
+  adapter: anything,
+};
+
+const OF_TASK: OptionTable<RunOptions & TaskArguments> = {
+  ...GENERATE,
+  numReturnSequences: one('this call returns one answer, `generate` returns several'),
+  ...DECODE_OPTIONS,
+  ...{ keepUnicode: onOff, keepMalformed: onOff },
+  ...TASK_ARGUMENTS,
+};
+
+const { text, box, ...OF_ALL } = OF_TASK;
+
+const RUN: OptionTable<TaskOptions> = { ...OF_TASK, tiles: anything };
+
+const RUN_BATCH: OptionTable<BatchOptions> = { ...OF_ALL, onError: oneOf('throw', 'skip') };
+
+const CACHE: OptionTable<CacheOptions & TaskArguments> = {
+  ...OF_TASK,
+  names: anything,
+  steps: anything,
+  file: anything,
+};
+
+const REQUEST: OptionTable<Request> = { ...TASK_ARGUMENTS, image: anything, task: anything };
+
+/** The kinds of the options of the model's calls, and of the fields of a request. */
+export const CALLS = {
+  generate: GENERATE,
+  runBatch: RUN_BATCH,
+  run: RUN,
+  stream: { ...OF_TASK, numBeams: one('a stream is greedy') },
+  runWithCache: CACHE,
+  request: REQUEST,
+};
+
+/** A model as these calls use it: `Florence2`. */
+interface Answering extends Call {
+  readonly calibration: Calibration | null;
+  encodeImages(images: ImageInput[], options?: DecodeOptions): Promise<ImageFeatures[]>;
+  generate(
+    features: ImageFeatures[],
+    prompts: string[],
+    options?: GenerationOptions & { signal?: AbortSignal },
+  ): Promise<GeneratedSequence[][]>;
+}
+
+/** Decodes images and encodes them. */
+export async function encodeInputs(call: Call, images: ImageInput[], options: DecodeOptions): Promise<ImageFeatures[]> {
+  const { decodeForModel } = await import('./image/decode.ts');
+  const decoded = await Promise.all(images.map(image => decodeForModel(image, options)));
+  const rows = encodeImages(
+    call,
+    decoded.map(({ image }) => image),
+  );
+  return rows.map((row, i) => {
+    const { image, turned } = decoded[i];
+    return new ImageFeatures(row, { width: image.width, height: image.height }, turned);
+  });
+}
+
+/** Answers several requests as one batch. */
+export async function answerBatch(
+  call: Answering,
+  requests: readonly Request[],
+  options: BatchOptions,
+): Promise<TaskResult[]> {
+  for (const [i, request] of requests.entries()) checkOptions(`requests[${i}]`, request, CALLS.request);
+  const { keepUnicode, keepMalformed, signal } = options;
+  const generation = { ...pickOptions(options, GENERATION_OPTIONS), signal };
+  const encode = (images: ImageInput[]) => call.encodeImages(images, pickOptions(options, DECODE_OPTIONS));
+  return withFeatures(requests, encode, async features => {
+    const prompts = requests.map((request, i) => promptAbout(features[i], request));
+    const answers = await call.generate(features, prompts, generation);
+    return answers.map(([{ truncated, ...tokens }], i) => {
+      const answer = { ...tokens, tokenizer: call.tokenizer };
+      const how = { keepUnicode, keepMalformed, truncated };
+      const { imageSize, orientation } = features[i];
+      const result = turnResult(parse(answer, answeredTask(requests[i].task), imageSize, how), orientation);
+      return call.calibration ? applyCalibration(result, call.calibration) : result;
+    });
+  });
+}
+
+/** Generates the answer to one task greedily and yields each token as it is generated. */
+export async function* streamAnswer(
+  call: Answering,
+  image: Request['image'],
+  task: string,
+  options: RunOptions & TaskArguments,
+): AsyncGenerator<StreamedToken, void> {
+  checkOptions('stream', options, CALLS.stream);
+  const { text, box, signal } = options;
+  const encode = (images: ImageInput[]) => call.encodeImages(images, pickOptions(options, DECODE_OPTIONS));
+  const [encoded] = image instanceof ImageFeatures ? [] : await encode([image]);
+  try {
+    const features = encoded ?? (image as ImageFeatures);
+    const prompt = promptAbout(features, { task, text, box });
+    yield* streamTokens(call, features, prompt, { ...pickOptions(options, GENERATION_OPTIONS), signal });
+  } finally {
+    encoded?.dispose();
+  }
+}
+
+/** Runs `body` with the features of each request's image. Images encoded here are disposed afterwards. */
+async function withFeatures<T>(
+  requests: readonly Request[],
+  encode: (images: ImageInput[]) => Promise<ImageFeatures[]>,
+  body: (features: ImageFeatures[]) => Promise<T>,
+): Promise<T> {
+  const images = [...new Set(requests.map(({ image }) => image))].filter(image => !(image instanceof ImageFeatures));
+  const encoded = await encode(images as ImageInput[]);
+  try {
+    const byImage = new Map(images.map((image, i) => [image, encoded[i]]));
+    return await body(requests.map(({ image }) => byImage.get(image) ?? (image as ImageFeatures)));
+  } finally {
+    for (const features of encoded) features.dispose();
+  }
+}

@@ -213,9 +213,9 @@ test('an adapter is saved, loaded under another name, switched, and disposed wit
 });
 
 const refused: [what: string, call: (features: ImageFeatures) => Promise<unknown>, message: RegExp][] = [
-  ['a region task without a box', f => model.run(f, '<REGION_TO_OCR>'), /<REGION_TO_OCR> .*needs a region/],
-  ['a text task without a text', f => model.run(f, '<CAPTION_TO_PHRASE_GROUNDING>'), /needs a text/],
-  ['a text for a task that takes none', f => model.run(f, '<OD>', { text: 'car' }), /takes no text/],
+  ['a region task without a box', f => model.run(f, '<REGION_TO_OCR>' as string), /<REGION_TO_OCR> .*needs a region/],
+  ['a text task without a text', f => model.run(f, '<CAPTION_TO_PHRASE_GROUNDING>' as string), /needs a text/],
+  ['a text for a task that takes none', f => model.run(f, '<OD>' as string, { text: 'car' }), /takes no text/],
   ['a text with a prompt', f => model.run(f, 'What is this?', { text: 'car' }), /takes no text/],
   [
     'a text with a task token that has one',

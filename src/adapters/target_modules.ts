@@ -1,6 +1,6 @@
-import { distance } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
+import { nearestNames } from '../names.ts';
 import { isBuffer } from '../weights/names.ts';
 
 /**
@@ -105,7 +105,9 @@ function regularExpression(source: string, shown: string): RegExp {
   try {
     return new RegExp(source);
   } catch (error) {
-    throw new UsageError(`${JSON.stringify(shown)} is not a regular expression: ${(error as Error).message}.`);
+    throw new UsageError(`${JSON.stringify(shown)} is not a regular expression: ${(error as Error).message}.`, {
+      cause: error,
+    });
   }
 }
 
@@ -118,11 +120,7 @@ function noMatch({ value, kind }: Entry, names: string[], hint: string): UsageEr
 function nearest(value: string, kind: Entry['kind'], names: string[]): string[] {
   const parts = value.split('.').length;
   const candidates = kind === 'name' ? names.map(name => name.split('.').slice(-parts).join('.')) : names;
-  const rated = [...new Set(candidates)].map(name => ({ name, apart: distance(name, value) }));
-  return rated
-    .sort((a, b) => a.apart - b.apart)
-    .slice(0, 5)
-    .map(({ name }) => name);
+  return nearestNames(value, candidates, 5);
 }
 
 const parentOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf('.')));

@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Florence2Error } from '../errors.ts';
+import { Florence2Error, UsageError } from '../errors.ts';
+import { nearestName } from '../names.ts';
 import type { HubOptions } from './hub/download_model.ts';
 
 /** The checkpoint that ships with this package. */
@@ -18,10 +19,15 @@ export async function findCheckpoint(name: string, options: HubOptions = {}): Pr
   if (name === 'demo') return demoFolder;
   const local = await stat(name).catch(() => undefined);
   if (local?.isDirectory()) return resolve(name);
-  if (local) throw new Florence2Error(`${name} is a file: give the folder of the checkpoint, or a hub id.`);
+  if (local)
+    throw new Florence2Error(`${name} is a file: give the folder of the checkpoint, or a hub id.`, {
+      code: 'FILE_NOT_FOUND',
+    });
+  if (nearestName(name, ['demo'])) throw new UsageError(`There is no model "${name}". Did you mean "demo"?`);
   if (!/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name)) {
     throw new Florence2Error(
       `"${name}" is not a folder. Give a folder, a hub id such as microsoft/Florence-2-base, or "demo", the checkpoint that ships with this package.`,
+      { code: 'FILE_NOT_FOUND' },
     );
   }
   const { downloadModel } = await import('./hub/download_model.ts');

@@ -4,9 +4,10 @@ import { Florence2Error, UsageError } from '../errors.ts';
 import type { Precision } from '../model/executor.ts';
 import { fastestExecutor } from '../model/fastest_executor.ts';
 import { Florence2Model } from '../model/florence2_model.ts';
+import { callback, checkOptions, count, type OptionTable, oneOf, text } from '../options.ts';
 import { openFolder } from '../platform/node.ts';
 import { type Calibration, readCalibration } from '../results/calibration.ts';
-import { type BackendChoice, type BackendName, useBackend } from '../runtime/backend.ts';
+import { BACKEND_NAMES, type BackendChoice, type BackendName, useBackend } from '../runtime/backend.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { mapSize } from '../vision/davit.ts';
 import { canonicalCheckpoint } from '../weights/canonical.ts';
@@ -46,6 +47,14 @@ export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
 }
 
+const LOAD_OPTIONS: OptionTable<LoadOptions> = {
+  backend: oneOf('auto', ...BACKEND_NAMES),
+  revision: text,
+  imageSize: { ...count, expected: 'a whole number of pixels' },
+  precision: oneOf('fp32', 'bf16'),
+  onProgress: callback,
+};
+
 /** The parts of a loaded checkpoint. */
 export interface Florence2Parts {
   /** Folder of the checkpoint's files; in browsers its base URL. */
@@ -68,19 +77,13 @@ export interface Florence2Parts {
  * @throws Florence2Error if the checkpoint is missing or damaged or the backend cannot run; UsageError for wrong options
  */
 export async function loadParts(name: string, options: LoadOptions): Promise<Florence2Parts> {
+  checkOptions('Florence2.load', options, LOAD_OPTIONS);
   const { revision, onProgress } = options;
   const folder = await findCheckpoint(name, { revision, onProgress });
   const files = openFolder(folder);
   const { config, generation, preprocessor } = await loadConfig(files);
   const side = options.imageSize;
-  if (side !== undefined && !(Number.isSafeInteger(side) && side >= 1)) {
-    throw new UsageError(`imageSize must be a whole number of pixels, not ${side}.`);
-  }
   const resized = side === undefined ? preprocessor : { ...preprocessor, width: side, height: side };
-  const { precision } = options;
-  if (precision !== undefined && precision !== 'fp32' && precision !== 'bf16') {
-    throw new UsageError(`precision must be fp32 or bf16, not ${precision}.`);
-  }
   const model = new Florence2Model(config);
   checkImageSize(model, resized);
   const tokenizer = await loadTokenizer(files);
@@ -91,7 +94,7 @@ export async function loadParts(name: string, options: LoadOptions): Promise<Flo
     const backend = await useBackend(options.backend ?? 'auto');
     checkMemory(model, backend.name);
     model.backend = backend.name;
-    model.executor = await fastestExecutor(model, precision);
+    model.executor = await fastestExecutor(model, options.precision);
     await loadParameters(model, checkpoint, (loaded, total) => {
       onProgress?.({ stage: 'load', file: file.path, loaded, total });
     });
@@ -132,6 +135,7 @@ function checkMemory(model: Florence2Model, backend: BackendName): void {
   if (backend === 'wasm' && bytes > WASM_WEIGHTS) {
     throw new Florence2Error(
       `The weights of this model take ${(bytes / 2 ** 30).toFixed(1)} GiB, and the wasm backend has 4 GiB in all. Use the tensorflow backend (florence2 setup tensorflow).`,
+      { code: 'BACKEND' },
     );
   }
 }

@@ -31,6 +31,13 @@ export function printError(error: unknown): number {
 /** True for the error of work that was ended by a signal, see `interruptSignal`. */
 const isAbort = (error: unknown): boolean => error instanceof Error && error.name === 'AbortError';
 
+/** Prints how many images of a run failed, if any, and sets the exit code to 1. */
+export function reportFailures(failed: number, total: number): void {
+  if (failed === 0) return;
+  process.stderr.write(`florence2: ${failed} of ${total} images failed.\n`);
+  process.exitCode = 1;
+}
+
 /** True for the errors of `util.parseArgs`, e.g. about an unknown option. */
 const isParseArgsError = (error: unknown): error is Error =>
   error instanceof Error && String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS');

@@ -1,19 +1,17 @@
 import { isRecord } from '../json.ts';
+import * as options from '../options.ts';
 
-/** A kind of value: how it is read from the command line, and which values are allowed. */
-export interface Kind {
+/** A kind of value of the options of calls, and how it is read from the command line. */
+export interface Kind extends options.Kind {
   /** Shown after the flag in the help. Switches have none. */
   placeholder?: string;
-  /** Names the allowed values in error messages. */
-  expected: string;
-  allows(value: unknown): boolean;
   /** Converts the text of a flag. The result may be a value that is not allowed. */
   read(text: string): unknown;
   /** The flag may be repeated, and its values form a list. */
   repeatable?: boolean;
 }
 
-const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+const isText = options.text.allows;
 const isTexts = (value: unknown): boolean => Array.isArray(value) && value.length > 0 && value.every(isText);
 
 const readNumber = (text: string): number => (text.trim() === '' ? Number.NaN : Number(text));
@@ -24,29 +22,16 @@ function readNames(text: string): string | string[] {
   return text === 'all-linear' ? text : text.split(',').map(part => part.trim());
 }
 
-const wholeFrom = (least: number): Kind => ({
-  placeholder: '<n>',
-  expected: `a whole number of at least ${least}`,
-  allows: value => Number.isSafeInteger(value) && (value as number) >= least,
-  read: readNumber,
+const read = (kind: options.Kind, placeholder: string, read: (text: string) => unknown): Kind => ({
+  ...kind,
+  placeholder,
+  read,
 });
 
-export const count = wholeFrom(1);
-export const whole = wholeFrom(0);
-
-export const number: Kind = {
-  placeholder: '<x>',
-  expected: 'a number of at least 0',
-  allows: value => Number.isFinite(value) && (value as number) >= 0,
-  read: readNumber,
-};
-
-export const share: Kind = {
-  placeholder: '<x>',
-  expected: 'a number from 0 to 1',
-  allows: value => Number.isFinite(value) && (value as number) >= 0 && (value as number) <= 1,
-  read: readNumber,
-};
+export const count = read(options.count, '<n>', readNumber);
+export const whole = read(options.whole, '<n>', readNumber);
+export const number = read(options.number, '<x>', readNumber);
+export const share = read(options.share, '<x>', readNumber);
 
 export const pair: Kind = {
   placeholder: '<a,b>',
@@ -55,12 +40,7 @@ export const pair: Kind = {
   read: text => text.split(',').map(readNumber),
 };
 
-export const text = (placeholder: string): Kind => ({
-  placeholder,
-  expected: 'a text',
-  allows: isText,
-  read: given => given,
-});
+export const text = (placeholder: string): Kind => read(options.text, placeholder, given => given);
 
 /** A list of texts. In a config file, one text may be given without a list. */
 export const texts = (placeholder: string): Kind => ({
@@ -91,14 +71,10 @@ export const list: Kind = {
   read: text => text.split(',').map(part => part.trim()),
 };
 
-export const oneOf = (...values: string[]): Kind => ({
-  placeholder: `<${values.join('|')}>`,
-  expected: values.slice(0, -1).join(', ') + ` or ${values.at(-1)}`,
-  allows: value => values.includes(value as string),
-  read: given => given,
-});
+export const oneOf = (...values: string[]): Kind =>
+  read(options.oneOf(...values), `<${values.join('|')}>`, given => given);
 
-export const onOff: Kind = { expected: 'true or false', allows: value => typeof value === 'boolean', read: () => true };
+export const onOff: Kind = { ...options.onOff, read: () => true };
 
 /** An object of numbers, for config files only. */
 export const numbers: Kind = {

@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { UsageError } from '../errors.ts';
 import type { RunOptions } from '../requests.ts';
 import type { BackendName } from '../runtime/backend.ts';
-import { type TaskArguments, taskText } from '../text/prompt.ts';
+import { checkArguments, type TaskArguments } from '../text/prompt.ts';
 import { resolveTask, taskInfo } from '../text/tasks.ts';
 import { count, type Kind } from './kinds.ts';
 
@@ -114,7 +114,7 @@ export function readQuestion({ task, prompt, text, box }: QuestionFlags): TaskRe
     return undefined;
   }
   const info = taskInfo(resolveTask(task));
-  taskText(info.task, { text, box }, { width: 1, height: 1 }); // reports missing input before the model is loaded
+  checkArguments(info.task, { text, box }); // reports missing input before the model is loaded
   return { task: info.task, ...(text !== undefined && { text }), ...(box !== undefined && { box }) };
 }
 
@@ -126,18 +126,26 @@ export function requireQuestion(flags: QuestionFlags): TaskRequest {
 }
 
 /** Returns a commander parser for values of a kind. */
-export const parser =
-  (kind: Kind) =>
-  (text: string, previous: unknown): unknown => {
+export function parser(kind: Kind): (text: string, previous: unknown) => unknown {
+  const parse = (text: string, previous: unknown): unknown => {
     const value = kind.read(text);
     if (!kind.allows(value)) throw new InvalidArgumentError(`Expected ${kind.expected}.`);
     return kind.repeatable ? collect(value, previous as unknown[]) : value;
   };
+  if (kind.repeatable) collectors.add(parse);
+  return parse;
+}
 
 /** A commander parser for repeatable options: appends a value to the previous ones. */
 export function collect(value: unknown, previous: unknown[] = []): unknown[] {
   return [...previous, value];
 }
+
+/** The parsers of flags that may be repeated. */
+const collectors = new Set<unknown>([collect]);
+
+/** Whether a flag may be given several times. */
+export const isRepeatable = ({ parseArg }: Option): boolean => collectors.has(parseArg);
 
 /** A commander parser for a box in pixels, `x1,y1,x2,y2`. */
 export function parseBox(value: string): number[] {

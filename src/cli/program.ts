@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { UsageError } from '../errors.ts';
 import { calibrateCommand } from './commands/calibrate.ts';
 import { diffCommand } from './commands/diff.ts';
 import { doctorCommand } from './commands/doctor.ts';
@@ -10,6 +11,7 @@ import { runCommand } from './commands/run.ts';
 import { setupCommand } from './commands/setup.ts';
 import { trainCommand } from './commands/train.ts';
 import { verifyCommand } from './commands/verify.ts';
+import { isRepeatable } from './options.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
@@ -44,9 +46,17 @@ export function createProgram(): Command {
   return throwing(program);
 }
 
+/** Makes a command throw its errors, and refuse a flag that is given twice unless it collects values. */
 function throwing(command: Command): Command {
   command.exitOverride();
   command.configureOutput({ outputError: (text, write) => write(errorLine(text)) });
+  const given = new Set<string>();
+  for (const option of command.options.filter(option => !option.isBoolean() && !isRepeatable(option))) {
+    command.on(`option:${option.name()}`, () => {
+      if (given.has(option.name())) throw new UsageError(`${option.long} was given twice, but takes one value.`);
+      given.add(option.name());
+    });
+  }
   command.commands.forEach(throwing);
   return command;
 }

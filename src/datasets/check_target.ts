@@ -2,9 +2,10 @@ import { Florence2Error } from '../errors.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { formatAnswer, parseAnswer, type TypedAnswer } from '../results/format.ts';
 import { BANNED_PHRASES } from '../results/parse/places.ts';
+import { resolveTask, suggestTask, taskInfo } from '../text/tasks.ts';
 import type { Target } from './example.ts';
 import type { DatasetProblem } from './reading.ts';
-import { checkTarget, meantTask } from './targets.ts';
+import { checkTarget } from './targets.ts';
 
 /** Receives a problem of one target. */
 export type Report = (severity: DatasetProblem['severity'], message: string) => void;
@@ -23,10 +24,12 @@ export function inspectTarget(target: Target, image: ImageSize | undefined, repo
     report('error', error.message);
     return undefined;
   }
-  const meant = meantTask(target.task);
+  const tag = /^<([^<>]*)>/.exec(target.task)?.[1] ?? target.task;
+  const meant = taskInfo(target.task) ? undefined : suggestTask(tag);
   if (meant) {
     const prompt = JSON.stringify(target.task);
-    report('warning', `${prompt} is not a task token, so it is learnt as a custom prompt. Did you mean ${meant.task}?`);
+    const token = resolveTask(meant);
+    report('warning', `${prompt} is not a task token, so it is learnt as a custom prompt. Did you mean ${token}?`);
   }
   const answer = typedAnswer(target, image ?? ANY_SIZE);
   for (const phrase of 'phrases' in answer ? answer.phrases.map(({ phrase }) => phrase) : []) {

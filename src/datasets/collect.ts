@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { type ImageInput, isRawImage } from '../image/types.ts';
+import { callback, checkOptions } from '../options.ts';
 import type { Dataset, SourcedTarget, Target, TrainingExample } from './example.ts';
 import { type ReadOptions, reporting, throwErrors } from './reading.ts';
 import { checkTarget } from './targets.ts';
@@ -22,8 +23,10 @@ export interface ImageTarget extends Target {
 export async function collectDataset(
   name: string,
   rows: Iterable<ImageTarget> | AsyncIterable<ImageTarget>,
-  { onProblem = throwErrors }: Pick<ReadOptions, 'onProblem'> = {},
+  options: Pick<ReadOptions, 'onProblem'> = {},
 ): Promise<Dataset> {
+  checkOptions('collectDataset', options, { onProblem: callback });
+  const { onProblem = throwErrors } = options;
   const examples = new ExampleList();
   let count = 0;
   for await (const { image, task, text, box, answer } of rows) {

@@ -5,6 +5,7 @@ import type { TaskArguments } from '../text/prompt.ts';
 
 /** One task on an image with its true answer. */
 export interface Target extends TaskArguments {
+  text?: string;
   /** A task token (`<OD>`), or a custom prompt. */
   task: string;
   /** Objects in pixels of the original image, which are written as location tokens; or the exact text to learn. */

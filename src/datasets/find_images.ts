@@ -25,15 +25,17 @@ async function expand(arg: string): Promise<string[]> {
   if (entry?.isDirectory()) {
     const inside = await imagesInFolder(arg);
     if (inside.length > 0) return inside;
-    throw new Florence2Error(`The folder ${arg} has no images (${IMAGE_EXTENSIONS.join(', ')}).`);
+    throw new Florence2Error(`The folder ${arg} has no images (${IMAGE_EXTENSIONS.join(', ')}).`, {
+      code: 'FILE_NOT_FOUND',
+    });
   }
   if (entry) return [arg];
   if (isDynamicPattern(arg)) {
     const matches = await glob(arg, { expandDirectories: false, absolute: isAbsolute(arg) });
     if (matches.length > 0) return matches.sort();
-    throw new Florence2Error(`No file matches ${arg}.`);
+    throw new Florence2Error(`No file matches ${arg}.`, { code: 'FILE_NOT_FOUND' });
   }
-  throw new Florence2Error(`${arg} does not exist.`);
+  throw new Florence2Error(`${arg} does not exist.`, { code: 'FILE_NOT_FOUND' });
 }
 
 /** Returns the paths of all images in a folder and its subfolders, sorted. */
@@ -54,7 +56,7 @@ export class ImageFolder {
     const path = isAbsolute(name) ? name : join(this.folder, name);
     if (!this.seen.has(path)) this.seen.set(path, existsSync(path));
     if (this.seen.get(path)) return path;
-    throw new Florence2Error(`The image ${name} does not exist: looked for ${path}.`);
+    throw new Florence2Error(`The image ${name} does not exist: looked for ${path}.`, { code: 'FILE_NOT_FOUND' });
   }
 }
 

@@ -61,7 +61,9 @@ function parseRow(text: string): Record<string, unknown> {
   try {
     row = JSON.parse(text);
   } catch (error) {
-    throw new Florence2Error(`The line is not JSON: ${(error as Error).message.replaceAll('\n', ' ')}.`);
+    throw new Florence2Error(`The line is not JSON: ${(error as Error).message.replaceAll('\n', ' ')}.`, {
+      cause: error,
+    });
   }
   if (!isRecord(row)) throw new UsageError(`The line is ${show(row)}, expected an object.`);
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null));

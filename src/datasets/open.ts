@@ -1,6 +1,18 @@
 import { existsSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
+import {
+  callback,
+  checkOptions,
+  count,
+  instanceOf,
+  listOf,
+  type OptionTable,
+  oneOf,
+  pickOptions,
+  text,
+} from '../options.ts';
+import { Tokenizer } from '../text/tokenizer.ts';
 import { type CheckExamplesOptions, checkExamples, type DatasetReport } from './check.ts';
 import { readCoco } from './coco.ts';
 import type { Dataset } from './example.ts';
@@ -16,6 +28,10 @@ export interface OpenOptions extends ReadOptions {
   images?: string;
 }
 
+const OPEN_OPTIONS: OptionTable<OpenOptions> = {
+  ...{ tasks: listOf(text, 'task names'), onProblem: callback, split: oneOf(...SPLITS), images: text },
+};
+
 /**
  * Opens the dataset at a path, whose format is recognised by its files: a folder with
  * `{train,valid,test}/annotations.jsonl`, with `{train,valid,test}/_annotations.coco.json` or with a YOLO `data.yaml`;
@@ -24,11 +40,12 @@ export interface OpenOptions extends ReadOptions {
  * @throws Florence2Error that names the missing files or the invalid entry
  */
 export async function openDataset(path: string, options: OpenOptions = {}): Promise<Dataset> {
+  checkOptions('openDataset', options, OPEN_OPTIONS);
   const { split } = options;
   const { file, tried } = findAnnotations(path, split);
   if (file === undefined) {
     const what = split ? `${split} split of a dataset` : 'dataset';
-    throw new Florence2Error(`${path} has no ${what}: looked for ${tried.join(', ')}.`);
+    throw new Florence2Error(`${path} has no ${what}: looked for ${tried.join(', ')}.`, { code: 'FILE_NOT_FOUND' });
   }
   if (isYaml(file)) return readYolo(file, options);
   return extname(file).toLowerCase() === '.json' ? readCoco(file, options) : readJsonl(file, options);
@@ -48,6 +65,11 @@ export async function datasetSplits(path: string): Promise<Split[]> {
 /** Options of `checkDataset`. Those of `openDataset` apply if the dataset is a path. */
 export interface CheckOptions extends CheckExamplesOptions, Omit<OpenOptions, 'onProblem'> {}
 
+const CHECK_OPTIONS: OptionTable<CheckOptions> = {
+  ...{ tasks: OPEN_OPTIONS.tasks, split: OPEN_OPTIONS.split, images: text },
+  ...{ tokenizer: instanceOf(Tokenizer, 'a Tokenizer'), maxPositions: count, onProgress: callback },
+};
+
 /**
  * Checks a whole dataset before training, and reports problems by file and line:
  *
@@ -63,9 +85,13 @@ export interface CheckOptions extends CheckExamplesOptions, Omit<OpenOptions, 'o
  * @throws Florence2Error if the path has no dataset
  */
 export async function checkDataset(dataset: string | Dataset, options: CheckOptions = {}): Promise<DatasetReport> {
+  checkOptions('checkDataset', options, CHECK_OPTIONS);
   if (typeof dataset !== 'string') return checkExamples(dataset, options);
   const problems: DatasetProblem[] = [];
-  const opened = await openDataset(dataset, { ...options, onProblem: problem => problems.push(problem) });
+  const opened = await openDataset(dataset, {
+    ...pickOptions(options, OPEN_OPTIONS),
+    onProblem: problem => problems.push(problem),
+  });
   const report = await checkExamples(opened, options);
   return { ...report, problems: [...problems, ...report.problems] };
 }
@@ -74,7 +100,7 @@ const isYaml = (file: string): boolean => /\.ya?ml$/i.test(file);
 
 /** Returns the annotation file of a split, and all names that were tried. */
 function findAnnotations(path: string, split: Split | undefined): { file?: string; tried: string[] } {
-  if (!existsSync(path)) throw new Florence2Error(`The dataset ${path} does not exist.`);
+  if (!existsSync(path)) throw new Florence2Error(`The dataset ${path} does not exist.`, { code: 'FILE_NOT_FOUND' });
   const itself = split === undefined || split === 'train';
   if (!statSync(path).isDirectory()) {
     const readable = isYaml(path) || (itself && /\.jsonl?$/i.test(path));

@@ -1,12 +1,11 @@
-import { distance } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
 import { show } from '../json.ts';
 import { checkBox } from '../results/check_fields.ts';
 import { checkLocationTokens } from '../results/check_text.ts';
 import { checkAnswer } from '../results/format.ts';
-import { taskText } from '../text/prompt.ts';
+import { checkArguments } from '../text/prompt.ts';
 import { strip } from '../text/python_strings.ts';
-import { findTask, resolveTask, suggestTask, taskInfo } from '../text/tasks.ts';
+import { findTask, mistypedTask, taskInfo } from '../text/tasks.ts';
 import type { Target } from './example.ts';
 
 /** Checks the prompt and the answer of a target. @throws UsageError that names the invalid field */
@@ -23,23 +22,6 @@ export function splitPrompt(prompt: string): { task: string; text?: string } {
   return text === '' ? { task: row.task } : { task: row.task, text };
 }
 
-/**
- * Returns the task that a custom prompt may be a misspelling of, judged by the tag at its beginning, or by the whole
- * prompt. `sure` if it differs from a task's name only in case and in at most one letter of six.
- */
-export function meantTask(prompt: string): { task: string; sure: boolean } | undefined {
-  const tag = /^<([^<>]*)>/.exec(prompt)?.[1] ?? prompt;
-  const name = suggestTask(tag);
-  if (taskInfo(prompt) || name === undefined) return undefined;
-  const spelt = strip(tag)
-    .toLowerCase()
-    .replace(/[_\s]+/g, '-');
-  return { task: resolveTask(name), sure: distance(spelt, name) <= Math.floor(name.length / 6) };
-}
-
-/** Used to check a region without its image. */
-const ANY_SIZE = { width: 1, height: 1 };
-
 function checkQuestion({ task, text, box }: Target): void {
   if (typeof task !== 'string') throw new UsageError(`task is ${show(task)}, expected a task token or a prompt.`);
   if (text !== undefined && typeof text !== 'string') throw new UsageError(`text is ${show(text)}, expected words.`);
@@ -47,7 +29,7 @@ function checkQuestion({ task, text, box }: Target): void {
   checkLocationTokens(text ?? task, 'The prompt');
   const row = taskInfo(task);
   if (row) {
-    taskText(row.task, { text, box }, ANY_SIZE);
+    checkArguments(row.task, { text, box });
     return;
   }
   const inside = findTask(task);
@@ -57,8 +39,8 @@ function checkQuestion({ task, text, box }: Target): void {
     );
   }
   if (strip(task) === '') throw new UsageError('The prompt is empty: give a task token or a custom prompt.');
-  const meant = meantTask(task);
-  if (meant?.sure) throw new UsageError(`${show(task)} is not a task token. Did you mean ${meant.task}?`);
+  const meant = mistypedTask(task);
+  if (meant) throw new UsageError(`${show(task)} is not a task token. Did you mean ${meant.task}?`);
   if (text !== undefined || box !== undefined) {
     throw new UsageError(
       `${show(task)} is a custom prompt, which takes no ${box ? 'box' : 'text'}: write it into the prompt.`,

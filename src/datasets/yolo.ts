@@ -75,7 +75,7 @@ export async function readYoloConfig(file: string): Promise<Record<string, unkno
     config = parseYaml(text);
   } catch (error) {
     const [reason] = (error as Error).message.split('\n');
-    throw new Florence2Error(`${file} cannot be read: ${reason.replace(/:$/, '')}.`);
+    throw new Florence2Error(`${file} cannot be read: ${reason.replace(/:$/, '')}.`, { cause: error });
   }
   if (isRecord(config)) return config;
   throw new Florence2Error(`${file} is ${show(config)}, expected an object with names, train and val.`);

@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import type { ImageSize } from '../geometry/types.ts';
-import type { DecodeOptions } from '../image/types.ts';
+import { DECODE_OPTIONS, type DecodeOptions } from '../image/types.ts';
+import { number, type OptionTable, onOff, share } from '../options.ts';
 
 /** A grid of values that covers an image. The size of the grid is independent of the size of the image. */
 export interface Heatmap extends ImageSize {
@@ -19,6 +20,12 @@ export interface HeatmapOptions extends DecodeOptions {
   /** Whether the map's cells are shown as rectangles instead of a smooth surface. Default false. */
   cells?: boolean;
 }
+
+/** The kinds of those options. */
+export const HEATMAP_OPTIONS: OptionTable<HeatmapOptions> = {
+  ...DECODE_OPTIONS,
+  ...{ opacity: share, max: number, cells: onOff },
+};
 
 /** Colours of values from 0 to 1, with increasing lightness. */
 const WARM = ['#3b0f70', '#8c2981', '#de4968', '#fe9f6d', '#fcfdbf'];

@@ -1,6 +1,7 @@
 import { resizeBicubic } from '../image/resize.ts';
 import { checkRawImage } from '../image/source.ts';
 import type { RawImage } from '../image/types.ts';
+import { checkOptions, onOff, positive } from '../options.ts';
 import type { TaskResult } from '../results/types.ts';
 import { type Label, type LayOutText, placeLabels, type TextBlock } from './labels.ts';
 import { type Mark, marksOf, textsOf } from './marks.ts';
@@ -58,6 +59,7 @@ export async function buildScene<T extends TextBlock>(
   options: DrawOptions,
   layOutText: LayOutText<T>,
 ): Promise<Scene<T>> {
+  checkOptions('draw', options, { scores: onOff, fontSize: positive });
   const { width, height } = drawingSize(checkRawImage(image));
   const marks = marksOf(results, { width, height }, options.scores ?? true);
   const unit = Math.sqrt(width * height);

@@ -2,8 +2,9 @@ import type { OverlayOptions } from 'sharp';
 import type { Mask } from '../geometry/masks.ts';
 import { decodeImage } from '../image/decode.ts';
 import type { ImageInput, RawImage } from '../image/types.ts';
+import { checkOptions } from '../options.ts';
 import type { TaskResult } from '../results/types.ts';
-import { type Heatmap, type HeatmapOptions, heatmapColors } from './heatmap.ts';
+import { HEATMAP_OPTIONS, type Heatmap, type HeatmapOptions, heatmapColors } from './heatmap.ts';
 import { buildScene, type DrawOptions } from './scene.ts';
 import { renderText } from './sharp_text.ts';
 import { shapesSvg } from './svg.ts';
@@ -51,11 +52,9 @@ export async function draw(
  *
  * @throws Florence2Error if the image cannot be read, UsageError if the number of values does not fit the map's size
  */
-export async function drawHeatmap(
-  image: ImageInput,
-  map: Heatmap,
-  { opacity, max, cells = false, ...decoding }: HeatmapOptions = {},
-): Promise<Uint8Array> {
+export async function drawHeatmap(image: ImageInput, map: Heatmap, options: HeatmapOptions = {}): Promise<Uint8Array> {
+  checkOptions('drawHeatmap', options, HEATMAP_OPTIONS);
+  const { opacity, max, cells = false, ...decoding } = options;
   const { default: sharp } = await import('sharp');
   const { data, width, height } = await decodeImage(image, decoding);
   const colors = sharp(heatmapColors(map, { opacity, max }), {

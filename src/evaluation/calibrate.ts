@@ -1,5 +1,7 @@
 import type { Dataset } from '../datasets/example.ts';
 import type { Florence2 } from '../florence2.ts';
+import { DECODE_OPTIONS } from '../image/types.ts';
+import { pickOptions } from '../options.ts';
 import type { RunOptions } from '../requests.ts';
 import type { Calibration } from '../results/calibration.ts';
 import { isotonicRegression, type Outcome } from './confidence.ts';
@@ -45,7 +47,7 @@ export async function answerOutcomes(
   const outcomes = new Map<string, Outcome[]>();
   for (let i = 0; i < dataset.length; i++) {
     const { image: input, targets } = await dataset.example(i);
-    const image = await florence.encodeImage(input, options);
+    const image = await florence.encodeImage(input, pickOptions(options, DECODE_OPTIONS));
     try {
       const requests = targets.map(({ task, text, box }) => ({ image, task, text, box }));
       for (const [j, result] of (await florence.runBatch(requests, options)).entries()) {

@@ -1,5 +1,6 @@
 import type { Target } from '../datasets/example.ts';
 import type { ImageSize } from '../geometry/types.ts';
+import { checkOptions, onOff } from '../options.ts';
 import type { TaskResult } from '../results/types.ts';
 import { taskKey } from '../text/tasks.ts';
 import { judge, readTruth, TaskMetrics } from './judge.ts';
@@ -32,8 +33,9 @@ export class Evaluator {
   private readonly tasks = new Map<string, TaskMetrics>();
   private readonly keepUnicode: boolean;
 
-  constructor({ keepUnicode = false }: EvaluatorOptions = {}) {
-    this.keepUnicode = keepUnicode;
+  constructor(options: EvaluatorOptions = {}) {
+    checkOptions('Evaluator', options, { keepUnicode: onOff });
+    this.keepUnicode = options.keepUnicode ?? false;
   }
 
   /**

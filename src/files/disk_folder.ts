@@ -56,7 +56,7 @@ export class DiskFolder implements Folder {
 /** Opens a file for positioned reads. @throws Florence2Error if it does not exist or cannot be read */
 export async function openFile(path: string): Promise<ByteSource> {
   const source = await openIfPresent(path);
-  if (!source) throw new Florence2Error(`${path} does not exist.`);
+  if (!source) throw new Florence2Error(`${path} does not exist.`, { code: 'FILE_NOT_FOUND' });
   return source;
 }
 
@@ -66,7 +66,7 @@ async function openIfPresent(path: string): Promise<ByteSource | undefined> {
   try {
     handle = await open(path, 'r');
     const stat = await handle.stat();
-    if (!stat.isFile()) throw new Florence2Error(`${path} is not a file.`);
+    if (!stat.isFile()) throw new Florence2Error(`${path} is not a file.`, { code: 'FILE_NOT_READABLE' });
     const source = new FileSource(path, stat.size, handle);
     await refusePointer(source);
     return source;

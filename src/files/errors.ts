@@ -35,15 +35,18 @@ export const isDiskFull = (error: unknown): boolean => /^(ENOSPC|EDQUOT)$/.test(
 /** Returns a system error from reading a file as a Florence2Error. Other errors are returned unchanged. */
 export function fileError(path: string, error: unknown): unknown {
   if (codeOf(error) === '') return error;
-  if (isAbsent(error)) return new Florence2Error(`${path} does not exist.`);
-  return new Florence2Error(`${path} cannot be read: ${systemReason(error) ?? (error as Error).message}.`);
+  if (isAbsent(error)) return new Florence2Error(`${path} does not exist.`, { code: 'FILE_NOT_FOUND', cause: error });
+  return new Florence2Error(`${path} cannot be read: ${systemReason(error) ?? (error as Error).message}.`, {
+    code: 'FILE_NOT_READABLE',
+    cause: error,
+  });
 }
 
 /** Returns a system error from writing a file as a Florence2Error. Other errors are returned unchanged. */
 export function writeError(path: string, error: unknown): unknown {
   if (!(error instanceof Error && 'syscall' in error)) return error;
   const reason = FOLDER_REASONS[codeOf(error)] ?? systemReason(error) ?? error.message;
-  return new Florence2Error(`${path} cannot be written: ${reason}.`);
+  return new Florence2Error(`${path} cannot be written: ${reason}.`, { code: 'FILE_NOT_WRITABLE', cause: error });
 }
 
 const codeOf = (error: unknown): string => (error instanceof Error && (error as NodeJS.ErrnoException).code) || '';

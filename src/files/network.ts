@@ -6,8 +6,9 @@ export class NetworkError extends Florence2Error {
     message: string,
     /** Whether another attempt may succeed. */
     readonly transient: boolean,
+    cause?: unknown,
   ) {
-    super(message);
+    super(message, { code: 'NETWORK', cause });
   }
 }
 

@@ -27,17 +27,23 @@ export class UrlFolder implements Folder {
     const size = Number(response.headers.get('content-range')?.match(/\/(\d+)$/)?.[1]);
     await response.body?.cancel();
     if (response.status !== 206 || !Number.isSafeInteger(size)) {
-      throw new Florence2Error(`${path} cannot be read in parts: its server does not support range requests.`);
+      throw new Florence2Error(`${path} cannot be read in parts: its server does not support range requests.`, {
+        code: 'NETWORK',
+      });
     }
     return new UrlSource(path, size);
   }
 
   write(name: string): Promise<never> {
-    return Promise.reject(new Florence2Error(`${this.pathOf(name)} cannot be written: it is a URL.`));
+    return Promise.reject(
+      new Florence2Error(`${this.pathOf(name)} cannot be written: it is a URL.`, { code: 'FILE_NOT_WRITABLE' }),
+    );
   }
 
   writeAll(): Promise<never> {
-    return Promise.reject(new Florence2Error(`${this.path} cannot be written: it is a URL.`));
+    return Promise.reject(
+      new Florence2Error(`${this.path} cannot be written: it is a URL.`, { code: 'FILE_NOT_WRITABLE' }),
+    );
   }
 }
 
@@ -56,7 +62,10 @@ class UrlSource implements ByteSource {
     const response = await request(this.path, { headers: { range } });
     const bytes = response && new Uint8Array(await response.arrayBuffer());
     if (bytes?.length !== target.length) {
-      throw new Florence2Error(`${this.path}: the server returned ${bytes?.length ?? 0} bytes for ${range} (${what}).`);
+      throw new Florence2Error(
+        `${this.path}: the server returned ${bytes?.length ?? 0} bytes for ${range} (${what}).`,
+        { code: 'NETWORK' },
+      );
     }
     target.set(bytes);
   }
@@ -70,10 +79,12 @@ async function request(url: string, init?: RequestInit): Promise<Response | unde
   try {
     response = await fetch(url, init);
   } catch (error) {
-    throw new Florence2Error(`${url} cannot be read: ${(error as Error).message}.`);
+    throw new Florence2Error(`${url} cannot be read: ${(error as Error).message}.`, { code: 'NETWORK', cause: error });
   }
   if (response.ok) return response;
   await response.body?.cancel();
   if (response.status === 404) return undefined;
-  throw new Florence2Error(`${url} cannot be read: the server answered ${response.status} ${response.statusText}.`);
+  throw new Florence2Error(`${url} cannot be read: the server answered ${response.status} ${response.statusText}.`, {
+    code: 'NETWORK',
+  });
 }

@@ -1,6 +1,7 @@
 import type { GenerationConfig } from '../config/generation.ts';
 import type { TextConfig } from '../config/model.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
+import { checkOptions, count, display, finite, type Kind, type OptionTable, oneOf, onOff, whole } from '../options.ts';
 import type { LocationTokens } from '../text/locations.ts';
 
 /**
@@ -54,31 +55,27 @@ export const GENERATION_DEFAULTS: Readonly<Required<GenerationOptions>> = {
   useCache: true,
 };
 
-/** The allowed values of a setting: a test, and their description in "numBeams must be …". */
-type Rule = [allowed: (value: unknown, text: TextConfig) => boolean, expected: string];
+const token: Kind = { ...whole, expected: 'a token id of the vocabulary' };
+const tokenOrNull: Kind = { expected: `${token.expected}, or null`, allows: id => id === null || token.allows(id) };
 
-const wholeFrom = (least: number) => (value: unknown) => Number.isSafeInteger(value) && (value as number) >= least;
-const isToken = (value: unknown, { vocabSize }: TextConfig) => wholeFrom(0)(value) && (value as number) < vocabSize;
-
-const count: Rule = [wholeFrom(1), 'a whole number of at least 1'];
-const token: Rule = [isToken, 'a token id of the vocabulary'];
-const tokenOrNull: Rule = [(value, text) => value === null || isToken(value, text), `${token[1]}, or null`];
-
-type CheckedSetting = Exclude<keyof GenerationSettings, 'locations'>;
-
-const RULES: Record<CheckedSetting, Rule> = {
+/** The kinds of the generation options. */
+export const GENERATION_OPTIONS: OptionTable<GenerationOptions> = {
   numBeams: count,
   maxNewTokens: count,
-  earlyStopping: [value => typeof value === 'boolean' || value === 'never', "true, false or 'never'"],
-  lengthPenalty: [value => Number.isFinite(value), 'a finite number'],
-  noRepeatNgramSize: [wholeFrom(0), 'a whole number, 0 for no limit'],
+  earlyStopping: oneOf(true, false, 'never'),
+  lengthPenalty: finite,
+  noRepeatNgramSize: { ...whole, expected: 'a whole number, 0 for no limit' },
   forcedBosTokenId: tokenOrNull,
   forcedEosTokenId: tokenOrNull,
   numReturnSequences: count,
-  useCache: [value => typeof value === 'boolean', 'true or false'],
-  decoderStartTokenId: token,
-  eosTokenId: token,
-  padTokenId: token,
+  useCache: onOff,
+};
+
+type CheckedSetting = Exclude<keyof GenerationSettings, 'locations'>;
+
+const SETTINGS: OptionTable<Pick<GenerationSettings, CheckedSetting>> = {
+  ...GENERATION_OPTIONS,
+  ...{ decoderStartTokenId: token, eosTokenId: token, padTokenId: token },
 };
 
 /**
@@ -93,15 +90,17 @@ export function resolveGeneration(
   checkpoint: GenerationConfig,
   text: TextConfig,
 ): GenerationSettings {
+  checkOptions('The generation', options, GENERATION_OPTIONS);
   const { eosTokenId, padTokenId, decoderStartTokenId } = text;
   const saved: Partial<GenerationSettings> = { eosTokenId, padTokenId, decoderStartTokenId, ...checkpoint };
   const setting = <K extends CheckedSetting>(name: K): GenerationSettings[K] => {
     const given = (options as Partial<GenerationSettings>)[name];
     const value = [given, saved[name], GENERATION_DEFAULTS[name as keyof GenerationOptions]].find(v => v !== undefined);
-    const [allowed, expected] = RULES[name];
-    if (allowed(value, text)) return value as GenerationSettings[K];
-    const shown = typeof value === 'string' ? `'${value}'` : String(value);
-    const complaint = `${name} must be ${expected}, not ${shown}.`;
+    const { allows, expected } = SETTINGS[name];
+    const inVocabulary =
+      !name.endsWith('TokenId') || (value as number | null) === null || Number(value) < text.vocabSize;
+    if (allows(value) && inVocabulary) return value as GenerationSettings[K];
+    const complaint = `${name} must be ${expected}, not ${display(value)}.`;
     throw given === undefined ? new Florence2Error(`generation_config.json: ${complaint}`) : new UsageError(complaint);
   };
   const numBeams = setting('numBeams');

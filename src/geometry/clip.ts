@@ -37,6 +37,12 @@ export function polygonArea(polygon: ArrayLike<number>): number {
   return Math.abs(sum) / 2;
 }
 
+/** Returns a box with its corners moved into a window. */
+export const clampBox = (box: ArrayLike<number>, window: BoxCoordinates): BoxCoordinates =>
+  Array.from(box, (value, i) => clamp(value, window[i % 2], window[2 + (i % 2)])) as BoxCoordinates;
+
+/** Returns the number from `least` to `most` that is nearest to a value. */
+export const clamp = (value: number, least: number, most: number): number => Math.min(Math.max(value, least), most);
 /** Returns the smallest box that contains all points. */
 export function boundsOf(points: ArrayLike<number>): BoxCoordinates {
   const box: BoxCoordinates = [Infinity, Infinity, -Infinity, -Infinity];

@@ -1,7 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { closest } from 'fastest-levenshtein';
-import { UsageError } from '../errors.ts';
-import { type HookFilter, matcher, type StepFilter, stepMatcher } from './filter.ts';
+import { type HookFilter, leaves, matcher, noPoint, type StepFilter, stepMatcher } from './filter.ts';
 import type { HookFn, ScopedHook } from './hooks.ts';
 
 /** Receives captured activations. */
@@ -67,18 +65,6 @@ export class WantedPoints {
   requireAll(): void {
     const missed = this.filters.find(({ met }) => !met);
     if (!missed) return;
-    const { filter } = missed;
-    const wanted = typeof filter === 'function' ? 'matches the given predicate' : `is named ${filter}`;
-    const names = [...this.known.keys()];
-    const near = typeof filter === 'string' && names.length > 0 ? ` Did you mean ${nearest(filter, names)}?` : '';
-    throw new UsageError(`No hook point of this run ${wanted}.${near} hookPoints() lists them all.`);
+    throw noPoint(missed.filter, [...this.known.keys()], 'this run');
   }
 }
-
-const leaves = (filter: HookFilter): HookFilter[] =>
-  typeof filter === 'string' || filter instanceof RegExp || typeof filter === 'function'
-    ? [filter]
-    : filter.flatMap(leaves);
-
-const nearest = (wanted: string, names: readonly string[]): string =>
-  names.find(name => name.includes(wanted)) ?? closest(wanted, names);

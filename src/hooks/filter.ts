@@ -1,3 +1,7 @@
+import { UsageError } from '../errors.ts';
+import { listNames, nearestName, nearestNames } from '../names.ts';
+import { display } from '../options.ts';
+
 /**
  * Selects hook points by name: a name, a glob, a regular expression, a predicate, or a list of these of which one must
  * match. In a glob, `*` matches any characters within one dotted part, `?` matches one of them, and `**` matches any
@@ -19,6 +23,41 @@ export function matcher(filter: HookFilter): (name: string) => boolean {
   if (!/[*?]/.test(filter)) return name => name === filter;
   const pattern = globPattern(filter);
   return name => pattern.test(name);
+}
+
+/** Returns the filters of nested lists. @throws UsageError for values that are no filters */
+export function leaves(filter: HookFilter): HookFilter[] {
+  if (typeof filter === 'string' || filter instanceof RegExp || typeof filter === 'function') return [filter];
+  if (Array.isArray(filter)) return filter.flatMap(leaves);
+  throw new UsageError(`A filter must be a name, a RegExp, a function or a list of these, not ${display(filter)}.`);
+}
+
+/**
+ * Checks that a filter, and each filter of a list, selects a hook point.
+ *
+ * @param names all hook points of the model
+ * @throws UsageError that suggests the nearest names
+ */
+export function requirePoints(filter: HookFilter, names: readonly string[]): void {
+  const missed = leaves(filter).find(one => !names.some(matcher(one)));
+  if (missed) throw noPoint(missed, names);
+}
+
+/** Returns the error about a filter that selects none of these hook points. */
+export function noPoint(filter: HookFilter, names: readonly string[], of = 'the model'): UsageError {
+  const wanted = typeof filter === 'function' ? 'matches the given predicate' : `is named ${filter}`;
+  const near = typeof filter === 'string' ? nearPoints(filter, names) : [];
+  const hint = near.length > 0 ? ` Did you mean ${listNames(near, 'or')}?` : '';
+  return new UsageError(`No hook point of ${of} ${wanted}.${hint}`, { code: 'UNKNOWN_HOOK_POINT' });
+}
+
+/** Returns a glob for the last part of names, the names that contain the given one, the nearest, or the three nearest. */
+function nearPoints(wanted: string, names: readonly string[]): string[] {
+  if (names.some(name => name.endsWith(`.${wanted}`))) return [`**.${wanted}`];
+  const inside = names.filter(name => name.includes(wanted));
+  if (inside.length > 0) return inside.slice(0, 3);
+  const near = nearestName(wanted, names);
+  return near === undefined ? nearestNames(wanted.replace(/[*?]/g, ''), names, 3) : [near];
 }
 
 /** Returns a predicate for steps. Outside of a generation the step is undefined and only a missing filter matches. */

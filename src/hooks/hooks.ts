@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
-import { Florence2Error } from '../errors.ts';
-import { type HookFilter, matcher, type StepFilter, stepMatcher } from './filter.ts';
+import { Florence2Error, UsageError } from '../errors.ts';
+import { anything, callback, checkKind, checkOptions, onOff } from '../options.ts';
+import { type HookFilter, leaves, matcher, requirePoints, type StepFilter, stepMatcher } from './filter.ts';
 
 export type { HookFilter, StepFilter } from './filter.ts';
 
@@ -31,6 +32,21 @@ export interface HookOptions {
    * hooks can run as a graph (docs/speed.md), and the hooks are called after the graph. Default false.
    */
   readOnly?: boolean;
+}
+
+/**
+ * Checks a hook of a model. A predicate may match no hook point: the hook then never runs.
+ *
+ * @param names all hook points of the model
+ * @throws UsageError if a name or pattern matches none of them, `fn` is not a function, or an option is unknown
+ */
+export function checkHook(names: readonly string[], filter: HookFilter, fn: HookFn, options: HookOptions = {}): void {
+  requirePoints(
+    leaves(filter).filter(one => typeof one !== 'function'),
+    names,
+  );
+  checkKind('The function of a hook', fn, callback);
+  checkOptions('A hook', options, { step: anything, readOnly: onOff });
 }
 
 /** A hook for one call only: filter, function and options as for `addHook`. */
@@ -175,7 +191,7 @@ class ScopedHooks implements Hooks {
       if (!entry.matches(name)) continue;
       shown ??= this.view ? this.view.show(activation) : activation;
       current ??= shown;
-      const replacement = entry.fn(current, this.point(name));
+      const replacement = call(entry.fn, current, this.point(name));
       if (!replacement || entry.readOnly) continue;
       if (String(replacement.shape) !== String(shown.shape)) {
         throw new Florence2Error(
@@ -200,7 +216,7 @@ class ScopedHooks implements Hooks {
       want: name => this.entries.some(({ matches }) => matches(name)),
       mayReplace: name => replacing.some(({ matches }) => matches(name)),
       show: (name, activation) => {
-        for (const { matches, fn } of this.entries) if (matches(name)) fn(activation, this.point(name));
+        for (const { matches, fn } of this.entries) if (matches(name)) call(fn, activation, this.point(name));
       },
     };
   }
@@ -208,6 +224,16 @@ class ScopedHooks implements Hooks {
   private point(name: string): HookPoint {
     return this.step === undefined ? { name } : { name, step: this.step };
   }
+}
+
+/** Calls a hook. @throws UsageError if it is asynchronous: its tensor would come after the pass */
+function call(fn: HookFn, activation: tf.Tensor, point: HookPoint): tf.Tensor | undefined {
+  const returned: unknown = fn(activation, point);
+  if (returned instanceof Promise) {
+    returned.catch(() => {}); // this error is thrown in its place
+    throw new UsageError(`The hook at ${point.name} is asynchronous; a hook returns a tensor or nothing.`);
+  }
+  return returned as tf.Tensor | undefined;
 }
 
 const join = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);

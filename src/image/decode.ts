@@ -1,6 +1,7 @@
 import { Florence2Error } from '../errors.ts';
 import type { ExifOrientation } from '../geometry/orientation.ts';
 import type { ImageSize } from '../geometry/types.ts';
+import { checkOptions } from '../options.ts';
 import { exifOrientation } from '../platform/exif.ts';
 import { codec } from '../platform/node.ts';
 import { tiffPixels, unsupportedTiff } from '../platform/tiff.ts';
@@ -9,7 +10,14 @@ import { imageFormat } from './format.ts';
 import { decodeGif } from './gif.ts';
 import { turnedWarning, uprightImage } from './orientation.ts';
 import { checkRawImage, checkSize, readBytes } from './source.ts';
-import { DEFAULT_MAX_PIXELS, type DecodeOptions, type ImageInput, isRawImage, type RawImage } from './types.ts';
+import {
+  DECODE_OPTIONS,
+  DEFAULT_MAX_PIXELS,
+  type DecodeOptions,
+  type ImageInput,
+  isRawImage,
+  type RawImage,
+} from './types.ts';
 
 /**
  * Decodes an image to RGB like Pillow's `Image.open(file).convert('RGB')`: PNG, JPEG, WebP, GIF and TIFF (first frame or
@@ -23,6 +31,7 @@ import { DEFAULT_MAX_PIXELS, type DecodeOptions, type ImageInput, isRawImage, ty
  *   UsageError if raw pixels do not fit their size
  */
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<RawImage> {
+  checkOptions('decodeImage', options, DECODE_OPTIONS);
   const { image, exif } = await decodeStored(input, options);
   return options.orientation === 'apply' ? uprightImage(image, exif) : image;
 }
@@ -35,6 +44,7 @@ export async function decodeForModel(
   input: ImageInput,
   options: DecodeOptions,
 ): Promise<{ image: RawImage; turned: ExifOrientation }> {
+  checkOptions('decodeImage', options, DECODE_OPTIONS);
   const { image, exif, name } = await decodeStored(input, options);
   if (options.orientation === 'apply') return { image: uprightImage(image, exif), turned: exif };
   if (options.orientation === undefined && exif !== 1) console.warn(turnedWarning(name, exif));
@@ -54,6 +64,7 @@ async function decodeStored(
   if (unsupported) {
     throw new Florence2Error(
       `${name} is a TIFF image with ${unsupported}, unsupported: save it as PNG, or with LZW compression.`,
+      { code: 'INVALID_IMAGE' },
     );
   }
   const exif = ['JPEG', 'PNG', 'WebP'].includes(format) ? exifOrientation(bytes) : 1;
@@ -63,7 +74,10 @@ async function decodeStored(
     return { image: await codec.decode(bytes, { format, checkSize: check }), exif, name };
   } catch (error) {
     if (error instanceof Florence2Error) throw error;
-    throw new Florence2Error(`${name} is a damaged or truncated ${format} image${detail(error)}.`);
+    throw new Florence2Error(`${name} is a damaged or truncated ${format} image${detail(error)}.`, {
+      code: 'INVALID_IMAGE',
+      cause: error,
+    });
   }
 }
 

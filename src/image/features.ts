@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
+import { UsageError } from '../errors.ts';
 import { type ExifOrientation, uprightBox } from '../geometry/orientation.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { promptOf, type TaskArguments } from '../text/prompt.ts';
@@ -6,19 +7,25 @@ import { promptOf, type TaskArguments } from '../text/prompt.ts';
 /** An encoded image. It can be reused for any number of tasks: encoding is most of the work of an answer. */
 export class ImageFeatures {
   /**
-   * @param tensor [1, 1 + N, D]: the mean token, then the N positions of DaViT's last map
+   * @param encoded [1, 1 + N, D]: the mean token, then the N positions of DaViT's last map
    * @param imageSize size of the image as it was encoded
    * @param orientation EXIF orientation that was applied before; 1 for an image that was encoded as stored
    */
   constructor(
-    readonly tensor: tf.Tensor3D,
+    private readonly encoded: tf.Tensor3D,
     readonly imageSize: ImageSize,
     readonly orientation: ExifOrientation = 1,
   ) {}
 
+  /** The features [1, 1 + N, D]. @throws UsageError after `dispose` */
+  get tensor(): tf.Tensor3D {
+    if (!this.encoded.isDisposed) return this.encoded;
+    throw new UsageError('The image features have been disposed: encode the image again.', { code: 'DISPOSED' });
+  }
+
   /** Frees the tensor. */
   dispose(): void {
-    this.tensor.dispose();
+    this.encoded.dispose();
   }
 }
 

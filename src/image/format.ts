@@ -43,9 +43,12 @@ const ACCEPTED: [magic: RegExp, format: ImageFormat][] = [
  * @throws Florence2Error for other formats, which it names if it recognises them
  */
 export function imageFormat(bytes: Uint8Array, name: string): ImageFormat {
-  if (bytes.length === 0) throw new Florence2Error(`${name} is empty: expected an image.`);
+  if (bytes.length === 0) throw new Florence2Error(`${name} is empty: expected an image.`, { code: 'INVALID_IMAGE' });
   const head = String.fromCharCode(...bytes.subarray(0, 1024)); // Latin-1: one character per byte
   for (const [magic, format] of ACCEPTED) if (magic.test(head)) return format;
-  for (const [magic, what] of REFUSED) if (magic.test(head)) throw new Florence2Error(`${name} is ${what}.`);
-  throw new Florence2Error(`${name} is not an image: expected PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.`);
+  for (const [magic, what] of REFUSED)
+    if (magic.test(head)) throw new Florence2Error(`${name} is ${what}.`, { code: 'INVALID_IMAGE' });
+  throw new Florence2Error(`${name} is not an image: expected PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.`, {
+    code: 'INVALID_IMAGE',
+  });
 }

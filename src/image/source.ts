@@ -33,10 +33,10 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
     response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000) });
     if (response.ok) return { bytes: new Uint8Array(await response.arrayBuffer()), name };
   } catch (error) {
-    throw new Florence2Error(`${name} cannot be read: ${reason(error)}.`);
+    throw new Florence2Error(`${name} cannot be read: ${reason(error)}.`, { code: 'NETWORK', cause: error });
   }
   const status = `${response.status} ${response.statusText}`.trim(); // HTTP/2 has no status text
-  throw new Florence2Error(`${name} cannot be read: the server answered ${status}.`);
+  throw new Florence2Error(`${name} cannot be read: the server answered ${status}.`, { code: 'NETWORK' });
 }
 
 /** Returns the name of an image for messages and output: its path or URL. Of a data URL the type without the data. */
@@ -66,9 +66,11 @@ export function checkRawImage(image: RawImage): RawImage {
 
 /** @throws Florence2Error if the size is 0 or exceeds the limit */
 export function checkSize(name: string, width: number, height: number, maxPixels: number): void {
-  if (width < 1 || height < 1) throw new Florence2Error(`${name} has no pixels: its size is ${width} x ${height}.`);
+  if (width < 1 || height < 1)
+    throw new Florence2Error(`${name} has no pixels: its size is ${width} x ${height}.`, { code: 'INVALID_IMAGE' });
   if (width * height <= maxPixels) return;
   throw new Florence2Error(
     `${name} has ${width} x ${height} pixels, more than the limit of ${maxPixels}. Make it smaller, or raise maxPixels.`,
+    { code: 'INVALID_IMAGE' },
   );
 }

@@ -1,3 +1,5 @@
+import { count, type OptionTable, oneOf } from '../options.ts';
+
 /** Decoded pixels: RGB, 8 bits, rows from the top, without padding: `data[(y * width + x) * 3 + channel]`. */
 export interface RawImage {
   data: Uint8Array; // [height, width, 3]
@@ -19,6 +21,9 @@ export interface DecodeOptions {
   /** Largest number of pixels; larger images are an error before they are decoded. Default 178,956,970. */
   maxPixels?: number;
 }
+
+/** The kinds of the decode options. */
+export const DECODE_OPTIONS: OptionTable<DecodeOptions> = { orientation: oneOf('stored', 'apply'), maxPixels: count };
 
 /** The number of pixels from which Pillow raises its decompression bomb error, about 13,000 x 13,000. */
 export const DEFAULT_MAX_PIXELS = 178_956_970;

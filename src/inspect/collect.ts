@@ -1,15 +1,16 @@
 import type { Florence2 } from '../florence2.ts';
-import { resolveGeneration } from '../generation/options.ts';
+import { GENERATION_OPTIONS, resolveGeneration } from '../generation/options.ts';
 import { forcedToken } from '../generation/processors.ts';
 import { uprightBox } from '../geometry/orientation.ts';
-import type { ImageInput } from '../image/types.ts';
+import { DECODE_OPTIONS, type ImageInput } from '../image/types.ts';
 import { attention, attentionPoints } from '../internals/attention_maps.ts';
 import { type LensReading, logitLens } from '../internals/logit_lens.ts';
 import { captureForced, Question } from '../internals/question.ts';
-import type { RunOptions } from '../requests.ts';
+import { anything, callback, checkOptions, pickOptions } from '../options.ts';
+import { CALLS, type RunOptions } from '../requests.ts';
 import { parse } from '../results/parse/parse.ts';
 import { promptOf, type TaskArguments } from '../text/prompt.ts';
-import { findTask } from '../text/tasks.ts';
+import { answeredTask } from '../text/tasks.ts';
 import { answerRegions, coordinatesOf } from './answer_regions.ts';
 import { NormRecorder } from './norm_recorder.ts';
 import { packRows, reportImage } from './packing.ts';
@@ -43,7 +44,9 @@ export async function collectReport(
   task: string,
   options: InspectOptions = {},
 ): Promise<Report> {
-  const { names = {}, text, orientation, keepUnicode, keepMalformed, signal, onStage, ...generation } = options;
+  checkOptions('collectReport', options, { ...CALLS.run, names: anything, onStage: callback });
+  const { names = {}, text, keepUnicode, keepMalformed, signal, onStage } = options;
+  const generation = pickOptions(options, GENERATION_OPTIONS);
   const begin = (index: number) => {
     signal?.throwIfAborted();
     onStage?.(STAGES[index], index, STAGES.length);
@@ -52,7 +55,7 @@ export async function collectReport(
   const call = model.withAdapter();
   const recorded = call.withHooks([norms.hook]);
   const { decodeForModel } = await import('../image/decode.ts');
-  const { image, turned } = await decodeForModel(input, { orientation });
+  const { image, turned } = await decodeForModel(input, pickOptions(options, DECODE_OPTIONS));
   const box = options.box && uprightBox(options.box, image, turned);
   const imageName =
     names.image ?? (typeof input === 'string' || input instanceof URL ? nameOf(String(input)) : 'image');
@@ -68,7 +71,7 @@ export async function collectReport(
     const [[{ truncated, ...tokens }]] = generated;
     const { ids, logProbs } = tokens;
     const answer = { ...tokens, tokenizer: call.tokenizer };
-    const result = parse(answer, findTask(task)?.task ?? task, imageSize, { keepUnicode, keepMalformed, truncated });
+    const result = parse(answer, answeredTask(task), imageSize, { keepUnicode, keepMalformed, truncated });
     const settings = resolveGeneration(generation, call.generation, call.config.text);
     const forced = logProbs.map((_, t) => forcedToken(settings, t) !== undefined);
     begin(2);

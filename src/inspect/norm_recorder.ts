@@ -14,7 +14,7 @@ export class NormRecorder {
   private readonly norms = new Map<string, tf.Scalar>();
 
   readonly hook: ScopedHook = [
-    PARTS.flatMap(([, prefix]) => LEAVES.map(leaf => `${prefix}**.${leaf}`)),
+    name => PARTS.some(([, prefix]) => name.startsWith(prefix)) && LEAVES.some(leaf => name.endsWith(`.${leaf}`)),
     (activation, { name }) => {
       this.norms.get(name)?.dispose();
       this.norms.set(name, tf.keep(tf.tidy(() => tf.mean(tf.norm(activation, 2, -1)) as tf.Scalar)));

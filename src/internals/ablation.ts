@@ -4,7 +4,7 @@ import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { ScopedHook } from '../hooks/hooks.ts';
 import { activationOf, mismatch, type Replacement, replaceAt } from './intervention.ts';
-import type { Site } from './site.ts';
+import { checkSite, type Site } from './site.ts';
 
 /**
  * Returns hooks that ablate activations, for `Florence2.withHooks` or `runWithHooks`. Any hook point can be a site:
@@ -12,13 +12,16 @@ import type { Site } from './site.ts';
  * `channel_attn.hook_z`, image regions at `hook_image_features` or `vision_tower.hook_pixels`.
  *
  * @param by the values that replace the activations. Default: zeros
+ * @throws UsageError for a site whose `at` matches no hook point
  */
 export function ablate(
   model: Florence2,
   sites: Site | readonly Site[],
   by: Replacement = zeroAblation(),
 ): ScopedHook[] {
-  return [sites].flat().map(site => replaceAt(model.config.vision, [site as Site], by));
+  const list = [sites].flat() as Site[];
+  for (const site of list) checkSite(model, site);
+  return list.map(site => replaceAt(model.config.vision, [site], by));
 }
 
 /**

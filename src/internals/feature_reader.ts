@@ -3,9 +3,11 @@ import { type Activation, download } from '../activations/activation.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { type ActivationSink, Capture } from '../hooks/capture.ts';
+import { requirePoints } from '../hooks/filter.ts';
 import type { ImageFeatures } from '../image/features.ts';
 import type { RawImage } from '../image/types.ts';
-import { promptOf, type TaskArguments } from '../text/prompt.ts';
+import { abortSignal, anything, checkOptions, count, type OptionTable, oneOf } from '../options.ts';
+import { promptOf, TASK_ARGUMENTS, type TaskArguments } from '../text/prompt.ts';
 import { forcedLogits, Question } from './question.ts';
 
 /** Options of `FeatureReader`. */
@@ -20,6 +22,11 @@ export interface FeatureOptions extends TaskArguments {
   signal?: AbortSignal;
 }
 
+const FEATURE_OPTIONS: OptionTable<FeatureOptions> = {
+  ...TASK_ARGUMENTS,
+  ...{ task: anything, pool: oneOf('mean', 'none'), maxNewTokens: count, signal: abortSignal },
+};
+
 /** How much of the model runs: the vision tower, the encoder as well, or the decoder as well. */
 type Reach = 'image' | 'prompt' | 'answer';
 
@@ -33,12 +40,18 @@ export class FeatureReader {
   point?: string;
   private reach?: Reach;
 
-  /** @param at the name of a hook point, or a glob that matches exactly one */
+  /**
+   * @param at the name of a hook point, or a glob that matches exactly one
+   * @throws UsageError that suggests the nearest names if it matches none
+   */
   constructor(
     private readonly model: Florence2,
     private readonly at: string,
     private readonly options: FeatureOptions = {},
-  ) {}
+  ) {
+    checkOptions('FeatureReader', options, FEATURE_OPTIONS);
+    requirePoints(at, model.model.hookNames);
+  }
 
   /**
    * Returns the activation of each image, without the batch axis.

@@ -13,7 +13,7 @@ export interface HookPointShape {
 
 /**
  * Lists every hook point with its shape, in execution order, of one pass over an image, a prompt and the whole answer
- * (teacher forcing). By default the answer is the model's own; `{ answer: '' }` avoids generating one.
+ * (teacher forcing). By default the answer is the model's own; `{ answer: 'a car' }` avoids generating one.
  *
  * @throws UsageError if the task lacks its text or region, Florence2Error if the image cannot be read
  */

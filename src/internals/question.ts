@@ -3,15 +3,18 @@ import { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { generateSequences } from '../generation/generate.ts';
-import { type GenerationOptions, resolveGeneration } from '../generation/options.ts';
+import { GENERATION_OPTIONS, type GenerationOptions, resolveGeneration } from '../generation/options.ts';
 import { CachedSession } from '../generation/session.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { Capture } from '../hooks/capture.ts';
 import { type HookFilter, HookRegistry } from '../hooks/hooks.ts';
 import { promptAbout } from '../image/features.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
-import type { DecodeOptions, ImageInput } from '../image/types.ts';
-import type { TaskArguments } from '../text/prompt.ts';
+import { DECODE_OPTIONS, type DecodeOptions, type ImageInput } from '../image/types.ts';
+import { abortSignal, checkOptions, listOf, type OptionTable, pickOptions, whole } from '../options.ts';
+import { allowsEmptyAnswer } from '../results/grammar.ts';
+import { TASK_ARGUMENTS, type TaskArguments } from '../text/prompt.ts';
+import { answeredTask } from '../text/tasks.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { mapSize } from '../vision/davit.ts';
 
@@ -19,13 +22,23 @@ import { mapSize } from '../vision/davit.ts';
 export interface QuestionOptions extends TaskArguments, DecodeOptions, GenerationOptions {
   /**
    * The answer that the decoder receives: a text in the model's format (`A red car`, `car<loc_10>…`), or token ids
-   * without the start token. A missing `</s>` is appended; a text also gets `<s>` at its beginning. Default: the
-   * model's own greedy answer.
+   * without the start token. A missing `</s>` is appended; a text also gets `<s>` at its beginning. Empty only if the
+   * image may have no objects or no text. Default: the model's own greedy answer.
    */
   answer?: string | readonly number[];
   /** Aborts the generation of the model's own answer between two tokens; its reason is thrown. */
   signal?: AbortSignal;
 }
+
+/** The kinds of the options of `Question.ask`. */
+const QUESTION_OPTIONS: OptionTable<QuestionOptions> = {
+  ...{ ...TASK_ARGUMENTS, ...DECODE_OPTIONS, ...GENERATION_OPTIONS },
+  answer: {
+    expected: 'a text or a list of token ids',
+    allows: answer => typeof answer === 'string' || listOf(whole, 'token ids').allows(answer),
+  },
+  signal: abortSignal,
+};
 
 /** The first hook point of a pass that starts from the features. */
 const FEATURES = 'multi_modal_projector.hook_image_features';
@@ -87,7 +100,12 @@ export class Question {
   ): Promise<Question> {
     const call = model.withAdapter();
     const { decodeForModel } = await import('../image/decode.ts');
-    const { image: raw, turned } = await decodeForModel(image, options);
+    checkOptions('Question.ask', options, QUESTION_OPTIONS);
+    const asked = answeredTask(task);
+    if (options.answer?.length === 0 && !allowsEmptyAnswer(asked)) {
+      throw new UsageError(`The answer to ${asked} is empty: leave it out for the model's own, or give a text.`);
+    }
+    const { image: raw, turned } = await decodeForModel(image, pickOptions(options, DECODE_OPTIONS));
     const imageSize = { width: raw.width, height: raw.height };
     const { text, box } = options;
     const prompt = promptAbout({ imageSize, orientation: turned }, { task, text, box });
@@ -259,7 +277,7 @@ async function answerOf(
     const started = answer.length > 1 && answer[0] === decoderStartTokenId; // the form that `generate` returns
     return ended(started ? answer.slice(1) : answer);
   }
-  const greedy = { ...options, numBeams: 1, numReturnSequences: 1 };
+  const greedy = { ...pickOptions(options, GENERATION_OPTIONS), numBeams: 1, numReturnSequences: 1 };
   const session = new CachedSession(model, { states, mask: null }, 1, new HookRegistry(), adaptation);
   try {
     const settings = resolveGeneration(greedy, generation, config.text);

@@ -2,7 +2,10 @@ import * as tf from '@tensorflow/tfjs';
 import { HEADED } from '../activations/cache.ts';
 import type { VisionConfig } from '../config/model.ts';
 import { UsageError } from '../errors.ts';
+import type { Florence2 } from '../florence2.ts';
+import { requirePoints } from '../hooks/filter.ts';
 import type { HookFilter, HookPoint } from '../hooks/hooks.ts';
+import { anything, checkOptions, integer, listOf, whole } from '../options.ts';
 import { mapSize } from '../vision/davit.ts';
 
 /** The place of an intervention: hook points, and which heads and positions of their activations. */
@@ -25,6 +28,14 @@ export interface Site {
    */
   readonly positions?: readonly number[];
 }
+
+/** @throws UsageError for unknown fields, and if `at` matches no hook point of the model */
+export function checkSite({ model }: Florence2, site: Site): void {
+  checkOptions('A site', site, { at: anything, heads: listOf(whole, 'head indices'), positions: POSITIONS });
+  requirePoints(site.at, model.hookNames);
+}
+
+const POSITIONS = listOf(integer, 'positions');
 
 /** Position embeddings, which have no batch axis. */
 const TABLE = /(^|\.)hook_(pos|temporal)_embed$/;

@@ -3,8 +3,9 @@ import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { ScopedHook } from '../hooks/hooks.ts';
+import { checkOptions, finite } from '../options.ts';
 import { meanActivation } from './ablation.ts';
-import { type Site, siteMask } from './site.ts';
+import { checkSite, type Site, siteMask } from './site.ts';
 
 /**
  * Returns the difference between the mean activations of two sets of questions, mean(a) − mean(b): [heads, 1, d] for
@@ -31,13 +32,12 @@ export function steeringVector(
  * @param vector a tensor that broadcasts to the activation: [C], or [heads, 1, d] at points with heads. It must not be
  *   disposed while the hooks are in use
  * @param options.scale factor of the vector. Default 1
+ * @throws UsageError if `at` of the site matches no hook point
  */
-export function steer(
-  model: Florence2,
-  site: Site,
-  vector: tf.Tensor,
-  { scale = 1 }: { scale?: number } = {},
-): ScopedHook[] {
+export function steer(model: Florence2, site: Site, vector: tf.Tensor, options: { scale?: number } = {}): ScopedHook[] {
+  checkSite(model, site);
+  checkOptions('steer', options, { scale: finite });
+  const { scale = 1 } = options;
   const add: ScopedHook[1] = (x, point) => {
     const leading = x.rank - vector.rank;
     const fits = leading >= 0 && vector.shape.every((size, axis) => size === 1 || size === x.shape[leading + axis]);

@@ -17,5 +17,5 @@ export async function fastestExecutor(model: Florence2Model, precision: Precisio
     }
   }
   if (precision === 'fp32') return model;
-  throw new Florence2Error(`Precision ${precision} needs the tensorflow backend without a GPU.`);
+  throw new Florence2Error(`Precision ${precision} needs the tensorflow backend without a GPU.`, { code: 'BACKEND' });
 }

@@ -12,6 +12,7 @@ import { type Adaptable, type Adaptation, type Parameter, Params, unadapted } fr
 import { DaViT } from '../vision/davit.ts';
 import { Projector } from '../vision/projector.ts';
 import { type Executor, imagesOf } from './executor.ts';
+import { hookNames } from './hook_names.ts';
 
 /**
  * The network of Florence-2: pixels and token ids in, logits out. Xiao et al. 2023, https://arxiv.org/abs/2311.06242.
@@ -36,6 +37,7 @@ export class Florence2Model implements Executor {
   private applied = unadapted;
   private computing = 0;
   private currentConfig: Florence2Config;
+  private names?: readonly string[];
 
   constructor(config: Florence2Config) {
     this.currentConfig = config;
@@ -51,6 +53,12 @@ export class Florence2Model implements Executor {
   /** The checkpoint's config. Its vocabulary grows with `addTokenRows`. */
   get config(): Florence2Config {
     return this.currentConfig;
+  }
+
+  /** The names of all hook points. */
+  get hookNames(): readonly string[] {
+    this.names ??= hookNames(this.config);
+    return this.names;
   }
 
   /** The adapters of passes that are given none. */
@@ -118,6 +126,7 @@ export class Florence2Model implements Executor {
     if (imageTokens + T > maxPositionEmbeddings) {
       throw new Florence2Error(
         `The prompt has ${T} tokens and the image ${imageTokens}, but the model has ${maxPositionEmbeddings} positions. Use a shorter text.`,
+        { code: 'INVALID_ARGUMENT' },
       );
     }
     return this.compute(() => {
@@ -192,6 +201,7 @@ export class Florence2Model implements Executor {
 
   dispose(): void {
     if (this.executor !== this) this.executor.dispose();
+    this.executor = this; // so that a later call reports the disposal
     for (const parameter of this.parameters.values()) parameter.dispose();
     this.lmHead.dispose();
   }

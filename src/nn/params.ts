@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { Florence2Error } from '../errors.ts';
+import { Florence2Error, UsageError } from '../errors.ts';
 import { type FilePlace, readWeight } from './kernels.ts';
 import { onBackendOf } from './on_backend.ts';
 
@@ -26,6 +26,7 @@ export class Parameter {
   /** Replaces this parameter's value while it is set: an adapter's values, or merged weights. */
   override: Parameter | null = null;
   private tensor?: tf.Tensor;
+  private disposed = false;
 
   /**
    * @param shape as in the checkpoint
@@ -100,12 +101,14 @@ export class Parameter {
   }
 
   dispose(): void {
+    this.disposed = this.tensor !== undefined;
     this.tensor?.dispose();
     this.tensor = undefined;
   }
 
   private missing(): never {
-    throw new Florence2Error(`The parameter ${this.name} has not been loaded.`);
+    if (!this.disposed) throw new Florence2Error(`The parameter ${this.name} has not been loaded.`);
+    throw new UsageError('The model, or an adapter of it, has been disposed: load it again.', { code: 'DISPOSED' });
   }
 }
 

@@ -23,18 +23,18 @@ export const isNode: boolean = false;
 export async function openFile(url: string): Promise<ByteSource> {
   const end = url.lastIndexOf('/') + 1;
   const source = await new UrlFolder(url.slice(0, end)).open(url.slice(end));
-  if (!source) throw new Florence2Error(`${url} does not exist.`);
+  if (!source) throw new Florence2Error(`${url} does not exist.`, { code: 'FILE_NOT_FOUND' });
   return source;
 }
 
 /** @throws Florence2Error always: browsers have no files to write */
 export async function writeFile(path: string, _content: FileContent): Promise<void> {
-  throw new Florence2Error(`${path} cannot be written: browsers have no file system.`);
+  throw new Florence2Error(`${path} cannot be written: browsers have no file system.`, { code: 'FILE_NOT_WRITABLE' });
 }
 
 /** @throws Florence2Error if the browser has no WebGPU */
 export async function provideWebgpu(): Promise<void> {
-  if (!('gpu' in navigator)) throw new Florence2Error('this browser has no WebGPU.');
+  if (!('gpu' in navigator)) throw new Florence2Error('this browser has no WebGPU.', { code: 'BACKEND' });
 }
 
 /** Browsers have no process whose listeners could change. */

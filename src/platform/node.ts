@@ -53,10 +53,13 @@ export async function provideWebgpu(): Promise<void> {
       missing
         ? 'the package "webgpu" is not installed: npm install webgpu'
         : `loading "webgpu" failed: ${error.message}`,
+      { code: 'BACKEND', cause: error },
     );
   });
   if (process.platform === 'linux' && !hasVulkanLoader()) {
-    throw new Florence2Error('libvulkan.so.1 is missing: install the Vulkan loader (Debian and Ubuntu: libvulkan1).');
+    throw new Florence2Error('libvulkan.so.1 is missing: install the Vulkan loader (Debian and Ubuntu: libvulkan1).', {
+      code: 'BACKEND',
+    });
   }
   Object.assign(globalThis, dawn.globals);
   if (!globalThis.navigator) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });

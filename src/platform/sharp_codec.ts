@@ -77,6 +77,6 @@ async function loadSharp(): Promise<typeof import('sharp').default> {
     return (await import('sharp')).default;
   } catch (error) {
     const why = error instanceof Error ? error.message.trim().split('\n')[0] : String(error);
-    throw new Florence2Error(`Loading sharp, the package that decodes images, failed: ${why}.`);
+    throw new Florence2Error(`Loading sharp, the package that decodes images, failed: ${why}.`, { cause: error });
   }
 }

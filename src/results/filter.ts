@@ -4,7 +4,7 @@ import type { TaskResult } from './types.ts';
  * Returns a result without the objects whose `confidence` is below `minScore`, 0 to 1. Texts and objects without a
  * confidence are kept. A phrase is removed with its last box.
  */
-export function filterByScore(result: TaskResult, minScore: number): TaskResult {
+export function filterByScore<R extends TaskResult>(result: R, minScore: number): R {
   return mapObjects(result, object => ((object.confidence ?? 1) >= minScore ? [object] : []));
 }
 
@@ -12,10 +12,10 @@ export function filterByScore(result: TaskResult, minScore: number): TaskResult 
  * Returns a result in which each box, instance and quad is replaced by those that `change` returns for it. A phrase is
  * removed with its last box.
  */
-export function mapObjects(
-  result: TaskResult,
+export function mapObjects<R extends TaskResult>(
+  result: R,
   change: <T extends { confidence?: number }>(object: T) => T[],
-): TaskResult {
+): R {
   const changed = { ...result };
   if ('boxes' in changed) changed.boxes = changed.boxes.flatMap(change);
   if ('instances' in changed) changed.instances = changed.instances.flatMap(change);
@@ -26,3 +26,18 @@ export function mapObjects(
   }
   return changed;
 }
+
+/**
+ * Returns a result without the objects whose label is not one of `labels`. Upper and lower case are equal. Text, phrases
+ * and lines of text are kept: they have no labels.
+ */
+export function filterByLabel<R extends TaskResult>(result: R, labels: readonly string[]): R {
+  const wanted = new Set(labels.map(plain));
+  const keep = ({ label }: { label: string }): boolean => wanted.has(plain(label));
+  const filtered = { ...result };
+  if ('boxes' in filtered) filtered.boxes = filtered.boxes.filter(keep);
+  if ('instances' in filtered) filtered.instances = filtered.instances.filter(keep);
+  return filtered;
+}
+
+const plain = (label: string): string => label.trim().toLowerCase();

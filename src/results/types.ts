@@ -1,5 +1,5 @@
 import type { BoxCoordinates, ImageSize, Polygon, QuadCoordinates } from '../geometry/types.ts';
-import type { Task, TaskOf } from '../text/tasks.ts';
+import type { RowOf, Task, TaskName, TaskOf } from '../text/tasks.ts';
 
 /** What the model's probabilities say about an object, 0 to 1. Absent if the answer was parsed from text alone. */
 interface Scored {
@@ -126,7 +126,9 @@ export type TaskResult =
   | OpenVocabularyResult
   | QuadsResult;
 
-/** The result type of a task: `ResultOf<'<OD>'>` is `BoxesResult`. */
-export type ResultOf<T extends Task> = Covering<TaskResult, T>;
+/** The result type of a task, by token or name: `ResultOf<'<OD>'>` is `BoxesResult`. Of other texts `TaskResult`. */
+export type ResultOf<T extends string> = T extends Task | TaskName
+  ? Covering<TaskResult, RowOf<T>['task']>
+  : TaskResult;
 
 type Covering<R extends TaskResult, T> = R extends TaskResult ? (T extends R['task'] ? R : never) : never;

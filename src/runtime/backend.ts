@@ -43,7 +43,7 @@ export async function useBackend(name: BackendName | 'auto', options: BackendOpt
   try {
     return { name, description: await start(name, { softwareAdapter: true, ...options }), passedOver: [] };
   } catch (error) {
-    throw new Florence2Error(`Backend ${name} cannot run here: ${reasonOf(error)}`, { cause: error });
+    throw new Florence2Error(`Backend ${name} cannot run here: ${reasonOf(error)}`, { code: 'BACKEND', cause: error });
   }
 }
 
@@ -57,7 +57,7 @@ async function useFirst(options: BackendOptions): Promise<BackendChoice> {
     }
   }
   const reasons = passedOver.map(({ name, reason }) => `${name}: ${reason}`);
-  throw new Florence2Error(`No backend runs here. ${reasons.join(' ')}`);
+  throw new Florence2Error(`No backend runs here. ${reasons.join(' ')}`, { code: 'BACKEND' });
 }
 
 /** Registers, starts, checks and activates one backend. Returns its description. */
@@ -79,7 +79,7 @@ async function start(name: BackendName, options: BackendOptions): Promise<string
 async function register(name: BackendName, options: BackendOptions): Promise<string> {
   switch (name) {
     case 'tensorflow':
-      if (!isNode) throw new Florence2Error('it runs in Node only.');
+      if (!isNode) throw new Florence2Error('it runs in Node only.', { code: 'BACKEND' });
       return (await import('./tensorflow.ts')).registerTensorflow();
     case 'webgpu':
       return (await import('./webgpu.ts')).registerWebgpu(options.softwareAdapter ?? false);
@@ -102,7 +102,7 @@ async function startBackend(name: string): Promise<tf.KernelBackend> {
   const { registry } = tf.engine();
   if (name in registry) return registry[name];
   const factory = tf.findBackendFactory(name);
-  if (!factory) throw new Florence2Error('it did not register with TensorFlow.js.');
+  if (!factory) throw new Florence2Error('it did not register with TensorFlow.js.', { code: 'BACKEND' });
   const start = starting.get(name) ?? Promise.resolve(factory());
   starting.set(name, start);
   try {
@@ -120,7 +120,7 @@ async function checkProduct(name: BackendName): Promise<void> {
   const values = Array.from(await product.data());
   product.dispose();
   if (values.join() !== '22,28,49,64')
-    throw new Florence2Error(`it computes a wrong matrix product (${values}, not 22,28,49,64).`);
+    throw new Florence2Error(`it computes a wrong matrix product (${values}, not 22,28,49,64).`, { code: 'BACKEND' });
 }
 
 /** Suppresses the banner that the cpu backend prints in Node. Other backends may run operations on it. */

@@ -47,7 +47,8 @@ export function registerTensorflow(): string {
   const require = createRequire(import.meta.url);
   const tfjs: Tfjs = require('@tensorflow/tfjs');
   const location = keptBuild(tfjs) ?? installedPackage(require);
-  if (!location) throw new Florence2Error('TensorFlow is not set up: run "florence2 setup tensorflow".');
+  if (!location)
+    throw new Florence2Error('TensorFlow is not set up: run "florence2 setup tensorflow".', { code: 'BACKEND' });
 
   restoreUtil();
   const binding = loadBinding(location);

@@ -41,6 +41,7 @@ export function guardMemory(backend: object): void {
     if (address !== 0 || bytes === 0) return address;
     throw new Florence2Error(
       `The wasm backend cannot allocate ${Math.ceil(bytes / 1e6)} MB: its memory is limited to 4 GiB, including weights. Use fewer or smaller images per batch, or another backend.`,
+      { code: 'BACKEND' },
     );
   };
 }

@@ -20,9 +20,13 @@ export async function registerWebgpu(software: boolean): Promise<string> {
   await provideWebgpu();
   const { gpu } = globalThis.navigator as unknown as { gpu: Gpu };
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (!adapter) throw new Florence2Error('no GPU adapter was found. Is a graphics driver with Vulkan installed?');
+  if (!adapter)
+    throw new Florence2Error('no GPU adapter was found. Is a graphics driver with Vulkan installed?', {
+      code: 'BACKEND',
+    });
   const description = describe(adapter);
-  if (isSoftware(adapter) && !software) throw new Florence2Error(`the only adapter is software (${description}).`);
+  if (isSoftware(adapter) && !software)
+    throw new Florence2Error(`the only adapter is software (${description}).`, { code: 'BACKEND' });
   await import('@tensorflow/tfjs-backend-webgpu');
   return description;
 }

@@ -1,5 +1,6 @@
-import { closest, distance } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
+import { editDistance, nearestName } from '../names.ts';
+import { display } from '../options.ts';
 import { strip } from './python_strings.ts';
 
 /** Input of a task in addition to the image: none, a text (caption, phrase, class names) or a region of the image. */
@@ -65,6 +66,16 @@ export type TaskRow = (typeof TASKS)[number];
 /** A task token. */
 export type Task = TaskRow['task'];
 
+/** The name of a task on the command line, or an alias. */
+export type TaskName = TaskRow['name'] | TaskRow['aliases'][number];
+
+/** The row of a task token or name; `never` for other texts. */
+export type RowOf<N extends string, R extends TaskRow = TaskRow> = R extends TaskRow
+  ? N extends R['task'] | R['name'] | R['aliases'][number]
+    ? R
+    : never
+  : never;
+
 /** The tasks with one form of answer: `TaskOf<'boxes'>` is `'<OD>' | '<DENSE_REGION_CAPTION>'`. */
 export type TaskOf<A extends AnswerKind> = Extract<TaskRow, { answer: A }>['task'];
 
@@ -108,19 +119,60 @@ export function constructPrompt(text: string, options: { trim?: boolean } = {}):
  * @throws UsageError for any other name, with the nearest known one
  */
 export function resolveTask(name: string): Task {
-  const wanted = normalise(name);
-  const found = TASKS.find(row => spellings(row).includes(wanted));
+  const found = rowNamed(name);
   if (found) return found.task;
   const near = suggestTask(name);
-  const hint = near ? `Did you mean "${near}"?` : `The tasks are: ${TASKS.map(row => row.name).join(', ')}.`;
-  throw new UsageError(`Unknown task ${quote(name)}. ${hint}`);
+  throw unknownTask(name, near === undefined ? undefined : `"${near}"`);
 }
 
-/** Returns the known name nearest to a mistyped one, or undefined if more than a third of each name differs. */
+/**
+ * Returns the task token for the name of a task, like `resolveTask`, and any other text unchanged: it is a token with
+ * the task's text, or a custom prompt.
+ *
+ * @throws UsageError if the text is empty or the misspelling of a task
+ */
+export function readTask(task: string): string {
+  if (typeof task !== 'string') {
+    throw new UsageError(`The task must be a task name, a task token or a prompt, not ${display(task)}.`);
+  }
+  if (strip(task) === '') throw new UsageError('The task is empty: give a task name, a task token or a prompt.');
+  if (findTask(task)) return task;
+  const named = rowNamed(task);
+  const meant = named ? undefined : mistypedTask(task);
+  if (meant) throw unknownTask(task, task.startsWith('<') ? meant.task : `"${meant.name}"`);
+  return named?.task ?? task;
+}
+
+/** Returns the task that the answer belongs to: its token, or the custom prompt. @throws UsageError as `readTask` */
+export function answeredTask(task: string): string {
+  const read = readTask(task);
+  return findTask(read)?.task ?? read;
+}
+
+/**
+ * Returns the task that a prompt misspells: its tag at the beginning (`<CAPTON>`), or the whole prompt if it is one word
+ * (`captoin`), is a task's name, or differs from it in at most one letter of four.
+ */
+export function mistypedTask(prompt: string): TaskRow | undefined {
+  const word = normalise(/^<([^<>]*)>/.exec(prompt)?.[1] ?? (/\s/.test(strip(prompt)) ? '' : prompt));
+  const exact = rowNamed(word);
+  if (exact) return exact;
+  const names = TASKS.flatMap(row => [row.name, normalise(row.task)]);
+  const near = word === '' ? undefined : nearestName(word, names);
+  if (near === undefined) return undefined;
+  return editDistance(word, near) <= Math.floor(near.length / 4) ? rowNamed(near) : undefined;
+}
+
+function unknownTask(name: string, near: string | undefined): UsageError {
+  const hint = near ? `Did you mean ${near}?` : `The tasks are: ${TASKS.map(row => row.name).join(', ')}.`;
+  return new UsageError(`Unknown task ${quote(name)}. ${hint}`, { code: 'UNKNOWN_TASK' });
+}
+
+const rowNamed = (name: string): TaskRow | undefined => TASKS.find(row => spellings(row).includes(normalise(name)));
+
+/** Returns the known name nearest to a mistyped one, or undefined if more than a third of it differs. */
 export function suggestTask(name: string): string | undefined {
-  const wanted = normalise(name);
-  const near = closest(wanted, TASKS.flatMap(spellings));
-  return distance(wanted, near) <= Math.max(1, near.length / 3) ? near : undefined;
+  return nearestName(normalise(name), TASKS.flatMap(spellings));
 }
 
 const normalise = (name: string): string =>

@@ -236,6 +236,7 @@ function createBpe(json: TokenizerJson, source?: string): BpeTokenizer {
   } catch (error) {
     throw new Florence2Error(
       `The tokenizer ${source ? `of ${source} ` : ''}cannot be created: ${(error as Error).message}`,
+      { cause: error },
     );
   }
 }

@@ -193,7 +193,8 @@ function parseObject(text: string, file: string): JsonObject {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new Florence2Error(`${file} is not valid JSON: ${(error as Error).message.replace(/\s+/g, ' ')}`);
+    const reason = (error as Error).message.replace(/\s+/g, ' ');
+    throw new Florence2Error(`${file} is not valid JSON: ${reason}`, { cause: error });
   }
   if (!isObject(value)) throw new Florence2Error(`${file} does not hold a JSON object.`);
   return value;

@@ -1,7 +1,8 @@
 import { UsageError } from '../errors.ts';
 import type { BoxCoordinates } from '../geometry/types.ts';
 import { ImageFeatures } from '../image/features.ts';
-import type { DecodeOptions, ImageInput, RawImage } from '../image/types.ts';
+import { DECODE_OPTIONS, type DecodeOptions, type ImageInput, type RawImage } from '../image/types.ts';
+import { pickOptions } from '../options.ts';
 import { turnResult } from '../results/turn.ts';
 import type { TaskResult } from '../results/types.ts';
 import type { TaskArguments } from '../text/prompt.ts';
@@ -68,7 +69,7 @@ export async function readInTiles<Options extends DecodeOptions>(
 ): Promise<TaskResult> {
   if (image instanceof ImageFeatures) throw new UsageError('Tiles are cut from pixels: pass the image, not features.');
   const { decodeForModel } = await import('../image/decode.ts');
-  const { image: pixels, turned } = await decodeForModel(image, options);
+  const { image: pixels, turned } = await decodeForModel(image, pickOptions(options, DECODE_OPTIONS));
   const how = typeof tiles === 'number' ? { size: tiles } : tiles;
   const [result] = await runTiled(model, pixels, [request], how, options);
   return turnResult(result, turned);

@@ -1,6 +1,20 @@
 import type { LoraOptions } from '../adapters/lora.ts';
 import type { Dataset } from '../datasets/example.ts';
 import { UsageError } from '../errors.ts';
+import {
+  anything,
+  callback,
+  checkOptions,
+  count,
+  integer,
+  number,
+  type OptionTable,
+  oneOf,
+  onOff,
+  positive,
+  rate,
+  text,
+} from '../options.ts';
 import type { AugmentOptions } from './augment/augment.ts';
 import type { StepRecord, ValidationRecord } from './log/records.ts';
 import { MAP_STORES, type MapStore } from './map_cache.ts';
@@ -119,40 +133,41 @@ const DEFAULTS = {
   force: false,
 } satisfies Partial<TrainerOptions>;
 
+/** Options that are objects, lists of datasets or patterns are checked where they are used. */
+const KINDS: OptionTable<TrainerOptions> = {
+  ...{ output: text, train: anything, valid: anything, freeze: anything, lora: anything, newTokens: anything },
+  ...{ epochs: count, maxSteps: count, batchSize: count, accumulate: count, targetsPerImage: count },
+  ...{ validateEvery: count, validateExamples: count, saveEvery: count },
+  ...{ learningRate: positive, maxGradNorm: positive, epsilon: positive },
+  ...{ weightDecay: number, locationWeight: number, featureCacheBytes: number, warmupSteps: number },
+  schedule: oneOf(...SCHEDULE_NAMES),
+  decay: {
+    expected: 'all, matrices or a regular expression',
+    allows: value => value instanceof RegExp || value === 'all' || value === 'matrices',
+  },
+  betas: {
+    expected: 'two numbers of at least 0 and below 1',
+    allows: value => Array.isArray(value) && value.length === 2 && value.every(rate.allows),
+  },
+  labelSmoothing: rate,
+  ...{ dropout: onOff, gradientCheckpointing: onOff, resume: onOff, force: onOff, skipBad: onOff },
+  seed: integer,
+  featureCache: oneOf(...MAP_STORES),
+  ...{ augment: anything, onStep: callback, onValidation: callback, onWarning: callback },
+};
+
 /** The options with all defaults filled in. */
 export type TrainerSettings = TrainerOptions & Required<Pick<TrainerOptions, keyof typeof DEFAULTS | 'learningRate'>>;
 
 /** Returns the options with defaults filled in. @throws UsageError for an option that is out of range */
 export function resolveOptions(options: TrainerOptions): TrainerSettings {
+  checkOptions('Trainer', options, KINDS);
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const settings = {
     learningRate: options.lora ? 1e-4 : 1e-5,
     ...DEFAULTS,
     ...given,
   } as TrainerSettings;
-  const require = (valid: boolean, name: keyof TrainerOptions, expected: string): void => {
-    if (!valid) throw new UsageError(`${name} must be ${expected}, not ${JSON.stringify(settings[name])}.`);
-  };
-  const counts = ['epochs', 'maxSteps', 'batchSize', 'accumulate', 'targetsPerImage', 'validateEvery'] as const;
-  for (const name of [...counts, 'validateExamples', 'saveEvery'] as const) {
-    const value = settings[name];
-    require(value === undefined || (Number.isSafeInteger(value) && value >= 1), name, 'a whole number of at least 1');
-  }
-  for (const name of ['learningRate', 'maxGradNorm', 'epsilon'] as const) {
-    require(settings[name] > 0 && Number.isFinite(settings[name]), name, 'a number above 0');
-  }
-  for (const name of ['weightDecay', 'locationWeight', 'featureCacheBytes', 'warmupSteps'] as const) {
-    require(settings[name] >= 0 && Number.isFinite(settings[name]), name, 'a number of at least 0');
-  }
-  const isShare = (value: number): boolean => value >= 0 && value < 1;
-  const { betas, decay } = settings;
-  require(isShare(settings.labelSmoothing), 'labelSmoothing', 'at least 0 and below 1');
-  require(betas.length === 2 && betas.every(isShare), 'betas', 'two numbers of at least 0 and below 1');
-  const isDecay = decay instanceof RegExp || ['all', 'matrices'].includes(decay);
-  require(isDecay, 'decay', 'all, matrices or a regular expression');
-  require(SCHEDULE_NAMES.includes(settings.schedule), 'schedule', `one of ${SCHEDULE_NAMES.join(', ')}`);
-  require(MAP_STORES.includes(settings.featureCache), 'featureCache', `one of ${MAP_STORES.join(', ')}`);
-  require(Number.isSafeInteger(settings.seed), 'seed', 'a whole number');
   if (options.lora && options.freeze) {
     throw new UsageError(
       'freeze cannot be combined with lora, which trains only the adapter: choose the layers with lora.targets.',

@@ -1,6 +1,7 @@
 import type { TextConfig } from '../config/model.ts';
 import type { Dataset, Target, TrainingExample } from '../datasets/example.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
+import { clampBox } from '../geometry/clip.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import type { RawImage } from '../image/types.ts';
 import { randomStream, shuffle } from '../random.ts';
@@ -61,7 +62,7 @@ export class ExampleReader {
     } catch (error) {
       if (!(error instanceof Florence2Error)) throw error;
       const Kind = error instanceof UsageError ? UsageError : Florence2Error;
-      throw new Kind(`${example.source}: ${error.message}`, { cause: error });
+      throw new Kind(`${example.source}: ${error.message}`, { code: error.code, cause: error });
     }
   }
 
@@ -89,6 +90,9 @@ export class ExampleReader {
       imageSize = { width: pixels.width, height: pixels.height };
     }
     const size: ImageSize = imageSize;
+    targets = targets.map(target =>
+      target.box ? { ...target, box: clampBox(target.box, [0, 0, size.width, size.height]) } : target,
+    );
     const tokenized = targets.map(target => tokenizeTarget(target, size, this.tokenizer, this.text));
     return { key, source, imageSize: size, targets, tokenized, pixels: hasMap ? null : pixels };
   }

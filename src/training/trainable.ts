@@ -1,6 +1,6 @@
-import { closest } from 'fastest-levenshtein';
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
+import { nearestNames } from '../names.ts';
 import type { Parameter } from '../nn/params.ts';
 import { isBuffer } from '../weights/names.ts';
 
@@ -33,7 +33,7 @@ function nearest(wanted: string, parameters: Parameter[]): string {
     const parts = name.split('.');
     return parts.map((_, i) => parts.slice(0, i + 1).join('.'));
   });
-  return closest(wanted, [...new Set(names)]);
+  return nearestNames(wanted, names, 1)[0];
 }
 
 /**

@@ -65,7 +65,8 @@ function parseObject(bytes: Uint8Array, path: string): Record<string, unknown> {
   try {
     header = JSON.parse(text);
   } catch (error) {
-    throw new Florence2Error(`${path}: the header is not JSON (${(error as Error).message.replaceAll('\n', ' ')}).`);
+    const reason = (error as Error).message.replaceAll('\n', ' ');
+    throw new Florence2Error(`${path}: the header is not JSON (${reason}).`, { cause: error });
   }
   if (!text.startsWith('{') || !isRecord(header)) {
     throw new Florence2Error(`${path}: the header is not a JSON object.`);

@@ -127,7 +127,7 @@ test('with beam search each step has one row per beam', async () => {
 
 test('all points are kept by default; a run on encoded images has no points of the vision tower', async () => {
   await withoutLeaks(async () => {
-    const points = await hookPoints(model, street, '<CAPTION>', { answer: '' });
+    const points = await hookPoints(model, street, '<CAPTION>', { answer: 'a' });
     const { cache } = await run({ ...greedy, maxNewTokens: 2 });
     assert.equal([...cache.names].sort(), points.map(({ name }) => name).sort());
     cache.dispose();

@@ -38,13 +38,17 @@ test('folders are found by path', async () => {
   assert.is(await findCheckpoint(join(folder, 'my model')), join(folder, 'my model'));
 });
 
-for (const name of ['dmeo', 'florence', './nothing', '../a/b', 'a/b/c', 'C:\\models\\x', 'two words', '', 'a/..']) {
+for (const name of ['florence', './nothing', '../a/b', 'a/b/c', 'C:\\models\\x', 'two words', '', 'a/..']) {
   test(`"${name}" is refused without a request to the hub`, async () => {
     const message = await refusal(findCheckpoint(name));
     assert.ok(message.startsWith(`"${name}" is not a folder.`), message);
     assert.match(message, /microsoft\/Florence-2-base, or "demo"/);
   });
 }
+
+test('a mistyped demo is an error that names it', async () => {
+  assert.is(await refusal(findCheckpoint('dmeo')), 'There is no model "dmeo". Did you mean "demo"?');
+});
 
 test('a file is refused', async () => {
   assert.match(await refusal(findCheckpoint(join(folder, 'file.txt'))), /file\.txt is a file: give the folder/);

@@ -19,7 +19,7 @@ const cases: Case[] = [
   {
     page: 'README.md',
     prints: [
-      /^green circle 0\.\d+ \[[^\]]+\]\ngreen star 0\.\d+ \[/m,
+      /^green circle (1|0\.\d+) \[[^\]]+\]\ngreen star (1|0\.\d+) \[/m,
       /sign \/ blue star\n.*sign that says "OPEN".*'blue triangle<loc_\d+>/s,
       /^\d+ \{ name: 'vision_tower\.hook_pixels'.*\na green circle and a green star \[ 1, 1, 73 \]/m,
       /^1 \d+\.\d+\n(.*\n)*4 \d+\.\d+$/m,
@@ -30,8 +30,8 @@ const cases: Case[] = [
     page: 'docs/concepts.md',
     prints: [
       /'mean',\s+'0,0'.*'<loc_\d+>'/s,
-      /^green circle 0\.\d+ 0\.\d+$/m,
-      /'<OD>': \{ raw: \[.*'red square'/s,
+      /^green circle 0\.\d+ (1|0\.\d+)$/m,
+      /'<OD>': \{\s+raw: \[.*'red square'/s,
     ],
     writes: ['out/calibration.json'],
   },
@@ -40,7 +40,7 @@ const cases: Case[] = [
     prints: [
       /label: 'green circle'/,
       /^OPEN\n<\?xml(.*\n)*.*class="ocr_page"/m,
-      /^128 128 \[ 'background', 'green circle', 'green star' \]/m,
+      /^128 128 \[ 'background', 'a green circle', 'a green star' \]/m,
     ],
   },
   {

@@ -45,7 +45,7 @@ test('the error for a wrong option has its name and the allowed values', () => {
     [{ numBeams: Number.NaN }, /numBeams .* not NaN/],
     [{ maxNewTokens: 0 }, /maxNewTokens/],
     [{ maxNewTokens: Number.POSITIVE_INFINITY }, /maxNewTokens .* not Infinity/],
-    [{ earlyStopping: 'always' }, /earlyStopping must be true, false or 'never', not 'always'/],
+    [{ earlyStopping: 'always' }, /earlyStopping must be true, false or never, not 'always'/],
     [{ lengthPenalty: Number.NaN }, /lengthPenalty must be a finite number/],
     [{ lengthPenalty: Number.NEGATIVE_INFINITY }, /lengthPenalty/],
     [{ noRepeatNgramSize: -1 }, /noRepeatNgramSize/],

@@ -141,7 +141,10 @@ test('if one of several hooks cannot be added, none is', async () => {
     ['hook_logits', () => {}],
     [undefined, () => {}],
   ] as unknown as ScopedHook[];
-  assert.throws(() => model.withHooks(wrong));
+  assert.throws(
+    () => model.withHooks(wrong),
+    /^Error: A filter must be|A filter must be a name, a RegExp, a function or a list of these, not undefined/,
+  );
   noneLeft();
 });
 

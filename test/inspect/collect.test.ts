@@ -19,11 +19,10 @@ const report = await withoutLeaks(() =>
   collectReport(model, image, '<OD>', { ...options, onStage: stage => stages.push(stage) }),
 );
 const features = await model.encodeImage(image);
-const [[generated]] = await model.generate(
-  [features],
-  ['Locate the objects with category name in the image.'],
-  options,
-);
+const [[generated]] = await model.generate([features], ['Locate the objects with category name in the image.'], {
+  numBeams: 2,
+  maxNewTokens: 10,
+});
 features.dispose();
 const T = generated.logProbs.length;
 

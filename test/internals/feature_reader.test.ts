@@ -58,7 +58,7 @@ for (const [at, task] of [
 
 test('a point with windows has all windows of an image in one row', async () => {
   const at = 'vision_tower.blocks.0.0.spatial_block.window_attn.hook_z';
-  const question = await Question.ask(model, images[1], '<CAPTION>', { answer: '' });
+  const question = await Question.ask(model, images[1], '<CAPTION>', { answer: 'a' });
   const cache = captureForced(model, question, at);
   const expected = await cache.array(at); // [windows, heads, w², d]
   cache.dispose();
@@ -105,9 +105,11 @@ for (const [what, at, message] of [
   test(`${what} is an error without leaks`, async () => {
     const before = tf.memory().numTensors;
     let thrown: Error | undefined;
-    await new FeatureReader(model, at).read(images).catch(error => {
-      thrown = error;
-    });
+    try {
+      await new FeatureReader(model, at).read(images);
+    } catch (error) {
+      thrown = error as Error;
+    }
     assert.match(String(thrown?.message), message);
     assert.is(thrown?.name, 'UsageError');
     assert.is(tf.memory().numTensors, before);

@@ -163,7 +163,7 @@ test('wrong arguments are errors without leaks', async () => {
       UsageError,
       /^Token id 1000000 does not exist/,
     ],
-  ] as [() => ActivationCache, new () => Error, RegExp][]) {
+  ] as [() => ActivationCache, new (message: string) => Error, RegExp][]) {
     await withoutLeaks(() => {
       let error: unknown;
       try {

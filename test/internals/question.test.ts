@@ -86,7 +86,7 @@ for (const [what, answer, expected] of [
 ] as [string, string | number[], number[]][]) {
   test(`the answer can be given as ${what}`, async () => {
     await withoutLeaks(async () => {
-      const given = await Question.ask(model, street, '<CAPTION>', { answer });
+      const given = await Question.ask(model, street, '<OCR>', { answer });
       assert.equal(given.answerIds, expected);
       assert.equal(given.decoderIds, [2, ...expected.slice(0, -1)]);
       given.dispose();
@@ -233,6 +233,23 @@ test('metrics equal their definitions', async () => {
     assert.is(got.length, 2);
     assert.ok(close(got, total), `${got}, expected ${total}`);
   });
+});
+
+test('an answer is a text or token ids, and empty only where an image may have none', async () => {
+  const blank = { data: new Uint8Array(3), width: 1, height: 1 };
+  for (const [task, answer, message] of [
+    ['<CAPTION>', '', /^The answer to <CAPTION> is empty/],
+    ['caption', [], /^The answer to <CAPTION> is empty/],
+    ['<OD>', 5, /^answer must be a text or a list of token ids, not 5\.$/],
+    ['<OD>', [-1], /^answer must be a text or a list of token ids, not \[-1\]\.$/],
+  ] as [string, string, RegExp][]) {
+    const error = await Question.ask(model, blank, task, { answer }).catch(error => error);
+    assert.instance(error, UsageError);
+    assert.match(error.message, message);
+  }
+  const none = await Question.ask(model, blank, '<OD>', { answer: '' });
+  assert.equal(none.answerIds, [0, 2]);
+  none.dispose();
 });
 
 test('captureForced keeps the requested points; a wrong name is an error with the nearest one', async () => {

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { filterByScore } from '../../src/results/filter.ts';
+import { filterByLabel, filterByScore } from '../../src/results/filter.ts';
 import type { TaskResult } from '../../src/results/types.ts';
 
 const common = { imageSize: { width: 100, height: 100 }, answer: '', truncated: false };
@@ -26,6 +26,17 @@ test('a phrase is omitted with its last box, and texts are kept', () => {
   assert.equal('phrases' in result && result.phrases, [{ phrase: 'a cat', boxes: [{ box, confidence: 0.9 }] }]);
   const text: TaskResult = { task: '<CAPTION>', text: 'a cat', confidence: 0.1, ...common };
   assert.equal(filterByScore(text, 0.5), text);
+});
+
+test('filterByLabel keeps the objects of the given labels, in any case', () => {
+  const boxes = ['car', 'Bus', 'cart'].map(label => ({ label, box }));
+  const result = { task: '<OD>' as const, boxes, ...common };
+  const labels = (wanted: string[]) => filterByLabel(result, wanted).boxes.map(({ label }) => label);
+  assert.equal(labels(['CAR', ' bus ']), ['car', 'Bus']);
+  assert.equal(labels(['zebra']), []);
+  assert.is(result.boxes.length, 3, 'the result itself is unchanged');
+  const words: TaskResult = { task: '<CAPTION>', text: 'a car', ...common };
+  assert.equal(filterByLabel(words, ['bus']), words);
 });
 
 test.run();

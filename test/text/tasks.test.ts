@@ -1,7 +1,16 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../../src/errors.ts';
-import { constructPrompt, findTask, resolveTask, suggestTask, TASKS, taskInfo } from '../../src/text/tasks.ts';
+import {
+  answeredTask,
+  constructPrompt,
+  findTask,
+  readTask,
+  resolveTask,
+  suggestTask,
+  TASKS,
+  taskInfo,
+} from '../../src/text/tasks.ts';
 import { referenceJson } from '../reference.ts';
 
 const file = referenceJson('processor/prompts.json');
@@ -96,6 +105,55 @@ test('resolveTask accepts tokens, names and aliases', () => {
   for (const [name, task] of cases) assert.is(resolveTask(name), task, name);
   for (const { task, name, aliases } of TASKS) {
     for (const spelling of [task, name, ...aliases]) assert.is(resolveTask(spelling), task, spelling);
+  }
+});
+
+test('readTask accepts tokens, names and prompts', () => {
+  for (const [text, task] of [
+    ['<OD>', '<OD>'],
+    ['od', '<OD>'],
+    ['<od>', '<OD>'],
+    ['Object detection', '<OD>'],
+    ['region-ocr', '<REGION_TO_OCR>'],
+    ['<CAPTION_TO_PHRASE_GROUNDING>a dog', '<CAPTION_TO_PHRASE_GROUNDING>a dog'],
+    ['What is this?', 'What is this?'],
+    ['<DocVQA>What is the total?', '<DocVQA>What is the total?'],
+    ['caption this', 'caption this'],
+    ['<DEFECT>', '<DEFECT>'],
+    ['<ID>', '<ID>'],
+    ['<OCR2>', '<OCR2>'],
+    ['<OPTION>', '<OPTION>'],
+    ['<CAPTION_DE>', '<CAPTION_DE>'],
+  ]) {
+    assert.is(readTask(text), task);
+  }
+  assert.is(answeredTask('grounding'), '<CAPTION_TO_PHRASE_GROUNDING>');
+  assert.is(answeredTask('<CAPTION_TO_PHRASE_GROUNDING>a dog'), '<CAPTION_TO_PHRASE_GROUNDING>');
+  assert.is(answeredTask('What is this?'), 'What is this?');
+});
+
+test('readTask refuses misspelt tasks, empty texts and other values', () => {
+  for (const [text, code, message] of [
+    ['<CAPTON>', 'UNKNOWN_TASK', 'Unknown task "<CAPTON>". Did you mean <CAPTION>?'],
+    ['<CAPTOIN>', 'UNKNOWN_TASK', 'Unknown task "<CAPTOIN>". Did you mean <CAPTION>?'],
+    ['<OCR_WITH_REGIONS>', 'UNKNOWN_TASK', 'Unknown task "<OCR_WITH_REGIONS>". Did you mean <OCR_WITH_REGION>?'],
+    ['<od> cars', 'UNKNOWN_TASK', 'Unknown task "<od> cars". Did you mean <OD>?'],
+    ['captoin', 'UNKNOWN_TASK', 'Unknown task "captoin". Did you mean "caption"?'],
+    [
+      'dense_region_captions',
+      'UNKNOWN_TASK',
+      'Unknown task "dense_region_captions". Did you mean "dense-region-caption"?',
+    ],
+    ['', 'INVALID_ARGUMENT', 'The task is empty: give a task name, a task token or a prompt.'],
+    [' \n', 'INVALID_ARGUMENT', 'The task is empty: give a task name, a task token or a prompt.'],
+    [null, 'INVALID_ARGUMENT', 'The task must be a task name, a task token or a prompt, not null.'],
+    [['od'], 'INVALID_ARGUMENT', 'The task must be a task name, a task token or a prompt, not ["od"].'],
+  ] as const) {
+    assert.throws(
+      () => readTask(text as string),
+      (e: unknown) => e instanceof UsageError && e.code === code && e.message === message,
+      String(text),
+    );
   }
 });
 

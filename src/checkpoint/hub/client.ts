@@ -20,8 +20,8 @@ export class HubError extends NetworkError {
   /** Whether the hub could not be reached. */
   readonly unreachable: boolean;
 
-  constructor(message: string, { status, transient = false, unreachable = false }: Partial<HubError> = {}) {
-    super(message, transient);
+  constructor(message: string, { status, transient = false, unreachable = false, cause }: Partial<HubError> = {}) {
+    super(message, transient, cause);
     this.status = status;
     this.unreachable = unreachable;
   }
@@ -104,6 +104,7 @@ export class HubClient {
     const request = { ...init, dispatcher: this.agent } as Parameters<typeof undiciFetch>[1];
     const response = await undiciFetch(url, request).catch(error => {
       throw new HubError(`${new URL(url).origin} cannot be reached: ${causeOf(error)}.`, {
+        cause: error,
         unreachable: true,
         transient: !/ENOTFOUND|ECONNREFUSED|CERT|EAI_AGAIN/.test(causeOf(error)),
       });
@@ -141,7 +142,10 @@ async function* chunks(response: Response, url: string): AsyncIterable<Uint8Arra
   try {
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) yield chunk;
   } catch (error) {
-    throw new HubError(`The connection to ${new URL(url).origin} was cut: ${causeOf(error)}.`, { transient: true });
+    throw new HubError(`The connection to ${new URL(url).origin} was cut: ${causeOf(error)}.`, {
+      transient: true,
+      cause: error,
+    });
   }
 }
 

@@ -50,6 +50,7 @@ export async function downloadModel(id: string, options: HubOptions = {}): Promi
   if (isOffline()) {
     throw new Florence2Error(
       `"${id}" is not a folder, and revision ${revision} of the hub model is not in the cache ${folder}; HF_HUB_OFFLINE forbids downloading it.`,
+      { code: 'FILE_NOT_FOUND' },
     );
   }
   const endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');

@@ -5,12 +5,16 @@ import { Florence2Error } from '../../errors.ts';
 import { decodeForModel } from '../../image/decode.ts';
 import { imageName } from '../../image/source.ts';
 import { FeatureReader } from '../../internals/feature_reader.ts';
-import { interruptSignal } from '../exit.ts';
+import { skipErrors } from '../../skip_errors.ts';
+import { interruptSignal, printError, reportFailures } from '../exit.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type QuestionFlags, readQuestion } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
 
-/** Reads the images batch by batch and appends each batch to the file. The first unreadable image ends the run. */
+/**
+ * Reads the images batch by batch and appends each batch to the file. The first image that fails ends the run; with
+ * `--on-error skip` its row is NaN, the others follow, and the exit code is 1.
+ */
 export async function runFeatures(args: string[], flags: FeatureFlags): Promise<void> {
   arrayFileKind(flags.out);
   const question = readQuestion(flags);
@@ -22,24 +26,45 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
   let file: ArrayFile | undefined;
   try {
     const reader = new FeatureReader(model, flags.at, { ...question, maxNewTokens, pool, signal });
-    let shape: number[] | undefined;
+    const read = async (paths: readonly string[]): Promise<Row[]> => {
+      const { orientation } = flags;
+      const raws = await Promise.all(paths.map(path => decodeForModel(path, { orientation })));
+      const rows = (await reader.read(raws.map(({ image }) => image))).map((row, i) => ({ ...row, image: paths[i] }));
+      known ??= rows[0];
+      for (const row of rows) requireShape(row, known);
+      return rows;
+    };
+    let known: Row | undefined;
+    let failed = 0;
+    let waiting = 0; // rows of failed images that precede the first known shape
     for (let first = 0; first < images.length; first += flags.batch) {
       signal.throwIfAborted();
       if (images.length > 1) bars.show('Images', first, images.length, 'images');
       const paths = images.slice(first, first + flags.batch);
-      const raws = await Promise.all(paths.map(path => decodeForModel(path, flags)));
-      for (const [i, row] of (await reader.read(raws.map(({ image }) => image))).entries()) {
-        shape ??= row.shape;
-        requireShape(row, shape, paths[i], images[0]);
+      for (const row of flags.onError === 'skip' ? await skipErrors(paths, read) : await read(paths)) {
+        const isError = row instanceof Florence2Error;
+        if (isError) {
+          failed++;
+          bars.stop();
+          printError(row);
+        }
+        if (!known) {
+          waiting++;
+          continue;
+        }
         file ??= await ArrayFile.create(flags.out, {
-          shape: [images.length, ...shape],
+          shape: [images.length, ...known.shape],
           name: reader.point!,
           metadata: metadataOf(images, flags, reader.point!, question?.task),
         });
-        await file.append(row.values);
+        const none = new Float32Array(known.values.length).fill(Number.NaN);
+        for (; waiting > 0; waiting--) await file.append(none);
+        await file.append(isError ? none : row.values);
       }
     }
-    await file!.finish();
+    if (!file) throw new Florence2Error(`None of the ${images.length} images can be read.`);
+    await file.finish();
+    reportFailures(failed, images.length);
     file = undefined;
   } finally {
     bars.stop();
@@ -49,11 +74,16 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
   process.stdout.write(`${images.map(imageName).join('\n')}\n`);
 }
 
+/** The activation of one image. */
+interface Row extends Activation {
+  image: string;
+}
+
 /** Prompts and answers may have different lengths for different images. */
-function requireShape({ shape }: Activation, expected: number[], image: string, first: string): void {
-  if (shape.join() === expected.join()) return;
+function requireShape({ shape, image }: Row, known: Row): void {
+  if (shape.join() === known.shape.join()) return;
   throw new Florence2Error(
-    `${imageName(image)}: the activation has shape [${shape}], but that of ${imageName(first)} has [${expected}]: use --pool mean.`,
+    `${imageName(image)}: the activation has shape [${shape}], but that of ${imageName(known.image)} has [${known.shape}]: use --pool mean.`,
   );
 }
 
@@ -74,5 +104,6 @@ export interface FeatureFlags extends ModelFlags, QuestionFlags {
   pool: 'mean' | 'none';
   batch: number;
   maxNewTokens?: number;
+  onError: 'stop' | 'skip';
   orientation?: 'stored' | 'apply';
 }

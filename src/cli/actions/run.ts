@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { expandImages } from '../../datasets/find_images.ts';
 import { semanticNpy, semanticPng } from '../../drawing/semantic_files.ts';
 import { draw, encodeMask } from '../../drawing/sharp.ts';
-import { UsageError } from '../../errors.ts';
+import { Florence2Error, UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
 import type { Florence2 } from '../../florence2.ts';
 import { polygonsToMask } from '../../geometry/masks.ts';
@@ -11,15 +11,16 @@ import { decodeForModel } from '../../image/decode.ts';
 import { imageName } from '../../image/source.ts';
 import type { RawImage } from '../../image/types.ts';
 import type { RunOptions } from '../../requests.ts';
-import { filterByScore } from '../../results/filter.ts';
+import { filterByLabel, filterByScore } from '../../results/filter.ts';
 import type { TextPage } from '../../results/layout/documents.ts';
 import { semanticMap } from '../../results/semantic.ts';
 import { turnResult } from '../../results/turn.ts';
 import type { TaskResult } from '../../results/types.ts';
-import { type TaskArguments, taskText } from '../../text/prompt.ts';
-import { resolveTask, TASKS, type TaskInput, taskInfo } from '../../text/tasks.ts';
+import { skipErrors } from '../../skip_errors.ts';
+import { checkArguments, type TaskArguments } from '../../text/prompt.ts';
+import { resolveTask, TASKS, type TaskInfo, type TaskInput, taskInfo } from '../../text/tasks.ts';
 import { checkTiledTask, runTiled } from '../../tiling/run_tiled.ts';
-import { describe, interruptSignal } from '../exit.ts';
+import { describe, interruptSignal, reportFailures } from '../exit.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type AnswerFlags, answerOptions } from '../options.ts';
 import { drawingPaths, type ImageNames, nameImages } from '../outputs.ts';
@@ -51,8 +52,8 @@ interface Answered extends ReadImage {
 }
 
 /**
- * Runs all questions on all images, prints the results and writes the pictures. An unreadable image is reported, and
- * the run continues with the others.
+ * Runs all questions on all images, prints the results and writes the pictures. An image that fails is reported, and the
+ * run continues with the others; its exit code is then 1.
  */
 export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
   const { layout, semantic } = flags;
@@ -74,15 +75,22 @@ export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
   const signal = interruptSignal();
   const model = await loadModel(flags);
   const bars = new ProgressBars();
+  let failed = 0;
   try {
     for (let first = 0; first < images.length; first += flags.batch) {
       signal.throwIfAborted();
       if (images.length > 1) bars.show('Images', first, images.length, 'images');
-      const batch = await readImages(images.slice(first, first + flags.batch), flags, bars);
-      const answered = await answer(model, batch, questions, flags, signal);
+      const batch = images.slice(first, first + flags.batch);
+      const answered = await skipErrors(batch, some => answer(model, some, questions, flags, signal));
       bars.stop();
-      for (const item of answered) for (const write of writers) await write(item);
+      for (const [i, item] of answered.entries()) {
+        if (item instanceof Florence2Error) {
+          failed++;
+          printFailure(batch[i], item, flags);
+        } else for (const write of writers) await write(item);
+      }
     }
+    reportFailures(failed, images.length);
     if (layout) process.stdout.write(layoutDocument(pages, layout));
   } finally {
     bars.stop();
@@ -90,8 +98,14 @@ export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
   }
 }
 
-function readQuestions({ task = [], prompt = [], text, box, tiles, overlap }: RunFlags): NamedRequest[] {
+function readQuestions({ task = [], prompt = [], text, box, classes, tiles, overlap }: RunFlags): NamedRequest[] {
   const tasks = task.map(name => taskInfo(resolveTask(name)));
+  if (classes && text !== undefined) throw new UsageError('Give either --classes or --text, not both.');
+  if (classes && !tasks.some(row => row.task === '<OD>' || takesList(row))) {
+    throw new UsageError(
+      '--classes: give --task od to keep only these classes, or --task open-vocabulary-detection or grounding to ask for them.',
+    );
+  }
   const takers = (input: TaskInput) =>
     TASKS.filter(row => row.input === input)
       .map(({ name }) => name)
@@ -102,9 +116,11 @@ function readQuestions({ task = [], prompt = [], text, box, tiles, overlap }: Ru
   if (box !== undefined && !tasks.some(({ input }) => input === 'region')) {
     throw new UsageError(`--box: none of the tasks takes a region. Tasks with a region: ${takers('region')}.`);
   }
-  const questions: NamedRequest[] = tasks.map(({ task, name, input }) => {
-    const given = { text: input === 'text' ? text : undefined, box: input === 'region' ? box : undefined };
-    taskText(task, given, { width: 1, height: 1 }); // reports missing input before the model is loaded
+  const questions: NamedRequest[] = tasks.map(row => {
+    const { task, name, input } = row;
+    const words = takesList(row) ? (classes ?? text) : text;
+    const given = { text: input === 'text' ? words : undefined, box: input === 'region' ? box : undefined };
+    checkArguments(task, given); // reports missing input before the model is loaded
     return { task, name, ...given };
   });
   questions.push(...prompt.map((task, i) => ({ task, name: `prompt-${i + 1}` })));
@@ -113,6 +129,16 @@ function readQuestions({ task = [], prompt = [], text, box, tiles, overlap }: Ru
   if (tiles !== undefined) for (const { task } of questions) checkTiledTask(task);
   if (questions.length > 0) return questions;
   throw new UsageError(`A task is required: give --task (${TASKS.map(({ name }) => name).join(', ')}) or --prompt.`);
+}
+
+/** Whether the text of a task may be a list of class names. */
+const takesList = ({ answer }: TaskInfo): boolean => answer === 'phrases' || answer === 'boxes or polygons';
+
+/** Prints the error of an image to stderr and, with --json, in the place of its result. */
+function printFailure(image: string, error: unknown, { json }: RunFlags): void {
+  const message = describe(error);
+  process.stderr.write(`florence2: ${message}\n`);
+  if (json) process.stdout.write(`${JSON.stringify({ image: imageName(image), error: message })}\n`);
 }
 
 /** Returns a question per class for --semantic, whose --text names the classes. */
@@ -129,41 +155,31 @@ function semanticQuestions({ task = [], prompt = [], text = '' }: RunFlags): Nam
 const withLabels = (results: TaskResult[], questions: readonly NamedRequest[]): TaskResult[] =>
   results.map((result, i) => {
     if (!('instances' in result)) return result;
-    return { ...result, instances: result.instances.map(item => ({ ...item, label: questions[i].text! })) };
+    return { ...result, instances: result.instances.map(item => ({ ...item, label: String(questions[i].text) })) };
   });
 
-/** Returns the images that can be read. Reports the others, and sets the exit code to 1. */
-async function readImages(paths: string[], { orientation, json }: RunFlags, bars: ProgressBars): Promise<ReadImage[]> {
-  const read = await Promise.allSettled(paths.map(path => decodeForModel(path, { orientation })));
-  return read.flatMap((outcome, i) => {
-    const image = paths[i];
-    if (outcome.status === 'fulfilled') return { image, raw: outcome.value.image, turned: outcome.value.turned };
-    bars.stop();
-    const error = describe(outcome.reason);
-    process.stderr.write(`florence2: ${error}\n`);
-    if (json) process.stdout.write(`${JSON.stringify({ image: imageName(image), error })}\n`);
-    process.exitCode = 1;
-    return [];
-  });
-}
-
-/** Encodes each image once, or each of its tiles, and runs every question on the whole batch. */
+/** Decodes the images, encodes each once, or each of its tiles, and runs every question on the whole batch. */
 async function answer(
   model: Florence2,
-  batch: ReadImage[],
+  images: readonly string[],
   questions: NamedRequest[],
   flags: RunFlags,
   signal: AbortSignal,
 ): Promise<Answered[]> {
+  const { orientation } = flags;
+  const batch: ReadImage[] = await Promise.all(
+    images.map(async path => {
+      const { image: raw, turned } = await decodeForModel(path, { orientation });
+      return { image: path, raw, turned };
+    }),
+  );
   const options = { ...answerOptions(flags), signal };
   const results = await (flags.tiles === undefined
     ? wholeAnswers(model, batch, questions, options)
     : tiledAnswers(model, batch, questions, flags, options));
   return batch.map((item, i) => {
     const labelled = flags.semantic === undefined ? results[i] : withLabels(results[i], questions);
-    const kept = labelled.map(result =>
-      flags.minScore === undefined ? result : filterByScore(result, flags.minScore),
-    );
+    const kept = labelled.map(result => filtered(result, flags));
     return { ...item, drawn: kept, results: kept.map(result => turnResult(result, item.turned)) };
   });
 }
@@ -192,13 +208,20 @@ async function tiledAnswers(
 ) {
   const tiles = { size: flags.tiles!, overlap: flags.overlap, batch: flags.batch };
   const answers: TaskResult[][] = [];
-  for (const { raw } of batch) answers.push(await runTiled(model, raw, questions, tiles, options));
+  const requests = questions.map(({ task, text, box }) => ({ task, text, box }));
+  for (const { raw } of batch) answers.push(await runTiled(model, raw, requests, tiles, options));
   return answers;
 }
 
 /** Returns a question whose box, given in pixels of the stored image, is in those of the image as it is read. */
 function turnedRequest({ task, text, box }: NamedRequest, { raw, turned }: ReadImage) {
   return { task, text, box: box && uprightBox(box, raw, turned) };
+}
+
+/** Returns a result without the objects that --min-score and, for object detection, --classes exclude. */
+function filtered(result: TaskResult, { minScore, classes }: RunFlags): TaskResult {
+  const scored = minScore === undefined ? result : filterByScore(result, minScore);
+  return classes && scored.task === '<OD>' ? filterByLabel(scored, classes) : scored;
 }
 
 /** Returns a function that prints results: JSON Lines, or text with headings if there are several images or tasks. */
@@ -244,7 +267,7 @@ function pictureWriters(
     });
   }
   if (semantic !== undefined) {
-    const classes = questions.map(({ text }) => text!);
+    const classes = questions.map(({ text }) => String(text));
     writers.push(async ({ image, results }) => {
       const instances = results.flatMap(result => ('instances' in result ? result.instances : []));
       const map = semanticMap(instances, results[0].imageSize, classes);
@@ -262,6 +285,7 @@ export interface RunFlags extends ModelFlags, AnswerFlags {
   prompt?: string[];
   text?: string;
   box?: number[];
+  classes?: string[];
   minScore?: number;
   orientation?: 'stored' | 'apply';
   json?: boolean;

@@ -118,7 +118,9 @@ function readPattern(text: string): string | RegExp {
   try {
     return new RegExp(text.slice(1, -1));
   } catch (error) {
-    throw new UsageError(`freeze: ${text} is not a valid regular expression: ${(error as Error).message}.`);
+    throw new UsageError(`freeze: ${text} is not a valid regular expression: ${(error as Error).message}.`, {
+      cause: error,
+    });
   }
 }
 

@@ -38,7 +38,10 @@ async function readImage(url: string, name: string, folder?: string): Promise<Ra
   if (folder !== undefined) return decodeImage(join(folder, name + (extname(new URL(url).pathname) || '.jpg')));
   return decodeImage(url).catch(error => {
     if (!(error instanceof Florence2Error)) throw error;
-    throw new Florence2Error(`${error.message} --images reads the images from a folder instead.`, { cause: error });
+    throw new Florence2Error(`${error.message} --images reads the images from a folder instead.`, {
+      code: error.code,
+      cause: error,
+    });
   });
 }
 

@@ -29,6 +29,11 @@ export function featuresCommand(): Command {
   return addImageOptions(addModelOptions(addQuestionOptions(command)))
     .option('--max-new-tokens <n>', 'maximum length of an answer in tokens, for points of the decoder', parser(count))
     .option('--batch <n>', 'images per batch', parser(count), 1)
+    .addOption(
+      new Option('--on-error <how>', 'stop at the first image that fails, or skip it: its row is NaN')
+        .choices(['stop', 'skip'])
+        .default('stop'),
+    )
     .addHelpText('after', EXAMPLES)
     .action(async (images: string[], flags: FeatureFlags) => {
       const { runFeatures } = await import('../actions/features.ts');

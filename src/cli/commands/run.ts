@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import type { RunFlags } from '../actions/run.ts';
-import { count, share } from '../kinds.ts';
+import { count, list, share } from '../kinds.ts';
 import { addAnswerOptions, addImageOptions, addModelOptions, collect, parseBox, parser } from '../options.ts';
 import type { LayoutFormat } from '../print/layout.ts';
 
@@ -15,7 +15,12 @@ export function runCommand(): Command {
     .option('-t, --task <name>', 'task by name or token (od, caption, "<OCR>"); repeatable', collect)
     .option('-p, --prompt <text>', 'custom prompt, passed to the model unchanged; repeatable', collect)
     .option('--text <text>', 'text input of a task: a caption, a phrase or class names')
-    .option('--box <x1,y1,x2,y2>', 'region input of a task, in pixels', parseBox);
+    .option('--box <x1,y1,x2,y2>', 'region input of a task, in pixels', parseBox)
+    .option(
+      '--classes <names>',
+      'comma-separated class names: od prints only these, open-vocabulary-detection and grounding ask for them',
+      parser(list),
+    );
   return addAnswerOptions(addImageOptions(addModelOptions(command)))
     .addOption(
       new Option(
@@ -49,6 +54,8 @@ Examples:
   $ florence2 run photo.jpg --task od --draw boxes.png
   $ florence2 run photo.jpg --task caption --task ocr-with-region --json
   $ florence2 run photo.jpg --task grounding --text "A green car in front of a yellow building."
+  $ florence2 run photo.jpg --task od --classes "car, bus"
+  $ florence2 run photo.jpg --task open-vocabulary-detection --classes "red car, traffic light"
   $ florence2 run photo.jpg --task region-category --box 34,160,597,371
   $ florence2 run photos/ --task dense-region-caption --batch 4 --json > answers.jsonl
   $ florence2 run aerial.jpg --task od --tiles 768 --overlap 0.2 --draw objects.png

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { closest, distance } from 'fastest-levenshtein';
 import type { LoadOptions } from '../../checkpoint/load.ts';
 import { UsageError } from '../../errors.ts';
 import { fileError } from '../../files/errors.ts';
 import { isRecord, parseJsonObject, show } from '../../json.ts';
+import { nearestName } from '../../names.ts';
 import type { TrainerOptions } from '../../training/options.ts';
 import { keyOf, SETTINGS_BY_PATH } from './settings.ts';
 
@@ -69,10 +69,8 @@ function suggestion(path: string): string {
   const key = path.split('.').at(-1)!;
   const moved = paths.find(known => known.split('.').at(-1) === key);
   const [flagged] = [...SETTINGS_BY_PATH].find(([, setting]) => keyOf(setting) === key) ?? [];
-  const meant = moved ?? flagged;
-  const near = meant ?? closest(path, paths);
-  const isNear = meant !== undefined || distance(path, near) <= Math.max(1, near.length / 3);
-  return isNear ? `Did you mean ${near}?` : 'florence2 train --help lists all settings.';
+  const near = moved ?? flagged ?? nearestName(path, paths);
+  return near ? `Did you mean ${near}?` : 'florence2 train --help lists all settings.';
 }
 
 /** Returns `base` overridden by `over`. The settings in a group are overridden one by one. */

@@ -167,7 +167,7 @@ function load(model: Uint8Array): number {
     const reason = (error as Error).message;
     throw new Florence2Error(
       `The graph cannot be loaded through the temporary folder ${tmpdir()} (set TMPDIR for another): ${reason}`,
-      { cause: error },
+      { code: 'BACKEND', cause: error },
     );
   } finally {
     if (folder !== undefined) rmSync(folder, { recursive: true });

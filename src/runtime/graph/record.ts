@@ -102,6 +102,7 @@ class Recorder {
     if (!weight && !values) {
       throw new Florence2Error(
         `The function uses a tensor [${shape}] that is neither its input nor one of the given weights.`,
+        { code: 'BACKEND' },
       );
     }
     const node = weight ? placeholder({ shape, dtype }) : constant({ shape, dtype, values: values! });
@@ -125,14 +126,17 @@ class Recorder {
       case binding.TF_ATTR_STRING:
         return { name, type: 'string', value: value as string };
       default:
-        throw new Florence2Error(`The type of the TensorFlow attribute "${name}" is not supported in graphs.`);
+        throw new Florence2Error(`The type of the TensorFlow attribute "${name}" is not supported in graphs.`, {
+          code: 'BACKEND',
+        });
     }
   }
 }
 
 function typeOf(code: number): DType {
   const known = (Object.keys(DATA_TYPES) as DType[]).find(dtype => DATA_TYPES[dtype] === code);
-  if (!known) throw new Florence2Error(`TensorFlow's data type ${code} is not supported in graphs.`);
+  if (!known)
+    throw new Florence2Error(`TensorFlow's data type ${code} is not supported in graphs.`, { code: 'BACKEND' });
   return known;
 }
 

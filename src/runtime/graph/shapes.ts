@@ -18,7 +18,10 @@ export interface Operation {
  */
 export function outputShapes(operation: Operation, count: number): Shape[] {
   const rule = rules[operation.op];
-  if (!rule) throw new Florence2Error(`The output shape of TensorFlow's ${operation.op} is not supported in graphs.`);
+  if (!rule)
+    throw new Florence2Error(`The output shape of TensorFlow's ${operation.op} is not supported in graphs.`, {
+      code: 'BACKEND',
+    });
   const shapes = rule(operation);
   if (shapes.length !== count) throw new Error(`${operation.op} has ${count} outputs, not ${shapes.length}.`);
   return shapes;
@@ -30,7 +33,9 @@ const shape = ({ inputs }: Operation, i: number): Shape => specOf(inputs[i]).sha
 function numbers({ op, inputs }: Operation, i: number): number[] {
   const constant = constantOf(inputs.at(i)!);
   if (!constant)
-    throw new Florence2Error(`Input ${i} of TensorFlow's ${op} must be a constant, but the graph computes it.`);
+    throw new Florence2Error(`Input ${i} of TensorFlow's ${op} must be a constant, but the graph computes it.`, {
+      code: 'BACKEND',
+    });
   return Array.from(constant.values);
 }
 
@@ -61,7 +66,9 @@ function convolved(operation: Operation, outChannels: (filter: Shape) => number)
       case 'VALID':
         return Math.ceil((size[side] - kernel + 1) / stride);
       default:
-        throw new Florence2Error(`${operation.op} with explicit padding is not supported in graphs.`);
+        throw new Florence2Error(`${operation.op} with explicit padding is not supported in graphs.`, {
+          code: 'BACKEND',
+        });
     }
   });
   return [[B, ...sides, outChannels(filter)]];

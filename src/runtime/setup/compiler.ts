@@ -24,6 +24,7 @@ export async function findCompiler(env: NodeJS.ProcessEnv = process.env): Promis
   throw new Florence2Error(
     `No working C++17 compiler was found; tried ${reasons.join(', ')}. Install one and run the command again: on Debian and Ubuntu ` +
       '"apt-get install g++", on Fedora "dnf install gcc-c++", on macOS "xcode-select --install". Or set CXX to a compiler.',
+    { code: 'SETUP' },
   );
 }
 
@@ -73,6 +74,7 @@ export async function compileAddon(compiler: Command, addon: Addon, log: string)
   await writeFile(log, `${command.join(' ')}\n\n${output}`);
   throw new Florence2Error(
     `${compiler[0]} failed: ${errorLine(output) ?? `code ${code}`} (see ${log} for the whole output)`,
+    { code: 'SETUP' },
   );
 }
 

@@ -75,6 +75,7 @@ async function fill(http: Http, artifact: Artifact, part: string, options: Optio
     throw new NetworkError(`The partial download of ${artifact.file} from an earlier run was damaged.`, true);
   throw new Florence2Error(
     `${artifact.file} from ${withoutCredentials(artifact.url)} is not the published file: its ${algorithm} is ${found}, not ${digest}.`,
+    { code: 'SETUP' },
   );
 }
 
@@ -102,7 +103,10 @@ async function append(
     for await (const chunk of guardNetwork(body ?? [], path)) {
       await handle.write(chunk, 0, chunk.length, at).catch(error => {
         throw error.code === 'ENOSPC'
-          ? new Florence2Error(`The disk is full: cannot write ${path}. Free some space and run the command again.`)
+          ? new Florence2Error(`The disk is full: cannot write ${path}. Free some space and run the command again.`, {
+              code: 'SETUP',
+              cause: error,
+            })
           : error;
       });
       digester.update(chunk);
@@ -120,7 +124,7 @@ async function* guardNetwork(body: AsyncIterable<Uint8Array> | Iterable<Uint8Arr
   try {
     yield* body;
   } catch (error) {
-    throw new NetworkError(`The download of ${path} was interrupted: ${causeOf(error)}.`, true);
+    throw new NetworkError(`The download of ${path} was interrupted: ${causeOf(error)}.`, true, error);
   }
 }
 
@@ -133,6 +137,7 @@ async function verifyLocal({ url, file, hash }: Artifact, onBytes?: OnBytes): Pr
     if (found !== hash.digest) {
       throw new Florence2Error(
         `${file} (${path}) is not the published file: its hash is ${found}, not ${hash.digest}.`,
+        { code: 'SETUP' },
       );
     }
   }
@@ -152,5 +157,6 @@ export async function ensureSpace(path: string, bytes: number): Promise<void> {
   throw new Florence2Error(
     `Not enough free space on the disk of ${folder}: ${gigabytes(bytes)} required, ${gigabytes(free)} free. ` +
       'Set FLORENCE2_CACHE to use a folder on another disk.',
+    { code: 'SETUP' },
   );
 }

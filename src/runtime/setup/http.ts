@@ -36,7 +36,7 @@ export class Http {
     const { address, authorization } = splitCredentials(url);
     const request = { dispatcher: this.agent, headers: { ...authorization, ...headers } };
     const response = await fetch(address, request).catch(error => {
-      throw new NetworkError(`Cannot reach ${address}: ${causeOf(error)}.`, true);
+      throw new NetworkError(`Cannot reach ${address}: ${causeOf(error)}.`, true, error);
     });
     if (response.ok || accepted.includes(response.status)) return response;
     await response.body?.cancel();
@@ -72,7 +72,10 @@ function extraCertificates(cert: string): string[] {
     try {
       return readFileSync(file, 'utf8');
     } catch (error) {
-      throw new Florence2Error(`Cannot read the certificate file ${file}: ${(error as Error).message}`);
+      throw new Florence2Error(`Cannot read the certificate file ${file}: ${(error as Error).message}`, {
+        code: 'SETUP',
+        cause: error,
+      });
     }
   });
 }

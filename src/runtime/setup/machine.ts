@@ -35,6 +35,7 @@ export function tensorflowProject(machine: Machine, variant: Variant): 'tensorfl
   if (platform === 'linux' && glibc === undefined) {
     throw new Florence2Error(
       `TensorFlow requires the GNU C library, which this ${here} system lacks (is it musl?). ${instead}`,
+      { code: 'SETUP' },
     );
   }
   const supported =
@@ -44,11 +45,13 @@ export function tensorflowProject(machine: Machine, variant: Variant): 'tensorfl
   if (!supported && variant === 'gpu') {
     throw new Florence2Error(
       `TensorFlow with CUDA is available for linux x64 only; this machine is ${here}. ${instead}`,
+      { code: 'SETUP' },
     );
   }
   if (!supported) {
     throw new Florence2Error(
       `TensorFlow is available for linux x64, linux arm64 and darwin arm64; this machine is ${here}. ${instead}`,
+      { code: 'SETUP' },
     );
   }
   return variant === 'cpu' && platform === 'linux' && arch === 'x64' ? 'tensorflow-cpu' : 'tensorflow';

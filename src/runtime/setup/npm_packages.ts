@@ -84,6 +84,6 @@ async function findTarball(http: Http, config: NpmConfig, { name, version }: Pin
     return (await response.json()) as { versions?: Record<string, { dist?: { tarball?: string } }> };
   });
   const tarball = document.versions?.[version]?.dist?.tarball;
-  if (!tarball) throw new Florence2Error(`The npm registry ${registry} has no ${name} ${version}.`);
+  if (!tarball) throw new Florence2Error(`The npm registry ${registry} has no ${name} ${version}.`, { code: 'SETUP' });
   return tarball;
 }

@@ -46,7 +46,7 @@ export async function findWheel(http: Http, config: PipConfig, wanted: Wanted, m
     compareVersions(b.name.version, a.name.version) ||
     b.name.python.localeCompare(a.name.python, 'en', { numeric: true });
   const [best] = fitting.sort(order);
-  if (!best) throw new Florence2Error(explain(config, wanted, machine, wheels, matching));
+  if (!best) throw new Florence2Error(explain(config, wanted, machine, wheels, matching), { code: 'SETUP' });
   return toArtifact(best.link);
 }
 
@@ -82,6 +82,7 @@ function toArtifact({ file, url, sha256, size }: Link): Artifact {
   if (sha256 === undefined && !local) {
     throw new Florence2Error(
       `The index lists no sha256 of ${file} (${withoutCredentials(url)}), so the file cannot be verified.`,
+      { code: 'SETUP' },
     );
   }
   return {

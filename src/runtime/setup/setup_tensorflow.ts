@@ -67,7 +67,9 @@ export interface SetupResult {
 export async function setupTensorflow(options: SetupOptions = {}): Promise<SetupResult> {
   const { variant = 'cpu', tensorflow = defaultTensorflow, force = false, onProgress = () => {} } = options;
   if (!/^\d+(\.\d+)+$/.test(tensorflow))
-    throw new Florence2Error(`"${tensorflow}" is not a TensorFlow release (try ${defaultTensorflow}).`);
+    throw new Florence2Error(`"${tensorflow}" is not a TensorFlow release (try ${defaultTensorflow}).`, {
+      code: 'SETUP',
+    });
   const folder = buildFolder(tensorflow, variant);
   if (!force && readBuild(folder)) {
     const probe = await start(cacheRoot(), variant, onProgress);
@@ -84,7 +86,7 @@ export async function setupTensorflow(options: SetupOptions = {}): Promise<Setup
     try {
       await setup.run({ project, requirement: `==${tensorflow}` }, variant);
       const { works, description } = await start(staging, variant, onProgress);
-      if (!works) throw new Florence2Error(`TensorFlow was built but does not run: ${description}`);
+      if (!works) throw new Florence2Error(`TensorFlow was built but does not run: ${description}`, { code: 'SETUP' });
       await rm(folder, { recursive: true, force: true });
       await mkdir(dirname(folder), { recursive: true });
       await rename(setup.folder, folder);
@@ -172,7 +174,8 @@ class Setup {
 
   private async unpack(path: string, artifact: Artifact, folder: string, place: (name: string) => string | undefined) {
     const count = await unzip(path, folder, place, this.report('unpack', artifact.file));
-    if (count === 0) throw new Florence2Error(`${artifact.file} contains none of the required files.`);
+    if (count === 0)
+      throw new Florence2Error(`${artifact.file} contains none of the required files.`, { code: 'SETUP' });
   }
 
   private async package(pinned: PinnedPackage, folder: string): Promise<void> {

@@ -90,8 +90,10 @@ function friendly(error: unknown, file: string): Error {
   if (error instanceof Florence2Error) return error;
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOSPC')
-    return new Florence2Error(`The disk is full: cannot unpack ${file}. Free some space and run the command again.`);
-  return new Florence2Error(`Cannot unpack ${file}: ${message}`);
+    return new Florence2Error(`The disk is full: cannot unpack ${file}. Free some space and run the command again.`, {
+      code: 'SETUP',
+    });
+  return new Florence2Error(`Cannot unpack ${file}: ${message}`, { code: 'SETUP' });
 }
 
 /** Unpacks an npm package (a gzipped tar file) without its leading folder. */
@@ -121,6 +123,6 @@ export async function untar(gzipped: Uint8Array, folder: string, file: string): 
 function inside(folder: string, name: string, archive: string): string {
   const path = normalize(join(folder, name));
   if (!path.startsWith(normalize(folder) + sep))
-    throw new Florence2Error(`${archive} contains a path outside its folder: ${name}`);
+    throw new Florence2Error(`${archive} contains a path outside its folder: ${name}`, { code: 'SETUP' });
   return path;
 }

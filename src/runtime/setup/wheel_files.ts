@@ -24,7 +24,9 @@ export async function cudaRequirements(wheel: string): Promise<Wanted[]> {
     return [{ project: match[1]!, requirement: (match[2] ?? '').trim() }];
   });
   if (wanted.length === 0)
-    throw new Florence2Error(`${wheel} lists no CUDA libraries: its metadata has no extra "and-cuda".`);
+    throw new Florence2Error(`${wheel} lists no CUDA libraries: its metadata has no extra "and-cuda".`, {
+      code: 'SETUP',
+    });
   return wanted;
 }
 

@@ -2,6 +2,7 @@ import type { Target, TrainingExample } from '../../datasets/example.ts';
 import { UsageError } from '../../errors.ts';
 import type { BoxCoordinates } from '../../geometry/types.ts';
 import type { RawImage } from '../../image/types.ts';
+import { checkOptions, type Kind, type OptionTable, share } from '../../options.ts';
 import { type Move, moveTarget } from './move.ts';
 import { adjustColours, cropImage, flipImage, shrinkImage } from './pixels.ts';
 import { hasLocationTokens, staysTrue, typedTarget } from './rules.ts';
@@ -53,7 +54,7 @@ export interface DecodedExample extends TrainingExample {
  *   tokens in prompt or answer, since their meaning is unknown
  */
 export function augment<E extends DecodedExample>(example: E, options: AugmentOptions, random: () => number): E {
-  checkOptions(options);
+  checkOptions('augment', options, KINDS);
   const { flip = 0, crop = 1, scale = 1, brightness = 0, contrast = 0, saturation = 0, minVisible = 0.5 } = options;
   const r = Array.from({ length: 11 }, random);
   let current: Scene = { image: example.image, targets: example.targets };
@@ -119,12 +120,9 @@ function refuseLocationTokens({ targets }: DecodedExample): void {
   );
 }
 
-function checkOptions(options: AugmentOptions): void {
-  for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || (value >= 0 && value <= 1)) continue;
-    throw new UsageError(`The augmentation ${name} is ${value}, expected a number from 0 to 1.`);
-  }
-  for (const name of ['crop', 'scale'] as const) {
-    if (options[name] === 0) throw new UsageError(`The augmentation ${name} is 0, expected a number above 0.`);
-  }
-}
+const above0: Kind = { expected: 'a number above 0, at most 1', allows: x => share.allows(x) && x !== 0 };
+
+const KINDS: OptionTable<AugmentOptions> = {
+  ...{ flip: share, crop: above0, scale: above0, minVisible: share },
+  ...{ brightness: share, contrast: share, saturation: share },
+};

@@ -1,5 +1,5 @@
 import type { Target } from '../../datasets/example.ts';
-import { clipPolygon, polygonArea } from '../../geometry/clip.ts';
+import { clamp, clampBox, clipPolygon, polygonArea } from '../../geometry/clip.ts';
 import type { BoxCoordinates } from '../../geometry/types.ts';
 import type { TypedAnswer } from '../../results/format.ts';
 import { taskInfo } from '../../text/tasks.ts';
@@ -107,8 +107,3 @@ const movePoints = (points: readonly number[], { x, y }: Move): number[] =>
   points.map((value, i) => transform(value, i % 2 === 0 ? x : y));
 
 const transform = (value: number, [factor, shift]: readonly [number, number]): number => factor * value + shift;
-
-const clampBox = (box: ArrayLike<number>, bounds: BoxCoordinates): BoxCoordinates =>
-  Array.from(box, (value, i) => clamp(value, bounds[i % 2], bounds[2 + (i % 2)])) as BoxCoordinates;
-
-const clamp = (value: number, least: number, most: number): number => Math.min(Math.max(value, least), most);

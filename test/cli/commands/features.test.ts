@@ -67,6 +67,34 @@ test('a damaged image ends the run, and no file is left', async () => {
   assert.equal(existsSync(join(root, 'out')) ? readdirSync(join(root, 'out')) : [], []);
 });
 
+test('--on-error skip writes NaN for the images that fail', async () => {
+  const folder = join(root, 'some');
+  mkdirSync(folder);
+  for (const name of ['b.jpg', 'd.jpg']) copyFileSync(names[0], join(folder, name));
+  for (const name of ['a.jpg', 'c.jpg']) writeFileSync(join(folder, name), readFileSync(names[0]).subarray(0, 2000));
+  const { code, stdout, stderr } = await features(
+    'some.npy',
+    folder,
+    '--at',
+    point,
+    '--on-error',
+    'skip',
+    '--batch',
+    '3',
+  );
+  assert.is(code, 1);
+  assert.is(stdout.trim().split('\n').length, 4, 'all paths, in row order');
+  assert.match(stderr, /a\.jpg is a damaged or truncated JPEG image/);
+  assert.match(stderr, /^florence2: 2 of 4 images failed\.$/m);
+  const { values } = readNpy('some.npy');
+  const rows = [0, 1, 2, 3].map(row => values.subarray((row * values.length) / 4, ((row + 1) * values.length) / 4));
+  assert.equal(
+    rows.map(row => row.every(Number.isNaN)),
+    [true, false, true, false],
+  );
+  assert.equal(rows[1], rows[3]);
+});
+
 test('answers of different lengths need pooling', async () => {
   const args = [names[0], names[1], '--at', 'language_model.decoder.layers.1.hook_resid_post', '-t', 'caption'];
   const whole = await features('c.npy', ...args, '--pool', 'none');
@@ -77,20 +105,16 @@ test('answers of different lengths need pooling', async () => {
   assert.equal([...readNpy('c.npy').header], [...npyHeader([2, 80])]);
 });
 
-for (const [what, args, message] of [
-  [
-    'an unknown file extension',
-    ['-o', 'x.csv', '--at', point],
-    /x\.csv: the file name must end in \.npy or \.safetensors/,
-  ],
+for (const [what, args, message, out = 'd.npy'] of [
+  ['an unknown file extension', ['--at', point], /x\.csv: the file name must end in \.npy or \.safetensors/, 'x.csv'],
   ['an unknown task', ['--at', point, '-t', 'captoin'], /captoin/],
   ['a task without its text', ['--at', point, '-t', 'grounding'], /needs a text/],
   ['a text without a task', ['--at', point, '--text', 'car'], /name the task with --task/],
   ['a task and a prompt', ['--at', point, '-t', 'od', '-p', 'What?'], /not both/],
   ['no hook point', [], /Required option '--at <name>'/],
-] as [string, string[], RegExp][]) {
+] as [string, string[], RegExp, string?][]) {
   test(`${what} is a usage error of one line`, async () => {
-    const { code, stdout, stderr } = await features('d.npy', names[0], ...args);
+    const { code, stdout, stderr } = await features(out, names[0], ...args);
     assert.is(code, 2);
     assert.is(stdout, '');
     assert.match(stderr, message);

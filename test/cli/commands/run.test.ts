@@ -42,6 +42,20 @@ test('prints one JSON object per image and task', async () => {
   assert.equal(lines[0].imageSize, { width: 768, height: 512 });
 });
 
+test('--classes filters object detection and is the text of open-vocabulary detection', async () => {
+  const scene = fileURLToPath(new URL('../../../docs/scenes/scene-1.png', import.meta.url));
+  const of = async (...args: string[]) => {
+    const { stdout } = await florence2('run', scene, '-m', 'demo', '-b', 'wasm', '--beams', '1', '--json', ...args);
+    return jsonLines(stdout).map(({ boxes }) => boxes.map(({ label }: { label: string }) => label));
+  };
+  const [all] = await of('-t', 'od');
+  assert.ok(all.includes('green star') && all.includes('green circle'), String(all));
+  assert.equal(await of('-t', 'od', '--classes', 'Green Star, zebra'), [['green star']]);
+  const [kept, asked] = await of('-t', 'od', '-t', 'ovd', '--classes', 'green star');
+  assert.equal(kept, ['green star']);
+  assert.ok(asked.includes('green star'), String(asked));
+});
+
 test('JSON has coordinates rounded to 0.01 pixel, and data URLs without their data', async () => {
   const scene = await readFile(new URL('../../../docs/scenes/scene-1.png', import.meta.url));
   const url = `data:image/png;base64,${scene.toString('base64')}`;
@@ -193,6 +207,24 @@ test('--adapter: an adapter that does not fit the model is an error', async () =
   assert.not.match(stderr, /\n +at /, 'a stack');
 });
 
+test('continues after an image that is smaller than the box, and counts it', async () => {
+  const args = ['-t', 'region-ocr', '--box', '0,0,700,500', '--json', '--batch', '3'];
+  const { code, stdout, stderr } = await run(street, await smallImage(), street.replace('street', 'sign'), ...args);
+  assert.is(code, 1);
+  assert.match(stderr, /^florence2: The box 0,0,700,500 is not within the image, which has 64 × 48 pixels\.$/m);
+  assert.match(stderr, /^florence2: 1 of 3 images failed\.$/m);
+  assert.equal(
+    jsonLines(stdout).map(({ task, error }) => task ?? error.slice(0, 7)),
+    ['<REGION_TO_OCR>', 'The box', '<REGION_TO_OCR>'],
+  );
+});
+
+async function smallImage(): Promise<string> {
+  const path = join(folder, 'small.png');
+  await sharp({ create: { width: 64, height: 48, channels: 3, background: 'white' } }).toFile(path);
+  return path;
+}
+
 test('continues after an unreadable image, and exits with 1', async () => {
   const broken = join(folder, 'broken.png');
   await writeFile(broken, 'no image');
@@ -226,8 +258,20 @@ test('draws into a file, a file per task, or a folder', async () => {
 
 test('writes a mask per polygon instance', async () => {
   const masks = join(folder, 'masks');
-  const asked = ['-t', 'region-segmentation', '--box', '94,244,278,428', '--max-new-tokens', '100', '--json'];
-  const [{ instances }] = jsonLines((await run(join(pictures, 'shapes.jpg'), ...asked, '--masks', masks)).stdout);
+  const asked = [
+    '-m',
+    tiny,
+    '-b',
+    'wasm',
+    '-t',
+    'region-segmentation',
+    '--box',
+    '94,244,278,428',
+    '--max-new-tokens',
+    '100',
+  ];
+  const { stdout } = await florence2('run', join(pictures, 'shapes.jpg'), ...asked, '--json', '--masks', masks);
+  const [{ instances }] = jsonLines(stdout);
   assert.ok(instances.length > 0, 'the answer has polygons');
   const written = (await readdir(masks)).sort();
   assert.is(written.length, instances.length);

@@ -44,7 +44,7 @@ test('no two settings share a key or a flag', () => {
 });
 
 test('defaults and schedules equal those of the Trainer', () => {
-  const defaults = { ...resolveOptions({ output: '', train: [] }), lora: loraDefaults };
+  const defaults = { ...resolveOptions({ output: 'out', train: [] }), lora: loraDefaults };
   for (const [path, { default: value }] of SETTINGS_BY_PATH) {
     if (value === undefined || path === 'model' || path === 'backend') continue;
     const [group, name] = path.includes('.') ? path.split('.') : [undefined, path];

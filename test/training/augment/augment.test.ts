@@ -294,9 +294,9 @@ test('refused: options out of range, and custom prompts with location tokens', (
   const { image } = scene(randomStream(6, 'refused'));
   const own: Target = { task: 'Where is the dog?', answer: 'at <loc_5><loc_6>' };
   const cases: [options: AugmentOptions, target: Target, message: RegExp][] = [
-    [{ flip: 1.5 }, own, /^The augmentation flip is 1\.5, expected a number from 0 to 1/],
-    [{ brightness: Number.NaN }, own, /^The augmentation brightness is NaN/],
-    [{ crop: 0 }, own, /^The augmentation crop is 0, expected a number above 0/],
+    [{ flip: 1.5 }, own, /^flip must be a number from 0 to 1, not 1\.5/],
+    [{ brightness: Number.NaN }, own, /^brightness must be a number from 0 to 1, not NaN/],
+    [{ crop: 0 }, own, /^crop must be a number above 0, at most 1, not 0/],
     [{ flip: 0.1 }, own, /^The prompt "Where is the dog\?" is a custom prompt with location tokens/],
     [{ scale: 0.5 }, { task: 'What is at <loc_5>?', answer: 'a dog' }, /^The prompt "What is at/],
   ];

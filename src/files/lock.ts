@@ -1,10 +1,10 @@
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { Florence2Error } from '../errors.ts';
 import { writeError } from './errors.ts';
-import { isRunning } from './write.ts';
+import { isRunning, makeFolder } from './write.ts';
 
 /**
  * Runs `body` while holding a lock file. A lock whose process has ended, for example by a power cut, is taken over; one
@@ -34,7 +34,7 @@ async function acquire(file: string, activity: string): Promise<void> {
   const own: Owner = { pid: process.pid, host: hostname(), started: await startOf(process.pid) };
   for (;;) {
     try {
-      await mkdir(dirname(file), { recursive: true });
+      await makeFolder(dirname(file));
       return await writeFile(file, JSON.stringify(own), { flag: 'wx' });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw writeError(file, error);

@@ -1,13 +1,13 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DiskFolder } from '../../src/files/disk_folder.ts';
 import { recoverFolder, replaceFolder, writeWhole } from '../../src/files/write.ts';
 import { randomStream } from '../../src/random.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
-import { RecordedDisk, type Remains } from './recorded_disk.ts';
+import { RecordedDisk, type Remains, restore } from './recorded_disk.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -45,10 +45,7 @@ let replays = 0;
 /** Puts what is left into a new folder. */
 function restored(left: Remains): string {
   const folder = join(replayed, String(replays++));
-  for (const [path, content] of left) {
-    mkdirSync(dirname(join(folder, path)), { recursive: true });
-    writeFileSync(join(folder, path), content);
-  }
+  restore(left, folder);
   return folder;
 }
 

@@ -1,6 +1,7 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
 import fs, { type FileHandle } from 'node:fs/promises';
-import { syncBuiltinESMExports } from 'node:module';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import { withFs } from './replaced_fs.ts';
 
 /** A file: its bytes, and those that were flushed to the disk. */
 interface FileNode {
@@ -26,6 +27,14 @@ const newFolder = (): FolderNode => ({ names: new Map(), since: [new Map()] });
  */
 export type Remains = Map<string, Uint8Array>;
 
+/** Puts what is left into a folder. */
+export function restore(left: Remains, folder: string): void {
+  for (const [path, content] of left) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), content);
+  }
+}
+
 /**
  * Records what a program writes below a folder through node:fs/promises, and computes what a power cut could leave. A
  * file system keeps what was flushed (fsync of a file: its bytes; of a folder: its names). Of the rest it may write any
@@ -39,16 +48,8 @@ export class RecordedDisk {
   constructor(private readonly folder: string) {}
 
   /** Runs a program with recording. */
-  async record<T>(program: () => Promise<T>): Promise<T> {
-    const real = { ...fs };
-    Object.assign(fs, this.recording(real));
-    syncBuiltinESMExports();
-    try {
-      return await program();
-    } finally {
-      Object.assign(fs, real);
-      syncBuiltinESMExports();
-    }
+  record<T>(program: () => Promise<T>): Promise<T> {
+    return withFs(this.recording({ ...fs }), program);
   }
 
   /** Returns what is left if the power fails now. `choose(n)` picks one of n lists of names that a folder may have. */

@@ -1,12 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
-import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Dataset } from '../../src/datasets/example.ts';
 import { Florence2Error } from '../../src/errors.ts';
 import { withoutLeaks } from '../backend.ts';
+import { withFs } from '../files/replaced_fs.ts';
 import { dataset, learnerCheckpoint, logic, newFolder, train } from './learner.ts';
 
 const folder = await learnerCheckpoint();
@@ -24,26 +24,22 @@ function withMissing(length: number, missing: number[]): Dataset {
 }
 
 /** Runs a program in which writing below a folder fails because the disk is full. */
-async function whileFull<T>(where: RegExp, program: () => Promise<T>): Promise<T> {
-  const real = { writeFile: fs.writeFile, open: fs.open };
+function whileFull<T>(where: RegExp, program: () => Promise<T>): Promise<T> {
+  const { writeFile, open } = fs;
   const fail = (path: unknown) => {
     if (where.test(String(path))) throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC', syscall: 'write' });
   };
-  fs.writeFile = async (path, ...rest) => {
-    fail(path);
-    return real.writeFile(path, ...rest);
+  const full: Partial<typeof fs> = {
+    writeFile: async (path, ...rest) => {
+      fail(path);
+      return writeFile(path, ...rest);
+    },
+    open: async (path, flags, mode) => {
+      if (flags !== 'r') fail(path);
+      return open(path, flags, mode);
+    },
   };
-  fs.open = async (path, flags, mode) => {
-    if (flags !== 'r') fail(path);
-    return real.open(path, flags, mode);
-  };
-  syncBuiltinESMExports();
-  try {
-    return await program();
-  } finally {
-    Object.assign(fs, real);
-    syncBuiltinESMExports();
-  }
+  return withFs(full, program);
 }
 
 const stateOf = (output: string) => JSON.parse(readFileSync(join(output, 'latest/training_state.json'), 'utf8'));

@@ -1,5 +1,5 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { recoverFolder } from '../../src/files/write.ts';
@@ -7,16 +7,14 @@ import { randomStream } from '../../src/random.ts';
 import { readLog } from '../../src/training/log/run_log.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { withoutLeaks } from '../backend.ts';
-import { RecordedDisk, type Remains } from '../files/recorded_disk.ts';
+import { RecordedDisk, type Remains, restore } from '../files/recorded_disk.ts';
 import { dataset, learnerCheckpoint, logic, newFolder, train } from './learner.ts';
 
 /** Puts what a power cut left of a run into a new folder and recovers it. Returns the step that it resumes from. */
 async function resumedStep(left: Remains): Promise<number> {
-  const output = newFolder();
-  for (const [path, content] of left) {
-    mkdirSync(dirname(join(output, path)), { recursive: true });
-    writeFileSync(join(output, path), content);
-  }
+  const folder = newFolder();
+  restore(left, folder);
+  const output = join(folder, 'run');
   const latest = join(output, 'latest');
   await recoverFolder(latest);
   const { step } = JSON.parse(readFileSync(join(latest, 'training_state.json'), 'utf8'));
@@ -35,9 +33,10 @@ async function resumedStep(left: Remains): Promise<number> {
 }
 
 logic('a power cut at any moment leaves a run that resumes, never from before a completed save', async () => {
-  const output = newFolder();
-  mkdirSync(output);
-  const disk = new RecordedDisk(output);
+  const parent = newFolder();
+  mkdirSync(parent);
+  const output = join(parent, 'run'); // created by the run, so its name must be flushed too
+  const disk = new RecordedDisk(parent);
   const cuts: Remains[][] = [];
   disk.onEvent = () => {
     const random = randomStream(cuts.length, 'power cut');
@@ -50,7 +49,7 @@ logic('a power cut at any moment leaves a run that resumes, never from before a 
   let least = 0;
   const seen = new Set<number>();
   for (const ways of cuts) {
-    const saved = ways.filter(left => [...left.keys()].some(path => /^\.?latest(\.old)?\//.test(path)));
+    const saved = ways.filter(left => [...left.keys()].some(path => /^run\/\.?latest(\.old)?\//.test(path)));
     if (least === 0 && saved.length < ways.length) continue; // the first save is not complete
     assert.is(saved.length, ways.length, 'a save that was there is gone');
     const steps = await Promise.all(saved.map(resumedStep));

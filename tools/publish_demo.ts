@@ -24,7 +24,7 @@ import { calibrateDemo } from './demo/calibrate.ts';
 import { evaluate } from './demo/evaluate.ts';
 import { CURVE_METRICS, modelCard, type StageFacts } from './demo/model_card.ts';
 import { HELD_OUT_SEED } from './demo/seeds.ts';
-import { type Stage, stages } from './demo/stages.ts';
+import { IMAGES_PER_STEP, type Stage, stages, TARGETS_PER_SCENE } from './demo/stages.ts';
 
 /** The stages of the training, kept beside the weights, so that a later stage can be published alone. */
 const FACTS = 'training.json';
@@ -88,8 +88,8 @@ async function writeHalf(from: string, to: string, backend: BackendName | 'auto'
   florence.dispose();
 }
 
-async function readStage(run: string, { name, imagesPerStep, targetsPerScene }: Stage): Promise<StageFacts> {
-  const perStep = imagesPerStep * targetsPerScene;
+async function readStage(run: string, { name }: Stage): Promise<StageFacts> {
+  const perStep = IMAGES_PER_STEP * TARGETS_PER_SCENE;
   const lines = (await readFile(join(run, name, 'metrics.jsonl'), 'utf8')).trim().split('\n');
   const records = lines.map(line => JSON.parse(line) as StepRecord | ValidationRecord);
   const steps = records.filter((record): record is StepRecord => 'gradNorm' in record);

@@ -22,7 +22,7 @@ import { oneOf } from './arguments.ts';
 import { writeUntrainedDemo } from './demo/checkpoint.ts';
 import { sceneDataset } from './demo/dataset.ts';
 import { VALIDATION_SEED } from './demo/seeds.ts';
-import { type Stage, stages } from './demo/stages.ts';
+import { IMAGES_PER_STEP, type Stage, stages, TARGETS_PER_SCENE } from './demo/stages.ts';
 
 /** More than a stage draws, so that the order of the scenes does not depend on the number of steps. */
 const trainingScenes = 2 ** 20;
@@ -67,19 +67,19 @@ async function startOf(stage: number, output: string): Promise<string> {
   return existsSync(before) ? before : 'demo';
 }
 
-function options(
-  { name, seed, scenes, also, steps, imagesPerStep, targetsPerScene, ...rates }: Stage,
-  output: string,
-): TrainerOptions {
+function options({ name, seed, scenes, also, steps, ...rates }: Stage, output: string): TrainerOptions {
   return {
     ...rates,
     output,
     train: [scenes, ...(also ? [also] : [])].map(kind => {
-      return { dataset: sceneDataset(seed, trainingScenes, { ...kind, targetsPerScene }), weight: 1 };
+      return {
+        dataset: sceneDataset(seed, trainingScenes, { ...kind, targetsPerScene: TARGETS_PER_SCENE }),
+        weight: 1,
+      };
     }),
     valid: sceneDataset(VALIDATION_SEED, validationScenes, scenes),
     maxSteps: steps,
-    batchSize: imagesPerStep,
+    batchSize: IMAGES_PER_STEP,
     freeze: [],
     gradientCheckpointing: false,
     dropout: false, // no scene is repeated

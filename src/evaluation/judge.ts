@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { maskIou } from '../geometry/iou.ts';
-import { maskArea, polygonsToMask } from '../geometry/masks.ts';
+import { type Mask, maskArea, polygonsToMask } from '../geometry/masks.ts';
 import type { ImageSize, QuadCoordinates } from '../geometry/types.ts';
 import type { TypedAnswer } from '../results/format.ts';
 import { parse } from '../results/parse/parse.ts';
@@ -166,9 +166,13 @@ function outlineIous<T extends Outline & { label: string }>(
  * 1 if both are empty, as for gRefCOCO's expressions without a target (Liu et al. 2023).
  */
 export function outlinesIou(truth: readonly Outline[], found: readonly Outline[], image: ImageSize): number {
-  const [a, b] = [truth, found].map(outlines => polygonsToMask(polygonsOf(outlines), image));
+  const [a, b] = [truth, found].map(outlines => maskOf(outlines, image));
   return maskArea(a) + maskArea(b) === 0 ? 1 : maskIou(a, b);
 }
 
-const polygonsOf = (outlines: readonly Outline[]): number[][] =>
-  outlines.flatMap(({ polygons }) => polygons.map(points => Array.from(points)));
+/** Returns the union of some outlines as a mask. */
+export const maskOf = (outlines: readonly Outline[], image: ImageSize): Mask =>
+  polygonsToMask(
+    outlines.flatMap(({ polygons }) => polygons.map(points => Array.from(points))),
+    image,
+  );

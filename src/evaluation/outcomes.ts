@@ -1,10 +1,9 @@
 import { maskIou } from '../geometry/iou.ts';
-import { polygonsToMask } from '../geometry/masks.ts';
 import type { TypedAnswer } from '../results/format.ts';
 import type { TaskResult } from '../results/types.ts';
 import type { Outcome } from './confidence.ts';
 import { type ClassBox, matches } from './detection.ts';
-import { lineOf, type Outline } from './judge.ts';
+import { lineOf, maskOf, type Outline } from './judge.ts';
 import { byRank, groupBy, iouOf, type Ranked } from './pairs.ts';
 import { exactMatch } from './text.ts';
 
@@ -26,11 +25,11 @@ export function outcomesOf(truth: TypedAnswer, result: TaskResult): Outcome[] {
   if ('phrases' in truth && 'phrases' in result) return judge(boxesOf(truth.phrases), boxesOf(result.phrases), iouOf);
   if ('quads' in truth && 'quads' in result) return judge(truth.quads.map(lineOf), result.quads.map(lineOf), iouOf);
   if ('instances' in truth && 'instances' in result) {
-    const mask = (outline: Outline) => polygonsToMask(outline.polygons.map(points => Array.from(points)), result.imageSize); // biome-ignore format: one line
+    const masked = <T extends Outline>(object: T) => ({ ...object, mask: maskOf([object], result.imageSize) });
     // The segmentation tasks have one object, the one in the prompt, so labels of the truth are ignored.
     const named = result.task === '<OPEN_VOCABULARY_DETECTION>';
     const truths = truth.instances.map(instance => (named ? instance : { ...instance, label: '' }));
-    return judge(truths, result.instances, (found, real) => maskIou(mask(found), mask(real)));
+    return judge(truths.map(masked), result.instances.map(masked), (found, real) => maskIou(found.mask, real.mask));
   }
   return 'boxes' in truth && 'boxes' in result ? judge(truth.boxes, result.boxes, iouOf) : [];
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type { Dataset, TrainingExample } from '../datasets/example.ts';
 import { UsageError } from '../errors.ts';
+import { isRecord } from '../json.ts';
 import type { TrainerSettings } from './options.ts';
 
 /** What a run trains. It is saved with the run's state and compared when the run is resumed. */
@@ -64,13 +65,10 @@ function changed(before: Record<string, unknown>, now: Record<string, unknown>, 
   return names.flatMap(name => {
     const [old, value] = [before[name], now[name]];
     if (JSON.stringify(old) === JSON.stringify(value)) return [];
-    if (isObject(old) && isObject(value)) return changed(old, value, `${path}${name}.`);
+    if (isRecord(old) && isRecord(value)) return changed(old, value, `${path}${name}.`);
     return [`${path}${name} was ${shown(old)} and is ${shown(value)}`];
   });
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const shown = (value: unknown): string => (value === undefined ? 'not set' : JSON.stringify(value));
 

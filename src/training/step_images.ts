@@ -41,12 +41,17 @@ export class ExampleReader {
 
   /** @param name prefix of its images' keys, distinct from that of other readers */
   constructor(
-    readonly name: string,
+    private readonly name: string,
     private readonly datasets: readonly Dataset[],
     private readonly tokenizer: Tokenizer,
     private readonly text: TextConfig,
     private readonly options: ReaderOptions,
   ) {}
+
+  /** Returns the key of an example, distinct from those of other readers. */
+  keyOf({ part, index }: Draw): string {
+    return `${this.name}-${part}-${index}`;
+  }
 
   /**
    * Reads one example and prepares it for a step.
@@ -54,9 +59,9 @@ export class ExampleReader {
    * @param hasMap whether the feature map of a key is cached
    * @throws Florence2Error or UsageError whose message begins with the example's source
    */
-  async read({ part, index }: Draw, epoch: number, hasMap: (key: string) => boolean): Promise<StepImage> {
-    const key = `${this.name}-${part}-${index}`;
-    const example = await this.datasets[part].example(index);
+  async read(draw: Draw, epoch: number, hasMap: (key: string) => boolean): Promise<StepImage> {
+    const key = this.keyOf(draw);
+    const example = await this.datasets[draw.part].example(draw.index);
     try {
       return await this.prepare(example, key, epoch, hasMap(key));
     } catch (error) {

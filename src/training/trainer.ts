@@ -166,7 +166,7 @@ export class Trainer {
       return await reader.read(draw, epoch, key => maps.has(key));
     } catch (error) {
       if (!this.settings.skipBad || !(error instanceof Florence2Error)) throw error;
-      this.skipped.set(`${reader.name}-${draw.part}-${draw.index}`, error.message);
+      this.skipped.set(reader.keyOf(draw), error.message);
       return null;
     }
   }

@@ -1,7 +1,8 @@
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
 
 /**
- * Returns the start of a .npy file in C order: magic, version 1.0, the header's length, and the header, padded with spaces and a line feed so that the total is a multiple of 64 bytes.
+ * Returns the start of a .npy file in C order: magic, version 1.0, the header's length, and the header, padded with
+ * spaces and a line feed so that the total is a multiple of 64 bytes.
  * https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  *
  * @param type NumPy's name of the type; default little-endian fp32

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { renderText } from '../../src/drawing/sharp_text.ts';
+import { type FontFile, renderText } from '../../src/drawing/sharp_text.ts';
 import { PRINTED_WORDS, SIGN_FONTS, type SignFont } from './vocabulary.ts';
 
 /** A word rendered in one of the fonts of signs, cropped to its ink. */
@@ -10,26 +10,21 @@ export interface PrintedWord {
 }
 
 const fontSize = 28; // capitals are 18 to 20 pixels high
-const white = '#ffffff';
+
+const fontFile = (name: string) => fileURLToPath(new URL(`fonts/${name}.ttf`, import.meta.url));
+
+/** The fonts of tools/demo/fonts; `sans` is the font of labels. */
+const fonts: Record<SignFont, FontFile | undefined> = {
+  sans: undefined,
+  slab: { family: 'Florence2 Slab', file: fontFile('slab') },
+  hand: { family: 'Florence2 Hand', file: fontFile('hand') },
+};
 
 async function print(word: string, font: SignFont): Promise<PrintedWord> {
   const { default: sharp } = await import('sharp');
-  const { png, width, height } =
-    font === 'sans' ? await renderText(word, { size: fontSize, color: white }) : await renderIn(font, word);
+  const { png, width, height } = await renderText(word, { size: fontSize, color: '#ffffff' }, fonts[font]);
   const coverage = await sharp(png).extractChannel('alpha').raw().toBuffer();
   return { width, height, coverage: new Uint8Array(coverage) };
-}
-
-/** Renders a word in a font of tools/demo/fonts. */
-async function renderIn(font: 'slab' | 'hand', word: string): Promise<{ png: Buffer; width: number; height: number }> {
-  const { default: sharp } = await import('sharp');
-  const fontfile = fileURLToPath(new URL(`fonts/${font}.ttf`, import.meta.url));
-  const family = { slab: 'Florence2 Slab', hand: 'Florence2 Hand' }[font];
-  const text = { text: `<span foreground="${white}">${word}</span>`, font: `${family} ${fontSize}`, fontfile };
-  const { data, info } = await sharp({ text: { ...text, dpi: 72, rgba: true } })
-    .png()
-    .toBuffer({ resolveWithObject: true });
-  return { png: data, width: info.width, height: info.height };
 }
 
 /** Every word of the scenes in each font and both cases, rendered once at import, so that scenes are drawn synchronously. */

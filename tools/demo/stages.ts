@@ -2,8 +2,10 @@ import type { TrainerOptions } from '../../src/training/options.ts';
 import type { SceneDatasetOptions } from './dataset.ts';
 import { TRAINING_SEEDS } from './seeds.ts';
 
+type Rates = Required<Pick<TrainerOptions, 'learningRate' | 'schedule' | 'warmupSteps' | 'locationWeight'>>;
+
 /** One stage of the demo checkpoint's training. */
-export interface Stage extends Pick<TrainerOptions, 'learningRate' | 'schedule' | 'warmupSteps' | 'locationWeight'> {
+export interface Stage extends Rates {
   name: string;
   /** Seed of its scenes. */
   seed: number;
@@ -11,12 +13,19 @@ export interface Stage extends Pick<TrainerOptions, 'learningRate' | 'schedule' 
   /** A second kind of scene, drawn equally often. */
   also?: SceneDatasetOptions;
   steps: number;
-  imagesPerStep: number;
-  targetsPerScene: number;
 }
 
-/** Outlines are long and would otherwise dominate the loss while words are learnt. */
-const wordsFirst = 0.3;
+/** Images of a training step. */
+export const IMAGES_PER_STEP = 16;
+
+/** Questions about each of them. */
+export const TARGETS_PER_SCENE = 4;
+
+/** Rates of the first stages. Outlines are long and would otherwise dominate the loss while words are learnt. */
+const wordsFirst: Rates = { learningRate: 6e-4, schedule: 'constant', warmupSteps: 50, locationWeight: 0.3 };
+
+/** Rates of the stages after them. */
+const thenPlaces: Rates = { ...wordsFirst, learningRate: 4e-4, schedule: 'linear' };
 
 const wholeScenes: SceneDatasetOptions = { signs: 0.5 };
 const signsAlone: SceneDatasetOptions = {
@@ -52,86 +61,24 @@ const whatLags = {
 export const stages: readonly Stage[] = [
   {
     ...{ name: 'large-object', seed: TRAINING_SEEDS[0], scenes: { objects: 1, scale: 2, signs: 0 }, steps: 400 },
-    ...{
-      imagesPerStep: 16,
-      targetsPerScene: 4,
-      learningRate: 6e-4,
-      schedule: 'constant',
-      warmupSteps: 200,
-      locationWeight: wordsFirst,
-    },
+    ...{ ...wordsFirst, warmupSteps: 200 },
   },
   {
     ...{ name: 'smaller-object', seed: TRAINING_SEEDS[1], scenes: { objects: 1, scale: 1.4, signs: 0.5 }, steps: 300 },
-    ...{
-      imagesPerStep: 16,
-      targetsPerScene: 4,
-      learningRate: 6e-4,
-      schedule: 'constant',
-      warmupSteps: 50,
-      locationWeight: wordsFirst,
-    },
+    ...wordsFirst,
   },
-  {
-    ...{ name: 'whole-scenes', seed: TRAINING_SEEDS[2], scenes: wholeScenes, steps: 500 },
-    ...{
-      imagesPerStep: 16,
-      targetsPerScene: 4,
-      learningRate: 6e-4,
-      schedule: 'constant',
-      warmupSteps: 50,
-      locationWeight: wordsFirst,
-    },
-  },
-  {
-    ...{ name: 'reading', seed: TRAINING_SEEDS[3], scenes: wholeScenes, also: signsAlone, steps: 1000 },
-    ...{
-      imagesPerStep: 16,
-      targetsPerScene: 4,
-      learningRate: 6e-4,
-      schedule: 'constant',
-      warmupSteps: 50,
-      locationWeight: wordsFirst,
-    },
-  },
-  {
-    ...{ name: 'everything', seed: TRAINING_SEEDS[4], scenes: wholeScenes, steps: 900 },
-    ...{
-      imagesPerStep: 16,
-      targetsPerScene: 4,
-      learningRate: 6e-4,
-      schedule: 'linear',
-      warmupSteps: 50,
-      locationWeight: wordsFirst,
-    },
-  },
-  {
-    ...{ name: 'pointing', seed: TRAINING_SEEDS[5], scenes: wholeScenes, also: whereIsIt, steps: 500 },
-    ...{
-      imagesPerStep: 16,
-      targetsPerScene: 4,
-      learningRate: 4e-4,
-      schedule: 'linear',
-      warmupSteps: 50,
-      locationWeight: wordsFirst,
-    },
-  },
+  { name: 'whole-scenes', seed: TRAINING_SEEDS[2], scenes: wholeScenes, steps: 500, ...wordsFirst },
+  { name: 'reading', seed: TRAINING_SEEDS[3], scenes: wholeScenes, also: signsAlone, steps: 1000, ...wordsFirst },
+  { name: 'everything', seed: TRAINING_SEEDS[4], scenes: wholeScenes, steps: 900, ...wordsFirst, schedule: 'linear' },
+  { name: 'pointing', seed: TRAINING_SEEDS[5], scenes: wholeScenes, also: whereIsIt, steps: 500, ...thenPlaces },
   {
     ...{ name: 'outlining', seed: TRAINING_SEEDS[6], scenes: whereIsItAndWhat, steps: 240 },
-    ...{
-      imagesPerStep: 16,
-      targetsPerScene: 4,
-      learningRate: 4e-4,
-      schedule: 'linear',
-      warmupSteps: 30,
-      locationWeight: wordsFirst,
-    },
+    ...{ ...thenPlaces, warmupSteps: 30 },
   },
   {
-    ...{ name: 'together', seed: TRAINING_SEEDS[7] },
+    ...{ name: 'together', seed: TRAINING_SEEDS[7], steps: 3500 },
     scenes: { ...wholeScenes, taskWeights: whatLags },
     also: { suite: 'wide', signs: 0.5, taskWeights: whatLags },
-    ...{ steps: 3500, imagesPerStep: 16, targetsPerScene: 4 },
-    ...{ learningRate: 4e-4, schedule: 'linear', warmupSteps: 100, locationWeight: 1 },
+    ...{ ...thenPlaces, warmupSteps: 100, locationWeight: 1 },
   },
 ];

@@ -235,7 +235,7 @@ test('well-formed answers are equal with and without keepMalformed', () => {
   assert.ok(equal > 200, `${equal} answers`);
 });
 
-test('scores of a malformed answer are those of its own tokens', () => {
+test('the scores of objects in a malformed answer come from their tokens', () => {
   const pieces = [...'<loc_9><loc_8>'.match(/<[^>]*>/g)!, 'car', ...A.match(/<[^>]*>/g)!];
   const ids = pieces.flatMap(piece => tokenizer.encode(piece, { addSpecialTokens: false }));
   const logProbs = [-8, -8, -8, -1, -1, -2, -4];

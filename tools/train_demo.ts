@@ -67,17 +67,17 @@ async function startOf(stage: number, output: string): Promise<string> {
   return existsSync(before) ? before : 'demo';
 }
 
-function options({ name, seed, scenes, also, steps, ...rates }: Stage, output: string): TrainerOptions {
+function options({ name, seed, scenes, steps, ...rates }: Stage, output: string): TrainerOptions {
   return {
     ...rates,
     output,
-    train: [scenes, ...(also ? [also] : [])].map(kind => {
+    train: scenes.map(kind => {
       return {
         dataset: sceneDataset(seed, trainingScenes, { ...kind, targetsPerScene: TARGETS_PER_SCENE }),
         weight: 1,
       };
     }),
-    valid: sceneDataset(VALIDATION_SEED, validationScenes, scenes),
+    valid: sceneDataset(VALIDATION_SEED, validationScenes, scenes[0]),
     maxSteps: steps,
     batchSize: IMAGES_PER_STEP,
     freeze: [],

@@ -4,7 +4,7 @@ import { SCENE_SIDE, type SceneOptions } from './layout.ts';
 import { drawScene } from './scene.ts';
 
 export interface SceneDatasetOptions extends SceneOptions {
-  /** Number of targets drawn for each scene, of different tasks. Default: all. */
+  /** Number of targets drawn for each scene, of different tasks while there are any. Default: all. */
   targetsPerScene?: number;
   /** Tasks to draw targets of. Default: all. */
   tasks?: readonly string[];
@@ -54,7 +54,7 @@ export function sceneDataset(seed: number, length: number, options: SceneDataset
   };
 }
 
-/** Draws `count` targets of different tasks: a task by its weight, then one of its targets uniformly. */
+/** Draws `count` targets of tasks that differ while there are enough: a task by its weight, then one of its targets. */
 function drawTargets(
   all: Target[],
   count: number,
@@ -62,15 +62,18 @@ function drawTargets(
   hasText: boolean,
   random: () => number,
 ): Target[] {
-  const byTask = new Map<string, Target[]>();
-  for (const target of all) byTask.set(target.task, [...(byTask.get(target.task) ?? []), target]);
   const weightOf = (task: string) => weights[task] * (!hasText && task.includes('OCR') ? nothingToRead : 1);
   const chosen: Target[] = [];
-  while (chosen.length < count && byTask.size > 0) {
-    const task = drawWeighted([...byTask.keys()], weightOf, random);
-    const targets = byTask.get(task)!;
-    byTask.delete(task);
-    chosen.push(targets[Math.floor(random() * targets.length)]);
+  let left = all;
+  let tasks = new Set<string>();
+  while (chosen.length < count && left.length > 0) {
+    if (tasks.size === 0) tasks = new Set(left.map(({ task }) => task));
+    const task = drawWeighted([...tasks], weightOf, random);
+    const targets = left.filter(target => target.task === task);
+    const target = targets[Math.floor(random() * targets.length)];
+    chosen.push(target);
+    left = left.filter(other => other !== target);
+    tasks.delete(task);
   }
   return chosen;
 }

@@ -1,5 +1,5 @@
 /** Seeds of the scenes that the demo checkpoint is trained on, by stage. */
-export const TRAINING_SEEDS = [1, 2, 3, 9, 10, 11, 12, 13] as const;
+export const TRAINING_SEEDS = [1, 2, 3, 9, 10, 11, 12, 13, 15] as const;
 
 /** Seed of its validation scenes. */
 export const VALIDATION_SEED = 4;

@@ -108,7 +108,7 @@ const inWords = ({ color, size, shape, place }: Expression): string =>
 /** Returns an expression that fits no object. Half of them describe an object that is there, but for one word. */
 function absentExpression(objects: SceneObject[], random: Draws): Expression {
   for (;;) {
-    const near = random.unit() < 0.5;
+    const near = random.unit() < 0.5 && objects.length > 0;
     const said = near ? random.of(expressionsOf(random.of(objects))) : ({} as Expression);
     const color = random.of(Object.keys(COLORS) as ColorName[]);
     const shape = random.of(TRAINED_SHAPES);

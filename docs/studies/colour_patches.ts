@@ -60,8 +60,8 @@ for (let row = 0; row < count; row++) {
   const { scene, changed, maps } = await sweep(row);
   const [{ color, shape, box }] = scene.objects;
   const plain = [scene, changed].map(({ image: { data, ...raw } }) => sharp(data, { raw: { ...raw, channels: 3 } }));
-  const grey = await plain[1].clone().greyscale().png().toBuffer();
-  const drawn = await Promise.all(maps.map(map => drawHeatmap(grey, map, { cells: true, max: 0.5 })));
+  const how = { cells: true, max: 0.5, bar: false };
+  const drawn = await Promise.all(maps.map(map => drawHeatmap(changed.image, map, how)));
   for (const [column, picture] of [...plain, ...drawn.map(png => sharp(png))].entries()) {
     const input = picture.resize({ width: 2 * SCENE_SIDE, kernel: 'nearest' }).png();
     tiles.push({ input: await input.toBuffer(), left: column * step, top: row * step });

@@ -1,3 +1,4 @@
+import { textColor } from './colors.ts';
 import { area, type Mark, type Rectangle } from './marks.ts';
 
 /** How a text is set. */
@@ -30,17 +31,16 @@ export interface Label<T extends TextBlock> {
   textTop: number;
 }
 
-/** Size of the drawing, and its default width of lines and height of letters, in pixels. */
+/** Size of the drawing, and the height of letters at large marks, in pixels. */
 interface Canvas {
   width: number;
   height: number;
-  lineWidth: number;
   fontSize: number;
 }
 
 /**
- * Chooses a position for the label of each mark: inside the image and next to the mark, where it covers as little as
- * possible of earlier labels and of small marks. Small marks have smaller letters.
+ * Chooses a position for the label of each mark: inside the image and next to the mark, outside its lines if there is
+ * room, where it covers as little as possible of earlier labels and of objects. Small marks have smaller letters.
  */
 export async function placeLabels<T extends TextBlock>(
   marks: readonly Mark[],
@@ -62,8 +62,7 @@ export async function placeLabels<T extends TextBlock>(
     const width = Math.min(text.width + 2 * padding, canvas.width);
     const height = Math.min(Math.max(text.height + Math.round(size * 0.5), Math.round(size * 1.4)), canvas.height);
 
-    const small = marks.filter(m => m.bounds[3] - m.bounds[1] < 3 * height).map(m => m.bounds);
-    const place = best(candidates(mark.bounds, width, height, canvas), taken, small);
+    const place = best(candidates(mark.frame, width, height, canvas), taken, marks);
     taken.push(place);
     labels.push({
       left: place[0],
@@ -100,55 +99,45 @@ async function fitText<T extends TextBlock>(
   }
 }
 
-/** Returns the possible positions of a label, best first: above its mark, inside, below, at a side. */
-function candidates(bounds: Rectangle, width: number, height: number, canvas: Canvas): Rectangle[] {
-  const rim = Math.round(canvas.lineWidth / 2);
-  const [left, top, right, bottom] = [bounds[0] - rim, bounds[1] - rim, bounds[2] + rim, bounds[3] + rim];
-  const roomy = right - left > 1.5 * width && bottom - top > 2.5 * height;
-  const outside = [
+/** Returns the possible positions of a label, best first: above its mark, below, at a side, inside. */
+function candidates([left, top, right, bottom]: Rectangle, width: number, height: number, canvas: Canvas): Rectangle[] {
+  const corners: [x: number, y: number][] = [
     [left, top - height],
     [right - width, top - height],
     [left, bottom],
     [right - width, bottom],
-  ];
-  const [innerTop, innerBottom] = [bounds[1], bounds[3] - height]; // covers the mark's line, which may be clipped by the image
-  const inside = [
-    [bounds[0], innerTop],
-    [bounds[2] - width, innerTop],
-    [bounds[0], innerBottom],
-    [bounds[2] - width, innerBottom],
-  ];
-  const atSides = [
     [right, top],
     [left - width, top],
+    [right, bottom - height],
+    [left - width, bottom - height],
+    [left, top],
+    [right - width, top],
+    [left, bottom - height],
+    [right - width, bottom - height],
   ];
-  const order = roomy
-    ? [outside[0]!, inside[0]!, ...outside.slice(1), ...inside.slice(1)]
-    : [...outside, ...atSides, ...inside];
-  return order
-    .map(([x, y]) => {
-      const at = Math.round(clamp(x!, 0, canvas.width - width));
-      const inImage = y! >= 0 && y! + height <= canvas.height;
-      return { at, y: Math.round(clamp(y!, 0, canvas.height - height)), inImage };
-    })
-    .sort((a, b) => Number(b.inImage) - Number(a.inImage))
-    .map(({ at, y }) => [at, y, at + width, y + height]);
+  return corners.map(([x, y]) => {
+    const at = clamp(Math.round(x), 0, canvas.width - width);
+    const from = clamp(Math.round(y), 0, canvas.height - height);
+    return [at, from, at + width, from + height];
+  });
 }
 
-/** Returns the position that covers the least of other labels and, with weight 0.3, of small marks. */
-function best(places: Rectangle[], taken: Rectangle[], small: Rectangle[]): Rectangle {
-  const covered = (place: Rectangle, others: Rectangle[]) =>
-    others.reduce((sum, other) => sum + area(intersection(place, other)), 0);
-  let least = Infinity;
-  let chosen = places[0]!;
-  for (const place of places) {
-    const cost = covered(place, taken) + 0.3 * covered(place, small);
-    if (cost >= least) continue;
-    least = cost;
-    chosen = place;
-  }
-  return chosen;
+/** Returns the position that covers the least of other labels, which count twice, and of objects. */
+function best(places: readonly Rectangle[], taken: readonly Rectangle[], marks: readonly Mark[]): Rectangle {
+  const costs = places.map(place => {
+    const labels = sum(taken.map(other => 2 * area(intersection(place, other))));
+    return labels + sum(marks.map(({ bounds }) => hidden(place, bounds)));
+  });
+  return places[costs.indexOf(Math.min(...costs))]!;
 }
+
+/** Returns how much of an object a label hides, in pixels. Pixels of objects larger than the label count less. */
+function hidden(place: Rectangle, object: Rectangle): number {
+  const weight = Math.min(1, area(place) / Math.max(1, area(object)));
+  return weight * area(intersection(place, object));
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
 const intersection = (a: Rectangle, b: Rectangle): Rectangle => [
   Math.max(a[0], b[0]),
@@ -156,14 +145,5 @@ const intersection = (a: Rectangle, b: Rectangle): Rectangle => [
   Math.min(a[2], b[2]),
   Math.min(a[3], b[3]),
 ];
-
-/** Returns black or white for a text on this background, by its relative luminance (WCAG 2). */
-function textColor(background: string): string {
-  const [r, g, b] = [1, 3, 5].map(i => {
-    const level = Number.parseInt(background.slice(i, i + 2), 16) / 255;
-    return level <= 0.04045 ? level / 12.92 : ((level + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * r! + 0.7152 * g! + 0.0722 * b! > 0.3 ? '#101114' : '#ffffff';
-}
 
 const clamp = (value: number, low: number, high: number): number => Math.max(low, Math.min(value, high));

@@ -1,3 +1,4 @@
+import type { ImageSize } from '../geometry/types.ts';
 import { resizeBicubic } from '../image/resize.ts';
 import { checkRawImage } from '../image/source.ts';
 import type { RawImage } from '../image/types.ts';
@@ -22,16 +23,11 @@ export interface Scene<T extends TextBlock> {
   /** The image in the size of the drawing. */
   image: RawImage;
   /** In drawing order: large ones first. */
-  outlines: Outline[];
+  outlines: Mark[];
   /** Drawn over the outlines. */
   labels: Label<T>[];
   /** The strip below the image. Absent if no result is a text. */
   caption?: Caption<T>;
-}
-
-/** Polygons of one object and how they are drawn. */
-export interface Outline extends Pick<Mark, 'polygons' | 'color' | 'fill'> {
-  lineWidth: number; // pixels
 }
 
 /** A strip below the image, which may be wider than the image. */
@@ -43,7 +39,8 @@ export interface Caption<T extends TextBlock> {
   text: T;
 }
 
-const CAPTION_COLORS = { background: '#16181d', text: '#f4f4f5' };
+/** Colours of the strip below the image. */
+export const CAPTION_COLORS = { background: '#16181d', text: '#f4f4f5' };
 
 /** Drawings have at most this many pixels on a side, half of what the drawing libraries support. */
 const MAX_SIDE = 16_384;
@@ -61,33 +58,32 @@ export async function buildScene<T extends TextBlock>(
 ): Promise<Scene<T>> {
   checkOptions('draw', options, { scores: onOff, fontSize: positive });
   const { width, height } = drawingSize(checkRawImage(image));
-  const marks = marksOf(results, { width, height }, options.scores ?? true);
+  const resized = resizeBicubic(image, width, height);
   const unit = Math.sqrt(width * height);
   const lineWidth = Math.max(2, Math.round(unit / 230)); // whole pixels, so that edges are sharp
-  const fontSize = options.fontSize ?? Math.max(12, unit / 45);
+  const fontSize = options.fontSize ?? letterSize(resized);
+  const outlines = marksOf(results, resized, { scores: options.scores ?? true, lineWidth });
   const texts = textsOf(results).join('\n\n');
   return {
-    image: resizeBicubic(image, width, height),
-    outlines: marks.map(mark => outlineOf(mark, lineWidth)),
-    labels: await placeLabels(marks, { width, height, lineWidth, fontSize }, layOutText),
+    image: resized,
+    outlines,
+    labels: await placeLabels(outlines, { width, height, fontSize }, layOutText),
     ...(texts !== '' && { caption: await layOutCaption(texts, width, fontSize, layOutText) }),
   };
 }
 
+/** Returns the default height of letters in a drawing of this size, in pixels. */
+export const letterSize = ({ width, height }: ImageSize): number => Math.max(12, Math.sqrt(width * height) / 45);
+
 /**
- * Small images are enlarged by a whole factor, which keeps their pixels equal in size; slim ones by a larger factor.
+ * Returns the size of an image's drawing. Small images are enlarged by a whole factor, which keeps their pixels equal in
+ * size; slim ones by a larger factor.
  */
-function drawingSize({ width, height }: RawImage): { width: number; height: number } {
+export function drawingSize({ width, height }: ImageSize): ImageSize {
   const [short, long] = [Math.min(width, height), Math.max(width, height)];
   const wanted = Math.max(400 / long, Math.min(160 / short, 4096 / long), 1);
   const scale = Math.min(Math.ceil(wanted), MAX_SIDE / long);
   return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
-}
-
-function outlineOf({ polygons, bounds, color, fill }: Mark, lineWidth: number): Outline {
-  const extent = Math.min(bounds[2] - bounds[0], bounds[3] - bounds[1]);
-  // Small objects have thinner lines.
-  return { polygons, color, fill, lineWidth: Math.max(2, Math.min(lineWidth, Math.round(extent / 12))) };
 }
 
 /** The strip below the image is at least 18 letter heights wide, so that a line holds a few words. */

@@ -1,19 +1,17 @@
 import type { OverlayOptions } from 'sharp';
 import type { Mask } from '../geometry/masks.ts';
-import { decodeImage } from '../image/decode.ts';
-import type { ImageInput, RawImage } from '../image/types.ts';
-import { checkOptions } from '../options.ts';
+import type { RawImage } from '../image/types.ts';
 import type { TaskResult } from '../results/types.ts';
-import { HEATMAP_OPTIONS, type Heatmap, type HeatmapOptions, heatmapColors } from './heatmap.ts';
 import { buildScene, type DrawOptions } from './scene.ts';
 import { renderText } from './sharp_text.ts';
 import { shapesSvg } from './svg.ts';
 
 /**
  * Draws results on their image, or on a copy of it in another size, and returns a PNG file: boxes, quads and polygons
- * with labels, and texts in a strip below the image. Node only.
+ * with labels, and texts in a strip below the image, which also says which results are empty. Node only.
  *
- * Lines and letters follow the size of the image. An image with fewer than 400 pixels on its longer side is enlarged by
+ * Labels are outside their objects if there is room, small boxes are drawn around their objects, and colours differ from
+ * what is under them. Lines and letters follow the size of the image. An image with fewer than 400 pixels on its longer side is enlarged by
  * a whole factor so that labels can be read, and one with more than 16,384 is reduced. All others keep their size; the
  * strip adds to the height. The package includes a font for Latin, Greek and Cyrillic letters; other scripts need a
  * system font.
@@ -42,34 +40,6 @@ export async function draw(
   return sharp(await drawn.raw().toBuffer(), { raw, limitInputPixels: false })
     .extend({ bottom: caption.height, right: caption.width - width, background: caption.background })
     .composite([{ input: caption.text.png, left: caption.margin, top: height + caption.margin }])
-    .png()
-    .toBuffer();
-}
-
-/**
- * Draws a map over its image and returns a PNG file in the size of the image. Larger values are less transparent;
- * positive values have warm colours, negative values cold ones. Node only.
- *
- * @throws Florence2Error if the image cannot be read, UsageError if the number of values does not fit the map's size
- */
-export async function drawHeatmap(image: ImageInput, map: Heatmap, options: HeatmapOptions = {}): Promise<Uint8Array> {
-  checkOptions('drawHeatmap', options, HEATMAP_OPTIONS);
-  const { opacity, max, cells = false, ...decoding } = options;
-  const { default: sharp } = await import('sharp');
-  const { data, width, height } = await decodeImage(image, decoding);
-  const colors = sharp(heatmapColors(map, { opacity, max }), {
-    raw: { width: map.width, height: map.height, channels: 4 },
-  });
-  const overlay: OverlayOptions = {
-    input: await colors
-      .resize(width, height, { fit: 'fill', kernel: cells ? 'nearest' : 'cubic' })
-      .raw()
-      .toBuffer(),
-    raw: { width, height, channels: 4 },
-  };
-  return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false })
-    .composite([overlay])
-    .removeAlpha()
     .png()
     .toBuffer();
 }

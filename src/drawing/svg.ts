@@ -1,5 +1,6 @@
 import type { TextBlock } from './labels.ts';
-import type { Outline, Scene } from './scene.ts';
+import { type Mark, RIM } from './marks.ts';
+import type { Scene } from './scene.ts';
 
 /** Returns an SVG document of a scene's outlines and of the rectangles under its labels, without the texts. */
 export function shapesSvg({ image, outlines, labels }: Scene<TextBlock>): string {
@@ -12,7 +13,7 @@ export function shapesSvg({ image, outlines, labels }: Scene<TextBlock>): string
 }
 
 /** The fill, a dark rim and the line. The rim separates the line from a background of the same colour. */
-function outlineElements({ polygons, color, fill, lineWidth }: Outline): string[] {
+function outlineElements({ polygons, color, fill, lineWidth }: Mark): string[] {
   const paths = polygons.map(pathOf);
   // One group, so that polygons of one object that overlap are not darker. The even-odd rule leaves the holes of a
   // polygon that crosses itself unfilled, as in its mask.
@@ -20,7 +21,7 @@ function outlineElements({ polygons, color, fill, lineWidth }: Outline): string[
   const lines = `<path d="${paths.join('')}" fill="none" stroke-linejoin="round" stroke-linecap="round"`;
   return [
     ...(fill > 0 ? [`<g fill="${color}" fill-rule="evenodd" opacity="${fill}">${fills}</g>`] : []),
-    `${lines} stroke="#000" stroke-opacity="0.35" stroke-width="${lineWidth * 1.9}"/>`,
+    `${lines} stroke="#000" stroke-opacity="0.35" stroke-width="${lineWidth * RIM}"/>`,
     `${lines} stroke="${color}" stroke-width="${lineWidth}"/>`,
   ];
 }

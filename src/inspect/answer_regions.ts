@@ -1,4 +1,4 @@
-import { labelColors } from '../drawing/marks.ts';
+import { labelColors } from '../drawing/colors.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import type { TaskResult } from '../results/types.ts';
 import { dequantize } from '../text/locations.ts';

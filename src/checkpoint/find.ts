@@ -1,9 +1,12 @@
 import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { nearestName } from '../names.ts';
 import type { HubOptions } from './hub/download_model.ts';
+
+/** A path within a folder or repository. */
+const SUBFOLDER = /^(?!.*\.\.)[\w.-]+(\/[\w.-]+)*$/;
 
 /** The checkpoint that ships with this package. */
 const demoFolder = fileURLToPath(new URL('../../weights/demo', import.meta.url));
@@ -13,17 +16,22 @@ const demoFolder = fileURLToPath(new URL('../../weights/demo', import.meta.url))
  *
  * @param name `demo` for the checkpoint that ships with this package, a folder, or a hub id such as
  *   `microsoft/Florence-2-base`, which is downloaded into the Hugging Face cache. A folder named demo is `./demo`.
- * @throws Florence2Error if the checkpoint does not exist or cannot be downloaded
+ * @throws Florence2Error if the checkpoint does not exist or cannot be downloaded; the reason of an aborted signal
  */
 export async function findCheckpoint(name: string, options: HubOptions = {}): Promise<string> {
+  const { subfolder } = options;
+  if (subfolder !== undefined && !SUBFOLDER.test(subfolder)) {
+    throw new UsageError(`subfolder must be a path such as icon_caption, not "${subfolder}".`);
+  }
   if (name === 'demo') return demoFolder;
   const local = await stat(name).catch(() => undefined);
-  if (local?.isDirectory()) return resolve(name);
+  if (local?.isDirectory()) return join(resolve(name), subfolder ?? '');
   if (local)
     throw new Florence2Error(`${name} is a file: give the folder of the checkpoint, or a hub id.`, {
       code: 'FILE_NOT_FOUND',
     });
-  if (nearestName(name, ['demo'])) throw new UsageError(`There is no model "${name}". Did you mean "demo"?`);
+  if (!name.includes('/') && nearestName(name, ['demo']))
+    throw new UsageError(`There is no model "${name}". Did you mean "demo"?`);
   if (!/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name)) {
     throw new Florence2Error(
       `"${name}" is not a folder. Give a folder, a hub id such as microsoft/Florence-2-base, or "demo", the checkpoint that ships with this package.`,

@@ -6,8 +6,12 @@ import { Florence2Error } from '../errors.ts';
  *
  * @throws Florence2Error for other names
  */
-export async function findCheckpoint(name: string, { revision = 'main' }: { revision?: string } = {}): Promise<string> {
-  if (/^(https?:\/\/|\.{0,2}\/)/i.test(name)) return name;
-  if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name)) return `https://huggingface.co/${name}/resolve/${revision}`;
+export async function findCheckpoint(
+  name: string,
+  { revision = 'main', subfolder }: { revision?: string; subfolder?: string } = {},
+): Promise<string> {
+  const below = subfolder === undefined ? '' : `/${subfolder}`;
+  if (/^(https?:\/\/|\.{0,2}\/)/i.test(name)) return `${name}${below}`;
+  if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name)) return `https://huggingface.co/${name}/resolve/${revision}${below}`;
   throw new Florence2Error(`"${name}" is neither a URL nor a hub id such as microsoft/Florence-2-base.`);
 }

@@ -4,7 +4,7 @@ import { Florence2Error, UsageError } from '../errors.ts';
 import type { Precision } from '../model/executor.ts';
 import { fastestExecutor } from '../model/fastest_executor.ts';
 import { Florence2Model } from '../model/florence2_model.ts';
-import { callback, checkOptions, count, type OptionTable, oneOf, text } from '../options.ts';
+import { abortSignal, callback, checkOptions, count, type OptionTable, oneOf, text } from '../options.ts';
 import { openFolder } from '../platform/node.ts';
 import { type Calibration, readCalibration } from '../results/calibration.ts';
 import { BACKEND_NAMES, type BackendChoice, type BackendName, useBackend } from '../runtime/backend.ts';
@@ -36,6 +36,8 @@ export interface LoadOptions {
   backend?: BackendName | 'auto';
   /** Branch, tag or commit of a hub repository. Default `main`. */
   revision?: string;
+  /** Folder of the checkpoint in the repository or folder, such as `icon_caption`. Default: its top. */
+  subfolder?: string;
   /** Side in pixels of the square to which every image is resized. Default: preprocessor_config.json's, else 768. */
   imageSize?: number;
   /**
@@ -45,14 +47,18 @@ export interface LoadOptions {
   precision?: Precision;
   /** Called while files are downloaded and weights are loaded. */
   onProgress?: (progress: Progress) => void;
+  /** Ends the download or the loading. `load` throws its reason. */
+  signal?: AbortSignal;
 }
 
 const LOAD_OPTIONS: OptionTable<LoadOptions> = {
   backend: oneOf('auto', ...BACKEND_NAMES),
   revision: text,
+  subfolder: text,
   imageSize: { ...count, expected: 'a whole number of pixels' },
   precision: oneOf('fp32', 'bf16'),
   onProgress: callback,
+  signal: abortSignal,
 };
 
 /** The parts of a loaded checkpoint. */
@@ -74,12 +80,14 @@ export interface Florence2Parts {
  * Loads the parts of a `Florence2`.
  *
  * @param name `demo`, a folder or a hub id (see `findCheckpoint`)
- * @throws Florence2Error if the checkpoint is missing or damaged or the backend cannot run; UsageError for wrong options
+ * @throws Florence2Error if the checkpoint is missing or damaged or the backend cannot run; UsageError for wrong options;
+ *   the reason of an aborted signal
  */
 export async function loadParts(name: string, options: LoadOptions): Promise<Florence2Parts> {
   checkOptions('Florence2.load', options, LOAD_OPTIONS);
-  const { revision, onProgress } = options;
-  const folder = await findCheckpoint(name, { revision, onProgress });
+  const { revision, subfolder, onProgress, signal } = options;
+  signal?.throwIfAborted();
+  const folder = await findCheckpoint(name, { revision, subfolder, onProgress, signal });
   const files = openFolder(folder);
   const { config, generation, preprocessor } = await loadConfig(files);
   const side = options.imageSize;
@@ -97,6 +105,7 @@ export async function loadParts(name: string, options: LoadOptions): Promise<Flo
     model.executor = await fastestExecutor(model, options.precision);
     await loadParameters(model, checkpoint, (loaded, total) => {
       onProgress?.({ stage: 'load', file: file.path, loaded, total });
+      signal?.throwIfAborted();
     });
     model.compute(() => model.lmHead.prepare());
     return { folder, model, tokenizer, generation, preprocessor: resized, calibration, backend };

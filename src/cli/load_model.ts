@@ -5,7 +5,8 @@ import { openFolder } from '../platform/node.ts';
 import { ProgressBars } from './progress.ts';
 
 /** Flags that select the model and how it runs. */
-export interface ModelFlags extends Pick<LoadOptions, 'backend' | 'revision' | 'imageSize' | 'precision'> {
+export interface ModelFlags
+  extends Pick<LoadOptions, 'backend' | 'revision' | 'subfolder' | 'imageSize' | 'precision'> {
   /** `demo`, a folder, or an id on the Hugging Face hub. */
   model: string;
   /** Folder of a LoRA adapter in PEFT's format. */
@@ -19,10 +20,10 @@ export interface ModelFlags extends Pick<LoadOptions, 'backend' | 'revision' | '
  * @throws Florence2Error if the model or the adapter cannot be read, or the backend cannot run
  */
 export async function loadModel(flags: ModelFlags): Promise<Florence2> {
-  const { model: source, adapter, backend, revision, imageSize, precision } = flags;
+  const { model: source, adapter, backend, revision, subfolder, imageSize, precision } = flags;
   if (adapter !== undefined) await readAdapterConfig(openFolder(adapter));
   const bars = new ProgressBars();
-  const options = { backend, revision, imageSize, precision, onProgress: bars.onProgress };
+  const options = { backend, revision, subfolder, imageSize, precision, onProgress: bars.onProgress };
   const model = await Florence2.load(source, options).finally(() => bars.stop());
   try {
     process.stderr.write(`${backendLine(model)}\n`);

@@ -19,6 +19,7 @@ export const BACKEND_CHOICES = Object.keys(BACKENDS);
 export const MODEL_HELP =
   '"demo" (a small model in this package), a folder, or an id on the Hugging Face hub (owner/name)';
 export const REVISION_HELP = 'branch, tag or commit on the hub';
+export const SUBFOLDER_HELP = 'folder of the checkpoint in its repository or folder; default: the top';
 export const BACKEND_HELP = 'TensorFlow.js backend; auto: the fastest one that works';
 export const IMAGE_SIZE_HELP = 'side in pixels to which images are resized; default: from the checkpoint';
 
@@ -30,6 +31,7 @@ export function addModelOptions(command: Command): Command {
   return command
     .option('-m, --model <model>', MODEL_HELP, 'microsoft/Florence-2-base')
     .option('--revision <name>', REVISION_HELP)
+    .option('--subfolder <path>', SUBFOLDER_HELP)
     .option('--adapter <dir>', "folder of a LoRA adapter in PEFT's format")
     .addOption(backendOption());
 }

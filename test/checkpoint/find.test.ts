@@ -50,6 +50,15 @@ test('a mistyped demo is an error that names it', async () => {
   assert.is(await refusal(findCheckpoint('dmeo')), 'There is no model "dmeo". Did you mean "demo"?');
 });
 
+test('a subfolder is below the folder, or below the URL', async () => {
+  assert.is(
+    await findCheckpoint(folder, { subfolder: 'my model' }).catch(error => error.message),
+    'subfolder must be a path such as icon_caption, not "my model".',
+  );
+  assert.is(await findCheckpoint(folder, { subfolder: 'a/b' }), join(folder, 'a', 'b'));
+  assert.is(await findInBrowser('o/m', { subfolder: 'a/b' }), 'https://huggingface.co/o/m/resolve/main/a/b');
+});
+
 test('a file is refused', async () => {
   assert.match(await refusal(findCheckpoint(join(folder, 'file.txt'))), /file\.txt is a file: give the folder/);
 });

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { causeOf, isTransientStatus, NetworkError, withRetries } from '../../src/files/network.ts';
+import { causeOf, isTransientStatus, NetworkError, retryAfter, withRetries } from '../../src/files/network.ts';
 
 for (const [what, error, expected] of [
   ['a transient error', new NetworkError('no', true), 5],
@@ -42,6 +42,13 @@ test('the cause of a failed fetch is the innermost message', () => {
   assert.is(causeOf(new TypeError('fetch failed', { cause: refused })), 'connect ECONNREFUSED ::1:80');
   assert.is(causeOf(Object.assign(new Error(''), { code: 'ETIMEDOUT' })), 'ETIMEDOUT');
   assert.is(causeOf('gone'), 'gone');
+});
+
+test('Retry-After in seconds, as a date, and malformed', () => {
+  assert.is(retryAfter('120'), 120_000);
+  const inTenSeconds = retryAfter(new Date(Date.now() + 10_000).toUTCString());
+  assert.ok(inTenSeconds > 8000 && inTenSeconds <= 10_000, String(inTenSeconds));
+  for (const header of [null, '', 'soon', '-5', 'Wed, 21 Oct 2015 07:28:00 GMT']) assert.is(retryAfter(header), 0);
 });
 
 test.run();

@@ -1,22 +1,23 @@
-import { createHash, type Hash } from 'node:crypto';
+import type { Hash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { writeError } from '../../files/errors.ts';
+import { pause } from '../../files/network.ts';
 import { removeAbandoned, UnfinishedFile } from '../../files/write.ts';
 import { type HubClient, HubError, type HubFile } from './client.ts';
+import { contentHash } from './content.ts';
 
 /** Number of consecutive tries without progress after which a download fails. */
 const FRUITLESS_TRIES = 5;
 
 /**
  * Downloads a file of a repository. After a lost connection the download resumes at the same byte, or from the
- * beginning if the server does not support that. The file appears under its name once its size, and its hash if the hub
- * has one, are correct. Otherwise nothing is left of it.
+ * beginning if the server does not support that. The file appears under its name once its size and hash are correct.
+ * Otherwise nothing is left of it.
  *
  * @param path where to write the file
  * @param onBytes called with the number of bytes downloaded so far
- * @throws HubError if the download fails, Florence2Error if the file cannot be written
+ * @throws HubError if the download fails, Florence2Error if the file cannot be written, the reason of an aborted signal
  */
 export async function downloadFile(
   client: HubClient,
@@ -46,6 +47,7 @@ async function fetchWhole(client: HubClient, commit: string, part: Part, onBytes
   for (;;) {
     try {
       for await (const chunk of await client.read(commit, file.path, part.loaded)) {
+        part.checkRoom(client.id, chunk.length);
         await part.append(chunk);
         onBytes(part.loaded);
       }
@@ -61,19 +63,21 @@ async function fetchWhole(client: HubClient, commit: string, part: Part, onBytes
       if (fruitless === FRUITLESS_TRIES) throw error;
       furthest = Math.max(furthest, part.loaded);
       if (notResumable) await part.restart();
-      await sleep(client.access.retryDelay * 2 ** fruitless);
+      await pause(Math.max(error.retryAfter, client.access.retryDelay * 2 ** fruitless), client.access.signal);
     }
   }
 }
 
 /** An unfinished download and the hash of its content so far. */
 class Part {
-  private hash: Hash = createHash('sha256');
+  private hash?: Hash;
 
   constructor(
     readonly content: UnfinishedFile,
     readonly file: HubFile,
-  ) {}
+  ) {
+    this.hash = contentHash(file.etag, file.size);
+  }
 
   get loaded(): number {
     return this.content.size;
@@ -81,24 +85,27 @@ class Part {
 
   async append(chunk: Uint8Array): Promise<void> {
     await this.content.append(chunk);
-    this.hash.update(chunk);
+    this.hash?.update(chunk);
   }
 
   async restart(): Promise<void> {
     await this.content.restart();
-    this.hash = createHash('sha256');
+    this.hash = contentHash(this.file.etag, this.file.size);
   }
 
+  /** @throws HubError if the next chunk makes the file longer than the hub's list says: it must not fill the disk */
+  checkRoom(id: string, bytes: number): void {
+    const { path, size } = this.file;
+    if (this.loaded + bytes > size)
+      throw new HubError(`${path} of ${id} is longer than the ${size} bytes of its list.`);
+  }
+
+  /** @throws HubError unless the content has the hash that the hub lists */
   check(id: string): void {
-    const { path, size, sha256 } = this.file;
-    if (this.loaded !== size) {
-      throw new HubError(`${path} of ${id} was downloaded with ${this.loaded} bytes, expected ${size}.`);
-    }
-    const hex = this.hash.digest('hex');
-    if (sha256 && hex !== sha256) {
-      throw new HubError(
-        `${path} of ${id} was damaged during the download: its SHA-256 is ${hex}, expected ${sha256}.`,
-      );
+    const { path, etag } = this.file;
+    const hex = this.hash?.digest('hex') ?? etag;
+    if (hex !== etag) {
+      throw new HubError(`${path} of ${id} was damaged during the download: its hash is ${hex}, expected ${etag}.`);
     }
   }
 }

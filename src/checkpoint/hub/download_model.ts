@@ -2,74 +2,95 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
+import { listNames } from '../../names.ts';
 import { openFolder } from '../../platform/node.ts';
 import { CALIBRATION_FILE } from '../../results/calibration.ts';
 import { shardNames, WEIGHT_FILES } from '../../weights/checkpoint.ts';
 import { TOKENIZER_FILES } from '../tokenizer_files.ts';
-import { absentFiles, exists, isCommit, RepoCache } from './cache.ts';
+import { type FileSet, isCommit, RepoCache } from './cache.ts';
 import { HubClient, HubError, type HubFile } from './client.ts';
+import { hasContent } from './content.ts';
 import { downloadFile } from './download.ts';
 
 /** Options of a download from the Hugging Face hub. */
 export interface HubOptions {
   /** Branch, tag or commit. Default `main`. */
   revision?: string;
-  /** Access token. Default: HF_TOKEN, or the token that `hf auth login` stored. */
+  /** Folder of the files in the repository, such as `icon_caption`. Default: its top. */
+  subfolder?: string;
+  /** Access token. Default: HF_TOKEN, HUGGING_FACE_HUB_TOKEN, or the token that `hf auth login` stored. */
   token?: string;
   /** Called with the bytes loaded and the total of all files of the download. */
   onProgress?: (progress: { stage: 'download'; file: string; loaded: number; total: number }) => void;
+  /** Ends the download. What is complete stays in the cache. */
+  signal?: AbortSignal;
   /** Pause before the first retry, in milliseconds. It doubles with each retry. Default 500. */
   retryDelay?: number;
+  /** Milliseconds without a byte from the hub after which a request fails. Default 20,000. */
+  timeout?: number;
 }
 
-/** The files of a model apart from the weights. Those that the repository has are downloaded. */
-const SMALL_FILES = [
-  ...['config.json', 'generation_config.json', 'preprocessor_config.json', 'processor_config.json'],
-  CALIBRATION_FILE,
-  ...TOKENIZER_FILES,
-];
+/** The files of a checkpoint. */
+const CHECKPOINT: FileSet = {
+  what: 'a Florence-2 checkpoint',
+  config: 'config.json',
+  small: [
+    ...['config.json', 'generation_config.json', 'preprocessor_config.json', 'processor_config.json'],
+    CALIBRATION_FILE,
+    ...TOKENIZER_FILES,
+  ],
+  weights: WEIGHT_FILES,
+  oneOf: [['tokenizer.json'], ['vocab.json', 'merges.txt']],
+};
 
 /**
  * Downloads the missing files of a hub model into the Hugging Face cache and returns their folder. HF_HOME or
  * HF_HUB_CACHE set the folder of the cache, HF_ENDPOINT the hub, HF_TOKEN the token. With HF_HUB_OFFLINE=1 no request
- * is sent. If the hub cannot be reached, an earlier complete download is used.
+ * is sent. If the hub cannot be reached or refuses the model, an earlier download is used, with a warning.
  *
  * @param id an id such as `microsoft/Florence-2-base`
- * @throws Florence2Error saying what is missing or why the hub refused; UsageError for a malformed revision
+ * @throws Florence2Error saying what is missing or why the hub refused; UsageError for a malformed revision; the reason of
+ *   an aborted signal
  */
 export async function downloadModel(id: string, options: HubOptions = {}): Promise<string> {
-  const revision = options.revision ?? 'main';
+  const { revision = 'main', subfolder = '', onProgress, signal, retryDelay = 500, timeout = 20_000 } = options;
   if (!/^[\w.-]+(\/[\w.-]+)*$/.test(revision) || revision.split('/').includes('..')) {
     throw new UsageError(`"${revision}" is not a valid revision.`);
   }
   const hub = await import('@huggingface/hub');
   const folder = join(hub.getHFHubCachePath(), hub.getRepoFolderName({ type: 'model', name: id }));
-  const cache = new RepoCache(folder);
-  const cached = await cache.completeSnapshot(revision);
-  if (cached && (isCommit(revision) || isOffline())) return cached;
-  if (isOffline()) {
-    throw new Florence2Error(
-      `"${id}" is not a folder, and revision ${revision} of the hub model is not in the cache ${folder}; HF_HUB_OFFLINE forbids downloading it.`,
-      { code: 'FILE_NOT_FOUND' },
-    );
-  }
-  const endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
-  const token = options.token ?? (await storedToken());
-  if (token && !token.startsWith('hf_')) {
-    throw new Florence2Error('The hub token (HF_TOKEN) is not valid: tokens start with "hf_".');
-  }
-  const client = new HubClient(hub, id, { endpoint, token, retryDelay: options.retryDelay ?? 500 });
+  const cache = new RepoCache(folder, subfolder);
+  const earlier = await cache.commitOf(revision);
+  const cached = earlier === undefined ? undefined : await cache.inspect(earlier, CHECKPOINT);
+  const usable = cached?.lacks.length === 0 ? cached.folder : undefined;
+  if (cached?.complete && isCommit(revision)) return cached.folder;
+  if (isOffline()) return usable ?? refuseOffline(id, revision, folder, cached?.lacks);
+  const access = { endpoint: hubEndpoint(), token: await accessToken(options.token), retryDelay, timeout, signal };
+  const client = new HubClient(hub, id, subfolder, access);
   try {
     const commit = isCommit(revision) ? revision : await client.commitOf(revision);
-    await download(client, commit, cache, options.onProgress);
+    if (!(commit === earlier && cached?.complete)) await download(client, commit, cache, onProgress);
     await cache.setRef(revision, commit);
     return cache.snapshot(commit);
   } catch (error) {
-    if (cached && error instanceof HubError && (error.unreachable || error.transient)) return cached;
-    throw error;
+    if (!usable || !(error instanceof HubError && mayUseCache(error))) throw error;
+    console.warn(`${error.message} Using the download in ${usable}.`);
+    return usable;
   } finally {
     await client.close();
   }
+}
+
+/** Whether an earlier download may take the place of a failed one: the hub is not reached, or refuses this user. */
+const mayUseCache = ({ unreachable, transient, status }: HubError): boolean =>
+  unreachable || transient || status === 401 || status === 403;
+
+function refuseOffline(id: string, revision: string, folder: string, lacks: readonly string[] = []): never {
+  const isPartial = lacks.length > 0 && !lacks.includes('config.json');
+  const problem = isPartial
+    ? `"${id}" is incomplete in the cache ${folder}: ${listNames(lacks, 'and')} of revision ${revision} ${lacks.length > 1 ? 'are' : 'is'} missing or damaged`
+    : `"${id}" is not a folder, and revision ${revision} of the hub model is not in the cache ${folder}`;
+  throw new Florence2Error(`${problem}; HF_HUB_OFFLINE forbids downloading it.`, { code: 'FILE_NOT_FOUND' });
 }
 
 /** Downloads small files first and weights last, so that a snapshot with weights is complete. */
@@ -80,45 +101,71 @@ async function download(
   onProgress: HubOptions['onProgress'],
 ): Promise<void> {
   const snapshot = cache.snapshot(commit);
+  const { small, config, what } = CHECKPOINT;
   const listed = new Map((await client.files(commit)).map(file => [file.path, file]));
-  const weights = WEIGHT_FILES.find(name => listed.has(name));
-  if (!listed.has('config.json') || !weights) {
-    const lacks = weights ? 'config.json' : 'model.safetensors or pytorch_model.bin';
-    throw new Florence2Error(
-      `${client.access.endpoint}/${client.id} has no ${lacks}, so it is not a Florence-2 checkpoint.`,
-    );
+  const weights = CHECKPOINT.weights.find(name => listed.has(name));
+  if (!listed.has(config) || !weights) {
+    const lacks = weights ? config : 'model.safetensors or pytorch_model.bin';
+    throw new Florence2Error(`${client.address} has no ${lacks}, so it is not ${what}.`);
   }
-  const fetchAll = async (files: HubFile[]): Promise<void> => {
+  const fetchAll = async (names: readonly string[]): Promise<void> => {
+    const files = await changedFiles(snapshot, names, listed);
     const total = files.reduce((bytes, { size }) => bytes + size, 0);
     let before = 0;
     for (const file of files) {
       const report = (loaded: number) =>
         onProgress?.({ stage: 'download', file: file.path, loaded: before + loaded, total });
-      if (!(await exists(cache.blob(file.etag))))
-        await downloadFile(client, commit, file, cache.blob(file.etag), report);
+      const blob = cache.blob(file.etag);
+      if (!(await hasContent(blob, file.etag, file.size))) await downloadFile(client, commit, file, blob, report);
       await cache.link(file.etag, commit, file.path);
       before += file.size;
     }
   };
-  /** Returns the files that the snapshot lacks. */
-  const absent = async (names: string[]): Promise<HubFile[]> =>
-    (await absentFiles(snapshot, names)).flatMap(name => listed.get(name) ?? []);
-  await fetchAll(await absent([...SMALL_FILES, weights]));
+  const absent = small.filter(name => !listed.has(name));
+  await fetchAll([...small, weights]);
+  await cache.setAbsent(commit, absent);
   if (!weights.endsWith('.index.json')) return;
   const shards = (await shardNames(openFolder(snapshot), weights)) ?? [];
   const unlisted = shards.find(name => !listed.has(name));
-  if (unlisted)
-    throw new Florence2Error(`${client.access.endpoint}/${client.id} has no ${unlisted}, which its ${weights} lists.`);
-  await fetchAll(await absent(shards));
+  if (unlisted) throw new Florence2Error(`${client.address} has no ${unlisted}, which its ${weights} lists.`);
+  await fetchAll(shards);
+}
+
+/** Returns the files that a snapshot does not have, or has with other content than the hub lists. */
+async function changedFiles(
+  snapshot: string,
+  names: readonly string[],
+  listed: ReadonlyMap<string, HubFile>,
+): Promise<HubFile[]> {
+  const files = names.flatMap(name => listed.get(name) ?? []);
+  const sound = await Promise.all(files.map(({ path, etag, size }) => hasContent(join(snapshot, path), etag, size)));
+  return files.filter((_, i) => !sound[i]);
 }
 
 const isOffline = (): boolean => /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
 
-/** Returns the token that the hub's own tools use. */
-async function storedToken(): Promise<string | undefined> {
-  const { HF_TOKEN, HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME } = process.env;
-  if (HF_TOKEN) return HF_TOKEN.trim();
+/** @throws UsageError if HF_ENDPOINT is not the address of a server */
+function hubEndpoint(): string {
+  const endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
+  if (/^https?:\/\/[^\s/]/.test(endpoint) && URL.canParse(endpoint)) return endpoint;
+  throw new UsageError(`HF_ENDPOINT is "${endpoint}", expected the address of a hub such as https://huggingface.co.`);
+}
+
+/**
+ * Returns the given token, or the one that the hub's own tools use.
+ *
+ * @throws Florence2Error if it has characters that no header can have
+ */
+async function accessToken(given?: string): Promise<string | undefined> {
+  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN } = process.env;
+  const token = (given || HF_TOKEN || HUGGING_FACE_HUB_TOKEN || (await storedToken())).trim();
+  if (/^[\x21-\x7e]*$/.test(token)) return token || undefined;
+  throw new Florence2Error('The hub token (HF_TOKEN) is not valid: it has spaces or characters other than ASCII.');
+}
+
+/** Returns the token that `hf auth login` stored; empty if there is none. */
+function storedToken(): Promise<string> {
+  const { HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME } = process.env;
   const home = HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
-  const text = await readFile(HF_TOKEN_PATH ?? join(home, 'token'), 'utf8').catch(() => '');
-  return text.trim() || undefined;
+  return readFile(HF_TOKEN_PATH ?? join(home, 'token'), 'utf8').catch(() => '');
 }

@@ -37,8 +37,8 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
   };
   const { train, valid } = await openData(config, config.skipBad ? onProblem : undefined);
   process.stderr.write(`${dataLines(train, valid).join('\n')}\n`);
-  const { model = SETTINGS_BY_PATH.get('model')!.default as string, revision, backend, imageSize } = config;
-  const florence = await loadModel({ model, revision, backend, imageSize });
+  const { model = SETTINGS_BY_PATH.get('model')!.default as string, revision, subfolder, backend, imageSize } = config;
+  const florence = await loadModel({ model, revision, subfolder, backend, imageSize });
   const live = new LiveLine();
   let steps = 0;
   const onStep = (record: StepRecord): void => {
@@ -108,7 +108,18 @@ function requireRunnable(config: TrainConfig): asserts config is CompleteConfig 
 }
 
 /** Returns the settings that are options of the Trainer. */
-function trainerSettings({ data, valid, task, model, revision, backend, imageSize, freeze, ...rest }: CompleteConfig) {
+function trainerSettings({
+  data,
+  valid,
+  task,
+  model,
+  revision,
+  subfolder,
+  backend,
+  imageSize,
+  freeze,
+  ...rest
+}: CompleteConfig) {
   return { ...rest, freeze: freeze?.map(readPattern) };
 }
 

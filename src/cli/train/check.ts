@@ -16,9 +16,9 @@ import { allSplits } from './datasets.ts';
  * the data. Answer lengths are measured only if the model is on disk, because nothing is downloaded here.
  */
 export async function checkData(config: TrainConfig): Promise<void> {
-  const { task, model } = config;
+  const { task, model, subfolder } = config;
   const isLocal = model !== undefined && (model === 'demo' || existsSync(model));
-  const limits = isLocal ? await readLimits(await findCheckpoint(model)) : {};
+  const limits = isLocal ? await readLimits(await findCheckpoint(model, { subfolder })) : {};
   const tasks = task?.map(resolveTask);
   const bars = new ProgressBars();
   let errors = 0;

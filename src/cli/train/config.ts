@@ -16,6 +16,7 @@ export interface TrainConfig
   output?: string;
   model?: string;
   revision?: string;
+  subfolder?: string;
   backend?: LoadOptions['backend'];
   imageSize?: number;
   freeze?: string[];

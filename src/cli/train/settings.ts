@@ -1,6 +1,13 @@
 import * as kinds from '../kinds.ts';
 import { type Kind, onOff } from '../kinds.ts';
-import { BACKEND_CHOICES, BACKEND_HELP, IMAGE_SIZE_HELP, MODEL_HELP, REVISION_HELP } from '../options.ts';
+import {
+  BACKEND_CHOICES,
+  BACKEND_HELP,
+  IMAGE_SIZE_HELP,
+  MODEL_HELP,
+  REVISION_HELP,
+  SUBFOLDER_HELP,
+} from '../options.ts';
 
 /** A setting of a training run, given by a flag or in a config file. */
 export interface Setting {
@@ -37,6 +44,7 @@ export const SETTINGS: Record<string, Setting[]> = {
   'Model:': [
     { name: 'model', short: '-m', kind: kinds.text('<model>'), help: MODEL_HELP, default: 'microsoft/Florence-2-base' },
     { name: 'revision', kind: kinds.text('<name>'), help: REVISION_HELP },
+    { name: 'subfolder', kind: kinds.text('<path>'), help: SUBFOLDER_HELP },
     { name: 'backend', short: '-b', kind: kinds.oneOf(...BACKEND_CHOICES), help: BACKEND_HELP, default: 'auto' },
     { name: 'imageSize', kind: kinds.count, help: IMAGE_SIZE_HELP },
     { name: 'freeze', kind: kinds.anyTexts('<name>'), negative: 'train all parameters, including the vision tower', help: 'do not train this parameter or module, or the parameters that match a /regular expression/; repeatable; default: the vision tower' },

@@ -75,11 +75,11 @@ export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options
 
 /** Loads a run's model and calls `body`. The adapter is not merged into the weights, because merging rounds. */
 async function withRun<T>(
-  { model: source, adapter, backend, revision, imageSize }: RunSpec,
+  { model: source, adapter, backend, revision, subfolder, imageSize }: RunSpec,
   { onProgress }: DiffOptions,
   body: (model: Florence2) => Promise<T>,
 ): Promise<T> {
-  const model = await Florence2.load(source, { backend, revision, imageSize, onProgress });
+  const model = await Florence2.load(source, { backend, revision, subfolder, imageSize, onProgress });
   try {
     if (adapter !== undefined) await model.loadAdapter(adapter);
     return await body(model);

@@ -5,7 +5,7 @@ import type { BackendChoice } from '../../runtime/backend.ts';
 import type { TaskArguments } from '../../text/prompt.ts';
 
 /** One of two runs: a checkpoint, optionally with an adapter, on a backend. */
-export interface RunSpec extends Pick<LoadOptions, 'backend' | 'revision' | 'imageSize'> {
+export interface RunSpec extends Pick<LoadOptions, 'backend' | 'revision' | 'subfolder' | 'imageSize'> {
   /** Folder of the checkpoint, or its id on the Hugging Face hub. */
   model: string;
   /** Folder of a LoRA adapter in PEFT's format. Default: no adapter. */

@@ -22,7 +22,9 @@ export class HubServer {
   /** Whether range requests are supported. */
   ranges = true;
   /** Answers this many requests with this status. */
-  busy = { status: 503, times: 0 };
+  busy: { status: number; times: number; headers?: Record<string, string> } = { status: 503, times: 0 };
+  /** Answers a request in another way, if it returns true. */
+  instead: (url: string, response: ServerResponse) => boolean = () => false;
   /** Changes the content of the file `damagedPath` that is sent. */
   damaged = (bytes: Uint8Array): Uint8Array => bytes;
   damagedPath?: string;
@@ -47,9 +49,10 @@ export class HubServer {
     const url = decodeURIComponent(new URL(request.url!, 'http://hub').pathname);
     this.requests.push(url);
     this.tokens.add(request.headers.authorization);
+    if (this.instead(url, response)) return response;
     if (this.busy.times > 0) {
       this.busy.times--;
-      return fail(response, this.busy.status, 'Busy');
+      return fail(response, this.busy.status, 'Busy', undefined, this.busy.headers);
     }
     const [, info, tree, file] = this.routes(url);
     if (!info && !tree && !file) return fail(response, this.token ? 404 : 401, 'Repository not found', 'RepoNotFound');
@@ -57,12 +60,15 @@ export class HubServer {
       return fail(response, 401, 'Invalid username or password.');
     }
     if (this.gated) return fail(response, 403, `Access to model ${this.repo} is restricted.`, 'GatedRepo');
-    const [revision, path] = (info ?? tree ?? file)!;
+    const [revision, path = ''] = (info ?? tree ?? file)!;
     const commit = revision === 'HEAD' ? this.revisions.main : (this.revisions[revision] ?? revision);
     if (!Object.values(this.revisions).includes(commit))
       return fail(response, 404, `Invalid rev id: ${revision}`, 'RevisionNotFound');
     if (info) return json(response, { _id: '1', id: this.repo, sha: commit, lastModified: '2024-06-15T00:00:00.000Z' });
-    if (tree) return json(response, this.tree());
+    if (tree) {
+      const entries = this.tree(path === '' ? '' : `${path}/`);
+      return entries.length > 1 ? json(response, entries) : fail(response, 404, 'No such folder', 'EntryNotFound');
+    }
     if (!(path in this.files) || path === this.lost) return fail(response, 404, 'Entry not found', 'EntryNotFound');
     return this.send(path, request, response);
   }
@@ -72,13 +78,16 @@ export class HubServer {
     return [
       undefined,
       match(`/api/models/${this.repo}/revision/(.+)`),
-      match(`/api/models/${this.repo}/tree/(.+)`),
+      match(`/api/models/${this.repo}/tree/([^/]+)(?:/(.+))?`),
       match(`/${this.repo}/resolve/([^/]+)/(.+)`),
     ];
   }
 
-  private tree(): unknown[] {
-    const files = Object.entries(this.files).map(([path, bytes]) => {
+  /** Lists the files whose path is `folder` and a name. */
+  private tree(folder: string): unknown[] {
+    const names = Object.entries(this.files).filter(([path]) => path.startsWith(folder));
+    const direct = names.filter(([path]) => !path.slice(folder.length).includes('/'));
+    const files = direct.map(([path, bytes]) => {
       const lfs = this.lfs(path) ? { lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 } } : {};
       return { type: 'file', path, size: bytes.length, oid: gitSha1(bytes), ...lfs };
     });
@@ -108,7 +117,13 @@ function json(response: ServerResponse, value: unknown): ServerResponse {
   return response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
 }
 
-function fail(response: ServerResponse, status: number, error: string, code?: string): ServerResponse {
-  const headers = { 'content-type': 'application/json', ...(code && { 'x-error-code': code }) };
+function fail(
+  response: ServerResponse,
+  status: number,
+  error: string,
+  code?: string,
+  more?: Record<string, string>,
+): ServerResponse {
+  const headers = { 'content-type': 'application/json', ...(code && { 'x-error-code': code }), ...more };
   return response.writeHead(status, headers).end(JSON.stringify({ error }));
 }

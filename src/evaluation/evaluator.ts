@@ -5,6 +5,11 @@ import type { TaskResult } from '../results/types.ts';
 import { taskKey } from '../text/tasks.ts';
 import { judge, readTruth, TaskMetrics } from './judge.ts';
 
+/** Names of the metrics of a task; those of single classes are `AP/<class>`. */
+export const METRICS: readonly string[] = [
+  ...['mAP', 'mAP50', 'mAP75', 'meanIoU', 'editSimilarity', 'exactMatch', 'recallAt1'],
+];
+
 /** Options of `Evaluator`. */
 export interface EvaluatorOptions {
   /**

@@ -16,7 +16,7 @@ import {
   text,
 } from '../options.ts';
 import type { AugmentOptions } from './augment/augment.ts';
-import type { StepRecord, ValidationRecord } from './log/records.ts';
+import type { StepRecord, ValidationProgress, ValidationRecord } from './log/records.ts';
 import { MAP_STORES, type MapStore } from './map_cache.ts';
 import type { WeightedDataset } from './mixture.ts';
 import { SCHEDULE_NAMES, type ScheduleName } from './optimizer.ts';
@@ -27,8 +27,8 @@ export interface TrainerOptions {
   output: string;
   /** Training data: one dataset, or several with the share of each that an epoch draws. */
   train: Dataset | WeightedDataset[];
-  /** Validation data. Default: none, and no `best/` is written. */
-  valid?: Dataset;
+  /** Validation data, one dataset or several, which are also measured one by one. Default: none, and no `best/`. */
+  valid?: Dataset | Dataset[];
   /** Passes over the training data. Default 1. */
   epochs?: number;
   /** Largest number of optimizer steps. Default: unlimited. */
@@ -91,8 +91,15 @@ export interface TrainerOptions {
   skipBad?: boolean;
   /** Steps between validations. Default: one after each epoch. */
   validateEvery?: number;
-  /** Largest number of examples per validation. Default: all. */
+  /** Largest number of examples per validation, a random sample of all datasets that stays the same. Default: all. */
   validateExamples?: number;
+  /**
+   * What `best/` is the best by: `loss`, a metric of a task (`od/mAP`, `caption/editSimilarity`, `od/AP/car`), or a metric
+   * as the mean over all tasks that have it (`mAP`). Default `loss`.
+   */
+  bestBy?: string;
+  /** Ends the run after this many validations without a better one. Default: never. */
+  patience?: number;
   /** Steps between saves of `latest/`. Default: one after each epoch. */
   saveEvery?: number;
   /** Resumes from `latest/` if the output folder has one. Default false. */
@@ -107,6 +114,8 @@ export interface TrainerOptions {
   onStep?: (record: StepRecord) => void;
   /** Called after each validation. */
   onValidation?: (record: ValidationRecord) => void;
+  /** Called during a validation with the number of images that are done and that of all. */
+  onValidationProgress?: ValidationProgress;
 }
 
 const DEFAULTS = {
@@ -128,6 +137,7 @@ const DEFAULTS = {
   featureCache: 'memory',
   featureCacheBytes: 2 * 2 ** 30,
   skipBad: false,
+  bestBy: 'loss',
   onWarning: (message: string) => console.warn(message),
   resume: false,
   force: false,
@@ -135,9 +145,17 @@ const DEFAULTS = {
 
 /** Options that are objects, lists of datasets or patterns are checked where they are used. */
 const KINDS: OptionTable<TrainerOptions> = {
-  ...{ output: text, train: anything, valid: anything, freeze: anything, lora: anything, newTokens: anything },
+  ...{
+    output: text,
+    train: anything,
+    valid: anything,
+    freeze: anything,
+    lora: anything,
+    newTokens: anything,
+    bestBy: text,
+  },
   ...{ epochs: count, maxSteps: count, batchSize: count, accumulate: count, targetsPerImage: count },
-  ...{ validateEvery: count, validateExamples: count, saveEvery: count },
+  ...{ validateEvery: count, validateExamples: count, saveEvery: count, patience: count },
   ...{ learningRate: positive, maxGradNorm: positive, epsilon: positive },
   ...{ weightDecay: number, locationWeight: number, featureCacheBytes: number, warmupSteps: number },
   schedule: oneOf(...SCHEDULE_NAMES),
@@ -153,7 +171,13 @@ const KINDS: OptionTable<TrainerOptions> = {
   ...{ dropout: onOff, gradientCheckpointing: onOff, resume: onOff, force: onOff, skipBad: onOff },
   seed: integer,
   featureCache: oneOf(...MAP_STORES),
-  ...{ augment: anything, onStep: callback, onValidation: callback, onWarning: callback },
+  ...{
+    augment: anything,
+    onStep: callback,
+    onValidation: callback,
+    onValidationProgress: callback,
+    onWarning: callback,
+  },
 };
 
 /** The options with all defaults filled in. */

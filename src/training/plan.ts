@@ -44,6 +44,12 @@ export class Plan {
     return this.firstSteps.includes(step + 1) || step + 1 === this.totalSteps;
   }
 
+  /** Returns the number of epochs that end after the first `steps` steps. */
+  epochEndsAfter(steps: number): number {
+    const ends = this.firstSteps.slice(1).map(end => Math.min(end, this.totalSteps));
+    return new Set(ends.filter(end => end > steps)).size;
+  }
+
   /** Converts a number of steps to passes over the data, as a fraction. */
   epochsAt(steps: number): number {
     const epoch = Math.max(

@@ -8,6 +8,7 @@ import type { Parameter } from '../nn/params.ts';
 import type { TensorToWrite } from '../weights/safetensors.ts';
 import { openSafetensors, writeSafetensors } from '../weights/safetensors_file.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
+import type { BestValidation } from './best.ts';
 import type { TrendState } from './loss_trend.ts';
 import type { AdamW, Moments } from './optimizer.ts';
 import type { RunIdentity } from './run_identity.ts';
@@ -20,8 +21,9 @@ export interface RunState {
   loss: number | null;
   /** The step after which the last completed validation ran. */
   validated: number;
-  /** The validation with the lowest loss so far. */
-  best: { step: number; loss: number } | null;
+  best: BestValidation | null;
+  /** Number of validations since the best one. */
+  sinceBest: number;
   /** Means of the loss, see `LossTrend`; absent before the first step. */
   trend?: TrendState;
   /** What the run trains; absent in runs of earlier versions. */
@@ -74,6 +76,9 @@ export async function readRunState(
     optimizerSteps: number;
   };
   check(state);
+  const { best } = state;
+  if (best) state.best = { ...best, by: best.by ?? 'loss', value: best.value ?? best.loss }; // absent in earlier runs
+  state.sinceBest ??= 0;
   const file = await openSafetensors(join(folder, TENSOR_FILE));
   try {
     checkParameters(file, trainable);

@@ -8,6 +8,7 @@ import { recoverFolder, removeAbandoned, replaceFolder } from '../files/write.ts
 import type { Florence2 } from '../florence2.ts';
 import { openFolder } from '../platform/node.ts';
 import { addTokens } from './add_tokens.ts';
+import { type BestValidation, Criterion } from './best.ts';
 import { Pace, type StepRecord, type ValidationRecord } from './log/records.ts';
 import { RunLog } from './log/run_log.ts';
 import { LossTrend } from './loss_trend.ts';
@@ -20,8 +21,7 @@ import { type RunState, readRunState, writeRunState } from './run_state.ts';
 import { ExampleReader, type StepImage } from './step_images.ts';
 import { trainStep } from './train_step.ts';
 import { ADAPTER, type TrainingContext, trainingContext } from './training_context.ts';
-import { Validation } from './validation.ts';
-import { frozenMaps } from './vision_maps.ts';
+import { Validator } from './validation.ts';
 
 /** The outcome of a run. */
 export interface TrainingSummary {
@@ -29,8 +29,10 @@ export interface TrainingSummary {
   steps: number;
   /** Loss of the last step; NaN if no step ran. */
   loss: number;
-  /** Step and loss of the best validation, whose weights are in `best/`; null if none ran. */
-  best: { step: number; loss: number } | null;
+  /** The best validation, whose weights are in `best/`; null if none ran. */
+  best: BestValidation | null;
+  /** Whether the run ended before its last step, because `patience` validations brought nothing better. */
+  endedEarly: boolean;
   /** Whether the run was stopped before its end. It can be continued with the option `resume`. */
   stopped: boolean;
   /** With `skipBad`: a message for each example that was left out, which begins with its source. */
@@ -58,10 +60,11 @@ export class Trainer {
   private readonly plan: Plan;
   private readonly context: TrainingContext;
   private readonly trainReader: ExampleReader;
-  private readonly validReader: ExampleReader;
+  private readonly validator: Validator | null;
+  private readonly criterion: Criterion;
   /** Messages about the examples that were left out, by their keys. */
   private readonly skipped = new Map<string, string>();
-  private state: RunState = { step: 0, loss: null, validated: 0, best: null };
+  private state: RunState = { step: 0, loss: null, validated: 0, best: null, sinceBest: 0 };
 
   /** @throws UsageError for an option that is out of range or names nothing in the model, and for empty datasets */
   constructor(
@@ -70,18 +73,24 @@ export class Trainer {
   ) {
     const settings = resolveOptions(options);
     this.settings = settings;
-    const { train, valid, seed, batchSize, accumulate, epochs, maxSteps, newTokens } = settings;
+    const { train, seed, batchSize, accumulate, epochs, maxSteps, newTokens, bestBy } = settings;
+    const valid = [settings.valid ?? []].flat();
     const parts: WeightedDataset[] = Array.isArray(train) ? train : [{ dataset: train, weight: 1 }];
     const lengths = parts.map(({ dataset, weight }) => ({ length: dataset.length, weight }));
     this.plan = new Plan(lengths, seed, batchSize * accumulate, epochs, maxSteps);
     if (this.plan.totalSteps === 0) throw new UsageError('The training data is empty.');
-    if (valid?.length === 0) throw new UsageError(`The validation data ${valid.name} is empty.`);
+    for (const { name, length } of valid) {
+      if (length === 0) throw new UsageError(`The validation data ${name} is empty.`);
+    }
+    this.criterion = new Criterion(bestBy);
     if (newTokens) addTokens(florence, newTokens);
     this.context = trainingContext(florence, settings);
     const datasets = parts.map(({ dataset }) => dataset);
     const { tokenizer, config } = florence;
     this.trainReader = new ExampleReader('train', datasets, tokenizer, config.text, settings);
-    this.validReader = new ExampleReader('valid', valid ? [valid] : [], tokenizer, config.text, { seed });
+    const validReader = new ExampleReader('valid', valid, tokenizer, config.text, { seed });
+    const read = (draw: Draw) => this.read(validReader, draw, 0);
+    this.validator = valid.length > 0 ? new Validator(this.context, valid, read) : null;
   }
 
   /**
@@ -128,24 +137,30 @@ export class Trainer {
       await this.save('latest');
       saved = this.state;
     };
+    // The steps so far do not depend on the example that cannot be read.
+    const saveAndThrow = async (error: unknown): Promise<never> => {
+      await saveLatest();
+      throw error;
+    };
     let next = this.readAhead(this.state.step);
     for (;;) {
-      if (this.validationIsDue()) await this.validate(log, signal);
-      const ends = next === null || signal?.aborted;
+      if (this.validationIsDue()) {
+        await this.validate(log, signal).catch(error => saveAndThrow(error));
+        pace.addValidation();
+      }
+      const ends = next === null || signal?.aborted || this.patienceIsOver();
       if (ends || this.isDue(this.settings.saveEvery)) await saveLatest();
       if (next === null || ends) break;
       pace.resume();
-      const images = await next.catch(async error => {
-        await saveLatest(); // the steps so far do not depend on the example that cannot be read
-        throw error;
-      });
+      const images = await next.catch(saveAndThrow);
       next = this.readAhead(this.state.step + 1); // decodes the next images while this step computes
       if (images.length > 0) await this.step(images, log, pace, trend);
       else this.state = { ...this.state, step: this.state.step + 1 };
     }
     const { step, loss, best } = this.state;
-    const stopped = next !== null || this.validationIsDue();
-    return { steps: step, loss: loss ?? Number.NaN, best, stopped, skipped: [...this.skipped.values()] };
+    const endedEarly = next !== null && this.patienceIsOver();
+    const stopped = (next !== null && !endedEarly) || this.validationIsDue();
+    return { steps: step, loss: loss ?? Number.NaN, best, stopped, endedEarly, skipped: [...this.skipped.values()] };
   }
 
   /** Starts to read the images of a step; null after the last step. Errors are thrown where the promise is awaited. */
@@ -186,7 +201,7 @@ export class Trainer {
       learningRate,
       gradNorm,
       samplesPerSecond: pace.perSecond,
-      secondsLeft: (totalSteps - step) * pace.secondsPerStep,
+      secondsLeft: pace.secondsFor(totalSteps - step, this.validationsAfter(step - 1)),
       taskLosses: losses.byTask,
     };
     await log.step(record);
@@ -200,47 +215,42 @@ export class Trainer {
   }
 
   private validationIsDue(): boolean {
-    const { valid, validateEvery } = this.settings;
-    return valid !== undefined && this.state.validated < this.state.step && this.isDue(validateEvery);
+    return this.validator !== null && this.state.validated < this.state.step && this.isDue(this.settings.validateEvery);
+  }
+
+  /** Returns the number of validations after the first `steps` steps. */
+  private validationsAfter(steps: number): number {
+    const { validateEvery } = this.settings;
+    const { totalSteps } = this.plan;
+    if (this.validator === null) return 0;
+    if (validateEvery === undefined) return this.plan.epochEndsAfter(steps);
+    return Math.ceil(totalSteps / validateEvery) - Math.floor(steps / validateEvery);
+  }
+
+  private patienceIsOver(): boolean {
+    return this.state.sinceBest >= (this.settings.patience ?? Number.POSITIVE_INFINITY);
   }
 
   /** Validates, and saves the weights if they are the best so far. An aborted validation is repeated after resuming. */
   private async validate(log: RunLog, signal?: AbortSignal): Promise<void> {
-    const { validateExamples = Number.POSITIVE_INFINITY, valid, onValidation } = this.settings;
-    const validation = new Validation(this.context.florence);
-    try {
-      for (let i = 0; i < Math.min(valid!.length, validateExamples); i++) await this.validateOn(i, validation, signal);
-    } catch (error) {
-      if (signal?.aborted) return;
-      throw error;
-    }
-    const { step, best } = this.state;
-    const loss = validation.losses.mean;
-    const record: ValidationRecord = {
-      step,
-      epoch: this.plan.epochsAt(step),
-      loss,
-      taskLosses: validation.losses.byTask,
-      metrics: validation.answers.metrics(),
-    };
+    const { onValidation, onValidationProgress, bestBy } = this.settings;
+    const { step, best, sinceBest } = this.state;
+    const outcome = await this.validator!.run(signal, onValidationProgress).catch(error => {
+      if (!signal?.aborted) throw error;
+    });
+    if (!outcome) return;
+    const record: ValidationRecord = { step, epoch: this.plan.epochsAt(step), ...outcome };
     await log.validation(record);
     onValidation?.(record);
-    const isBest = !best || loss < best.loss;
-    this.state = { ...this.state, validated: step, best: isBest ? { step, loss } : best };
+    const value = this.criterion.valueOf(record);
+    const isBest = this.criterion.isBetter(value, best);
+    this.state = {
+      ...this.state,
+      validated: step,
+      best: isBest ? { step, loss: record.loss, by: bestBy, value } : best,
+      sinceBest: isBest ? 0 : sinceBest + 1,
+    };
     if (isBest) await this.save('best');
-  }
-
-  private async validateOn(index: number, validation: Validation, signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted();
-    const { florence, maps } = this.context;
-    const image = await this.read(this.validReader, { part: 0, index }, 0);
-    if (!image) return;
-    const map = await frozenMaps(florence, [image], maps);
-    try {
-      await validation.add(image, map, signal);
-    } finally {
-      map.dispose();
-    }
   }
 
   /** Saves the weights; `latest` also gets the state for resuming. */

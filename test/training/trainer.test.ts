@@ -77,7 +77,7 @@ logic('best has the weights of the lowest validation loss, latest the last weigh
       [2, 4, 6, 8],
     );
     const lowest = seen.reduce((a, b) => (b.loss < a.loss ? b : a));
-    assert.equal(best, { step: lowest.step, loss: lowest.loss });
+    assert.equal(best, { step: lowest.step, loss: lowest.loss, by: 'loss', value: lowest.loss });
     assert.is.not(lowest.step, 8, 'the last validation must not be the best, or this test is void');
     await withLearner(join(output, 'best'), async saved => {
       const { by, name } = apart(await valuesOf(saved), await lowest.values);

@@ -48,7 +48,8 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
   try {
     const trainer = new Trainer(florence, {
       ...trainerSettings(config),
-      ...{ train, valid, onStep, onValidation: live.validation },
+      ...{ train, valid, onStep },
+      ...{ onValidation: live.validation, onValidationProgress: live.validating },
     });
     const { resume, force, ...settings } = { ...config, ...absolutePaths(config) };
     const summary = await trainer.run({
@@ -59,7 +60,7 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
     live.stop();
     process.stderr.write(leftOutLines([...leftOut, ...summary.skipped]));
     if (steps === 0 && !summary.stopped) {
-      process.stderr.write('Nothing was left to do: raise --epochs or --max-steps to train on.\n');
+      process.stderr.write('Nothing was left to do: raise --epochs, --max-steps or --patience to train on.\n');
     }
     process.stdout.write(`${summaryLines(summary, config).join('\n')}\n`);
     if (summary.stopped) process.exitCode = stoppedCode();
@@ -135,10 +136,13 @@ function readPattern(text: string): string | RegExp {
   }
 }
 
-function dataLines(train: WeightedDataset[], valid: Dataset | undefined): string[] {
+function dataLines(train: WeightedDataset[], valid: Dataset[]): string[] {
   const images = ({ name, length }: Dataset) => `${name} (${length} images)`;
   const weighted = ({ dataset, weight }: WeightedDataset) => images(dataset) + (weight === 1 ? '' : ` × ${weight}`);
-  return [`Training data: ${train.map(weighted).join(', ')}`, `Validation data: ${valid ? images(valid) : 'none'}`];
+  return [
+    `Training data: ${train.map(weighted).join(', ')}`,
+    `Validation data: ${valid.map(images).join(', ') || 'none'}`,
+  ];
 }
 
 /** Returns the count of examples that were left out and the first of them, or nothing. */
@@ -150,15 +154,14 @@ function leftOutLines(messages: string[]): string {
 }
 
 function summaryLines(
-  { steps, loss, best, stopped }: TrainingSummary,
+  { steps, loss, best, stopped, endedEarly }: TrainingSummary,
   { output, lora, newTokens }: CompleteConfig,
 ): string[] {
   const kind = lora ? 'adapter' : 'checkpoint';
   return [
     `${stopped ? 'Stopped after' : 'Trained'} ${steps} steps${Number.isNaN(loss) ? '' : `, loss ${loss.toFixed(4)}`}`,
-    ...(best
-      ? [`best      ${kind} of step ${best.step}, validation loss ${best.loss.toFixed(4)}: ${join(output, 'best')}`]
-      : []),
+    ...(endedEarly ? [`ended     early: no better validation since step ${best!.step}`] : []),
+    ...(best ? [`best      ${kind} of step ${best.step}, ${bestValue(best)}: ${join(output, 'best')}`] : []),
     `latest    ${kind}: ${join(output, 'latest')}`,
     ...(lora && newTokens
       ? [`base      checkpoint with the new tokens, for the adapter: ${join(output, 'base')}`]
@@ -167,6 +170,9 @@ function summaryLines(
     ...(stopped ? [`continue  florence2 train --out ${output} --resume`] : []),
   ];
 }
+
+const bestValue = ({ by, value }: NonNullable<TrainingSummary['best']>): string =>
+  `${by === 'loss' ? 'validation loss' : by} ${value.toFixed(4)}`;
 
 /** Flags of `train` that are not settings. */
 export interface TrainFlags {

@@ -1,4 +1,3 @@
-import { noExample } from '../../datasets/collect.ts';
 import type { Dataset } from '../../datasets/example.ts';
 import { datasetSplits, openDataset } from '../../datasets/open.ts';
 import type { ProblemHandler, Split } from '../../datasets/reading.ts';
@@ -22,25 +21,25 @@ export function readWeightedPath(text: string): WeightedPath {
 
 /**
  * Opens the training and the validation data. Without `valid`, the validation data are the valid splits of all
- * datasets.
+ * datasets, a dataset that is named twice once.
  *
  * @param onProblem receives the problems of entries, which are left out. Default: the first error is thrown
  */
 export async function openData(
   { data = [], valid, task }: TrainConfig,
   onProblem?: ProblemHandler,
-): Promise<{ train: WeightedDataset[]; valid?: Dataset }> {
+): Promise<{ train: WeightedDataset[]; valid: Dataset[] }> {
   const tasks = task?.map(resolveTask);
   const paths = data.map(readWeightedPath);
   const train: WeightedDataset[] = [];
   for (const { path, weight } of paths) train.push({ dataset: await openDataset(path, { tasks, onProblem }), weight });
   const held: Dataset[] = [];
-  for (const path of valid === undefined ? paths.map(({ path }) => path) : [valid]) {
+  for (const path of valid === undefined ? new Set(paths.map(({ path }) => path)) : [valid]) {
     const split = (await datasetSplits(path)).find(name => name === 'valid');
     if (split) held.push(await openDataset(path, { tasks, split, onProblem }));
     else if (valid !== undefined) held.push(await openDataset(path, { tasks, onProblem }));
   }
-  return { train, valid: held.length > 0 ? joined(held) : undefined };
+  return { train, valid: held };
 }
 
 /**
@@ -60,21 +59,4 @@ export async function allSplits({ data = [], valid }: TrainConfig): Promise<{ pa
     }),
   );
   return paths.flatMap((path, i) => splits[i].map(split => ({ path, split })));
-}
-
-/** Returns the datasets concatenated into one. */
-function joined(datasets: Dataset[]): Dataset {
-  if (datasets.length === 1) return datasets[0];
-  return {
-    name: datasets.map(({ name }) => name).join(', '),
-    length: datasets.reduce((sum, { length }) => sum + length, 0),
-    example(index) {
-      let rest = index;
-      for (const dataset of datasets) {
-        if (rest < dataset.length) return dataset.example(rest);
-        rest -= dataset.length;
-      }
-      return noExample(this.name, index, this.length);
-    },
-  };
 }

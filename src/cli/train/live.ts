@@ -1,7 +1,7 @@
 import { SingleBar } from 'cli-progress';
 import { mainMetric } from '../../evaluation/evaluator.ts';
 import { taskInfo } from '../../text/tasks.ts';
-import type { StepRecord, ValidationRecord } from '../../training/log/records.ts';
+import type { StepRecord, ValidationMeans, ValidationRecord } from '../../training/log/records.ts';
 
 export interface LiveOptions {
   /** Where the lines are written. Default stderr. */
@@ -31,6 +31,10 @@ export class LiveLine {
       this.stream.write(`${stepLine(record)}\n`);
       this.written = performance.now();
     }
+  };
+
+  readonly validating = (done: number, total: number): void => {
+    if (this.stream.isTTY) this.show(`validating  ${done} of ${total} images`);
   };
 
   readonly validation = (record: ValidationRecord): void => {
@@ -65,13 +69,23 @@ export function stepLine({ epoch, step, loss, learningRate, samplesPerSecond, se
   ].join('  ');
 }
 
-/** Formats a validation: `validation at step 500: loss 0.386  od mAP 0.512  caption editSimilarity 0.731` */
-export function validationLine({ step, loss, metrics }: ValidationRecord): string {
+/**
+ * Formats a validation: `validation at step 500: loss 0.386  od mAP 0.512  caption editSimilarity 0.731`, and with several
+ * datasets a line for each of them.
+ */
+export function validationLine({ step, datasets = [], ...means }: ValidationRecord): string {
+  return [
+    `validation at step ${step}: ${meansLine(means)}`,
+    ...datasets.map(({ name, images, ...means }) => `  ${name} (${images} images): ${meansLine(means)}`),
+  ].join('\n');
+}
+
+function meansLine({ loss, metrics }: ValidationMeans): string {
   const tasks = Object.entries(metrics).flatMap(([task, values]) => {
     const name = mainMetric(values);
     return name ? [`${taskInfo(task)?.name ?? task} ${name} ${values[name].toFixed(3)}`] : [];
   });
-  return [`validation at step ${step}: loss ${loss.toFixed(3)}`, ...tasks].join('  ');
+  return [`loss ${loss.toFixed(3)}`, ...tasks].join('  ');
 }
 
 /** Formats a time in its two largest units: `1 h 12 min`, `3 min 20 s`, `8 s`. */

@@ -74,7 +74,9 @@ export const SETTINGS: Record<string, Setting[]> = {
     { name: 'accumulate', kind: kinds.count, help: 'batches per optimizer step', default: 1 },
     { name: 'seed', kind: kinds.whole, help: 'random seed', default: 0 },
     { name: 'validateEvery', kind: kinds.count, help: 'steps between validations; default: one epoch' },
-    { name: 'validateExamples', kind: kinds.count, help: 'maximum number of images per validation; default: all' },
+    { name: 'validateExamples', kind: kinds.count, help: 'maximum number of images per validation, a random sample of all validation data; default: all' },
+    { name: 'bestBy', kind: kinds.text('<name>'), help: 'what best/ is the best by: loss, a metric of a task (od/mAP, caption/editSimilarity), or a metric as the mean over the tasks (mAP)', default: 'loss' },
+    { name: 'patience', kind: kinds.count, help: 'end the run after this many validations without a better one; default: never' },
     { name: 'saveEvery', kind: kinds.count, help: 'steps between saves; default: one epoch' },
   ],
   'Optimizer:': [

@@ -11,30 +11,44 @@ export interface StepRecord {
   gradNorm: number;
   /** Targets per second, averaged over the last steps. */
   samplesPerSecond: number;
-  /** Estimated time to the end of the run. */
+  /** Estimated time to the end of the run, with its validations after the first. */
   secondsLeft: number;
   /** Mean loss by task (see `taskKey`). */
   taskLosses: Record<string, number>;
 }
 
+/** What a validation measured on one dataset, or on all of them. */
+export interface ValidationMeans {
+  /** Mean loss over all answer tokens, weighted as the training loss. */
+  loss: number;
+  /** Mean loss by task. */
+  taskLosses: Record<string, number>;
+  /** Metrics by task and name (see `Evaluator`). */
+  metrics: Record<string, Record<string, number>>;
+}
+
+/** What a validation measured. */
+export interface ValidationOutcome extends ValidationMeans {
+  /** The same for each dataset; absent if there is one. */
+  datasets?: ({ name: string; images: number } & ValidationMeans)[];
+}
+
+/** Called during a validation with the number of images that are done and that of all. */
+export type ValidationProgress = (done: number, total: number) => void;
+
 /** Results of one validation. */
-export interface ValidationRecord {
+export interface ValidationRecord extends ValidationOutcome {
   /** Number of training steps before it. */
   step: number;
   /** Passes over the training data before it, as a fraction. */
   epoch: number;
-  /** Mean loss over all answer tokens. */
-  loss: number;
-  /** Metrics by task and name (see `Evaluator`). */
-  metrics: Record<string, Record<string, number>>;
-  /** Mean loss by task. */
-  taskLosses: Record<string, number>;
 }
 
-/** Measures the speed of a run over its last steps, without validations and saves. */
+/** Measures the speed of a run over its last steps, without saves. */
 export class Pace {
   private readonly steps: { seconds: number; targets: number }[] = [];
   private before = performance.now();
+  private secondsPerValidation = 0;
 
   /** @param window number of steps to average over */
   constructor(private readonly window = 20) {}
@@ -47,13 +61,20 @@ export class Pace {
     this.before = now;
   }
 
-  /** Restarts the clock after a validation or save. */
+  /** Restarts the clock after a save. */
   resume(): void {
     this.before = performance.now();
   }
 
-  get secondsPerStep(): number {
-    return this.total('seconds') / this.steps.length;
+  /** Records the end of a validation that ran since the last step. */
+  addValidation(): void {
+    this.secondsPerValidation = (performance.now() - this.before) / 1000;
+    this.resume();
+  }
+
+  /** Returns the estimated time of some steps and validations. A validation takes as long as the last one. */
+  secondsFor(steps: number, validations: number): number {
+    return (steps * this.total('seconds')) / this.steps.length + validations * this.secondsPerValidation;
   }
 
   /** Targets per second. */

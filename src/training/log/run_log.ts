@@ -4,7 +4,7 @@ import { writeWhole } from '../../files/write.ts';
 import { isRecord } from '../../json.ts';
 import { taskInfo } from '../../text/tasks.ts';
 import { drawCurves } from './curves.ts';
-import type { StepRecord, ValidationRecord } from './records.ts';
+import type { StepRecord, ValidationMeans, ValidationRecord } from './records.ts';
 import { EventFile } from './tensorboard.ts';
 
 /** A line of metrics.jsonl. */
@@ -56,9 +56,10 @@ export class RunLog {
   async validation(record: ValidationRecord): Promise<void> {
     this.validations.push(record);
     await this.write({ kind: 'validation', ...record });
-    const { step, loss, metrics, taskLosses } = record;
-    const byTask = Object.entries(metrics).map(([task, values]) => grouped(nameOf(task), values));
-    await this.events.scalars(step, grouped('valid', Object.assign({ loss, ...lossesByTask(taskLosses) }, ...byTask)));
+    await this.events.scalars(record.step, grouped('valid', scalarsOf(record)));
+    for (const dataset of record.datasets ?? []) {
+      await this.events.scalars(record.step, grouped(`valid of ${dataset.name}`, scalarsOf(dataset)));
+    }
     await this.draw();
   }
 
@@ -105,6 +106,12 @@ function parseLine(line: string): LogLine | undefined {
 }
 
 const nameOf = (task: string): string => taskInfo(task)?.name ?? task;
+
+/** Returns `loss`, and `<task>/loss` and `<task>/<metric>` of each task. */
+function scalarsOf({ loss, metrics, taskLosses }: ValidationMeans): Record<string, number> {
+  const byTask = Object.entries(metrics).map(([task, values]) => grouped(nameOf(task), values));
+  return Object.assign({ loss, ...lossesByTask(taskLosses) }, ...byTask);
+}
 
 const lossesByTask = (losses: Record<string, number>): Record<string, number> =>
   Object.fromEntries(Object.entries(losses).map(([task, loss]) => [`${nameOf(task)}/loss`, loss]));

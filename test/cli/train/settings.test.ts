@@ -10,12 +10,13 @@ import { resolveOptions, type TrainerOptions } from '../../../src/training/optio
 type Every<T> = Record<keyof T, true>;
 
 // biome-ignore format: lists of names
-const trainer: Every<Omit<TrainerOptions, 'train' | 'lora' | 'augment' | 'onStep' | 'onValidation' | 'onWarning'>> = {
+const trainer: Every<Omit<TrainerOptions, 'train' | 'lora' | 'augment' | 'onStep' | 'onValidation' | 'onValidationProgress' | 'onWarning'>> = {
   output: true, valid: true, epochs: true, maxSteps: true, batchSize: true, accumulate: true, targetsPerImage: true,
   learningRate: true, schedule: true, warmupSteps: true, weightDecay: true, decay: true, betas: true, epsilon: true,
   maxGradNorm: true, labelSmoothing: true, locationWeight: true, dropout: true, seed: true, freeze: true,
   gradientCheckpointing: true, featureCache: true, featureCacheBytes: true, validateEvery: true,
   validateExamples: true, saveEvery: true, resume: true, force: true, skipBad: true, newTokens: true,
+  bestBy: true, patience: true,
 };
 // biome-ignore format: lists of names
 const lora: Every<Omit<LoraOptions, 'seed'>> = {

@@ -1,12 +1,11 @@
 import type { Activation } from '../../activations/activation.ts';
 import { ArrayFile, arrayFileKind } from '../../activations/array_file.ts';
-import { expandImages } from '../../datasets/find_images.ts';
 import { Florence2Error } from '../../errors.ts';
 import { decodeForModel } from '../../image/decode.ts';
-import { imageName } from '../../image/source.ts';
 import { FeatureReader } from '../../internals/feature_reader.ts';
 import { skipErrors } from '../../skip_errors.ts';
 import { interruptSignal, printError, reportFailures } from '../exit.ts';
+import { findInputs, type InputImage } from '../inputs.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type QuestionFlags, readQuestion } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
@@ -18,7 +17,8 @@ import { ProgressBars } from '../progress.ts';
 export async function runFeatures(args: string[], flags: FeatureFlags): Promise<void> {
   arrayFileKind(flags.out);
   const question = readQuestion(flags);
-  const images = await expandImages(args);
+  const inputs = await findInputs(args);
+  const images = inputs.map(({ name }) => name);
   const signal = interruptSignal();
   const { maxNewTokens, pool } = flags;
   const model = await loadModel(flags);
@@ -26,10 +26,11 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
   let file: ArrayFile | undefined;
   try {
     const reader = new FeatureReader(model, flags.at, { ...question, maxNewTokens, pool, signal });
-    const read = async (paths: readonly string[]): Promise<Row[]> => {
+    const read = async (batch: readonly InputImage[]): Promise<Row[]> => {
       const { orientation } = flags;
-      const raws = await Promise.all(paths.map(path => decodeForModel(path, { orientation })));
-      const rows = (await reader.read(raws.map(({ image }) => image))).map((row, i) => ({ ...row, image: paths[i] }));
+      const raws = await Promise.all(batch.map(({ source }) => decodeForModel(source, { orientation })));
+      const read = await reader.read(raws.map(({ image }) => image));
+      const rows = read.map((row, i) => ({ ...row, image: batch[i].name }));
       known ??= rows[0];
       for (const row of rows) requireShape(row, known);
       return rows;
@@ -40,8 +41,8 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
     for (let first = 0; first < images.length; first += flags.batch) {
       signal.throwIfAborted();
       if (images.length > 1) bars.show('Images', first, images.length, 'images');
-      const paths = images.slice(first, first + flags.batch);
-      for (const row of flags.onError === 'skip' ? await skipErrors(paths, read) : await read(paths)) {
+      const batch = inputs.slice(first, first + flags.batch);
+      for (const row of flags.onError === 'skip' ? await skipErrors(batch, read) : await read(batch)) {
         const isError = row instanceof Florence2Error;
         if (isError) {
           failed++;
@@ -71,7 +72,7 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
     await file?.abandon();
     model.dispose();
   }
-  process.stdout.write(`${images.map(imageName).join('\n')}\n`);
+  process.stdout.write(`${images.join('\n')}\n`);
 }
 
 /** The activation of one image. */
@@ -83,14 +84,14 @@ interface Row extends Activation {
 function requireShape({ shape, image }: Row, known: Row): void {
   if (shape.join() === known.shape.join()) return;
   throw new Florence2Error(
-    `${imageName(image)}: the activation has shape [${shape}], but that of ${imageName(known.image)} has [${known.shape}]: use --pool mean.`,
+    `${image}: the activation has shape [${shape}], but that of ${known.image} has [${known.shape}]: use --pool mean.`,
   );
 }
 
 function metadataOf(images: string[], { model, adapter, pool, text }: FeatureFlags, at: string, task?: string) {
   return {
     format: 'pt',
-    images: JSON.stringify(images.map(imageName)),
+    images: JSON.stringify(images),
     ...{ model, at, pool },
     ...(adapter !== undefined && { adapter }),
     ...(task !== undefined && { task }),

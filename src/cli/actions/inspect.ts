@@ -6,6 +6,7 @@ import { decodeForModel } from '../../image/decode.ts';
 import { collectReport, nameOf } from '../../inspect/collect.ts';
 import { renderReport } from '../../inspect/html.ts';
 import { interruptSignal } from '../exit.ts';
+import { findInputs } from '../inputs.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type AnswerFlags, answerOptions, type QuestionFlags, requireQuestion } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
@@ -16,19 +17,21 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
   if (!['.html', '.htm'].includes(extname(out).toLowerCase())) {
     throw new UsageError(`--out ${out}: the page must be an .html file.`);
   }
-  const { task, ...input } = requireQuestion(flags);
-  const { image, turned } = await decodeForModel(path, { orientation });
-  const box = input.box && uprightBox(input.box, image, turned);
+  const { task, ...asked } = requireQuestion(flags);
+  const [input, ...others] = await findInputs([path]);
+  if (others.length > 0) throw new UsageError(`A page is about one image, but ${path} has ${others.length + 1}.`);
+  const { image, turned } = await decodeForModel(input.source, { orientation });
+  const box = asked.box && uprightBox(asked.box, image, turned);
   const signal = interruptSignal();
   const model = await loadModel(flags);
   const bars = new ProgressBars();
   try {
     const report = await collectReport(model, image, task, {
-      ...input,
+      ...asked,
       box,
       ...answerOptions(flags),
       signal,
-      names: { model: name, adapter, image: nameOf(path) },
+      names: { model: name, adapter, image: nameOf(input.name) },
       onStage: (stage, index, count) => bars.show(stage, index, count, 'steps'),
     });
     bars.stop();

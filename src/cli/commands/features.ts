@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import type { FeatureFlags } from '../actions/features.ts';
 import { count } from '../kinds.ts';
-import { addImageOptions, addModelOptions, addQuestionOptions, parser } from '../options.ts';
+import { addImageOptions, addModelOptions, addQuestionOptions, IMAGES_HELP, parser } from '../options.ts';
 
 /** `florence2 features`: writes the activations of many images as one array. */
 export function featuresCommand(): Command {
@@ -12,7 +12,7 @@ export function featuresCommand(): Command {
         'image paths in row order. Without a task, only the vision tower and the projector run. Points of the encoder ' +
         "and the decoder need a task or a prompt; the decoder receives the model's own greedy answer.",
     )
-    .argument('<image...>', 'image files, folders, glob patterns or URLs')
+    .argument('<image...>', IMAGES_HELP)
     .requiredOption(
       '--at <name>',
       'hook point: a name, or a glob that matches only one (* within a dotted part, ** across parts)',

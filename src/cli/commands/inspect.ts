@@ -11,7 +11,7 @@ export function inspectCommand(): Command {
         'probabilities and alternatives, the cross-attention of each token head by head, the boxes with their location ' +
         'tokens, the logit lens, and the norms of all blocks.',
     )
-    .argument('<image>', 'image file or URL')
+    .argument('<image>', 'image file, URL, or - for standard input')
     .requiredOption('-o, --out <file>', 'output file (.html)');
   addQuestionOptions(command).option('--box <x1,y1,x2,y2>', 'region input of a task, in pixels', parseBox);
   return addAnswerOptions(addImageOptions(addModelOptions(command)))

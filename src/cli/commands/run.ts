@@ -1,7 +1,15 @@
 import { Command, Option } from 'commander';
 import type { RunFlags } from '../actions/run.ts';
 import { count, list, share } from '../kinds.ts';
-import { addAnswerOptions, addImageOptions, addModelOptions, collect, parseBox, parser } from '../options.ts';
+import {
+  addAnswerOptions,
+  addImageOptions,
+  addModelOptions,
+  collect,
+  IMAGES_HELP,
+  parseBox,
+  parser,
+} from '../options.ts';
 import type { LayoutFormat } from '../print/layout.ts';
 
 const LAYOUT_FORMATS: LayoutFormat[] = ['text', 'json', 'hocr', 'alto'];
@@ -11,14 +19,14 @@ export function runCommand(): Command {
   const command = new Command('run')
     .summary('run tasks on images: captions, boxes, polygons, text')
     .description('Runs one or more tasks on each image. Each image is encoded once, whatever the number of tasks.')
-    .argument('<image...>', 'image files, folders, glob patterns or URLs')
+    .argument('<image...>', IMAGES_HELP)
     .option('-t, --task <name>', 'task by name or token (od, caption, "<OCR>"); repeatable', collect)
     .option('-p, --prompt <text>', 'custom prompt, passed to the model unchanged; repeatable', collect)
     .option('--text <text>', 'text input of a task: a caption, a phrase or class names')
     .option('--box <x1,y1,x2,y2>', 'region input of a task, in pixels', parseBox)
     .option(
       '--classes <names>',
-      'comma-separated class names: od prints only these, open-vocabulary-detection and grounding ask for them',
+      'comma-separated class names: od prints only these; open-vocabulary-detection, grounding and --semantic ask for them',
       parser(list),
     );
   return addAnswerOptions(addImageOptions(addModelOptions(command)))
@@ -33,11 +41,11 @@ export function runCommand(): Command {
     .addOption(
       new Option('--layout <format>', 'print the text in reading order (ocr-with-region)').choices(LAYOUT_FORMATS),
     )
-    .option('--draw <path>', 'draw the results: a PNG file, or a folder for several images')
+    .option('--draw <path>', 'draw the results: a PNG file, or a folder, which gets a file per image and task')
     .option('--masks <dir>', 'write a PNG mask of each polygon instance to this folder')
     .option(
       '--semantic <dir>',
-      'write a map of the classes in --text to this folder (referring-segmentation): PNG, .npy',
+      'write a map of --classes for each image to this folder (referring-segmentation): PNG, .npy',
     )
     .option('--batch <n>', 'images or tiles per batch', parser(count), 1)
     .option('--tiles <pixels>', 'read large images in tiles of this side too, and merge the places', parser(count))
@@ -59,8 +67,9 @@ Examples:
   $ florence2 run photo.jpg --task region-category --box 34,160,597,371
   $ florence2 run photos/ --task dense-region-caption --batch 4 --json > answers.jsonl
   $ florence2 run aerial.jpg --task od --tiles 768 --overlap 0.2 --draw objects.png
-  $ florence2 run street.jpg --semantic maps --text "road, car, tree"
+  $ florence2 run street.jpg --semantic maps --classes "road, car, tree"
   $ florence2 run page.png --layout hocr > page.hocr
+  $ curl -s https://example.org/photo.jpg | florence2 run - --task caption
   $ florence2 run scan.png --model ./my-finetune --prompt "<DocVQA>What is the total?"
 The model "demo" was trained only on drawn shapes and printed words. It needs no download:
   $ florence2 run shapes.png --model demo --task caption --task od

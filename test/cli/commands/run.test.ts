@@ -1,6 +1,6 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { test } from 'uvu';
@@ -132,7 +132,7 @@ test('--orientation apply: upright for the model, places in the stored image; --
 test('--semantic: one map of the classes, as PNG and .npy', async () => {
   const maps = join(folder, 'maps');
   const asked = ['docs/scenes/scene-1.png', '-m', 'demo', '-b', 'wasm', '--semantic', maps];
-  const { stdout } = await florence2('run', ...asked, '--text', 'a green circle, a green star', '--json');
+  const { stdout } = await florence2('run', ...asked, '--classes', 'a green circle, a green star', '--json');
   const labels = jsonLines(stdout).map(({ instances }) => instances.map(({ label }: { label: string }) => label));
   assert.equal([labels[0][0], labels[1][0]], ['a green circle', 'a green star']);
   assert.equal(JSON.parse(await readFile(join(maps, 'classes.json'), 'utf8')), ['background', 'a green circle', 'a green star']); // biome-ignore format: one line
@@ -142,6 +142,16 @@ test('--semantic: one map of the classes, as PNG and .npy', async () => {
   const { data } = await sharp(join(maps, 'scene-1.png')).removeAlpha().raw().toBuffer({ resolveWithObject: true });
   const reds = Array.from(indices, index => (index === 1 ? 128 : 0));
   assert.equal([...data.filter((_, i) => i % 3 === 0)], reds);
+  const { stderr } = await florence2('run', ...asked, '--text', 'a green circle, a green circle');
+  assert.equal(
+    JSON.parse(await readFile(join(maps, 'classes.json'), 'utf8')),
+    ['background', 'a green circle'],
+    stderr,
+  );
+  assert.match(
+    (await florence2('run', ...asked, '--text', 'a', '--classes', 'b')).stderr,
+    /either --classes or --text/,
+  );
   assert.match((await florence2('run', ...asked)).stderr, /--semantic needs the names of the classes/);
   assert.match((await florence2('run', ...asked, '-t', 'od', '--text', 'a')).stderr, /--semantic is for --task referring-segmentation alone/); // biome-ignore format: one line
 });
@@ -243,17 +253,32 @@ test('a missing image is reported before the model is loaded', async () => {
   assert.equal({ code, stdout, stderr }, { code: 1, stdout: '', stderr: `florence2: ${missing} does not exist.\n` });
 });
 
-test('draws into a file, a file per task, or a folder', async () => {
+test('draws into a file, a file per task, or a folder, and says where', async () => {
   const file = join(folder, 'one.png');
-  await run(street, '-t', 'region-proposal', '--draw', file);
-  assert.equal((({ width, height }) => [width, height])(await sharp(file).metadata()), [768, 512]);
+  const { stderr } = await run(street, '-t', 'region-proposal', '--draw', file);
+  assert.ok(stderr.includes(`\nWrote ${file}\n`), stderr);
+  const { width, height } = await sharp(file).metadata();
+  assert.ok(width === 768 && height! > 512, 'the strip of an empty result');
   await run(street, '-t', 'od', '-t', 'region-proposal', '--draw', join(folder, 'two.png'));
-  await run(pictures, '-t', 'od', '--draw', join(folder, 'many'));
+  const { stdout } = await run(pictures, '-t', 'od', '--json', '--draw', join(folder, 'many'));
+  assert.equal(jsonLines(stdout).map(({ drawing }) => drawing), ['shapes', 'sign', 'street'].map(name => join(folder, `many/${name}.od.png`))); // biome-ignore format: one line
   const drawn = await readdir(folder, { recursive: true });
   for (const name of ['two.od.png', 'two.region-proposal.png', 'many/shapes.od.png', 'many/street.od.png']) {
     assert.ok(drawn.includes(name), name);
   }
   assert.not.ok(drawn.some(name => name.endsWith('.part')));
+});
+
+test('drawings of images with equal names lie in their folders', async () => {
+  const [a, b] = ['a', 'b'].map(name => join(folder, 'equal', name, 'x.png'));
+  for (const path of [a, b]) {
+    await mkdir(dirname(path), { recursive: true });
+    await sharp(street).resize(64).png().toFile(path);
+  }
+  const { stdout } = await run(a, b, '-t', 'od', '--json', '--draw', join(folder, 'drawn'));
+  const drawings = jsonLines(stdout).map(({ drawing }) => drawing);
+  assert.equal(drawings, ['a/x.od.png', 'b/x.od.png'].map(name => join(folder, 'drawn', name))); // biome-ignore format: one line
+  for (const path of drawings) assert.ok((await sharp(path).metadata()).width! >= 400);
 });
 
 test('writes a mask per polygon instance', async () => {

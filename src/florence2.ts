@@ -196,8 +196,8 @@ export class Florence2 {
   }
 
   /**
-   * Generates the answer to one task greedily and yields each token as it is generated, except `<s>`, `</s>` and
-   * `<pad>`. The texts, joined, are the result's `answer`.
+   * Generates the answer to one task without beams and yields each token as it is generated, except `<s>`, `<pad>` and
+   * the end token. The texts, joined, are the result's `answer`.
    */
   stream<T extends TaskText>(
     image: Request['image'],

@@ -1,6 +1,6 @@
 import type { CaptureOptions } from './activations/run_with_cache.ts';
 import type { AdapterChoice } from './adapters/adapters.ts';
-import { type Call, encodeImages } from './generation/call.ts';
+import { answerTokens, type Call, encodeImages, settingsOf } from './generation/call.ts';
 import type { GeneratedSequence } from './generation/decoding.ts';
 import { GENERATION_OPTIONS, type GenerationOptions } from './generation/options.ts';
 import { type StreamedToken, streamTokens } from './generation/stream.ts';
@@ -120,7 +120,7 @@ export const CALLS = {
   generate: GENERATE,
   runBatch: RUN_BATCH,
   run: RUN,
-  stream: { ...OF_TASK, numBeams: one('a stream is greedy') },
+  stream: { ...OF_TASK, numBeams: one('a stream has no beams') },
   runWithCache: CACHE,
   request: REQUEST,
 };
@@ -163,9 +163,10 @@ export async function answerBatch(
   return withFeatures(requests, encode, async features => {
     const prompts = requests.map((request, i) => promptAbout(features[i], request));
     const answers = await call.generate(features, prompts, generation);
-    return answers.map(([{ truncated, ...tokens }], i) => {
-      const answer = { ...tokens, tokenizer: call.tokenizer };
-      const how = { keepUnicode, keepMalformed, truncated };
+    const settings = settingsOf(call, pickOptions(options, GENERATION_OPTIONS));
+    return answers.map(([sequence], i) => {
+      const answer = answerTokens(call, settings, sequence);
+      const how = { keepUnicode, keepMalformed, truncated: sequence.truncated };
       const { imageSize, orientation } = features[i];
       const result = turnResult(parse(answer, answeredTask(requests[i].task), imageSize, how), orientation);
       return call.calibration ? applyCalibration(result, call.calibration) : result;
@@ -173,7 +174,7 @@ export async function answerBatch(
   });
 }
 
-/** Generates the answer to one task greedily and yields each token as it is generated. */
+/** Generates the answer to one task without beams and yields each token as it is generated. */
 export async function* streamAnswer(
   call: Answering,
   image: Request['image'],

@@ -225,7 +225,7 @@ const refused: [what: string, call: (features: ImageFeatures) => Promise<unknown
   ['input after a task that takes none', f => model.run(f, '<OD> car'), /<OD> takes no input/],
   ['a prompt that is too long', f => model.run(f, 'word '.repeat(3000)), /The prompt has \d+ tokens and the image 17/],
   ['numBeams 0', f => model.run(f, '<OD>', { numBeams: 0 }), /numBeams must be/],
-  ['beams in a stream', f => model.stream(f, '<OD>', { numBeams: 3 }).next(), /stream is greedy/],
+  ['beams in a stream', f => model.stream(f, '<OD>', { numBeams: 3 }).next(), /stream has no beams/],
   ['fewer prompts than images', f => model.generate([f], []), /There are 1 images for 0 prompts/],
   ['an image that does not exist', () => model.run('nowhere.png', '<OD>'), /nowhere\.png/],
 ];
@@ -268,6 +268,54 @@ test('another image size has another number of features', async () => {
     assert.equal(features.tensor.shape[1], 1 + 25);
     features.dispose();
     larger.dispose();
+  });
+});
+
+test('samples are reproduced by their seed, alone and in a batch, and streamed', async () => {
+  const options = { maxNewTokens: 12, doSample: true, numBeams: 1, seed: 5, topK: 0 };
+  await withoutLeaks(async () => {
+    const features = await model.encodeImage(street);
+    const alone = await model.run(features, '<CAPTION>', options);
+    const requests = ['<CAPTION>', '<OCR>', '<CAPTION>'].map(task => ({ image: features, task }));
+    const batch = await model.runBatch(requests, options);
+    assert.is(batch[0].answer, alone.answer);
+    assert.is(batch[2].answer, alone.answer);
+    let streamed = '';
+    for await (const { text } of model.stream(features, '<CAPTION>', options)) streamed += text;
+    assert.is(streamed, alone.answer);
+    assert.is.not((await model.run(features, '<CAPTION>', { ...options, seed: 6 })).answer, alone.answer);
+    const prompt = ['What does the image describe?'];
+    const [samples] = await model.generate([features], prompt, { ...options, numReturnSequences: 3 });
+    assert.is(new Set(samples.map(({ ids }) => ids.join(' '))).size, 3);
+    for (const beams of [2, 3]) {
+      const sampled = { ...options, numBeams: beams };
+      const [one, two] = await model.runBatch([requests[0], requests[1]], sampled);
+      assert.is(one.answer, (await model.run(features, '<CAPTION>', sampled)).answer);
+      assert.is(two.answer, (await model.run(features, '<OCR>', sampled)).answer);
+    }
+    features.dispose();
+  });
+});
+
+test('end tokens and bad words: an answer ends at the former, is without them, and has none of the latter', async () => {
+  await withoutLeaks(async () => {
+    const features = await model.encodeImage(street);
+    const prompt = ['What does the image describe?'];
+    const [[{ ids }]] = await model.generate([features], prompt, { ...short, numBeams: 1 });
+    const [, , first, second] = ids; // after </s> and <s>
+    assert.is.not(first, second);
+    const options = { ...short, eosTokenIds: [model.tokenizer.eosTokenId, second] };
+    const result = await model.run(features, '<CAPTION>', { ...options, numBeams: 1 });
+    assert.is(result.answer, model.tokenizer.decode([first]));
+    assert.is(result.truncated, false);
+    let streamed = '';
+    for await (const { text } of model.stream(features, '<CAPTION>', options)) streamed += text;
+    assert.is(streamed, result.answer);
+    for (const numBeams of [1, 3]) {
+      const [[banned]] = await model.generate([features], prompt, { ...short, numBeams, badWords: [[first]] });
+      assert.not.ok(banned.ids.includes(first));
+    }
+    features.dispose();
   });
 });
 

@@ -63,7 +63,7 @@ for (const name of ['run', 'runBatch', 'runWithHooks', 'runWithCache', 'stream',
     for (const [options, message] of [
       [{ max_new_tokens: 2 }, / has no option max_new_tokens\. Did you mean maxNewTokens\?$/],
       [{ numBeam: 1 }, / has no option numBeam\. Did you mean numBeams\?$/],
-      [{ do_sample: true }, / has no option do_sample\. Its options are /],
+      [{ do_sample: true }, / has no option do_sample\. Did you mean doSample\?$/],
       [{ maxNewTokens: 'x' }, /^maxNewTokens must be a whole number of at least 1, not 'x'\.$/],
       [{ signal: 5 }, /^signal must be an AbortSignal, not 5\.$/],
     ] as const) {
@@ -77,7 +77,7 @@ test('calls that return one answer refuse several sequences', async () => {
     const { message } = await failure(calls[name]({ numBeams: 3, numReturnSequences: 3 }));
     assert.match(
       message,
-      name === 'stream' ? /^numBeams must be 1 \(a stream is greedy\)/ : /`generate` returns several/,
+      name === 'stream' ? /^numBeams must be 1 \(a stream has no beams\)/ : /`generate` returns several/,
     );
   }
 });

@@ -50,7 +50,7 @@ export async function answerOutcomes(
     const image = await florence.encodeImage(input, pickOptions(options, DECODE_OPTIONS));
     try {
       const requests = targets.map(({ task, text, box }) => ({ image, task, text, box }));
-      for (const [j, result] of (await florence.runBatch(requests, options)).entries()) {
+      for (const [j, result] of (await florence.runBatch(requests, { doSample: false, ...options })).entries()) {
         const truth = readTruth(targets[j].answer, result.task, image.imageSize, options.keepUnicode ?? false);
         outcomes.set(result.task, [...(outcomes.get(result.task) ?? []), ...outcomesOf(truth, result)]);
       }

@@ -1,7 +1,7 @@
 import { type Candidate, nextCandidates, nothingLeft } from './candidates.ts';
 import { type DecodingSession, type GeneratedSequence, turn } from './decoding.ts';
 import type { GenerationSettings } from './options.ts';
-import { forcedToken, NgramBlock } from './processors.ts';
+import { forcedToken, Processors } from './processors.ts';
 
 /** A sequence as a linked list from its newest token back. Beams share their common prefix. */
 interface Path extends Candidate {
@@ -11,9 +11,9 @@ interface Path extends Candidate {
 /** An unfinished sequence. */
 interface Beam {
   readonly path: Path | undefined; // undefined: only the decoder start token
-  /** Sum of the log-probabilities of its tokens. */
+  /** Sum of the scores of its tokens. */
   readonly sum: number;
-  readonly ngrams: NgramBlock;
+  readonly processors: Processors;
 }
 
 /** A beam extended by one of its candidates. */
@@ -22,6 +22,8 @@ interface Extension {
   readonly row: number;
   readonly path: Path;
   readonly sum: number;
+  /** The sum, when sampling with the noise of the newest token. */
+  readonly priority: number;
 }
 
 /** A finished sequence. */
@@ -33,9 +35,11 @@ interface FinishedSequence {
 
 /**
  * Beam search over a batch, as in transformers' `generate` (since 4.50). Each step takes the 2 × numBeams best
- * extensions by sum of log-probabilities. Those among the best numBeams that end become answers, ranked by
- * sum / length ** lengthPenalty. The best numBeams that do not end are continued. Each item stops separately,
- * according to `earlyStopping`, and leaves the session.
+ * extensions by sum of log-probabilities, numBeams more for each end token after the first. Those among the first
+ * numBeams that end become answers, ranked by sum / length ** lengthPenalty. The best numBeams that do not end are
+ * continued. Each item stops separately, according to `earlyStopping`, and leaves the session.
+ *
+ * Beam sampling (`doSample`) is the same, but the extensions are drawn, without replacement.
  *
  * @param session `numBeams` rows for each batch item
  * @returns for each item its `numReturnSequences` best answers, best first; fewer if fewer answers are possible (with
@@ -53,8 +57,8 @@ export async function beamSearch(
   for (let generated = 0; running.length > 0; generated++) {
     await turn(signal);
     const tokens = running.flatMap(search => search.tokens());
-    const banned = running.flatMap(search => search.banned());
-    const candidates = await nextCandidates(session, settings, generated, tokens, banned, 2 * numBeams);
+    const processors = running.flatMap(search => search.processors());
+    const candidates = await nextCandidates(session, settings, generated, tokens, processors, extended(settings));
     const order = running.flatMap((search, item) => {
       const first = item * numBeams;
       return search.advance(candidates.slice(first, first + numBeams)).map(row => first + row);
@@ -66,6 +70,9 @@ export async function beamSearch(
   return searches.map(search => search.best());
 }
 
+/** Number of extensions that a step takes: at least `numBeams` of them do not end. */
+const extended = ({ numBeams, eosTokenIds }: GenerationSettings): number => (1 + eosTokenIds.length) * numBeams;
+
 /** The beam search of one batch item. */
 class ItemSearch {
   /** Unfinished sequences, best first. At the start there is only one, the decoder start token. */
@@ -76,8 +83,7 @@ class ItemSearch {
   done = false;
 
   constructor(private readonly settings: GenerationSettings) {
-    const { noRepeatNgramSize, decoderStartTokenId } = settings;
-    this.beams = [{ path: undefined, sum: 0, ngrams: NgramBlock.of(noRepeatNgramSize, decoderStartTokenId) }];
+    this.beams = [{ path: undefined, sum: 0, processors: Processors.of(settings) }];
   }
 
   /** The newest token of each row. */
@@ -85,31 +91,34 @@ class ItemSearch {
     return this.rows().map(beam => this.beams[beam].path?.token ?? this.settings.decoderStartTokenId);
   }
 
-  /** Banned tokens of each row. */
-  banned(): number[][] {
-    return this.rows().map(beam => this.beams[beam].ngrams.banned());
+  /** The processors of each row. */
+  processors(): Processors[] {
+    return this.rows().map(beam => this.beams[beam].processors);
   }
 
   /** Extends the beams by one token. Returns for each row the row that it continues; empty when the search is done. */
   advance(candidates: readonly Candidate[][]): number[] {
-    const { numBeams, eosTokenId, maxNewTokens, lengthPenalty } = this.settings;
+    const { numBeams, eosTokenIds, maxNewTokens, lengthPenalty } = this.settings;
     const forced = forcedToken(this.settings, this.generated) !== undefined;
     const last = ++this.generated === maxNewTokens;
-    const ends = ({ path }: Extension) => last || path.token === eosTokenId;
+    const isEnd = ({ path }: Extension) => eosTokenIds.includes(path.token);
+    const ends = (extension: Extension) => last || isEnd(extension);
 
-    // Each beam has one extension that ends, so at least numBeams of 2 × numBeams extensions do not.
-    const best = this.extensions(candidates).slice(0, 2 * numBeams);
+    const best = this.extensions(candidates).slice(0, extended(this.settings));
     if (best.length === 0 && this.answers.length === 0) throw nothingLeft(this.settings, this.generated - 1);
 
     const ended = best.slice(0, numBeams).filter(ends); // an end ranked below numBeams other extensions is discarded
-    const found = ended.map(({ path, sum }) => ({
-      path,
-      score: sum / this.generated ** lengthPenalty,
-      truncated: last && (forced || path.token !== eosTokenId),
+    const found = ended.map(extension => ({
+      path: extension.path,
+      score: extension.sum / this.generated ** lengthPenalty,
+      truncated: last && (forced || !isEnd(extension)),
     }));
     this.answers = [...this.answers, ...found].sort((a, b) => b.score - a.score).slice(0, numBeams);
 
-    const going = best.filter(extension => !ends(extension)).slice(0, numBeams);
+    const going = best
+      .filter(extension => !ends(extension))
+      .sort((a, b) => b.sum - a.sum)
+      .slice(0, numBeams);
     this.beams = this.extend(going);
     this.done = this.isDone();
     return this.done ? [] : this.rows().map(beam => going[beam].row);
@@ -145,18 +154,23 @@ class ItemSearch {
   private extensions(candidates: readonly Candidate[][]): Extension[] {
     return this.beams
       .flatMap(({ path, sum }, row) =>
-        candidates[row].map(next => ({ row, path: { ...next, previous: path }, sum: sum + next.logProb })),
+        candidates[row].map(next => ({
+          row,
+          path: { ...next, previous: path },
+          sum: sum + next.score,
+          priority: sum + next.priority,
+        })),
       )
-      .sort((a, b) => b.sum - a.sum);
+      .sort((a, b) => b.priority - a.priority);
   }
 
-  /** Turns extensions into beams. The last extension of a beam takes over its n-gram block, the others take copies. */
+  /** Turns extensions into beams. The last extension of a beam takes over its processors, the others take copies. */
   private extend(extensions: readonly Extension[]): Beam[] {
     return extensions.map(({ row, path, sum }, i) => {
-      const { ngrams } = this.beams[row];
-      const own = extensions.some((other, j) => j > i && other.row === row) ? ngrams.fork() : ngrams;
+      const { processors } = this.beams[row];
+      const own = extensions.some((other, j) => j > i && other.row === row) ? processors.fork() : processors;
       own.append(path.token);
-      return { path, sum, ngrams: own };
+      return { path, sum, processors: own };
     });
   }
 

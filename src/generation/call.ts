@@ -7,10 +7,11 @@ import { preprocess, toTensor } from '../image/preprocess.ts';
 import type { RawImage } from '../image/types.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import type { Adaptation } from '../nn/params.ts';
+import type { AnswerTokens } from '../results/parse/answer.ts';
 import { locationTokens } from '../text/locations.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import type { DecodingSession } from './decoding.ts';
-import { type GenerationOptions, type GenerationSettings, resolveGeneration } from './options.ts';
+import type { DecodingSession, GeneratedSequence } from './decoding.ts';
+import { type GenerationOptions, type GenerationSettings, resolveGeneration, rowsPerItem } from './options.ts';
 import { CachedSession, encodePrompts, UncachedSession } from './session.ts';
 
 /** What the passes of a call use: the model, and the hooks and adapters of this call. `Florence2` has them all. */
@@ -41,6 +42,12 @@ export function encodeImages(call: Call, images: readonly RawImage[]): tf.Tensor
   return model.compute(() => tf.tidy(encode), adaptation);
 }
 
+/** Returns the settings of a call's generation. @throws UsageError for wrong options */
+export function settingsOf({ model, tokenizer, generation }: Call, options: GenerationOptions): GenerationSettings {
+  const settings = resolveGeneration(options, generation, model.config.text, tokenizer);
+  return { ...settings, locations: locationTokens(tokenizer) };
+}
+
 /**
  * Encodes the prompts and starts a decoding session, which the caller disposes.
  *
@@ -55,13 +62,22 @@ export function startSession(
 ): { session: DecodingSession; settings: GenerationSettings; signal?: AbortSignal } {
   signal?.throwIfAborted();
   const { model, hooks, adaptation } = call;
-  const locations = locationTokens(call.tokenizer);
-  const settings = { ...resolveGeneration(options, call.generation, model.config.text), locations };
+  const settings = settingsOf(call, options);
   const memory = model.compute(() => encodePrompts(call, features, prompts), adaptation);
   const Session = settings.useCache ? CachedSession : UncachedSession;
   try {
-    return { session: new Session(model, memory, settings.numBeams, hooks, adaptation), settings, signal };
+    return { session: new Session(model, memory, rowsPerItem(settings), hooks, adaptation), settings, signal };
   } finally {
     tf.dispose([memory.states, memory.mask ?? []]);
   }
+}
+
+/** Returns a sequence for `parse`, which knows only `</s>`: it is in the place of another end token. */
+export function answerTokens(
+  { tokenizer }: Call,
+  { eosTokenIds }: GenerationSettings,
+  { ids, logProbs, nearbyProbs }: GeneratedSequence,
+): AnswerTokens {
+  const ended = eosTokenIds.includes(ids.at(-1)!);
+  return { ids: ended ? [...ids.slice(0, -1), tokenizer.eosTokenId] : ids, logProbs, nearbyProbs, tokenizer };
 }

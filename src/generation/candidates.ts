@@ -4,8 +4,9 @@ import { hasKernel, type Neighbourhood, topOfRows } from '../nn/kernels.ts';
 import { onBackendOf } from '../nn/on_backend.ts';
 import type { LocationTokens } from '../text/locations.ts';
 import type { DecodingSession } from './decoding.ts';
-import type { GenerationSettings } from './options.ts';
-import { forcedToken } from './processors.ts';
+import { type GenerationSettings, rowsPerItem } from './options.ts';
+import { changesScores, forcedToken, type Processors } from './processors.ts';
+import { highestIndices, keepProbable, withGumbelNoise } from './sampling.ts';
 
 /**
  * Location bins on each side of a bin that count as near it: 2 % of the image's width or height. The probability of a
@@ -23,6 +24,10 @@ export interface Candidate {
    * token.
    */
   readonly nearbyProb: number;
+  /** What searches add up: `logProb`, after the processors of scores. */
+  readonly score: number;
+  /** What searches choose by: `score`, when sampling with noise. */
+  readonly priority: number;
 }
 
 /**
@@ -31,7 +36,7 @@ export interface Candidate {
  *
  * @param generated number of tokens in each row, without the decoder start token
  * @param tokens [rows], the newest token of each row
- * @param banned banned next tokens of each row
+ * @param processors [rows], the processors of each row's sequence
  * @param k number of candidates per row; a row has fewer only if fewer tokens are allowed
  */
 export async function nextCandidates(
@@ -39,13 +44,18 @@ export async function nextCandidates(
   settings: GenerationSettings,
   generated: number,
   tokens: readonly number[],
-  banned: readonly (readonly number[])[],
+  processors: readonly Processors[],
   k: number,
 ): Promise<Candidate[][]> {
   const forced = forcedToken(settings, generated);
-  if (forced === undefined) return topCandidates(session.step(Int32Array.from(tokens)), banned, k, settings.locations);
-  if (generated + 1 < settings.maxNewTokens) session.step(Int32Array.from(tokens)).dispose();
-  return tokens.map(() => [{ token: forced, logProb: 0, nearbyProb: 1 }]);
+  if (forced !== undefined) {
+    if (generated + 1 < settings.maxNewTokens) session.step(Int32Array.from(tokens)).dispose();
+    return tokens.map(() => [{ token: forced, logProb: 0, nearbyProb: 1, score: 0, priority: 0 }]);
+  }
+  const logits = session.step(Int32Array.from(tokens));
+  if (changesScores(settings)) return processedCandidates(logits, settings, generated, processors, k);
+  const banned = processors.map(row => row.banned());
+  return topCandidates(logits, banned, k, settings.locations);
 }
 
 /**
@@ -80,21 +90,68 @@ export async function topCandidates(
     const at = row * (3 * width + 1);
     const total = numbers[at + 3 * width];
     const normaliser = numbers[at] + Math.log(total);
-    if (!Number.isFinite(normaliser)) {
-      throw new Florence2Error(
-        'The model returned logits that are not finite: its weights or the image contain such numbers.',
-      );
-    }
+    if (!Number.isFinite(normaliser)) throw notFinite();
     const candidates: Candidate[] = [];
     for (let i = at; i < at + width && candidates.length < k; i++) {
       const token = numbers[i + width];
       const logProb = numbers[i] - normaliser;
       if (logProb === -Infinity || forbidden.includes(token)) continue;
-      candidates.push({ token, logProb, nearbyProb: numbers[i + 2 * width] / total });
+      const nearbyProb = numbers[i + 2 * width] / total;
+      candidates.push({ token, logProb, nearbyProb, score: logProb, priority: logProb });
     }
     return candidates;
   });
 }
+
+/**
+ * The same for rows whose scores are processed: downloads the logits of the whole vocabulary. The scores of beams start
+ * from log-probabilities, those of single sequences from logits, as in the reference. Disposes `logits` [rows, V].
+ */
+async function processedCandidates(
+  logits: tf.Tensor2D,
+  settings: GenerationSettings,
+  generated: number,
+  processors: readonly Processors[],
+  k: number,
+): Promise<Candidate[][]> {
+  const [, vocabSize] = logits.shape;
+  const numbers = await download(logits);
+  const { doSample, seed, numBeams, locations = { first: 0, count: 0 } } = settings;
+  return processors.map((row, i) => {
+    const raw = numbers.subarray(i * vocabSize, (i + 1) * vocabSize);
+    const normaliser = logSumExp(raw);
+    if (!Number.isFinite(normaliser)) throw notFinite();
+    const scores = numBeams > 1 ? raw.map(logit => logit - normaliser) : raw.slice();
+    row.process(scores);
+    if (doSample) keepProbable(scores, settings);
+    const priorities = doSample ? withGumbelNoise(scores, seed, generated, i % rowsPerItem(settings)) : scores;
+    return highestIndices(priorities, k).map(token => {
+      const near = raw.subarray(...neighbours(token, vocabSize, locations));
+      return {
+        token,
+        logProb: raw[token] - normaliser,
+        nearbyProb: near.reduce((sum, logit) => sum + Math.exp(logit - normaliser), 0),
+        score: scores[token],
+        priority: priorities[token],
+      };
+    });
+  });
+}
+
+/** Returns the first and the last index, exclusive, of the tokens that count as near a token. */
+function neighbours(token: number, vocabSize: number, { first, count }: LocationTokens): [number, number] {
+  const end = Math.min(first + count, vocabSize);
+  if (token < first || token >= end) return [token, token + 1];
+  return [Math.max(first, token - NEARBY_BINS), Math.min(end, token + NEARBY_BINS + 1)];
+}
+
+function logSumExp(x: Float32Array): number {
+  const highest = x.reduce((most, value) => Math.max(most, value), -Infinity);
+  return highest + Math.log(x.reduce((sum, value) => sum + Math.exp(value - highest), 0));
+}
+
+const notFinite = (): Florence2Error =>
+  new Florence2Error('The model returned logits that are not finite: its weights or the image contain such numbers.');
 
 async function download(packed: tf.Tensor2D): Promise<Float32Array> {
   try {
@@ -155,9 +212,9 @@ function sumOfRows(x: tf.Tensor2D): tf.Tensor2D {
   return parts.sum(2).sum(1, true);
 }
 
-/** Returns the error for a row without candidates. Only an n-gram block over a tiny vocabulary causes it. */
+/** Returns the error for a row without candidates, which occurs only in tiny vocabularies or with many bad words. */
 export function nothingLeft({ noRepeatNgramSize }: GenerationSettings, generated: number): Florence2Error {
   return new Florence2Error(
-    `noRepeatNgramSize ${noRepeatNgramSize} bans every token after ${generated}. Raise it, or lower maxNewTokens.`,
+    `Every token after ${generated} is banned by noRepeatNgramSize ${noRepeatNgramSize}, badWords or minNewTokens. Change them, or lower maxNewTokens.`,
   );
 }

@@ -31,11 +31,11 @@ export interface DecodingSession {
 
 /** One generated answer. */
 export interface GeneratedSequence {
-  /** The decoder start token and the generated tokens, including the final `</s>` if any. Not padded. */
+  /** The decoder start token and the generated tokens, including the final end token if any. Not padded. */
   ids: number[];
   /**
-   * `logProbs[i]` is the log-probability of `ids[i + 1]`: the log-softmax of the model's logits, without
-   * renormalisation after the n-gram block. Forced tokens have 0.
+   * `logProbs[i]` is the log-probability of `ids[i + 1]`: the log-softmax of the model's logits, before penalties, bans
+   * and temperature. Forced tokens have 0.
    */
   logProbs: number[];
   /**
@@ -43,9 +43,12 @@ export interface GeneratedSequence {
    * within `NEARBY_BINS` bins, 2 % of the image's side. Forced tokens have 1.
    */
   nearbyProbs: number[];
-  /** Sum of `logProbs` / (their number ** lengthPenalty). Beams are ranked by it; higher is better. */
+  /**
+   * Sum of `logProbs` / (their number ** lengthPenalty). Beams are ranked by it, higher is better; theirs is the sum
+   * after `repetitionPenalty` and `temperature`.
+   */
   score: number;
-  /** Whether the limit `maxNewTokens` ended the answer. Also true if `</s>` was forced there. */
+  /** Whether the limit `maxNewTokens` ended the answer. Also true if an end token was forced there. */
   truncated: boolean;
 }
 

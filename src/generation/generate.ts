@@ -1,15 +1,15 @@
 import { beamSearch } from './beam.ts';
 import { nextCandidates, nothingLeft } from './candidates.ts';
 import { type DecodingSession, type GeneratedSequence, turn } from './decoding.ts';
-import type { GenerationSettings } from './options.ts';
-import { forcedToken, NgramBlock } from './processors.ts';
+import { type GenerationSettings, rowsPerItem } from './options.ts';
+import { forcedToken, Processors } from './processors.ts';
 
 /**
- * Generates the answers of a batch: greedily with one beam, by beam search with several.
+ * Generates the answers of a batch: with one beam token by token, the best or drawn ones, with several by beam search.
  *
- * @param session a new session with `numBeams` rows for each batch item; the caller disposes it, also after errors
+ * @param session a new session with `rowsPerItem` rows for each batch item; the caller disposes it, also after errors
  * @param signal stops the generation between two steps
- * @returns for each batch item `numReturnSequences` answers, best first
+ * @returns for each batch item `numReturnSequences` answers, best first; samples in the order of their draws
  * @throws the signal's reason
  */
 export function generateSequences(
@@ -17,68 +17,76 @@ export function generateSequences(
   settings: GenerationSettings,
   signal?: AbortSignal,
 ): Promise<GeneratedSequence[][]> {
-  return settings.numBeams === 1 ? greedySearch(session, settings, signal) : beamSearch(session, settings, signal);
+  return settings.numBeams === 1 ? singleSequences(session, settings, signal) : beamSearch(session, settings, signal);
 }
 
 /** One generated token of one sequence. */
-export interface GreedyToken {
-  /** Index of its batch item. */
-  readonly item: number;
+export interface GeneratedToken {
+  /** Index of its sequence: that of the batch item × `numReturnSequences` + that of the sample. */
+  readonly sequence: number;
   readonly token: number;
   /** As in `GeneratedSequence.logProbs`. */
   readonly logProb: number;
   /** As in `GeneratedSequence.nearbyProbs`. */
   readonly nearbyProb: number;
-  /** Whether it is the last token of its item. */
+  /** Whether it is the last token of its sequence. */
   readonly ended: boolean;
   /** Whether it is the last token only because `maxNewTokens` was reached. */
   readonly truncated: boolean;
 }
 
 /**
- * Greedy decoding: yields, step by step, the next token of each unfinished batch item. Finished items leave the
- * session, so padding is never computed.
+ * Decoding without beams: yields, step by step, the next token of each unfinished sequence, the best one or, with
+ * `doSample`, a drawn one. Finished items leave the session, so padding is never computed.
  *
- * @param session one row for each batch item
+ * @param session `rowsPerItem` rows for each batch item, one for each sample
  * @throws the signal's reason, between two steps
  */
-export async function* greedySteps(
+export async function* tokenSteps(
   session: DecodingSession,
   settings: GenerationSettings,
   signal?: AbortSignal,
-): AsyncGenerator<GreedyToken[], void> {
-  const { decoderStartTokenId, eosTokenId, maxNewTokens, noRepeatNgramSize } = settings;
-  let running = Array.from({ length: session.rows }, (_, item) => ({
-    item,
+): AsyncGenerator<GeneratedToken[], void> {
+  const { decoderStartTokenId, eosTokenIds, maxNewTokens } = settings;
+  const perItem = rowsPerItem(settings);
+  let running = Array.from({ length: session.rows }, (_, sequence) => ({
+    sequence,
     token: decoderStartTokenId,
-    ngrams: NgramBlock.of(noRepeatNgramSize, decoderStartTokenId),
+    ended: false,
+    processors: Processors.of(settings),
   }));
   for (let generated = 0; running.length > 0; generated++) {
     await turn(signal);
     const tokens = running.map(row => row.token);
-    const banned = running.map(row => row.ngrams.banned());
-    const candidates = await nextCandidates(session, settings, generated, tokens, banned, 1);
+    const processors = running.map(row => row.processors);
+    const candidates = await nextCandidates(session, settings, generated, tokens, processors, 1);
     const last = generated + 1 === maxNewTokens;
     const forced = forcedToken(settings, generated) !== undefined;
-    const step = running.map(({ item }, row) => {
-      const best = candidates[row][0];
+    const step: GeneratedToken[] = [];
+    for (const [i, row] of running.entries()) {
+      if (row.ended) continue; // waits for the other samples of its item
+      const best = candidates[i][0];
       if (!best) throw nothingLeft(settings, generated);
-      const stops = best.token === eosTokenId;
-      return { item, ...best, ended: stops || last, truncated: last && !(stops && !forced) };
-    });
-    running.forEach((row, i) => {
-      row.token = step[i].token;
-      row.ngrams.append(row.token);
-    });
+      const { token, logProb, nearbyProb } = best;
+      const stops = eosTokenIds.includes(token);
+      row.token = token;
+      row.ended = stops || last;
+      row.processors.append(token);
+      step.push({
+        ...{ sequence: row.sequence, token, logProb, nearbyProb },
+        ...{ ended: row.ended, truncated: last && !(stops && !forced) },
+      });
+    }
     yield step;
-    const kept = [...running.keys()].filter(row => !step[row].ended);
+    const itemOf = (row: number) => running.slice(row - (row % perItem), row - (row % perItem) + perItem);
+    const kept = [...running.keys()].filter(row => itemOf(row).some(({ ended }) => !ended));
     if (kept.length > 0 && kept.length < running.length) session.reorder(Int32Array.from(kept));
     running = kept.map(row => running[row]);
   }
 }
 
-/** Decodes a batch greedily. Returns one answer for each item. */
-async function greedySearch(
+/** Decodes a batch without beams. */
+async function singleSequences(
   session: DecodingSession,
   settings: GenerationSettings,
   signal?: AbortSignal,
@@ -90,9 +98,9 @@ async function greedySearch(
     score: 0,
     truncated: false,
   }));
-  for await (const step of greedySteps(session, settings, signal)) {
-    for (const { item, token, logProb, nearbyProb, truncated } of step) {
-      const answer = answers[item];
+  for await (const step of tokenSteps(session, settings, signal)) {
+    for (const { sequence, token, logProb, nearbyProb, truncated } of step) {
+      const answer = answers[sequence];
       answer.ids.push(token);
       answer.logProbs.push(logProb);
       answer.nearbyProbs.push(nearbyProb);
@@ -101,5 +109,8 @@ async function greedySearch(
     }
   }
   for (const answer of answers) answer.score /= answer.logProbs.length ** settings.lengthPenalty;
-  return answers.map(answer => [answer]);
+  const perItem = rowsPerItem(settings);
+  return Array.from({ length: answers.length / perItem }, (_, item) =>
+    answers.slice(item * perItem, (item + 1) * perItem),
+  );
 }

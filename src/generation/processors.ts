@@ -1,3 +1,4 @@
+import { NgramBlock } from './ngram_block.ts';
 import type { GenerationSettings } from './options.ts';
 
 /**
@@ -13,51 +14,62 @@ export function forcedToken(settings: GenerationSettings, generated: number): nu
   return undefined;
 }
 
-/** A token that followed a prefix, linked to earlier ones. Immutable, so that forks can share it. */
-interface Follower {
-  readonly token: number;
-  readonly earlier: Follower | undefined;
-}
+/** Whether scores change otherwise than by bans, so that whole rows of logits are needed. */
+export const changesScores = ({ repetitionPenalty, doSample }: GenerationSettings): boolean =>
+  repetitionPenalty !== 1 || doSample;
 
 /**
- * Bans tokens that would complete an n-gram of `size` tokens for the second time in a sequence, including the decoder
- * start token. A map from each prefix of `size - 1` tokens to the tokens that followed it keeps the cost of a step
- * independent of the sequence's length. Size 0 bans nothing.
+ * transformers' logits processors for one sequence, in their order: repetition penalty, n-gram block, bad words, minimum
+ * length. They see the whole sequence, including the decoder start token.
  */
-export class NgramBlock {
+export class Processors {
   private constructor(
-    private readonly size: number,
-    /** The last `size - 1` tokens. */
-    private readonly tail: number[],
-    private readonly followers: Map<string, Follower>,
+    private readonly settings: GenerationSettings,
+    private readonly tokens: number[],
+    private readonly ngrams: NgramBlock,
   ) {}
 
-  static of(size: number, startToken: number): NgramBlock {
-    const block = new NgramBlock(size, [], new Map());
-    block.append(startToken);
-    return block;
+  static of(settings: GenerationSettings): Processors {
+    const { noRepeatNgramSize, decoderStartTokenId } = settings;
+    return new Processors(settings, [decoderStartTokenId], NgramBlock.of(noRepeatNgramSize, decoderStartTokenId));
   }
 
   append(token: number): void {
-    if (this.size === 0) return;
-    if (this.tail.length === this.size - 1) {
-      const prefix = this.tail.join(' ');
-      this.followers.set(prefix, { token, earlier: this.followers.get(prefix) });
-    }
-    this.tail.push(token);
-    if (this.tail.length >= this.size) this.tail.shift();
+    this.tokens.push(token);
+    this.ngrams.append(token);
+  }
+
+  /** Returns an independent copy, for a beam with several extensions. */
+  fork(): Processors {
+    return new Processors(this.settings, [...this.tokens], this.ngrams.fork());
   }
 
   /** Returns the banned next tokens. */
   banned(): number[] {
-    const tokens: number[] = [];
-    if (this.size === 0 || this.tail.length < this.size - 1) return tokens;
-    for (let f = this.followers.get(this.tail.join(' ')); f; f = f.earlier) tokens.push(f.token);
-    return tokens;
+    const { badWords, minNewTokens, eosTokenIds } = this.settings;
+    const banned = this.ngrams.banned();
+    for (const word of badWords) if (this.completes(word)) banned.push(word.at(-1)!);
+    if (this.tokens.length - 1 < minNewTokens) banned.push(...eosTokenIds);
+    return banned;
   }
 
-  /** Returns an independent copy, for a beam with several extensions. */
-  fork(): NgramBlock {
-    return new NgramBlock(this.size, [...this.tail], new Map(this.followers));
+  /** Processes the scores of the next token [V] in place; banned tokens get -Infinity. */
+  process(scores: Float32Array): void {
+    const { repetitionPenalty } = this.settings;
+    if (repetitionPenalty !== 1) {
+      for (const token of new Set(this.tokens)) {
+        const score = scores[token];
+        scores[token] = score < 0 ? score * repetitionPenalty : score / repetitionPenalty;
+      }
+    }
+    for (const token of this.banned()) scores[token] = -Infinity;
+  }
+
+  /** Whether the sequence ends with all but the last token of a word. An end token by itself is not a word. */
+  private completes(word: readonly number[]): boolean {
+    const before = word.length - 1;
+    if (before === 0) return !this.settings.eosTokenIds.includes(word[0]);
+    const start = this.tokens.length - before;
+    return start >= 0 && word.every((token, i) => i === before || token === this.tokens[start + i]);
   }
 }

@@ -1,6 +1,6 @@
 import type { ImageFeatures } from '../image/features.ts';
 import { type Call, startSession } from './call.ts';
-import { greedySteps } from './generate.ts';
+import { tokenSteps } from './generate.ts';
 import type { GenerationOptions } from './options.ts';
 
 /** A token of an answer. `text` is the text that it completes: a character may consist of several tokens. */
@@ -12,7 +12,7 @@ export interface StreamedToken {
 }
 
 /**
- * Generates an answer greedily and yields each token as it is generated, except `<s>`, `</s>` and `<pad>`.
+ * Generates an answer without beams and yields each token as it is generated, except `<s>`, `<pad>` and the end token.
  *
  * @param prompt a prompt without a task token
  * @throws UsageError for wrong options; the signal's reason
@@ -23,12 +23,12 @@ export async function* streamTokens(
   prompt: string,
   options: GenerationOptions & { signal?: AbortSignal },
 ): AsyncGenerator<StreamedToken, void> {
-  const greedy = { ...options, numBeams: 1, numReturnSequences: 1 };
-  const { signal, settings, session } = startSession(call, [features], [prompt], greedy);
+  const single = { ...options, numBeams: 1, numReturnSequences: 1 };
+  const { signal, settings, session } = startSession(call, [features], [prompt], single);
   try {
     const decoded = call.tokenizer.stream();
-    for await (const [{ token, logProb, ended }] of greedySteps(session, settings, signal)) {
-      const frame = call.tokenizer.isFrame(token);
+    for await (const [{ token, logProb, ended }] of tokenSteps(session, settings, signal)) {
+      const frame = call.tokenizer.isFrame(token) || settings.eosTokenIds.includes(token);
       const text = (frame ? '' : decoded.push(token)) + (ended ? decoded.end() : '');
       if (!frame || text !== '') yield { token, logProb, text };
     }

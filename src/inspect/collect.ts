@@ -1,5 +1,6 @@
 import type { Florence2 } from '../florence2.ts';
-import { GENERATION_OPTIONS, resolveGeneration } from '../generation/options.ts';
+import { answerTokens, settingsOf } from '../generation/call.ts';
+import { GENERATION_OPTIONS } from '../generation/options.ts';
 import { forcedToken } from '../generation/processors.ts';
 import { uprightBox } from '../geometry/orientation.ts';
 import { DECODE_OPTIONS, type ImageInput } from '../image/types.ts';
@@ -68,11 +69,11 @@ export async function collectReport(
     const generated = await call
       .generate([features], [prompt], { ...generation, signal })
       .finally(() => features.dispose());
-    const [[{ truncated, ...tokens }]] = generated;
-    const { ids, logProbs } = tokens;
-    const answer = { ...tokens, tokenizer: call.tokenizer };
+    const [[sequence]] = generated;
+    const { ids, logProbs, truncated } = sequence;
+    const settings = settingsOf(call, generation);
+    const answer = answerTokens(call, settings, sequence);
     const result = parse(answer, answeredTask(task), imageSize, { keepUnicode, keepMalformed, truncated });
-    const settings = resolveGeneration(generation, call.generation, call.config.text);
     const forced = logProbs.map((_, t) => forcedToken(settings, t) !== undefined);
     begin(2);
     const question = await Question.ask(call, image, task, { text, box, answer: ids });

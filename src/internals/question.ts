@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs';
 import { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
+import { settingsOf } from '../generation/call.ts';
 import { generateSequences } from '../generation/generate.ts';
-import { GENERATION_OPTIONS, type GenerationOptions, resolveGeneration } from '../generation/options.ts';
+import { GENERATION_OPTIONS, type GenerationOptions } from '../generation/options.ts';
 import { CachedSession } from '../generation/session.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { Capture } from '../hooks/capture.ts';
@@ -266,21 +267,21 @@ class PassRecorder {
 
 /** Returns the ids of the given or the generated answer, ending with `</s>`. */
 async function answerOf(
-  { model, adaptation, tokenizer, generation, config }: Florence2,
+  call: Florence2,
   states: tf.Tensor3D,
   { answer, signal, ...options }: QuestionOptions,
 ): Promise<number[]> {
-  const { decoderStartTokenId, eosTokenId } = resolveGeneration({}, generation, config.text);
-  const ended = (ids: readonly number[]) => (ids.at(-1) === eosTokenId ? [...ids] : [...ids, eosTokenId]);
-  if (typeof answer === 'string') return ended(tokenizer.encode(answer));
+  const greedy = { numBeams: 1, numReturnSequences: 1, doSample: false };
+  const settings = settingsOf(call, { ...pickOptions(options, GENERATION_OPTIONS), ...greedy });
+  const { decoderStartTokenId, eosTokenIds } = settings;
+  const ended = (ids: readonly number[]) => (eosTokenIds.includes(ids.at(-1)!) ? [...ids] : [...ids, eosTokenIds[0]]);
+  if (typeof answer === 'string') return ended(call.tokenizer.encode(answer));
   if (answer) {
     const started = answer.length > 1 && answer[0] === decoderStartTokenId; // the form that `generate` returns
     return ended(started ? answer.slice(1) : answer);
   }
-  const greedy = { ...pickOptions(options, GENERATION_OPTIONS), numBeams: 1, numReturnSequences: 1 };
-  const session = new CachedSession(model, { states, mask: null }, 1, new HookRegistry(), adaptation);
+  const session = new CachedSession(call.model, { states, mask: null }, 1, new HookRegistry(), call.adaptation);
   try {
-    const settings = resolveGeneration(greedy, generation, config.text);
     const [[{ ids }]] = await generateSequences(session, settings, signal);
     return ended(ids.slice(1));
   } finally {

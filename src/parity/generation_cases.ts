@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 import { fileError } from '../files/errors.ts';
-import type { GenerationOptions } from '../generation/options.ts';
+import { GENERATION_DEFAULTS, type GenerationOptions } from '../generation/options.ts';
 import { isRecord, parseJsonObject, show } from '../json.ts';
 import { isIds, type Manifest } from './manifest.ts';
 import { GENERATION_FILE } from './report.ts';
@@ -10,7 +10,7 @@ import { GENERATION_FILE } from './report.ts';
 /** The settings of a generation, and PyTorch's answer. */
 export interface GenerationCase {
   readonly name: string;
-  readonly options: Required<GenerationOptions>;
+  readonly options: GenerationOptions;
   /** If false, padding of the prompt is attended like any token. */
   readonly masked: boolean;
   /** Use only this row of the inputs, without its padding. */
@@ -35,16 +35,14 @@ const ARGUMENTS: Record<string, keyof GenerationOptions> = {
   forced_eos_token_id: 'forcedEosTokenId',
   num_return_sequences: 'numReturnSequences',
 };
-const DEFAULTS: Required<GenerationOptions> = {
+const DEFAULTS: GenerationOptions = {
+  ...GENERATION_DEFAULTS,
   numBeams: 1,
   maxNewTokens: 20,
   earlyStopping: false,
-  lengthPenalty: 1,
   noRepeatNgramSize: 0,
   forcedBosTokenId: null,
   forcedEosTokenId: null,
-  numReturnSequences: 1,
-  useCache: true,
 };
 
 /**

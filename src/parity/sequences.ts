@@ -54,16 +54,16 @@ async function checkCase(subject: EncodedSubject, testCase: GenerationCase): Pro
   const answers = await generateSequences(session, settings).finally(() => session.dispose());
   const got = answers.flat();
   const count = Math.max(got.length, testCase.sequences.length);
-  return Array.from({ length: count }, (_, i) => compareSequence(testCase, i, got[i], settings.eosTokenId));
+  return Array.from({ length: count }, (_, i) => compareSequence(testCase, i, got[i], settings.eosTokenIds));
 }
 
 function compareSequence(
   { name, sequences, scores, scorePrecision }: GenerationCase,
   index: number,
   answer: GeneratedSequence | undefined,
-  eosTokenId: number,
+  eosTokenIds: readonly number[],
 ): SequenceRow {
-  const expected = untilEnd(sequences[index] ?? [], eosTokenId);
+  const expected = untilEnd(sequences[index] ?? [], eosTokenIds);
   const got = answer?.ids ?? [];
   const length = Math.max(expected.length, got.length);
   const differs = Array.from({ length }, (_, i) => i).find(i => expected[i] !== got[i]);
@@ -74,9 +74,9 @@ function compareSequence(
   return { ...row, equal: differs === undefined && scoreError <= tolerance, scoreError, scoreTolerance: tolerance };
 }
 
-/** Returns the ids up to the first `</s>` after the start token. The rest is padding. */
-function untilEnd(ids: number[], eosTokenId: number): number[] {
-  const end = ids.indexOf(eosTokenId, 1);
+/** Returns the ids up to the first end token after the start token. The rest is padding. */
+function untilEnd(ids: number[], eosTokenIds: readonly number[]): number[] {
+  const end = ids.findIndex((id, i) => i > 0 && eosTokenIds.includes(id));
   return end < 0 ? ids : ids.slice(0, end + 1);
 }
 

@@ -110,7 +110,7 @@ export class Validator {
     for (let first = 0; first < questions.length; first += MOST_QUESTIONS) {
       const asked = questions.slice(first, first + MOST_QUESTIONS);
       const requests = asked.map(({ image, target: { task, text, box } }) => ({ image, task, text, box }));
-      const options = { numBeams: 1, keepUnicode: true, signal };
+      const options = { numBeams: 1, doSample: false, keepUnicode: true, signal };
       const results = await this.context.florence.runBatch(requests, options);
       for (const [i, { target, imageSize, tallies }] of asked.entries()) {
         for (const { answers } of tallies) answers.add(target, imageSize, results[i]);

@@ -4,10 +4,11 @@ import * as assert from 'uvu/assert';
 import { Florence2Error } from '../../src/errors.ts';
 import { beamSearch } from '../../src/generation/beam.ts';
 import type { GeneratedSequence } from '../../src/generation/decoding.ts';
-import { generateSequences, greedySteps } from '../../src/generation/generate.ts';
+import { generateSequences, tokenSteps } from '../../src/generation/generate.ts';
 import type { GenerationSettings } from '../../src/generation/options.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { everyAnswer, type PlainAnswer, plainBeams, plainGreedy } from './plain_search.ts';
+import { cases, settingsOf } from './processor_cases.ts';
 import { logSoftmax, plain, random, type ToyModel, ToySession, toyModel } from './toy.ts';
 
 const V = 17;
@@ -71,6 +72,26 @@ test('beam search equals the definition of the reference', async () => {
       answers.forEach((answer, rank) => {
         same(actual[item][rank], answer, `${what}, rank ${rank}`);
       });
+    });
+  }
+});
+
+test('penalties, bans and end tokens: the answers of transformers', async () => {
+  assert.ok(cases.answers.length > 20);
+  for (const one of cases.answers) {
+    const settings = settingsOf(one);
+    const { tokens, positions } = one;
+    const model: ToyModel = (_, sequence) =>
+      Float32Array.from(tokens[sequence.at(-1)!], (logit, token) => logit + positions[sequence.length - 1][token]);
+    const [answers] = await run(model, 1, settings);
+    const what = JSON.stringify(one.settings);
+    assert.equal(
+      answers.map(({ ids }) => ids),
+      one.answers,
+      what,
+    );
+    one.scores?.forEach((score, i) => {
+      assert.ok(Math.abs(answers[i].score - score) < 2e-5, `${what}: score ${answers[i].score}, not ${score}`);
     });
   }
 });
@@ -228,14 +249,14 @@ test('answers of one token', async () => {
   }
 });
 
-test('greedySteps yields tokens as they are generated and can be left at any time', async () => {
+test('tokenSteps yields tokens as they are generated and can be left at any time', async () => {
   const settings = { ...plain, maxNewTokens: 10 };
   const model = ending(5);
   const expected = await run(model, 1, settings);
   const seen: number[] = [];
   await withoutLeaks(async () => {
     const session = new ToySession(model, 1, 1);
-    for await (const [{ token }] of greedySteps(session, settings) as AsyncIterable<[{ token: number }]>) {
+    for await (const [{ token }] of tokenSteps(session, settings) as AsyncIterable<[{ token: number }]>) {
       seen.push(token);
       assert.is(session.steps.length, seen.length, 'no step runs ahead');
     }
@@ -243,7 +264,7 @@ test('greedySteps yields tokens as they are generated and can be left at any tim
   assert.equal([2, ...seen], expected[0][0].ids);
   await withoutLeaks(async () => {
     const session = new ToySession(toyModel(5, V), 2, 1);
-    for await (const _ of greedySteps(session, settings)) if (session.steps.length === 2) break;
+    for await (const _ of tokenSteps(session, settings)) if (session.steps.length === 2) break;
     assert.is(session.steps.length, 2);
   });
 });
@@ -292,11 +313,11 @@ test('errors leak no tensors', async () => {
     });
     await withoutLeaks(async () => {
       const session = new ToySession(toyModel(1, 4), 1, numBeams);
-      const settings = { ...plain, numBeams, eosTokenId: 3, noRepeatNgramSize: 1, maxNewTokens: 9 };
+      const settings = { ...plain, numBeams, eosTokenIds: [3], noRepeatNgramSize: 1, maxNewTokens: 9 };
       session.step = () => tf.tensor2d(new Array(numBeams).fill([1, 2, 3, -Infinity]));
       const error = await generateSequences(session, settings).catch(e => e);
       assert.instance(error, Florence2Error);
-      assert.match(error.message, /noRepeatNgramSize 1 bans every token after 2/);
+      assert.match(error.message, /Every token after 2 is banned by noRepeatNgramSize 1/);
     });
   }
 });

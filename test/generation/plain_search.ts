@@ -15,7 +15,7 @@ export function plainGreedy(model: ToyModel, item: number, settings: GenerationS
     const best = scores.indexOf(Math.max(...scores));
     sum += scores[best];
     ids.push(best);
-  } while (ids.at(-1) !== settings.eosTokenId && ids.length <= settings.maxNewTokens);
+  } while (!settings.eosTokenIds.includes(ids.at(-1)!) && ids.length <= settings.maxNewTokens);
   return { ids, score: sum / (ids.length - 1) ** settings.lengthPenalty };
 }
 
@@ -27,7 +27,7 @@ export function everyAnswer(model: ToyModel, item: number, settings: GenerationS
       if (score === -Infinity) return;
       const next = [...ids, token];
       const length = next.length - 1;
-      if (token === settings.eosTokenId || length === settings.maxNewTokens) {
+      if (settings.eosTokenIds.includes(token) || length === settings.maxNewTokens) {
         answers.push({ ids: next, score: (sum + score) / length ** settings.lengthPenalty });
       } else visit(next, sum + score);
     });
@@ -41,7 +41,7 @@ export function everyAnswer(model: ToyModel, item: number, settings: GenerationS
  * of running and of finished sequences, empty ones with score -1e9; all items continue until the last is done.
  */
 export function plainBeams(model: ToyModel, batch: number, settings: GenerationSettings): PlainAnswer[][] {
-  const { numBeams: n, maxNewTokens, lengthPenalty, earlyStopping, eosTokenId } = settings;
+  const { numBeams: n, maxNewTokens, lengthPenalty, earlyStopping, eosTokenIds } = settings;
   interface Slot extends PlainAnswer {
     real: boolean;
   }
@@ -62,8 +62,8 @@ export function plainBeams(model: ToyModel, batch: number, settings: GenerationS
           real: true,
         })),
       );
-      const best = top(extended, 2 * n);
-      const stops = ({ ids }: Slot) => length === maxNewTokens || ids.at(-1) === eosTokenId;
+      const best = top(extended, (1 + eosTokenIds.length) * n);
+      const stops = ({ ids }: Slot) => length === maxNewTokens || eosTokenIds.includes(ids.at(-1)!);
       const full = state.finished.every(slot => slot.real);
       if (state.canImprove && !(full && earlyStopping === true)) {
         const found = best.slice(0, n).filter(stops);

@@ -1,44 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { forcedToken, NgramBlock } from '../../src/generation/processors.ts';
-import { plain, random, repeats } from './toy.ts';
-
-const ascending = (tokens: Iterable<number>): number[] => [...new Set(tokens)].sort((a, b) => a - b);
-
-test('the n-gram block bans the tokens found by a search of the whole sequence', () => {
-  for (const size of [0, 1, 2, 3, 4]) {
-    for (const vocabulary of [2, 3, 6]) {
-      const next = random(size * 10 + vocabulary);
-      const sequence = [2];
-      const block = NgramBlock.of(size, 2);
-      for (let length = 1; length <= 60; length++) {
-        const what = `size ${size} after ${sequence}`;
-        assert.equal(ascending(block.banned()), ascending(repeats(sequence, size)), what);
-        const token = Math.floor(next() * vocabulary);
-        sequence.push(token);
-        block.append(token);
-      }
-    }
-  }
-});
-
-test('the decoder start token is part of an n-gram', () => {
-  const block = NgramBlock.of(3, 2);
-  for (const token of [5, 6, 2, 5]) block.append(token);
-  assert.equal(block.banned(), [6], '2 5 6 has occurred');
-});
-
-test('a fork is independent', () => {
-  const block = NgramBlock.of(2, 2);
-  for (const token of [5, 6, 5]) block.append(token);
-  const fork = block.fork();
-  fork.append(7);
-  fork.append(5);
-  block.append(8);
-  block.append(5);
-  assert.equal(ascending(fork.banned()), [6, 7]);
-  assert.equal(ascending(block.banned()), [6, 8]);
-});
+import { forcedToken, Processors } from '../../src/generation/processors.ts';
+import { keepProbable } from '../../src/generation/sampling.ts';
+import { cases, settingsOf } from './processor_cases.ts';
+import { logSoftmax, plain } from './toy.ts';
 
 test('forced tokens are the first and the last; forcedEosTokenId takes precedence', () => {
   const cases: [bos: number | null, eos: number | null, maxNewTokens: number, expected: (number | undefined)[]][] = [
@@ -56,6 +21,47 @@ test('forced tokens are the first and the last; forcedEosTokenId takes precedenc
       expected,
     );
   }
+});
+
+test('scores are processed as by transformers', () => {
+  assert.ok(cases.scores.length > 60);
+  for (const one of cases.scores) {
+    const settings = settingsOf(one);
+    const processors = Processors.of(settings);
+    for (const token of one.sequence.slice(1)) processors.append(token);
+    const start = settings.numBeams > 1 ? logSoftmax(one.logits) : one.logits;
+    const scores = Float32Array.from(start);
+    processors.process(scores);
+    if (settings.doSample) keepProbable(scores, settings);
+    scores.forEach((score, token) => {
+      const expected = one.scores[token] ?? -Infinity;
+      const what = `token ${token} after ${one.sequence}, ${JSON.stringify(one.settings)}: ${score}, not ${expected}`;
+      assert.ok(score === expected || Math.abs(score - expected) < 2e-5, what);
+    });
+    const banned = new Set(processors.banned());
+    if (settings.doSample) continue;
+    assert.equal(
+      [...scores.keys()].filter(token => banned.has(token)),
+      [...scores.keys()].filter(token => one.scores[token] === null),
+      `banned, ${JSON.stringify(one.settings)}`,
+    );
+  }
+});
+
+test('a fork is independent', () => {
+  const settings = { ...plain, badWords: [[5, 6]], noRepeatNgramSize: 2, repetitionPenalty: 2 };
+  const processors = Processors.of(settings);
+  processors.append(4);
+  const fork = processors.fork();
+  fork.append(5);
+  processors.append(7);
+  assert.equal(fork.banned(), [6]);
+  assert.equal(processors.banned(), []);
+  const scores = [new Float32Array(9).fill(1), new Float32Array(9).fill(1)];
+  fork.process(scores[0]);
+  processors.process(scores[1]);
+  assert.equal([...scores[0]], [1, 1, 0.5, 1, 0.5, 0.5, -Infinity, 1, 1]);
+  assert.equal([...scores[1]], [1, 1, 0.5, 1, 0.5, 1, 1, 0.5, 1]);
 });
 
 test.run();

@@ -104,7 +104,7 @@ test('a batch of four prompts returns the answers of each prompt alone', async (
 (software ? test.skip : test)('a generation ends at the last position', async () => {
   const model = await ReferenceModel.open(variant, layout);
   for (const useCache of [true, false]) {
-    const options = { ...unforced, numBeams: 1, maxNewTokens: 5000, useCache, rows: [0], eosTokenId: 3 };
+    const options = { ...unforced, numBeams: 1, maxNewTokens: 5000, useCache, rows: [0], eosTokenIds: [3] };
     const [[answer]] = await withoutLeaks(() => model.generate(options));
     assert.is(answer.ids.length, 1 + model.maxPositions);
     assert.is(answer.truncated, true);

@@ -21,7 +21,7 @@ export interface GenerateOptions extends GenerationOptions {
   /** Masks padding and cuts it beyond the longest prompt. false: the encoder attends to padding. Default true. */
   masked?: boolean;
   /** Replaces the checkpoint's end token. */
-  eosTokenId?: number;
+  eosTokenIds?: readonly number[];
   signal?: AbortSignal;
   /** Called before each step with the number of steps so far. */
   onStep?: (steps: number) => void;
@@ -71,8 +71,15 @@ export class ReferenceModel {
   }
 
   async generate(options: GenerateOptions): Promise<GeneratedSequence[][]> {
-    const { rows = [...this.prompts.keys()], masked = true, eosTokenId = 2, signal, onStep, ...generation } = options;
-    const settings = resolveGeneration(generation, { eosTokenId }, this.model.config.text);
+    const {
+      rows = [...this.prompts.keys()],
+      masked = true,
+      eosTokenIds = [2],
+      signal,
+      onStep,
+      ...generation
+    } = options;
+    const settings = resolveGeneration(generation, { eosTokenIds }, this.model.config.text);
     const length = masked ? Math.max(...rows.map(row => this.mask[row].lastIndexOf(1) + 1)) : this.mask[0].length;
     const cut = (table: number[][]) => {
       return tf

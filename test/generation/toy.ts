@@ -17,7 +17,16 @@ export const plain: GenerationSettings = {
   numReturnSequences: 1,
   useCache: true,
   decoderStartTokenId: 2,
-  eosTokenId: 2,
+  eosTokenIds: [2],
+  minNewTokens: 0,
+  repetitionPenalty: 1,
+  badWords: [],
+  doSample: false,
+  seed: 0,
+  temperature: 1,
+  topK: 50,
+  topP: 1,
+  minP: 0,
   padTokenId: 1,
 };
 

@@ -119,7 +119,7 @@ async function answers(
     for (let i = 0; i < asked.length; i += answersAtOnce) {
       const batch = asked.slice(i, i + answersAtOnce);
       const requests = batch.map(({ target: { task, text, box }, image }) => ({ image, task, text, box }));
-      const results = await florence.runBatch(requests, { numBeams: 1 });
+      const results = await florence.runBatch(requests, { numBeams: 1, doSample: false });
       answered.push(...batch.map(({ target }, j) => ({ target, result: results[j] })));
     }
     return answered;

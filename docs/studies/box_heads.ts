@@ -19,6 +19,7 @@ import {
 } from '../../src/index.ts';
 import { drawScene } from '../../tools/demo/scene.ts';
 import { HELD_OUT_SEED } from '../../tools/demo/seeds.ts';
+import { figurePath } from './figure_path.ts';
 import { type HeatTable, heatTables, tableLines } from './heat_table.ts';
 
 const model = await Florence2.load(join(import.meta.dirname, '../../weights/demo'));
@@ -75,5 +76,5 @@ const tables = [
 for (const owner of [...questions, ...caches]) owner.dispose();
 model.dispose();
 
-await writeFile(join(process.argv[3] ?? import.meta.dirname, 'box_heads.svg'), heatTables(tables));
+await writeFile(await figurePath('box_heads.svg', process.argv[3]), heatTables(tables));
 for (const table of tables) console.log(tableLines(table).join('\n'));

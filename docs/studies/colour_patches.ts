@@ -14,6 +14,7 @@ import { paint } from '../../tools/demo/paint.ts';
 import { HELD_OUT_SEED } from '../../tools/demo/seeds.ts';
 import { caption } from '../../tools/demo/targets.ts';
 import { COLORS, type ColorName } from '../../tools/demo/vocabulary.ts';
+import { figurePath } from './figure_path.ts';
 
 const model = await Florence2.load(join(import.meta.dirname, '../../weights/demo'));
 const points = { pixels: 'vision_tower.hook_pixels', features: 'multi_modal_projector.hook_image_features' };
@@ -76,4 +77,4 @@ model.dispose();
 const size = { width: 4 * step - 8, height: count * step - 8 };
 await sharp({ create: { ...size, channels: 3, background: '#fff' } })
   .composite(tiles)
-  .toFile(join(process.argv[3] ?? import.meta.dirname, 'colour_patches.png'));
+  .toFile(await figurePath('colour_patches.png', process.argv[3]));

@@ -9,9 +9,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { diffRuns, type ImageDiff } from '../../src/index.ts';
+import { figurePath } from './figure_path.ts';
 import { heatTables, tableLines } from './heat_table.ts';
 
-const [hearts, adapter, scenes = '12', folder = import.meta.dirname] = process.argv.slice(2);
+const [hearts, adapter, scenes = '12', folder] = process.argv.slice(2);
 const model = join(import.meta.dirname, '../../weights/demo');
 const points = {
   vision: 'vision_tower.blocks.*.*.*.hook_resid_post',
@@ -44,5 +45,5 @@ const tables = Object.keys(points).map(part => {
   const values = names.flatMap(name => [withHeart, without].map(({ byPoint }) => byPoint.get(name)!));
   return { title: `Change in the ${part}`, across: '', columns: ['hearts', 'no hearts'], rows, values };
 });
-await writeFile(join(folder, 'fine_tuning.svg'), heatTables(tables));
+await writeFile(await figurePath('fine_tuning.svg', folder), heatTables(tables));
 for (const table of tables) console.log(tableLines(table).join('\n'));

@@ -12,6 +12,7 @@ export interface HeatTable {
 const cell = { width: 72, height: 40 };
 const margin = { top: 66, between: 40 };
 const letter = 7; // width in pixels, on average
+const titleLetter = 10; // the same of titles, which are larger and bold
 const text = 'font-family="system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif"';
 
 /** Formats a table as lines of text. */
@@ -24,14 +25,15 @@ export function tableLines({ title, rows, columns, values }: HeatTable): string[
   return [title, ...rows.map(line)];
 }
 
-/** Draws tables side by side as one SVG file. Each table has a separate colour scale. */
+/** Draws tables side by side as one SVG file. All tables have the same colour scale. */
 export function heatTables(tables: readonly HeatTable[]): string {
-  const widths = tables.map(table => leftOf(table) + table.columns.length * cell.width + margin.between);
+  const strongest = Math.max(...tables.flatMap(({ values }) => Array.from(values, Math.abs)), 1e-9);
+  const widths = tables.map(table => leftOf(table) + contentWidth(table) + margin.between);
   const width = widths.reduce((sum, one) => sum + one, 0);
   const height = margin.top + Math.max(...tables.map(({ rows }) => rows.length)) * cell.height + 24;
   const placed = tables.map((table, i) => {
     const left = widths.slice(0, i).reduce((sum, one) => sum + one, 0);
-    return `<g transform="translate(${left} 0)">${tableSvg(table)}</g>`;
+    return `<g transform="translate(${left} 0)">${tableSvg(table, strongest)}</g>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" ${text} font-size="13">
 <title>${tables.map(({ title }) => title).join('; ')}</title>
@@ -44,10 +46,13 @@ ${placed.join('\n')}
 /** Width of the names of the rows. */
 const leftOf = ({ rows }: HeatTable): number => 32 + letter * Math.max(...rows.map(({ length }) => length));
 
-function tableSvg(table: HeatTable): string {
+/** Width of the cells, or of the title if it is wider. */
+const contentWidth = ({ columns, title }: HeatTable): number =>
+  Math.max(columns.length * cell.width, Math.ceil(title.length * titleLetter));
+
+function tableSvg(table: HeatTable, strongest: number): string {
   const { title, across, rows, columns, values } = table;
   const left = leftOf(table);
-  const strongest = Math.max(...Array.from(values, Math.abs), 1e-9);
   const right = left - 10;
   return [
     `<text x="${left}" y="22" font-size="15" font-weight="600">${title}</text>`,

@@ -15,10 +15,10 @@ import { evaluate } from '../../tools/demo/evaluate.ts';
 import { HELD_OUT_SEED, NEW_SHAPE_SEEDS } from '../../tools/demo/seeds.ts';
 import { NEW_SHAPE } from '../../tools/demo/shape_dataset.ts';
 import { TRAINED_SHAPES } from '../../tools/demo/vocabulary.ts';
+import { figurePath } from './figure_path.ts';
 import { heatTables, tableLines } from './heat_table.ts';
 
-const [task = '<OD>', scenes = '100', steps = '200', testScenes = '40', folder = import.meta.dirname] =
-  process.argv.slice(2);
+const [task = '<OD>', scenes = '100', steps = '200', testScenes = '40', folder] = process.argv.slice(2);
 const aboutObjects = TASKS.filter(({ name }) => !name.includes('ocr'));
 const kinds = [
   { title: `Scenes of ${NEW_SHAPE}s`, seed: NEW_SHAPE_SEEDS.test, shapes: [NEW_SHAPE], signs: 0, rows: aboutObjects },
@@ -63,5 +63,5 @@ const tables = kinds.map(({ title, rows }, kind) => {
   const values = rows.flatMap((_, row) => measured.map(figures => figures[kind][row]));
   return { title, across: '', rows: rows.map(({ name }) => name), columns, values };
 });
-await writeFile(join(folder, 'transfer.svg'), heatTables(tables));
+await writeFile(await figurePath('transfer.svg', folder), heatTables(tables));
 for (const table of tables) console.log(tableLines(table).join('\n'));

@@ -1,10 +1,21 @@
+import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Florence2, type ImageFeatures, TASKS, type TaskResult, UsageError } from '../src/index.ts';
+import {
+  answerOutcomes,
+  collectDataset,
+  Florence2,
+  type ImageFeatures,
+  Question,
+  type RunOptions,
+  TASKS,
+  type TaskResult,
+  UsageError,
+} from '../src/index.ts';
 import { testBackend, withoutLeaks } from './backend.ts';
 import { tinyCheckpoint } from './tiny_checkpoint.ts';
 import { temporaryFolder } from './weights/temporary.ts';
@@ -294,6 +305,30 @@ test('samples are reproduced by their seed, alone and in a batch, and streamed',
       assert.is(two.answer, (await model.run(features, '<OCR>', sampled)).answer);
     }
     features.dispose();
+  });
+});
+
+test('a checkpoint that asks for sampling does so with seed 0, but calibrations and questions do not', async () => {
+  const folder = temporaryFolder();
+  await cp(checkpoint, folder, { recursive: true });
+  const asked = { num_beams: 1, do_sample: true, temperature: 2, top_k: 0 };
+  await writeFile(join(folder, 'generation_config.json'), JSON.stringify(asked));
+  await withoutLeaks(async () => {
+    const sampling = await Florence2.load(folder, { backend: testBackend });
+    const answer = async (options: RunOptions) =>
+      (await sampling.run(street, '<CAPTION>', { ...short, ...options })).answer;
+    const [sampled, greedy] = [await answer({}), await answer({ doSample: false })];
+    assert.is.not(sampled, greedy);
+    assert.is(await answer({ seed: 0 }), sampled);
+    assert.is.not(await answer({ seed: 1 }), sampled);
+    const question = await Question.ask(sampling, street, '<CAPTION>', short);
+    const { tokenizer } = sampling;
+    assert.is(tokenizer.decode(question.answerIds.filter(id => !tokenizer.isFrame(id))), greedy);
+    const dataset = await collectDataset('set', [{ image: street, task: '<CAPTION>', answer: { text: 'a car' } }]);
+    const [{ confidence }] = (await answerOutcomes(sampling, dataset, short)).get('<CAPTION>')!;
+    assert.is(confidence, (await sampling.run(street, '<CAPTION>', { ...short, doSample: false })).confidence);
+    question.dispose();
+    sampling.dispose();
   });
 });
 

@@ -28,6 +28,12 @@ const read = (kind: options.Kind, placeholder: string, read: (text: string) => u
   read,
 });
 
+/** A kind of number as the value of a flag. */
+export const numeric = (kind: options.Kind): Kind => read(kind, '<n>', readNumber);
+
+/** A kind of list of numbers as the value of a flag. */
+export const numericList = (kind: options.Kind): Kind => read(kind, '<ids>', text => text.split(',').map(readNumber));
+
 export const count = read(options.count, '<n>', readNumber);
 export const whole = read(options.whole, '<n>', readNumber);
 export const number = read(options.number, '<x>', readNumber);

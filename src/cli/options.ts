@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { UsageError } from '../errors.ts';
-import type { RunOptions } from '../requests.ts';
+import type { DecodeOptions } from '../image/types.ts';
 import type { BackendName } from '../runtime/backend.ts';
 import { checkArguments, type TaskArguments } from '../text/prompt.ts';
 import { resolveTask, taskInfo } from '../text/tasks.ts';
@@ -49,35 +49,15 @@ export function addImageOptions(command: Command): Command {
         .choices(['stored', 'apply'])
         .default(undefined, 'stored, with a warning'),
     )
-    .addOption(new Option('--apply-orientation').implies({ orientation: 'apply' }).hideHelp());
+    .addOption(new Option('--apply-orientation').implies({ orientation: 'apply' }).hideHelp())
+    .option('--max-pixels <n>', 'refuse images with more pixels than this; default: 178956970', parser(count));
 }
 
-/** Flags of `addAnswerOptions`. */
-export interface AnswerFlags {
-  beams?: number;
-  maxNewTokens?: number;
-  keepUnicode?: boolean;
-  keepMalformed?: boolean;
-}
+/** Flags of `addImageOptions`, without that of the size, which belongs to the model. */
+export type ImageFlags = Pick<DecodeOptions, 'orientation' | 'maxPixels'>;
 
-/** Adds the flags that control how answers are generated. */
-export function addAnswerOptions(command: Command): Command {
-  return command
-    .option('--beams <n>', 'number of beams; 1 is greedy search; default: from the checkpoint', parser(count))
-    .option(
-      '--max-new-tokens <n>',
-      'maximum length of an answer in tokens; default: from the checkpoint',
-      parser(count),
-    )
-    .option('--keep-unicode', 'keep non-ASCII characters in labels')
-    .option('--keep-malformed', "keep malformed objects and labels, as Microsoft's processor does");
-}
-
-/** Returns those flags as options of `Florence2.run`. */
-export function answerOptions({ beams: numBeams, maxNewTokens, ...kept }: AnswerFlags): RunOptions {
-  const { keepUnicode, keepMalformed } = kept;
-  return { numBeams, maxNewTokens, keepUnicode, keepMalformed };
-}
+/** Returns those flags as options of `decodeImage`. */
+export const imageOptions = ({ orientation, maxPixels }: ImageFlags): DecodeOptions => ({ orientation, maxPixels });
 
 /** Flags of commands that run one task or prompt on all images. */
 export interface QuestionFlags {

@@ -53,6 +53,7 @@ const compilerOptions = {
 const pages = [
   'README.md',
   'docs/concepts.md',
+  'docs/decoding.md',
   'docs/hooks.md',
   'docs/attention.md',
   'docs/patching.md',

@@ -3,9 +3,9 @@ import type { Split } from '../../datasets/reading.ts';
 import { answerOutcomes, fitCalibration } from '../../evaluation/calibrate.ts';
 import { expectedCalibrationError } from '../../evaluation/confidence.ts';
 import { CALIBRATION_FILE, writeCalibration } from '../../results/calibration.ts';
+import { type AnswerFlags, answerOptions } from '../answer_options.ts';
 import { interruptSignal } from '../exit.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
-import { type AnswerFlags, answerOptions } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
 
 /** Fits a calibration, writes it, and prints for each task the share of right answers and the calibration error before. */

@@ -4,7 +4,7 @@ import { diffRuns } from '../../internals/diff/compare_runs.ts';
 import type { DiffOptions, RunSpec } from '../../internals/diff/report.ts';
 import { interruptSignal } from '../exit.ts';
 import type { ModelFlags } from '../load_model.ts';
-import { type QuestionFlags, requireQuestion } from '../options.ts';
+import { type ImageFlags, imageOptions, type QuestionFlags, requireQuestion } from '../options.ts';
 import { diffLines, imageLines } from '../print/diff.ts';
 import { finiteNumbers } from '../print/numbers.ts';
 import { ProgressBars } from '../progress.ts';
@@ -19,10 +19,11 @@ export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
     bars.stop();
     process.stdout.write(`${lines.join('\n')}\n`);
   };
-  const { at, tolerance, maxNewTokens, orientation, json } = flags;
+  const { at, tolerance, maxNewTokens, json } = flags;
   const options: DiffOptions = {
     ...question,
-    ...{ at, tolerance, maxNewTokens, orientation },
+    ...{ at, tolerance, maxNewTokens },
+    ...imageOptions(flags),
     signal: interruptSignal(),
     onProgress: bars.onProgress,
     ...(!json && { onImage: image => print(imageLines(image)) }),
@@ -52,7 +53,7 @@ function readRuns(flags: DiffFlags): [a: RunSpec, b: RunSpec] {
   ];
 }
 
-export interface DiffFlags extends ModelFlags, QuestionFlags {
+export interface DiffFlags extends ModelFlags, ImageFlags, QuestionFlags {
   bModel?: string;
   bRevision?: string;
   bAdapter?: string;
@@ -60,6 +61,5 @@ export interface DiffFlags extends ModelFlags, QuestionFlags {
   at?: string[];
   tolerance?: number;
   maxNewTokens?: number;
-  orientation?: 'stored' | 'apply';
   json?: boolean;
 }

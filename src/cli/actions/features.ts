@@ -7,7 +7,7 @@ import { skipErrors } from '../../skip_errors.ts';
 import { interruptSignal, printError, reportFailures } from '../exit.ts';
 import { findInputs, type InputImage } from '../inputs.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
-import { type QuestionFlags, readQuestion } from '../options.ts';
+import { type ImageFlags, imageOptions, type QuestionFlags, readQuestion } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
 
 /**
@@ -27,8 +27,7 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
   try {
     const reader = new FeatureReader(model, flags.at, { ...question, maxNewTokens, pool, signal });
     const read = async (batch: readonly InputImage[]): Promise<Row[]> => {
-      const { orientation } = flags;
-      const raws = await Promise.all(batch.map(({ source }) => decodeForModel(source, { orientation })));
+      const raws = await Promise.all(batch.map(({ source }) => decodeForModel(source, imageOptions(flags))));
       const read = await reader.read(raws.map(({ image }) => image));
       const rows = read.map((row, i) => ({ ...row, image: batch[i].name }));
       known ??= rows[0];
@@ -99,12 +98,11 @@ function metadataOf(images: string[], { model, adapter, pool, text }: FeatureFla
   };
 }
 
-export interface FeatureFlags extends ModelFlags, QuestionFlags {
+export interface FeatureFlags extends ModelFlags, ImageFlags, QuestionFlags {
   at: string;
   out: string;
   pool: 'mean' | 'none';
   batch: number;
   maxNewTokens?: number;
   onError: 'stop' | 'skip';
-  orientation?: 'stored' | 'apply';
 }

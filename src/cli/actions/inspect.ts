@@ -5,22 +5,23 @@ import { uprightBox } from '../../geometry/orientation.ts';
 import { decodeForModel } from '../../image/decode.ts';
 import { collectReport, nameOf } from '../../inspect/collect.ts';
 import { renderReport } from '../../inspect/html.ts';
+import { type AnswerFlags, answerOptions } from '../answer_options.ts';
 import { interruptSignal } from '../exit.ts';
 import { findInputs } from '../inputs.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
-import { type AnswerFlags, answerOptions, type QuestionFlags, requireQuestion } from '../options.ts';
+import { type ImageFlags, imageOptions, type QuestionFlags, requireQuestion } from '../options.ts';
 import { ProgressBars } from '../progress.ts';
 
 /** Runs one task, writes the page about it, and prints the answer. */
 export async function runInspect(path: string, flags: InspectFlags): Promise<void> {
-  const { out, model: name, adapter, orientation } = flags;
+  const { out, model: name, adapter } = flags;
   if (!['.html', '.htm'].includes(extname(out).toLowerCase())) {
     throw new UsageError(`--out ${out}: the page must be an .html file.`);
   }
   const { task, ...asked } = requireQuestion(flags);
   const [input, ...others] = await findInputs([path]);
   if (others.length > 0) throw new UsageError(`A page is about one image, but ${path} has ${others.length + 1}.`);
-  const { image, turned } = await decodeForModel(input.source, { orientation });
+  const { image, turned } = await decodeForModel(input.source, imageOptions(flags));
   const box = asked.box && uprightBox(asked.box, image, turned);
   const signal = interruptSignal();
   const model = await loadModel(flags);
@@ -45,7 +46,6 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
   }
 }
 
-export interface InspectFlags extends ModelFlags, QuestionFlags, AnswerFlags {
+export interface InspectFlags extends ModelFlags, ImageFlags, QuestionFlags, AnswerFlags {
   out: string;
-  orientation?: 'stored' | 'apply';
 }

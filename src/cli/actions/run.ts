@@ -10,10 +10,11 @@ import { turnResult } from '../../results/turn.ts';
 import type { TaskResult } from '../../results/types.ts';
 import { skipErrors } from '../../skip_errors.ts';
 import { runTiled } from '../../tiling/run_tiled.ts';
+import { type AnswerFlags, answerOptions } from '../answer_options.ts';
 import { describe, interruptSignal, reportFailures } from '../exit.ts';
 import { findInputs, type InputImage } from '../inputs.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
-import { type AnswerFlags, answerOptions } from '../options.ts';
+import { type ImageFlags, imageOptions } from '../options.ts';
 import { drawingPaths } from '../outputs.ts';
 import { checkLayout, type LayoutFormat, layoutDocument, pageOf } from '../print/layout.ts';
 import { roundedCoordinates } from '../print/numbers.ts';
@@ -107,10 +108,9 @@ async function answer(
   flags: RunFlags,
   signal: AbortSignal,
 ): Promise<Omit<Answered, 'drawings'>[]> {
-  const { orientation } = flags;
   const batch: ReadImage[] = await Promise.all(
     inputs.map(async input => {
-      const { image: raw, turned } = await decodeForModel(input.source, { orientation });
+      const { image: raw, turned } = await decodeForModel(input.source, imageOptions(flags));
       return { input, raw, turned };
     }),
   );
@@ -164,9 +164,8 @@ function filtered(result: TaskResult, { minScore, classes }: RunFlags): TaskResu
   return classes && scored.task === '<OD>' ? filterByLabel(scored, classes) : scored;
 }
 
-export interface RunFlags extends ModelFlags, AnswerFlags, RunQuestionFlags {
+export interface RunFlags extends ModelFlags, ImageFlags, AnswerFlags, RunQuestionFlags {
   minScore?: number;
-  orientation?: 'stored' | 'apply';
   json?: boolean;
   draw?: string;
   masks?: string;

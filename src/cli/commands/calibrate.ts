@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { CalibrateFlags } from '../actions/calibrate.ts';
-import { addAnswerOptions, addModelOptions } from '../options.ts';
+import { addAnswerOptions } from '../answer_options.ts';
+import { addModelOptions } from '../options.ts';
 
 /** `florence2 calibrate`: fits confidences to the share of right answers. */
 export function calibrateCommand(): Command {

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import type { InspectFlags } from '../actions/inspect.ts';
-import { addAnswerOptions, addImageOptions, addModelOptions, addQuestionOptions, parseBox } from '../options.ts';
+import { addAnswerOptions } from '../answer_options.ts';
+import { addImageOptions, addModelOptions, addQuestionOptions, parseBox } from '../options.ts';
 
 /** `florence2 inspect`: writes a page about how one answer was computed. */
 export function inspectCommand(): Command {

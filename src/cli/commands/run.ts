@@ -1,15 +1,8 @@
 import { Command, Option } from 'commander';
 import type { RunFlags } from '../actions/run.ts';
+import { addAnswerOptions } from '../answer_options.ts';
 import { count, list, share } from '../kinds.ts';
-import {
-  addAnswerOptions,
-  addImageOptions,
-  addModelOptions,
-  collect,
-  IMAGES_HELP,
-  parseBox,
-  parser,
-} from '../options.ts';
+import { addImageOptions, addModelOptions, collect, IMAGES_HELP, parseBox, parser } from '../options.ts';
 import type { LayoutFormat } from '../print/layout.ts';
 
 const LAYOUT_FORMATS: LayoutFormat[] = ['text', 'json', 'hocr', 'alto'];

@@ -69,6 +69,7 @@ export {
   attentionPoints,
 } from './internals/attention_maps.ts';
 export { type FeatureOptions, FeatureReader } from './internals/feature_reader.ts';
+export { captureForced, type ForcedOptions, forcedLogits } from './internals/forced_pass.ts';
 export { gradientsAt } from './internals/gradients_at.ts';
 export { type HookPointShape, hookPoints } from './internals/hook_points.ts';
 export type { Replacement } from './internals/intervention.ts';
@@ -95,14 +96,7 @@ export {
   type SweepPlan,
 } from './internals/patching.ts';
 export type { Prediction, TokenProbability } from './internals/predictions.ts';
-export {
-  captureForced,
-  type ForcedOptions,
-  forcedLogits,
-  type PassStart,
-  Question,
-  type QuestionOptions,
-} from './internals/question.ts';
+export { type PassStart, Question, type QuestionOptions } from './internals/question.ts';
 export { encoderRollout, type RolloutOptions, rollout, tokenRelevance } from './internals/rollout.ts';
 export {
   type GradCamOptions,

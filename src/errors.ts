@@ -10,7 +10,7 @@ export const ERROR_CODES = {
   UNKNOWN_OPTION: 'a call has no option of this name',
   UNKNOWN_TASK: 'a task name or task token is mistyped',
   UNKNOWN_HOOK_POINT: 'a name or pattern matches no hook point',
-  DISPOSED: 'a model, image features or an adapter was used after its disposal',
+  DISPOSED: 'a model, an adapter, image features or a question was used after its disposal',
   FILE_NOT_FOUND: 'a file or folder does not exist',
   FILE_NOT_READABLE: 'a file, folder or URL cannot be read',
   FILE_NOT_WRITABLE: 'a file or folder cannot be written',

@@ -307,7 +307,7 @@ export class Florence2 {
     this.hooks.clear();
   }
 
-  /** Disposes the weights, including those of adapters. */
+  /** Disposes the weights, also those of adapters. Calls that are running end with an error of code `DISPOSED`. */
   dispose(): void {
     this.adapters.dispose();
     this.model.dispose();

@@ -4,6 +4,8 @@ import { listNames, suggestName } from './names.ts';
 /** A kind of value: the allowed values, and the words that name them in messages ("must be …"). */
 export interface Kind {
   readonly expected: string;
+  /** Whether the option must be given. */
+  readonly required?: boolean;
   allows(value: unknown): boolean;
 }
 
@@ -14,7 +16,7 @@ export type OptionTable<O> = { readonly [K in keyof Required<O>]: Kind };
  * Checks the options of a call. Options that are undefined are absent.
  *
  * @param call the call's name in messages
- * @throws UsageError for an unknown option, with the nearest name, and for a value of another kind
+ * @throws UsageError for an unknown option, with the nearest name, for a value of another kind, and for a missing one
  */
 export function checkOptions<O extends object>(call: string, options: O, table: OptionTable<O>): void {
   if (typeof options !== 'object' || options === null)
@@ -26,6 +28,10 @@ export function checkOptions<O extends object>(call: string, options: O, table: 
       throw new UsageError(`${call} has no option ${name}. ${hint}`, { code: 'UNKNOWN_OPTION' });
     }
     if (value !== undefined) checkKind(name, value, kinds[name]);
+  }
+  for (const [name, { required, expected }] of Object.entries(kinds)) {
+    const value = (options as Readonly<Record<string, unknown>>)[name];
+    if (required && value === undefined) throw new UsageError(`${call} needs ${name}: ${expected}.`);
   }
 }
 
@@ -69,6 +75,8 @@ export const share: Kind = {
 };
 export const rate: Kind = { expected: 'at least 0 and below 1', allows: x => isNumber(x) && x >= 0 && x < 1 };
 export const onOff: Kind = { expected: 'true or false', allows: value => typeof value === 'boolean' };
+/** A value that must be given. */
+export const required = (kind: Kind): Kind => ({ ...kind, required: true });
 export const text: Kind = { expected: 'a text', allows: value => typeof value === 'string' && value !== '' };
 export const callback: Kind = { expected: 'a function', allows: value => typeof value === 'function' };
 export const abortSignal: Kind = { expected: 'an AbortSignal', allows: value => value instanceof AbortSignal };

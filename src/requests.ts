@@ -138,6 +138,7 @@ interface Answering extends Call {
 
 /** Decodes images and encodes them. */
 export async function encodeInputs(call: Call, images: ImageInput[], options: DecodeOptions): Promise<ImageFeatures[]> {
+  checkOptions('encodeImages', options, DECODE_OPTIONS);
   const { decodeForModel } = await import('./image/decode.ts');
   const decoded = await Promise.all(images.map(image => decodeForModel(image, options)));
   const rows = encodeImages(

@@ -4,17 +4,19 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ActivationCache } from '../src/activations/cache.ts';
 import type { Lora } from '../src/adapters/lora.ts';
+import { Florence2Error } from '../src/errors.ts';
 import { Florence2 } from '../src/florence2.ts';
 import type { ScopedHook } from '../src/hooks/hooks.ts';
 import type { RawImage } from '../src/image/types.ts';
 import { collectReport } from '../src/inspect/collect.ts';
 import { FeatureReader } from '../src/internals/feature_reader.ts';
+import { captureForced } from '../src/internals/forced_pass.ts';
 import { hookPoints } from '../src/internals/hook_points.ts';
 import { lastLayerAttribution } from '../src/internals/last_layer.ts';
 import { alternatives, logitLens } from '../src/internals/logit_lens.ts';
 import { answerLogProb } from '../src/internals/logit_metrics.ts';
 import { ablationSweep, patch, patchSweep } from '../src/internals/patching.ts';
-import { captureForced, Question } from '../src/internals/question.ts';
+import { Question } from '../src/internals/question.ts';
 import { gradCam } from '../src/internals/saliency.ts';
 import type { BackendName } from '../src/runtime/backend.ts';
 import { testBackend, withoutLeaks } from './backend.ts';
@@ -318,9 +320,42 @@ test('a training affects no call without its adapter, and no call affects it', a
   learner.dispose();
 });
 
+/** Starts every call, disposes something, and returns what the calls end with. */
+async function endings(model: Florence2, dispose: (model: Florence2) => void): Promise<unknown[]> {
+  const running = names.map((name, i) => calls[name](model, i).catch((error: unknown) => error));
+  await Promise.resolve();
+  dispose(model);
+  return Promise.all(running);
+}
+
+test('calls that run while their model is disposed end with an error, or are done', async () => {
+  const { numTensors } = tf.memory();
+  const ended = await endings(await open(testBackend), model => model.dispose());
+  const codes = ended.map(result => (result instanceof Error ? (result as Florence2Error).code : 'done'));
+  for (const [i, code] of codes.entries()) {
+    if (code === 'done') same(ended[i], alone.get(model)![i], names[i]);
+    else assert.is(code, 'DISPOSED', `${names[i]}: ${(ended[i] as Error).stack}`);
+  }
+  for (const name of ['run', 'stream', 'runWithCache', 'patch, patchSweep'])
+    assert.is(codes[names.indexOf(name)], 'DISPOSED', name);
+  assert.is(tf.memory().numTensors, numTensors);
+});
+
+test('calls that run while an adapter is removed end with an error if they use it', async () => {
+  const disposable = await open(testBackend);
+  const ended = await endings(disposable, ({ adapters }) => adapters.remove('everywhere'));
+  for (const [i, name] of names.entries()) {
+    const result = ended[i];
+    if (result instanceof Florence2Error) assert.is(result.code, 'DISPOSED', name);
+    assert.is(result instanceof Error, /with an adapter|two adapters/.test(name), `${name}: ${result}`);
+    if (!(result instanceof Error)) same(result, alone.get(model)![i], name);
+  }
+  disposable.dispose();
+});
+
 test('a choice of adapters that does not exist is an error', async () => {
   const error = await model.run(image(0), '<CAPTION>', { adapter: 'none' }).catch(error => error);
-  assert.match(error.message, /There is no adapter named none; loaded adapters: everywhere, biases/);
+  assert.match(error.message, /There is no adapter named none\. The adapters are everywhere and biases\./);
 });
 
 test.run();

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { type HookFilter, matcher } from '../hooks/filter.ts';
 import { onBackendOf } from '../nn/on_backend.ts';
+import { checkOptions, integer, type OptionTable, oneOf, text, whole } from '../options.ts';
 import { openFile, writeFile } from '../platform/node.ts';
 import { readSafetensors, safetensorsContent } from '../weights/safetensors.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
@@ -17,6 +18,12 @@ export interface ActivationPart {
   /** Index of one head, at points that have heads (such as `hook_z` or `hook_pattern`); removes the second axis. */
   head?: number;
 }
+
+const PART: OptionTable<ActivationPart> = {
+  step: integer,
+  layer: { expected: 'a number or a text', allows: layer => whole.allows(layer) || text.allows(layer) },
+  head: whole,
+};
 
 /** Matches points of shape [rows, heads, …]. In channel attention the heads are groups of channels. */
 export const HEADED = /(^|\.)hook_(q|k|v|z|pattern|channel_pattern|attn_scores)$/;
@@ -110,7 +117,9 @@ export class ActivationCache {
    *   layout (maps [B, C, H, W]), for tools that compare the two. Default: this package's names and layout
    * @throws Florence2Error if the file cannot be written
    */
-  async save(file: string, { layout }: { layout?: 'pytorch' } = {}): Promise<void> {
+  async save(file: string, options: { layout?: 'pytorch' } = {}): Promise<void> {
+    checkOptions('save', options, { layout: oneOf('pytorch') });
+    const { layout } = options;
     const tensors = this.entries().map(({ name, step, kept }) => {
       const values = () => this.array(name, { step });
       const dumped = layout === 'pytorch' ? dumpForm(name, kept.shape) : undefined;
@@ -205,7 +214,9 @@ export class ActivationCache {
     return [...this.points].flatMap(([name, steps]) => [...steps].map(([step, kept]) => ({ name, step, kept })));
   }
 
-  private find(name: string, { step, layer }: ActivationPart): { point: string; step: number | undefined; kept: Kept } {
+  private find(name: string, part: ActivationPart): { point: string; step: number | undefined; kept: Kept } {
+    checkOptions('The cache', part, PART);
+    const { step, layer } = part;
     if (name.includes('{layer}') && layer === undefined) throw new UsageError(`${name} needs \`layer\`.`);
     const point = name.replaceAll('{layer}', String(layer));
     const steps = this.points.get(point);

@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
+import { suggestName } from '../names.ts';
 import { lowRankDelta } from '../nn/low_rank.ts';
 import { type Adaptation, type LowRank, Parameter, unadapted } from '../nn/params.ts';
+import { checkKind, checkOptions, finite, oneOf, text } from '../options.ts';
 import type { Calibration } from '../results/calibration.ts';
 import { createLora, type Lora, type LoraOptions } from './lora.ts';
 import type { SaveAdapterOptions } from './write.ts';
@@ -75,8 +77,8 @@ export class Adapters {
   get(name: string): Lora {
     const lora = this.loaded.get(name);
     if (lora) return lora;
-    const others = this.names.length > 0 ? `loaded adapters: ${this.names.join(', ')}` : 'none is loaded';
-    throw new UsageError(`There is no adapter named ${name}; ${others}.`);
+    const hint = this.names.length > 0 ? suggestName(String(name), this.names, 'The adapters') : 'None is loaded.';
+    throw new UsageError(`There is no adapter named ${name}. ${hint}`);
   }
 
   /**
@@ -86,9 +88,11 @@ export class Adapters {
    * @throws Florence2Error if the adapter is damaged, does not fit the model, or uses more than LoRA
    * @throws UsageError if the name is taken, the scale is not finite, or adapters are merged
    */
-  async load(folder: string, { name = 'default', scale = 1 }: LoadAdapterOptions = {}): Promise<Lora> {
+  async load(folder: string, options: LoadAdapterOptions = {}): Promise<Lora> {
+    checkKind('The folder of the adapter', folder, text);
+    checkOptions('loadAdapter', options, { name: text, scale: finite });
+    const { name = 'default', scale = 1 } = options;
     this.requireNew(name);
-    requireScale(scale);
     const [{ readAdapter }, { openFolder }] = await Promise.all([import('./read.ts'), import('../platform/node.ts')]);
     const lora = await readAdapter(this.model, openFolder(folder));
     try {
@@ -109,6 +113,8 @@ export class Adapters {
    */
   async save(name: string, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
     const lora = this.get(name);
+    checkKind('The folder of the adapter', folder, text);
+    checkOptions('Adapters.save', options, { layout: oneOf('native', 'microsoft'), baseModel: text });
     const { writeAdapter } = await import('./write.ts');
     await writeAdapter(lora, folder, options);
   }
@@ -166,7 +172,7 @@ export class Adapters {
    */
   setScale(name: string, scale: number): void {
     this.requireUnmerged();
-    requireScale(scale);
+    checkKind('The scale of an adapter', scale, finite);
     this.get(name).scale = scale;
     this.activate(...this.activeNames);
   }
@@ -211,7 +217,11 @@ export class Adapters {
     this.dispose();
   }
 
-  /** Removes an adapter and disposes it. @throws UsageError for an unknown name, or while adapters are merged */
+  /**
+   * Removes an adapter and disposes it. Calls that are running with it end with a UsageError whose code is `DISPOSED`.
+   *
+   * @throws UsageError for an unknown name, or while adapters are merged
+   */
   remove(name: string): void {
     this.requireUnmerged();
     const lora = this.get(name);
@@ -220,7 +230,7 @@ export class Adapters {
     lora.dispose();
   }
 
-  /** Removes and disposes all adapters. */
+  /** Removes and disposes all adapters, as `remove` does. */
   dispose(): void {
     this.activeNames = [];
     this.model.adapt(unadapted);
@@ -271,7 +281,7 @@ export class Adapters {
 
   private requireNew(name: string): void {
     this.requireUnmerged();
-    if (name === '') throw new UsageError('The name of an adapter must not be empty.');
+    checkKind('The name of an adapter', name, text);
     if (this.loaded.has(name)) throw new UsageError(`An adapter named ${name} already exists: remove it first.`);
   }
 
@@ -281,7 +291,3 @@ export class Adapters {
 }
 
 const namesOf = (choice: AdapterChoice): readonly string[] => (choice === null ? [] : [choice].flat());
-
-function requireScale(scale: number): void {
-  if (!Number.isFinite(scale)) throw new UsageError(`The scale of an adapter must be a finite number, not ${scale}.`);
-}

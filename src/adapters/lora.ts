@@ -3,6 +3,19 @@ import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { lowRankShapes } from '../nn/low_rank.ts';
 import { type LowRank, Parameter } from '../nn/params.ts';
+import {
+  checkOptions,
+  count,
+  integer,
+  type Kind,
+  listOf,
+  type OptionTable,
+  oneOf,
+  onOff,
+  positive,
+  rate,
+  text,
+} from '../options.ts';
 import { normalStream, randomStream } from '../random.ts';
 import type { Calibration } from '../results/calibration.ts';
 import { elementCount } from '../weights/tensor_file.ts';
@@ -48,6 +61,25 @@ export type LoraBias = 'none' | 'lora_only' | 'all';
 
 /** The settings that an adapter keeps. The ranks and alphas of single layers are in `Lora.layers`. */
 export type LoraSettings = Required<Pick<LoraOptions, 'r' | 'alpha' | 'dropout' | 'rsLora' | 'init' | 'bias'>>;
+
+/** Values of single layers, by a regular expression. */
+const byLayer = (kind: Kind): Kind => ({
+  expected: `an object whose values are each ${kind.expected}`,
+  allows: values => typeof values === 'object' && values !== null && Object.values(values).every(kind.allows),
+});
+
+const NAMES = listOf(text, 'names');
+
+const LAYERS: Kind = {
+  expected: 'a text or a list of names',
+  allows: value => typeof value === 'string' || NAMES.allows(value),
+};
+
+const LORA_OPTIONS: OptionTable<LoraOptions> = {
+  ...{ r: count, alpha: positive, rankPattern: byLayer(count), alphaPattern: byLayer(positive) },
+  ...{ dropout: rate, rsLora: onOff, init: oneOf('kaiming', 'gaussian'), bias: oneOf('none', 'lora_only', 'all') },
+  ...{ targets: LAYERS, exclude: LAYERS, modulesToSave: NAMES, seed: integer },
+};
 
 /** PEFT's defaults. */
 export const loraDefaults: LoraSettings = {
@@ -149,9 +181,9 @@ export class LoraLayer implements LowRank {
  * @throws UsageError for a target, pattern or module that matches nothing in the model, and for options out of range
  */
 export function createLora(model: Florence2Model, options: LoraOptions): Lora {
+  checkOptions('LoRA', options, LORA_OPTIONS);
   const { targets, exclude, rankPattern = {}, alphaPattern = {}, modulesToSave = [], seed = 0, ...given } = options;
   const settings: LoraSettings = { ...loraDefaults, ...defined(given) };
-  checkSettings(settings, rankPattern, alphaPattern);
   const modules = matchTargets(model, { targets, exclude }).filter(
     name => !modulesToSave.some(saved => isWithin(name, saved)),
   );
@@ -189,29 +221,6 @@ function trainedBiases(model: Florence2Model, { settings, layers }: Lora): strin
   if (settings.bias === 'none') return [];
   const biases = [...model.parameters.keys()].filter(name => name.endsWith('.bias'));
   return settings.bias === 'all' ? biases : biases.filter(name => layers.has(name.slice(0, -'.bias'.length)));
-}
-
-function checkSettings(
-  { r, alpha, dropout, init, bias }: LoraSettings,
-  rankPattern: Record<string, number>,
-  alphaPattern: Record<string, number>,
-): void {
-  const require = (valid: boolean, name: string, value: unknown, expected: string): void => {
-    if (!valid) throw new UsageError(`LoRA: ${name} must be ${expected}, not ${JSON.stringify(value)}.`);
-  };
-  const withPattern = (name: string, common: number, pattern: Record<string, number>): [string, number][] => [
-    [name, common],
-    ...Object.entries(pattern).map(([key, value]): [string, number] => [`${name} of ${key}`, value]),
-  ];
-  for (const [name, value] of withPattern('r', r, rankPattern)) {
-    require(Number.isSafeInteger(value) && value >= 1, name, value, 'a whole number of at least 1');
-  }
-  for (const [name, value] of withPattern('alpha', alpha, alphaPattern)) {
-    require(Number.isFinite(value) && value > 0, name, value, 'a number above 0');
-  }
-  require(dropout >= 0 && dropout < 1, 'dropout', dropout, 'at least 0 and below 1');
-  require(['kaiming', 'gaussian'].includes(init), 'init', init, 'kaiming or gaussian');
-  require(['none', 'lora_only', 'all'].includes(bias), 'bias', bias, 'none, lora_only or all');
 }
 
 function checkPatterns(patterns: Record<string, number>, modules: string[]): void {

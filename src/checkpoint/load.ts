@@ -4,7 +4,7 @@ import { Florence2Error, UsageError } from '../errors.ts';
 import type { Precision } from '../model/executor.ts';
 import { fastestExecutor } from '../model/fastest_executor.ts';
 import { Florence2Model } from '../model/florence2_model.ts';
-import { abortSignal, callback, checkOptions, count, type OptionTable, oneOf, text } from '../options.ts';
+import { abortSignal, callback, checkKind, checkOptions, count, type OptionTable, oneOf, text } from '../options.ts';
 import { openFolder } from '../platform/node.ts';
 import { type Calibration, readCalibration } from '../results/calibration.ts';
 import { BACKEND_NAMES, type BackendChoice, type BackendName, useBackend } from '../runtime/backend.ts';
@@ -51,7 +51,8 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
-const LOAD_OPTIONS: OptionTable<LoadOptions> = {
+/** The kinds of those options. */
+export const LOAD_OPTIONS: OptionTable<LoadOptions> = {
   backend: oneOf('auto', ...BACKEND_NAMES),
   revision: text,
   subfolder: text,
@@ -84,6 +85,7 @@ export interface Florence2Parts {
  *   the reason of an aborted signal
  */
 export async function loadParts(name: string, options: LoadOptions): Promise<Florence2Parts> {
+  checkKind('The checkpoint', name, text);
   checkOptions('Florence2.load', options, LOAD_OPTIONS);
   const { revision, subfolder, onProgress, signal } = options;
   signal?.throwIfAborted();

@@ -1,8 +1,10 @@
-import type { Dataset } from '../datasets/example.ts';
+import type { Dataset, TrainingExample } from '../datasets/example.ts';
+import type { ProblemHandler } from '../datasets/reading.ts';
+import { Florence2Error } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { DECODE_OPTIONS } from '../image/types.ts';
-import { pickOptions } from '../options.ts';
-import type { RunOptions } from '../requests.ts';
+import { callback, checkOptions, type OptionTable, pickOptions } from '../options.ts';
+import { CALLS, type RunOptions } from '../requests.ts';
 import type { Calibration } from '../results/calibration.ts';
 import { isotonicRegression, type Outcome } from './confidence.ts';
 import { readTruth } from './judge.ts';
@@ -12,7 +14,13 @@ import { outcomesOf } from './outcomes.ts';
 export interface CalibrateOptions extends Omit<RunOptions, 'adapter'> {
   /** Called after each image. */
   onProgress?: (done: number, total: number) => void;
+  /** Receives each example that cannot be read or answered, which is left out. Default: its error is thrown. */
+  onProblem?: ProblemHandler;
 }
+
+const { adapter, onError, ...ANSWERS } = CALLS.runBatch;
+
+const CALIBRATE: OptionTable<CalibrateOptions> = { ...ANSWERS, onProgress: callback, onProblem: callback };
 
 /**
  * Fits a monotone map from confidences to shares of right answers for each task, and sets it as the calibration of the
@@ -38,26 +46,50 @@ export async function calibrate(
 export const fitCalibration = (outcomes: ReadonlyMap<string, readonly Outcome[]>): Calibration =>
   Object.fromEntries([...outcomes].map(([task, list]) => [task, isotonicRegression(list)]));
 
-/** Returns the confidence of each answer of a dataset and whether it is right, by task; see `outcomesOf`. */
+/**
+ * Returns the confidence of each answer of a dataset and whether it is right, by task; see `outcomesOf`.
+ *
+ * @throws UsageError for wrong options, and the error of an example that cannot be answered, unless `onProblem` is given
+ */
 export async function answerOutcomes(
   florence: Florence2,
   dataset: Dataset,
-  { onProgress, ...options }: CalibrateOptions = {},
+  options: CalibrateOptions = {},
 ): Promise<Map<string, Outcome[]>> {
+  checkOptions('answerOutcomes', options, CALIBRATE);
+  const { onProgress, onProblem, ...runOptions } = options;
   const outcomes = new Map<string, Outcome[]>();
   for (let i = 0; i < dataset.length; i++) {
-    const { image: input, targets } = await dataset.example(i);
-    const image = await florence.encodeImage(input, pickOptions(options, DECODE_OPTIONS));
+    let source = `${dataset.name}[${i}]`;
     try {
-      const requests = targets.map(({ task, text, box }) => ({ image, task, text, box }));
-      for (const [j, result] of (await florence.runBatch(requests, { doSample: false, ...options })).entries()) {
-        const truth = readTruth(targets[j].answer, result.task, image.imageSize, options.keepUnicode ?? false);
-        outcomes.set(result.task, [...(outcomes.get(result.task) ?? []), ...outcomesOf(truth, result)]);
-      }
-    } finally {
-      image.dispose();
+      const example = await dataset.example(i);
+      ({ source } = example);
+      for (const [task, list] of await exampleOutcomes(florence, example, runOptions))
+        outcomes.set(task, [...(outcomes.get(task) ?? []), ...list]);
+    } catch (error) {
+      if (!onProblem || !(error instanceof Florence2Error)) throw error;
+      onProblem({ severity: 'error', source, message: error.message });
     }
     onProgress?.(i + 1, dataset.length);
   }
   return new Map([...outcomes].filter(([, list]) => list.length > 0));
+}
+
+/** Answers the targets of one example. */
+async function exampleOutcomes(
+  florence: Florence2,
+  { image: input, targets }: TrainingExample,
+  options: RunOptions,
+): Promise<[task: string, Outcome[]][]> {
+  const image = await florence.encodeImage(input, pickOptions(options, DECODE_OPTIONS));
+  try {
+    const requests = targets.map(({ task, text, box }) => ({ image, task, text, box }));
+    const results = await florence.runBatch(requests, { doSample: false, ...options });
+    return results.map((result, j) => {
+      const truth = readTruth(targets[j].answer, result.task, image.imageSize, options.keepUnicode ?? false);
+      return [result.task, outcomesOf(truth, result)];
+    });
+  } finally {
+    image.dispose();
+  }
 }

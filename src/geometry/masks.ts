@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.ts';
+import { checkOptions, count, onOff } from '../options.ts';
 import type { ImageSize, Polygon } from './types.ts';
 
 /** A binary mask with the size of its image. */
@@ -23,6 +24,7 @@ export interface MaskOptions {
  * @throws UsageError if the image size is not a positive whole number of pixels
  */
 export function polygonsToMask(polygons: Iterable<Polygon>, image: ImageSize, options: MaskOptions = {}): Mask {
+  checkOptions('polygonsToMask', options, { minPoints: count, clipToImage: onOff });
   const { minPoints = 3, clipToImage = false } = options;
   const mask = emptyMask(image);
   for (const polygon of polygons) {

@@ -1,5 +1,17 @@
 import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
+import {
+  anything,
+  checkKind,
+  checkOptions,
+  count,
+  integer,
+  type Kind,
+  listOf,
+  type OptionTable,
+  oneOf,
+  whole,
+} from '../options.ts';
 import { type AttentionLayer, readHeads } from './attention_parts.ts';
 import { readWindowAttention, type WindowAttentionMap, windowPoints } from './window_maps.ts';
 
@@ -66,6 +78,17 @@ export interface AttentionOptions {
   labels?: AttentionLabels;
 }
 
+const ATTENTION_OPTIONS: OptionTable<AttentionOptions> = { step: integer, row: whole, labels: anything };
+
+const NAMES = listOf({ expected: '', allows: name => typeof name === 'string' }, 'names');
+
+const LABELS: OptionTable<AttentionLabels> = {
+  grid: listOf(count, 'two numbers'),
+  ...{ positions: NAMES, given: NAMES, said: NAMES },
+};
+
+const KIND: Kind = oneOf('window', 'channel', 'encoder', 'decoder', 'cross');
+
 const PATTERNS: Record<Exclude<AttentionKind, 'window'>, string> = {
   channel: 'vision_tower.blocks.{layer}.channel_block.channel_attn.hook_channel_pattern',
   encoder: 'language_model.encoder.layers.{layer}.self_attn.hook_pattern',
@@ -75,6 +98,7 @@ const PATTERNS: Record<Exclude<AttentionKind, 'window'>, string> = {
 
 /** Returns the hook points to capture for `attention`: those of one layer or, by default, globs for all layers. */
 export function attentionPoints(kind: AttentionKind, layer?: AttentionLayer): string[] {
+  checkKind('The kind of attention', kind, KIND);
   if (kind === 'window') return windowPoints(layer ?? '*.*');
   return [pattern(kind, layer ?? (kind === 'channel' ? '*.*' : '*'))];
 }
@@ -119,6 +143,9 @@ export async function attention(
   head?: number,
   options: AttentionOptions = {},
 ): Promise<AttentionMap | WindowAttentionMap> {
+  checkKind('The kind of attention', kind, KIND);
+  checkOptions('attention', options, ATTENTION_OPTIONS);
+  if (options.labels) checkOptions('labels', options.labels, LABELS);
   if (kind === 'window') return readWindowAttention(cache, layer, head, options.row);
   const name = pattern(kind, layer);
   const { step } = options;

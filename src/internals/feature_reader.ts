@@ -1,14 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Activation, download } from '../activations/activation.ts';
-import { UsageError } from '../errors.ts';
+import { type Florence2Error, UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { type ActivationSink, Capture } from '../hooks/capture.ts';
 import { requirePoints } from '../hooks/filter.ts';
 import type { ImageFeatures } from '../image/features.ts';
-import type { RawImage } from '../image/types.ts';
+import type { ImageInput } from '../image/types.ts';
 import { abortSignal, anything, checkOptions, count, type OptionTable, oneOf } from '../options.ts';
+import { type ErrorMode, skipErrors } from '../skip_errors.ts';
 import { promptOf, TASK_ARGUMENTS, type TaskArguments } from '../text/prompt.ts';
-import { forcedLogits, Question } from './question.ts';
+import { forcedLogits } from './forced_pass.ts';
+import { Question } from './question.ts';
 
 /** Options of `FeatureReader`. */
 export interface FeatureOptions extends TaskArguments {
@@ -56,9 +58,21 @@ export class FeatureReader {
   /**
    * Returns the activation of each image, without the batch axis.
    *
+   * @param options.onError what an image that fails does: `throw` ends the call with its error, `skip` returns the error
+   *   in the place of the activation. Default `throw`
    * @throws UsageError if no point or several points match `at`, or the point is the same for every image
    */
-  async read(images: RawImage[]): Promise<Activation[]> {
+  read(images: readonly ImageInput[], options?: { onError?: 'throw' }): Promise<Activation[]>;
+  read(images: readonly ImageInput[], options: { onError?: ErrorMode }): Promise<(Activation | Florence2Error)[]>;
+  async read(
+    images: readonly ImageInput[],
+    options: { onError?: ErrorMode } = {},
+  ): Promise<(Activation | Florence2Error)[]> {
+    checkOptions('read', options, { onError: oneOf('throw', 'skip') });
+    return options.onError === 'skip' ? skipErrors(images, some => this.readAll(some)) : this.readAll(images);
+  }
+
+  private async readAll(images: readonly ImageInput[]): Promise<Activation[]> {
     const found = new CapturedPoint();
     const capture = new Capture(this.at, found);
     const model = this.model.withAdapter().withHooks([capture.hook]);
@@ -81,7 +95,7 @@ export class FeatureReader {
     return this.options.task === undefined ? ['image'] : ['image', 'prompt', 'answer'];
   }
 
-  private async run(model: Florence2, reach: Reach, images: RawImage[]): Promise<void> {
+  private async run(model: Florence2, reach: Reach, images: readonly ImageInput[]): Promise<void> {
     const { task, pool: _, ...options } = this.options;
     if (reach === 'answer') {
       // One at a time, because answers differ in length.
@@ -95,7 +109,7 @@ export class FeatureReader {
       }
       return;
     }
-    const features = await model.encodeImages(images);
+    const features = await model.encodeImages([...images]);
     try {
       if (reach === 'prompt') this.encodePrompt(model, features);
     } finally {

@@ -6,8 +6,10 @@ import { WantedPoints } from '../hooks/capture.ts';
 import { type HookFilter, matcher } from '../hooks/filter.ts';
 import type { HookFn, ScopedHook } from '../hooks/hooks.ts';
 import { gradientsOf } from '../nn/tape.ts';
+import { checkOptions } from '../options.ts';
+import { FORCED_OPTIONS, type ForcedOptions, forcedLogits, repeat } from './forced_pass.ts';
 import type { Metric } from './logit_metrics.ts';
-import { type ForcedOptions, forcedLogits, type Question, repeat } from './question.ts';
+import type { Question } from './question.ts';
 
 export type { Metric, RowMetric } from './logit_metrics.ts';
 
@@ -33,6 +35,7 @@ export function gradientsAt(
   names: HookFilter,
   options: ForcedOptions = {},
 ): ActivationCache {
+  checkOptions('gradientsAt', options, FORCED_OPTIONS);
   const { pixels = question.pixels, rows } = options;
   const fromPixels = matcher(names)(PIXELS);
   return model.tidy(() =>

@@ -1,7 +1,8 @@
 import type { Florence2 } from '../florence2.ts';
 import type { HookFilter, HookFn } from '../hooks/hooks.ts';
 import type { ImageInput } from '../image/types.ts';
-import { forcedLogits, Question, type QuestionOptions } from './question.ts';
+import { forcedLogits } from './forced_pass.ts';
+import { Question, type QuestionOptions } from './question.ts';
 
 /** A hook point and the shape of its activation. */
 export interface HookPointShape {

@@ -3,8 +3,10 @@ import { download } from '../activations/activation.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { LayerNorm } from '../nn/layers.ts';
+import { checkOptions, listOf, whole } from '../options.ts';
+import { captureForced } from './forced_pass.ts';
 import { lensLogits } from './logit_lens.ts';
-import { captureForced, type Question } from './question.ts';
+import type { Question } from './question.ts';
 
 /** The contributions of the decoder's last layer to one logit, which sum to the logit. */
 export interface LogitParts {
@@ -49,13 +51,15 @@ export interface LogitAttribution {
 export async function lastLayerAttribution(
   model: Florence2,
   question: Question,
-  { tokens = question.answerIds }: { tokens?: readonly number[] } = {},
+  options: { tokens?: readonly number[] } = {},
 ): Promise<LogitAttribution[]> {
+  checkOptions('lastLayerAttribution', options, { tokens: listOf(whole, 'token ids') });
+  const { tokens = question.answerIds } = options;
   const T = question.answerIds.length;
   const V = model.config.text.vocabSize;
   if (tokens.length !== T)
     throw new UsageError(`tokens must have one id per position of the answer: ${T}, not ${tokens.length}.`);
-  const wrong = tokens.find(token => !(Number.isInteger(token) && token >= 0 && token < V));
+  const wrong = tokens.find(token => token >= V);
   if (wrong !== undefined) throw new UsageError(`Token id ${wrong} does not exist; ids are 0 to ${V - 1}.`);
 
   const last = `language_model.decoder.layers.${model.config.text.decoderLayers - 1}`;

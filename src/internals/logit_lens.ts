@@ -2,8 +2,10 @@ import type * as tf from '@tensorflow/tfjs';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { noHooks } from '../hooks/hooks.ts';
+import { anything, checkOptions, count, listOf } from '../options.ts';
+import { captureForced, forcedLogits } from './forced_pass.ts';
 import { type Prediction, readPredictions } from './predictions.ts';
-import { captureForced, forcedLogits, type Question } from './question.ts';
+import type { Question } from './question.ts';
 
 /** A decoder layer, from 0, or the input of the first layer: token and position embeddings after their norm. */
 export type LensLayer = number | 'embedding';
@@ -39,8 +41,10 @@ export interface LensReading {
 export async function logitLens(
   model: Florence2,
   question: Question,
-  { layers = lensLayers(model), top = 5 }: LensOptions = {},
+  options: LensOptions = {},
 ): Promise<LensReading[]> {
+  checkOptions('logitLens', options, { layers: listOf(anything, 'layers'), top: count });
+  const { layers = lensLayers(model), top = 5 } = options;
   const call = model.withAdapter();
   const points = layers.map(layer => lensPoint(call, layer));
   const cache = captureForced(call, question, points);
@@ -72,8 +76,10 @@ export function lensLogits({ model, adaptation }: Florence2, hidden: tf.Tensor3D
 export async function alternatives(
   model: Florence2,
   question: Question,
-  { top = 5 }: { top?: number } = {},
+  options: Pick<LensOptions, 'top'> = {},
 ): Promise<Prediction[]> {
+  checkOptions('alternatives', options, { top: count });
+  const { top = 5 } = options;
   return readPredictions(forcedLogits(model, question), question.answerIds, top, model.tokenizer);
 }
 

@@ -2,12 +2,14 @@ import { download } from '../activations/activation.ts';
 import { ActivationCache } from '../activations/cache.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { ScopedHook } from '../hooks/hooks.ts';
+import { callback, checkOptions, type OptionTable, required } from '../options.ts';
 import { resampleAblation, zeroAblation } from './ablation.ts';
+import { captureForced } from './forced_pass.ts';
 import { type Replacement, replaceAt } from './intervention.ts';
 import type { RowMetric } from './logit_metrics.ts';
-import { captureForced, type Question } from './question.ts';
-import type { Site } from './site.ts';
-import { type Grid, measure, planGrid, rowValues, type SweepOptions, type SweepPlan, survey } from './sweep.ts';
+import { QUESTION, type Question } from './question.ts';
+import { SITE, type Site } from './site.ts';
+import { type Grid, measure, planGrid, rowValues, SWEEP, type SweepOptions, type SweepPlan, survey } from './sweep.ts';
 
 export type { Grid, SweepOptions, SweepPlan } from './sweep.ts';
 
@@ -22,6 +24,12 @@ export interface PatchSubject {
   /** Receives the logits of each pass with the clean question, so `answerLogProb` measures the clean answer. */
   metric: RowMetric;
 }
+
+const SUBJECT: OptionTable<PatchSubject> = {
+  clean: required(QUESTION),
+  corrupted: required(QUESTION),
+  metric: required(callback),
+};
 
 /** The metric of both questions without an intervention. */
 export interface PatchBaselines {
@@ -50,8 +58,10 @@ export interface AblationGrid extends Grid {
  */
 export async function patch(
   model: Florence2,
-  { clean, corrupted, metric, ...site }: PatchSubject & Site,
+  options: PatchSubject & Site,
 ): Promise<PatchBaselines & { value: number }> {
+  checkOptions('patch', options, { ...SUBJECT, ...SITE });
+  const { clean, corrupted, metric, ...site } = options;
   const call = model.withAdapter();
   const run = async (question: Question, hooks: ScopedHook[] = []): Promise<number> => {
     const row = rowValues(call.withHooks(hooks), question, metric, clean, 1);
@@ -77,8 +87,10 @@ export async function patch(
  */
 export async function patchSweep(
   model: Florence2,
-  { clean, corrupted, metric, ...plan }: PatchSubject & SweepPlan & SweepOptions,
+  options: PatchSubject & SweepPlan & SweepOptions,
 ): Promise<PatchGrid> {
+  checkOptions('patchSweep', options, { ...SUBJECT, ...SWEEP });
+  const { clean, corrupted, metric, ...plan } = options;
   const call = model.withAdapter();
   const cache = new ActivationCache();
   try {
@@ -100,13 +112,11 @@ export async function patchSweep(
  */
 export async function ablationSweep(
   model: Florence2,
-  {
-    question,
-    metric,
-    by = zeroAblation(),
-    ...plan
-  }: { question: Question; metric: RowMetric; by?: Replacement } & SweepPlan & SweepOptions,
+  options: { question: Question; metric: RowMetric; by?: Replacement } & SweepPlan & SweepOptions,
 ): Promise<AblationGrid> {
+  const { metric: kind } = SUBJECT;
+  checkOptions('ablationSweep', options, { question: required(QUESTION), metric: kind, by: callback, ...SWEEP });
+  const { question, metric, by = zeroAblation(), ...plan } = options;
   const call = model.withAdapter();
   const { shapes, value } = await survey(call, question, plan, metric);
   const { sites, ...grid } = planGrid(call, question, plan, shapes);

@@ -1,6 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
 import { download } from '../activations/activation.ts';
-import { UsageError } from '../errors.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
 /** A token and its probability, from the softmax of the logits. */
@@ -37,8 +36,6 @@ export async function readPredictions(
   tokenizer: Tokenizer,
 ): Promise<Prediction[]> {
   const { values, shape } = await download(logits);
-  if (!(Number.isSafeInteger(count) && count >= 1))
-    throw new UsageError(`top must be a whole number of at least 1, not ${count}.`);
   const V = shape[2];
   return answer.map((token, t) => {
     const row = values.subarray(t * V, (t + 1) * V);

@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { settingsOf } from '../generation/call.ts';
@@ -7,12 +6,11 @@ import { generateSequences } from '../generation/generate.ts';
 import { GENERATION_OPTIONS, type GenerationOptions } from '../generation/options.ts';
 import { CachedSession } from '../generation/session.ts';
 import type { ImageSize } from '../geometry/types.ts';
-import { Capture } from '../hooks/capture.ts';
-import { type HookFilter, HookRegistry } from '../hooks/hooks.ts';
+import { HookRegistry } from '../hooks/hooks.ts';
 import { promptAbout } from '../image/features.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
 import { DECODE_OPTIONS, type DecodeOptions, type ImageInput } from '../image/types.ts';
-import { abortSignal, checkOptions, listOf, type OptionTable, pickOptions, whole } from '../options.ts';
+import { abortSignal, checkOptions, type Kind, listOf, type OptionTable, pickOptions, whole } from '../options.ts';
 import { allowsEmptyAnswer } from '../results/grammar.ts';
 import { TASK_ARGUMENTS, type TaskArguments } from '../text/prompt.ts';
 import { answeredTask } from '../text/tasks.ts';
@@ -41,8 +39,11 @@ const QUESTION_OPTIONS: OptionTable<QuestionOptions> = {
   signal: abortSignal,
 };
 
+/** A question, as an argument of another call. */
+export const QUESTION: Kind = { expected: 'a Question', allows: value => value instanceof Question };
+
 /** The first hook point of a pass that starts from the features. */
-const FEATURES = 'multi_modal_projector.hook_image_features';
+export const FEATURES = 'multi_modal_projector.hook_image_features';
 
 /** Where a forced pass starts. Earlier results are taken from the question. */
 export type PassStart = 'pixels' | 'features' | 'memory';
@@ -66,12 +67,6 @@ interface QuestionParts {
  * question.
  */
 export class Question {
-  /** The preprocessed image. */
-  readonly pixels: tf.Tensor4D; // [1, H, W, 3]
-  /** The projector's output: the mean token, then the N cells of the image's map. */
-  readonly features: tf.Tensor3D; // [1, 1 + N, D]
-  /** The encoder's output. */
-  readonly memory: tf.Tensor3D; // [1, S, D]
   /** Size of the original image in pixels. */
   readonly imageSize: ImageSize;
   /** Token ids of the prompt. */
@@ -140,10 +135,7 @@ export class Question {
     }
   }
 
-  private constructor(parts: QuestionParts) {
-    this.pixels = parts.pixels;
-    this.features = parts.features;
-    this.memory = parts.memory;
+  private constructor(private readonly parts: QuestionParts) {
     this.imageSize = parts.imageSize;
     this.promptIds = parts.promptIds;
     this.answerIds = parts.answerIds;
@@ -153,105 +145,35 @@ export class Question {
     this.pointsFrom = parts.pointsFrom;
   }
 
+  /** The preprocessed image, [1, H, W, 3]. @throws UsageError after `dispose` */
+  get pixels(): tf.Tensor4D {
+    return alive(this.parts.pixels);
+  }
+
+  /**
+   * The projector's output, [1, 1 + N, D]: the mean token, then the N cells of the image's map.
+   *
+   * @throws UsageError after `dispose`
+   */
+  get features(): tf.Tensor3D {
+    return alive(this.parts.features);
+  }
+
+  /** The encoder's output, [1, S, D]. @throws UsageError after `dispose` */
+  get memory(): tf.Tensor3D {
+    return alive(this.parts.memory);
+  }
+
   /** Frees the tensors. */
   dispose(): void {
-    tf.dispose([this.pixels, this.features, this.memory]);
+    const { pixels, features, memory } = this.parts;
+    tf.dispose([pixels, features, memory]);
   }
 }
 
-/** Options of `forcedLogits` and `captureForced`. */
-export interface ForcedOptions {
-  /** Number of copies of the question that run as one batch; hooks can then treat each row differently. Default 1. */
-  rows?: number;
-  /**
-   * Where the pass starts. Default: the latest start at which all hooks still run. Earlier parts would only recompute
-   * the question's own tensors.
-   */
-  from?: PassStart;
-  /**
-   * Other images for the rows, normalised like `question.pixels`: [rows, H, W, 3]. The pass then starts from `pixels`.
-   */
-  pixels?: tf.Tensor4D;
-}
-
-/**
- * Runs a pass under teacher forcing with the model's hooks and returns the logits [rows, T, V] of all answer positions.
- * The caller disposes them.
- *
- * Position embeddings (`hook_pos_embed`, `hook_temporal_embed`) are shared by the rows and have no batch axis.
- *
- * @throws UsageError if the options contradict each other
- */
-export function forcedLogits(model: Florence2, question: Question, options: ForcedOptions = {}): tf.Tensor3D {
-  const { hooks, model: network } = model;
-  const { pixels } = options;
-  const rows = options.rows ?? pixels?.shape[0] ?? 1;
-  if (!(Number.isSafeInteger(rows) && rows >= 1))
-    throw new UsageError(`rows must be a whole number of at least 1, not ${rows}.`);
-  if (pixels && (pixels.shape[0] !== rows || (options.from ?? 'pixels') !== 'pixels')) {
-    throw new UsageError(
-      `Images [${pixels.shape}] do not fit ${rows} rows of a pass from ${options.from ?? 'pixels'}.`,
-    );
-  }
-  const from = pixels ? 'pixels' : (options.from ?? latestStart(hooks, question));
-  const h = hooks.root();
-  const ids = (of: readonly number[]) => tf.tile(tf.tensor2d([...of], [1, of.length], 'int32'), [rows, 1]);
-  return model.tidy(() => {
-    const encode = (): tf.Tensor3D => {
-      const features =
-        from === 'pixels'
-          ? network.encodeImage(pixels ?? repeat(question.pixels, rows), h)
-          : h.at(FEATURES, repeat(question.features, rows)); // [rows, 1 + N, D]
-      return network.encodePrompt(features, ids(question.promptIds), null, h).states;
-    };
-    // Rows share one memory, and its keys and values, unless a hook could change keys or values per row.
-    const ownKeys = hooks.meets(keyPoints(network.config.text.decoderLayers));
-    const states = from === 'memory' ? repeat(question.memory, ownKeys ? rows : 1) : encode(); // [rows or 1, S, D]
-    return network.logits(ids(question.decoderIds), { states, mask: null }, h);
-  });
-}
-
-/**
- * Runs a pass under teacher forcing and keeps the activations at the matching hook points. The caller disposes the
- * cache.
- *
- * @param names hook points to keep
- * @throws UsageError for a name or pattern that matches no point of the pass
- */
-export function captureForced(
-  model: Florence2,
-  question: Question,
-  names: HookFilter,
-  options: ForcedOptions = {},
-): ActivationCache {
-  const cache = new ActivationCache();
-  const capture = new Capture(names, cache);
-  try {
-    forcedLogits(model.withHooks([capture.hook]), question, options).dispose();
-    capture.requireAll();
-    return cache;
-  } catch (error) {
-    cache.dispose();
-    throw error;
-  }
-}
-
-const keyPoints = (layers: number): string[] =>
-  Array.from({ length: layers }, (_, layer) =>
-    ['hook_k', 'hook_v'].map(leaf => `language_model.decoder.layers.${layer}.encoder_attn.${leaf}`),
-  ).flat();
-
-/** Returns the latest start before which no hook would run. */
-function latestStart(hooks: HookRegistry, { pointsFrom }: Question): PassStart {
-  if (hooks.meets(pointsFrom.pixels)) return 'pixels';
-  return hooks.meets(pointsFrom.features) ? 'features' : 'memory';
-}
-
-/** Repeats a tensor [1, …] to [rows, …]. */
-export function repeat<T extends tf.Tensor>(tensor: T, rows = 1): T {
-  return rows === 1 || tensor.shape[0] === rows
-    ? tensor
-    : (tf.tile(tensor, [rows, ...new Array<number>(tensor.rank - 1).fill(1)]) as T);
+function alive<T extends tf.Tensor>(tensor: T): T {
+  if (!tensor.isDisposed) return tensor;
+  throw new UsageError('The question has been disposed: ask it again.', { code: 'DISPOSED' });
 }
 
 /** Records the hook points of the passes that compute a question. */

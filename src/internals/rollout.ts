@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { type Activation, download } from '../activations/activation.ts';
 import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
+import { anything, checkOptions, listOf, type OptionTable, share, whole } from '../options.ts';
 import { type AttentionLabels, type AttentionMap, attention, attentionPoints } from './attention_maps.ts';
 import { headOf } from './attention_parts.ts';
 
@@ -14,6 +15,11 @@ export interface RolloutOptions {
   /** Names for queries and keys. Default: their indices. */
   labels?: AttentionLabels;
 }
+
+/** The default weight of the residual connection. */
+const HALF = 0.5;
+
+const ROLLOUT: OptionTable<RolloutOptions> = { residual: share, row: whole, labels: anything };
 
 /**
  * Computes attention rollout: how much each output position depends on each input position, if every layer mixes
@@ -28,7 +34,7 @@ export interface RolloutOptions {
  * @returns [S, S]; each row sums to 1
  * @throws UsageError if no layers are given
  */
-export async function rollout(layers: readonly Activation[], residual = 0.5): Promise<Activation> {
+export async function rollout(layers: readonly Activation[], residual = HALF): Promise<Activation> {
   if (layers.length === 0) throw new UsageError('A rollout needs at least one layer.');
   const S = layers[0].shape.at(-1)!;
   const product = tf.tidy(() =>
@@ -45,9 +51,10 @@ export async function rollout(layers: readonly Activation[], residual = 0.5): Pr
  * @throws UsageError if a layer was not kept
  */
 export async function encoderRollout(cache: ActivationCache, options: RolloutOptions = {}): Promise<AttentionMap> {
+  checkOptions('encoderRollout', options, ROLLOUT);
   const layers = await encoderLayers(cache, options);
   const { queries, keys, grid } = layers[0];
-  const product = await rollout(layers, checkedResidual(options));
+  const product = await rollout(layers, options.residual);
   return { kind: 'rollout', layer: 'all', ...product, queries, keys, ...(grid && { grid }) };
 }
 
@@ -62,26 +69,28 @@ export async function encoderRollout(cache: ActivationCache, options: RolloutOpt
  */
 export async function tokenRelevance(
   cache: ActivationCache,
-  { layers, ...options }: RolloutOptions & { layers?: readonly number[] } = {},
+  options: RolloutOptions & { layers?: readonly number[] } = {},
 ): Promise<AttentionMap> {
-  const encoder = await encoderLayers(cache, options);
-  const reading = layers ?? keptLayers(cache, 'cross');
-  if (reading.length === 0) throw new UsageError("No cross-attention was kept: capture attentionPoints('cross').");
+  checkOptions('tokenRelevance', options, { ...ROLLOUT, layers: listOf(whole, 'layers') });
+  const { layers, residual, ...reading } = options;
+  const encoder = await encoderLayers(cache, reading);
+  const read = layers ?? keptLayers(cache, 'cross');
+  if (read.length === 0) throw new UsageError("No cross-attention was kept: capture attentionPoints('cross').");
   const maps: AttentionMap[] = [];
-  for (const layer of reading) maps.push(await attention(cache, 'cross', layer, undefined, options));
+  for (const layer of read) maps.push(await attention(cache, 'cross', layer, undefined, reading));
   const { queries, keys, grid } = maps[0];
-  const mixed = mixings(encoder, checkedResidual(options)).reverse(); // from the last layer to the first
+  const mixed = mixings(encoder, residual ?? HALF).reverse(); // from the last layer to the first
   const product = tf.tidy(() => {
-    const read = maps.map(map => tf.tensor2d(headOf(map), [queries.length, keys.length]));
+    const heads = maps.map(map => tf.tensor2d(headOf(map), [queries.length, keys.length]));
     const mean = tf.div(
-      read.reduce((a, b) => tf.add(a, b)),
-      read.length,
+      heads.reduce((a, b) => tf.add(a, b)),
+      heads.length,
     ) as tf.Tensor2D;
     return mixed.reduce((weights, layer) => tf.matMul(weights, layer()), mean); // [T, S]
   });
   return {
     kind: 'relevance',
-    layer: reading.join(),
+    layer: read.join(),
     ...(await download(product)),
     queries,
     keys,
@@ -118,9 +127,4 @@ function keptLayers(cache: ActivationCache, kind: 'encoder' | 'cross'): number[]
     .filter(name => name.startsWith(before) && name.endsWith(after))
     .map(name => Number(name.slice(before.length, -after.length)))
     .sort((a, b) => a - b);
-}
-
-function checkedResidual({ residual = 0.5 }: RolloutOptions): number {
-  if (!(residual >= 0 && residual <= 1)) throw new UsageError(`residual must be from 0 to 1, not ${residual}.`);
-  return residual;
 }

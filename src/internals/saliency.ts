@@ -6,9 +6,11 @@ import type { Heatmap } from '../drawing/heatmap.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { Capture } from '../hooks/capture.ts';
+import { abortSignal, anything, callback, checkOptions, count, type OptionTable, text, whole } from '../options.ts';
+import { forcedLogits } from './forced_pass.ts';
 import { gradientsAt, PIXELS } from './gradients_at.ts';
 import type { RowMetric } from './logit_metrics.ts';
-import { forcedLogits, type Question } from './question.ts';
+import type { Question } from './question.ts';
 
 /**
  * Returns the sensitivity of a metric to each pixel: the largest absolute gradient over the three channels. Simonyan et
@@ -51,6 +53,11 @@ export interface IntegratedGradientsOptions {
   signal?: AbortSignal;
 }
 
+const INTEGRATED: OptionTable<IntegratedGradientsOptions> = {
+  baseline: anything,
+  ...{ steps: count, batchSize: count, onProgress: callback, signal: abortSignal },
+};
+
 /** Result of `integratedGradients`. */
 export interface IntegratedGradients extends Heatmap {
   /** Metric of the image − metric of the baseline: the amount that the map distributes over the pixels. */
@@ -70,12 +77,10 @@ export async function integratedGradients(
   model: Florence2,
   question: Question,
   metric: RowMetric,
-  { baseline = 'mean', steps = 32, batchSize = 1, onProgress, signal }: IntegratedGradientsOptions = {},
+  options: IntegratedGradientsOptions = {},
 ): Promise<IntegratedGradients> {
-  for (const [name, value] of Object.entries({ steps, batchSize })) {
-    if (!(Number.isSafeInteger(value) && value >= 1))
-      throw new UsageError(`${name} must be a whole number of at least 1, not ${value}.`);
-  }
+  checkOptions('integratedGradients', options, INTEGRATED);
+  const { baseline = 'mean', steps = 32, batchSize = 1, onProgress, signal } = options;
   const call = model.withAdapter();
   const [, height, width] = question.pixels.shape;
   const from = call.tidy(() => baselinePixels(call.preprocessor, baseline, question.pixels.shape));
@@ -124,8 +129,10 @@ export async function gradCam(
   model: Florence2,
   question: Question,
   metric: RowMetric,
-  { stage = model.config.vision.depths.length - 1, at }: GradCamOptions = {},
+  options: GradCamOptions = {},
 ): Promise<Heatmap> {
+  checkOptions('gradCam', options, { stage: whole, at: text });
+  const { stage = model.config.vision.depths.length - 1, at } = options;
   const { depths } = model.config.vision;
   if (!(stage in depths))
     throw new UsageError(`Stage ${stage} does not exist; DaViT has stages 0 to ${depths.length - 1}.`);

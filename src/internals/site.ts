@@ -5,7 +5,7 @@ import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { requirePoints } from '../hooks/filter.ts';
 import type { HookFilter, HookPoint } from '../hooks/hooks.ts';
-import { anything, checkOptions, integer, listOf, whole } from '../options.ts';
+import { anything, checkOptions, integer, listOf, type OptionTable, whole } from '../options.ts';
 import { mapSize } from '../vision/davit.ts';
 
 /** The place of an intervention: hook points, and which heads and positions of their activations. */
@@ -29,13 +29,17 @@ export interface Site {
   readonly positions?: readonly number[];
 }
 
+export const HEADS = listOf(whole, 'head indices');
+export const POSITIONS = listOf(integer, 'positions');
+
+/** The kinds of the fields of a site. */
+export const SITE: OptionTable<Site> = { at: anything, heads: HEADS, positions: POSITIONS };
+
 /** @throws UsageError for unknown fields, and if `at` matches no hook point of the model */
 export function checkSite({ model }: Florence2, site: Site): void {
-  checkOptions('A site', site, { at: anything, heads: listOf(whole, 'head indices'), positions: POSITIONS });
+  checkOptions('A site', site, SITE);
   requirePoints(site.at, model.hookNames);
 }
-
-const POSITIONS = listOf(integer, 'positions');
 
 /** Position embeddings, which have no batch axis. */
 const TABLE = /(^|\.)hook_(pos|temporal)_embed$/;

@@ -5,7 +5,7 @@ import type { Florence2 } from '../florence2.ts';
 import type { ScopedHook } from '../hooks/hooks.ts';
 import { checkOptions, finite } from '../options.ts';
 import { meanActivation } from './ablation.ts';
-import { checkSite, type Site, siteMask } from './site.ts';
+import { checkSite, POSITIONS, type Site, siteMask } from './site.ts';
 
 /**
  * Returns the difference between the mean activations of two sets of questions, mean(a) − mean(b): [heads, 1, d] for
@@ -19,8 +19,10 @@ export function steeringVector(
   a: ActivationCache | readonly ActivationCache[],
   b: ActivationCache | readonly ActivationCache[],
   name: string,
-  { positions }: { positions?: readonly number[] } = {},
+  options: Pick<Site, 'positions'> = {},
 ): tf.Tensor {
+  checkOptions('steeringVector', options, { positions: POSITIONS });
+  const { positions } = options;
   return tf.tidy(() => tf.sub(meanActivation(a, name, positions), meanActivation(b, name, positions)));
 }
 

@@ -4,10 +4,12 @@ import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { Capture } from '../hooks/capture.ts';
+import { abortSignal, anything, callback, count, listOf, type OptionTable, oneOf, required, text } from '../options.ts';
+import { forcedLogits } from './forced_pass.ts';
 import { type Replacement, replaceAt } from './intervention.ts';
 import type { RowMetric } from './logit_metrics.ts';
-import { forcedLogits, type Question } from './question.ts';
-import type { Site } from './site.ts';
+import type { Question } from './question.ts';
+import { HEADS, POSITIONS, type Site } from './site.ts';
 
 /** The sites of a sweep: every layer by every head or position, or the regions of the image. */
 export interface SweepPlan {
@@ -46,6 +48,15 @@ export interface SweepOptions {
   /** Stops between two passes; its reason is thrown. */
   signal?: AbortSignal;
 }
+
+/** The kinds of the fields of a plan and of the options of a sweep. */
+export const SWEEP: OptionTable<SweepPlan & SweepOptions> = {
+  over: required(oneOf('heads', 'positions', 'patches')),
+  at: text,
+  layers: listOf(anything, 'layers'),
+  ...{ heads: HEADS, positions: POSITIONS },
+  ...{ patch: count, batchSize: count, onProgress: callback, signal: abortSignal },
+};
 
 /** The result of a sweep: one number per intervention. */
 export interface Grid {
@@ -142,9 +153,6 @@ export async function measure(
 ): Promise<Float32Array> {
   const { onProgress, signal } = options;
   const batchSize = options.batchSize ?? defaultBatch(model, question, sites);
-  if (!(Number.isSafeInteger(batchSize) && batchSize >= 1)) {
-    throw new UsageError(`batchSize must be a whole number of at least 1, not ${batchSize}.`);
-  }
   const values = new Float32Array(sites.length);
   for (let done = 0; done < sites.length; ) {
     signal?.throwIfAborted();
@@ -186,8 +194,6 @@ function defaultBatch({ hooks, model }: Florence2, question: Question, sites: re
 }
 
 function patchGrid({ grid: [height, width] }: Question, at: string, side: number): PlannedGrid {
-  if (!(Number.isSafeInteger(side) && side >= 1))
-    throw new UsageError(`patch must be a whole number of at least 1, not ${side}.`);
   if (at.startsWith('language_model.decoder.')) throw new UsageError(`${at} has no positions in the image.`);
   const [rows, columns] = [Math.ceil(height / side), Math.ceil(width / side)];
   const sites = range(rows * columns).map(patch => {

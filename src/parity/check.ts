@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import { HookRegistry } from '../hooks/hooks.ts';
-import { useBackend } from '../runtime/backend.ts';
+import { callback, checkOptions, instanceOf, oneOf, onOff } from '../options.ts';
+import { BACKEND_NAMES, useBackend } from '../runtime/backend.ts';
 import { openSafetensors } from '../weights/safetensors_file.ts';
 import { type GenerationCase, readCases } from './generation_cases.ts';
 import { type DumpedCheckpoint, findVariants, type Manifest, readManifest } from './manifest.ts';
@@ -37,6 +38,10 @@ const isInput = (file: string): boolean => file === INPUT_FILE || isInitialAdapt
  * @throws Florence2Error if a folder, a file or a checkpoint cannot be read. Differences do not throw
  */
 export async function checkParity(path: string, options: ParityOptions = {}): Promise<ParityReport> {
+  checkOptions('checkParity', options, {
+    backend: oneOf('auto', ...BACKEND_NAMES),
+    ...{ training: onOff, hooks: instanceOf(HookRegistry, 'a HookRegistry'), onCheckpoint: callback },
+  });
   const manifests = await Promise.all((await findVariants(path)).map(readManifest));
   if (options.training && !manifests.some(hasTraining)) {
     throw new Florence2Error(`${path} has no train/ or lora/: its manifest.json lists no training to compare.`);

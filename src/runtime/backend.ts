@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
+import { suggestName } from '../names.ts';
 import { activate, onBackend } from '../nn/on_backend.ts';
+import { checkOptions, onOff, text } from '../options.ts';
 import { isNode, withoutErrorListeners } from '../platform/node.ts';
 
 /** The supported tfjs backends, fastest first. `auto` tries them in this order. */
@@ -36,9 +38,11 @@ export interface BackendChoice {
  * @throws Florence2Error if the backend (with `auto`, every backend) cannot run, with the reason
  */
 export async function useBackend(name: BackendName | 'auto', options: BackendOptions = {}): Promise<BackendChoice> {
+  checkOptions('useBackend', options, { wasmPath: text, softwareAdapter: onOff });
   if (name === 'auto') return useFirst(options);
   if (!BACKEND_NAMES.includes(name)) {
-    throw new UsageError(`Unknown backend "${name}". Choose one of auto, ${BACKEND_NAMES.join(', ')}.`);
+    const hint = suggestName(String(name), ['auto', ...BACKEND_NAMES], 'The backends');
+    throw new UsageError(`Unknown backend "${name}". ${hint}`);
   }
   try {
     return { name, description: await start(name, { softwareAdapter: true, ...options }), passedOver: [] };

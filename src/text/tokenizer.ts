@@ -1,5 +1,6 @@
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { Florence2Error, UsageError } from '../errors.ts';
+import { checkOptions, count, type OptionTable, oneOf, onOff, pickOptions, whole } from '../options.ts';
 import { ByteLevelDecoder } from './byte_level.ts';
 import { type AddedToken, readTokenizerJson, type TokenizerFiles, type TokenizerJson } from './tokenizer_json.ts';
 
@@ -33,6 +34,13 @@ export interface DecodeOptions {
   /** Removes spaces before punctuation, as older libraries did by default. Default false. */
   cleanUpTokenizationSpaces?: boolean;
 }
+
+const ENCODE_OPTIONS: OptionTable<EncodeOptions> = { addSpecialTokens: onOff, maxLength: whole };
+
+const BATCH_OPTIONS: OptionTable<BatchOptions> = {
+  ...{ ...ENCODE_OPTIONS, padToMultipleOf: count },
+  padding: oneOf(true, false, 'maxLength'),
+};
 
 /** Position of a token in the decoded text, in UTF-16 code units, end exclusive. */
 export type Span = [start: number, end: number];
@@ -73,10 +81,9 @@ export class Tokenizer {
   }
 
   /** Encodes a text to ids. Added tokens in the text, such as `<loc_5>` or `</s>`, become single ids. */
-  encode(
-    text: string,
-    { addSpecialTokens = true, maxLength = Number.POSITIVE_INFINITY }: EncodeOptions = {},
-  ): number[] {
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    checkOptions('encode', options, ENCODE_OPTIONS);
+    const { addSpecialTokens = true, maxLength = Number.POSITIVE_INFINITY } = options;
     const room = maxLength - (addSpecialTokens ? 2 : 0);
     if (room < 0) throw new UsageError(`maxLength is ${maxLength}, expected at least 2, for <s> and </s>.`);
     const ids = text === '' ? [] : this.bpe.encode(text, { add_special_tokens: false }).ids.slice(0, room);
@@ -85,10 +92,11 @@ export class Tokenizer {
 
   /** Encodes texts to ids, padded on the right to equal length. */
   encodeBatch(texts: readonly string[], options: BatchOptions = {}): EncodedBatch {
+    checkOptions('encodeBatch', options, BATCH_OPTIONS);
     const { padding = true, padToMultipleOf = 1, maxLength } = options;
     if (padding === 'maxLength' && maxLength === undefined)
       throw new UsageError('Padding to maxLength needs a maxLength.');
-    const encoded = texts.map(text => this.encode(text, options));
+    const encoded = texts.map(text => this.encode(text, pickOptions(options, ENCODE_OPTIONS)));
     const lengths = encoded.map(ids => ids.length);
     const longest = padding === 'maxLength' ? maxLength! : Math.max(0, ...lengths);
     const padded = Math.ceil(longest / padToMultipleOf) * padToMultipleOf;
@@ -108,6 +116,7 @@ export class Tokenizer {
 
   /** Decodes ids to text. Ids outside the vocabulary are skipped. */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    checkOptions('decode', options, { skipSpecialTokens: onOff, cleanUpTokenizationSpaces: onOff });
     const kept = options.skipSpecialTokens ? Array.from(ids).filter(id => !this.isSpecial(id)) : ids;
     const { text } = this.decodeWithSpans(kept);
     return options.cleanUpTokenizationSpaces ? cleanUp(text) : text;

@@ -1,4 +1,5 @@
 import type { BoxCoordinates } from '../geometry/types.ts';
+import { checkOptions, type OptionTable, oneOf, share } from '../options.ts';
 
 /** How the objects of several views of an image are merged. */
 export interface MergeOptions {
@@ -10,6 +11,9 @@ export interface MergeOptions {
   /** Smallest overlap of two boxes of one object: intersection over the smaller area, 0 to 1. Default 0.5. */
   threshold?: number;
 }
+
+/** The kinds of those options. */
+export const MERGE_OPTIONS: OptionTable<MergeOptions> = { merge: oneOf('nmm', 'nms'), threshold: share };
 
 /** An object of a view, in pixels of the whole image. */
 export interface Sighting {
@@ -36,6 +40,7 @@ export interface MergedObject {
  * @returns the objects in the order of their first sightings
  */
 export function mergeSightings(sightings: readonly Sighting[], options: MergeOptions = {}): MergedObject[] {
+  checkOptions('mergeSightings', options, MERGE_OPTIONS);
   const { merge = 'nmm', threshold = 0.5 } = options;
   const order = sightings.map((_, i) => i).sort((a, b) => sightings[b].rank - sightings[a].rank);
   const free = new Set(order);

@@ -1,7 +1,8 @@
 import { boundsOf } from '../geometry/clip.ts';
 import type { BoxCoordinates, ImageSize } from '../geometry/types.ts';
+import { checkOptions } from '../options.ts';
 import type { Box, Phrase, PolygonInstance, Quad, TaskResult } from '../results/types.ts';
-import { type MergeOptions, mergeSightings, type Sighting } from './merge.ts';
+import { MERGE_OPTIONS, type MergeOptions, mergeSightings, type Sighting } from './merge.ts';
 
 /** The answer about a part of an image. */
 export interface View<R extends TaskResult = TaskResult> {
@@ -20,6 +21,7 @@ export interface View<R extends TaskResult = TaskResult> {
  * @returns `answer` has the answers of the views, one per line
  */
 export function mergeResults(views: readonly View[], image: ImageSize, options: MergeOptions = {}): TaskResult {
+  checkOptions('mergeResults', options, MERGE_OPTIONS);
   const [{ result }] = views;
   const results = views.map(view => view.result);
   const dropped = results.reduce((sum, { dropped = 0 }) => sum + dropped, 0);

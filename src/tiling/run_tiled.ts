@@ -2,13 +2,14 @@ import { UsageError } from '../errors.ts';
 import type { BoxCoordinates } from '../geometry/types.ts';
 import { ImageFeatures } from '../image/features.ts';
 import { DECODE_OPTIONS, type DecodeOptions, type ImageInput, type RawImage } from '../image/types.ts';
-import { pickOptions } from '../options.ts';
+import { checkOptions, pickOptions } from '../options.ts';
 import { turnResult } from '../results/turn.ts';
 import type { TaskResult } from '../results/types.ts';
 import type { TaskArguments } from '../text/prompt.ts';
 import { findTask } from '../text/tasks.ts';
+import { MERGE_OPTIONS } from './merge.ts';
 import { mergeResults } from './merge_results.ts';
-import { cropImage, type TileOptions, viewBoxes } from './tiles.ts';
+import { cropImage, TILE_OPTIONS, type TileOptions, viewBoxes } from './tiles.ts';
 
 /** A task about a tiled image. */
 export interface TiledRequest extends TaskArguments {
@@ -36,6 +37,7 @@ export async function runTiled<Options>(
   options: Options,
 ): Promise<TaskResult[]> {
   for (const { task } of requests) checkTiledTask(task);
+  checkOptions('The tiling', tiles, TILE_OPTIONS);
   const boxes = viewBoxes(image, tiles);
   const batch = tiles.batch ?? 1;
   const answers: TaskResult[][] = requests.map(() => []); // [request][view]
@@ -51,7 +53,7 @@ export async function runTiled<Options>(
     }
   }
   const viewsOf = (results: TaskResult[]) => boxes.map((box: BoxCoordinates, i) => ({ box, result: results[i] }));
-  return answers.map(results => mergeResults(viewsOf(results), image, tiles));
+  return answers.map(results => mergeResults(viewsOf(results), image, pickOptions(tiles, MERGE_OPTIONS)));
 }
 
 /**

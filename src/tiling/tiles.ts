@@ -1,7 +1,7 @@
-import { UsageError } from '../errors.ts';
 import type { BoxCoordinates, ImageSize } from '../geometry/types.ts';
 import type { RawImage } from '../image/types.ts';
-import type { MergeOptions } from './merge.ts';
+import { checkOptions, count, type OptionTable, onOff, rate, required } from '../options.ts';
+import { MERGE_OPTIONS, type MergeOptions } from './merge.ts';
 
 /** Options of tiles; a number is the size alone. */
 export interface TileOptions extends MergeOptions {
@@ -15,19 +15,22 @@ export interface TileOptions extends MergeOptions {
   batch?: number;
 }
 
+/** The kinds of those options. */
+export const TILE_OPTIONS: OptionTable<TileOptions> = {
+  ...{ ...MERGE_OPTIONS, whole: onOff, batch: count },
+  size: required({ ...count, expected: 'a whole number of pixels' }),
+  overlap: rate,
+};
+
 /**
  * Returns the tiles of an image as boxes of whole pixels, row by row. Tiles at the right and the bottom are moved back
  * into the image, so that all have the same size; an image that is smaller than a tile is one tile.
  *
  * @throws UsageError if the size is not a whole number of at least 1, or the overlap is not in [0, 1)
  */
-export function tileBoxes(image: ImageSize, { size, overlap = 0.2 }: Pick<TileOptions, 'size' | 'overlap'>) {
-  if (!Number.isInteger(size) || size < 1) {
-    throw new UsageError(`The tile size is ${size}, expected a whole number of pixels.`);
-  }
-  if (!(overlap >= 0 && overlap < 1)) {
-    throw new UsageError(`The overlap of tiles is ${overlap}, expected a number from 0 to less than 1.`);
-  }
+export function tileBoxes(image: ImageSize, options: Pick<TileOptions, 'size' | 'overlap'>) {
+  checkOptions('The tiling', options, TILE_OPTIONS);
+  const { size, overlap = 0.2 } = options;
   const step = Math.max(1, size - Math.floor(overlap * size));
   const [columns, rows] = [image.width, image.height].map(length => starts(length, size, step));
   const right = (x: number): number => Math.min(x + size, image.width);

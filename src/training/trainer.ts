@@ -6,6 +6,7 @@ import { Florence2Error, UsageError } from '../errors.ts';
 import { withLock } from '../files/lock.ts';
 import { recoverFolder, removeAbandoned, replaceFolder } from '../files/write.ts';
 import type { Florence2 } from '../florence2.ts';
+import { abortSignal, callback, checkOptions } from '../options.ts';
 import { openFolder } from '../platform/node.ts';
 import { addTokens } from './add_tokens.ts';
 import { type BestValidation, Criterion } from './best.ts';
@@ -104,7 +105,9 @@ export class Trainer {
    *   other data or options and `force` is not set
    * @throws Florence2Error if another process trains in the output folder
    */
-  async run({ signal, onStart }: RunOptions = {}): Promise<TrainingSummary> {
+  async run(options: RunOptions = {}): Promise<TrainingSummary> {
+    checkOptions('Trainer.run', options, { signal: abortSignal, onStart: callback });
+    const { signal, onStart } = options;
     const { output } = this.settings;
     const { optimizer, maps } = this.context;
     try {

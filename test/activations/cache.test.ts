@@ -10,8 +10,9 @@ import { dumpPoint } from '../../src/activations/dump_names.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
 import { Capture } from '../../src/hooks/capture.ts';
 import { HookRegistry } from '../../src/hooks/hooks.ts';
+import { captureForced } from '../../src/internals/forced_pass.ts';
 import { hookPoints } from '../../src/internals/hook_points.ts';
-import { captureForced, Question } from '../../src/internals/question.ts';
+import { Question } from '../../src/internals/question.ts';
 import { encodeImages, encodePrompts, forcedLogits as forcedInputs } from '../../src/parity/subject.ts';
 import { tensorTolerance } from '../../src/parity/tolerance.ts';
 import type { CacheOptions } from '../../src/requests.ts';
@@ -178,7 +179,7 @@ test('reading a missing activation is an error that lists what was kept', async 
       [pattern, { step: 1 }, /needs `layer`/],
       [pattern, { step: 1, layer: 5 }, /^language_model\.decoder\.layers\.5.* was not kept/],
       [pattern, { step: 1, layer: 0, head: 4 }, /Head 4 does not exist at .*; heads are 0 to 3/],
-      [pattern, { step: 1, layer: 0, head: -1 }, /Head -1 does not exist at .*; heads are 0 to 3/],
+      [pattern, { step: 1, layer: 0, head: -1 }, /head must be a whole number of at least 0, not -1/],
       ['hook_logits', { step: 1, head: 0 }, /^hook_logits has no heads; its shape is \[1,1,\d+\]/],
     ] as [string, object, RegExp][]) {
       for (const read of [() => cache.get(name, part), () => cache.shape(name, part)]) {

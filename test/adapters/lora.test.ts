@@ -150,11 +150,20 @@ test('inputDropout receives the name of the layer', () =>
   }));
 
 const refused: [what: string, options: LoraOptions, message: RegExp][] = [
-  ['a rank of 0', { r: 0 }, /LoRA: r must be a whole number of at least 1, not 0/],
-  ['a fractional rank', { rankPattern: { q_proj: 1.5 } }, /r of q_proj must be a whole number/],
-  ['an alpha of 0', { alpha: 0 }, /LoRA: alpha must be a number above 0/],
+  ['a rank of 0', { r: 0 }, /^r must be a whole number of at least 1, not 0/],
+  [
+    'a fractional rank',
+    { rankPattern: { q_proj: 1.5 } },
+    /^rankPattern must be an object whose values are each a whole number/,
+  ],
+  ['an alpha of 0', { alpha: 0 }, /^alpha must be a number above 0/],
   ['a dropout rate of 1', { dropout: 1 }, /dropout must be at least 0 and below 1/],
-  ['an unknown initialisation', { init: 'pissa' as 'kaiming' }, /init must be kaiming or gaussian, not "pissa"/],
+  ['an unknown initialisation', { init: 'pissa' as 'kaiming' }, /init must be kaiming or gaussian, not 'pissa'/],
+  [
+    'an unknown option',
+    { rank: 4 } as LoraOptions,
+    /^LoRA has no option rank\. Did you mean rankPattern\?|Its options are/,
+  ],
   ['an unknown bias', { bias: 'some' as 'all' }, /bias must be none, lora_only or all/],
   [
     'a pattern that matches no adapted layer',

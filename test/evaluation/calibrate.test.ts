@@ -1,7 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Dataset } from '../../src/datasets/example.ts';
-import { calibrate } from '../../src/evaluation/calibrate.ts';
+import type { DatasetProblem } from '../../src/datasets/reading.ts';
+import { Florence2Error } from '../../src/errors.ts';
+import { answerOutcomes, calibrate } from '../../src/evaluation/calibrate.ts';
 import type { Florence2 } from '../../src/florence2.ts';
 import type { Calibration } from '../../src/results/calibration.ts';
 import type { TaskResult } from '../../src/results/types.ts';
@@ -67,6 +69,21 @@ test('an error leaves the calibration as it was', async () => {
   assert.match(String(error), /the model fails/);
   assert.is(florence.calibration, before);
   assert.is(disposed.length, 2);
+});
+
+test('with onProblem, examples that fail are reported and left out', async () => {
+  const { florence } = speaker(['cat', 'cat'], [0.9, 0.5]);
+  const unreadable = new Florence2Error('1.png does not exist.');
+  const example = (i: number) => {
+    if (i === 1) throw unreadable;
+    return cats.example(i);
+  };
+  const dataset: Dataset = { ...cats, length: 2, example };
+  const problems: DatasetProblem[] = [];
+  const outcomes = await answerOutcomes(florence, dataset, { onProblem: problem => problems.push(problem) });
+  assert.equal(outcomes.get('<CAPTION>'), [{ confidence: 0.9, right: true }]);
+  assert.equal(problems, [{ severity: 'error', source: 'cats[1]', message: '1.png does not exist.' }]);
+  assert.is(await answerOutcomes(florence, dataset).catch(error => error), unreadable);
 });
 
 test.run();

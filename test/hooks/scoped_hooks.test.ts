@@ -5,7 +5,8 @@ import * as assert from 'uvu/assert';
 import { Florence2Error } from '../../src/errors.ts';
 import type { StepFilter } from '../../src/hooks/filter.ts';
 import { HookRegistry, noHooks, type ScopedHook } from '../../src/hooks/hooks.ts';
-import { forcedLogits, Question } from '../../src/internals/question.ts';
+import { forcedLogits } from '../../src/internals/forced_pass.ts';
+import { Question } from '../../src/internals/question.ts';
 import { withoutLeaks } from '../backend.ts';
 import { openTiny, street } from '../internals/tiny_model.ts';
 

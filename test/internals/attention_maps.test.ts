@@ -15,7 +15,8 @@ import {
   attention,
   attentionPoints,
 } from '../../src/internals/attention_maps.ts';
-import { captureForced, Question } from '../../src/internals/question.ts';
+import { captureForced } from '../../src/internals/forced_pass.ts';
+import { Question } from '../../src/internals/question.ts';
 import { denseWindowAttention, windowAttentionFrom } from '../../src/internals/window_maps.ts';
 import type { Attention } from '../../src/language/attention.ts';
 import type { Linear } from '../../src/nn/layers.ts';

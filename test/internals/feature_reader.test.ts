@@ -3,10 +3,12 @@ import * as tf from '@tensorflow/tfjs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Activation } from '../../src/activations/activation.ts';
+import { Florence2Error } from '../../src/errors.ts';
 import { Florence2 } from '../../src/florence2.ts';
 import { decodeImage } from '../../src/image/decode.ts';
 import { type FeatureOptions, FeatureReader } from '../../src/internals/feature_reader.ts';
-import { captureForced, Question } from '../../src/internals/question.ts';
+import { captureForced } from '../../src/internals/forced_pass.ts';
+import { Question } from '../../src/internals/question.ts';
 import { writeRandomCheckpoint } from '../../tools/random_checkpoint.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
@@ -67,6 +69,18 @@ test('a point with windows has all windows of an image in one row', async () => 
   const rows = await read(at);
   for (const { shape } of rows) assert.equal(shape, expected.shape);
   near(rows[1].values, expected.values, 1e-4, at);
+});
+
+test('with onError skip, the error of an image is in the place of its activation', async () => {
+  const at = 'multi_modal_projector.hook_image_features';
+  const reader = new FeatureReader(model, at, { pool: 'mean' });
+  const inputs = [pictures[0], 'nowhere.png', images[1]];
+  const rows = await withoutLeaks(() => reader.read(inputs, { onError: 'skip' }));
+  const expected = await read(at, { pool: 'mean' });
+  assert.ok(rows[1] instanceof Florence2Error && rows[1].code === 'FILE_NOT_FOUND', String(rows[1]));
+  for (const [row, i] of [[0, 0], [2, 1]]) near((rows[row] as Activation).values, expected[i].values, 1e-4, at); // biome-ignore format: one line
+  const error = await withoutLeaks(() => reader.read(inputs).catch(error => error));
+  assert.is(error.code, 'FILE_NOT_FOUND');
 });
 
 test('pooled features are means over all axes but the last', async () => {

@@ -5,9 +5,10 @@ import * as assert from 'uvu/assert';
 import { download } from '../../src/activations/activation.ts';
 import { UsageError } from '../../src/errors.ts';
 import { ablate, meanAblation, resampleAblation } from '../../src/internals/ablation.ts';
+import { captureForced, forcedLogits } from '../../src/internals/forced_pass.ts';
 import { answerLogProb, logitDifference, type RowMetric } from '../../src/internals/logit_metrics.ts';
 import { ablationSweep, patch, patchSweep, type SweepPlan } from '../../src/internals/patching.ts';
-import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
+import { Question } from '../../src/internals/question.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
 import { openTiny, street } from './tiny_model.ts';
 

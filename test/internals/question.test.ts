@@ -5,15 +5,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference, download } from '../../src/activations/activation.ts';
 import { UsageError } from '../../src/errors.ts';
+import { captureForced, type ForcedOptions, forcedLogits } from '../../src/internals/forced_pass.ts';
 import { hookPoints } from '../../src/internals/hook_points.ts';
 import { answerLogProb, logitDifference, logitOf } from '../../src/internals/logit_metrics.ts';
-import {
-  captureForced,
-  type ForcedOptions,
-  forcedLogits,
-  type PassStart,
-  Question,
-} from '../../src/internals/question.ts';
+import { type PassStart, Question } from '../../src/internals/question.ts';
 import { withoutLeaks } from '../backend.ts';
 import { openTiny, street } from './tiny_model.ts';
 

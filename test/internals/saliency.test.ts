@@ -3,9 +3,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference, download } from '../../src/activations/activation.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
+import { captureForced, forcedLogits } from '../../src/internals/forced_pass.ts';
 import { gradientsAt } from '../../src/internals/gradients_at.ts';
 import { answerLogProb, logitDifference } from '../../src/internals/logit_metrics.ts';
-import { captureForced, forcedLogits, Question } from '../../src/internals/question.ts';
+import { Question } from '../../src/internals/question.ts';
 import {
   gaussLegendre,
   gradCam,

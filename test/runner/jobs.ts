@@ -53,7 +53,7 @@ const LONG = ['docs/studies.slow.test.ts', 'parity/check.slow.test.ts'];
 // biome-ignore format: a list of files
 const SLOW_ON_CPU = [
   'activations/cache', 'adapters/adapters', 'adapters/reference', 'adapters/write', 'checkpoint/write', 'florence2',
-  'generation/reference', 'hooks/hooks', 'hooks/scoped_hooks', 'inspect/collect', 'internals/question_rows',
+  'generation/reference', 'hooks/hooks', 'hooks/scoped_hooks', 'inspect/collect', 'internals/forced_pass',
   'internals/steering', 'model/florence2_model',
   'internals/ablation', 'internals/attention_maps', 'internals/diff/compare_runs', 'internals/feature_reader',
   'internals/gradients_at', 'internals/patching', 'internals/question', 'internals/saliency', 'parity/check',

@@ -1,10 +1,11 @@
 import { datasetSplits, openDataset } from '../../datasets/open.ts';
-import type { Split } from '../../datasets/reading.ts';
+import type { DatasetProblem, Split } from '../../datasets/reading.ts';
+import { Florence2Error } from '../../errors.ts';
 import { answerOutcomes, fitCalibration } from '../../evaluation/calibrate.ts';
 import { expectedCalibrationError } from '../../evaluation/confidence.ts';
 import { CALIBRATION_FILE, writeCalibration } from '../../results/calibration.ts';
 import { type AnswerFlags, answerOptions } from '../answer_options.ts';
-import { interruptSignal } from '../exit.ts';
+import { interruptSignal, printError, reportFailures } from '../exit.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { ProgressBars } from '../progress.ts';
 
@@ -15,14 +16,22 @@ export async function runCalibrate(flags: CalibrateFlags): Promise<void> {
   const signal = interruptSignal();
   const model = await loadModel(flags);
   const bars = new ProgressBars();
+  let failed = 0;
+  const skip = ({ source, message }: DatasetProblem): void => {
+    failed++;
+    bars.stop();
+    printError(new Florence2Error(`${source}: ${message}`));
+  };
   try {
     model.calibration = null; // raw confidences
     const outcomes = await answerOutcomes(model, dataset, {
       ...answerOptions(flags),
       signal,
       onProgress: (done, total) => bars.show('Images', done, total, 'images'),
+      onProblem: flags.onError === 'skip' ? skip : undefined,
     });
     bars.stop();
+    if (failed === dataset.length) throw new Florence2Error(`None of the ${failed} images can be answered.`);
     const folder = flags.out ?? flags.adapter ?? model.folder;
     await writeCalibration(folder, fitCalibration(outcomes));
     for (const [task, list] of outcomes) {
@@ -32,6 +41,7 @@ export async function runCalibrate(flags: CalibrateFlags): Promise<void> {
       process.stdout.write(`${task.padEnd(37)} ${figures}\n`);
     }
     process.stderr.write(`Wrote ${CALIBRATION_FILE} to ${folder}.\n`);
+    reportFailures(failed, dataset.length);
   } finally {
     bars.stop();
     model.dispose();
@@ -42,4 +52,5 @@ export interface CalibrateFlags extends ModelFlags, AnswerFlags {
   data: string;
   split?: Split;
   out?: string;
+  onError: 'stop' | 'skip';
 }

@@ -15,7 +15,11 @@ export function calibrateCommand(): Command {
     .requiredOption('-d, --data <path>', 'dataset in a format of "florence2 train"')
     .addOption(new Option('--split <name>', SPLIT_HELP).choices(['train', 'valid', 'test']))
     .option('-o, --out <dir>', 'folder for calibration.json; default: that of the adapter, or of the model');
-  addAnswerOptions(addModelOptions(command));
+  addAnswerOptions(addModelOptions(command)).addOption(
+    new Option('--on-error <how>', 'stop at the first image that fails, or skip it')
+      .choices(['stop', 'skip'])
+      .default('stop'),
+  );
   return command.addHelpText('after', EXAMPLES).action(async (flags: CalibrateFlags) => {
     const { runCalibrate } = await import('../actions/calibrate.ts');
     await runCalibrate(flags);

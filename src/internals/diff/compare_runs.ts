@@ -4,17 +4,21 @@ import { join } from 'node:path';
 import { readAdapterConfig } from '../../adapters/read.ts';
 import { Florence2Error } from '../../errors.ts';
 import { Florence2 } from '../../florence2.ts';
+import { checkKind, checkOptions, listOf, text } from '../../options.ts';
 import { openFolder } from '../../platform/node.ts';
 import { openSafetensors } from '../../weights/safetensors_file.ts';
+import { captureForced } from '../forced_pass.ts';
 import { type HookPointShape as Point, pointsOf } from '../hook_points.ts';
-import { captureForced, Question } from '../question.ts';
+import { Question } from '../question.ts';
 import { comparable, comparePoint, type Measured, onlyIn, otherShape, passesOver } from './points.ts';
 import {
+  DIFF_OPTIONS,
   DIFF_TOLERANCE,
   type DiffOptions,
   type DiffReport,
   type DiffRow,
   type ImageDiff,
+  RUN_SPEC,
   type RunAnswer,
   type RunSpec,
 } from './report.ts';
@@ -41,6 +45,9 @@ interface Recorded {
  * @throws Florence2Error if a model, an adapter or an image cannot be read
  */
 export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options: DiffOptions): Promise<DiffReport> {
+  for (const run of [a, b]) checkOptions('A run', run, RUN_SPEC);
+  checkKind('images', images, listOf(text, 'paths or URLs'));
+  checkOptions('diffRuns', options, DIFF_OPTIONS);
   const { tolerance = DIFF_TOLERANCE } = options;
   for (const { adapter } of [a, b]) if (adapter !== undefined) await readAdapterConfig(openFolder(adapter));
   const folder = await mkdtemp(join(tmpdir(), 'florence2-diff-'));

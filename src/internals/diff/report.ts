@@ -1,8 +1,9 @@
-import type { LoadOptions, Progress } from '../../checkpoint/load.ts';
+import { LOAD_OPTIONS, type LoadOptions, type Progress } from '../../checkpoint/load.ts';
 import type { HookFilter } from '../../hooks/hooks.ts';
-import type { DecodeOptions } from '../../image/types.ts';
+import { DECODE_OPTIONS, type DecodeOptions } from '../../image/types.ts';
+import { abortSignal, anything, callback, count, number, type OptionTable, required, text } from '../../options.ts';
 import type { BackendChoice } from '../../runtime/backend.ts';
-import type { TaskArguments } from '../../text/prompt.ts';
+import { TASK_ARGUMENTS, type TaskArguments } from '../../text/prompt.ts';
 
 /** One of two runs: a checkpoint, optionally with an adapter, on a backend. */
 export interface RunSpec extends Pick<LoadOptions, 'backend' | 'revision' | 'subfolder' | 'imageSize'> {
@@ -29,6 +30,24 @@ export interface DiffOptions extends TaskArguments, DecodeOptions {
   /** Called after each image with its comparison. */
   onImage?: (report: ImageDiff) => void;
 }
+
+const { backend, revision, subfolder, imageSize } = LOAD_OPTIONS;
+
+/** The kinds of the fields of a run. */
+export const RUN_SPEC: OptionTable<RunSpec> = {
+  backend,
+  revision,
+  subfolder,
+  imageSize,
+  model: required(text),
+  adapter: text,
+};
+
+/** The kinds of the options of `diffRuns`. */
+export const DIFF_OPTIONS: OptionTable<DiffOptions> = {
+  ...{ ...TASK_ARGUMENTS, ...DECODE_OPTIONS, task: required(anything), at: anything },
+  ...{ tolerance: number, maxNewTokens: count, signal: abortSignal, onProgress: callback, onImage: callback },
+};
 
 /** The comparison of one hook point. */
 export interface DiffRow {

@@ -1,4 +1,5 @@
 import type { ImageSize } from '../../geometry/types.ts';
+import { checkOptions, type OptionTable, onOff, share } from '../../options.ts';
 import { strip } from '../../text/python_strings.ts';
 import { type Task, taskInfo } from '../../text/tasks.ts';
 import type { ResultOf, TaskResult } from '../types.ts';
@@ -27,6 +28,11 @@ export interface ParseOptions {
   boxAtStart?: boolean;
 }
 
+const PARSE_OPTIONS: OptionTable<ParseOptions> = {
+  ...{ keepUnicode: onOff, keepMalformed: onOff, truncated: onOff },
+  ...{ areaThreshold: share, boxAtStart: onOff },
+};
+
 /**
  * Returns a model's answer as a typed result. The answer to a custom prompt is plain text. Of a malformed answer, the
  * readable parts are returned.
@@ -40,6 +46,7 @@ export interface ParseOptions {
 export function parse<T extends Task>(answer: Answer, task: T, image: ImageSize, options?: ParseOptions): ResultOf<T>;
 export function parse(answer: Answer, task: string, image: ImageSize, options?: ParseOptions): TaskResult;
 export function parse(answer: Answer, task: string, image: ImageSize, options: ParseOptions = {}): TaskResult {
+  checkOptions('parse', options, PARSE_OPTIONS);
   const { truncated = false, areaThreshold = 0, boxAtStart = false, keepMalformed } = options;
   const read = readAnswer(answer);
   const { text } = read;

@@ -39,4 +39,22 @@ test('--out names another folder', async () => {
   assert.ok(readFileSync(join(out, 'calibration.json'), 'utf8').startsWith('{"<CAPTION>":'));
 });
 
+test('--on-error skip leaves out images that fail, counts them and exits with 1', async () => {
+  const mixed = join(folder, 'mixed.jsonl');
+  const lines = [
+    { ...line, image: street },
+    { ...line, image: 'missing.jpg' },
+  ];
+  writeFileSync(mixed, lines.map(row => JSON.stringify(row)).join('\n'));
+  const out = join(folder, 'mixed');
+  const stopped = await run('calibrate', '-d', mixed, '--out', out);
+  assert.is(stopped.code, 1);
+  assert.match(stopped.stderr, /missing\.jpg does not exist/);
+  const { code, stdout, stderr } = await run('calibrate', '-d', mixed, '--out', out, '--on-error', 'skip');
+  assert.is(code, 1);
+  assert.match(stdout, /^<CAPTION> +1 answers/);
+  assert.match(stderr, /mixed\.jsonl:2: .*missing\.jpg does not exist/);
+  assert.match(stderr, /1 of 2 images failed/);
+});
+
 test.run();

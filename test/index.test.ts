@@ -1,0 +1,183 @@
+/** Every public call checks its options: the names, with the nearest one, and the kinds of the values. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import * as api from '../src/index.ts';
+import { testBackend, withoutLeaks } from './backend.ts';
+import { openTiny } from './internals/tiny_model.ts';
+import { temporaryFolder } from './weights/temporary.ts';
+
+const { Florence2, Question, UsageError } = api;
+const model = await openTiny();
+const image = { data: new Uint8Array(96 * 96 * 3).map((_, i) => (i * 2654435761) >>> 24), width: 96, height: 96 };
+const question = await Question.ask(model, image, '<CAPTION>', { answer: 'A car' });
+const features = await model.encodeImage(image);
+const metric = api.answerLogProb();
+const points = ['encoder', 'cross', 'window'].flatMap(kind => api.attentionPoints(kind as 'encoder'));
+const cache = api.captureForced(model, question, points);
+const pattern = 'language_model.encoder.layers.0.self_attn.hook_pattern';
+const pair = { clean: question, corrupted: question, metric };
+const over = { over: 'heads', at: 'language_model.encoder.layers.{layer}.self_attn.hook_z' } as const;
+const site = { at: 'hook_logits' };
+const lora = model.adapters.create('flags', { targets: ['fc2'], r: 1 });
+const folder = temporaryFolder();
+const dataset = await api.collectDataset('cars', [{ image, task: '<CAPTION>', answer: 'A car' }]);
+const result = api.parse('', '<OD>', image);
+const map = { data: Float32Array.of(1), width: 1, height: 1 };
+const { tokenizer } = model;
+
+/** A call with options, one of its options with a value of another kind, and the start of the message. */
+type Call = [call: (options: never) => unknown, wrong: object, message: string];
+
+const calls: Record<string, Call> = {
+  'Florence2.load': [o => Florence2.load(model.folder, o), { imageSize: 1.5 }, 'imageSize must be'],
+  encodeImage: [o => model.encodeImage(image, o), { orientation: 'turn' }, 'orientation must be'],
+  encodeImages: [o => model.encodeImages([image], o), { maxPixels: 0 }, 'maxPixels must be'],
+  run: [o => model.run(features, '<OD>', o), { numBeams: 'x' }, 'numBeams must be'],
+  'run in tiles': [o => model.run(image, '<OD>', { tiles: o }), { size: 8, overlap: 2 }, 'overlap must be'],
+  runBatch: [o => model.runBatch([], o), { onError: 'go' }, 'onError must be'],
+  'a request': [
+    o => model.runBatch([{ image: features, task: '<OD>', ...(o as object) }]),
+    { text: 5 },
+    'text must be',
+  ],
+  stream: [o => model.stream(features, '<OD>', o).next(), { signal: 5 }, 'signal must be'],
+  generate: [o => model.generate([features], ['What?'], o), { maxNewTokens: 0 }, 'maxNewTokens must be'],
+  runWithHooks: [o => model.runWithHooks(features, '<OD>', [], o), { numBeams: 0 }, 'numBeams must be'],
+  runWithCache: [o => model.runWithCache(features, '<OD>', o), { lengthPenalty: 'x' }, 'lengthPenalty must be'],
+  addHook: [o => model.addHook('hook_logits', () => {}, o), { readOnly: 1 }, 'readOnly must be'],
+  withHooks: [o => model.withHooks([['hook_logits', () => {}, o]]), { readOnly: 1 }, 'readOnly must be'],
+  loadAdapter: [o => model.loadAdapter('nowhere', o), { scale: 'x' }, 'scale must be'],
+  'adapters.load': [o => model.adapters.load('nowhere', o), { name: '' }, 'name must be'],
+  'adapters.save': [o => model.adapters.save('flags', folder, o), { layout: 'peft' }, 'layout must be'],
+  'adapters.create': [o => model.adapters.create('other', o), { r: 0.5 }, 'r must be'],
+  createLora: [o => api.createLora(model.model, o), { init: 'pissa' }, 'init must be'],
+  'cache.get': [o => cache.get(pattern, o), { head: -1 }, 'head must be'],
+  'cache.array': [o => cache.array(pattern, o), { step: 0.5 }, 'step must be'],
+  'cache.save': [o => cache.save(`${folder}/x.safetensors`, o), { layout: 'numpy' }, 'layout must be'],
+  'Question.ask': [o => Question.ask(model, image, '<OD>', o), { answer: 5 }, 'answer must be'],
+  forcedLogits: [o => api.forcedLogits(model, question, o), { rows: 0 }, 'rows must be'],
+  captureForced: [o => api.captureForced(model, question, '**', o), { from: 'start' }, 'from must be'],
+  gradientsAt: [o => api.gradientsAt(model, question, metric, '**', o), { pixels: [1] }, 'pixels must be'],
+  hookPoints: [o => api.hookPoints(model, image, '<OD>', o), { numBeams: 0 }, 'numBeams must be'],
+  attention: [o => api.attention(cache, 'encoder', 0, 0, o), { row: -1 }, 'row must be'],
+  'attention, labels': [o => api.attention(cache, 'cross', 0, 0, { labels: o }), { said: 'a' }, 'said must be'],
+  encoderRollout: [o => api.encoderRollout(cache, o), { residual: 2 }, 'residual must be'],
+  tokenRelevance: [o => api.tokenRelevance(cache, o), { layers: 'all' }, 'layers must be'],
+  logitLens: [o => api.logitLens(model, question, o), { top: 0 }, 'top must be'],
+  alternatives: [o => api.alternatives(model, question, o), { top: 'all' }, 'top must be'],
+  lastLayerAttribution: [o => api.lastLayerAttribution(model, question, o), { tokens: 5 }, 'tokens must be'],
+  patch: [o => api.patch(model, { ...pair, ...site, ...(o as object) }), { clean: image }, 'clean must be a Question'],
+  patchSweep: [
+    o => api.patchSweep(model, { ...pair, ...over, ...(o as object) }),
+    { over: 'layers' },
+    'over must be heads,',
+  ],
+  ablationSweep: [
+    o => api.ablationSweep(model, { question, metric, ...over, ...(o as object) }),
+    { batchSize: 0 },
+    'batchSize must be',
+  ],
+  ablate: [o => api.ablate(model, { ...site, ...(o as object) }), { heads: [0.5] }, 'heads must be'],
+  steer: [o => api.steer(model, site, features.tensor, o), { scale: 'x' }, 'scale must be'],
+  steeringVector: [o => api.steeringVector(cache, cache, pattern, o), { positions: 'all' }, 'positions must be'],
+  integratedGradients: [o => api.integratedGradients(model, question, metric, o), { steps: 0 }, 'steps must be'],
+  gradCam: [o => api.gradCam(model, question, metric, o), { stage: 'last' }, 'stage must be'],
+  FeatureReader: [o => new api.FeatureReader(model, 'hook_logits', o), { pool: 'max' }, 'pool must be'],
+  'FeatureReader.read': [o => new api.FeatureReader(model, '**', {}).read([], o), { onError: 'go' }, 'onError must be'],
+  collectReport: [o => api.collectReport(model, image, '<OD>', o), { onStage: 1 }, 'onStage must be'],
+  diffRuns: [
+    o => api.diffRuns({ model: 'a' }, { model: 'b' }, [], { task: '<OD>', ...(o as object) }),
+    { tolerance: -1 },
+    'tolerance must be',
+  ],
+  'diffRuns, a run': [
+    o => api.diffRuns({ model: 'a', ...(o as object) }, { model: 'b' }, [], { task: '<OD>' }),
+    { backend: 'gpu' },
+    'backend must be',
+  ],
+  checkParity: [o => api.checkParity('nowhere', o), { training: 1 }, 'training must be'],
+  useBackend: [o => api.useBackend(testBackend, o), { softwareAdapter: 1 }, 'softwareAdapter must be'],
+  calibrate: [o => api.calibrate(model, dataset, o), { onProgress: 1 }, 'onProgress must be'],
+  answerOutcomes: [o => api.answerOutcomes(model, dataset, o), { numBeams: 0 }, 'numBeams must be'],
+  Evaluator: [o => new api.Evaluator(o), { keepUnicode: 1 }, 'keepUnicode must be'],
+  openDataset: [o => api.openDataset('nowhere', o), { onProblem: 1 }, 'onProblem must be'],
+  checkDataset: [o => api.checkDataset('nowhere', o), { split: 'all' }, 'split must be'],
+  collectDataset: [o => api.collectDataset('none', [], o), { onProblem: 1 }, 'onProblem must be'],
+  augment: [o => api.augment({ image, targets: [] } as never, o, () => 0), { flip: 2 }, 'flip must be'],
+  Trainer: [
+    o => new api.Trainer(model, { train: dataset, output: folder, ...(o as object) }),
+    { epochs: 0 },
+    'epochs must be',
+  ],
+  decodeImage: [o => api.decodeImage(image, o), { maxPixels: 'x' }, 'maxPixels must be'],
+  draw: [o => api.draw(image, [], o), { scores: 1 }, 'scores must be'],
+  drawHeatmap: [o => api.drawHeatmap(image, map, o), { opacity: 2 }, 'opacity must be'],
+  polygonsToMask: [o => api.polygonsToMask([], image, o), { minPoints: 'x' }, 'minPoints must be'],
+  parse: [o => api.parse('', '<OD>', image, o), { areaThreshold: 2 }, 'areaThreshold must be'],
+  mergeSightings: [o => api.mergeSightings([], o), { merge: 'max' }, 'merge must be'],
+  mergeResults: [
+    o => api.mergeResults([{ box: [0, 0, 1, 1], result }], image, o),
+    { threshold: 2 },
+    'threshold must be',
+  ],
+  tileBoxes: [o => api.tileBoxes(image, { size: 8, ...(o as object) }), { size: 0.5 }, 'size must be'],
+  runTiled: [o => api.runTiled(model as never, image, [], o, {}), { size: 8, batch: 0 }, 'batch must be'],
+  'tokenizer.encode': [o => tokenizer.encode('a', o), { maxLength: 'x' }, 'maxLength must be'],
+  'tokenizer.encodeBatch': [o => tokenizer.encodeBatch(['a'], o), { padding: 'x' }, 'padding must be'],
+  'tokenizer.decode': [o => tokenizer.decode([], o), { skipSpecialTokens: 1 }, 'skipSpecialTokens must be'],
+};
+
+async function failure(call: Call[0], options: object): Promise<api.UsageError> {
+  const failed = async () => call(options as never);
+  const error = await failed().then(
+    () => assert.unreachable('no error'),
+    (error: unknown) => error,
+  );
+  assert.instance(error, UsageError);
+  return error as api.UsageError;
+}
+
+for (const [name, [call, wrong, message]] of Object.entries(calls)) {
+  test(`${name} refuses unknown options and values of another kind`, () =>
+    withoutLeaks(async () => {
+      const option = Object.keys(wrong).at(-1)!;
+      const mistyped = await failure(call, { [`${option}s_`]: 1 });
+      assert.is(mistyped.code, 'UNKNOWN_OPTION');
+      assert.ok(mistyped.message.endsWith(`. Did you mean ${option}?`), mistyped.message);
+      const other = await failure(call, wrong);
+      assert.ok(other.message.startsWith(message), other.message);
+    }));
+}
+
+/** Public functions without options, and classes that programs do not create. */
+const WITHOUT_OPTIONS = new Set(
+  `
+  ActivationCache Adapters Florence2Error Florence2Model HookRegistry ImageFeatures LayerCache Lora LoraLayer
+  Tokenizer UsageError addTokens answerLogProb attentionLabels attentionPoints auroc binsToTokens boxIou boxToTokens
+  boxesToText checkAnswer compressCounts constructPrompt datasetSplits decodeRle decompressCounts
+  denseWindowAttention dequantizeBox dequantizePoints encodeMask encodeRle expectedCalibrationError filterByLabel
+  filterByScore findTask formatAnswer gradCamMap gradientTimesInput inputGradients layoutText lensLogits
+  logitDifference logitOf maskArea maskBounds maskIou meanAblation meanActivation overImage parseAnswer
+  pointsToTokens preprocess quantizeBox quantizePoints readingOrder renderReport resampleAblation resizeBicubic
+  resolveTask rollout semanticMap semanticNpy semanticPng suggestTask taskInfo taskText toAlto toHocr toTensor
+  windowAttentionFrom writeCalibration zeroAblation
+`.split(/\s+/),
+);
+
+test('every public function is listed', () => {
+  const functions = Object.entries(api).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []));
+  const listed = new Set(Object.keys(calls).map(name => name.split(/[ .,]/)[0]));
+  assert.equal(
+    functions.filter(name => !listed.has(name) && !WITHOUT_OPTIONS.has(name)),
+    [],
+  );
+});
+
+test.after(() => {
+  lora.dispose();
+  features.dispose();
+  cache.dispose();
+  question.dispose();
+  model.dispose();
+});
+test.run();

@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import { loadConfig } from '../src/checkpoint/load_config.ts';
 import { loadTokenizer } from '../src/checkpoint/tokenizer_files.ts';
 import type { TrainingExample } from '../src/datasets/example.ts';
+import { lengthLimits, tokenizeTarget } from '../src/datasets/tokenize.ts';
 import { decodeImage } from '../src/image/decode.ts';
 import { preprocess } from '../src/image/preprocess.ts';
 import { resizeBicubic } from '../src/image/resize.ts';
 import { openFolder } from '../src/platform/node.ts';
-import { tokenizeTarget } from '../src/training/batch.ts';
 import type { TensorToWrite } from '../src/weights/safetensors.ts';
 import { writeSafetensors } from '../src/weights/safetensors_file.ts';
 import { picture } from './inputs.ts';
@@ -30,7 +30,12 @@ export async function writeInputs(checkpoint: string): Promise<string> {
   const example = await trainingExample(preprocessor);
   const image = example.image as { data: Uint8Array; width: number; height: number };
   const tokenizer = await loadTokenizer(openFolder(checkpoint));
-  const { promptIds, answerIds } = tokenizeTarget(example.targets[0], image, tokenizer, config.text);
+  const { promptIds, answerIds } = tokenizeTarget(
+    example.targets[0],
+    image,
+    tokenizer,
+    lengthLimits(config, preprocessor),
+  );
   const { data, shape } = preprocess(image, preprocessor);
   const [, H, W, C] = shape;
   const channelsFirst = data.map((_, at) => data[(at % (H * W)) * C + Math.floor(at / (H * W))]);

@@ -1,8 +1,9 @@
 /** The public names in Node: those that browsers share, and what needs files. */
 
 export * from './browser.ts';
-export type { DatasetReport } from './datasets/check.ts';
+export type { DatasetReport, ImageCheck } from './datasets/check.ts';
 export { type CheckOptions, checkDataset, datasetSplits, type OpenOptions, openDataset } from './datasets/open.ts';
+export { type LengthLimits, lengthLimits } from './datasets/tokenize.ts';
 export { semanticNpy, semanticPng } from './drawing/semantic_files.ts';
 export { draw, encodeMask } from './drawing/sharp.ts';
 export { drawHeatmap } from './drawing/sharp_heatmap.ts';
@@ -20,7 +21,8 @@ export type {
   TrainingRow,
   VariantReport,
 } from './parity/report.ts';
-export type { StepRecord, ValidationRecord } from './training/log/records.ts';
+export type { BestValidation } from './training/best.ts';
+export type { StepRecord, ValidationMeans, ValidationOutcome, ValidationRecord } from './training/log/records.ts';
 export type { WeightedDataset } from './training/mixture.ts';
 export type { TrainerOptions } from './training/options.ts';
 export { Trainer, type TrainingSummary } from './training/trainer.ts';

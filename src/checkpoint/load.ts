@@ -9,7 +9,7 @@ import { openFolder } from '../platform/node.ts';
 import { type Calibration, readCalibration } from '../results/calibration.ts';
 import { BACKEND_NAMES, type BackendChoice, type BackendName, useBackend } from '../runtime/backend.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import { mapSize } from '../vision/davit.ts';
+import { imageTokenCount, mapSize } from '../vision/davit.ts';
 import { canonicalCheckpoint } from '../weights/canonical.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
 import { elementCount } from '../weights/tensor_file.ts';
@@ -130,9 +130,10 @@ function checkImageSize({ config }: Florence2Model, { width, height }: { width: 
       `${size} results in a map of ${columns}×${rows}; the checkpoint has position embeddings for ${imagePositionEmbeddings} per side.`,
     );
   }
-  if (rows * columns + 1 >= maxPositionEmbeddings) {
+  const tokens = imageTokenCount(config.vision, { height, width });
+  if (tokens >= maxPositionEmbeddings) {
     throw new UsageError(
-      `${size} results in ${rows * columns + 1} image tokens; the language model has ${maxPositionEmbeddings} positions.`,
+      `${size} results in ${tokens} image tokens; the language model has ${maxPositionEmbeddings} positions.`,
     );
   }
 }

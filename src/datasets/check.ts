@@ -3,16 +3,29 @@ import type { ImageSize } from '../geometry/types.ts';
 import { decodeImage } from '../image/decode.ts';
 import { taskKey } from '../text/tasks.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import { inspectTarget, labelsOf, type Report } from './check_target.ts';
+import { checkImageFile } from './check_image.ts';
+import { ANY_SIZE, inspectTarget, labelsOf, type Report } from './check_target.ts';
 import type { Dataset, Target, TrainingExample } from './example.ts';
 import type { DatasetProblem } from './reading.ts';
+import { clipRegion, sizeProblem } from './targets.ts';
+import { type LengthLimits, lengthProblem, tokenIds } from './tokenize.ts';
+
+export const IMAGE_CHECKS = ['decode', 'header', 'none'] as const;
+
+/** What a check reads of the images. */
+export type ImageCheck = (typeof IMAGE_CHECKS)[number];
 
 /** Options of `checkExamples`. */
 export interface CheckExamplesOptions {
   /** Used to count the tokens of every answer. Default: they are not counted. */
   tokenizer?: Tokenizer;
-  /** Number of positions that the model has for an answer. Default 1024. */
-  maxPositions?: number;
+  /** Positions of the model, see `lengthLimits`. Default: 1024 for answers, and prompts of any length. */
+  limits?: LengthLimits;
+  /**
+   * What is read of the images: `decode` decodes each, `header` reads their sizes and the ends of the files, `none` checks
+   * the annotations alone. Default `decode`.
+   */
+  imageCheck?: ImageCheck;
   /** Called after each image with the number of checked images and of all images. */
   onProgress?: (done: number, total: number) => void;
 }
@@ -31,15 +44,15 @@ export interface DatasetReport {
   labels: Record<string, number>;
   /** Number of images by size (`640x480`), most frequent size first. */
   imageSizes: Record<string, number>;
-  /** Tokens of the longest answer, including `<s>` and `</s>`. Absent without a tokenizer. */
-  longestAnswer?: number;
+  /** Tokens of all answers, of the longest one, and of the longest prompt, with `<s>` and `</s>`. */
+  tokens?: { answers: number; longestAnswer: number; longestPrompt: number };
 }
 
 /** Checks all examples of a dataset, as `checkDataset` describes. */
 export async function checkExamples(dataset: Dataset, options: CheckExamplesOptions = {}): Promise<DatasetReport> {
   const inspection = new Inspection(options);
   let done = 0;
-  for await (const loaded of loadAll(dataset)) {
+  for await (const loaded of loadAll(dataset, options.imageCheck ?? 'decode')) {
     inspection.addExample(loaded);
     options.onProgress?.(++done, dataset.length);
   }
@@ -52,7 +65,7 @@ class Inspection {
   private readonly targets = new Counter();
   private readonly labels = new Counter();
   private readonly imageSizes = new Counter();
-  private longestAnswer = 0;
+  private readonly tokens = { answers: 0, longestAnswer: 0, longestPrompt: 0 };
 
   constructor(private readonly options: CheckExamplesOptions) {}
 
@@ -67,10 +80,10 @@ class Inspection {
       if (seen.has(key)) report('warning', `The target is a duplicate of ${seen.get(key)}.`);
       else seen.set(key, source);
       this.targets.add(taskKey(target.task));
-      const text = inspectTarget(target, size ?? example!.imageSize, report);
-      if (text === undefined) continue;
+      const imageSize = size ?? example!.imageSize;
+      if (!inspectTarget(target, imageSize, report)) continue;
       this.addLabels(target, report);
-      this.addLength(text, report);
+      this.addLengths(target, imageSize, report);
     }
   }
 
@@ -84,20 +97,24 @@ class Inspection {
     }
   }
 
-  private addLength(text: string, report: Report): void {
-    const { tokenizer, maxPositions = 1024 } = this.options;
-    const length = tokenizer?.encode(text).length ?? 0;
-    this.longestAnswer = Math.max(this.longestAnswer, length);
-    if (length > maxPositions)
-      report('error', `The answer has ${length} tokens; the model has ${maxPositions} positions.`);
+  private addLengths(target: Target, imageSize: ImageSize | undefined, report: Report): void {
+    const { tokenizer, limits = { maxPositions: 1024, imageTokens: Number.NEGATIVE_INFINITY } } = this.options;
+    if (!tokenizer) return;
+    const image = imageSize ?? ANY_SIZE;
+    const { promptIds, answerIds } = tokenIds(clipRegion(target, image), image, tokenizer);
+    const problem = lengthProblem(target.task, promptIds.length, answerIds.length, limits);
+    this.tokens.answers += answerIds.length;
+    this.tokens.longestAnswer = Math.max(this.tokens.longestAnswer, answerIds.length);
+    this.tokens.longestPrompt = Math.max(this.tokens.longestPrompt, promptIds.length);
+    if (problem) report('error', problem);
   }
 
   summary({ name, length }: Dataset): DatasetReport {
-    const { problems, targets, labels, imageSizes, longestAnswer } = this;
+    const { problems, targets, labels, imageSizes, tokens } = this;
     return {
       ...{ name, problems, images: length },
       ...{ targets: targets.sorted(), labels: labels.sorted(), imageSizes: imageSizes.sorted() },
-      ...(this.options.tokenizer && { longestAnswer }),
+      ...(this.options.tokenizer && { tokens }),
     };
   }
 }
@@ -113,29 +130,27 @@ interface Loaded {
 const AHEAD = 4;
 
 /** Yields all examples in order, with the sizes of their images. */
-async function* loadAll(dataset: Dataset): AsyncGenerator<Loaded, void> {
+async function* loadAll(dataset: Dataset, images: ImageCheck): AsyncGenerator<Loaded, void> {
   const waiting: Promise<Loaded>[] = [];
   for (let i = 0; i < dataset.length || waiting.length > 0; i++) {
-    if (i < dataset.length) waiting.push(load(dataset, i));
+    if (i < dataset.length) waiting.push(load(dataset, i, images));
     if (waiting.length > AHEAD || i >= dataset.length) yield await waiting.shift()!;
   }
 }
 
-async function load(dataset: Dataset, index: number): Promise<Loaded> {
+async function load(dataset: Dataset, index: number, images: ImageCheck): Promise<Loaded> {
   let example: TrainingExample | undefined;
   const error = (message: string): DatasetProblem => {
     return { severity: 'error', source: example?.source ?? `${dataset.name}: example ${index}`, message };
   };
   try {
     example = await dataset.example(index);
-    const { width, height } = await decodeImage(example.image);
-    const annotated = example.imageSize;
-    if (!annotated || (annotated.width === width && annotated.height === height))
-      return { example, size: { width, height } };
-    const turned = annotated.width === height && annotated.height === width;
-    const why = turned ? ' Was its EXIF orientation applied when it was annotated? If so, save the rotated image.' : '';
-    const message = `The image is ${width}x${height}, but the annotations say ${annotated.width}x${annotated.height}.${why}`;
-    return { example, size: { width, height }, problem: error(message) };
+    if (images === 'none') return { example };
+    const { width, height } =
+      images === 'header' ? await checkImageFile(example.image) : await decodeImage(example.image);
+    const size = { width, height };
+    const problem = sizeProblem(size, example.imageSize);
+    return { example, size, ...(problem !== undefined && { problem: error(problem) }) };
   } catch (thrown) {
     if (!(thrown instanceof Florence2Error)) throw thrown;
     return { example, problem: error(thrown.message) };

@@ -10,19 +10,18 @@ import { checkTarget } from './targets.ts';
 /** Receives a problem of one target. */
 export type Report = (severity: DatasetProblem['severity'], message: string) => void;
 
-/** Used if the image cannot be decoded, so that checks that need no size still run. */
-const ANY_SIZE = { width: 1, height: 1 };
+/** Used if the size of the image is unknown, so that checks that need no size still run. */
+export const ANY_SIZE = { width: 1, height: 1 };
 
-/** Reports what is wrong with a target. Returns the text of its answer, or undefined if the answer is invalid. */
-export function inspectTarget(target: Target, image: ImageSize | undefined, report: Report): string | undefined {
-  let text: string;
+/** Reports what is wrong with a target. Returns whether it is valid, apart from its length. */
+export function inspectTarget(target: Target, image: ImageSize | undefined, report: Report): boolean {
   try {
     checkTarget(target);
-    text = formatAnswer(target.task, target.answer, image ?? ANY_SIZE);
+    formatAnswer(target.task, target.answer, image ?? ANY_SIZE);
   } catch (error) {
     if (!(error instanceof Florence2Error)) throw error;
     report('error', error.message);
-    return undefined;
+    return false;
   }
   const tag = /^<([^<>]*)>/.exec(target.task)?.[1] ?? target.task;
   const meant = taskInfo(target.task) ? undefined : suggestTask(tag);
@@ -39,7 +38,7 @@ export function inspectTarget(target: Target, image: ImageSize | undefined, repo
     const problem = (isBox && shapeProblem(points)) || outside(points, isBox, image!);
     if (problem) report('warning', `${field} ${JSON.stringify(Array.from(points, rounded))} ${problem}.`);
   }
-  return text;
+  return true;
 }
 
 /** Returns the labels, phrases and category names of a target. */

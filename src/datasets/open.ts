@@ -2,9 +2,9 @@ import { existsSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 import {
+  anything,
   callback,
   checkOptions,
-  count,
   instanceOf,
   listOf,
   type OptionTable,
@@ -13,7 +13,7 @@ import {
   text,
 } from '../options.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
-import { type CheckExamplesOptions, checkExamples, type DatasetReport } from './check.ts';
+import { type CheckExamplesOptions, checkExamples, type DatasetReport, IMAGE_CHECKS } from './check.ts';
 import { readCoco } from './coco.ts';
 import type { Dataset } from './example.ts';
 import { readJsonl } from './jsonl.ts';
@@ -67,15 +67,16 @@ export interface CheckOptions extends CheckExamplesOptions, Omit<OpenOptions, 'o
 
 const CHECK_OPTIONS: OptionTable<CheckOptions> = {
   ...{ tasks: OPEN_OPTIONS.tasks, split: OPEN_OPTIONS.split, images: text },
-  ...{ tokenizer: instanceOf(Tokenizer, 'a Tokenizer'), maxPositions: count, onProgress: callback },
+  imageCheck: oneOf(...IMAGE_CHECKS),
+  ...{ tokenizer: instanceOf(Tokenizer, 'a Tokenizer'), limits: anything, onProgress: callback },
 };
 
 /**
  * Checks a whole dataset before training, and reports problems by file and line:
  *
  * - errors, which training refuses: unreadable lines; images that are missing, cannot be decoded or have another size
- *   than the annotations say; unknown tasks; invalid answers; `<loc_1000>`; answers with more tokens than the model has
- *   positions;
+ *   than the annotations say; unknown tasks; invalid answers; `<loc_1000>`; prompts and answers with more tokens than the
+ *   model has positions;
  * - warnings, which training accepts: boxes that are empty, inverted or outside the image; duplicate targets; phrases
  *   and characters that results omit; entries that the readers skip.
  *

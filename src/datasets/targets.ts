@@ -1,4 +1,6 @@
 import { UsageError } from '../errors.ts';
+import { clampBox } from '../geometry/clip.ts';
+import type { ImageSize } from '../geometry/types.ts';
 import { show } from '../json.ts';
 import { checkBox } from '../results/check_fields.ts';
 import { checkLocationTokens } from '../results/check_text.ts';
@@ -52,3 +54,16 @@ function checkQuestion({ task, text, box }: Target): void {
 export function checkLabelName(name: unknown): asserts name is string {
   checkAnswer('<OD>', { boxes: [{ label: name as string, box: [0, 0, 1, 1] }] });
 }
+
+/** Returns what is wrong if an image has another size than its annotations say, else undefined. */
+export function sizeProblem(image: ImageSize, annotated: ImageSize | undefined): string | undefined {
+  const { width, height } = image;
+  if (!annotated || (annotated.width === width && annotated.height === height)) return undefined;
+  const turned = annotated.width === height && annotated.height === width;
+  const why = turned ? ' Was its EXIF orientation applied when it was annotated? If so, save the rotated image.' : '';
+  return `The image is ${width}x${height}, but the annotations say ${annotated.width}x${annotated.height}.${why}`;
+}
+
+/** Returns the target with the region of its question clipped to the image. Annotations often reach beyond it. */
+export const clipRegion = <T extends Target>(target: T, { width, height }: ImageSize): T =>
+  target.box ? { ...target, box: clampBox(target.box, [0, 0, width, height]) } : target;

@@ -9,6 +9,7 @@ import { LmHead } from '../language/head.ts';
 import { LanguageModel } from '../language/language_model.ts';
 import { onBackend } from '../nn/on_backend.ts';
 import { type Adaptable, type Adaptation, type Parameter, Params, unadapted } from '../nn/params.ts';
+import { promptProblem } from '../text/prompt.ts';
 import { DaViT } from '../vision/davit.ts';
 import { Projector } from '../vision/projector.ts';
 import { type Executor, imagesOf } from './executor.ts';
@@ -123,12 +124,8 @@ export class Florence2Model implements Executor {
     const [B, imageTokens] = imageFeatures.shape;
     const T = promptIds.shape[1];
     const { maxPositionEmbeddings } = this.config.text;
-    if (imageTokens + T > maxPositionEmbeddings) {
-      throw new Florence2Error(
-        `The prompt has ${T} tokens and the image ${imageTokens}, but the model has ${maxPositionEmbeddings} positions. Use a shorter text.`,
-        { code: 'INVALID_ARGUMENT' },
-      );
-    }
+    const problem = promptProblem(T, imageTokens, maxPositionEmbeddings);
+    if (problem) throw new Florence2Error(problem, { code: 'INVALID_ARGUMENT' });
     return this.compute(() => {
       const mask =
         promptMask && tf.tidy(() => paddingMask(tf.concat([tf.ones([B, imageTokens], 'int32'), promptMask], 1)));

@@ -126,3 +126,9 @@ export function promptOf(name: string, { text, box }: TaskArguments, image: Imag
   }
   return constructPrompt(task);
 }
+
+/** Returns what is wrong if a prompt does not fit into the encoder's positions after an image, else undefined. */
+export const promptProblem = (promptTokens: number, imageTokens: number, positions: number): string | undefined =>
+  imageTokens + promptTokens <= positions
+    ? undefined
+    : `The prompt has ${promptTokens} tokens and the image ${imageTokens}, but the model has ${positions} positions. Use a shorter text.`;

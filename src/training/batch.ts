@@ -1,45 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TextConfig } from '../config/model.ts';
-import type { Target } from '../datasets/example.ts';
-import { Florence2Error } from '../errors.ts';
-import type { ImageSize } from '../geometry/types.ts';
-import { formatAnswer } from '../results/format.ts';
+import type { TokenizedTarget } from '../datasets/tokenize.ts';
 import { LOCATION_BINS } from '../text/locations.ts';
-import { promptOf } from '../text/prompt.ts';
-import { taskInfo, taskKey } from '../text/tasks.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-
-/** The token ids of a target's prompt and answer, each with `<s>` and `</s>`. */
-export interface TokenizedTarget {
-  /** The key under which its losses are reported, see `taskKey`. */
-  task: string;
-  promptIds: number[];
-  answerIds: number[];
-}
-
-/**
- * Converts a target to the prompt and the answer that the model is trained on, as token ids.
- *
- * @param image the size, in pixels, that the target's coordinates refer to
- * @throws UsageError if the target does not fit its task; Florence2Error if the answer has more tokens than the model
- *   has positions
- */
-export function tokenizeTarget(
-  target: Target,
-  image: ImageSize,
-  tokenizer: Tokenizer,
-  { maxPositionEmbeddings }: TextConfig,
-): TokenizedTarget {
-  const { task, text, box, answer } = target;
-  const prompt = promptOf(task, { text, box }, image);
-  const answerIds = tokenizer.encode(formatAnswer(task, answer, image));
-  if (answerIds.length > maxPositionEmbeddings) {
-    throw new Florence2Error(
-      `The answer to ${taskInfo(task) ? task : JSON.stringify(task)} has ${answerIds.length} tokens; the model has ${maxPositionEmbeddings} positions.`,
-    );
-  }
-  return { task: taskKey(task), promptIds: tokenizer.encode(prompt), answerIds };
-}
 
 /** Targets of a batch of images as tensors: R rows, padded on the right. */
 export interface Batch {

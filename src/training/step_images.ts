@@ -1,13 +1,12 @@
-import type { TextConfig } from '../config/model.ts';
-import type { Dataset, Target, TrainingExample } from '../datasets/example.ts';
+import type { Dataset, SourcedTarget, Target, TrainingExample } from '../datasets/example.ts';
+import { clipRegion, sizeProblem } from '../datasets/targets.ts';
+import { type LengthLimits, type TokenizedTarget, tokenizeTarget } from '../datasets/tokenize.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
-import { clampBox } from '../geometry/clip.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import type { RawImage } from '../image/types.ts';
 import { randomStream, shuffle } from '../random.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import type { AugmentOptions } from './augment/augment.ts';
-import { type TokenizedTarget, tokenizeTarget } from './batch.ts';
 import type { Draw } from './mixture.ts';
 
 /** An image with its targets, prepared for a training step. */
@@ -19,7 +18,7 @@ export interface StepImage {
   /** The size, in pixels, that the targets' coordinates refer to. */
   imageSize: ImageSize;
   /** The targets of this step, after sampling and augmentation. */
-  targets: Target[];
+  targets: SourcedTarget[];
   /** The same targets as tokens. */
   tokenized: TokenizedTarget[];
   /** Null if the image's feature map is cached. */
@@ -44,7 +43,7 @@ export class ExampleReader {
     private readonly name: string,
     private readonly datasets: readonly Dataset[],
     private readonly tokenizer: Tokenizer,
-    private readonly text: TextConfig,
+    private readonly limits: LengthLimits,
     private readonly options: ReaderOptions,
   ) {}
 
@@ -62,16 +61,20 @@ export class ExampleReader {
   async read(draw: Draw, epoch: number, hasMap: (key: string) => boolean): Promise<StepImage> {
     const key = this.keyOf(draw);
     const example = await this.datasets[draw.part].example(draw.index);
-    try {
-      return await this.prepare(example, key, epoch, hasMap(key));
-    } catch (error) {
-      if (!(error instanceof Florence2Error)) throw error;
-      const Kind = error instanceof UsageError ? UsageError : Florence2Error;
-      throw new Kind(`${example.source}: ${error.message}`, { code: error.code, cause: error });
-    }
+    const prepared = await this.prepare(example, key, epoch, hasMap(key)).catch(error => {
+      throw withSource(error, example.source);
+    });
+    const { targets, imageSize } = prepared;
+    const tokenized = targets.map(target => this.tokenize(target, imageSize, target.source ?? example.source));
+    return { ...prepared, tokenized };
   }
 
-  private async prepare(example: TrainingExample, key: string, epoch: number, hasMap: boolean): Promise<StepImage> {
+  private async prepare(
+    example: TrainingExample,
+    key: string,
+    epoch: number,
+    hasMap: boolean,
+  ): Promise<Omit<StepImage, 'tokenized'>> {
     const { seed, targetsPerImage, augment: augmentation } = this.options;
     const { source } = example;
     let { targets } = example;
@@ -82,6 +85,8 @@ export class ExampleReader {
       const { decodeImage } = await import('../image/decode.ts');
       pixels = await decodeImage(example.image);
       imageSize = { width: pixels.width, height: pixels.height };
+      const problem = sizeProblem(imageSize, example.imageSize);
+      if (problem) throw new Florence2Error(problem);
       this.sizes.set(key, imageSize);
     }
     if (targetsPerImage !== undefined && targets.length > targetsPerImage) {
@@ -95,10 +100,22 @@ export class ExampleReader {
       imageSize = { width: pixels.width, height: pixels.height };
     }
     const size: ImageSize = imageSize;
-    targets = targets.map(target =>
-      target.box ? { ...target, box: clampBox(target.box, [0, 0, size.width, size.height]) } : target,
-    );
-    const tokenized = targets.map(target => tokenizeTarget(target, size, this.tokenizer, this.text));
-    return { key, source, imageSize: size, targets, tokenized, pixels: hasMap ? null : pixels };
+    targets = targets.map(target => clipRegion(target, size));
+    return { key, source, imageSize: size, targets, pixels: hasMap ? null : pixels };
   }
+
+  private tokenize(target: Target, size: ImageSize, source: string): TokenizedTarget {
+    try {
+      return tokenizeTarget(target, size, this.tokenizer, this.limits);
+    } catch (error) {
+      throw withSource(error, source);
+    }
+  }
+}
+
+/** Returns an error about an example with its source. */
+function withSource(error: unknown, source: string): unknown {
+  if (!(error instanceof Florence2Error)) return error;
+  const Kind = error instanceof UsageError ? UsageError : Florence2Error;
+  return new Kind(`${source}: ${error.message}`, { code: error.code, cause: error });
 }

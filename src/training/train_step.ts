@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { download } from '../activations/activation.ts';
+import type { TokenizedTarget } from '../datasets/tokenize.ts';
 import { Florence2Error } from '../errors.ts';
 import { HookRegistry, type Hooks } from '../hooks/hooks.ts';
 import type { Parameter } from '../nn/params.ts';
 import { accumulate } from '../nn/tape.ts';
-import { collate, disposeBatch, labelWeights, lengthGroups, type TokenizedTarget } from './batch.ts';
+import { collate, disposeBatch, labelWeights, lengthGroups } from './batch.ts';
 import { type DropoutSeed, dropout, dropoutHooks } from './dropout.ts';
 import { type LossAndGradients, lossAndGradients } from './gradients.ts';
 import { batchLosses, TaskMeans } from './losses.ts';

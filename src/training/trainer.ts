@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { writeAdapter } from '../adapters/write.ts';
 import { writeCheckpoint } from '../checkpoint/write.ts';
+import { lengthLimits } from '../datasets/tokenize.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { withLock } from '../files/lock.ts';
 import { recoverFolder, removeAbandoned, replaceFolder } from '../files/write.ts';
@@ -87,9 +88,10 @@ export class Trainer {
     if (newTokens) addTokens(florence, newTokens);
     this.context = trainingContext(florence, settings);
     const datasets = parts.map(({ dataset }) => dataset);
-    const { tokenizer, config } = florence;
-    this.trainReader = new ExampleReader('train', datasets, tokenizer, config.text, settings);
-    const validReader = new ExampleReader('valid', valid, tokenizer, config.text, { seed });
+    const { tokenizer } = florence;
+    const limits = lengthLimits(florence.config, florence.preprocessor);
+    this.trainReader = new ExampleReader('train', datasets, tokenizer, limits, settings);
+    const validReader = new ExampleReader('valid', valid, tokenizer, limits, { seed });
     const read = (draw: Draw) => this.read(validReader, draw, 0);
     this.validator = valid.length > 0 ? new Validator(this.context, valid, read) : null;
   }

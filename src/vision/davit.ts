@@ -38,6 +38,12 @@ export class DaViT {
   }
 }
 
+/** Returns the number of tokens of an image of this size: one for each position of the last map, and their mean. */
+export function imageTokenCount(config: VisionConfig, { height, width }: { height: number; width: number }): number {
+  const [rows, columns] = mapSize(config, height, width);
+  return rows * columns + 1;
+}
+
 /**
  * Returns the rows and columns of DaViT's last map for an input of this size.
  *

@@ -12,6 +12,8 @@ import { bmp, inFolder } from './folder.ts';
 
 const tokenizer = Tokenizer.fromFiles({ tokenizerJson: readFileSync(reference('tokenizer/tokenizer.json'), 'utf8') });
 
+const sum = (values: number[]): number => values.reduce((total, value) => total + value, 0);
+
 /** Returns the problems as lines without the folder. */
 const linesOf = ({ problems }: DatasetReport, folder: string): string[] =>
   problems.map(({ severity, source, message }) => `${severity} ${source}: ${message}`.replaceAll(`${folder}/`, ''));
@@ -34,6 +36,14 @@ test('a dataset without problems', async () => {
   ];
   const images = { 'a.bmp': bmp(20, 10), 'b.bmp': bmp(20, 10), 'c.bmp': bmp(5, 5) };
   await inFolder({ ...images, 'annotations.jsonl': rows.map(row => JSON.stringify(row)).join('\n') }, async folder => {
+    const length = (text: string): number => tokenizer.encode(text).length;
+    const lengths = [
+      length(rows[0].suffix!),
+      length('cat<loc_0><loc_0><loc_999><loc_999>dog<loc_50><loc_100><loc_100><loc_200>'), // x: 50 bins a pixel, y: 100
+      ...[length('A cat.'), length('dog')],
+    ];
+    const prompts = ['Locate the objects with category name in the image.', '<DocVQA>What is it?'].map(length);
+    prompts.push(length('What is the region <loc_0><loc_0><loc_600><loc_600>?'));
     const progress: number[][] = [];
     const onProgress = (...done: number[]): void => void progress.push(done);
     const report = await checkDataset(folder, { tokenizer, onProgress });
@@ -44,14 +54,14 @@ test('a dataset without problems', async () => {
       targets: { '<OD>': 2, '<DocVQA>': 1, '<REGION_TO_CATEGORY>': 1 },
       labels: { dog: 4, cat: 1 },
       imageSizes: { '20x10': 2, '5x5': 1 },
-      longestAnswer: 12,
+      tokens: { answers: sum(lengths), longestAnswer: Math.max(...lengths), longestPrompt: Math.max(...prompts) },
     });
     assert.equal(progress, [
       [1, 3],
       [2, 3],
       [3, 3],
     ]);
-    assert.is('longestAnswer' in (await checkDataset(folder)), false);
+    assert.is('tokens' in (await checkDataset(folder)), false);
   });
 });
 
@@ -118,7 +128,7 @@ test('all problems are reported with file and line', async () => {
     [{ image: 'a.bmp', ...od([0, 0, 6, 5], 'café') }, null],
     [
       { image: 'a.bmp', prefix: '<OD>', suffix: `dog${'<loc_0><loc_0><loc_9><loc_9>'.repeat(256)}` },
-      'error x.jsonl:20: The answer has 1027 tokens; the model has 1024 positions.',
+      'error x.jsonl:20: The answer to <OD> has 1027 tokens; the model has 1024 positions.',
     ],
     [{ image: 'text.bmp', prefix: '<OD>', suffix: '' }, 'error x.jsonl:21: '],
     [{ image: 'cut.bmp', prefix: '<OD>', suffix: '' }, 'error x.jsonl:22: '],
@@ -146,7 +156,7 @@ test('all problems are reported with file and line', async () => {
     assert.match(sorted.at(-2)!, /cut\.bmp is a damaged or truncated BMP image/);
     assert.is(report.images, 3);
     assert.equal(report.imageSizes, { '20x10': 1 });
-    assert.is(report.longestAnswer, 1027);
+    assert.is(report.tokens?.longestAnswer, 1027);
   });
 });
 

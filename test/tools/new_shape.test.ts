@@ -35,7 +35,7 @@ const answers = async (dataset: Dataset): Promise<string[]> => {
 test('every part is a dataset without mistakes, in words of the demo vocabulary', async () => {
   const tokenizer = Tokenizer.fromFiles({ tokenizerJson: JSON.stringify(demoTokenizer().json) });
   for (const [path, split, images] of parts) {
-    const report = await checkDataset(path, { split, tokenizer, maxPositions: 128 });
+    const report = await checkDataset(path, { split, tokenizer, limits: { maxPositions: 128, imageTokens: 17 } });
     assert.equal(report.problems, [], `${path} ${split}`);
     assert.is(report.images, images);
     assert.equal(report.imageSizes, { '128x128': images });

@@ -1,11 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Target } from '../../src/datasets/example.ts';
+import { tokenizeTarget } from '../../src/datasets/tokenize.ts';
 import { formatAnswer } from '../../src/results/format.ts';
 import { parse } from '../../src/results/parse/parse.ts';
 import { TASKS } from '../../src/text/tasks.ts';
 import { Tokenizer } from '../../src/text/tokenizer.ts';
-import { tokenizeTarget } from '../../src/training/batch.ts';
 import { sceneDataset } from '../../tools/demo/dataset.ts';
 import { layOut, SCENE_SIDE, type SceneLayout, type SceneObject } from '../../tools/demo/layout.ts';
 import { paint } from '../../tools/demo/paint.ts';
@@ -163,9 +163,9 @@ test('every word of prompts and scenes is one token, and printed words are spelt
     else assert.is(tokens.length, 1, `${JSON.stringify(word)} is ${tokens.join(' ')}`);
   }
   assert.ok(words.size < 300, `${words.size} words`);
-  const config = { maxPositionEmbeddings: 128 } as Parameters<typeof tokenizeTarget>[3];
+  const limits = { maxPositions: 128, imageTokens: 17 };
   for (const target of layouts(6, 300).flatMap(targetsOf)) {
-    const { promptIds, answerIds } = tokenizeTarget(target, size, tokenizer, config);
+    const { promptIds, answerIds } = tokenizeTarget(target, size, tokenizer, limits);
     assert.ok(
       promptIds.length <= 30 && answerIds.length <= 50,
       `${target.task}: ${promptIds.length}, ${answerIds.length}`,

@@ -1,11 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Target } from '../../src/datasets/example.ts';
+import { tokenizeTarget } from '../../src/datasets/tokenize.ts';
 import { formatAnswer } from '../../src/results/format.ts';
 import { parse } from '../../src/results/parse/parse.ts';
 import { TASKS } from '../../src/text/tasks.ts';
 import { Tokenizer } from '../../src/text/tokenizer.ts';
-import { tokenizeTarget } from '../../src/training/batch.ts';
 import { SCENE_SIDE, type SceneObject } from '../../tools/demo/layout.ts';
 import { drawScene, type Scene } from '../../tools/demo/scene.ts';
 import { inBox, SHAPES } from '../../tools/demo/shapes.ts';
@@ -109,11 +109,11 @@ test('open vocabulary and grounding find every object of a name, and nothing for
 
 test('all tasks occur; their answers survive formatting and fit the model', () => {
   const tasks = new Set<string>();
-  const config = { maxPositionEmbeddings: 128 } as Parameters<typeof tokenizeTarget>[3];
+  const limits = { maxPositions: 128, imageTokens: 17 };
   for (const target of scenes.flatMap(({ targets }) => targets)) {
     tasks.add(target.task);
     const text = formatAnswer(target.task, target.answer, size);
-    const { promptIds, answerIds } = tokenizeTarget(target, size, tokenizer, config);
+    const { promptIds, answerIds } = tokenizeTarget(target, size, tokenizer, limits);
     assert.ok(
       promptIds.length <= 36 && answerIds.length <= 64,
       `${target.task}: ${promptIds.length}, ${answerIds.length}`,

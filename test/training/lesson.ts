@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Dataset } from '../../src/datasets/example.ts';
+import { lengthLimits, type TokenizedTarget } from '../../src/datasets/tokenize.ts';
 import type { Florence2 } from '../../src/florence2.ts';
 import type { HookRegistry, Hooks } from '../../src/hooks/hooks.ts';
 import type { Parameter } from '../../src/nn/params.ts';
-import { collate, disposeBatch, type TokenizedTarget } from '../../src/training/batch.ts';
+import { collate, disposeBatch } from '../../src/training/batch.ts';
 import { lossAndGradients } from '../../src/training/gradients.ts';
 import { batchLosses } from '../../src/training/losses.ts';
 import { ExampleReader } from '../../src/training/step_images.ts';
@@ -21,7 +22,7 @@ export interface Lesson {
 /** Prepares a lesson. @param pad number of padding columns added to the answers */
 export async function lessonOf(florence: Florence2, dataset: Dataset, { pad = 0 } = {}): Promise<Lesson> {
   const { model, tokenizer, config, preprocessor } = florence;
-  const reader = new ExampleReader('lesson', [dataset], tokenizer, config.text, { seed: 0 });
+  const reader = new ExampleReader('lesson', [dataset], tokenizer, lengthLimits(config, preprocessor), { seed: 0 });
   const draws = Array.from({ length: dataset.length }, (_, index) => ({ part: 0, index }));
   const images = await Promise.all(draws.map(draw => reader.read(draw, 0, () => false)));
   const targets = images.flatMap(({ tokenized }) => tokenized);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Dataset } from '../../src/datasets/example.ts';
+import type { Dataset, TrainingExample } from '../../src/datasets/example.ts';
 import { UsageError } from '../../src/errors.ts';
 import type { Florence2 } from '../../src/florence2.ts';
 import { noHooks } from '../../src/hooks/hooks.ts';
@@ -141,6 +141,16 @@ const failing: [when: string, options: Partial<TrainerOptions>, message: RegExp]
       },
     },
     /^a:1: The answer to <CAPTION> has 101 tokens; the model has 64 positions/,
+  ],
+  [
+    'an image has another size than its annotations say',
+    {
+      train: {
+        ...dataset(1),
+        example: () => ({ ...(dataset(1).example(0) as TrainingExample), imageSize: { width: 12, height: 10 } }),
+      },
+    },
+    /^set:1: The image is 10x12, but the annotations say 12x10\. Was its EXIF orientation applied/,
   ],
   [
     'a callback throws',

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Dataset } from '../../datasets/example.ts';
-import type { DatasetProblem } from '../../datasets/reading.ts';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
 import type { StepRecord } from '../../training/log/records.ts';
@@ -9,7 +8,7 @@ import type { WeightedDataset } from '../../training/mixture.ts';
 import { Trainer, type TrainingSummary } from '../../training/trainer.ts';
 import { interruptSignal, stoppedCode } from '../exit.ts';
 import { loadModel } from '../load_model.ts';
-import { checkData } from '../train/check.ts';
+import { checkBeforeTraining, checkData, refuse } from '../train/check.ts';
 import { mergeConfig, readConfig, type TrainConfig } from '../train/config.ts';
 import { openData } from '../train/datasets.ts';
 import { LiveLine } from '../train/live.ts';
@@ -28,14 +27,14 @@ const RUN_FILE = 'run.json';
 export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<void> {
   const config = await readSettings(given, flags);
   if (!config.data) throw new UsageError('--data is required: a dataset to train on.');
-  if (flags.check) return checkData(config);
+  if (flags.check) return checkData(config, flags.decode ?? false);
+  if (flags.decode) throw new UsageError('--decode belongs to --check: training decodes the images anyway.');
   requireRunnable(config);
   const signal = interruptSignal();
-  const leftOut: string[] = [];
-  const onProblem = ({ severity, source, message }: DatasetProblem): void => {
-    if (severity === 'error') leftOut.push(`${source}: ${message}`);
-  };
-  const { train, valid } = await openData(config, config.skipBad ? onProblem : undefined);
+  const data = await openData(config);
+  const { train, valid, problems } = data;
+  if (!config.skipBad) refuse(problems);
+  const leftOut = problems.filter(({ severity }) => severity === 'error').map(({ source, message }) => `${source}: ${message}`); // biome-ignore format: one line
   process.stderr.write(`${dataLines(train, valid).join('\n')}\n`);
   const { model = SETTINGS_BY_PATH.get('model')!.default as string, revision, subfolder, backend, imageSize } = config;
   const florence = await loadModel({ model, revision, subfolder, backend, imageSize });
@@ -46,6 +45,7 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
     live.step(record);
   };
   try {
+    await checkBeforeTraining(data, florence, config.skipBad ?? false);
     const trainer = new Trainer(florence, {
       ...trainerSettings(config),
       ...{ train, valid, onStep },
@@ -179,4 +179,5 @@ export interface TrainFlags {
   lora?: boolean;
   config?: string;
   check?: boolean;
+  decode?: boolean;
 }

@@ -21,6 +21,7 @@ export function trainCommand(): Command {
     .optionsGroup('Options:')
     .option('--config <file>', 'settings as JSON. Keys are flag names in camelCase ("output" for --out, "newTokens" for --new-token); LoRA settings are in an object "lora", augmentation in "augment". Flags override the file') // biome-ignore format: one line
     .option('--check', 'check the data without training: list problems by file and line. Exit code 1 if training would refuse the data') // biome-ignore format: one line
+    .option('--decode', 'with --check: decode each image; default: read the header and the end of its file')
     .addHelpText('after', EXAMPLES)
     .action(async (flags: TrainFlags) => {
       const { runTrain } = await import('../actions/train.ts');

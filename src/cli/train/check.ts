@@ -2,61 +2,134 @@ import { existsSync } from 'node:fs';
 import { findCheckpoint } from '../../checkpoint/find.ts';
 import { loadConfig } from '../../checkpoint/load_config.ts';
 import { loadTokenizer } from '../../checkpoint/tokenizer_files.ts';
-import type { DatasetReport } from '../../datasets/check.ts';
+import { checkExamples, type DatasetReport } from '../../datasets/check.ts';
 import { checkDataset } from '../../datasets/open.ts';
+import type { DatasetProblem } from '../../datasets/reading.ts';
+import { type LengthLimits, lengthLimits } from '../../datasets/tokenize.ts';
+import { Florence2Error } from '../../errors.ts';
+import type { Florence2 } from '../../florence2.ts';
 import { openFolder } from '../../platform/node.ts';
 import { resolveTask } from '../../text/tasks.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { ProgressBars } from '../progress.ts';
 import type { TrainConfig } from './config.ts';
-import { allSplits } from './datasets.ts';
+import { allSplits, type OpenedData, openData } from './datasets.ts';
 
 /**
  * Checks every split of all datasets, and prints problems and statistics. The exit code is 1 if training would refuse
- * the data. Answer lengths are measured only if the model is on disk, because nothing is downloaded here.
+ * the data. Lengths are measured only if the model is on disk, because nothing is downloaded here.
+ *
+ * @param decode decodes each image, instead of reading its header and the end of its file
  */
-export async function checkData(config: TrainConfig): Promise<void> {
-  const { task, model, subfolder } = config;
+export async function checkData(config: TrainConfig, decode: boolean): Promise<void> {
+  const { task, model } = config;
   const isLocal = model !== undefined && (model === 'demo' || existsSync(model));
-  const limits = isLocal ? await readLimits(await findCheckpoint(model, { subfolder })) : {};
-  const tasks = task?.map(resolveTask);
+  const limits = isLocal ? await readLimits(await findCheckpoint(model), config.imageSize) : {};
+  const options = { tasks: task?.map(resolveTask), imageCheck: decode ? 'decode' : 'header', ...limits } as const;
   const bars = new ProgressBars();
-  let errors = 0;
+  const found: DatasetProblem[] = [];
   for (const { path, split } of await allSplits(config)) {
     const onProgress = (done: number, total: number) => bars.show(`Checking ${split}`, done, total, 'images');
-    const report = await checkDataset(path, { split, tasks, onProgress, ...limits }).finally(() => bars.stop());
+    const checked = await checkDataset(path, { ...options, split, onProgress }).finally(() => bars.stop());
+    const required = split === 'train' || path === config.valid;
+    const report = checked.images > 0 || required ? checked : { ...checked, problems: checked.problems.map(asWarning) };
     process.stdout.write(`${datasetLines(report).join('\n')}\n`);
-    errors += report.problems.filter(({ severity }) => severity === 'error').length;
+    found.push(...report.problems);
   }
-  if (errors > 0) process.exitCode = 1;
+  const known = new Set(found.map(lineOf));
+  const ofRun = (await openData(config)).problems.filter(problem => !known.has(lineOf(problem)));
+  if (ofRun.length > 0) process.stdout.write(`The run\n${problemLines(ofRun).join('\n')}\n`);
+  if (hasError([...found, ...ofRun])) process.exitCode = 1;
 }
 
-async function readLimits(folder: string): Promise<{ tokenizer: Tokenizer; maxPositions: number }> {
-  const [tokenizer, { config }] = await Promise.all([
-    loadTokenizer(openFolder(folder)),
-    loadConfig(openFolder(folder)),
-  ]);
-  return { tokenizer, maxPositions: config.text.maxPositionEmbeddings };
+const lineOf = ({ severity, source, message }: DatasetProblem): string => `${source}: ${severity}: ${message}`;
+
+/** A split that is empty and that no run requires is a warning. */
+const asWarning = (problem: DatasetProblem): DatasetProblem => ({ ...problem, severity: 'warning' });
+
+const hasError = (problems: readonly DatasetProblem[]): boolean =>
+  problems.some(({ severity }) => severity === 'error');
+
+async function readLimits(path: string, imageSize?: number): Promise<{ tokenizer: Tokenizer; limits: LengthLimits }> {
+  const folder = openFolder(path);
+  const [tokenizer, { config, preprocessor }] = await Promise.all([loadTokenizer(folder), loadConfig(folder)]);
+  const size = imageSize === undefined ? preprocessor : { width: imageSize, height: imageSize };
+  return { tokenizer, limits: lengthLimits(config, size) };
+}
+
+/**
+ * Checks the annotations of a run with the model that it trains, and prints the number of warnings.
+ *
+ * @param problems those of opening the data
+ * @throws Florence2Error with the first error, unless bad examples are skipped
+ */
+export async function checkBeforeTraining(
+  { train, valid, problems }: OpenedData,
+  { tokenizer, config, preprocessor }: Florence2,
+  skipBad: boolean,
+): Promise<void> {
+  const all = [...problems];
+  const limits = lengthLimits(config, preprocessor);
+  for (const dataset of new Set([...train.map(({ dataset }) => dataset), ...valid])) {
+    const report = await checkExamples(dataset, { tokenizer, limits, imageCheck: 'none' });
+    all.push(...report.problems);
+  }
+  const warnings = all.filter(({ severity }) => severity === 'warning').length;
+  if (warnings > 0) process.stderr.write(`${plural(warnings, 'warning')} about the data: --check lists them.\n`);
+  if (!skipBad) refuse(all);
+}
+
+/** @throws Florence2Error with the first error and the number of the others */
+export function refuse(problems: readonly DatasetProblem[]): void {
+  const [first, ...others] = problems.filter(({ severity }) => severity === 'error');
+  if (!first) return;
+  const more = others.length > 0 ? ` There are ${plural(others.length, 'more error')}: --check lists them.` : '';
+  throw new Florence2Error(`${first.source}: ${first.message}${more}`);
 }
 
 /** At most this many labels and sizes are listed by name. */
 const MOST_LISTED = 12;
 
-function datasetLines({ name, problems, images, targets, labels, imageSizes, longestAnswer }: DatasetReport): string[] {
+function datasetLines({ name, problems, images, targets, labels, imageSizes, tokens }: DatasetReport): string[] {
   const errors = problems.filter(({ severity }) => severity === 'error').length;
   const rows: [string, string][] = [
     ['images', String(images)],
     ['targets', counted(targets)],
     ['labels', counted(labels)],
     ['image sizes', counted(imageSizes)],
-    ['longest answer', longestAnswer === undefined ? '' : plural(longestAnswer, 'token')],
+    [
+      'tokens',
+      tokens
+        ? `${tokens.answers} in answers, the longest ${tokens.longestAnswer}; the longest prompt ${tokens.longestPrompt}`
+        : '',
+    ],
     ['problems', `${plural(errors, 'error')}, ${plural(problems.length - errors, 'warning')}`],
   ];
   return [
     name,
-    ...problems.map(({ severity, source, message }) => `  ${source}: ${severity}: ${message}`),
+    ...problemLines(problems),
     ...rows.filter(([, text]) => text !== '').map(([title, text]) => `  ${title.padEnd(15)} ${text}`),
   ];
+}
+
+/** Formats problems, those of the same words in one line: `train.jsonl:3,8,9: error: The image a.jpg does not exist.` */
+function problemLines(problems: readonly DatasetProblem[]): string[] {
+  const groups = new Map<string, string[]>();
+  for (const { severity, source, message } of problems) {
+    const words = `${severity}: ${message}`;
+    groups.set(words, [...(groups.get(words) ?? []), source]);
+  }
+  return [...groups].map(([words, sources]) => `  ${sourcesOf(sources)}: ${words}`);
+}
+
+/** Formats places, lines of the same file together: `a.jsonl:3,8 b.jsonl:1`. */
+function sourcesOf(sources: readonly string[]): string {
+  const lines = new Map<string, string[]>();
+  for (const source of sources) {
+    const [, file = source, line] = /^(.+):(\d+)$/s.exec(source) ?? [];
+    lines.set(file, [...(lines.get(file) ?? []), ...(line === undefined ? [] : [line])]);
+  }
+  return [...lines].map(([file, numbers]) => (numbers.length > 0 ? `${file}:${numbers.join(',')}` : file)).join(' ');
 }
 
 /** Formats counts by name: `cat 12, dog 7, and 3 more`. */

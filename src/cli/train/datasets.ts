@@ -1,8 +1,8 @@
 import type { Dataset } from '../../datasets/example.ts';
 import { datasetSplits, openDataset } from '../../datasets/open.ts';
-import type { ProblemHandler, Split } from '../../datasets/reading.ts';
+import type { DatasetProblem, Split } from '../../datasets/reading.ts';
 import { UsageError } from '../../errors.ts';
-import { resolveTask } from '../../text/tasks.ts';
+import { resolveTask, type Task } from '../../text/tasks.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';
 import type { TrainConfig } from './config.ts';
 
@@ -19,27 +19,73 @@ export function readWeightedPath(text: string): WeightedPath {
   return { path, weight: Number(weight) };
 }
 
+/** The data of a run. */
+export interface OpenedData {
+  train: WeightedDataset[];
+  valid: Dataset[];
+  /** What is wrong with the annotation files, or missing. Entries with errors are left out of the datasets. */
+  problems: DatasetProblem[];
+}
+
 /**
- * Opens the training and the validation data. Without `valid`, the validation data are the valid splits of all
- * datasets, a dataset that is named twice once.
+ * Opens the training and the validation data. Without `valid`, the validation data are the valid splits of all datasets,
+ * a dataset that is named twice once.
  *
- * @param onProblem receives the problems of entries, which are left out. Default: the first error is thrown
+ * @throws Florence2Error for a path without a dataset
  */
-export async function openData(
-  { data = [], valid, task }: TrainConfig,
-  onProblem?: ProblemHandler,
-): Promise<{ train: WeightedDataset[]; valid: Dataset[] }> {
+export async function openData({ data = [], valid: named, task }: TrainConfig): Promise<OpenedData> {
   const tasks = task?.map(resolveTask);
+  const problems: DatasetProblem[] = [];
+  const open = (path: string, split?: Split, found = problems): Promise<Dataset> =>
+    openDataset(path, { tasks, split, onProblem: problem => found.push(problem) });
   const paths = data.map(readWeightedPath);
   const train: WeightedDataset[] = [];
-  for (const { path, weight } of paths) train.push({ dataset: await openDataset(path, { tasks, onProblem }), weight });
-  const held: Dataset[] = [];
-  for (const path of valid === undefined ? new Set(paths.map(({ path }) => path)) : [valid]) {
-    const split = (await datasetSplits(path)).find(name => name === 'valid');
-    if (split) held.push(await openDataset(path, { tasks, split, onProblem }));
-    else if (valid !== undefined) held.push(await openDataset(path, { tasks, onProblem }));
+  for (const { path, weight } of paths) train.push({ dataset: await open(path), weight });
+  const datasets = train.map(({ dataset }) => dataset);
+  problems.push(...(await untaught(datasets, tasks ?? [])));
+  const valid: Dataset[] = [];
+  if (named !== undefined) {
+    const dataset = await open(
+      named,
+      (await datasetSplits(named)).find(name => name === 'valid'),
+    );
+    if (dataset.length > 0) valid.push(dataset);
+    else problems.push({ severity: 'error', source: dataset.name, message: 'The validation data are empty.' });
+  } else {
+    for (const path of new Set(paths.map(({ path }) => path))) {
+      if (!(await datasetSplits(path)).includes('valid')) continue;
+      const found: DatasetProblem[] = [];
+      const dataset = await open(path, 'valid', found);
+      const source = dataset.name;
+      if (dataset.length > 0) valid.push(dataset);
+      else problems.push({ severity: 'warning', source, message: 'The validation data are empty and left out.' });
+      problems.push(...found.filter(problem => problem.source !== source));
+    }
   }
-  return { train, valid: held };
+  if (valid.length === 0) {
+    const source = named ?? paths.map(({ path }) => path).join(', ');
+    problems.push({ severity: 'warning', source, message: 'There are no validation data, so no best/ is written.' });
+  }
+  return { train, valid, problems };
+}
+
+/** Returns errors if no example teaches one of the tasks, or if all answers are empty. */
+async function untaught(datasets: readonly Dataset[], tasks: readonly Task[]): Promise<DatasetProblem[]> {
+  const taught = new Set<string>();
+  let labelled = false;
+  for (const dataset of datasets) {
+    for (let i = 0; i < dataset.length; i++) {
+      for (const { task, answer } of (await dataset.example(i)).targets) {
+        taught.add(task);
+        labelled ||=
+          typeof answer === 'string' ? answer !== '' : Object.values(answer).some(({ length }) => length > 0);
+      }
+    }
+  }
+  const source = datasets.map(({ name }) => name).join(', ');
+  const error = (message: string): DatasetProblem => ({ severity: 'error', source, message });
+  const missing = tasks.filter(task => !taught.has(task)).map(task => error(`No example teaches ${task}.`));
+  return labelled ? missing : [...missing, error('The training data have no labels: all answers are empty.')];
 }
 
 /**

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { withoutLeaks } from '../../leaks.ts';
@@ -131,7 +132,7 @@ test('--check lists problems by file and line, and statistics', async () => {
   assert.is(good.code, 0);
   const [name, ...lines] = linesOf(good.stdout).slice(0, linesOf(good.stdout).length / 2);
   assert.is(name, join(data, 'train/annotations.jsonl'));
-  assert.match(lines.join('\n'), /^ {2}images +2\n {2}targets +<CAPTION> 2\n {2}image sizes +\d+x\d+ 2\n {2}longest answer +\d+ tokens\n {2}problems +0 errors, 0 warnings$/); // biome-ignore format: one line
+  assert.match(lines.join('\n'), /^ {2}images +2\n {2}targets +<CAPTION> 2\n {2}image sizes +\d+x\d+ 2\n {2}tokens +\d+ in answers, the longest \d+; the longest prompt \d+\n {2}problems +0 errors, 0 warnings$/); // biome-ignore format: one line
 
   const wrong = writeDataset({ train: 1, valid: 1 });
   const file = join(wrong, 'valid/annotations.jsonl');
@@ -146,6 +147,73 @@ test('--check lists problems by file and line, and statistics', async () => {
   assert.match(stdout, /problems +2 errors, 0 warnings/);
 });
 
+/** Writes a dataset with these rows about one picture. Returns its folder. */
+function writeRows(...rows: object[]): string {
+  const dataset = writeDataset({ train: 1 });
+  const lines = rows.map(row => JSON.stringify({ image: '0.jpg', ...row }));
+  writeFileSync(join(dataset, 'train/annotations.jsonl'), lines.join('\n'));
+  return dataset;
+}
+
+const words = 'a red circle '.repeat(2000);
+const unlabelled = writeRows({ prefix: '<OD>', suffix: '' }, { prefix: '<OCR>', suffix: '' });
+const long = writeRows({ prefix: '<CAPTION>', suffix: 'a circle' }, { prefix: '<CAPTION>', suffix: words });
+const longPrompt = writeRows({
+  prefix: '<CAPTION_TO_PHRASE_GROUNDING>' + words,
+  suffix: 'x<loc_1><loc_2><loc_3><loc_4>',
+});
+const emptyValid = writeDataset({ train: 1, valid: 0 });
+
+for (const [what, args, message] of [
+  ['an answer that is too long', ['-d', long], /annotations\.jsonl:2: error: The answer to <CAPTION> has \d+ tokens/],
+  ['a prompt that is too long', ['-d', longPrompt], /annotations\.jsonl:1: error: The prompt has \d+ tokens/],
+  ['data without labels', ['-d', unlabelled], /The run\n.*error: The training data have no labels/],
+  [
+    'data without one of the tasks',
+    ['-d', data, '-t', 'od', '-t', 'caption'],
+    /The run\n.*error: No example teaches <OD>\./,
+  ],
+] as [string, string[], RegExp][]) {
+  test(`--check refuses what training refuses, in its words: ${what}`, async () => {
+    const { code, stdout } = await train(...args, '--check', '-m', tiny);
+    assert.is(code, 1);
+    assert.match(stdout, message);
+  });
+}
+
+test('an empty validation part is a warning, and the run goes on without', async () => {
+  const { code, stdout } = await train('-d', emptyValid, '--check');
+  assert.is(code, 0, stdout);
+  assert.match(
+    stdout,
+    /warning: The validation data are empty and left out\.\n.*warning: There are no validation data/,
+  );
+});
+
+test('--check puts problems of the same words in one line, and decodes images on request', async () => {
+  const dataset = writeDataset({ train: 3 });
+  const wrong = { prefix: '<OD>', suffix: 'circle<loc_1><loc_2><loc_3><loc_1000>' };
+  const lines = [0, 1, 2].map(i =>
+    JSON.stringify({ image: `${i}.jpg`, ...(i < 2 ? wrong : { prefix: '<OCR>', suffix: 'A' }) }),
+  );
+  const file = join(dataset, 'train/annotations.jsonl');
+  writeFileSync(file, lines.join('\n'));
+  const { stdout } = await train('-d', dataset, '--check');
+  assert.match(stdout, new RegExp(`${file}:1,2: error: The answer contains <loc_1000>`));
+  const picture = join(dataset, 'train/2.jpg');
+  const bytes = await readFile(picture);
+  writeFileSync(picture, bytes.subarray(0, bytes.length / 2));
+  assert.match((await train('-d', dataset, '--check')).stdout, /2\.jpg is a damaged or truncated JPEG image/);
+  const png = await sharp(bytes).resize(64, 64).png().toBuffer();
+  png.fill(0, 100, 200); // the header and the end are whole
+  writeFileSync(picture, png);
+  assert.not.match((await train('-d', dataset, '--check')).stdout, /damaged/);
+  assert.match(
+    (await train('-d', dataset, '--check', '--decode')).stdout,
+    /2\.jpg is a damaged or truncated PNG image/,
+  );
+});
+
 const missing = join(folder, 'none');
 for (const [what, args, code, message] of [
   ['no data', ['-o', missing], 2, /^florence2: --data is required: a dataset to train on\.$/],
@@ -153,7 +221,43 @@ for (const [what, args, code, message] of [
   ['missing data', ['-d', missing, '-o', missing], 1, /The dataset .*none does not exist/],
   ['data of weight 0', ['-d', `${data}:0`, '-o', missing], 2, /the weight must be larger than 0/],
   ['a run that does not exist', ['-o', missing, '--resume'], 2, /^florence2: .*none holds no run to resume\.$/],
-  ['data without the task', ['-d', data, '-o', missing, '-t', 'od'], 1, /has no examples/],
+  [
+    'data without the task',
+    ['-d', data, '-o', missing, '-t', 'od'],
+    1,
+    /annotations.jsonl: The file has no examples\. There are 2 more errors: --check lists them\.$/,
+  ],
+  [
+    'data without one of the tasks',
+    ['-d', data, '-o', missing, '-t', 'od', '-t', 'caption'],
+    1,
+    /annotations.jsonl: No example teaches <OD>\.$/,
+  ],
+  [
+    'data without labels',
+    ['-d', unlabelled, '-o', missing],
+    1,
+    /The training data have no labels: all answers are empty\.$/,
+  ],
+  [
+    'empty validation data that are named',
+    ['-d', data, '--valid', emptyValid, '-o', missing],
+    1,
+    /valid\/annotations.jsonl: The file has no examples\./,
+  ],
+  [
+    'an answer that is too long',
+    ['-d', long, '-o', missing, '-m', tiny, '-b', 'cpu'],
+    1,
+    /train\/annotations\.jsonl:2: The answer to <CAPTION> has \d+ tokens; the model has \d+ positions\.$/,
+  ],
+  [
+    'a prompt that is too long',
+    ['-d', longPrompt, '-o', missing, '-m', tiny, '-b', 'cpu'],
+    1,
+    /train\/annotations\.jsonl:1: The prompt has \d+ tokens and the image \d+, but the model has \d+ positions/,
+  ],
+  ['--decode without --check', ['-d', data, '-o', missing, '--decode'], 2, /--decode belongs to --check/],
   ['a mistyped task', ['-d', data, '-o', missing, '-t', 'captoin'], 2, /Did you mean "caption"\?/],
   [
     'settings of LoRA without --lora',

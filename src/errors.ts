@@ -39,9 +39,22 @@ export class Florence2Error extends Error {
   readonly code: ErrorCode;
 
   constructor(message: string, { code = 'INVALID_DATA', cause }: ErrorDetails = {}) {
-    super(message, cause === undefined ? undefined : { cause });
+    super(
+      /^(INVALID_ARGUMENT|UNKNOWN)/.test(code) ? message : shortened(message),
+      cause === undefined ? undefined : { cause },
+    );
     this.code = code;
   }
+}
+
+/** Longest message, except about calls. Those about a file may quote names of any length from it. */
+const LONGEST_MESSAGE = 480;
+
+/** Returns a message as one line, without its middle if it is too long: it begins with the file and ends with advice. */
+function shortened(message: string): string {
+  const line = message.replace(/\s*[\r\n\u2028\u2029]\s*/g, ' ');
+  const half = LONGEST_MESSAGE / 2 - 2;
+  return line.length <= LONGEST_MESSAGE ? line : `${line.slice(0, half)} … ${line.slice(-half)}`;
 }
 
 /** An invalid call, such as an unknown task or option. The command line exits with code 2. */

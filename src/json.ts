@@ -1,4 +1,5 @@
 import { Florence2Error } from './errors.ts';
+import { show } from './show.ts';
 
 /**
  * Parses the text of a JSON file that must contain an object. A byte order mark is ignored.
@@ -20,12 +21,6 @@ export function parseJsonObject(text: string, file: string): Record<string, unkn
 
 export const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** Returns a value as JSON for an error message, shortened to 60 characters. */
-export function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing';
-  return text.length <= 60 ? text : `${text.slice(0, 57)}…`;
-}
 
 /**
  * Reads the fields of an object in a JSON file one by one, each by its type. A field that is missing or has the wrong
@@ -103,7 +98,7 @@ export class Fields {
   /** @throws Florence2Error unless the field is absent or has one of the supported values */
   only(name: string, supported: readonly unknown[], why: string): void {
     const value = this.raw(name);
-    if (value === undefined || supported.some(other => JSON.stringify(other) === JSON.stringify(value))) return;
+    if (value === undefined || supported.some(other => equalJson(other, value))) return;
     this.fail(name, `is ${show(value)}; only ${supported.map(show).join(' or ')} is supported: ${why}`);
   }
 
@@ -123,6 +118,14 @@ export class Fields {
   }
 }
 
+/** Compares a value of a file with an expected one, whose depth bounds the comparison. */
+const equalJson = (expected: unknown, value: unknown): boolean =>
+  expected === value ||
+  (Array.isArray(expected) &&
+    Array.isArray(value) &&
+    expected.length === value.length &&
+    expected.every((item, i) => equalJson(item, value[i])));
+
 const isInteger = (value: unknown, least: number): boolean => Number.isSafeInteger(value) && (value as number) >= least;
 
 /**
@@ -130,18 +133,34 @@ const isInteger = (value: unknown, least: number): boolean => Number.isSafeInteg
  * silently keeps the last of equal keys. The text must be valid JSON.
  */
 export function duplicateKey(text: string): string[] | undefined {
-  const token = /"(?:[^"\\]+|\\.)*"|[{}[\]:]/g;
-  const open: { keys: Set<string>; current: string }[] = []; // one entry per open object or list
-  let last = '';
-  for (const [found] of text.matchAll(token)) {
+  const token = /["{}[\]:]/g;
+  const open: { keys?: Set<string>; current: string }[] = []; // one entry per open object or list
+  let last: [from: number, to: number] = [0, 0]; // the last string, with its quotes
+  for (let found = token.exec(text); found; found = token.exec(text)) {
+    const [character] = found;
     const top = open.at(-1);
-    if (found === '{' || found === '[') open.push({ keys: new Set(), current: '' });
-    else if (found === '}' || found === ']') open.pop();
-    else if (found === ':' && top) {
-      top.current = JSON.parse(last);
+    if (character === '"') {
+      last = [found.index, stringEnd(text, found.index)];
+      token.lastIndex = last[1];
+    } else if (character === '{' || character === '[') open.push({ current: '' });
+    else if (character !== ':') open.pop();
+    else if (top) {
+      top.current = JSON.parse(text.slice(...last));
+      top.keys ??= new Set();
       if (top.keys.has(top.current)) return open.map(level => level.current).filter(key => key !== '');
       top.keys.add(top.current);
-    } else last = found;
+    }
   }
   return undefined;
+}
+
+/** Returns the position after the closing quote of the string that starts at `start`. */
+function stringEnd(text: string, start: number): number {
+  for (let at = start + 1; ; ) {
+    const quote = text.indexOf('"', at);
+    let backslashes = 0;
+    while (text[quote - 1 - backslashes] === '\\') backslashes++;
+    if (backslashes % 2 === 0) return quote + 1;
+    at = quote + 1;
+  }
 }

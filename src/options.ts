@@ -1,5 +1,6 @@
 import { UsageError } from './errors.ts';
 import { listNames, suggestName } from './names.ts';
+import { show } from './show.ts';
 
 /** A kind of value: the allowed values, and the words that name them in messages ("must be …"). */
 export interface Kind {
@@ -46,14 +47,10 @@ export function pickOptions<O extends object>(options: NoInfer<O>, table: Option
   return Object.fromEntries(given) as Partial<O>;
 }
 
-/** Returns a value as text for a message. */
+/** Returns an argument of a call as text for a message: a text in single quotes, other values as `show` does. */
 export function display(value: unknown): string {
-  const short = (text: string): string => (text.length <= 60 ? text : `${text.slice(0, 57)}…`);
-  if (typeof value === 'string') return `'${short(value)}'`;
-  if (typeof value === 'function') return 'a function';
-  if (typeof value !== 'object' || value === null || value instanceof RegExp) return String(value);
-  if (Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype) return short(JSON.stringify(value));
-  return `an object of type ${value.constructor?.name ?? 'unknown'}`;
+  if (typeof value !== 'string') return value === undefined ? 'undefined' : show(value);
+  return `'${value.length <= 60 ? value : `${value.slice(0, 57)}…`}'`;
 }
 
 const isNumber = (value: unknown): value is number => Number.isFinite(value);

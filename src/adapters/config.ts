@@ -1,4 +1,5 @@
-import { Fields, isRecord, parseJsonObject, show } from '../json.ts';
+import { Fields, isRecord, parseJsonObject } from '../json.ts';
+import { show } from '../show.ts';
 import { SHARED_NAME } from '../weights/names.ts';
 import { type Lora, type LoraSettings, loraDefaults } from './lora.ts';
 

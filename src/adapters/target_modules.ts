@@ -1,6 +1,8 @@
-import { UsageError } from '../errors.ts';
+import { Florence2Error, UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { nearestNames } from '../names.ts';
+import { withTimeLimit } from '../platform/node.ts';
+import { show } from '../show.ts';
 import { isBuffer } from '../weights/names.ts';
 
 /**
@@ -74,9 +76,16 @@ export function isWithin(name: string, module: string): boolean {
 
 /**
  * Returns the value of the first pattern that matches the end of a module's name, as PEFT's rank and alpha patterns do.
+ *
+ * @throws Florence2Error if matching takes more than a second: patterns may come from a file
  */
 export function patternValue(patterns: Record<string, number>, module: string): number | undefined {
-  return Object.entries(patterns).find(([pattern]) => endsWithPattern(pattern, module))?.[1];
+  const first = () => Object.entries(patterns).find(([pattern]) => endsWithPattern(pattern, module));
+  const late = () => {
+    const shown = show(Object.keys(patterns));
+    return new Florence2Error(`The patterns ${shown} of the adapter take more than a second to match ${module}.`);
+  };
+  return withTimeLimit(1000, first, late)?.[1];
 }
 
 /** Whether a regular expression matches a module's whole name, or its end after a dot. */

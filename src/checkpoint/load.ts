@@ -8,6 +8,7 @@ import { abortSignal, callback, checkKind, checkOptions, count, type OptionTable
 import { openFolder } from '../platform/node.ts';
 import { type Calibration, readCalibration } from '../results/calibration.ts';
 import { BACKEND_NAMES, type BackendChoice, type BackendName, useBackend } from '../runtime/backend.ts';
+import { show } from '../show.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { imageTokenCount, mapSize } from '../vision/davit.ts';
 import { canonicalCheckpoint } from '../weights/canonical.ts';
@@ -97,6 +98,7 @@ export async function loadParts(name: string, options: LoadOptions): Promise<Flo
   const model = new Florence2Model(config);
   checkImageSize(model, resized);
   const tokenizer = await loadTokenizer(files);
+  checkVocabulary(tokenizer, model, folder);
   const calibration = await readCalibration(files);
   const file = await openCheckpoint(files);
   try {
@@ -119,6 +121,19 @@ export async function loadParts(name: string, options: LoadOptions): Promise<Flo
   }
 }
 
+/** @throws Florence2Error if the tokenizer has ids beyond the embedding table */
+function checkVocabulary(tokenizer: Tokenizer, { config }: Florence2Model, folder: string): void {
+  const { vocabSize } = config.text;
+  const last = tokenizer.size - 1;
+  if (last < vocabSize) return;
+  throw new Florence2Error(
+    `The tokenizer of ${folder} has the token ${show(tokenizer.idToToken(last))} with id ${last}, but the embedding table of config.json has ${vocabSize} rows.`,
+  );
+}
+
+/** Windows of at most this side may be larger than the maps, which are padded to whole windows. */
+const MOST_PADDED_WINDOW = 64;
+
 function checkImageSize({ config }: Florence2Model, { width, height }: { width: number; height: number }): void {
   const [rows, columns] = mapSize(config.vision, height, width);
   const { imagePositionEmbeddings } = config.vision;
@@ -128,6 +143,13 @@ function checkImageSize({ config }: Florence2Model, { width, height }: { width: 
   if (Math.max(rows, columns) > imagePositionEmbeddings) {
     throw new UsageError(
       `${size} results in a map of ${columns}×${rows}; the checkpoint has position embeddings for ${imagePositionEmbeddings} per side.`,
+    );
+  }
+  const { windowSize, patchSize } = config.vision;
+  const first = mapSize({ ...config.vision, patchSize: patchSize.slice(0, 1) }, height, width); // the largest map
+  if (windowSize > Math.max(...first, MOST_PADDED_WINDOW)) {
+    throw new Florence2Error(
+      `vision_config.window_size is ${windowSize}, larger than the largest map of an image of ${width}×${height}, which is ${first[1]}×${first[0]}.`,
     );
   }
   const tokens = imageTokenCount(config.vision, { height, width });

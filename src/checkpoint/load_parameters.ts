@@ -1,6 +1,6 @@
 import { Florence2Error } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
-import { hasKernel } from '../nn/kernels.ts';
+import { type FilePlace, hasKernel } from '../nn/kernels.ts';
 import type { Parameter } from '../nn/params.ts';
 import type { CanonicalCheckpoint } from '../weights/canonical.ts';
 import { elementCount } from '../weights/tensor_file.ts';
@@ -32,9 +32,21 @@ export async function loadParameters(
     const place = places[i];
     const into = parameter.layout === 'plain' ? undefined : floats;
     const values = place ? null : await checkpoint.readFloat32(parameter.name, into);
-    model.compute(() => (place ? parameter.loadFrom(place) : parameter.load(values!)));
+    model.compute(() => (place ? loadFrom(parameter, place, checkpoint) : parameter.load(values!)));
     loaded += byteSize(parameter);
     onProgress(loaded, total);
+  }
+}
+
+/** Lets the backend read a parameter from its file. @throws Florence2Error if the file has become shorter, or is gone */
+function loadFrom(parameter: Parameter, place: FilePlace, { file }: CanonicalCheckpoint): void {
+  try {
+    parameter.loadFrom(place);
+  } catch (error) {
+    throw new Florence2Error(
+      `${file.path}: tensor ${parameter.name} cannot be read. Has the file changed since it was opened?`,
+      { cause: error },
+    );
   }
 }
 

@@ -1,18 +1,28 @@
+import { Florence2Error } from '../errors.ts';
 import { type Folder, readText } from '../files/folder.ts';
 import { isRecord } from '../json.ts';
+import { withTimeLimit } from '../platform/node.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { readJson } from './load_config.ts';
+
+/** Time limit of encoding a text with regular expressions from tokenizer.json. */
+const ENCODE_SECONDS = 2;
 
 /** Loads the tokenizer of a checkpoint from tokenizer.json, or from vocab.json and merges.txt. */
 export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
   const source = folder.path;
+  const late = () =>
+    new Florence2Error(
+      `A text takes more than ${ENCODE_SECONDS} s to encode: check the regular expressions of ${source}.`,
+    );
+  const guard = <T>(encode: () => T): T => withTimeLimit(1000 * ENCODE_SECONDS, encode, late);
   const [tokenizerJson, tokenizerConfig] = await Promise.all([
     readText(folder, 'tokenizer.json'),
     readText(folder, 'tokenizer_config.json'),
   ]);
-  if (tokenizerJson !== undefined) return Tokenizer.fromFiles({ tokenizerJson, tokenizerConfig, source });
+  if (tokenizerJson !== undefined) return Tokenizer.fromFiles({ tokenizerJson, tokenizerConfig, source, guard });
   const [vocabJson, mergesTxt] = await Promise.all([readText(folder, 'vocab.json'), readText(folder, 'merges.txt')]);
-  return Tokenizer.fromFiles({ vocabJson, mergesTxt, tokenizerConfig, source });
+  return Tokenizer.fromFiles({ vocabJson, mergesTxt, tokenizerConfig, source, guard });
 }
 
 /** The files of a tokenizer, including those that only Python's libraries read. */

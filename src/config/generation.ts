@@ -1,4 +1,5 @@
-import { Fields, isRecord, show } from '../json.ts';
+import { Fields, isRecord } from '../json.ts';
+import { show } from '../show.ts';
 
 /** Settings of generation_config.json. Fields that the file does not set are absent: see generation/options.ts. */
 export interface GenerationConfig {

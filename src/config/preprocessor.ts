@@ -1,4 +1,5 @@
-import { Fields, isRecord, show } from '../json.ts';
+import { Fields, isRecord } from '../json.ts';
+import { show } from '../show.ts';
 
 /** How an image is turned into the model's input. */
 export interface PreprocessorConfig {

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Florence2Error, UsageError } from '../errors.ts';
-import { fileError } from '../files/errors.ts';
+import { readTextFile } from '../files/whole_file.ts';
 import { maskOutlines } from '../geometry/outlines.ts';
 import { decodeRle, decompressCounts, type RunLengths } from '../geometry/rle.ts';
 import type { BoxCoordinates, ImageSize, Polygon } from '../geometry/types.ts';
-import { isRecord, parseJsonObject, show } from '../json.ts';
+import { isRecord, parseJsonObject } from '../json.ts';
+import { show } from '../show.ts';
 import { ExampleList } from './collect.ts';
 import type { Dataset, Target } from './example.ts';
 import { ImageFolder } from './find_images.ts';
@@ -51,7 +51,7 @@ interface CocoFile {
  */
 export async function readCoco(file: string, options: CocoOptions = {}): Promise<Dataset> {
   const { onProblem = throwErrors } = options;
-  const json = parseJsonObject(await readText(file), file);
+  const json = parseJsonObject(await readTextFile(file), file);
   const annotations = list(json, 'annotations', file);
   const captions = annotations.some(annotation => isRecord(annotation) && annotation.caption !== undefined);
   const captionTasks = captions ? chooseTasks(options.tasks ?? ['<CAPTION>'], CAPTION_TASKS, file) : [];
@@ -68,14 +68,6 @@ export async function readCoco(file: string, options: CocoOptions = {}): Promise
     examples.add(image.path, [...captioned, ...objectTargets(image.objects, objectTasks)], image.source, image.size);
   }
   return examples.dataset(file);
-}
-
-async function readText(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    throw fileError(file, error);
-  }
 }
 
 function readImages(

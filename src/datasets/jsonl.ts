@@ -1,8 +1,9 @@
 import { dirname } from 'node:path';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { readLines } from '../files/lines.ts';
-import { isRecord, show } from '../json.ts';
+import { isRecord } from '../json.ts';
 import type { TypedAnswer } from '../results/format.ts';
+import { show } from '../show.ts';
 import { resolveTask } from '../text/tasks.ts';
 import { ExampleList } from './collect.ts';
 import type { Dataset, SourcedTarget } from './example.ts';

@@ -1,10 +1,10 @@
 import { UsageError } from '../errors.ts';
 import { clampBox } from '../geometry/clip.ts';
 import type { ImageSize } from '../geometry/types.ts';
-import { show } from '../json.ts';
 import { checkBox } from '../results/check_fields.ts';
 import { checkLocationTokens } from '../results/check_text.ts';
 import { checkAnswer } from '../results/format.ts';
+import { show } from '../show.ts';
 import { checkArguments } from '../text/prompt.ts';
 import { strip } from '../text/python_strings.ts';
 import { findTask, mistypedTask, taskInfo } from '../text/tasks.ts';

@@ -1,13 +1,13 @@
 import { existsSync, statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { dirname, extname, isAbsolute, join, sep } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { Florence2Error, UsageError } from '../errors.ts';
-import { fileError } from '../files/errors.ts';
 import { readLines } from '../files/lines.ts';
+import { readTextFile } from '../files/whole_file.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { readImageSize } from '../image/decode.ts';
-import { isRecord, show } from '../json.ts';
+import { isRecord } from '../json.ts';
+import { show } from '../show.ts';
 import { noExample } from './collect.ts';
 import type { Dataset, Target, TrainingExample } from './example.ts';
 import { imagesInFolder } from './find_images.ts';
@@ -67,9 +67,7 @@ export async function readYolo(file: string, options: ReadOptions & { split?: Sp
 
 /** Returns data.yaml as an object. @throws Florence2Error that names the file, and the line of a syntax error */
 export async function readYoloConfig(file: string): Promise<Record<string, unknown>> {
-  const text = await readFile(file, 'utf8').catch(error => {
-    throw fileError(file, error);
-  });
+  const text = await readTextFile(file);
   let config: unknown;
   try {
     config = parseYaml(text);

@@ -78,6 +78,9 @@ export async function placeLabels<T extends TextBlock>(
   return labels;
 }
 
+/** Characters of a label that are laid out, far more than three lines hold. */
+const LONGEST_LABEL = 1000;
+
 /** Breaks long labels into lines, at most three; the rest of the label is replaced by an ellipsis. */
 async function fitText<T extends TextBlock>(
   label: string,
@@ -88,7 +91,8 @@ async function fitText<T extends TextBlock>(
   const { size } = style;
   const maxWidth = Math.max(1, Math.min(canvas.width - size, Math.max(size * 16, canvas.width * 0.4)));
   const maxHeight = Math.min(size * 4, canvas.height);
-  let letters = [...new Intl.Segmenter().segment(label.replace(/\s+/g, ' '))].map(s => s.segment);
+  const start = label.slice(0, LONGEST_LABEL).replace(/\s+/g, ' ');
+  let letters = [...new Intl.Segmenter().segment(start)].map(s => s.segment);
   const line = await layOutText(letters.join(''), style);
   if (line.width <= maxWidth && line.height <= canvas.height) return line;
   for (;;) {

@@ -1,3 +1,4 @@
+import { UsageError } from '../errors.ts';
 import type { RawImage } from '../image/types.ts';
 import type { TaskResult } from '../results/types.ts';
 import { taskInfo } from '../text/tasks.ts';
@@ -36,6 +37,9 @@ export function marksOf(
   const places = results.flatMap(result => {
     const scale = [image.width / result.imageSize.width, image.height / result.imageSize.height];
     return placesOf(result).map(({ polygons, ...place }) => {
+      if (!polygons.flat().every(Number.isFinite)) {
+        throw new UsageError(`draw: an object of ${result.task} has coordinates that are not numbers.`);
+      }
       const scaled = polygons.map(points => points.map((v, i) => v * scale[i % 2]!));
       return { ...place, polygons: scaled, underneath: colorsUnder(scaled, image) };
     });

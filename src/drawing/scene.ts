@@ -42,6 +42,9 @@ export interface Caption<T extends TextBlock> {
 /** Colours of the strip below the image. */
 export const CAPTION_COLORS = { background: '#16181d', text: '#f4f4f5' };
 
+/** Characters of the texts in the strip below the image. The rest is replaced by an ellipsis. */
+const LONGEST_TEXT = 20_000;
+
 /** Drawings have at most this many pixels on a side, half of what the drawing libraries support. */
 const MAX_SIDE = 16_384;
 
@@ -63,7 +66,8 @@ export async function buildScene<T extends TextBlock>(
   const lineWidth = Math.max(2, Math.round(unit / 230)); // whole pixels, so that edges are sharp
   const fontSize = options.fontSize ?? letterSize(resized);
   const outlines = marksOf(results, resized, { scores: options.scores ?? true, lineWidth });
-  const texts = textsOf(results).join('\n\n');
+  const all = textsOf(results).join('\n\n');
+  const texts = all.length > LONGEST_TEXT ? `${all.slice(0, LONGEST_TEXT)}…` : all;
   return {
     image: resized,
     outlines,

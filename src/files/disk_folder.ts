@@ -1,8 +1,9 @@
-import { type FileHandle, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 import { fileError, isAbsent, writeError } from './errors.ts';
 import type { ByteSource, FileContent, Folder } from './folder.ts';
+import { readWholeFile, requireFile } from './whole_file.ts';
 import { flush, LARGEST_CHUNK, unfinishedPath, writeWhole } from './write.ts';
 
 /** A directory on disk. */
@@ -19,10 +20,10 @@ export class DiskFolder implements Folder {
 
   async read(name: string): Promise<Uint8Array | undefined> {
     try {
-      return await readFile(this.pathOf(name));
+      return await readWholeFile(this.pathOf(name));
     } catch (error) {
-      if (isAbsent(error)) return undefined;
-      throw fileError(this.pathOf(name), error);
+      if (error instanceof Florence2Error && error.code === 'FILE_NOT_FOUND') return undefined;
+      throw error;
     }
   }
 
@@ -64,6 +65,7 @@ export async function openFile(path: string): Promise<ByteSource> {
 async function openIfPresent(path: string): Promise<ByteSource | undefined> {
   let handle: FileHandle | undefined;
   try {
+    await requireFile(path);
     handle = await open(path, 'r');
     const stat = await handle.stat();
     if (!stat.isFile()) throw new Florence2Error(`${path} is not a file.`, { code: 'FILE_NOT_READABLE' });

@@ -34,7 +34,7 @@ export const isDiskFull = (error: unknown): boolean => /^(ENOSPC|EDQUOT)$/.test(
 
 /** Returns a system error from reading a file as a Florence2Error. Other errors are returned unchanged. */
 export function fileError(path: string, error: unknown): unknown {
-  if (codeOf(error) === '') return error;
+  if (codeOf(error) === '' || error instanceof Florence2Error) return error;
   if (isAbsent(error)) return new Florence2Error(`${path} does not exist.`, { code: 'FILE_NOT_FOUND', cause: error });
   return new Florence2Error(`${path} cannot be read: ${systemReason(error) ?? (error as Error).message}.`, {
     code: 'FILE_NOT_READABLE',

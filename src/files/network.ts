@@ -49,6 +49,32 @@ export async function pause(milliseconds: number, signal?: AbortSignal): Promise
   signal?.throwIfAborted();
 }
 
+/**
+ * Returns the body of a response, decompressed.
+ *
+ * @param most limit of its size in bytes; the connection is closed beyond it
+ * @throws NetworkError if the body is longer, and the connection's own errors
+ */
+export async function readBody(response: Response, url: string, most: number): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  const reader = response.body?.getReader();
+  for (let next = await reader?.read(); next && !next.done; next = await reader?.read()) {
+    size += next.value.length;
+    parts.push(next.value);
+    if (size <= most) continue;
+    await reader?.cancel();
+    throw new NetworkError(`The answer of ${url} is longer than the limit of ${most} bytes.`, false);
+  }
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
 /** Whether a later request may succeed after a response with this HTTP status. */
 export const isTransientStatus = (status: number): boolean => status >= 500 || status === 429 || status === 408;
 

@@ -1,5 +1,9 @@
 import { Florence2Error } from '../errors.ts';
 import type { ByteSource, Folder } from './folder.ts';
+import { readBody } from './network.ts';
+
+/** Most bytes of a file that is read as a whole. */
+const MOST_BYTES = 2 ** 30;
 
 /** Files below a base URL, read with fetch. Cannot be written. */
 export class UrlFolder implements Folder {
@@ -16,7 +20,7 @@ export class UrlFolder implements Folder {
 
   async read(name: string): Promise<Uint8Array | undefined> {
     const response = await request(this.pathOf(name));
-    return response && new Uint8Array(await response.arrayBuffer());
+    return response && (await readBody(response, this.pathOf(name), MOST_BYTES));
   }
 
   /** Opens a file for range requests. @throws Florence2Error if the server does not support them */
@@ -60,7 +64,7 @@ class UrlSource implements ByteSource {
     }
     const range = `bytes=${position}-${position + target.length - 1}`;
     const response = await request(this.path, { headers: { range } });
-    const bytes = response && new Uint8Array(await response.arrayBuffer());
+    const bytes = response && (await readBody(response, this.path, target.length));
     if (bytes?.length !== target.length) {
       throw new Florence2Error(
         `${this.path}: the server returned ${bytes?.length ?? 0} bytes for ${range} (${what}).`,

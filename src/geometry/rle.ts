@@ -1,4 +1,5 @@
 import { Florence2Error } from '../errors.ts';
+import { show } from '../show.ts';
 import type { Mask } from './masks.ts';
 
 /** COCO's run-length encoding of a mask: column by column, alternating runs of 0 and 1, starting with 0. */
@@ -27,11 +28,17 @@ export function encodeRle({ data, width, height }: Mask): RunLengths {
   return { size: [height, width], counts: [...counts, run] };
 }
 
-/** Decodes run lengths to a mask. @throws Florence2Error if they do not add up to the size */
+/** Most pixels of a mask. */
+const MOST_MASK_PIXELS = 2 ** 28;
+
+/** Decodes run lengths to a mask. @throws Florence2Error if they do not add up to the size, or it is above 2^28 pixels */
 export function decodeRle({ size: [height, width], counts }: RunLengths): Mask {
   const total = counts.reduce((sum, run) => sum + run, 0);
   if (total !== width * height) {
     throw new Florence2Error(`Run lengths of ${total} pixels do not fill a mask of ${width}x${height}.`);
+  }
+  if (total > MOST_MASK_PIXELS) {
+    throw new Florence2Error(`A mask of ${width}x${height} is larger than the limit of ${MOST_MASK_PIXELS} pixels.`);
   }
   const data = new Uint8Array(total);
   let position = 0; // column by column
@@ -70,7 +77,7 @@ export function decompressCounts(text: string): number[] {
     let shift = 0;
     for (let more = true; more; shift += 5) {
       const code = text.charCodeAt(at++) - 48;
-      if (!(code >= 0 && code < 64)) throw new Florence2Error(`${JSON.stringify(text)} is not a run-length string.`);
+      if (!(code >= 0 && code < 64)) throw new Florence2Error(`${show(text)} is not a run-length string.`);
       value |= (code & 31) << shift;
       more = code >= 32;
       if (!more && code & 16) value |= -1 << (shift + 5);

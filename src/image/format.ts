@@ -7,12 +7,9 @@ export type ImageFormat = 'PNG' | 'JPEG' | 'GIF' | 'WebP' | 'TIFF' | 'BMP' | 'AV
 export const IMAGE_EXTENSIONS = ['png', 'jpg', 'jpeg', 'webp', 'bmp', 'gif', 'tif', 'tiff', 'avif'];
 
 /** Frequent inputs of other formats, with advice for the error message. */
-const REFUSED: [magic: RegExp, what: string][] = [
+const REFUSED: [magic: { test(head: string): boolean }, what: string][] = [
   [/^%PDF-/, 'a PDF document: render its pages to PNG first'],
-  [
-    /^(\uFEFF|ï»¿)?\s*(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)*(<!DOCTYPE\s+svg[^>]*>\s*)?<svg[\s>]/i,
-    'an SVG drawing: render it to PNG first',
-  ],
+  [{ test: isSvg }, 'an SVG drawing: render it to PNG first'],
   [/^(\uFEFF|ï»¿)?\s*<(!DOCTYPE html|html|head|body)/i, 'a web page: give the URL of the image itself'],
   [/^version https:\/\/git-lfs/, 'a Git LFS pointer: run `git lfs pull` to get the image'],
   [/^....ftypavis/s, 'an animated AVIF: save one of its frames as PNG'],
@@ -51,4 +48,16 @@ export function imageFormat(bytes: Uint8Array, name: string): ImageFormat {
   throw new Florence2Error(`${name} is not an image: expected PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.`, {
     code: 'INVALID_IMAGE',
   });
+}
+
+/** Whether a text is an SVG drawing: `<svg` after declarations and comments, which are skipped one by one. */
+function isSvg(head: string): boolean {
+  let rest = head.replace(/^(\uFEFF|ï»¿)?\s*/, '');
+  for (;;) {
+    if (/^<svg[\s>]/i.test(rest)) return true;
+    const end = /^<!--/.test(rest) ? '-->' : /^<(\?xml|!DOCTYPE\s+svg)/i.test(rest) ? '>' : undefined;
+    const at = end === undefined ? -1 : rest.indexOf(end);
+    if (end === undefined || at < 0) return false;
+    rest = rest.slice(at + end.length).trimStart();
+  }
 }

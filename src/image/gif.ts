@@ -95,6 +95,8 @@ function readBlocks(bytes: Uint8Array, at: number): { data: Uint8Array; end: num
  */
 function unpack(packed: Uint8Array, codeBits: number, count: number): Uint8Array {
   if (codeBits < 1 || codeBits > 8) throw new Error(`a code size of ${codeBits} is not possible`);
+  // Before memory is allocated: a code has at least two bits and stands for at most 4,096 pixels.
+  if (count > 4 * 4096 * packed.length) throw new Error('the pixels are truncated');
   const pixels = new Uint8Array(count);
   const prefix = new Uint16Array(4096);
   const suffix = new Uint8Array(4096);

@@ -1,5 +1,5 @@
 import { Florence2Error, UsageError } from '../errors.ts';
-import { causeOf } from '../files/network.ts';
+import { causeOf, NetworkError, readBody } from '../files/network.ts';
 import { readLocalFile } from '../platform/node.ts';
 import type { ImageInput, RawImage } from './types.ts';
 
@@ -10,6 +10,9 @@ export interface Source {
 }
 
 const TIMEOUT_SECONDS = 60;
+
+/** Most bytes of an image file. */
+const LARGEST_IMAGE = 512 << 20;
 
 /**
  * Reads the bytes of a path, URL, Blob or array.
@@ -24,15 +27,16 @@ export async function readBytes(input: Exclude<ImageInput, RawImage>): Promise<S
   if (typeof input !== 'string' && !(input instanceof URL)) {
     throw new UsageError('An image must be a path, a URL, the bytes of an image file or { data, width, height }.');
   }
-  const local = await readLocalFile(input);
+  const local = await readLocalFile(input, LARGEST_IMAGE);
   if (local) return local;
   const url = String(input);
   const name = imageName(url);
   let response: Response;
   try {
     response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000) });
-    if (response.ok) return { bytes: new Uint8Array(await response.arrayBuffer()), name };
+    if (response.ok) return { bytes: await readBody(response, name, LARGEST_IMAGE), name };
   } catch (error) {
+    if (error instanceof NetworkError) throw error;
     throw new Florence2Error(`${name} cannot be read: ${reason(error)}.`, { code: 'NETWORK', cause: error });
   }
   const status = `${response.status} ${response.statusText}`.trim(); // HTTP/2 has no status text

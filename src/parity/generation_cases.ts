@@ -1,9 +1,10 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/errors.ts';
+import { readTextFile } from '../files/whole_file.ts';
 import { GENERATION_DEFAULTS, type GenerationOptions } from '../generation/options.ts';
-import { isRecord, parseJsonObject, show } from '../json.ts';
+import { isRecord, parseJsonObject } from '../json.ts';
+import { show } from '../show.ts';
 import { isIds, type Manifest } from './manifest.ts';
 import { GENERATION_FILE } from './report.ts';
 
@@ -63,9 +64,7 @@ export async function readCases({ folder, generations, microsoftGreedy }: Manife
 
 async function readFileOfCases(path: string, required: boolean): Promise<GenerationCase[]> {
   if (!required && !(await stat(path).catch(() => undefined))) return [];
-  const text = await readFile(path, 'utf8').catch(error => {
-    throw fileError(path, error);
-  });
+  const text = await readTextFile(path);
   const { cases } = parseJsonObject(text, path);
   if (!isRecord(cases)) throw new Florence2Error(`${path}: cases is ${show(cases)}, expected an object of cases.`);
   return Object.entries(cases).map(([name, entry]) => readCase(path, name, entry));

@@ -1,8 +1,10 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 import { fileError } from '../files/errors.ts';
-import { isRecord, parseJsonObject, show } from '../json.ts';
+import { readTextFile } from '../files/whole_file.ts';
+import { isRecord, parseJsonObject } from '../json.ts';
+import { show } from '../show.ts';
 
 /** A tensor of a dump, as described in the manifest. */
 export interface DumpedTensor {
@@ -79,9 +81,7 @@ export async function findVariants(path: string): Promise<string[]> {
 /** Reads the manifest of a reference folder. @throws Florence2Error naming the file and the field that is wrong */
 export async function readManifest(folder: string): Promise<Manifest> {
   const path = join(folder, 'manifest.json');
-  const text = await readFile(path, 'utf8').catch(error => {
-    throw fileError(path, error);
-  });
+  const text = await readTextFile(path);
   const json = parseJsonObject(text, path);
   const { checkpoints, files, generation, request, ms_vocab: vocab, ms_greedy_nocache: greedy } = json;
   if (!isRecord(checkpoints) || Object.keys(checkpoints).length === 0)

@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { fileError } from '../files/errors.ts';
-import { parseJsonObject, show } from '../json.ts';
+import { readTextFile } from '../files/whole_file.ts';
+import { parseJsonObject } from '../json.ts';
+import { show } from '../show.ts';
 import type { AdamWOptions } from '../training/optimizer.ts';
 
 /** The record of one training in PyTorch. Every step used the same batch, without dropout. */
@@ -36,9 +36,7 @@ const OPTIMIZER =
 export async function readRecord(folder: string, training: string): Promise<TrainingRecord> {
   const file = `${training}/expected.json`;
   const path = join(folder, file);
-  const text = await readFile(path, 'utf8').catch(error => {
-    throw fileError(path, error);
-  });
+  const text = await readTextFile(path);
   const json = parseJsonObject(text, path);
   const fail = (field: string, expected: string): never => {
     throw new Florence2Error(`${path}: ${field} is ${show(json[field])}, expected ${expected}.`);

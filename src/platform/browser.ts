@@ -12,9 +12,15 @@ export const codec: Codec = canvasCodec;
 export const openFolder = (url: string): Folder => new UrlFolder(url);
 
 /** Browsers have no paths: every string is a URL. */
-export async function readLocalFile(_input: string | URL): Promise<{ bytes: Uint8Array; name: string } | undefined> {
+export async function readLocalFile(
+  _input: string | URL,
+  _most?: number,
+): Promise<{ bytes: Uint8Array; name: string } | undefined> {
   return undefined;
 }
+
+/** Runs a function. Browsers themselves stop scripts that take too long. */
+export const withTimeLimit = <T>(_milliseconds: number, run: () => T, _late: () => Error): T => run();
 
 /** Whether this is Node: with a file system, and able to load TensorFlow. */
 export const isNode: boolean = false;

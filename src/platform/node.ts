@@ -2,12 +2,13 @@
  * What differs between Node and browsers, for Node. Bundlers replace this module by browser.ts, which has the same
  * exports (package.json, "browser").
  */
-import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { createContext, Script } from 'node:vm';
 import { Florence2Error } from '../errors.ts';
 import { DiskFolder, openFile } from '../files/disk_folder.ts';
 import { fileError } from '../files/errors.ts';
 import type { Folder } from '../files/folder.ts';
+import { readWholeFile } from '../files/whole_file.ts';
 import { writeInFolder } from '../files/write.ts';
 import type { Codec } from './codec.ts';
 import { sharpCodec } from './sharp_codec.ts';
@@ -21,17 +22,40 @@ export const openFolder = (path: string): Folder => new DiskFolder(path);
 /**
  * Reads a file given by path or file URL; undefined for other URLs.
  *
+ * @param most limit of the size in bytes
  * @throws Florence2Error if the file cannot be read
  */
-export async function readLocalFile(input: string | URL): Promise<{ bytes: Uint8Array; name: string } | undefined> {
+export async function readLocalFile(
+  input: string | URL,
+  most?: number,
+): Promise<{ bytes: Uint8Array; name: string } | undefined> {
   const isPath = input instanceof URL ? input.protocol === 'file:' : !/^(https?|data|blob):/i.test(input);
   if (!isPath) return undefined;
   let name = String(input);
   try {
     if (/^file:/i.test(name)) name = fileURLToPath(input);
-    return { bytes: await readFile(name), name };
+    return { bytes: await readWholeFile(name, most), name };
   } catch (error) {
     throw fileError(name, error);
+  }
+}
+
+const timed = { context: createContext({ run: () => {} }), script: new Script('run()') };
+
+/**
+ * Runs a function, such as a match of a regular expression from a file, and ends it after a time.
+ *
+ * @throws what `late` returns if it takes longer
+ */
+export function withTimeLimit<T>(milliseconds: number, run: () => T, late: () => Error): T {
+  const outer = timed.context.run;
+  timed.context.run = run;
+  try {
+    return timed.script.runInContext(timed.context, { timeout: milliseconds });
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT' ? late() : error;
+  } finally {
+    timed.context.run = outer;
   }
 }
 

@@ -1,5 +1,7 @@
+import { open } from 'node:fs/promises';
 import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import { Florence2Error } from '../errors.ts';
+import { requireFile } from '../files/whole_file.ts';
 import { type Codec, type CodecOptions, type DecodedImage, SMALL_PREVIEW } from './codec.ts';
 import { isRawYcbcr, tiffPixels, ycbcrToRgb } from './tiff.ts';
 
@@ -39,10 +41,23 @@ async function encodePreview({ data, width, height }: DecodedImage, longestSide:
 async function readSize(path: string): Promise<{ width: number; height: number } | undefined> {
   try {
     const sharp = await loadSharp();
-    const { format, width, height } = await sharp(path).metadata();
+    const { format, width, height } = await sharp(await firstBytes(path)).metadata();
     return ['png', 'jpeg', 'webp'].includes(format) ? { width, height } : undefined;
   } catch {
-    return undefined; // decoding reports what is wrong with the file
+    return undefined; // decoding reports what is wrong with the file, or reads a header that is longer
+  }
+}
+
+/** Reads the bytes that usually contain the header. Given a path, sharp would return what it read from it before. */
+async function firstBytes(path: string): Promise<Uint8Array> {
+  await requireFile(path);
+  const handle = await open(path, 'r');
+  try {
+    const bytes = new Uint8Array(1 << 18);
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, 0);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
   }
 }
 

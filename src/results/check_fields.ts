@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts';
-import { isRecord, show } from '../json.ts';
+import { isRecord } from '../json.ts';
+import { show } from '../show.ts';
 import { strip } from '../text/python_strings.ts';
 import { type AnswerKind, taskInfo } from '../text/tasks.ts';
 import { describeTask } from './check_text.ts';

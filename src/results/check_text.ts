@@ -1,5 +1,5 @@
 import { UsageError } from '../errors.ts';
-import { show } from '../json.ts';
+import { show } from '../show.ts';
 import { strip } from '../text/python_strings.ts';
 import { taskInfo } from '../text/tasks.ts';
 import { ANSWER_FORMS, allowsEmptyAnswer } from './grammar.ts';

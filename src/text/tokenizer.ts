@@ -2,7 +2,13 @@ import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { checkOptions, count, type OptionTable, oneOf, onOff, pickOptions, whole } from '../options.ts';
 import { ByteLevelDecoder } from './byte_level.ts';
-import { type AddedToken, readTokenizerJson, type TokenizerFiles, type TokenizerJson } from './tokenizer_json.ts';
+import {
+  type AddedToken,
+  largest,
+  readTokenizerJson,
+  type TokenizerFiles,
+  type TokenizerJson,
+} from './tokenizer_json.ts';
 
 /** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
@@ -59,6 +65,7 @@ export class Tokenizer {
   private added: ReadonlyMap<number, AddedToken>;
   private readonly json: TokenizerJson;
   private readonly source?: string;
+  private readonly guard: <T>(encode: () => T) => T;
 
   /**
    * Creates a tokenizer from the contents of a checkpoint's files.
@@ -73,6 +80,7 @@ export class Tokenizer {
     const { json, names } = readTokenizerJson(files);
     this.json = json;
     this.source = files.source;
+    this.guard = files.guard && !isPlain(json) ? files.guard : encode => encode();
     this.bpe = createBpe(json, this.source);
     this.added = tokensById(json);
     this.bosTokenId = this.tokenToId(names.bos)!;
@@ -86,7 +94,8 @@ export class Tokenizer {
     const { addSpecialTokens = true, maxLength = Number.POSITIVE_INFINITY } = options;
     const room = maxLength - (addSpecialTokens ? 2 : 0);
     if (room < 0) throw new UsageError(`maxLength is ${maxLength}, expected at least 2, for <s> and </s>.`);
-    const ids = text === '' ? [] : this.bpe.encode(text, { add_special_tokens: false }).ids.slice(0, room);
+    const encode = (): number[] => this.bpe.encode(text, { add_special_tokens: false }).ids;
+    const ids = text === '' ? [] : this.guard(encode).slice(0, room);
     return addSpecialTokens ? [this.bosTokenId, ...ids, this.eosTokenId] : ids;
   }
 
@@ -184,7 +193,7 @@ export class Tokenizer {
 
   /** Size of the vocabulary: the highest id plus one. */
   get size(): number {
-    return Math.max(...Object.values(this.json.model.vocab), ...this.added.keys()) + 1;
+    return largest([...Object.values(this.json.model.vocab), ...this.added.keys()]) + 1;
   }
 
   /** The tokens outside BPE's merges, including Florence-2's, sorted by id. */
@@ -228,10 +237,17 @@ const tokensById = ({ added_tokens }: TokenizerJson): ReadonlyMap<number, AddedT
 const SPACE = '\\p{White_Space}';
 const WORDS = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${SPACE}\\p{L}\\p{N}]+|${SPACE}+(?!\\P{White_Space})|${SPACE}+`;
 
+/** Whether the pre-tokenizer is GPT-2's, as in all published checkpoints. */
+function isByteLevel({ pre_tokenizer }: TokenizerJson): boolean {
+  const { type, use_regex, add_prefix_space } = (pre_tokenizer ?? {}) as Record<string, unknown>;
+  return type === 'ByteLevel' && use_regex !== false && add_prefix_space !== true;
+}
+
+/** Whether the file has no regular expressions of its own. */
+const isPlain = (json: TokenizerJson): boolean => isByteLevel(json) && json.normalizer === null;
+
 function createBpe(json: TokenizerJson, source?: string): BpeTokenizer {
-  const { type, use_regex, add_prefix_space } = (json.pre_tokenizer ?? {}) as Record<string, unknown>;
-  const plain = type === 'ByteLevel' && use_regex !== false && add_prefix_space !== true;
-  const pre_tokenizer = plain
+  const pre_tokenizer = isByteLevel(json)
     ? {
         type: 'Sequence',
         pretokenizers: [

@@ -1,4 +1,6 @@
 import { Florence2Error } from '../errors.ts';
+import { isRecord } from '../json.ts';
+import { show } from '../show.ts';
 import { LOCATION_BINS } from './locations.ts';
 
 /** The contents of a checkpoint's tokenizer files: tokenizer.json, or vocab.json and merges.txt. */
@@ -9,6 +11,8 @@ export interface TokenizerFiles {
   tokenizerConfig?: string;
   /** Folder or repository of the files, for error messages. */
   source?: string;
+  /** Runs an encoding with regular expressions of the files, which may take forever. Default: without a time limit. */
+  guard?: <T>(encode: () => T) => T;
 }
 
 /** A token outside BPE's merges, as in tokenizer.json. */
@@ -69,13 +73,13 @@ export function readTokenizerJson(files: TokenizerFiles): { json: TokenizerJson;
   };
   const known = tokenIds(json, file);
   const more = configTokens(config, at('tokenizer_config.json')).filter(token => !known.has(token.content));
-  json.added_tokens.push(...more);
+  json.added_tokens = [...json.added_tokens, ...more];
   const idOf = more.length > 0 ? tokenIds(json, file) : known;
   for (const token of Object.values(names)) {
     if (!idOf.has(token))
       throw new Florence2Error(`${file} has no ${token} token. Is it the tokenizer of a Florence-2 checkpoint?`);
   }
-  let next = Math.max(...idOf.values()) + 1;
+  let next = largest(idOf.values()) + 1;
   for (const content of FLORENCE2_TOKENS) {
     if (!idOf.has(content)) json.added_tokens.push(addedToken(next++, content));
   }
@@ -84,13 +88,13 @@ export function readTokenizerJson(files: TokenizerFiles): { json: TokenizerJson;
 
 function checkTokenizerJson(json: JsonObject, file: string): TokenizerJson {
   const { model, pre_tokenizer, normalizer = null, added_tokens = [] } = json;
-  if (!isObject(model)) throw new Florence2Error(`${file} has no model.`);
+  if (!isRecord(model)) throw new Florence2Error(`${file} has no model.`);
   if (model.type !== undefined && model.type !== 'BPE') {
     throw new Florence2Error(
-      `${file} has a model of type ${JSON.stringify(model.type)}; Florence-2's tokenizer is a byte-level BPE.`,
+      `${file} has a model of type ${show(model.type)}; Florence-2's tokenizer is a byte-level BPE.`,
     );
   }
-  if (!JSON.stringify(pre_tokenizer ?? null).includes('"ByteLevel"')) {
+  if (!hasByteLevel(pre_tokenizer)) {
     throw new Florence2Error(`${file} has no ByteLevel pre-tokenizer; Florence-2's tokenizer is a byte-level BPE.`);
   }
   if (!Array.isArray(added_tokens)) throw new Florence2Error(`${file}: added_tokens is not a list.`);
@@ -124,9 +128,9 @@ function fromVocabAndMerges(files: TokenizerFiles, at: FileName, addPrefixSpace:
 
 /** Returns the added tokens that tokenizer_config.json lists by id. Older checkpoints list them only there. */
 function configTokens(config: JsonObject, file: string): AddedToken[] {
-  const listed = isObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {};
+  const listed = isRecord(config.added_tokens_decoder) ? config.added_tokens_decoder : {};
   return Object.entries(listed).map(([id, token]) =>
-    checkAddedToken(isObject(token) ? { ...token, id: Number(id) } : token, `${file}: added_tokens_decoder[${id}]`),
+    checkAddedToken(isRecord(token) ? { ...token, id: Number(id) } : token, `${file}: added_tokens_decoder[${id}]`),
   );
 }
 
@@ -139,23 +143,18 @@ function tokenIds(json: TokenizerJson, file: string): Map<string, number> {
   for (const [content, id] of ids) {
     const other = tokens.get(id);
     if (other !== undefined)
-      throw new Florence2Error(
-        `${file}: tokens ${JSON.stringify(other)} and ${JSON.stringify(content)} both have id ${id}.`,
-      );
+      throw new Florence2Error(`${file}: tokens ${show(other)} and ${show(content)} both have id ${id}.`);
     tokens.set(id, content);
   }
   return ids;
 }
 
 function checkVocab(vocab: unknown, file: string): Record<string, number> {
-  const tokens = isObject(vocab) ? Object.keys(vocab) : [];
+  const tokens = isRecord(vocab) ? Object.keys(vocab) : [];
   if (tokens.length === 0) throw new Florence2Error(`${file} has no vocabulary.`);
   for (const token of tokens) {
     const id = (vocab as JsonObject)[token];
-    if (!isId(id))
-      throw new Florence2Error(
-        `${file}: token ${JSON.stringify(token)} has id ${JSON.stringify(id)}, not a whole number.`,
-      );
+    if (!isId(id)) throw new Florence2Error(`${file}: token ${show(token)} has id ${show(id)}, not a whole number.`);
   }
   return vocab as Record<string, number>;
 }
@@ -169,13 +168,12 @@ function checkMerges(merges: unknown, file: string): string[] | [string, string]
       ? Array.isArray(merge) && merge.length === 2 && merge.every(part => typeof part === 'string')
       : typeof merge === 'string' && /^[^ ]+ [^ ]+$/.test(merge);
   const wrong = merges.findIndex(merge => !isMerge(merge));
-  if (wrong >= 0)
-    throw new Florence2Error(`${file}: merge ${wrong} is ${JSON.stringify(merges[wrong])}, not a pair of tokens.`);
+  if (wrong >= 0) throw new Florence2Error(`${file}: merge ${wrong} is ${show(merges[wrong])}, not a pair of tokens.`);
   return merges;
 }
 
 function checkAddedToken(token: unknown, where: string): AddedToken {
-  if (!isObject(token) || typeof token.content !== 'string' || token.content === '' || !isId(token.id)) {
+  if (!isRecord(token) || typeof token.content !== 'string' || token.content === '' || !isId(token.id)) {
     throw new Florence2Error(`${where} is not a token with an id and a content.`);
   }
   return { ...addedToken(token.id, token.content), ...token } as AddedToken;
@@ -183,6 +181,20 @@ function checkAddedToken(token: unknown, where: string): AddedToken {
 
 function addedToken(id: number, content: string): AddedToken {
   return { id, content, special: true, lstrip: false, rstrip: false, normalized: false, single_word: false };
+}
+
+/** Returns the largest number. `Math.max` takes at most about 125,000 arguments. */
+export function largest(numbers: Iterable<number>): number {
+  let most = Number.NEGATIVE_INFINITY;
+  for (const number of numbers) most = Math.max(most, number);
+  return most;
+}
+
+/** Whether a pre-tokenizer is ByteLevel, or a sequence with one. */
+function hasByteLevel(preTokenizer: unknown): boolean {
+  const { type, pretokenizers } = isRecord(preTokenizer) ? preTokenizer : {};
+  if (type === 'ByteLevel') return true;
+  return Array.isArray(pretokenizers) && pretokenizers.some(part => isRecord(part) && part.type === 'ByteLevel');
 }
 
 type FileName = (file: string) => string;
@@ -196,15 +208,12 @@ function parseObject(text: string, file: string): JsonObject {
     const reason = (error as Error).message.replace(/\s+/g, ' ');
     throw new Florence2Error(`${file} is not valid JSON: ${reason}`, { cause: error });
   }
-  if (!isObject(value)) throw new Florence2Error(`${file} does not hold a JSON object.`);
+  if (!isRecord(value)) throw new Florence2Error(`${file} does not hold a JSON object.`);
   return value;
 }
 
 /** Returns the text of a special token, which is written as a string or as an object with a content. */
 const nameOf = (token: unknown): string | undefined =>
-  typeof token === 'string' ? token : isObject(token) && typeof token.content === 'string' ? token.content : undefined;
-
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+  typeof token === 'string' ? token : isRecord(token) && typeof token.content === 'string' ? token.content : undefined;
 
 const isId = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0;

@@ -1,8 +1,9 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
-import { fileError, writeError } from '../files/errors.ts';
+import { writeError } from '../files/errors.ts';
+import { readTextFile } from '../files/whole_file.ts';
 import { parseJsonObject } from '../json.ts';
 import type { Parameter } from '../nn/params.ts';
 import type { TensorToWrite } from '../weights/safetensors.ts';
@@ -69,9 +70,7 @@ export async function readRunState(
   check: (state: RunState) => void,
 ): Promise<RunState> {
   const stateFile = join(folder, STATE_FILE);
-  const text = await readFile(stateFile, 'utf8').catch(error => {
-    throw fileError(stateFile, error);
-  });
+  const text = await readTextFile(stateFile);
   const { optimizerSteps, ...state } = parseJsonObject(text, stateFile) as unknown as RunState & {
     optimizerSteps: number;
   };

@@ -1,6 +1,7 @@
 import { Florence2Error } from '../errors.ts';
 import { type ByteSource, type Folder, readText } from '../files/folder.ts';
-import { duplicateKey, isRecord, parseJsonObject, show } from '../json.ts';
+import { duplicateKey, isRecord, parseJsonObject } from '../json.ts';
+import { show } from '../show.ts';
 import { readPytorchBin } from './pytorch_bin.ts';
 import { readSafetensors } from './safetensors.ts';
 import { requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';

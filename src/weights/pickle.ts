@@ -26,12 +26,16 @@ export function unpickle(bytes: Uint8Array, host: PickleHost, path: string): Pic
   return new Machine(bytes, host, path).run();
 }
 
+/** Most values that a pickle builds, far above those of real checkpoints. */
+const MOST_VALUES = 2_000_000;
+
 const mark = Symbol('mark');
 type StackItem = PickleValue | typeof mark;
 
 class Machine {
   private readonly view: DataView;
   private position = 0;
+  private built = 0;
   private readonly stack: StackItem[] = [];
   private readonly memo = new Map<number, StackItem>();
 
@@ -94,6 +98,7 @@ class Machine {
   }
 
   push(value: StackItem): void {
+    if (++this.built > MOST_VALUES) this.fail(`the pickle builds more than the limit of ${MOST_VALUES} values`);
     this.stack.push(value);
   }
 

@@ -1,5 +1,6 @@
 import { Florence2Error } from '../errors.ts';
 import type { ByteSource } from '../files/folder.ts';
+import { show } from '../show.ts';
 import { DTYPE_BYTES, readFloat32At, readInt32At } from './dtypes.ts';
 import { type PickleHost, type PickleValue, unpickle } from './pickle.ts';
 import { type Dtype, elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
@@ -115,7 +116,8 @@ async function readTensors(source: ByteSource, archive: Archive): Promise<Map<st
   const tensors = new Map<string, StridedTensor>();
   for (const [name, value] of root) {
     if (typeof name !== 'string' || !(value instanceof StridedTensor)) {
-      throw new Florence2Error(`${path}: ${String(name)} is not a tensor; only a plain state dict is supported.`);
+      const what = typeof name === 'string' ? name : show(name);
+      throw new Florence2Error(`${path}: ${what} is not a tensor; only a plain state dict is supported.`);
     }
     tensors.set(name, value);
   }
@@ -165,7 +167,7 @@ function tensorHost({ entries, folder }: Archive, path: string): PickleHost {
     persistent: id => {
       const [kind, type, key, , elements] = Array.isArray(id) ? id : [];
       const dtype = type instanceof Global ? STORAGE_TYPES[type.name] : undefined;
-      if (kind !== 'storage' || !dtype || !isCount(elements))
+      if (kind !== 'storage' || !dtype || typeof key !== 'string' || !isCount(elements))
         return fail('its pickle refers to something that is not a storage');
       const entry = entries.get(`${folder}data/${key}`) ?? fail(`the storage data/${key} is missing from the archive`);
       if (entry.size < elements * DTYPE_BYTES[dtype]) {
@@ -198,11 +200,19 @@ function rebuildTensor(args: PickleValue[], fail: (problem: string) => never): S
   }
   const tensor = new StridedTensor(storage, offset, shape, strides);
   if (!Number.isSafeInteger(elementCount(shape)) || offset + tensor.span > storage.elements) {
-    const view = `[${shape}] with strides [${strides}] at ${offset}`;
+    const view = `${show(shape)} with strides ${show(strides)} at ${offset}`;
     return fail(`a tensor ${view} goes beyond its storage of ${storage.elements} elements`);
+  }
+  if (elementCount(shape) > Math.max(storage.elements, MOST_REPEATED)) {
+    return fail(
+      `a tensor ${show(shape)} repeats the ${storage.elements} elements of its storage, to more than the limit of ${MOST_REPEATED}`,
+    );
   }
   return tensor;
 }
+
+/** Most elements of a tensor that repeats elements of its storage (stride 0). */
+const MOST_REPEATED = 1 << 20;
 
 const isStorage = (value: PickleValue): value is Storage =>
   typeof value === 'object' && value !== null && 'entry' in value && 'elements' in value;

@@ -1,5 +1,6 @@
 import { Florence2Error } from '../errors.ts';
 import { duplicateKey, isRecord } from '../json.ts';
+import { show } from '../show.ts';
 import { DTYPE_BYTES, isDtype } from './dtypes.ts';
 import type { TensorInfo } from './tensor_file.ts';
 
@@ -93,22 +94,22 @@ function parseEntry(name: string, entry: unknown, dataStart: number, dataSize: n
   const surplus = Object.keys(rest)[0];
   if (surplus !== undefined) return fail(`unknown field ${surplus} in its header entry`);
   if (!isDtype(dtype)) {
-    return fail(`dtype ${JSON.stringify(dtype)} is not one of ${Object.keys(DTYPE_BYTES).join(', ')}`);
+    return fail(`dtype ${show(dtype)} is not one of ${Object.keys(DTYPE_BYTES).join(', ')}`);
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) {
-    return fail(`shape ${JSON.stringify(shape)} is not a list of non-negative integers`);
+    return fail(`shape ${show(shape)} is not a list of non-negative integers`);
   }
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
-    return fail(`data_offsets ${JSON.stringify(offsets)} are not two non-negative integers`);
+    return fail(`data_offsets ${show(offsets)} are not two non-negative integers`);
   }
   const [begin, end] = offsets as [number, number];
   if (begin > end || end > dataSize) {
     return fail(`data_offsets ${begin}..${end} are outside of the file's ${dataSize} bytes of data`);
   }
   const size = shape.reduce((n: number, d: number) => n * d, DTYPE_BYTES[dtype]);
-  if (!Number.isSafeInteger(size)) return fail(`shape [${shape}] is too large`);
+  if (!Number.isSafeInteger(size)) return fail(`shape ${show(shape)} is too large`);
   if (size !== end - begin) {
-    return fail(`${dtype} [${shape}] is ${size} bytes, data_offsets ${begin}..${end} hold ${end - begin}`);
+    return fail(`${dtype} ${show(shape)} is ${size} bytes, data_offsets ${begin}..${end} hold ${end - begin}`);
   }
   return { name, dtype, shape, begin: dataStart + begin, end: dataStart + end };
 }

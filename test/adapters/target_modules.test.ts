@@ -103,4 +103,16 @@ test('rank patterns match the end of a name after a dot; the first match is used
   assert.not.ok(endsWithPattern('^encoder.layers.10.fc1', name));
 });
 
+test('a pattern that never ends is stopped', () => {
+  const start = performance.now();
+  assert.throws(
+    () => patternValue({ '((q|q)+)+x': 4 }, 'q'.repeat(60)),
+    (error: Error) =>
+      /^The patterns \["\(\(q\|q\)\+\)\+x"\] of the adapter take more than a second to match q{60}\.$/.test(
+        error.message,
+      ),
+  );
+  assert.ok(performance.now() - start < 5000);
+});
+
 test.run();

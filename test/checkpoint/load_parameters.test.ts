@@ -1,3 +1,4 @@
+import { copyFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
@@ -90,5 +91,22 @@ for (const [what, edit, problem] of [
     await withoutLeaks(() => refuses(what, () => load('hf', edit), 'model-', problem));
   });
 }
+
+test('a file that becomes shorter while it loads is an error that names the tensor', async () => {
+  const path = join(folder, 'shrinks.safetensors');
+  copyFileSync(reference('model/tiny-pad/hf/model.safetensors'), path);
+  const model = new Florence2Model(parseConfig(referenceJson('model/tiny-pad/hf/config.json')));
+  const file = await openSafetensors(path);
+  const checkpoint = await canonicalCheckpoint(file);
+  truncateSync(path, 100_000);
+  await refuses(
+    'shrinks',
+    () => loadParameters(model, checkpoint),
+    path,
+    /tensor \S+( cannot be read\. Has the file changed|\.$)/,
+  );
+  await file.close();
+  model.dispose();
+});
 
 test.run();

@@ -157,4 +157,20 @@ files('without new tokens, files are saved byte for byte', async ({ folder }) =>
   }
 });
 
+files('a regular expression that never ends is stopped', async ({ folder }) => {
+  const pattern = { Regex: '(?:(?:a|a)+)+c' };
+  const split = { type: 'Split', pattern, behavior: 'Isolated', invert: false };
+  const pre_tokenizer = { type: 'Sequence', pretokenizers: [split, { type: 'ByteLevel', use_regex: false }] };
+  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify({ ...tokenizerJson, pre_tokenizer }));
+  const tokenizer = await loadTokenizer(openFolder(folder));
+  assert.equal(tokenizer.encode('ab').length, 3);
+  const start = performance.now();
+  assert.throws(
+    () => tokenizer.encode('a'.repeat(200)),
+    (error: Error) =>
+      error.message === `A text takes more than 2 s to encode: check the regular expressions of ${folder}.`,
+  );
+  assert.ok(performance.now() - start < 5000);
+});
+
 files.run();

@@ -339,4 +339,15 @@ function contrast(a: number[], b: number[]): number {
   return (high! + 0.05) / (low! + 0.05);
 }
 
+test('long labels and texts are drawn in time; coordinates that are not numbers are refused', async () => {
+  const image = grey(300, 300);
+  const start = performance.now();
+  const long: [number, number, number, number] = [10, 10, 200, 200];
+  await drawn(image, detection(image, [{ label: 'x'.repeat(100_000), box: long }]));
+  await drawn(image, caption(image, 'x'.repeat(100_000)));
+  assert.ok(performance.now() - start < 10_000);
+  const error = await draw(image, detection(image, [{ label: 'x', box: [Number.NaN, 0, 1, 1] }])).catch(error => error);
+  assert.is(error.message, 'draw: an object of <OD> has coordinates that are not numbers.');
+});
+
 test.run();

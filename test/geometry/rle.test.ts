@@ -41,4 +41,12 @@ test('invalid run lengths are refused', () => {
   }
 });
 
+test('masks that are too large are refused before they are allocated', () => {
+  const size: [number, number] = [1e5, 1e6];
+  assert.throws(
+    () => decodeRle({ size, counts: [1e11] }),
+    /A mask of 1000000x100000 is larger than the limit of 268435456 pixels/,
+  );
+});
+
 test.run();

@@ -310,4 +310,39 @@ const pixel = ({ data, width }: RawImage, x: number, y: number) => [
   ...data.subarray((y * width + x) * 3).subarray(0, 3),
 ];
 
+test('comments before something else than <svg are skipped in time', async () => {
+  const start = performance.now();
+  await refused(Buffer.from(`${'<!---->'.repeat(40)}x`), /is not an image: expected PNG/);
+  const drawing = `<?xml version="1.0"?>\n<!-- a -->\n<!DOCTYPE svg PUBLIC "x">${'<!---->'.repeat(40)}<svg width="1">`;
+  await refused(Buffer.from(drawing), /is an SVG drawing/);
+  assert.ok(performance.now() - start < 1000);
+});
+
+test('a GIF whose data are too short for its pixels is refused before memory is allocated', async () => {
+  const side = (n: number) => [n & 255, n >> 8];
+  const size = [...side(13_000), ...side(13_000)];
+  const gif = [...Buffer.from('GIF89a'), ...size, 0, 0, 0, 0x2c, 0, 0, 0, 0, ...size, 0, 8, 4, 1, 2, 3, 4, 0, 0x3b];
+  const before = process.memoryUsage().arrayBuffers;
+  await refused(Uint8Array.from(gif), /damaged or truncated GIF image \(the pixels are truncated\)/);
+  assert.ok(process.memoryUsage().arrayBuffers - before < 50e6);
+});
+
+test('a download of an image stops at the limit', async () => {
+  let sent = 0;
+  const chunk = new Uint8Array(8 << 20);
+  const endless = createServer((_, response) => {
+    const more = (): void => {
+      while (!response.destroyed && sent < 2 ** 31 && response.write(chunk)) sent += chunk.length;
+      if (!response.destroyed) response.once('drain', more);
+    };
+    more();
+  });
+  await new Promise<void>(resolve => endless.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(endless.address() as AddressInfo).port}/a.png`;
+  await refused(url, /a\.png is longer than the limit of 536870912 bytes/);
+  assert.ok(sent < 700e6, String(sent));
+  endless.closeAllConnections();
+  endless.close();
+});
+
 test.run();

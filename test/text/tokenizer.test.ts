@@ -169,4 +169,41 @@ test('impossible limits are errors', () => {
   assert.throws(() => tokenizer.encodeBatch(['a'], { padding: 'maxLength' }), /needs a maxLength/);
 });
 
+/** A tokenizer.json with this many tokens t0, t1, …, and other fields. */
+const withTokens = (count: number, fields: object = {}): string => {
+  const words = ['<s>', '<pad>', '</s>', 'a', ...Array.from({ length: count }, (_, i) => `t${i}`)];
+  const vocab = Object.fromEntries(words.map((word, id) => [word, id]));
+  const pre_tokenizer = { type: 'ByteLevel', add_prefix_space: false };
+  return JSON.stringify({ pre_tokenizer, model: { type: 'BPE', vocab, merges: [] }, ...fields });
+};
+
+test('a vocabulary of 200,000 tokens, and as many added ones', () => {
+  const few = Tokenizer.fromFiles({ tokenizerJson: withTokens(200_000) });
+  assert.is(few.size, 200_004 + FLORENCE2_TOKENS.length);
+  const added_tokens = Array.from({ length: 200_000 }, (_, i) => ({ id: 10 + i, content: `added${i}` }));
+  const many = Tokenizer.fromFiles({ tokenizerJson: withTokens(1, { added_tokens }) });
+  assert.is(many.size, 200_010 + FLORENCE2_TOKENS.length);
+});
+
+test('regular expressions of the files run in the guard', () => {
+  const pre_tokenizer = {
+    type: 'Sequence',
+    pretokenizers: [
+      { type: 'Split', pattern: { Regex: 'a+' }, behavior: 'Isolated', invert: false },
+      { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
+    ],
+  };
+  let guarded = 0;
+  const guard = <T>(encode: () => T): T => {
+    guarded++;
+    return encode();
+  };
+  const own = Tokenizer.fromFiles({ tokenizerJson: withTokens(1, { pre_tokenizer }), guard });
+  assert.equal(own.encode('aa'), [0, 3, 3, 2]);
+  assert.is(guarded, 1);
+  const plain = Tokenizer.fromFiles({ tokenizerJson: withTokens(1), guard });
+  assert.equal(plain.encode('aa'), [0, 3, 3, 2]);
+  assert.is(guarded, 1, 'the expression of GPT-2 needs no time limit');
+});
+
 test.run();

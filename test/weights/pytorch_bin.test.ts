@@ -317,4 +317,33 @@ test('refuses entries beyond the end of the file and without a local header', as
   await refuses('a wide entry', () => open(wide), 'model.bin', /beyond the file's end|damaged/);
 });
 
+for (const [what, bytes, problem] of [
+  [
+    'a name that is a tuple of itself, 40 levels deep',
+    program('}', text('x'), ...new Array(40).fill([0x71, 0, 'h', 0, 0x86]).flat(), good, 's'),
+    /\[\[\[.* is not a tensor; only a plain state dict is supported/,
+  ],
+  [
+    'a storage key that is a tuple of itself',
+    withValue(
+      ...['(', text('storage'), global('torch', 'FloatStorage'), text('x')],
+      ...new Array(40).fill([0x71, 0, 'h', 0, 0x86]).flat(),
+      ...[text('cpu'), int(6), 't', 'Q'],
+    ),
+    /refers to something that is not a storage/,
+  ],
+  ['25 million lists', program(Buffer.alloc(25_000_000, ']')), /builds more than the limit of 2000000 values/],
+  [
+    'one element repeated 400 million times',
+    withValue(tensor(floats, 0, [4e8], [0])),
+    /a tensor \[400000000\] repeats the 6 elements of its storage, to more than the limit of 1048576/,
+  ],
+] as const) {
+  test(`refuses ${what} in time and memory`, async () => {
+    const start = performance.now();
+    await refuses(what, () => open(bytes), path, problem);
+    assert.ok(performance.now() - start < 5000);
+  });
+}
+
 test.run();

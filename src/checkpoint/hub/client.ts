@@ -1,7 +1,7 @@
 import type { ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
 import { EnvHttpProxyAgent, fetch as undiciFetch } from 'undici';
 import { Florence2Error } from '../../errors.ts';
-import { causeOf, isTransientStatus, NetworkError, retryAfter, withRetries } from '../../files/network.ts';
+import { causeOf, isTransientStatus, NetworkError, readBody, retryAfter, withRetries } from '../../files/network.ts';
 import { isCommit } from './cache.ts';
 
 /** A file of a repository. */
@@ -136,7 +136,8 @@ export class HubClient {
     const url = String(input);
     const response = await this.fetch(url, { headers: { ...(init?.headers as Record<string, string>) } });
     const { status, headers } = response;
-    return new Response(await this.wholeBody(response, url, MOST_ANSWER_BYTES), { status, headers });
+    const body = await readBody(response, url, MOST_ANSWER_BYTES).catch(error => this.explainCut(error, url));
+    return new Response(body, { status, headers });
   };
 
   /** fetch through proxies. The token is sent to the hub only. Throws a HubError for a status other than 200 to 299. */
@@ -160,7 +161,7 @@ export class HubClient {
   private async refusal(url: string, response: Response): Promise<HubError> {
     const { endpoint, token } = this.access;
     const { status, headers } = response;
-    const body = await this.wholeBody(response, url, 1 << 16).catch(() => undefined);
+    const body = await readBody(response, url, 1 << 16).catch(() => undefined);
     const detail = message(new TextDecoder().decode(body), headers);
     if (status === 401 || status === 403) {
       const why = token
@@ -193,30 +194,24 @@ export class HubClient {
     );
   }
 
-  /** @throws HubError if the body is longer than `most` bytes */
-  private async wholeBody(response: Response, url: string, most: number): Promise<Uint8Array<ArrayBuffer>> {
-    const parts: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of this.chunks(response, url)) {
-      size += chunk.length;
-      if (size > most) throw new HubError(`The answer of ${url} is longer than ${most} bytes.`);
-      parts.push(chunk);
-    }
-    return Buffer.concat(parts);
-  }
-
   /** Yields the body, decompressed. Leaving the loop closes the connection. */
   private async *chunks(response: Response, url: string): AsyncIterable<Uint8Array> {
     if (!response.body) return;
     try {
       for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) yield chunk;
     } catch (error) {
-      this.access.signal?.throwIfAborted();
-      throw new HubError(`The connection to ${new URL(url).origin} was cut: ${causeOf(error)}.`, {
-        transient: true,
-        cause: error,
-      });
+      this.explainCut(error, url);
     }
+  }
+
+  /** Turns an error while a body is read into one that says that the connection was cut. */
+  private explainCut(error: unknown, url: string): never {
+    this.access.signal?.throwIfAborted();
+    if (error instanceof NetworkError) throw error;
+    throw new HubError(`The connection to ${new URL(url).origin} was cut: ${causeOf(error)}.`, {
+      transient: true,
+      cause: error,
+    });
   }
 }
 

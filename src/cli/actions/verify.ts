@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { Florence2Error } from '../../errors.ts';
-import { fileError } from '../../files/errors.ts';
+import { readTextFile } from '../../files/whole_file.ts';
 import { decodeImage } from '../../image/decode.ts';
 import type { RawImage } from '../../image/types.ts';
 import { parseJsonObject } from '../../json.ts';
@@ -47,9 +46,7 @@ async function readImage(url: string, name: string, folder?: string): Promise<Ra
 
 async function readAnswers(file?: string): Promise<PublishedAnswers> {
   if (file === undefined) return parsePublished(PUBLISHED, 'the published answers');
-  const text = await readFile(file, 'utf8').catch(error => {
-    throw fileError(file, error);
-  });
+  const text = await readTextFile(file);
   return parsePublished(parseJsonObject(text, file), file);
 }
 

@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import type { LoadOptions } from '../../checkpoint/load.ts';
 import { UsageError } from '../../errors.ts';
-import { fileError } from '../../files/errors.ts';
-import { isRecord, parseJsonObject, show } from '../../json.ts';
+import { readTextFile } from '../../files/whole_file.ts';
+import { isRecord, parseJsonObject } from '../../json.ts';
 import { nearestName } from '../../names.ts';
+import { show } from '../../show.ts';
 import type { TrainerOptions } from '../../training/options.ts';
 import { keyOf, SETTINGS_BY_PATH } from './settings.ts';
 
@@ -35,9 +35,7 @@ const LISTS = ['data', 'task', 'freeze', 'newTokens'] as const;
  * @throws UsageError naming the file and the key, for an unknown key (with a suggestion) or a wrong value
  */
 export async function readConfig(file: string): Promise<TrainConfig> {
-  const text = await readFile(file, 'utf8').catch(error => {
-    throw fileError(file, error);
-  });
+  const text = await readTextFile(file);
   return checkConfig(parseJsonObject(text, file), file);
 }
 

@@ -1,5 +1,6 @@
 import { Florence2Error } from '../../errors.ts';
-import { isRecord, show } from '../../json.ts';
+import { isRecord } from '../../json.ts';
+import { show } from '../../show.ts';
 import { type Task, taskInfo } from '../../text/tasks.ts';
 
 /** An answer; only the published parts are set. Boxes are [x1, y1, x2, y2] in pixels, one per label. */

@@ -97,7 +97,7 @@ test('compressed files and answers that expand without end are stopped', async (
   };
   assert.match(await refusal(hub.repo), /is longer than the \d+ bytes of its list\.$/);
   bombed = /^\/api\//;
-  assert.match(await refusal(hub.repo), /^The answer of http\S+ is longer than 67108864 bytes\.$/);
+  assert.match(await refusal(hub.repo), /^The answer of http\S+ is longer than the limit of 67108864 bytes\.$/);
 });
 
 test('a small file with other content than listed is refused', async ({ hub }) => {

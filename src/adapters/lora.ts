@@ -190,17 +190,19 @@ export function createLora(model: Florence2Model, options: LoraOptions): Lora {
   checkPatterns({ ...rankPattern, ...alphaPattern }, modules);
   const saved = matchModules(model, modulesToSave);
   const lora = new Lora(settings);
-  for (const module of modules) {
-    const r = patternValue(rankPattern, module) ?? settings.r;
-    const alpha = patternValue(alphaPattern, module) ?? settings.alpha;
-    const { a, b } = lora.adapt(module, model.adaptable.get(module)!.weight, r, alpha);
-    a.load(initialValues(a, settings.init, seed));
-    b.load(new Float32Array(elementCount(b.shape)));
-  }
-  for (const name of new Set([...saved, ...trainedBiases(model, lora)])) {
-    const parameter = model.parameters.get(name)!;
-    lora.replace(parameter).replace(tf.clone(parameter.original));
-  }
+  model.compute(() => {
+    for (const module of modules) {
+      const r = patternValue(rankPattern, module) ?? settings.r;
+      const alpha = patternValue(alphaPattern, module) ?? settings.alpha;
+      const { a, b } = lora.adapt(module, model.adaptable.get(module)!.weight, r, alpha);
+      a.load(initialValues(a, settings.init, seed));
+      b.load(new Float32Array(elementCount(b.shape)));
+    }
+    for (const name of new Set([...saved, ...trainedBiases(model, lora)])) {
+      const parameter = model.parameters.get(name)!;
+      lora.replace(parameter).replace(tf.clone(parameter.original));
+    }
+  });
   return lora;
 }
 

@@ -6,6 +6,7 @@ import { type ActivationSink, Capture } from '../hooks/capture.ts';
 import { requirePoints } from '../hooks/filter.ts';
 import type { ImageFeatures } from '../image/features.ts';
 import type { ImageInput } from '../image/types.ts';
+import { onBackendOf } from '../nn/on_backend.ts';
 import { abortSignal, anything, checkOptions, count, type OptionTable, oneOf } from '../options.ts';
 import { type ErrorMode, skipErrors } from '../skip_errors.ts';
 import { promptOf, TASK_ARGUMENTS, type TaskArguments } from '../text/prompt.ts';
@@ -169,7 +170,9 @@ class CapturedPoint implements ActivationSink {
       const perImage = tensor.shape[0] / each;
       const shape = [...(perImage === 1 ? [] : [perImage]), ...tensor.shape.slice(1)];
       const [C] = shape.slice(-1);
-      const batch = tf.tidy(() => (pooled ? tf.mean(tf.reshape(tensor, [each, -1, C]), 1) : tf.clone(tensor)));
+      const batch = onBackendOf(tensor, () =>
+        tf.tidy(() => (pooled ? tf.mean(tf.reshape(tensor, [each, -1, C]), 1) : tf.clone(tensor))),
+      );
       const { values } = await download(batch);
       const size = values.length / each;
       for (let i = 0; i < each; i++) {

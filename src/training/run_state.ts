@@ -5,6 +5,7 @@ import { Florence2Error } from '../errors.ts';
 import { writeError } from '../files/errors.ts';
 import { readTextFile } from '../files/whole_file.ts';
 import { parseJsonObject } from '../json.ts';
+import type { Florence2Model } from '../model/florence2_model.ts';
 import type { Parameter } from '../nn/params.ts';
 import type { TensorToWrite } from '../weights/safetensors.ts';
 import { openSafetensors, writeSafetensors } from '../weights/safetensors_file.ts';
@@ -60,6 +61,7 @@ export async function writeRunState(
 /**
  * Reads the state that `writeRunState` wrote: loads the parameters and the optimizer's means, and returns the counters.
  *
+ * @param model the model that is trained, on whose backend the state is restored
  * @param check called with the counters before anything is changed; what it throws is passed on
  * @throws Florence2Error if the saved run trained other parameters; nothing is changed then
  */
@@ -67,6 +69,7 @@ export async function readRunState(
   folder: string,
   trainable: readonly Parameter[],
   optimizer: AdamW,
+  model: Florence2Model,
   check: (state: RunState) => void,
 ): Promise<RunState> {
   const stateFile = join(folder, STATE_FILE);
@@ -81,12 +84,15 @@ export async function readRunState(
   const file = await openSafetensors(join(folder, TENSOR_FILE));
   try {
     checkParameters(file, trainable);
-    const read = async (name: string): Promise<tf.Tensor1D> => tf.tensor1d(await file.readFloat32(name));
+    const read = async (name: string): Promise<tf.Tensor1D> => {
+      const values = await file.readFloat32(name);
+      return model.compute(() => tf.tensor1d(values));
+    };
     const moments: [string, Moments][] = [];
     for (const parameter of trainable) {
       const { name } = parameter;
       const value = await read(`parameter/${name}`);
-      parameter.replace(tf.reshape(value, parameter.value.shape));
+      model.compute(() => parameter.replace(tf.reshape(value, parameter.value.shape)));
       value.dispose();
       if (!file.tensors.has(`first/${name}`)) continue; // the parameter had no gradient yet
       moments.push([name, { first: await read(`first/${name}`), second: await read(`second/${name}`) }]);

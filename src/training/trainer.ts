@@ -294,7 +294,7 @@ export class Trainer {
     }
     const identity = await runIdentity(this.settings);
     if (existsSync(this.path('latest'))) {
-      this.state = await readRunState(this.path('latest'), trainable, optimizer, before => {
+      this.state = await readRunState(this.path('latest'), trainable, optimizer, this.florence.model, before => {
         if (before.identity && !force) checkIdentity(before.identity, identity, output);
       });
     }

@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
 import { Florence2Error, UsageError } from '../errors.ts';
-import { systemReason } from '../files/errors.ts';
+import { systemReason, writeError } from '../files/errors.ts';
+import { printProblem, printWarning } from './print/terminal.ts';
 
 /**
  * Runs the command line and turns errors into exit codes. A Florence2Error is one line on stderr; a wrong call has exit
@@ -8,22 +9,28 @@ import { systemReason } from '../files/errors.ts';
  */
 export async function exitOnError(run: () => Promise<unknown>): Promise<void> {
   // `florence2 … | head` closes the pipe early, which is not an error.
-  if (process.stdout.listenerCount('error') === 0) process.stdout.on('error', endWithReader);
+  if (!process.stdout.listeners('error').includes(endWithReader)) process.stdout.on('error', endWithReader);
+  const { warn } = console;
+  console.warn = printWarning;
   try {
     await run();
   } catch (error) {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
     else process.exitCode = printError(error);
+  } finally {
+    console.warn = warn;
   }
 }
 
 function endWithReader(error: NodeJS.ErrnoException): never {
-  process.exit(error.code === 'EPIPE' ? 0 : 1);
+  if (error.code === 'EPIPE') process.exit(0);
+  printProblem(describe(writeError('Standard output', error)));
+  process.exit(1);
 }
 
 /** Prints an error and returns the exit code. */
 export function printError(error: unknown): number {
-  process.stderr.write(`florence2: ${describe(error)}\n`);
+  printProblem(describe(error));
   if (isAbort(error)) return stoppedCode();
   return error instanceof UsageError || isParseArgsError(error) ? 2 : 1;
 }
@@ -34,7 +41,7 @@ const isAbort = (error: unknown): boolean => error instanceof Error && error.nam
 /** Prints how many images of a run failed, if any, and sets the exit code to 1. */
 export function reportFailures(failed: number, total: number): void {
   if (failed === 0) return;
-  process.stderr.write(`florence2: ${failed} of ${total} images failed.\n`);
+  printProblem(`${failed} of ${total} images failed.`);
   process.exitCode = 1;
 }
 

@@ -2,6 +2,7 @@ import { readAdapterConfig } from '../adapters/read.ts';
 import type { LoadOptions } from '../checkpoint/load.ts';
 import { Florence2 } from '../florence2.ts';
 import { openFolder } from '../platform/node.ts';
+import { printNote } from './print/terminal.ts';
 import { ProgressBars } from './progress.ts';
 
 /** Flags that select the model and how it runs. */
@@ -26,7 +27,7 @@ export async function loadModel(flags: ModelFlags): Promise<Florence2> {
   const options = { backend, revision, subfolder, imageSize, precision, onProgress: bars.onProgress };
   const model = await Florence2.load(source, options).finally(() => bars.stop());
   try {
-    process.stderr.write(`${backendLine(model)}\n`);
+    printNote(backendLine(model));
     if (adapter !== undefined) {
       await model.loadAdapter(adapter);
       model.adapters.mergeAndUnload(); // a merged adapter adds no work per image

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import { Command, type Option } from 'commander';
 import { UsageError } from '../errors.ts';
 import { calibrateCommand } from './commands/calibrate.ts';
 import { diffCommand } from './commands/diff.ts';
@@ -12,6 +12,7 @@ import { setupCommand } from './commands/setup.ts';
 import { trainCommand } from './commands/train.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { isRepeatable } from './options.ts';
+import { printProblem } from './print/terminal.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
@@ -49,7 +50,8 @@ export function createProgram(): Command {
 /** Makes a command throw its errors, and refuse a flag that is given twice unless it collects values. */
 function throwing(command: Command): Command {
   command.exitOverride();
-  command.configureOutput({ outputError: (text, write) => write(errorLine(text)) });
+  command.configureOutput({ outputError: text => printProblem(errorLine(text)) });
+  command.configureHelp({ optionDescription });
   const given = new Set<string>();
   for (const option of command.options.filter(option => !option.isBoolean() && !isRepeatable(option))) {
     command.on(`option:${option.name()}`, () => {
@@ -68,5 +70,19 @@ function errorLine(text: string): string {
     .replace(/^error: /, '')
     .split('\n');
   const message = `${first[0].toUpperCase()}${first.slice(1)}${first.endsWith('.') ? '' : '.'}`;
-  return `florence2: ${message}${hint ? ` ${hint.replace(/^\(|\)$/g, '')}` : ''}\n`;
+  return `${message}${hint ? ` ${hint.replace(/^\(|\)$/g, '')}` : ''}`;
+}
+
+/**
+ * Returns the help of a flag in one form for all commands: the description, then the values that it allows and the
+ * default in brackets. A default in words is the end of the description, after `; default: `.
+ */
+function optionDescription({ description, argChoices, defaultValue, defaultValueDescription }: Option): string {
+  const [text, inWords = defaultValueDescription] = description.split('; default: ');
+  const value = inWords ?? (defaultValue === undefined ? undefined : String(defaultValue));
+  const details = [
+    ...(argChoices ? [argChoices.join(', ')] : []),
+    ...(value === undefined ? [] : [`default: ${value}`]),
+  ];
+  return details.length > 0 ? `${text} (${details.join('; ')})` : text;
 }

@@ -1,5 +1,7 @@
-import { Presets, SingleBar } from 'cli-progress';
+import { SingleBar } from 'cli-progress';
 import type { Progress } from '../checkpoint/load.ts';
+import { duration } from './print/numbers.ts';
+import { nameOnOneLine } from './print/terminal.ts';
 
 const MB = 1e6;
 
@@ -7,6 +9,7 @@ const MB = 1e6;
 export class ProgressBars {
   private bar?: SingleBar;
   private stage = '';
+  private since = 0; // milliseconds
 
   /** Shows downloads and the loading of weights: the option `onProgress` of `Florence2.load`. */
   readonly onProgress = ({ stage, file, loaded, total }: Progress): void => {
@@ -14,20 +17,18 @@ export class ProgressBars {
     this.show(name, loaded / MB, total / MB, 'MB');
   };
 
-  /** Sets the bar of `stage` to `done` of `total`. A new stage removes the previous bar. */
+  /** Sets the bar of `stage` to `done` of `total`, which may be unknown (NaN). A new stage removes the previous bar. */
   show(stage: string, done: number, total: number, unit: string): void {
     if (!process.stderr.isTTY) return;
     if (stage !== this.stage) {
       this.stop();
       this.stage = stage;
-      const format = `${stage} {bar} {value} of {total} ${unit}, {eta_formatted} left`;
-      this.bar = new SingleBar(
-        { format, stream: process.stderr, hideCursor: true, clearOnComplete: true },
-        Presets.shades_classic,
-      );
-      this.bar.start(Math.ceil(total), 0);
+      this.since = performance.now();
+      this.bar = new SingleBar({ format: '{line}', stream: process.stderr, hideCursor: true, clearOnComplete: true });
+      this.bar.start(1, 0, { line: '' });
     }
-    this.bar?.update(Math.floor(done));
+    const seconds = (performance.now() - this.since) / 1000;
+    this.bar?.update(0, { line: progressLine(nameOnOneLine(stage), { done, total, unit, seconds }) });
   }
 
   /** Removes the bar, so that other output can be written. */
@@ -36,4 +37,23 @@ export class ProgressBars {
     this.bar = undefined;
     this.stage = '';
   }
+}
+
+const BAR = 30; // characters
+
+/**
+ * Formats the progress of a stage: a bar, numbers, and the time left if it can be estimated.
+ *
+ * @param total may be unknown: 0, NaN or infinite
+ */
+export function progressLine(
+  stage: string,
+  { done, total, unit, seconds }: { done: number; total: number; unit: string; seconds: number },
+): string {
+  const [shown, known] = [Math.floor(done), Number.isFinite(total) && total > 0];
+  if (!known) return `${stage} ${shown} ${unit}`;
+  const share = Math.min(1, done / total);
+  const bar = '█'.repeat(Math.floor(BAR * share)).padEnd(BAR, '░');
+  const left = share > 0 && seconds >= 1 ? `, ${duration((seconds * (1 - share)) / share)} left` : '';
+  return `${stage} ${bar} ${shown} of ${Math.ceil(total)} ${unit}${left}`;
 }

@@ -1,7 +1,7 @@
 import { type FileHandle, open, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Florence2Error } from '../errors.ts';
-import { fileError, isAbsent, writeError } from './errors.ts';
+import { errorAt, fileError, isAbsent } from './errors.ts';
 import type { ByteSource, FileContent, Folder } from './folder.ts';
 import { readWholeFile, requireFile } from './whole_file.ts';
 import { flush, LARGEST_CHUNK, unfinishedPath, writeWhole } from './write.ts';
@@ -49,7 +49,7 @@ export class DiskFolder implements Folder {
       await rmdir(unfinished);
     } catch (error) {
       await rm(unfinished, { recursive: true, force: true }).catch(() => undefined); // the first error is reported
-      throw writeError(this.path, error);
+      throw errorAt(this.path, unfinished, error);
     }
   }
 }

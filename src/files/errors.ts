@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 
 /** Meanings of system error codes, to end a sentence. */
@@ -42,11 +44,29 @@ export function fileError(path: string, error: unknown): unknown {
   });
 }
 
-/** Returns a system error from writing a file as a Florence2Error. Other errors are returned unchanged. */
+/**
+ * Returns a system error from writing a file as a Florence2Error. Other errors are returned unchanged.
+ *
+ * @param path the file that the user named, not a temporary one
+ */
 export function writeError(path: string, error: unknown): unknown {
   if (!(error instanceof Error && 'syscall' in error)) return error;
-  const reason = FOLDER_REASONS[codeOf(error)] ?? systemReason(error) ?? error.message;
+  const inFolder =
+    codeOf(error) === 'ENOENT' && existsSync(dirname(path)) ? 'its folder takes no new files' : undefined;
+  const reason =
+    inFolder ?? FOLDER_REASONS[codeOf(error)] ?? systemReason(error) ?? `the system reports ${codeOf(error)}`;
   return new Florence2Error(`${path} cannot be written: ${reason}.`, { code: 'FILE_NOT_WRITABLE', cause: error });
+}
+
+/**
+ * Returns an error from writing to a temporary path as one about the path that it gets later: system errors as
+ * `writeError` does, and messages that name the temporary path with the later one. Other errors are returned unchanged.
+ */
+export function errorAt(path: string, temporary: string, error: unknown): unknown {
+  if (!(error instanceof Florence2Error)) return writeError(path, error);
+  const { message, code, cause } = error;
+  if (!message.includes(temporary)) return error;
+  return new Florence2Error(message.replaceAll(temporary, path), { code, cause });
 }
 
 const codeOf = (error: unknown): string => (error instanceof Error && (error as NodeJS.ErrnoException).code) || '';

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { writeError } from './errors.ts';
+import { errorAt, writeError } from './errors.ts';
 import type { FileContent } from './folder.ts';
 
 /**
@@ -120,17 +120,19 @@ export function isRunning(pid: number): boolean {
  * Replaces a folder by one that `write` fills. Whenever the process ends or the power is cut, the folder holds either the
  * old files or the new ones; if it happens between the two renames, `recoverFolder` restores the old ones. Each step is on
  * the disk before the next one starts, because a file system may write a rename before the contents of the files.
+ *
+ * @throws Florence2Error that names the folder or a file in it, not the temporary one; and whatever `write` throws
  */
 export async function replaceFolder(folder: string, write: (unfinished: string) => Promise<void>): Promise<void> {
   const unfinished = sibling(folder, 'part');
-  await rm(unfinished, { recursive: true, force: true });
-  await makeFolder(unfinished);
   try {
+    await rm(unfinished, { recursive: true, force: true });
+    await makeFolder(unfinished);
     await write(unfinished);
     await flushTree(unfinished);
   } catch (error) {
-    await rm(unfinished, { recursive: true, force: true });
-    throw error;
+    await rm(unfinished, { recursive: true, force: true }).catch(() => undefined); // the first error is reported
+    throw errorAt(folder, unfinished, error);
   }
   const old = sibling(folder, 'old');
   if (existsSync(folder)) {

@@ -1,8 +1,10 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { describe, printError } from '../../src/cli/exit.ts';
+import { describe, exitOnError, printError } from '../../src/cli/exit.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
 
 const exit = new URL('../../src/cli/exit.ts', import.meta.url).href;
@@ -41,6 +43,34 @@ for (const [what, error, code, line] of cases) {
     }
   });
 }
+
+const onLinux = existsSync('/dev/full') ? test : test.skip;
+
+onLinux('a full disk under standard output is an error that says so', () => {
+  const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+  const full = openSync('/dev/full', 'w');
+  const options = { stdio: ['ignore', full, 'pipe'] as ['ignore', number, 'pipe'], encoding: 'utf8' as const };
+  const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', main, '--help'], options);
+  closeSync(full);
+  assert.equal({ status, stderr }, { status: 1, stderr: 'florence2: Standard output cannot be written: the disk is full.\n' }); // biome-ignore format: one line
+});
+
+test('warnings of the library have the same prefix', async () => {
+  const { write } = process.stderr;
+  let shown = '';
+  process.stderr.write = (text: string | Uint8Array) => {
+    shown += text;
+    return true;
+  };
+  const { warn } = console;
+  try {
+    await exitOnError(async () => console.warn('photo.jpg is %s.', 'turned\x1b[1m'));
+  } finally {
+    process.stderr.write = write;
+  }
+  assert.is(shown, 'florence2: photo.jpg is turned\\u001b[1m.\n');
+  assert.is(console.warn, warn);
+});
 
 /** A process that blocks for `busy` ms after the signal to stop, and reports that it has ended cleanly. */
 const worker = (busy: number) => `

@@ -71,6 +71,7 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
     /^florence2: No hook point of the model is named WRONG\. Did you mean \S+, \S+ or \S+\?$/m,
   ],
   [['parity', empty], 1, /manifest\.json/],
+  [['run', 'no\x1b[2J.png', '-t', 'od'], 1, /^florence2: no\\u001b\[2J\.png does not exist\.$/m],
   [['setup', 'pytorch'], 2, /Unknown command 'pytorch'/],
 ];
 
@@ -98,6 +99,19 @@ for (const args of [
     assert.is(stderr, '');
   });
 }
+
+test('the help of every command has its defaults in one form', async () => {
+  const { stdout } = await florence2('--help');
+  const commands = [...stdout.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name);
+  assert.ok(commands.length > 8, stdout);
+  for (const command of [...commands, 'setup tensorflow']) {
+    const help = (await florence2(...command.split(' '), '--help')).stdout.replace(/\s+/g, ' ');
+    const defaults = [...help.matchAll(/.{9}(?<!by )default:.{9}/g)].map(([text]) => text);
+    for (const text of defaults) assert.match(text, /\(default: [^"[]|[^ ]; default: [^"[]/, command);
+    assert.not.match(help, /choices:|undefined/, command);
+  }
+  assert.match((await florence2('run', '--help')).stdout.replace(/\s+/g, ' '), /\(auto, tensorflow, webgpu, wasm, cpu; default: auto\).*\(default: from the checkpoint\)/); // biome-ignore format: one line
+});
 
 test('the help loads neither TensorFlow.js nor the code of any command', async () => {
   const entry = fileURLToPath(new URL('../../src/cli/program.ts', import.meta.url));

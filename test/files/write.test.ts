@@ -1,9 +1,10 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { recoverFolder, replaceFolder } from '../../src/files/write.ts';
+import { DiskFolder } from '../../src/files/disk_folder.ts';
+import { recoverFolder, replaceFolder, writeWhole } from '../../src/files/write.ts';
 import { temporaryFolder } from '../weights/temporary.ts';
 
 const fill = (text: string) => (folder: string) => writeFile(join(folder, 'file'), text);
@@ -31,6 +32,34 @@ test('a folder is replaced as a whole, and no temporary folder remains', async (
   });
   assert.is(read(folder), '2');
   assert.equal(readdirSync(parent), ['latest']);
+});
+
+const message = (write: Promise<unknown>): Promise<string> => write.then(() => assert.unreachable(), error => error.message); // biome-ignore format: one line
+
+test('errors name the file that was asked for, not a temporary one', async () => {
+  const parent = temporaryFolder();
+  writeFileSync(join(parent, 'file'), '');
+  const [inFile, latest] = [join(parent, 'file/a.png'), join(parent, 'latest')];
+  assert.is(await message(writeWhole(inFile, new Uint8Array())), `${inFile} cannot be written: its folder is a file.`);
+  assert.is(await message(replaceFolder(join(parent, 'file/latest'), fill('1'))), `${join(parent, 'file/latest')} cannot be written: its folder is a file.`); // biome-ignore format: one line
+  const inside = async (unfinished: string) => {
+    await fill('1')(unfinished);
+    await writeWhole(join(unfinished, 'file/a'), new Uint8Array());
+  };
+  assert.is(await message(replaceFolder(latest, inside)), `${join(latest, 'file/a')} cannot be written: its folder is a file.`); // biome-ignore format: one line
+  const folder = new DiskFolder(latest);
+  const files = new Map([['a', new Uint8Array()], ['a/b', new Uint8Array()]]); // biome-ignore format: one line
+  assert.is(await message(folder.writeAll(files)), `${join(latest, 'a/b')} cannot be written: its folder is a file.`);
+  assert.equal(readdirSync(parent), ['file']);
+});
+
+const onLinux = existsSync('/proc/self') ? test : test.skip;
+
+onLinux('a folder that takes no files is called so', async () => {
+  const path = '/proc/florence2.png';
+  assert.is(await message(writeWhole(path, new Uint8Array())), `${path} cannot be written: its folder takes no new files.`); // biome-ignore format: one line
+  const full = '/dev/full/a.png';
+  assert.is(await message(writeWhole(full, new Uint8Array())), `${full} cannot be written: its folder is a file.`);
 });
 
 test('a failed write changes nothing', async () => {

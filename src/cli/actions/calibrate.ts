@@ -7,6 +7,7 @@ import { CALIBRATION_FILE, writeCalibration } from '../../results/calibration.ts
 import { type AnswerFlags, answerOptions } from '../answer_options.ts';
 import { interruptSignal, printError, reportFailures } from '../exit.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
+import { print, printNote } from '../print/terminal.ts';
 import { ProgressBars } from '../progress.ts';
 
 /** Fits a calibration, writes it, and prints for each task the share of right answers and the calibration error before. */
@@ -38,9 +39,9 @@ export async function runCalibrate(flags: CalibrateFlags): Promise<void> {
       const share = list.filter(({ right }) => right).length / list.length;
       const error = expectedCalibrationError(list);
       const figures = `${list.length} answers, ${share.toFixed(2)} right, calibration error ${error.toFixed(2)}`;
-      process.stdout.write(`${task.padEnd(37)} ${figures}\n`);
+      print(`${task.padEnd(37)} ${figures}`);
     }
-    process.stderr.write(`Wrote ${CALIBRATION_FILE} to ${folder}.\n`);
+    printNote(`Wrote ${CALIBRATION_FILE} to ${folder}.`);
     reportFailures(failed, dataset.length);
   } finally {
     bars.stop();

@@ -7,6 +7,7 @@ import type { ModelFlags } from '../load_model.ts';
 import { type ImageFlags, imageOptions, type QuestionFlags, requireQuestion } from '../options.ts';
 import { diffLines, imageLines } from '../print/diff.ts';
 import { finiteNumbers } from '../print/numbers.ts';
+import { print } from '../print/terminal.ts';
 import { ProgressBars } from '../progress.ts';
 
 /** Compares two runs and prints the result image by image. With --tolerance the exit code is 1 if a point differs. */
@@ -15,9 +16,9 @@ export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
   const question = requireQuestion(flags);
   const images = await expandImages(args);
   const bars = new ProgressBars();
-  const print = (lines: string[]): void => {
+  const show = (lines: string[]): void => {
     bars.stop();
-    process.stdout.write(`${lines.join('\n')}\n`);
+    print(...lines);
   };
   const { at, tolerance, maxNewTokens, json } = flags;
   const options: DiffOptions = {
@@ -26,10 +27,10 @@ export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
     ...imageOptions(flags),
     signal: interruptSignal(),
     onProgress: bars.onProgress,
-    ...(!json && { onImage: image => print(imageLines(image)) }),
+    ...(!json && { onImage: image => show(imageLines(image)) }),
   };
   const report = await diffRuns(a, b, images, options).finally(() => bars.stop());
-  print(json ? [JSON.stringify(report, finiteNumbers, 1)] : diffLines(report));
+  show(json ? [JSON.stringify(report, finiteNumbers, 1)] : diffLines(report));
   if (tolerance !== undefined && !report.within) process.exitCode = 1;
 }
 

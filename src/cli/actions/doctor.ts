@@ -1,5 +1,6 @@
 import { type Diagnosis, diagnose } from '../../runtime/setup/doctor.ts';
 import type { Probe } from '../../runtime/setup/probe.ts';
+import { print } from '../print/terminal.ts';
 
 export interface DoctorFlags {
   json?: boolean;
@@ -8,7 +9,7 @@ export interface DoctorFlags {
 /** Prints the diagnosis. The exit code is 1 if no backend works. */
 export async function runDoctor({ json }: DoctorFlags): Promise<void> {
   const diagnosis = await diagnose();
-  console.log(json ? JSON.stringify(diagnosis, null, 2) : formatDiagnosis(diagnosis));
+  print(json ? JSON.stringify(diagnosis, null, 2) : formatDiagnosis(diagnosis));
   if (!diagnosis.auto.works) process.exitCode = 1;
 }
 

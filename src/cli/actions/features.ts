@@ -8,6 +8,7 @@ import { interruptSignal, printError, reportFailures } from '../exit.ts';
 import { findInputs, type InputImage } from '../inputs.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type ImageFlags, imageOptions, type QuestionFlags, readQuestion } from '../options.ts';
+import { nameOnOneLine, print } from '../print/terminal.ts';
 import { ProgressBars } from '../progress.ts';
 
 /**
@@ -71,7 +72,7 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
     await file?.abandon();
     model.dispose();
   }
-  process.stdout.write(`${images.join('\n')}\n`);
+  print(...images.map(nameOnOneLine));
 }
 
 /** The activation of one image. */

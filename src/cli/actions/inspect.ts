@@ -10,6 +10,7 @@ import { interruptSignal } from '../exit.ts';
 import { findInputs } from '../inputs.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type ImageFlags, imageOptions, type QuestionFlags, requireQuestion } from '../options.ts';
+import { print, printNote } from '../print/terminal.ts';
 import { ProgressBars } from '../progress.ts';
 
 /** Runs one task, writes the page about it, and prints the answer. */
@@ -38,8 +39,8 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
     bars.stop();
     const page = Buffer.from(await renderReport(report));
     await writeWhole(out, page);
-    process.stdout.write(`${report.answer.text}\n`);
-    process.stderr.write(`Wrote ${out} (${(page.length / 1e6).toFixed(1)} MB).\n`);
+    print(report.answer.text);
+    printNote(`Wrote ${out} (${(page.length / 1e6).toFixed(1)} MB).`);
   } finally {
     bars.stop();
     model.dispose();

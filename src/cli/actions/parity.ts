@@ -2,16 +2,16 @@ import { checkParity } from '../../parity/check.ts';
 import type { BackendName } from '../../runtime/backend.ts';
 import { finiteNumbers } from '../print/numbers.ts';
 import { checkpointLines, parityLines } from '../print/parity.ts';
+import { print } from '../print/terminal.ts';
 
 /** Compares with PyTorch and prints the result checkpoint by checkpoint. The exit code is 1 if anything differs. */
 export async function runParity(dir: string, { backend, training, json }: ParityFlags): Promise<void> {
-  const print = (lines: string[]): void => void process.stdout.write(`${lines.join('\n')}\n`);
   const report = await checkParity(dir, {
     backend,
     ...(training && { training }),
-    ...(!json && { onCheckpoint: checkpoint => print(checkpointLines(checkpoint)) }),
+    ...(!json && { onCheckpoint: checkpoint => print(...checkpointLines(checkpoint)) }),
   });
-  print(json ? [JSON.stringify(report, finiteNumbers, 1)] : parityLines(report));
+  print(...(json ? [JSON.stringify(report, finiteNumbers, 1)] : parityLines(report)));
   if (!report.equal) process.exitCode = 1;
 }
 

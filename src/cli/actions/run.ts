@@ -19,6 +19,7 @@ import { drawingPaths } from '../outputs.ts';
 import { checkLayout, type LayoutFormat, layoutDocument, pageOf } from '../print/layout.ts';
 import { roundedCoordinates } from '../print/numbers.ts';
 import { resultLines } from '../print/result.ts';
+import { nameOnOneLine, print, printProblem } from '../print/terminal.ts';
 import { ProgressBars } from '../progress.ts';
 import { type Answered, writeClasses, writeDrawings, writeMap, writeMasks } from '../run/pictures.ts';
 import { type NamedRequest, type RunQuestionFlags, readQuestions, withLabels } from '../run/questions.ts';
@@ -80,8 +81,8 @@ export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
 /** Prints the error of an image to stderr and, with --json, in the place of its result. */
 function printFailure({ name }: InputImage, error: unknown, { json }: RunFlags): void {
   const message = describe(error);
-  process.stderr.write(`florence2: ${message}\n`);
-  if (json) process.stdout.write(`${JSON.stringify({ image: name, error: message })}\n`);
+  printProblem(message);
+  if (json) print(JSON.stringify({ image: name, error: message }));
 }
 
 /** Prints the results of an image: JSON Lines, or text with headings if there are several images or tasks. */
@@ -89,14 +90,16 @@ function printResults({ input, results, drawings }: Answered, { json }: RunFlags
   for (const [i, result] of results.entries()) {
     if (json) {
       const drawing = drawings.length > 0 ? { drawing: drawings[i] } : {};
-      process.stdout.write(`${JSON.stringify({ image: input.name, ...result, ...drawing }, roundedCoordinates)}\n`);
+      print(JSON.stringify({ image: input.name, ...result, ...drawing }, roundedCoordinates));
       continue;
     }
     const question = result.task === 'prompt' ? result.prompt : result.task;
-    const heading = [severalImages && input.name, results.length > 1 && question].filter(Boolean).join('  ');
+    const heading = [severalImages && nameOnOneLine(input.name), results.length > 1 && question]
+      .filter(Boolean)
+      .join('  ');
     const indent = heading ? '  ' : '';
     const lines = resultLines(result).map(line => indent + line);
-    process.stdout.write(`${[...(heading ? [heading] : []), ...lines].join('\n')}\n`);
+    print(...(heading ? [heading] : []), ...lines);
   }
 }
 

@@ -1,5 +1,6 @@
 import { SingleBar } from 'cli-progress';
 import { type SetupProgress, setupTensorflow } from '../../runtime/setup/setup_tensorflow.ts';
+import { nameOnOneLine, print, printNote } from '../print/terminal.ts';
 
 export interface SetupFlags {
   gpu?: boolean;
@@ -14,10 +15,9 @@ export async function runSetup({ gpu, tensorflow, force }: SetupFlags): Promise<
     const onProgress = (progress: SetupProgress) => display.show(progress);
     const result = await setupTensorflow({ variant: gpu ? 'gpu' : 'cpu', tensorflow, force, onProgress });
     display.stop();
-    console.log(`${result.description} ${result.reused ? 'was already set up and works' : 'is set up and works'}.`);
-    if (gpu && result.description.includes('CPU'))
-      console.log('CUDA found no usable GPU: this backend computes on the CPU.');
-    console.log(result.folder);
+    print(`${result.description} ${result.reused ? 'was already set up and works' : 'is set up and works'}.`);
+    if (gpu && result.description.includes('CPU')) print('CUDA found no usable GPU: this backend computes on the CPU.');
+    print(result.folder);
   } finally {
     display.stop();
   }
@@ -31,12 +31,12 @@ class Display {
   private step = '';
 
   show({ stage, file, loaded, total }: SetupProgress): void {
-    const step = `${VERBS[stage]} ${file.replace(/(-[^-]+){3}\.whl$/, '')}`; // only a wheel's project and version
+    const step = nameOnOneLine(`${VERBS[stage]} ${file.replace(/(-[^-]+){3}\.whl$/, '')}`); // only a wheel's project and version
     const measured = stage === 'download' || stage === 'unpack';
     if (step !== this.step) {
       this.stop();
       this.step = step;
-      if (!process.stderr.isTTY || !measured) process.stderr.write(`${step}\n`);
+      if (!process.stderr.isTTY || !measured) printNote(step);
       else this.bar = startBar(step, total);
     }
     this.bar?.setTotal(total / 1e6);

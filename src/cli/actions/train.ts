@@ -8,6 +8,7 @@ import type { WeightedDataset } from '../../training/mixture.ts';
 import { Trainer, type TrainingSummary } from '../../training/trainer.ts';
 import { interruptSignal, stoppedCode } from '../exit.ts';
 import { loadModel } from '../load_model.ts';
+import { print, printNote } from '../print/terminal.ts';
 import { checkBeforeTraining, checkData, refuse } from '../train/check.ts';
 import { mergeConfig, readConfig, type TrainConfig } from '../train/config.ts';
 import { openData } from '../train/datasets.ts';
@@ -35,7 +36,7 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
   const { train, valid, problems } = data;
   if (!config.skipBad) refuse(problems);
   const leftOut = problems.filter(({ severity }) => severity === 'error').map(({ source, message }) => `${source}: ${message}`); // biome-ignore format: one line
-  process.stderr.write(`${dataLines(train, valid).join('\n')}\n`);
+  printNote(...dataLines(train, valid));
   const { model = SETTINGS_BY_PATH.get('model')!.default as string, revision, subfolder, backend, imageSize } = config;
   const florence = await loadModel({ model, revision, subfolder, backend, imageSize });
   const live = new LiveLine();
@@ -58,11 +59,12 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
       onStart: () => writeWhole(join(config.output, RUN_FILE), Buffer.from(`${JSON.stringify(settings, null, 2)}\n`)),
     });
     live.stop();
-    process.stderr.write(leftOutLines([...leftOut, ...summary.skipped]));
+    const missing = [...leftOut, ...summary.skipped];
+    if (missing.length > 0) printNote(...leftOutLines(missing));
     if (steps === 0 && !summary.stopped) {
-      process.stderr.write('Nothing was left to do: raise --epochs, --max-steps or --patience to train on.\n');
+      printNote('Nothing was left to do: raise --epochs, --max-steps or --patience to train on.');
     }
-    process.stdout.write(`${summaryLines(summary, config).join('\n')}\n`);
+    print(...summaryLines(summary, config));
     if (summary.stopped) process.exitCode = stoppedCode();
   } finally {
     live.stop();
@@ -145,12 +147,11 @@ function dataLines(train: WeightedDataset[], valid: Dataset[]): string[] {
   ];
 }
 
-/** Returns the count of examples that were left out and the first of them, or nothing. */
-function leftOutLines(messages: string[]): string {
-  if (messages.length === 0) return '';
+/** Returns the count of examples that were left out and the first of them. */
+function leftOutLines(messages: string[]): string[] {
   const more = messages.length > listed ? [`  … and ${messages.length - listed} more (--check lists all)`] : [];
   const lines = messages.slice(0, listed).map(message => `  ${message}`);
-  return `${[`Left out ${messages.length} examples that cannot be read:`, ...lines, ...more].join('\n')}\n`;
+  return [`Left out ${messages.length} examples that cannot be read:`, ...lines, ...more];
 }
 
 function summaryLines(

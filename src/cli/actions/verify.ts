@@ -8,6 +8,7 @@ import { PUBLISHED } from '../../parity/published/answers.ts';
 import { type KnownAnswer, type PublishedAnswers, parsePublished } from '../../parity/published/cases.ts';
 import { casesOf, type VerifyRow, verify } from '../../parity/published/verify.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
+import { print } from '../print/terminal.ts';
 
 /** Compares the published answers and prints the result case by case. The exit code is 1 if an answer differs. */
 export async function runVerify(source: string, flags: VerifyFlags): Promise<void> {
@@ -19,7 +20,7 @@ export async function runVerify(source: string, flags: VerifyFlags): Promise<voi
   let equal = 0;
   try {
     for await (const row of verify(model, answers, cases, imageOf)) {
-      process.stdout.write(flags.json ? `${JSON.stringify(row)}\n` : `${rowLines(row).join('\n')}\n`);
+      print(...(flags.json ? [JSON.stringify(row)] : rowLines(row)));
       if (row.equal) equal++;
     }
   } finally {
@@ -27,7 +28,7 @@ export async function runVerify(source: string, flags: VerifyFlags): Promise<voi
   }
   if (!flags.json) {
     const { name, description } = model.backend;
-    process.stdout.write(`on ${name}: ${description}\n${equal} of ${cases.length} published answers equal\n`);
+    print(`on ${name}: ${description}`, `${equal} of ${cases.length} published answers equal`);
   }
   if (equal < cases.length) process.exitCode = 1;
 }

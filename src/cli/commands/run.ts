@@ -42,7 +42,7 @@ export function runCommand(): Command {
     )
     .option('--batch <n>', 'images or tiles per batch', parser(count), 1)
     .option('--tiles <pixels>', 'read large images in tiles of this side too, and merge the places', parser(count))
-    .option('--overlap <part>', 'part of its side that a tile shares with the next (default: 0.2)', parser(share))
+    .option('--overlap <part>', 'part of its side that a tile shares with the next; default: 0.2', parser(share))
     .addHelpText('after', EXAMPLES)
     .action(async (images: string[], flags: RunFlags) => {
       const { runTasks } = await import('../actions/run.ts');

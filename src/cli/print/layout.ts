@@ -3,6 +3,7 @@ import { type TextPage, toAlto, toHocr } from '../../results/layout/documents.ts
 import { layoutText, readingOrder } from '../../results/layout/reading_order.ts';
 import type { TaskResult } from '../../results/types.ts';
 import { roundedCoordinates } from './numbers.ts';
+import { escapeControls, escapeXmlControls } from './terminal.ts';
 
 /** A format in which text is printed in reading order. */
 export type LayoutFormat = 'text' | 'json' | 'hocr' | 'alto';
@@ -12,9 +13,11 @@ export type LayoutFormat = 'text' | 'json' | 'hocr' | 'alto';
  * with a page per line, one hOCR document, or an ALTO document, which has one page.
  */
 export function layoutDocument(pages: readonly TextPage[], format: LayoutFormat): string {
-  if (format === 'text') return `${pages.map(layoutText).join('\n\f')}\n`;
-  if (format === 'json') return pages.map(page => `${JSON.stringify(page, roundedCoordinates)}\n`).join('');
-  return format === 'hocr' ? toHocr(pages) : pages.map(toAlto).join('');
+  if (format === 'text') return `${pages.map(page => escapeControls(layoutText(page))).join('\n\f')}\n`;
+  if (format === 'json') {
+    return pages.map(page => `${escapeControls(JSON.stringify(page, roundedCoordinates))}\n`).join('');
+  }
+  return escapeXmlControls(format === 'hocr' ? toHocr(pages) : pages.map(toAlto).join(''));
 }
 
 /** Returns the text of a result in reading order, as a page of a document. */

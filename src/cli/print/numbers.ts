@@ -13,3 +13,14 @@ export const roundedCoordinates = (key: string, value: unknown): unknown =>
 
 const rounded = (value: unknown): unknown =>
   Array.isArray(value) ? value.map(rounded) : Math.round((value as number) * 100) / 100;
+
+/** Formats a time in its two largest units: `1 h 12 min`, `3 min 20 s`, `8 s`. */
+export function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const hours = Math.round(seconds / 3600);
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}

@@ -7,6 +7,7 @@ import type { RawImage } from '../../image/types.ts';
 import { semanticMap } from '../../results/semantic.ts';
 import type { TaskResult } from '../../results/types.ts';
 import type { InputImage } from '../inputs.ts';
+import { printNote } from '../print/terminal.ts';
 import type { NamedRequest } from './questions.ts';
 
 /** An image and its results, one per question: in pixels of the stored image, and of `raw`, which drawings show. */
@@ -23,7 +24,7 @@ export interface Answered {
 export async function writeDrawings({ raw, drawn, drawings }: Answered): Promise<void> {
   for (const [i, path] of drawings.entries()) {
     await writeWhole(path, await draw(raw, drawn[i]));
-    process.stderr.write(`Wrote ${path}\n`);
+    printNote(`Wrote ${path}`);
   }
 }
 

@@ -11,6 +11,7 @@ import type { Florence2 } from '../../florence2.ts';
 import { openFolder } from '../../platform/node.ts';
 import { resolveTask } from '../../text/tasks.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
+import { print, printNote } from '../print/terminal.ts';
 import { ProgressBars } from '../progress.ts';
 import type { TrainConfig } from './config.ts';
 import { allSplits, type OpenedData, openData } from './datasets.ts';
@@ -33,12 +34,12 @@ export async function checkData(config: TrainConfig, decode: boolean): Promise<v
     const checked = await checkDataset(path, { ...options, split, onProgress }).finally(() => bars.stop());
     const required = split === 'train' || path === config.valid;
     const report = checked.images > 0 || required ? checked : { ...checked, problems: checked.problems.map(asWarning) };
-    process.stdout.write(`${datasetLines(report).join('\n')}\n`);
+    print(...datasetLines(report));
     found.push(...report.problems);
   }
   const known = new Set(found.map(lineOf));
   const ofRun = (await openData(config)).problems.filter(problem => !known.has(lineOf(problem)));
-  if (ofRun.length > 0) process.stdout.write(`The run\n${problemLines(ofRun).join('\n')}\n`);
+  if (ofRun.length > 0) print('The run', ...problemLines(ofRun));
   if (hasError([...found, ...ofRun])) process.exitCode = 1;
 }
 
@@ -75,7 +76,7 @@ export async function checkBeforeTraining(
     all.push(...report.problems);
   }
   const warnings = all.filter(({ severity }) => severity === 'warning').length;
-  if (warnings > 0) process.stderr.write(`${plural(warnings, 'warning')} about the data: --check lists them.\n`);
+  if (warnings > 0) printNote(`${plural(warnings, 'warning')} about the data: --check lists them.`);
   if (!skipBad) refuse(all);
 }
 

@@ -2,6 +2,8 @@ import { SingleBar } from 'cli-progress';
 import { mainMetric } from '../../evaluation/evaluator.ts';
 import { taskInfo } from '../../text/tasks.ts';
 import type { StepRecord, ValidationMeans, ValidationRecord } from '../../training/log/records.ts';
+import { duration } from '../print/numbers.ts';
+import { escapeControls } from '../print/terminal.ts';
 
 export interface LiveOptions {
   /** Where the lines are written. Default stderr. */
@@ -39,7 +41,7 @@ export class LiveLine {
 
   readonly validation = (record: ValidationRecord): void => {
     this.stop();
-    this.stream.write(`${validationLine(record)}\n`);
+    this.stream.write(`${escapeControls(validationLine(record))}\n`);
   };
 
   /** Removes the line, so that other output can be written. */
@@ -65,7 +67,7 @@ export function stepLine({ epoch, step, loss, learningRate, samplesPerSecond, se
     `loss ${loss.toFixed(3)}`,
     `rate ${learningRate.toExponential(1)}`,
     `${samplesPerSecond.toPrecision(3)} samples/s`,
-    `${duration(secondsLeft)} left`,
+    ...(Number.isFinite(secondsLeft) ? [`${duration(secondsLeft)} left`] : []),
   ].join('  ');
 }
 
@@ -86,15 +88,4 @@ function meansLine({ loss, metrics }: ValidationMeans): string {
     return name ? [`${taskInfo(task)?.name ?? task} ${name} ${values[name].toFixed(3)}`] : [];
   });
   return [`loss ${loss.toFixed(3)}`, ...tasks].join('  ');
-}
-
-/** Formats a time in its two largest units: `1 h 12 min`, `3 min 20 s`, `8 s`. */
-export function duration(seconds: number): string {
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  const minutes = Math.round(seconds / 60);
-  if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-  const hours = Math.round(seconds / 3600);
-  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }

@@ -1,7 +1,8 @@
 import { Writable } from 'node:stream';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { duration, LiveLine, stepLine, validationLine } from '../../../src/cli/train/live.ts';
+import { duration } from '../../../src/cli/print/numbers.ts';
+import { LiveLine, stepLine, validationLine } from '../../../src/cli/train/live.ts';
 import type { StepRecord, ValidationRecord } from '../../../src/training/log/records.ts';
 
 const stepRecord = (step: number): StepRecord => ({

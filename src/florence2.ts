@@ -28,6 +28,7 @@ import type { Adaptation } from './nn/params.ts';
 import { checkOptions } from './options.ts';
 import {
   answerBatch,
+  answerRecorded,
   type BatchOptions,
   CALLS,
   type CacheOptions,
@@ -246,8 +247,7 @@ export class Florence2 {
   /**
    * Returns the model with a choice of adapters, for some calls. Both share everything else, the weights included.
    *
-   * @param adapter the name of an adapter, several, or null for none. Default: those that are active now, also after
-   *   others are activated
+   * @param adapter a name, several, or null for none. Default: those active now, also after others are activated
    * @throws UsageError for an unknown name, if two of them replace the same parameter, or while others are merged
    */
   withAdapter(adapter?: AdapterChoice): Florence2 {
@@ -283,7 +283,6 @@ export class Florence2 {
 
   /**
    * Answers one task about one image and returns the activations of the run too. The caller disposes the cache.
-   *
    * @throws UsageError for a name or pattern that matches no hook point of the run
    */
   runWithCache<T extends TaskText>(
@@ -299,7 +298,8 @@ export class Florence2 {
     checkOptions('runWithCache', options, CALLS.runWithCache);
     const { names, steps, file, adapter, ...runOptions } = options;
     const call = this.withAdapter(adapter);
-    return runWithCache({ names, steps, file }, hook => call.withHooks([hook]).run(image, task, runOptions));
+    const answer = (hook: ScopedHook) => answerRecorded(call.withHooks([hook]), image, task, runOptions);
+    return runWithCache({ names, steps, file }, answer);
   }
 
   /** Removes all hooks. */

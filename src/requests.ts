@@ -1,10 +1,11 @@
+import { metadataOf } from './activations/activation.ts';
 import type { CaptureOptions } from './activations/run_with_cache.ts';
 import type { AdapterChoice } from './adapters/adapters.ts';
 import { answerTokens, type Call, encodeImages, settingsOf } from './generation/call.ts';
 import type { GeneratedSequence } from './generation/decoding.ts';
 import { GENERATION_OPTIONS, type GenerationOptions } from './generation/options.ts';
 import { type StreamedToken, streamTokens } from './generation/stream.ts';
-import { ImageFeatures, promptAbout } from './image/features.ts';
+import { ImageFeatures, imageHash, promptAbout } from './image/features.ts';
 import { DECODE_OPTIONS, type DecodeOptions, type ImageInput } from './image/types.ts';
 import {
   abortSignal,
@@ -127,6 +128,7 @@ export const CALLS = {
 
 /** A model as these calls use it: `Florence2`. */
 interface Answering extends Call {
+  readonly folder: string;
   readonly calibration: Calibration | null;
   encodeImages(images: ImageInput[], options?: DecodeOptions): Promise<ImageFeatures[]>;
   generate(
@@ -136,26 +138,41 @@ interface Answering extends Call {
   ): Promise<GeneratedSequence[][]>;
 }
 
-/** Decodes images and encodes them. */
-export async function encodeInputs(call: Call, images: ImageInput[], options: DecodeOptions): Promise<ImageFeatures[]> {
+/**
+ * Decodes images and encodes them.
+ *
+ * @param hashed whether the features have the hashes of the images
+ */
+export async function encodeInputs(
+  call: Call,
+  images: ImageInput[],
+  options: DecodeOptions,
+  hashed = false,
+): Promise<ImageFeatures[]> {
   checkOptions('encodeImages', options, DECODE_OPTIONS);
   const { decodeForModel } = await import('./image/decode.ts');
   const decoded = await Promise.all(images.map(image => decodeForModel(image, options)));
+  const hashes = await Promise.all(decoded.map(({ image }) => (hashed ? imageHash(image) : undefined)));
   const rows = encodeImages(
     call,
     decoded.map(({ image }) => image),
   );
   return rows.map((row, i) => {
     const { image, turned } = decoded[i];
-    return new ImageFeatures(row, { width: image.width, height: image.height }, turned);
+    return new ImageFeatures(row, { width: image.width, height: image.height }, turned, hashes[i]);
   });
 }
 
-/** Answers several requests as one batch. */
+/**
+ * Answers several requests as one batch.
+ *
+ * @param onAnswers receives the answer of each request as token ids
+ */
 export async function answerBatch(
   call: Answering,
   requests: readonly Request[],
   options: BatchOptions,
+  onAnswers?: (ids: readonly (readonly number[])[]) => void,
 ): Promise<TaskResult[]> {
   for (const [i, request] of requests.entries()) checkOptions(`requests[${i}]`, request, CALLS.request);
   const { keepUnicode, keepMalformed, signal } = options;
@@ -164,6 +181,7 @@ export async function answerBatch(
   return withFeatures(requests, encode, async features => {
     const prompts = requests.map((request, i) => promptAbout(features[i], request));
     const answers = await call.generate(features, prompts, generation);
+    onAnswers?.(answers.map(([{ ids }]) => ids));
     const settings = settingsOf(call, pickOptions(options, GENERATION_OPTIONS));
     return answers.map(([sequence], i) => {
       const answer = answerTokens(call, settings, sequence);
@@ -173,6 +191,29 @@ export async function answerBatch(
       return call.calibration ? applyCalibration(result, call.calibration) : result;
     });
   });
+}
+
+/** Answers one request, and returns what its activations belong to, as metadata for their file. */
+export async function answerRecorded(
+  call: Answering,
+  image: Request['image'],
+  task: string,
+  { text, box, ...options }: RunOptions & TaskArguments,
+): Promise<{ result: TaskResult; metadata: Record<string, string> }> {
+  const isEncoded = image instanceof ImageFeatures;
+  const [encoded] = isEncoded ? [] : await encodeInputs(call, [image], pickOptions(options, DECODE_OPTIONS), true);
+  const features = encoded ?? (image as ImageFeatures);
+  try {
+    let tokens: readonly number[] = [];
+    const request = { image: features, task, text, box };
+    const [result] = await answerBatch(call, [request], options, ([ids]) => {
+      tokens = ids;
+    });
+    const prompt = promptAbout(features, request);
+    return { result, metadata: metadataOf(call.folder, task, prompt, tokens, features.imageHash) };
+  } finally {
+    encoded?.dispose();
+  }
 }
 
 /** Generates the answer to one task without beams and yields each token as it is generated. */

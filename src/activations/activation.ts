@@ -8,6 +8,23 @@ export interface Activation {
   readonly shape: number[];
 }
 
+/**
+ * Returns what activations belong to, as the metadata of their file.
+ *
+ * @param model folder of the checkpoint
+ * @param tokens ids of the answer, from the decoder's start token on
+ * @param imageHash see `imageHash`
+ */
+export function metadataOf(
+  model: string,
+  task: string,
+  prompt: string,
+  tokens: readonly number[],
+  imageHash?: string,
+): Record<string, string> {
+  return { model, task, prompt, ...(imageHash && { image_sha256: imageHash }), token_ids: JSON.stringify(tokens) };
+}
+
 /** The difference between two arrays. */
 export interface Difference {
   /** Largest |got − want|; infinite if only one of the two is NaN. */

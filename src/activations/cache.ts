@@ -44,6 +44,12 @@ interface Kept {
 export class ActivationCache {
   private readonly points = new Map<string, Map<number | undefined, Kept>>();
   private readonly heads = new Map<string, tf.Tensor>();
+  /**
+   * What the activations belong to, which files keep: `model` (folder of the checkpoint), `task`, `prompt`,
+   * `image_sha256` (of the decoded RGB bytes, row by row) and `token_ids` (JSON, the answer from the start token on).
+   * Empty for a dump of PyTorch's. `image_sha256` is missing for image features.
+   */
+  readonly metadata: Record<string, string> = {};
 
   /** @param file path of the safetensors file that holds the values, if they are not in memory */
   constructor(readonly file?: string) {}
@@ -115,20 +121,25 @@ export class ActivationCache {
    *
    * @param options.layout `pytorch` writes the tensors that PyTorch dumps contain under their names there and in their
    *   layout (maps [B, C, H, W]), for tools that compare the two. Default: this package's names and layout
+   * @returns the points that have no name in PyTorch dumps, which keep theirs; empty without `layout`
    * @throws Florence2Error if the file cannot be written
    */
-  async save(file: string, options: { layout?: 'pytorch' } = {}): Promise<void> {
+  async save(file: string, options: { layout?: 'pytorch' } = {}): Promise<{ notRenamed: string[] }> {
     checkOptions('save', options, { layout: oneOf('pytorch') });
     const { layout } = options;
+    const notRenamed = new Set<string>();
     const tensors = this.entries().map(({ name, step, kept }) => {
       const values = () => this.array(name, { step });
       const dumped = layout === 'pytorch' ? dumpForm(name, kept.shape) : undefined;
-      if (!dumped)
+      if (!dumped) {
+        if (layout) notRenamed.add(name);
         return { name: tensorName(name, step), shape: kept.shape, data: async () => (await values()).values };
+      }
       const data = async () => toDumpLayout(await values(), dumped.layout, dumped.shape)!;
       return { name: tensorName(dumped.name, step), shape: dumped.shape, data };
     });
-    await writeFile(file, safetensorsContent(file, tensors));
+    await writeFile(file, safetensorsContent(file, tensors, { format: 'pt', ...this.metadata }));
+    return { notRenamed: [...notRenamed] };
   }
 
   /**
@@ -142,6 +153,8 @@ export class ActivationCache {
   static async load(file: string, names: HookFilter = '**'): Promise<ActivationCache> {
     const source = await readSafetensors(await openFile(file));
     const cache = new ActivationCache();
+    const { format, ...metadata } = source.metadata;
+    Object.assign(cache.metadata, metadata);
     const wanted = matcher(names);
     try {
       for (const { name, shape } of source.tensors.values()) {

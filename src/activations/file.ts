@@ -33,10 +33,11 @@ export class ActivationFile implements ActivationSink {
   }
 
   /** Completes the file and returns a cache that reads from it. @throws Florence2Error if writing failed */
-  async finish(): Promise<ActivationCache> {
+  async finish(metadata: Record<string, string>): Promise<ActivationCache> {
     await this.settled();
     if (this.failure) throw this.failure;
-    await this.stream.finish();
+    await this.stream.finish({ format: 'pt', ...metadata });
+    Object.assign(this.stored.metadata, metadata);
     return this.stored;
   }
 

@@ -25,19 +25,22 @@ export interface CaptureOptions {
 /**
  * Runs `body` with a hook that keeps the activations at its points. The caller disposes the cache.
  *
+ * @param body returns its result, and the metadata of the activations
+ *
  * @throws UsageError for a name or pattern that matches no hook point of the run
  */
 export async function runWithCache<T>(
   { names = '**', steps, file }: CaptureOptions,
-  body: (hook: ScopedHook) => Promise<T>,
+  body: (hook: ScopedHook) => Promise<{ result: T; metadata: Record<string, string> }>,
 ): Promise<{ result: T; cache: ActivationCache }> {
   const stored = file === undefined ? null : await createFile(file);
   const cache = new ActivationCache();
   const capture = new Capture(names, stored ?? cache, { steps });
   try {
-    const result = await body(capture.hook);
+    const { result, metadata } = await body(capture.hook);
     capture.requireAll();
-    return { result, cache: stored ? await stored.finish() : cache };
+    Object.assign(cache.metadata, metadata);
+    return { result, cache: stored ? await stored.finish(metadata) : cache };
   } catch (error) {
     cache.dispose();
     await stored?.abandon();

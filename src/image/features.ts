@@ -3,6 +3,7 @@ import { UsageError } from '../errors.ts';
 import { type ExifOrientation, uprightBox } from '../geometry/orientation.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { promptOf, type TaskArguments } from '../text/prompt.ts';
+import type { RawImage } from './types.ts';
 
 /** An encoded image. It can be reused for any number of tasks: encoding is most of the work of an answer. */
 export class ImageFeatures {
@@ -10,11 +11,13 @@ export class ImageFeatures {
    * @param encoded [1, 1 + N, D]: the mean token, then the N positions of DaViT's last map
    * @param imageSize size of the image as it was encoded
    * @param orientation EXIF orientation that was applied before; 1 for an image that was encoded as stored
+   * @param imageHash see `imageHash`; undefined if it was not computed
    */
   constructor(
     private readonly encoded: tf.Tensor3D,
     readonly imageSize: ImageSize,
     readonly orientation: ExifOrientation = 1,
+    readonly imageHash?: string,
   ) {}
 
   /** The features [1, 1 + N, D]. @throws UsageError after `dispose` */
@@ -27,6 +30,13 @@ export class ImageFeatures {
   dispose(): void {
     this.encoded.dispose();
   }
+}
+
+/** Returns the SHA-256 of an image's RGB bytes, row by row, in hexadecimal digits; undefined where browsers have none. */
+export async function imageHash({ data }: RawImage): Promise<string | undefined> {
+  if (!globalThis.crypto?.subtle) return undefined; // on pages that were not loaded over HTTPS
+  const digest = await crypto.subtle.digest('SHA-256', data as Uint8Array<ArrayBuffer>);
+  return [...new Uint8Array(digest)].map(byte => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /** Returns the prompt of a task about an encoded image. Its box is in pixels of the stored image. */

@@ -84,6 +84,7 @@ export function captureForced(
   try {
     forcedLogits(model.withHooks([capture.hook]), question, options).dispose();
     capture.requireAll();
+    Object.assign(cache.metadata, question.metadata);
     return cache;
   } catch (error) {
     cache.dispose();

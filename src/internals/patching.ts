@@ -1,5 +1,6 @@
 import { download } from '../activations/activation.ts';
 import { ActivationCache } from '../activations/cache.ts';
+import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { ScopedHook } from '../hooks/hooks.ts';
 import { callback, checkOptions, type OptionTable, required } from '../options.ts';
@@ -48,6 +49,33 @@ export interface AblationGrid extends Grid {
   readonly baseline: number;
 }
 
+/** @throws UsageError that says which question is longer, if a point's activations differ in length */
+function checkLengths({ clean, corrupted }: PatchSubject, points: readonly string[]): void {
+  for (const point of points) {
+    for (const { what, of, hint } of LENGTHS.filter(({ at }) => at.test(point))) {
+      const [a, b] = [clean, corrupted].map(question => of(question));
+      if (a === b) continue;
+      throw new UsageError(`${point}: the ${what} of clean has ${a}, that of corrupted ${b}. ${hint}`);
+    }
+  }
+}
+
+/** The lengths that activations have, and the points where they have them. */
+const LENGTHS: { what: string; at: RegExp; of: (question: Question) => string; hint: string }[] = [
+  {
+    what: 'answer',
+    at: /^language_model\.decoder\.(?!.*\.encoder_attn\.hook_[kv]$)|^hook_logits$/,
+    of: ({ answerIds }) => `${answerIds.length} tokens`,
+    hint: 'Ask corrupted with { answer: clean.answerIds }.',
+  },
+  {
+    what: 'image and prompt',
+    at: /^language_model\.encoder\.|\.encoder_attn\.hook_(k|v|attn_scores|pattern)$/,
+    of: ({ positions }) => `${positions.length} positions`,
+    hint: 'Use prompts with as many tokens.',
+  },
+];
+
 /**
  * Runs activation patching at one site: the corrupted question runs with the clean question's activations there. The
  * closer the metric moves from the corrupted to the clean baseline, the more of the difference passes through the site.
@@ -69,6 +97,7 @@ export async function patch(
   };
   const cache = captureForced(call, clean, site.at);
   try {
+    checkLengths(options, cache.names);
     const hook = replaceAt(model.config.vision, [{ ...site, at: cache.names }], resampleAblation(cache));
     return {
       clean: await run(clean),
@@ -96,6 +125,7 @@ export async function patchSweep(
   try {
     const { value } = await survey(call, clean, plan, metric, { cache });
     const before = await survey(call, corrupted, plan, metric, { answer: clean });
+    checkLengths(options, cache.names);
     const { sites, ...grid } = planGrid(call, corrupted, plan, before.shapes);
     const values = await measure(call, corrupted, sites, resampleAblation(cache), metric, plan, clean);
     return { ...grid, values, clean: value, corrupted: before.value };

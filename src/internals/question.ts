@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { metadataOf } from '../activations/activation.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { settingsOf } from '../generation/call.ts';
@@ -7,7 +8,7 @@ import { GENERATION_OPTIONS, type GenerationOptions } from '../generation/option
 import { CachedSession } from '../generation/session.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { HookRegistry } from '../hooks/hooks.ts';
-import { promptAbout } from '../image/features.ts';
+import { imageHash, promptAbout } from '../image/features.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
 import { DECODE_OPTIONS, type DecodeOptions, type ImageInput } from '../image/types.ts';
 import { abortSignal, checkOptions, type Kind, listOf, type OptionTable, pickOptions, whole } from '../options.ts';
@@ -53,6 +54,7 @@ interface QuestionParts {
   features: tf.Tensor3D;
   memory: tf.Tensor3D;
   imageSize: ImageSize;
+  metadata: Readonly<Record<string, string>>;
   promptIds: readonly number[];
   answerIds: readonly number[];
   decoderIds: readonly number[];
@@ -69,6 +71,8 @@ interface QuestionParts {
 export class Question {
   /** Size of the original image in pixels. */
   readonly imageSize: ImageSize;
+  /** What its activations belong to, see `ActivationCache.metadata`. */
+  readonly metadata: Readonly<Record<string, string>>;
   /** Token ids of the prompt. */
   readonly promptIds: readonly number[];
   /** The decoder's input: the start token, then the answer without its last token. [T] */
@@ -122,6 +126,7 @@ export class Question {
       return new Question({
         ...tensors,
         imageSize,
+        metadata: metadataOf(call.folder, task, prompt, [decoderIds[0], ...answerIds], await imageHash(raw)),
         promptIds,
         answerIds,
         decoderIds,
@@ -137,6 +142,7 @@ export class Question {
 
   private constructor(private readonly parts: QuestionParts) {
     this.imageSize = parts.imageSize;
+    this.metadata = parts.metadata;
     this.promptIds = parts.promptIds;
     this.answerIds = parts.answerIds;
     this.decoderIds = parts.decoderIds;

@@ -51,12 +51,20 @@ export interface IntegratedGradientsOptions {
   onProgress?: (progress: { done: number; total: number }) => void;
   /** Stops between two passes; its reason is thrown. */
   signal?: AbortSignal;
+  /** Receives a warning if the map's sum misses `difference` by more than 10 %. Default `console.warn`. */
+  onWarning?: (message: string) => void;
 }
 
 const INTEGRATED: OptionTable<IntegratedGradientsOptions> = {
   baseline: anything,
-  ...{ steps: count, batchSize: count, onProgress: callback, signal: abortSignal },
+  ...{ steps: count, batchSize: count, onProgress: callback, signal: abortSignal, onWarning: callback },
 };
+
+/** Largest error of integrated gradients without a warning, relative to the difference. */
+const MOST_MISSED = 0.1;
+
+/** Errors of this size, relative to the metric, are rounding. */
+const ROUNDING = 1e-4;
 
 /** Result of `integratedGradients`. */
 export interface IntegratedGradients extends Heatmap {
@@ -80,7 +88,7 @@ export async function integratedGradients(
   options: IntegratedGradientsOptions = {},
 ): Promise<IntegratedGradients> {
   checkOptions('integratedGradients', options, INTEGRATED);
-  const { baseline = 'mean', steps = 32, batchSize = 1, onProgress, signal } = options;
+  const { baseline = 'mean', steps = 32, batchSize = 1, onProgress, signal, onWarning = console.warn } = options;
   const call = model.withAdapter();
   const [, height, width] = question.pixels.shape;
   const from = call.tidy(() => baselinePixels(call.preprocessor, baseline, question.pixels.shape));
@@ -104,7 +112,14 @@ export async function integratedGradients(
     });
     const [{ values: data }, { values: metrics }] = await Promise.all([download(map), download(ends)]);
     const difference = metrics[0] - metrics[1];
-    return { data, width, height, difference, error: data.reduce((a, b) => a + b, 0) - difference };
+    const error = data.reduce((a, b) => a + b, 0) - difference;
+    if (Math.abs(error) > Math.max(MOST_MISSED * Math.abs(difference), ROUNDING * Math.abs(metrics[0]))) {
+      const [sum, want] = [difference + error, difference].map(value => value.toPrecision(3));
+      onWarning(
+        `The integrated gradients sum to ${sum}, but the metric differs by ${want}: use more than ${steps} steps.`,
+      );
+    }
+    return { data, width, height, difference, error };
   } finally {
     tf.dispose([mean, from]);
   }

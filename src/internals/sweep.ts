@@ -178,10 +178,25 @@ export function rowValues(
   rows: number,
 ): tf.Tensor1D {
   return model.tidy(() => {
-    const values = metric(forcedLogits(model, question, { rows }), answer);
+    const logits = forcedLogits(model, question, { rows });
+    const values = metricOf(logits, metric, answer);
     if (values.rank === 1 && values.shape[0] === rows) return values;
     throw new UsageError(`The metric must return one number per row, [${rows}], not [${values.shape}].`);
   });
+}
+
+/** Measures logits of one question with the answer of another. @throws UsageError if that needs equal lengths */
+function metricOf(logits: tf.Tensor3D, metric: RowMetric, answer: Question): tf.Tensor1D {
+  const [wanted, T] = [answer.answerIds.length, logits.shape[1]];
+  try {
+    return metric(logits, answer);
+  } catch (error) {
+    if (wanted === T || !(error instanceof UsageError)) throw error;
+    const lengths = `The answer of clean has ${wanted} tokens, that of corrupted ${T}`;
+    throw new UsageError(`${lengths}: ask corrupted with { answer: clean.answerIds }. ${error.message}`, {
+      cause: error,
+    });
+  }
 }
 
 function defaultBatch({ hooks, model }: Florence2, question: Question, sites: readonly PlacedSite[]): number {

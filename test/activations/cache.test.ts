@@ -1,4 +1,5 @@
 /** Activation caches: in memory, in files, and compared with PyTorch's dumps. */
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -6,10 +7,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference } from '../../src/activations/activation.ts';
 import { ActivationCache } from '../../src/activations/cache.ts';
-import { dumpPoint } from '../../src/activations/dump_names.ts';
+import { dumpForm, dumpPoint } from '../../src/activations/dump_names.ts';
 import { Florence2Error, UsageError } from '../../src/errors.ts';
 import { Capture } from '../../src/hooks/capture.ts';
 import { HookRegistry } from '../../src/hooks/hooks.ts';
+import { decodeImage } from '../../src/image/decode.ts';
 import { captureForced } from '../../src/internals/forced_pass.ts';
 import { hookPoints } from '../../src/internals/hook_points.ts';
 import { Question } from '../../src/internals/question.ts';
@@ -137,6 +139,40 @@ test('all points are kept by default; a run on encoded images has no points of t
     assert.is(encoded.cache.names.filter(name => /^(vision_tower|multi_modal)/.test(name)).length, 0);
     encoded.cache.dispose();
     features.dispose();
+  });
+});
+
+test('files say which model, task, image and tokens their activations belong to', async () => {
+  await withoutLeaks(async () => {
+    const image = await decodeImage(street);
+    const image_sha256 = createHash('sha256').update(image.data).digest('hex');
+    const common = { model: model.folder, task: 'caption', prompt: 'What does the image describe?' };
+    const file = join(folder, 'described.safetensors');
+    const options = { ...greedy, maxNewTokens: 3, names: 'hook_logits' };
+    const { result, cache } = await model.runWithCache(street, 'caption', { ...options, file });
+    const { token_ids, ...rest } = cache.metadata;
+    assert.equal(rest, { ...common, image_sha256 });
+    const ids: number[] = JSON.parse(token_ids);
+    assert.is(ids.length, 4);
+    assert.is(model.tokenizer.decode(ids, { skipSpecialTokens: false }).replace(/<\/?s>/g, ''), result.answer);
+
+    const question = await Question.ask(model, image, 'caption', { answer: ids });
+    const forced = captureForced(model, question, 'hook_logits');
+    assert.equal(forced.metadata, { ...common, image_sha256, token_ids: JSON.stringify([...ids, 2]) });
+    const again = join(folder, 'forced.safetensors');
+    await forced.save(again);
+    for (const [path, expected] of [
+      [file, cache],
+      [again, forced],
+    ] as const) {
+      const loaded = await ActivationCache.load(path);
+      assert.equal(loaded.metadata, expected.metadata);
+      loaded.dispose();
+    }
+    const features = await model.encodeImage(image);
+    const encoded = await model.runWithCache(features, 'caption', options);
+    assert.equal(encoded.cache.metadata, { ...common, token_ids });
+    for (const owner of [cache, forced, question, features, encoded.cache]) owner.dispose();
   });
 });
 
@@ -346,7 +382,12 @@ test("activations saved in PyTorch's layout equal the reference, whose dumps can
   const logits = await forcedInputs(subject, await encodePrompts({ ...subject, features }, true));
   tf.dispose([features, logits]);
   const file = join(folder, 'as-pytorch.safetensors');
-  await cache.save(file, { layout: 'pytorch' });
+  const { notRenamed } = await cache.save(file, { layout: 'pytorch' });
+  assert.equal(
+    notRenamed,
+    cache.names.filter(name => !dumpForm(name, cache.shape(name))),
+  );
+  assert.ok(notRenamed.includes('vision_tower.hook_pixels'), String(notRenamed));
   const saved = await openSafetensors(file);
   let compared = 0;
   for (const part of ['vision', 'text']) {

@@ -6,7 +6,7 @@ import { download } from '../../src/activations/activation.ts';
 import { UsageError } from '../../src/errors.ts';
 import { ablate, meanAblation, resampleAblation } from '../../src/internals/ablation.ts';
 import { captureForced, forcedLogits } from '../../src/internals/forced_pass.ts';
-import { answerLogProb, logitDifference, type RowMetric } from '../../src/internals/logit_metrics.ts';
+import { answerLogProb, logitDifference, logitOf, type RowMetric } from '../../src/internals/logit_metrics.ts';
 import { ablationSweep, patch, patchSweep, type SweepPlan } from '../../src/internals/patching.ts';
 import { Question } from '../../src/internals/question.ts';
 import { testBackend, withoutLeaks } from '../backend.ts';
@@ -28,6 +28,9 @@ const metric: RowMetric = logits =>
     const weights = tf.reshape(tf.range(1, T + 1), [1, T, 1]);
     return tf.sum(tf.mul(tf.slice(logits, [0, 0, 0], [-1, -1, 300]), weights), [1, 2]) as tf.Tensor1D;
   });
+
+/** A metric that needs no answers of equal length. */
+const first = logitOf(0, 5);
 
 async function numberOf(question: Question, of: RowMetric = metric, hooked = model): Promise<number> {
   const made = tf.tidy(() => of(forcedLogits(hooked, question), clean));
@@ -91,6 +94,31 @@ test('patching all heads equals patching the point; patching some of them does n
     const parts = [await run([0]), await run([1, 2, 3])];
     for (const part of parts) assert.ok(Math.abs(part - all) > 1e-3 * gap, `${part} of ${all}`);
   });
+});
+
+test('questions of unequal length are errors that say which is longer', async () => {
+  const shorter = await Question.ask(model, noise, '<CAPTION>', { answer: 'A car' });
+  const otherPrompt = await Question.ask(model, noise, 'What a long prompt this is?', { answer: clean.answerIds });
+  const few = shorter.answerIds.length;
+  const answers = `the answer of clean has ${T} tokens, that of corrupted ${few} tokens\\. Ask corrupted with`;
+  const prompts = `of clean has ${S} positions, that of corrupted ${otherPrompt.positions.length} positions`;
+  const plan = { over: 'positions', at: `${decoder}.{layer}.hook_mlp_out` } as const;
+  for (const [call, message] of [
+    [() => patch(model, { clean, corrupted: shorter, at: `${decoder}.0.hook_mlp_out`, metric: first }), answers],
+    [() => patchSweep(model, { clean, corrupted: shorter, ...plan, metric: first }), answers],
+    [
+      () => patch(model, { clean, corrupted: shorter, at: features, metric: answerLogProb() }),
+      `of clean has ${T} tokens, that of corrupted ${few}:`,
+    ],
+    [() => patch(model, { clean, corrupted: otherPrompt, at: `${encoder}.0.hook_resid_post`, metric }), prompts],
+  ] as const) {
+    const error = await withoutLeaks(() => call().catch(error => error));
+    assert.instance(error, UsageError);
+    assert.match(error.message, new RegExp(message, 'i'));
+  }
+  const { value } = await patch(model, { clean, corrupted: shorter, at: features, metric: first });
+  assert.ok(Number.isFinite(value), 'at the features only the metric could need equal lengths');
+  for (const question of [shorter, otherPrompt]) question.dispose();
 });
 
 test('a position does not affect earlier positions', async () => {
@@ -259,7 +287,7 @@ test('wrong arguments are errors without leaks', async () => {
       [
         () =>
           patch(model, { clean, corrupted: longer, metric: logitDifference(0, 5, 6), at: `${decoder}.1.hook_mlp_out` }),
-        /must have the same length/,
+        /the answer of clean has \d+ tokens, that of corrupted \d+/,
       ],
       [
         () => patch(model, { clean, corrupted: longer, metric: answerLogProb(), at: features }),

@@ -115,9 +115,26 @@ for (const [baseline, level] of [
 
 withGradients('integrated gradients are zero if the image is the baseline', async () => {
   await withoutLeaks(async () => {
-    const map = await integratedGradients(model, question, metric, { baseline: question.pixels, steps: 1 });
+    const onWarning = (message: string) => assert.unreachable(message);
+    const map = await integratedGradients(model, question, metric, { baseline: question.pixels, steps: 1, onWarning });
     assert.ok(map.data.every(value => value === 0));
     assert.ok(Math.abs(map.difference) < 1e-4);
+  });
+});
+
+withGradients('integrated gradients warn if their sum misses the difference by more than 10 %', async () => {
+  await withoutLeaks(async () => {
+    const shares: number[] = [];
+    for (const steps of [1, 2, 8, 32]) {
+      const warnings: string[] = [];
+      const onWarning = (message: string) => warnings.push(message);
+      const map = await integratedGradients(model, question, metric, { baseline: 'black', steps, onWarning });
+      const missed = Math.abs(map.data.reduce((a, b) => a + b, 0) / map.difference - 1);
+      shares.push(missed);
+      assert.is(warnings.length, missed > 0.1 ? 1 : 0, `${steps} steps miss ${missed}`);
+      if (missed > 0.1) assert.match(warnings[0], new RegExp(`sum to .* differs by .*: use more than ${steps} steps`));
+    }
+    assert.ok(Math.max(...shares) > 0.1 && Math.min(...shares) < 0.1, String(shares));
   });
 });
 

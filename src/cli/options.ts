@@ -18,7 +18,7 @@ export const BACKEND_CHOICES = Object.keys(BACKENDS);
 
 export const MODEL_HELP =
   '"demo" (a small model in this package), a folder, or an id on the Hugging Face hub (owner/name)';
-export const IMAGES_HELP = 'image files, folders, glob patterns, URLs, or - for standard input';
+export const IMAGES_HELP = 'image files, PDF files, folders, glob patterns, URLs, or - for standard input';
 export const REVISION_HELP = 'branch, tag or commit on the hub';
 export const SUBFOLDER_HELP = 'folder of the checkpoint in its repository or folder; default: the top';
 export const BACKEND_HELP = 'TensorFlow.js backend; auto: the fastest one that works';

@@ -40,7 +40,7 @@ const cases: Case[] = [
     page: 'docs/large-images.md',
     prints: [
       /label: 'green circle'/,
-      /^OPEN\n<\?xml(.*\n)*.*class="ocr_page"/m,
+      /^OPEN\n<\?xml(.*\n)*.*class="ocr_page"(.|\n)*^2 128 128$/m,
       /^128 128 \[ 'background', 'a green circle', 'a green star' \]/m,
     ],
   },

@@ -28,7 +28,7 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
   try {
     const reader = new FeatureReader(model, flags.at, { ...question, maxNewTokens, pool, signal });
     const read = async (batch: readonly InputImage[]): Promise<Row[]> => {
-      const raws = await Promise.all(batch.map(({ source }) => decodeForModel(source, imageOptions(flags))));
+      const raws = await Promise.all(batch.map(async input => decodeForModel(await input.read(), imageOptions(flags))));
       const read = await reader.read(raws.map(({ image }) => image));
       const rows = read.map((row, i) => ({ ...row, image: batch[i].name }));
       known ??= rows[0];

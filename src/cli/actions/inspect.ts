@@ -22,7 +22,7 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
   const { task, ...asked } = requireQuestion(flags);
   const [input, ...others] = await findInputs([path]);
   if (others.length > 0) throw new UsageError(`A page is about one image, but ${path} has ${others.length + 1}.`);
-  const { image, turned } = await decodeForModel(input.source, imageOptions(flags));
+  const { image, turned } = await decodeForModel(await input.read(), imageOptions(flags));
   const box = asked.box && uprightBox(asked.box, image, turned);
   const signal = interruptSignal();
   const model = await loadModel(flags);

@@ -16,6 +16,7 @@ import { findInputs, type InputImage } from '../inputs.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { type ImageFlags, imageOptions } from '../options.ts';
 import { drawingPaths } from '../outputs.ts';
+import type { PdfFlags } from '../pdf_pages.ts';
 import { checkLayout, type LayoutFormat, layoutDocument, pageOf } from '../print/layout.ts';
 import { roundedCoordinates } from '../print/numbers.ts';
 import { resultLines } from '../print/result.ts';
@@ -39,7 +40,7 @@ interface ReadImage {
 export async function runTasks(args: string[], flags: RunFlags): Promise<void> {
   const { layout, semantic, masks } = flags;
   const questions = readQuestions(flags);
-  const inputs = await findInputs(args);
+  const inputs = await findInputs(args, flags);
   const [tasks, names] = [questions.map(({ task }) => task), questions.map(({ name }) => name)];
   if (layout) checkLayout(layout, tasks, inputs.length);
   const drawingsOf = flags.draw === undefined ? () => [] : drawingPaths(flags.draw, inputs.length, names);
@@ -113,7 +114,7 @@ async function answer(
 ): Promise<Omit<Answered, 'drawings'>[]> {
   const batch: ReadImage[] = await Promise.all(
     inputs.map(async input => {
-      const { image: raw, turned } = await decodeForModel(input.source, imageOptions(flags));
+      const { image: raw, turned } = await decodeForModel(await input.read(), imageOptions(flags));
       return { input, raw, turned };
     }),
   );
@@ -167,7 +168,7 @@ function filtered(result: TaskResult, { minScore, classes }: RunFlags): TaskResu
   return classes && scored.task === '<OD>' ? filterByLabel(scored, classes) : scored;
 }
 
-export interface RunFlags extends ModelFlags, ImageFlags, AnswerFlags, RunQuestionFlags {
+export interface RunFlags extends ModelFlags, ImageFlags, AnswerFlags, RunQuestionFlags, PdfFlags {
   minScore?: number;
   json?: boolean;
   draw?: string;

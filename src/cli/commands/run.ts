@@ -40,6 +40,8 @@ export function runCommand(): Command {
       '--semantic <dir>',
       'write a map of --classes for each image to this folder (referring-segmentation): PNG, .npy',
     )
+    .option('--pages <list>', 'pages of PDF files: 2, 1-3,5 or 4-; default: all')
+    .option('--dpi <n>', 'dots per inch of pages of PDF files; default: 150', parser(count))
     .option('--batch <n>', 'images or tiles per batch', parser(count), 1)
     .option('--tiles <pixels>', 'read large images in tiles of this side too, and merge the places', parser(count))
     .option('--overlap <part>', 'part of its side that a tile shares with the next; default: 0.2', parser(share))
@@ -63,6 +65,7 @@ Examples:
   $ florence2 run street.jpg --semantic maps --classes "road, car, tree"
   $ florence2 run page.png --layout hocr > page.hocr
   $ curl -s https://example.org/photo.jpg | florence2 run - --task caption
+  $ florence2 run paper.pdf --pages 1-3 --layout text
   $ florence2 run scan.png --model ./my-finetune --prompt "<DocVQA>What is the total?"
 The model "demo" was trained only on drawn shapes and printed words. It needs no download:
   $ florence2 run shapes.png --model demo --task caption --task od

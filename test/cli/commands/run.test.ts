@@ -281,6 +281,15 @@ test('drawings of images with equal names lie in their folders', async () => {
   for (const path of drawings) assert.ok((await sharp(path).metadata()).width! >= 400);
 });
 
+test('a page of a PDF file is an image', async () => {
+  const [file, out] = ['docs/scenes/pages.pdf', join(folder, 'pdf')];
+  const { stdout } = await florence2('run', file, '--pages', '1', '-m', 'demo', '-b', 'wasm', '-t', 'ocr', '--json', '--draw', out); // biome-ignore format: one line
+  const [{ image, text, imageSize, drawing }] = jsonLines(stdout);
+  assert.equal([image, text, drawing], [`${file}#page=1`, 'OPEN', join(out, 'pages.page-1.ocr.png')]);
+  assert.equal(imageSize, { width: 267, height: 267 }); // 128 points at 150 dpi
+  assert.is((await sharp(drawing).metadata()).width, 534);
+});
+
 test('writes a mask per polygon instance', async () => {
   const masks = join(folder, 'masks');
   const asked = [

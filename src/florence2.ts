@@ -8,9 +8,8 @@ import type { GenerationConfig } from './config/generation.ts';
 import type { Florence2Config } from './config/model.ts';
 import type { PreprocessorConfig } from './config/preprocessor.ts';
 import type { Florence2Error } from './errors.ts';
-import { startSession } from './generation/call.ts';
 import type { GeneratedSequence } from './generation/decoding.ts';
-import { generateSequences } from './generation/generate.ts';
+import { generateAnswers } from './generation/generate.ts';
 import type { GenerationOptions } from './generation/options.ts';
 import type { StreamedToken } from './generation/stream.ts';
 import {
@@ -187,13 +186,7 @@ export class Florence2 {
     { adapter, ...options }: GenerationOptions & { signal?: AbortSignal; adapter?: AdapterChoice } = {},
   ): Promise<GeneratedSequence[][]> {
     checkOptions('generate', options, CALLS.generate);
-    if (features.length + prompts.length === 0) return [];
-    const { signal, settings, session } = startSession(this.withAdapter(adapter), features, prompts, options);
-    try {
-      return await generateSequences(session, settings, signal);
-    } finally {
-      session.dispose();
-    }
+    return generateAnswers(this.withAdapter(adapter), features, prompts, options);
   }
 
   /**

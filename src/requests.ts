@@ -1,9 +1,10 @@
 import { metadataOf } from './activations/activation.ts';
 import type { CaptureOptions } from './activations/run_with_cache.ts';
 import type { AdapterChoice } from './adapters/adapters.ts';
-import { answerTokens, type Call, encodeImages, settingsOf } from './generation/call.ts';
-import type { GeneratedSequence } from './generation/decoding.ts';
-import { GENERATION_OPTIONS, type GenerationOptions } from './generation/options.ts';
+import { answerTokens, type Call, encodeImages, type SessionOptions, settingsOf } from './generation/call.ts';
+import { CONSTRAIN, type Constrain, Constraint } from './generation/constraint.ts';
+import { generateAnswers } from './generation/generate.ts';
+import { GENERATION_OPTIONS, type GenerationOptions, type GenerationSettings } from './generation/options.ts';
 import { type StreamedToken, streamTokens } from './generation/stream.ts';
 import { ImageFeatures, imageHash, promptAbout } from './image/features.ts';
 import { DECODE_OPTIONS, type DecodeOptions, type ImageInput } from './image/types.ts';
@@ -62,6 +63,12 @@ export interface RunOptions
     Pick<ParseOptions, 'keepUnicode' | 'keepMalformed'> {
   /** Stops the generation between two tokens; its reason is thrown. */
   signal?: AbortSignal;
+  /**
+   * Allows only tokens with which the answer has the form of its task: places of four or eight coordinates with an area,
+   * outlines of pairs of coordinates, a label before each place that needs one. With `{ classes }` labels are only these.
+   * Answers in words and to prompts are not constrained. Default false.
+   */
+  constrain?: Constrain;
 }
 
 /** Options of `runBatch`. */
@@ -97,7 +104,7 @@ const OF_TASK: OptionTable<RunOptions & TaskArguments> = {
   ...GENERATE,
   numReturnSequences: one('this call returns one answer, `generate` returns several'),
   ...DECODE_OPTIONS,
-  ...{ keepUnicode: onOff, keepMalformed: onOff },
+  ...{ keepUnicode: onOff, keepMalformed: onOff, constrain: CONSTRAIN },
   ...TASK_ARGUMENTS,
 };
 
@@ -131,11 +138,20 @@ interface Answering extends Call {
   readonly folder: string;
   readonly calibration: Calibration | null;
   encodeImages(images: ImageInput[], options?: DecodeOptions): Promise<ImageFeatures[]>;
-  generate(
-    features: ImageFeatures[],
-    prompts: string[],
-    options?: GenerationOptions & { signal?: AbortSignal },
-  ): Promise<GeneratedSequence[][]>;
+}
+
+/** Returns the options of the generation of answers to tasks. */
+export function generationOf(
+  call: Call,
+  tasks: readonly string[],
+  options: RunOptions,
+): { settings: GenerationSettings; options: SessionOptions } {
+  const { constrain, signal } = options;
+  const generation = pickOptions(options, GENERATION_OPTIONS);
+  const settings = settingsOf(call, generation);
+  const { eosTokenIds } = settings;
+  const constraints = Constraint.forTasks(call.tokenizer, eosTokenIds, tasks.map(answeredTask), constrain);
+  return { settings, options: { ...generation, signal, constraints } };
 }
 
 /**
@@ -175,16 +191,19 @@ export async function answerBatch(
   onAnswers?: (ids: readonly (readonly number[])[]) => void,
 ): Promise<TaskResult[]> {
   for (const [i, request] of requests.entries()) checkOptions(`requests[${i}]`, request, CALLS.request);
-  const { keepUnicode, keepMalformed, signal } = options;
-  const generation = { ...pickOptions(options, GENERATION_OPTIONS), signal };
+  const { keepUnicode, keepMalformed } = options;
+  const generation = generationOf(
+    call,
+    requests.map(({ task }) => task),
+    options,
+  );
   const encode = (images: ImageInput[]) => call.encodeImages(images, pickOptions(options, DECODE_OPTIONS));
   return withFeatures(requests, encode, async features => {
     const prompts = requests.map((request, i) => promptAbout(features[i], request));
-    const answers = await call.generate(features, prompts, generation);
+    const answers = await generateAnswers(call, features, prompts, generation.options);
     onAnswers?.(answers.map(([{ ids }]) => ids));
-    const settings = settingsOf(call, pickOptions(options, GENERATION_OPTIONS));
     return answers.map(([sequence], i) => {
-      const answer = answerTokens(call, settings, sequence);
+      const answer = answerTokens(call, generation.settings, sequence);
       const how = { keepUnicode, keepMalformed, truncated: sequence.truncated };
       const { imageSize, orientation } = features[i];
       const result = turnResult(parse(answer, answeredTask(requests[i].task), imageSize, how), orientation);
@@ -224,13 +243,13 @@ export async function* streamAnswer(
   options: RunOptions & TaskArguments,
 ): AsyncGenerator<StreamedToken, void> {
   checkOptions('stream', options, CALLS.stream);
-  const { text, box, signal } = options;
+  const { text, box } = options;
   const encode = (images: ImageInput[]) => call.encodeImages(images, pickOptions(options, DECODE_OPTIONS));
   const [encoded] = image instanceof ImageFeatures ? [] : await encode([image]);
   try {
     const features = encoded ?? (image as ImageFeatures);
     const prompt = promptAbout(features, { task, text, box });
-    yield* streamTokens(call, features, prompt, { ...pickOptions(options, GENERATION_OPTIONS), signal });
+    yield* streamTokens(call, features, prompt, generationOf(call, [task], options).options);
   } finally {
     encoded?.dispose();
   }

@@ -53,6 +53,29 @@ for (const { task, input, answer } of TASKS) {
   });
 }
 
+test('constrained answers of every task parse with nothing dropped, and streams are constrained too', async () => {
+  await withoutLeaks(async () => {
+    const image = await model.encodeImage(street);
+    const requests = TASKS.map(({ task, input }) => ({ image, task, ...given[input] }));
+    for (const options of [{ numBeams: 1 }, { numBeams: 3 }, { numBeams: 1, doSample: true }]) {
+      const how = { ...options, maxNewTokens: 24, constrain: true };
+      for (const result of await model.runBatch(requests, how)) {
+        assert.not.ok('dropped' in result, `${result.task}: ${result.answer}`);
+        if (result.task === '<REGION_PROPOSAL>') assert.ok(result.boxes.length > 0);
+      }
+      const [words] = await model.runBatch([{ image, task: '<CAPTION>' }], { ...how, constrain: false });
+      assert.is((await model.run(image, '<CAPTION>', how)).answer, words.answer);
+    }
+    const options = { maxNewTokens: 24, numBeams: 1, constrain: { classes: ['car'] } };
+    const { answer, boxes } = await model.run(image, '<OD>', options);
+    for (const { label } of boxes) assert.is(label, 'car');
+    let streamed = '';
+    for await (const { text } of model.stream(image, '<OD>', options)) streamed += text;
+    assert.is(streamed, answer);
+    image.dispose();
+  });
+});
+
 test('malformed objects are dropped and counted, unless they are kept', async () => {
   const { boxes } = await model.run(street, '<REGION_PROPOSAL>', { ...short, keepMalformed: true });
   const formed = boxes.filter(({ box: [x1, y1, x2, y2] }) => x1 < x2 && y1 < y2);
@@ -236,6 +259,11 @@ const refused: [what: string, call: (features: ImageFeatures) => Promise<unknown
   ['input after a task that takes none', f => model.run(f, '<OD> car'), /<OD> takes no input/],
   ['a prompt that is too long', f => model.run(f, 'word '.repeat(3000)), /The prompt has \d+ tokens and the image 17/],
   ['numBeams 0', f => model.run(f, '<OD>', { numBeams: 0 }), /numBeams must be/],
+  [
+    'a class without a name',
+    f => model.run(f, '<OD>', { constrain: { classes: [''] } }),
+    /constrain must be true, false or/,
+  ],
   ['beams in a stream', f => model.stream(f, '<OD>', { numBeams: 3 }).next(), /stream has no beams/],
   ['fewer prompts than images', f => model.generate([f], []), /There are 1 images for 0 prompts/],
   ['an image that does not exist', () => model.run('nowhere.png', '<OD>'), /nowhere\.png/],

@@ -1,7 +1,7 @@
 /**
  * Measures the demo checkpoint on scenes that it was not trained on, task by task:
  *
- *     npm run demo:eval -- [--suite plain|wide] [--seed N] [--scenes M] [--json] [--model DIR] [--backend NAME]
+ *     npm run demo:eval -- [--suite plain|wide] [--seed N] [--scenes M] [--constrain] [--json] [--model DIR] [--backend NAME]
  */
 import { parseArgs } from 'node:util';
 import { exitOnError } from '../src/cli/exit.ts';
@@ -18,7 +18,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       ...{ suite: text, seed: text, scenes: text, model: text, backend: text },
-      json: { type: 'boolean', default: false },
+      ...{ constrain: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
     },
   });
   const suite = oneOf('suite', values.suite ?? 'plain', SUITES);
@@ -30,7 +30,7 @@ async function main(): Promise<void> {
     console.error(`The checkpoint was trained on scenes of seed ${seed}.`);
   const bars = new ProgressBars();
   const onProgress = (done: number) => bars.show('Evaluating', done, scenes, 'scenes');
-  const measured = await evaluate(florence, { suite, seed, scenes, onProgress });
+  const measured = await evaluate(florence, { suite, seed, scenes, constrain: values.constrain, onProgress });
   bars.stop();
   florence.dispose();
   if (values.json) console.log(JSON.stringify({ model, ...measured }, null, 2));

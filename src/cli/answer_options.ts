@@ -42,6 +42,7 @@ const DECODING: Record<keyof Decoding, Flag> = {
 /** Flags of `addAnswerOptions`. */
 export interface AnswerFlags extends Omit<Decoding, 'numBeams'> {
   beams?: number;
+  constrain?: boolean;
   keepUnicode?: boolean;
   keepMalformed?: boolean;
 }
@@ -58,12 +59,16 @@ export function addAnswerOptions(command: Command): Command {
     command.addOption(option.helpGroup('Decoding (default: as in the checkpoint; flags about sampling turn it on):'));
   }
   return command
+    .option(
+      '--constrain',
+      'allow only tokens with which an answer has the form of its task; run: labels from --classes',
+    )
     .option('--keep-unicode', 'keep non-ASCII characters in labels')
     .option('--keep-malformed', "keep malformed objects and labels, as Microsoft's processor does");
 }
 
 /** Returns those flags as options of `Florence2.run`. */
-export function answerOptions({ beams, keepUnicode, keepMalformed, ...flags }: AnswerFlags): RunOptions {
+export function answerOptions({ beams, constrain, keepUnicode, keepMalformed, ...flags }: AnswerFlags): RunOptions {
   const decoding = Object.entries(flags).filter(([name]) => Object.hasOwn(DECODING, name));
-  return { ...Object.fromEntries(decoding), numBeams: beams, keepUnicode, keepMalformed };
+  return { ...Object.fromEntries(decoding), numBeams: beams, constrain, keepUnicode, keepMalformed };
 }

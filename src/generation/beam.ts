@@ -52,7 +52,7 @@ export async function beamSearch(
   signal?: AbortSignal,
 ): Promise<GeneratedSequence[][]> {
   const { numBeams } = settings;
-  const searches = Array.from({ length: session.rows / numBeams }, () => new ItemSearch(settings));
+  const searches = Array.from({ length: session.rows / numBeams }, (_, item) => new ItemSearch(settings, item));
   let running = searches;
   for (let generated = 0; running.length > 0; generated++) {
     await turn(signal);
@@ -82,8 +82,11 @@ class ItemSearch {
   private generated = 0;
   done = false;
 
-  constructor(private readonly settings: GenerationSettings) {
-    this.beams = [{ path: undefined, sum: 0, processors: Processors.of(settings) }];
+  constructor(
+    private readonly settings: GenerationSettings,
+    item: number,
+  ) {
+    this.beams = [{ path: undefined, sum: 0, processors: Processors.of(settings, item) }];
   }
 
   /** The newest token of each row. */

@@ -10,6 +10,7 @@ import type { Adaptation } from '../nn/params.ts';
 import type { AnswerTokens } from '../results/parse/answer.ts';
 import { locationTokens } from '../text/locations.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
+import type { Constraint } from './constraint.ts';
 import type { DecodingSession, GeneratedSequence } from './decoding.ts';
 import { type GenerationOptions, type GenerationSettings, resolveGeneration, rowsPerItem } from './options.ts';
 import { CachedSession, encodePrompts, UncachedSession } from './session.ts';
@@ -22,6 +23,13 @@ export interface Call {
   readonly tokenizer: Tokenizer;
   readonly preprocessor: PreprocessorConfig;
   readonly generation: GenerationConfig;
+}
+
+/** Options of the generations of a call. */
+export interface SessionOptions extends GenerationOptions {
+  signal?: AbortSignal;
+  /** By prompt; null: no constraint. Default: none. */
+  constraints?: readonly (Constraint | null)[];
 }
 
 /** Encodes images in as many passes as the backend needs -> image features of each, [1, 1 + N, D] */
@@ -58,11 +66,11 @@ export function startSession(
   call: Call,
   features: readonly ImageFeatures[],
   prompts: string[],
-  { signal, ...options }: GenerationOptions & { signal?: AbortSignal },
+  { signal, constraints, ...options }: SessionOptions,
 ): { session: DecodingSession; settings: GenerationSettings; signal?: AbortSignal } {
   signal?.throwIfAborted();
   const { model, hooks, adaptation } = call;
-  const settings = settingsOf(call, options);
+  const settings = { ...settingsOf(call, options), constraints };
   const memory = model.compute(() => encodePrompts(call, features, prompts), adaptation);
   const Session = settings.useCache ? CachedSession : UncachedSession;
   try {

@@ -5,7 +5,7 @@ import { onBackendOf } from '../nn/on_backend.ts';
 import type { LocationTokens } from '../text/locations.ts';
 import type { DecodingSession } from './decoding.ts';
 import { type GenerationSettings, rowsPerItem } from './options.ts';
-import { changesScores, forcedToken, type Processors } from './processors.ts';
+import { forcedToken, type Processors } from './processors.ts';
 import { highestIndices, keepProbable, withGumbelNoise } from './sampling.ts';
 
 /**
@@ -53,7 +53,7 @@ export async function nextCandidates(
     return tokens.map(() => [{ token: forced, logProb: 0, nearbyProb: 1, score: 0, priority: 0 }]);
   }
   const logits = session.step(Int32Array.from(tokens));
-  if (changesScores(settings)) return processedCandidates(logits, settings, generated, processors, k);
+  if (processors.some(row => row.changesScores)) return processedCandidates(logits, settings, generated, processors, k);
   const banned = processors.map(row => row.banned());
   return topCandidates(logits, banned, k, settings.locations);
 }

@@ -1,4 +1,6 @@
+import type { ImageFeatures } from '../image/features.ts';
 import { beamSearch } from './beam.ts';
+import { type Call, type SessionOptions, startSession } from './call.ts';
 import { nextCandidates, nothingLeft } from './candidates.ts';
 import { type DecodingSession, type GeneratedSequence, turn } from './decoding.ts';
 import { type GenerationSettings, rowsPerItem } from './options.ts';
@@ -18,6 +20,28 @@ export function generateSequences(
   signal?: AbortSignal,
 ): Promise<GeneratedSequence[][]> {
   return settings.numBeams === 1 ? singleSequences(session, settings, signal) : beamSearch(session, settings, signal);
+}
+
+/**
+ * Encodes prompts and generates their answers.
+ *
+ * @param features one image for each prompt
+ * @returns for each prompt `numReturnSequences` answers, best first
+ * @throws UsageError for wrong options; the signal's reason
+ */
+export async function generateAnswers(
+  call: Call,
+  features: readonly ImageFeatures[],
+  prompts: string[],
+  options: SessionOptions,
+): Promise<GeneratedSequence[][]> {
+  if (features.length + prompts.length === 0) return [];
+  const { session, settings, signal } = startSession(call, features, prompts, options);
+  try {
+    return await generateSequences(session, settings, signal);
+  } finally {
+    session.dispose();
+  }
 }
 
 /** One generated token of one sequence. */
@@ -53,7 +77,7 @@ export async function* tokenSteps(
     sequence,
     token: decoderStartTokenId,
     ended: false,
-    processors: Processors.of(settings),
+    processors: Processors.of(settings, Math.floor(sequence / perItem)),
   }));
   for (let generated = 0; running.length > 0; generated++) {
     await turn(signal);

@@ -17,6 +17,7 @@ import {
 } from '../options.ts';
 import type { LocationTokens } from '../text/locations.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
+import type { Constraint } from './constraint.ts';
 
 /**
  * Options of a generation. Defaults come from the checkpoint's generation_config.json; the defaults below apply where
@@ -87,6 +88,8 @@ export interface GenerationSettings extends Required<Omit<GenerationOptions, 'ba
   readonly padTokenId: number;
   /** The location tokens, whose neighbours count for `nearbyProbs`. Default: none. */
   readonly locations?: LocationTokens;
+  /** By batch item; null: no constraint. Default: none. */
+  readonly constraints?: readonly (Constraint | null)[];
 }
 
 /** Florence-2's defaults: its generation_config.json, with `max_new_tokens` of the model card. */
@@ -149,7 +152,7 @@ export const GENERATION_OPTIONS: OptionTable<GenerationOptions> = {
   useCache: onOff,
 };
 
-type Resolved = Exclude<keyof GenerationSettings, 'locations'>;
+type Resolved = Exclude<keyof GenerationSettings, 'locations' | 'constraints'>;
 
 const SETTINGS: OptionTable<Pick<GenerationSettings, Resolved>> = {
   ...GENERATION_OPTIONS,

@@ -1,3 +1,4 @@
+import type { Constraint } from './constraint.ts';
 import { NgramBlock } from './ngram_block.ts';
 import type { GenerationSettings } from './options.ts';
 
@@ -14,34 +15,39 @@ export function forcedToken(settings: GenerationSettings, generated: number): nu
   return undefined;
 }
 
-/** Whether scores change otherwise than by bans, so that whole rows of logits are needed. */
-export const changesScores = ({ repetitionPenalty, doSample }: GenerationSettings): boolean =>
-  repetitionPenalty !== 1 || doSample;
-
 /**
  * transformers' logits processors for one sequence, in their order: repetition penalty, n-gram block, bad words, minimum
- * length. They see the whole sequence, including the decoder start token.
+ * length, constraint. They see the whole sequence, including the decoder start token.
  */
 export class Processors {
   private constructor(
     private readonly settings: GenerationSettings,
     private readonly tokens: number[],
     private readonly ngrams: NgramBlock,
+    private constraint: Constraint | null,
   ) {}
 
-  static of(settings: GenerationSettings): Processors {
-    const { noRepeatNgramSize, decoderStartTokenId } = settings;
-    return new Processors(settings, [decoderStartTokenId], NgramBlock.of(noRepeatNgramSize, decoderStartTokenId));
+  /** @param item index in the batch */
+  static of(settings: GenerationSettings, item = 0): Processors {
+    const { noRepeatNgramSize, decoderStartTokenId, constraints } = settings;
+    const ngrams = NgramBlock.of(noRepeatNgramSize, decoderStartTokenId);
+    return new Processors(settings, [decoderStartTokenId], ngrams, constraints?.[item] ?? null);
+  }
+
+  /** Whether scores change otherwise than by `banned`, so that the whole row of logits is needed. */
+  get changesScores(): boolean {
+    return this.settings.repetitionPenalty !== 1 || this.settings.doSample || this.constraint !== null;
   }
 
   append(token: number): void {
     this.tokens.push(token);
     this.ngrams.append(token);
+    this.constraint = this.constraint?.after(token) ?? null;
   }
 
   /** Returns an independent copy, for a beam with several extensions. */
   fork(): Processors {
-    return new Processors(this.settings, [...this.tokens], this.ngrams.fork());
+    return new Processors(this.settings, [...this.tokens], this.ngrams.fork(), this.constraint);
   }
 
   /** Returns the banned next tokens. */
@@ -53,16 +59,22 @@ export class Processors {
     return banned;
   }
 
-  /** Processes the scores of the next token [V] in place; banned tokens get -Infinity. */
+  /**
+   * Processes the scores of the next token [V] in place; banned tokens get -Infinity. Where only banned tokens would keep
+   * the answer well-formed, they are allowed.
+   */
   process(scores: Float32Array): void {
-    const { repetitionPenalty } = this.settings;
+    const { repetitionPenalty, maxNewTokens } = this.settings;
     if (repetitionPenalty !== 1) {
       for (const token of new Set(this.tokens)) {
         const score = scores[token];
         scores[token] = score < 0 ? score * repetitionPenalty : score / repetitionPenalty;
       }
     }
+    this.constraint?.restrict(scores, maxNewTokens - (this.tokens.length - 1));
+    const formed = this.constraint && scores.slice();
     for (const token of this.banned()) scores[token] = -Infinity;
+    if (formed && scores.every(score => score === -Infinity)) scores.set(formed);
   }
 
   /** Whether the sequence ends with all but the last token of a word. An end token by itself is not a word. */

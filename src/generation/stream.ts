@@ -1,7 +1,6 @@
 import type { ImageFeatures } from '../image/features.ts';
-import { type Call, startSession } from './call.ts';
+import { type Call, type SessionOptions, startSession } from './call.ts';
 import { tokenSteps } from './generate.ts';
-import type { GenerationOptions } from './options.ts';
 
 /** A token of an answer. `text` is the text that it completes: a character may consist of several tokens. */
 export interface StreamedToken {
@@ -21,7 +20,7 @@ export async function* streamTokens(
   call: Call,
   features: ImageFeatures,
   prompt: string,
-  options: GenerationOptions & { signal?: AbortSignal },
+  options: SessionOptions,
 ): AsyncGenerator<StreamedToken, void> {
   const single = { ...options, numBeams: 1, numReturnSequences: 1 };
   const { signal, settings, session } = startSession(call, [features], [prompt], single);

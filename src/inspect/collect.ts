@@ -1,6 +1,6 @@
 import type { Florence2 } from '../florence2.ts';
-import { answerTokens, settingsOf } from '../generation/call.ts';
-import { GENERATION_OPTIONS } from '../generation/options.ts';
+import { answerTokens } from '../generation/call.ts';
+import { generateAnswers } from '../generation/generate.ts';
 import { forcedToken } from '../generation/processors.ts';
 import { uprightBox } from '../geometry/orientation.ts';
 import { DECODE_OPTIONS, type ImageInput } from '../image/types.ts';
@@ -9,7 +9,7 @@ import { captureForced } from '../internals/forced_pass.ts';
 import { type LensReading, logitLens } from '../internals/logit_lens.ts';
 import { Question } from '../internals/question.ts';
 import { anything, callback, checkOptions, pickOptions } from '../options.ts';
-import { CALLS, type RunOptions } from '../requests.ts';
+import { CALLS, generationOf, type RunOptions } from '../requests.ts';
 import { parse } from '../results/parse/parse.ts';
 import { promptOf, type TaskArguments } from '../text/prompt.ts';
 import { answeredTask } from '../text/tasks.ts';
@@ -47,10 +47,9 @@ export async function collectReport(
   options: InspectOptions = {},
 ): Promise<Report> {
   checkOptions('collectReport', options, { ...CALLS.run, names: anything, onStage: callback });
-  const { names = {}, text, keepUnicode, keepMalformed, signal, onStage } = options;
-  const generation = pickOptions(options, GENERATION_OPTIONS);
+  const { names = {}, text, keepUnicode, keepMalformed, onStage } = options;
   const begin = (index: number) => {
-    signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     onStage?.(STAGES[index], index, STAGES.length);
   };
   const norms = new NormRecorder();
@@ -67,12 +66,10 @@ export async function collectReport(
     begin(0);
     const features = await recorded.encodeImage(image);
     begin(1);
-    const generated = await call
-      .generate([features], [prompt], { ...generation, signal })
-      .finally(() => features.dispose());
-    const [[sequence]] = generated;
+    const { settings, options: generation } = generationOf(call, [task], options);
+    const answers = await generateAnswers(call, [features], [prompt], generation).finally(() => features.dispose());
+    const [[sequence]] = answers;
     const { ids, logProbs, truncated } = sequence;
-    const settings = settingsOf(call, generation);
     const answer = answerTokens(call, settings, sequence);
     const result = parse(answer, answeredTask(task), imageSize, { keepUnicode, keepMalformed, truncated });
     const forced = logProbs.map((_, t) => forcedToken(settings, t) !== undefined);

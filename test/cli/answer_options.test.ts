@@ -18,7 +18,8 @@ test('each flag sets its option', () => {
     ['--repetition-penalty 1.2 --eos-token-ids 2,50267', { repetitionPenalty: 1.2, eosTokenIds: [2, 50267] }],
     ['--bad-words cat,dog', { badWords: ['cat', 'dog'] }],
     ['--do-sample', { doSample: true }],
-    ['--keep-unicode --keep-malformed', { keepUnicode: true, keepMalformed: true }],
+    ['--constrain --keep-unicode', { constrain: true, keepUnicode: true }],
+    ['--keep-malformed', { keepMalformed: true }],
   ];
   for (const [flags, options] of cases) assert.equal(given(...flags.split(' ')), options, flags);
   const { orientation, maxPixels } = imageOptions(parse('--max-pixels', '500', '--orientation', 'apply'));

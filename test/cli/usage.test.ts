@@ -39,6 +39,11 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
     /--text: none of the tasks takes a text. Tasks with a text: grounding/,
   ],
   [['run', street, '-t', 'caption', '--classes', 'car'], 2, /--classes: give --task od to keep only these classes/],
+  [
+    ['run', street, '-t', 'od', '-t', 'dense-region-caption', '--classes', 'car', '--constrain'],
+    2,
+    /--constrain: the labels of dense-region-caption are not --classes/,
+  ],
   [['run', street, '-t', 'ovd', '--classes', 'car', '--text', 'bus'], 2, /either --classes or --text, not both/],
   [['run', street, '-t', 'od', '--classes', 'car,,bus'], 2, /Expected a list of texts/],
   [['run', street, '-t', 'od', '--box', '1,2,3,4'], 2, /--box: none of the tasks takes a region/],

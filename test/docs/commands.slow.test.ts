@@ -9,7 +9,7 @@ const cases: [page: string, section: string | undefined, commands: number, write
   ['README.md', 'Run it from a command', 4, ['boxes.png', 'answers.jsonl']],
   ['README.md', 'Look inside', 3, ['report.html', 'features.npy']],
   ['docs/README.md', undefined, 1, []],
-  ['docs/decoding.md', undefined, 1, []],
+  ['docs/decoding.md', undefined, 2, []],
   ['docs/large-images.md', undefined, 6, ['page.hocr', 'maps/scene-1.png', 'maps/classes.json']],
   ['docs/inspect.md', undefined, 5, ['out/report.html', 'out/images.npy', 'out/maps.safetensors', 'out/asked.npy']],
 ];

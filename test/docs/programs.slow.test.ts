@@ -35,7 +35,7 @@ const cases: Case[] = [
     ],
     writes: ['out/calibration.json'],
   },
-  { page: 'docs/decoding.md', prints: [/^(.* -\d+\.\d+\n){3}(?!.*circle).+$/m] },
+  { page: 'docs/decoding.md', prints: [/^(.* -\d+\.\d+\n){3}(?!.*circle).+$/m, /label: 'green circle'/] },
   {
     page: 'docs/large-images.md',
     prints: [

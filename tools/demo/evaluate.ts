@@ -12,6 +12,8 @@ export interface EvaluationOptions extends SceneOptions {
   /** Seed of the scenes, not one of the training's. */
   seed: number;
   scenes: number;
+  /** Constrains answers to the form of their task. */
+  constrain?: boolean;
   onProgress?: (scenesDone: number) => void;
 }
 
@@ -50,7 +52,7 @@ const answersAtOnce = 64;
 
 /** Runs all requests about scenes greedily and measures the answers. */
 export async function evaluate(florence: Florence2, options: EvaluationOptions): Promise<DemoFigures> {
-  const { seed, scenes, onProgress, ...sceneOptions } = options;
+  const { seed, scenes, constrain, onProgress, ...sceneOptions } = options;
   const evaluator = new Evaluator();
   const captions = new Map<string, Share>(); // by task
   const printed = new Share();
@@ -59,7 +61,7 @@ export async function evaluate(florence: Florence2, options: EvaluationOptions):
   for (let first = 0; first < scenes; first += scenesAtOnce) {
     const count = Math.min(scenesAtOnce, scenes - first);
     const drawn = Array.from({ length: count }, (_, i) => drawScene(seed, first + i, sceneOptions));
-    for (const { target, result } of await answers(florence, drawn)) {
+    for (const { target, result } of await answers(florence, drawn, constrain)) {
       evaluator.add(target, { width: SCENE_SIDE, height: SCENE_SIDE }, result);
       scores.add(target, { width: SCENE_SIDE, height: SCENE_SIDE }, result);
       if (isAbsent(target)) absent.add(isEmpty(result) ? 1 : 0, 1);
@@ -110,6 +112,7 @@ const isEmpty = (result: TaskResult): boolean =>
 async function answers(
   florence: Florence2,
   scenes: ReturnType<typeof drawScene>[],
+  constrain = false,
 ): Promise<{ target: Target; result: TaskResult }[]> {
   const features = await florence.encodeImages(scenes.map(({ image }) => image));
   try {
@@ -119,7 +122,7 @@ async function answers(
     for (let i = 0; i < asked.length; i += answersAtOnce) {
       const batch = asked.slice(i, i + answersAtOnce);
       const requests = batch.map(({ target: { task, text, box }, image }) => ({ image, task, text, box }));
-      const results = await florence.runBatch(requests, { numBeams: 1, doSample: false });
+      const results = await florence.runBatch(requests, { numBeams: 1, doSample: false, constrain });
       answered.push(...batch.map(({ target }, j) => ({ target, result: results[j] })));
     }
     return answered;

@@ -118,7 +118,8 @@ async function answer(
       return { input, raw, turned };
     }),
   );
-  const options = { ...answerOptions(flags), signal };
+  const { constrain, classes } = flags;
+  const options = { ...answerOptions(flags), signal, ...(constrain && classes && { constrain: { classes } }) };
   const results = await (flags.tiles === undefined
     ? wholeAnswers(model, batch, questions, options)
     : tiledAnswers(model, batch, questions, flags, options));

@@ -19,6 +19,7 @@ export interface RunQuestionFlags {
   text?: string;
   box?: number[];
   classes?: string[];
+  constrain?: boolean;
   semantic?: string;
   layout?: string;
   tiles?: number;
@@ -32,7 +33,16 @@ export function readQuestions(flags: RunQuestionFlags): NamedRequest[] {
   return readTasks({ ...flags, task });
 }
 
-function readTasks({ task = [], prompt = [], text, box, classes, tiles, overlap }: RunQuestionFlags): NamedRequest[] {
+function readTasks({
+  task = [],
+  prompt = [],
+  text,
+  box,
+  classes,
+  tiles,
+  overlap,
+  constrain,
+}: RunQuestionFlags): NamedRequest[] {
   const tasks = task.map(name => taskInfo(resolveTask(name)));
   if (classes && text !== undefined) throw new UsageError('Give either --classes or --text, not both.');
   if (classes && !tasks.some(row => row.task === '<OD>' || takesList(row))) {
@@ -40,6 +50,8 @@ function readTasks({ task = [], prompt = [], text, box, classes, tiles, overlap 
       '--classes: give --task od to keep only these classes, --task open-vocabulary-detection or grounding to ask for them, or --semantic to map them.',
     );
   }
+  const other = classes && constrain && tasks.find(row => hasOtherLabels(row));
+  if (other) throw new UsageError(`--constrain: the labels of ${other.name} are not --classes. Run it by itself.`);
   const takers = (input: TaskInput) =>
     TASKS.filter(row => row.input === input)
       .map(({ name }) => name)
@@ -67,6 +79,10 @@ function readTasks({ task = [], prompt = [], text, box, classes, tiles, overlap 
 
 /** Whether the text of a task may be a list of class names. */
 const takesList = ({ answer }: TaskInfo): boolean => answer === 'phrases' || answer === 'boxes or polygons';
+
+/** Whether the answers of a task have labels that are not class names. */
+const hasOtherLabels = (row: TaskInfo): boolean =>
+  row.task === '<DENSE_REGION_CAPTION>' || row.task === '<OCR_WITH_REGION>';
 
 /** Returns a question per class for --semantic, whose classes are those of --classes, or of --text. */
 function semanticQuestions({ task = [], prompt = [], text, classes }: RunQuestionFlags): NamedRequest[] {

@@ -168,6 +168,15 @@ test('--model demo is the checkpoint of the package, in any working directory', 
   }
 });
 
+test('--constrain: the labels of od are --classes, also with random weights', async () => {
+  const asked = [street, '-t', 'od', '--json', '--classes', 'car,red bus', '--min-new-tokens', '8'];
+  const [{ boxes, dropped }] = jsonLines((await run(...asked, '--constrain')).stdout) as { boxes: { label: string }[]; dropped?: number }[]; // biome-ignore format: one line
+  assert.ok(boxes.length > 0);
+  for (const { label } of boxes) assert.ok(['car', 'red bus'].includes(label), label);
+  assert.is(dropped, undefined);
+  assert.equal((jsonLines((await run(...asked)).stdout)[0] as { boxes: unknown[] }).boxes, []);
+});
+
 test('names the backend on stderr', async () => {
   const { stderr } = await run(street, '-t', 'od');
   assert.match(stderr, /^Backend wasm /);

@@ -3,6 +3,7 @@ import type { ActivationCache } from './activations/cache.ts';
 import { runWithCache } from './activations/run_with_cache.ts';
 import { type AdapterChoice, Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
 import type { Lora } from './adapters/lora.ts';
+import { findAdapter } from './checkpoint/find.ts';
 import type { Florence2Parts, LoadOptions } from './checkpoint/load.ts';
 import type { GenerationConfig } from './config/generation.ts';
 import type { Florence2Config } from './config/model.ts';
@@ -98,7 +99,7 @@ export class Florence2 {
     this.backend = parts.backend;
     this.preprocessor = parts.preprocessor;
     this.generation = parts.generation;
-    this.adapters = own.adapters ?? new Adapters(parts.model, parts.calibration);
+    this.adapters = own.adapters ?? new Adapters(parts.model, parts.calibration, findAdapter);
     this.hooks = own.hooks ?? new HookRegistry();
     this.adaptation = own.adaptation;
     this.ownCalibration = own.calibration;
@@ -207,9 +208,8 @@ export class Florence2 {
   }
 
   /**
-   * Loads a LoRA adapter from a folder in PEFT's format and activates it. `adapters` switches, scales and merges it.
-   *
-   * @throws Florence2Error if it is damaged, does not fit the model or uses more than LoRA
+   * Loads a LoRA adapter in PEFT's format, from a folder or by hub id, and activates it. `adapters` switches and merges it.
+   * @throws Florence2Error if it is missing or damaged, does not fit the model or uses more than LoRA
    */
   loadAdapter(folder: string, options: LoadAdapterOptions = {}): Promise<Lora> {
     return this.adapters.load(folder, options);

@@ -15,7 +15,14 @@ export interface LoadAdapterOptions {
   name?: string;
   /** Factor of the adapter's effect. Default 1, as trained. */
   scale?: number;
+  /** Branch, tag or commit of a hub repository. Default `main`. */
+  revision?: string;
+  /** Folder of the adapter in the repository or folder. Default: its top. */
+  subfolder?: string;
 }
+
+/** Returns the folder of an adapter, given as a folder or hub id. */
+export type FindAdapter = (name: string, place: Pick<LoadAdapterOptions, 'revision' | 'subfolder'>) => Promise<string>;
 
 /** Names of adapters: one, several, or null for none. */
 export type AdapterChoice = string | readonly string[] | null;
@@ -35,6 +42,7 @@ export class Adapters {
   constructor(
     private readonly model: Florence2Model,
     private own: Calibration | null = null,
+    private readonly find: FindAdapter = async name => name,
   ) {}
 
   /**
@@ -82,19 +90,20 @@ export class Adapters {
   }
 
   /**
-   * Loads an adapter in PEFT's format (a folder with adapter_config.json and adapter_model.safetensors or .bin) and
-   * makes it the only active one. Module names may be those of transformers or of Microsoft's code. Node only.
+   * Loads an adapter in PEFT's format and makes it the only active one: a folder with adapter_config.json and
+   * adapter_model.safetensors or .bin, or the id of such a repository on the hub. Module names may be those of
+   * transformers or of Microsoft's code. Node only.
    *
    * @throws Florence2Error if the adapter is damaged, does not fit the model, or uses more than LoRA
    * @throws UsageError if the name is taken, the scale is not finite, or adapters are merged
    */
   async load(folder: string, options: LoadAdapterOptions = {}): Promise<Lora> {
     checkKind('The folder of the adapter', folder, text);
-    checkOptions('loadAdapter', options, { name: text, scale: finite });
-    const { name = 'default', scale = 1 } = options;
+    checkOptions('loadAdapter', options, { name: text, scale: finite, revision: text, subfolder: text });
+    const { name = 'default', scale = 1, ...place } = options;
     this.requireNew(name);
     const [{ readAdapter }, { openFolder }] = await Promise.all([import('./read.ts'), import('../platform/node.ts')]);
-    const lora = await readAdapter(this.model, openFolder(folder));
+    const lora = await readAdapter(this.model, openFolder(await this.find(folder, place)));
     try {
       lora.scale = scale;
       this.add(name, lora);

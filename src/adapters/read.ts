@@ -6,7 +6,7 @@ import type { Florence2Model } from '../model/florence2_model.ts';
 import { onBackendOf } from '../nn/on_backend.ts';
 import { Parameter } from '../nn/params.ts';
 import { readCalibration } from '../results/calibration.ts';
-import { openTensors } from '../weights/checkpoint.ts';
+import { ADAPTER_WEIGHT_FILES, openTensors } from '../weights/checkpoint.ts';
 import { canonicalName, HEAD_NAME, SHARED_NAME } from '../weights/names.ts';
 import type { TensorFile, TensorInfo } from '../weights/tensor_file.ts';
 import { type AdapterConfig, parseAdapterConfig } from './config.ts';
@@ -55,7 +55,7 @@ export async function readAdapterConfig(folder: Folder): Promise<AdapterConfig> 
 }
 
 async function openWeights(folder: Folder): Promise<TensorFile> {
-  for (const name of ['adapter_model.safetensors', 'adapter_model.bin']) {
+  for (const name of ADAPTER_WEIGHT_FILES) {
     const file = await openTensors(folder, name);
     if (file) return file;
   }

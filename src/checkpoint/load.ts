@@ -39,6 +39,11 @@ export interface LoadOptions {
   revision?: string;
   /** Folder of the checkpoint in the repository or folder, such as `icon_caption`. Default: its top. */
   subfolder?: string;
+  /**
+   * Checkpoint, as a folder or hub id, whose tokenizer and settings of images are used instead: for checkpoints without
+   * them, such as `microsoft/OmniParser-v2.0` in `icon_caption`. Default: the checkpoint's own.
+   */
+  processor?: string;
   /** Side in pixels of the square to which every image is resized. Default: preprocessor_config.json's, else 768. */
   imageSize?: number;
   /**
@@ -57,6 +62,7 @@ export const LOAD_OPTIONS: OptionTable<LoadOptions> = {
   backend: oneOf('auto', ...BACKEND_NAMES),
   revision: text,
   subfolder: text,
+  processor: text,
   imageSize: { ...count, expected: 'a whole number of pixels' },
   precision: oneOf('fp32', 'bf16'),
   onProgress: callback,
@@ -92,13 +98,18 @@ export async function loadParts(name: string, options: LoadOptions): Promise<Flo
   signal?.throwIfAborted();
   const folder = await findCheckpoint(name, { revision, subfolder, onProgress, signal });
   const files = openFolder(folder);
-  const { config, generation, preprocessor } = await loadConfig(files);
+  const { processor } = options;
+  const base =
+    processor === undefined
+      ? files
+      : openFolder(await findCheckpoint(processor, { files: 'processor', onProgress, signal }));
+  const { config, generation, preprocessor } = await loadConfig(files, base);
   const side = options.imageSize;
   const resized = side === undefined ? preprocessor : { ...preprocessor, width: side, height: side };
   const model = new Florence2Model(config);
   checkImageSize(model, resized);
-  const tokenizer = await loadTokenizer(files);
-  checkVocabulary(tokenizer, model, folder);
+  const tokenizer = await loadTokenizer(base);
+  checkVocabulary(tokenizer, model, base.path);
   const calibration = await readCalibration(files);
   const file = await openCheckpoint(files);
   try {

@@ -62,7 +62,12 @@ export async function writeCheckpoint(
   const from = openFolder(folder);
   const unchanged = (await readdir(folder)).filter(name => COPIED.test(name));
   for (const name of unchanged) await to.write(name, (await from.read(name))!);
-  await saveTokenizer(tokenizer, from, to);
+  const processor = openFolder(tokenizer.source ?? folder); // may be another checkpoint's
+  for (const name of ['preprocessor_config.json', 'processor_config.json']) {
+    const content = await processor.read(name);
+    if (content) await to.write(name, content);
+  }
+  await saveTokenizer(tokenizer, processor, to);
   const config = (await readJson(from, 'config.json'))?.json;
   if (!config) throw new Florence2Error(`${from.pathOf('config.json')} does not exist.`);
   const hasCode = unchanged.some(name => name.endsWith('.py'));
@@ -78,7 +83,7 @@ export async function writeCheckpoint(
 }
 
 /** Files that are copied unchanged. */
-const COPIED = /^(generation_config|preprocessor_config|processor_config)\.json$|\.py$/;
+const COPIED = /^generation_config\.json$|\.py$/;
 
 type Json = Record<string, unknown>;
 

@@ -1,4 +1,5 @@
 import { readAdapterConfig } from '../adapters/read.ts';
+import { findAdapter } from '../checkpoint/find.ts';
 import type { LoadOptions } from '../checkpoint/load.ts';
 import { Florence2 } from '../florence2.ts';
 import { openFolder } from '../platform/node.ts';
@@ -7,11 +8,13 @@ import { ProgressBars } from './progress.ts';
 
 /** Flags that select the model and how it runs. */
 export interface ModelFlags
-  extends Pick<LoadOptions, 'backend' | 'revision' | 'subfolder' | 'imageSize' | 'precision'> {
+  extends Pick<LoadOptions, 'backend' | 'revision' | 'subfolder' | 'processor' | 'imageSize' | 'precision'> {
   /** `demo`, a folder, or an id on the Hugging Face hub. */
   model: string;
-  /** Folder of a LoRA adapter in PEFT's format. */
+  /** LoRA adapter in PEFT's format: a folder or hub id. */
   adapter?: string;
+  /** Branch, tag or commit of the adapter on the hub. */
+  adapterRevision?: string;
 }
 
 /**
@@ -21,10 +24,10 @@ export interface ModelFlags
  * @throws Florence2Error if the model or the adapter cannot be read, or the backend cannot run
  */
 export async function loadModel(flags: ModelFlags): Promise<Florence2> {
-  const { model: source, adapter, backend, revision, subfolder, imageSize, precision } = flags;
-  if (adapter !== undefined) await readAdapterConfig(openFolder(adapter));
+  const { model: source, backend, revision, subfolder, processor, imageSize, precision } = flags;
   const bars = new ProgressBars();
-  const options = { backend, revision, subfolder, imageSize, precision, onProgress: bars.onProgress };
+  const adapter = flags.adapter === undefined ? undefined : await checkedAdapter(flags.adapter, flags.adapterRevision);
+  const options = { backend, revision, subfolder, processor, imageSize, precision, onProgress: bars.onProgress };
   const model = await Florence2.load(source, options).finally(() => bars.stop());
   try {
     printNote(backendLine(model));
@@ -37,6 +40,13 @@ export async function loadModel(flags: ModelFlags): Promise<Florence2> {
     model.dispose();
     throw error;
   }
+}
+
+/** Returns the folder of an adapter, after reading its config. */
+async function checkedAdapter(name: string, revision?: string): Promise<string> {
+  const folder = await findAdapter(name, { revision });
+  await readAdapterConfig(openFolder(folder));
+  return folder;
 }
 
 /** Returns a line that names the backend, and says why faster ones were passed over. */

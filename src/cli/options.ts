@@ -21,6 +21,8 @@ export const MODEL_HELP =
 export const IMAGES_HELP = 'image files, PDF files, folders, glob patterns, URLs, or - for standard input';
 export const REVISION_HELP = 'branch, tag or commit on the hub';
 export const SUBFOLDER_HELP = 'folder of the checkpoint in its repository or folder; default: the top';
+export const PROCESSOR_HELP =
+  'checkpoint whose tokenizer and image settings are used, for models without them; default: the model';
 export const BACKEND_HELP = 'TensorFlow.js backend; auto: the fastest one that works';
 export const IMAGE_SIZE_HELP = 'side in pixels to which images are resized; default: from the checkpoint';
 
@@ -33,7 +35,9 @@ export function addModelOptions(command: Command): Command {
     .option('-m, --model <model>', MODEL_HELP, 'microsoft/Florence-2-base')
     .option('--revision <name>', REVISION_HELP)
     .option('--subfolder <path>', SUBFOLDER_HELP)
-    .option('--adapter <dir>', "folder of a LoRA adapter in PEFT's format")
+    .option('--processor <model>', PROCESSOR_HELP)
+    .option('--adapter <adapter>', "LoRA adapter in PEFT's format: a folder, or an id on the hub (owner/name)")
+    .option('--adapter-revision <name>', 'branch, tag or commit of the adapter on the hub')
     .addOption(backendOption());
 }
 

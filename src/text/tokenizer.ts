@@ -64,7 +64,8 @@ export class Tokenizer {
   private bpe: BpeTokenizer;
   private added: ReadonlyMap<number, AddedToken>;
   private readonly json: TokenizerJson;
-  private readonly source?: string;
+  /** Folder of the files. */
+  readonly source?: string;
   private readonly guard: <T>(encode: () => T) => T;
 
   /**

@@ -111,7 +111,7 @@ function fromVocabAndMerges(files: TokenizerFiles, at: FileName, addPrefixSpace:
   if (files.vocabJson === undefined || files.mergesTxt === undefined) {
     const missing = files.vocabJson === undefined ? 'vocab.json' : 'merges.txt';
     throw new Florence2Error(
-      `${files.source ?? 'The tokenizer'} has neither tokenizer.json nor vocab.json and merges.txt (${missing} is missing).`,
+      `${files.source ?? 'The tokenizer'} has neither tokenizer.json nor vocab.json and merges.txt (${missing} is missing). Name a checkpoint that has them with the option processor (--processor), such as microsoft/Florence-2-base.`,
     );
   }
   const vocab = checkVocab(parseObject(files.vocabJson, at('vocab.json')), at('vocab.json'));

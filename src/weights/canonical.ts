@@ -3,6 +3,7 @@ import type { FilePlace } from '../nn/kernels.ts';
 import type { Parameter } from '../nn/params.ts';
 import { DTYPE_BYTES } from './dtypes.ts';
 import { canonicalName, HEAD_NAME, SHARED_NAME } from './names.ts';
+import { refuseQuantised } from './quantised.ts';
 import { elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 
 /** A checkpoint whose tensors have canonical names and shapes, whatever the layout of its files. */
@@ -63,6 +64,7 @@ export interface CanonicalTensor extends TensorInfo {
  *   the embeddings of encoder or decoder differ from the shared ones
  */
 export async function canonicalCheckpoint(file: TensorFile): Promise<CanonicalCheckpoint> {
+  refuseQuantised(file);
   const tensors = new Map<string, CanonicalTensor>();
   const copies: CanonicalTensor[] = [];
   for (const { name: fileName, dtype, shape } of file.tensors.values()) {

@@ -14,6 +14,9 @@ export const WEIGHT_FILES = [
   'pytorch_model.bin.index.json',
 ];
 
+/** The files that may hold an adapter's weights; the first that exists is used. */
+export const ADAPTER_WEIGHT_FILES = ['adapter_model.safetensors', 'adapter_model.bin'];
+
 /**
  * Opens the weights of a checkpoint: safetensors before PyTorch's own format, one file before shards.
  *

@@ -2,6 +2,7 @@ import { Florence2Error } from '../errors.ts';
 import { duplicateKey, isRecord } from '../json.ts';
 import { show } from '../show.ts';
 import { DTYPE_BYTES, isDtype } from './dtypes.ts';
+import { packedHint } from './quantised.ts';
 import type { TensorInfo } from './tensor_file.ts';
 
 /** A tensor and the range of its bytes in the file. */
@@ -94,7 +95,7 @@ function parseEntry(name: string, entry: unknown, dataStart: number, dataSize: n
   const surplus = Object.keys(rest)[0];
   if (surplus !== undefined) return fail(`unknown field ${surplus} in its header entry`);
   if (!isDtype(dtype)) {
-    return fail(`dtype ${show(dtype)} is not one of ${Object.keys(DTYPE_BYTES).join(', ')}`);
+    return fail(`dtype ${show(dtype)} is not one of ${Object.keys(DTYPE_BYTES).join(', ')}${packedHint(dtype)}`);
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) {
     return fail(`shape ${show(shape)} is not a list of non-negative integers`);

@@ -119,6 +119,7 @@ const exists = async (path: string): Promise<boolean> => (await stat(path).catch
 /** Returns the state of the weights that loading takes: the first of `names` that exists, with its shards. */
 async function weightsState(folder: string, names: readonly string[]): Promise<FileState> {
   const present = await Promise.all(names.map(name => exists(join(folder, name))));
+  if (names.length === 0) return 'sound';
   const first = names.find((_, i) => present[i]);
   if (first === undefined) return 'absent';
   const isIndex = first.endsWith('.index.json');

@@ -109,6 +109,19 @@ export class HubClient {
     return this.chunks(response, url);
   }
 
+  /** Downloads a small file, to read it without keeping it. */
+  async readSmall(commit: string, path: string): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    let size = 0;
+    for await (const part of await this.read(commit, path, 0)) {
+      parts.push(part);
+      size += part.length;
+      if (size > MOST_ANSWER_BYTES)
+        throw new HubError(`${this.address}/${path} is longer than ${MOST_ANSWER_BYTES} bytes.`);
+    }
+    return Buffer.concat(parts);
+  }
+
   close(): Promise<void> {
     return this.agent.destroy();
   }

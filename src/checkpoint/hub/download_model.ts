@@ -2,10 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
+import { parseJsonObject } from '../../json.ts';
 import { listNames } from '../../names.ts';
 import { openFolder } from '../../platform/node.ts';
 import { CALIBRATION_FILE } from '../../results/calibration.ts';
-import { shardNames, WEIGHT_FILES } from '../../weights/checkpoint.ts';
+import { ADAPTER_WEIGHT_FILES, shardNames, WEIGHT_FILES } from '../../weights/checkpoint.ts';
+import { adapterAdvice } from '../load_config.ts';
 import { TOKENIZER_FILES } from '../tokenizer_files.ts';
 import { type FileSet, isCommit, RepoCache } from './cache.ts';
 import { HubClient, HubError, type HubFile } from './client.ts';
@@ -18,6 +20,8 @@ export interface HubOptions {
   revision?: string;
   /** Folder of the files in the repository, such as `icon_caption`. Default: its top. */
   subfolder?: string;
+  /** What is downloaded. Default `checkpoint`. */
+  files?: keyof typeof FILE_SETS;
   /** Access token. Default: HF_TOKEN, HUGGING_FACE_HUB_TOKEN, or the token that `hf auth login` stored. */
   token?: string;
   /** Called with the bytes loaded and the total of all files of the download. */
@@ -30,18 +34,33 @@ export interface HubOptions {
   timeout?: number;
 }
 
-/** The files of a checkpoint. */
-const CHECKPOINT: FileSet = {
-  what: 'a Florence-2 checkpoint',
-  config: 'config.json',
-  small: [
-    ...['config.json', 'generation_config.json', 'preprocessor_config.json', 'processor_config.json'],
-    CALIBRATION_FILE,
-    ...TOKENIZER_FILES,
-  ],
-  weights: WEIGHT_FILES,
-  oneOf: [['tokenizer.json'], ['vocab.json', 'merges.txt']],
-};
+/** Settings of images, and the tokenizer. */
+const PROCESSOR_FILES = ['preprocessor_config.json', 'processor_config.json', ...TOKENIZER_FILES];
+
+/** The files of what may be downloaded. */
+const FILE_SETS = {
+  checkpoint: {
+    what: 'a Florence-2 checkpoint',
+    config: 'config.json',
+    small: ['config.json', 'generation_config.json', CALIBRATION_FILE, ...PROCESSOR_FILES],
+    weights: WEIGHT_FILES,
+    oneOf: [['tokenizer.json'], ['vocab.json', 'merges.txt']],
+  },
+  processor: {
+    what: 'a checkpoint with a processor',
+    config: 'config.json',
+    small: ['config.json', ...PROCESSOR_FILES],
+    weights: [],
+    oneOf: [['tokenizer.json'], ['vocab.json', 'merges.txt']],
+  },
+  adapter: {
+    what: 'an adapter',
+    config: 'adapter_config.json',
+    small: ['adapter_config.json', CALIBRATION_FILE],
+    weights: ADAPTER_WEIGHT_FILES,
+    oneOf: [],
+  },
+} satisfies Record<string, FileSet>;
 
 /**
  * Downloads the missing files of a hub model into the Hugging Face cache and returns their folder. HF_HOME or
@@ -53,7 +72,15 @@ const CHECKPOINT: FileSet = {
  *   an aborted signal
  */
 export async function downloadModel(id: string, options: HubOptions = {}): Promise<string> {
-  const { revision = 'main', subfolder = '', onProgress, signal, retryDelay = 500, timeout = 20_000 } = options;
+  const {
+    revision = 'main',
+    subfolder = '',
+    files = 'checkpoint',
+    onProgress,
+    signal,
+    retryDelay = 500,
+    timeout = 20_000,
+  } = options;
   if (!/^[\w.-]+(\/[\w.-]+)*$/.test(revision) || revision.split('/').includes('..')) {
     throw new UsageError(`"${revision}" is not a valid revision.`);
   }
@@ -61,7 +88,7 @@ export async function downloadModel(id: string, options: HubOptions = {}): Promi
   const folder = join(hub.getHFHubCachePath(), hub.getRepoFolderName({ type: 'model', name: id }));
   const cache = new RepoCache(folder, subfolder);
   const earlier = await cache.commitOf(revision);
-  const cached = earlier === undefined ? undefined : await cache.inspect(earlier, CHECKPOINT);
+  const cached = earlier === undefined ? undefined : await cache.inspect(earlier, FILE_SETS[files]);
   const usable = cached?.lacks.length === 0 ? cached.folder : undefined;
   if (cached?.complete && isCommit(revision)) return cached.folder;
   if (isOffline()) return usable ?? refuseOffline(id, revision, folder, cached?.lacks);
@@ -69,7 +96,7 @@ export async function downloadModel(id: string, options: HubOptions = {}): Promi
   const client = new HubClient(hub, id, subfolder, access);
   try {
     const commit = isCommit(revision) ? revision : await client.commitOf(revision);
-    if (!(commit === earlier && cached?.complete)) await download(client, commit, cache, onProgress);
+    if (!(commit === earlier && cached?.complete)) await download(client, commit, cache, FILE_SETS[files], onProgress);
     await cache.setRef(revision, commit);
     return cache.snapshot(commit);
   } catch (error) {
@@ -98,14 +125,16 @@ async function download(
   client: HubClient,
   commit: string,
   cache: RepoCache,
+  { small, config, what, weights: weightFiles }: FileSet,
   onProgress: HubOptions['onProgress'],
 ): Promise<void> {
   const snapshot = cache.snapshot(commit);
-  const { small, config, what } = CHECKPOINT;
   const listed = new Map((await client.files(commit)).map(file => [file.path, file]));
-  const weights = CHECKPOINT.weights.find(name => listed.has(name));
-  if (!listed.has(config) || !weights) {
-    const lacks = weights ? config : 'model.safetensors or pytorch_model.bin';
+  const weights = weightFiles.find(name => listed.has(name));
+  const lacksWeights = !weights && weightFiles.length > 0;
+  if (!listed.has(config) || lacksWeights) {
+    await refuseAdapter(client, commit, listed);
+    const lacks = lacksWeights ? weightFiles.filter(name => !name.endsWith('.index.json')).join(' or ') : config;
     throw new Florence2Error(`${client.address} has no ${lacks}, so it is not ${what}.`);
   }
   const fetchAll = async (names: readonly string[]): Promise<void> => {
@@ -122,13 +151,21 @@ async function download(
     }
   };
   const absent = small.filter(name => !listed.has(name));
-  await fetchAll([...small, weights]);
+  await fetchAll([...small, ...(weights ? [weights] : [])]);
   await cache.setAbsent(commit, absent);
-  if (!weights.endsWith('.index.json')) return;
+  if (!weights?.endsWith('.index.json')) return;
   const shards = (await shardNames(openFolder(snapshot), weights)) ?? [];
   const unlisted = shards.find(name => !listed.has(name));
   if (unlisted) throw new Florence2Error(`${client.address} has no ${unlisted}, which its ${weights} lists.`);
   await fetchAll(shards);
+}
+
+/** @throws Florence2Error if the repository has an adapter in place of a checkpoint */
+async function refuseAdapter(client: HubClient, commit: string, listed: ReadonlyMap<string, HubFile>): Promise<void> {
+  const file = 'adapter_config.json';
+  if (!listed.has(file) || listed.has('config.json')) return;
+  const text = new TextDecoder().decode(await client.readSmall(commit, file));
+  throw new Florence2Error(adapterAdvice(client.id, parseJsonObject(text, `${client.address}/${file}`)));
 }
 
 /** Returns the files that a snapshot does not have, or has with other content than the hub lists. */

@@ -35,19 +35,22 @@ export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
 }
 
 function readRuns(flags: DiffFlags): [a: RunSpec, b: RunSpec] {
-  const { model, revision, subfolder, adapter, backend, imageSize, bModel, bRevision, bAdapter, bBackend } = flags;
+  const { model, revision, subfolder, processor, adapter, adapterRevision, backend, imageSize } = flags;
+  const { bModel, bRevision, bAdapter, bBackend } = flags;
   if ([bModel, bRevision, bAdapter, bBackend].every(flag => flag === undefined)) {
     throw new UsageError('Both runs are the same: give --b-model, --b-revision, --b-adapter or --b-backend.');
   }
   const other = bAdapter === 'none' ? undefined : (bAdapter ?? adapter);
   const inherited = bModel === undefined ? { revision, subfolder } : {}; // both belong to one repository
   return [
-    { model, revision, subfolder, adapter, backend, imageSize },
+    { model, revision, subfolder, processor, adapter, adapterRevision, backend, imageSize },
     {
       model: bModel ?? model,
       ...inherited,
       ...(bRevision !== undefined && { revision: bRevision }),
+      processor,
       adapter: other,
+      ...(bAdapter === undefined && { adapterRevision }),
       backend: bBackend ?? backend,
       imageSize,
     },

@@ -37,8 +37,9 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
   if (!config.skipBad) refuse(problems);
   const leftOut = problems.filter(({ severity }) => severity === 'error').map(({ source, message }) => `${source}: ${message}`); // biome-ignore format: one line
   printNote(...dataLines(train, valid));
-  const { model = SETTINGS_BY_PATH.get('model')!.default as string, revision, subfolder, backend, imageSize } = config;
-  const florence = await loadModel({ model, revision, subfolder, backend, imageSize });
+  const { model = SETTINGS_BY_PATH.get('model')!.default as string, ...rest } = config;
+  const { revision, subfolder, processor, backend, imageSize } = rest;
+  const florence = await loadModel({ model, revision, subfolder, processor, backend, imageSize });
   const live = new LiveLine();
   let steps = 0;
   const onStep = (record: StepRecord): void => {
@@ -118,6 +119,7 @@ function trainerSettings({
   model,
   revision,
   subfolder,
+  processor,
   backend,
   imageSize,
   freeze,

@@ -24,8 +24,10 @@ import { allSplits, type OpenedData, openData } from './datasets.ts';
  */
 export async function checkData(config: TrainConfig, decode: boolean): Promise<void> {
   const { task, model } = config;
-  const isLocal = model !== undefined && (model === 'demo' || existsSync(model));
-  const limits = isLocal ? await readLimits(await findCheckpoint(model), config.imageSize) : {};
+  const isLocal = model !== undefined && config.processor === undefined && (model === 'demo' || existsSync(model));
+  const limits = isLocal
+    ? await readLimits(await findCheckpoint(model, { subfolder: config.subfolder }), config.imageSize)
+    : {};
   const options = { tasks: task?.map(resolveTask), imageCheck: decode ? 'decode' : 'header', ...limits } as const;
   const bars = new ProgressBars();
   const found: DatasetProblem[] = [];

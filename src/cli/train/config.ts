@@ -17,6 +17,7 @@ export interface TrainConfig
   model?: string;
   revision?: string;
   subfolder?: string;
+  processor?: string;
   backend?: LoadOptions['backend'];
   imageSize?: number;
   freeze?: string[];

@@ -5,6 +5,7 @@ import {
   BACKEND_HELP,
   IMAGE_SIZE_HELP,
   MODEL_HELP,
+  PROCESSOR_HELP,
   REVISION_HELP,
   SUBFOLDER_HELP,
 } from '../options.ts';
@@ -45,6 +46,7 @@ export const SETTINGS: Record<string, Setting[]> = {
     { name: 'model', short: '-m', kind: kinds.text('<model>'), help: MODEL_HELP, default: 'microsoft/Florence-2-base' },
     { name: 'revision', kind: kinds.text('<name>'), help: REVISION_HELP },
     { name: 'subfolder', kind: kinds.text('<path>'), help: SUBFOLDER_HELP },
+    { name: 'processor', kind: kinds.text('<model>'), help: PROCESSOR_HELP },
     { name: 'backend', short: '-b', kind: kinds.oneOf(...BACKEND_CHOICES), help: BACKEND_HELP, default: 'auto' },
     { name: 'imageSize', kind: kinds.count, help: IMAGE_SIZE_HELP },
     { name: 'freeze', kind: kinds.anyTexts('<name>'), negative: 'train all parameters, including the vision tower', help: 'do not train this parameter or module, or the parameters that match a /regular expression/; repeatable; default: the vision tower' },

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readAdapterConfig } from '../../adapters/read.ts';
+import { findAdapter } from '../../checkpoint/find.ts';
 import { Florence2Error } from '../../errors.ts';
 import { Florence2 } from '../../florence2.ts';
 import { checkKind, checkOptions, listOf, text } from '../../options.ts';
@@ -49,7 +50,10 @@ export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options
   checkKind('images', images, listOf(text, 'paths or URLs'));
   checkOptions('diffRuns', options, DIFF_OPTIONS);
   const { tolerance = DIFF_TOLERANCE } = options;
-  for (const { adapter } of [a, b]) if (adapter !== undefined) await readAdapterConfig(openFolder(adapter));
+  for (const { adapter, adapterRevision: revision } of [a, b]) {
+    if (adapter === undefined) continue;
+    await readAdapterConfig(openFolder(await findAdapter(adapter, { revision })));
+  }
   const folder = await mkdtemp(join(tmpdir(), 'florence2-diff-'));
   try {
     const recorded = await withRun(a, options, async model => {
@@ -82,13 +86,13 @@ export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options
 
 /** Loads a run's model and calls `body`. The adapter is not merged into the weights, because merging rounds. */
 async function withRun<T>(
-  { model: source, adapter, backend, revision, subfolder, imageSize }: RunSpec,
+  { model: source, adapter, adapterRevision, ...place }: RunSpec,
   { onProgress }: DiffOptions,
   body: (model: Florence2) => Promise<T>,
 ): Promise<T> {
-  const model = await Florence2.load(source, { backend, revision, subfolder, imageSize, onProgress });
+  const model = await Florence2.load(source, { ...place, onProgress });
   try {
-    if (adapter !== undefined) await model.loadAdapter(adapter);
+    if (adapter !== undefined) await model.loadAdapter(adapter, { revision: adapterRevision });
     return await body(model);
   } finally {
     model.dispose();

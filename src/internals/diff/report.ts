@@ -6,11 +6,13 @@ import type { BackendChoice } from '../../runtime/backend.ts';
 import { TASK_ARGUMENTS, type TaskArguments } from '../../text/prompt.ts';
 
 /** One of two runs: a checkpoint, optionally with an adapter, on a backend. */
-export interface RunSpec extends Pick<LoadOptions, 'backend' | 'revision' | 'subfolder' | 'imageSize'> {
+export interface RunSpec extends Pick<LoadOptions, 'backend' | 'revision' | 'subfolder' | 'processor' | 'imageSize'> {
   /** Folder of the checkpoint, or its id on the Hugging Face hub. */
   model: string;
-  /** Folder of a LoRA adapter in PEFT's format. Default: no adapter. */
+  /** LoRA adapter in PEFT's format, as a folder or hub id. Default: no adapter. */
   adapter?: string;
+  /** Branch, tag or commit of the adapter on the hub. Default `main`. */
+  adapterRevision?: string;
 }
 
 /** Options of `diffRuns`. */
@@ -31,16 +33,18 @@ export interface DiffOptions extends TaskArguments, DecodeOptions {
   onImage?: (report: ImageDiff) => void;
 }
 
-const { backend, revision, subfolder, imageSize } = LOAD_OPTIONS;
+const { backend, revision, subfolder, processor, imageSize } = LOAD_OPTIONS;
 
 /** The kinds of the fields of a run. */
 export const RUN_SPEC: OptionTable<RunSpec> = {
   backend,
   revision,
   subfolder,
+  processor,
   imageSize,
   model: required(text),
   adapter: text,
+  adapterRevision: text,
 };
 
 /** The kinds of the options of `diffRuns`. */

@@ -247,4 +247,35 @@ test('a malformed revision is refused without a request', async ({ hub }) => {
   assert.is(hub.requests.length, 0);
 });
 
+test('of a processor, the weights are not downloaded', async ({ hub }) => {
+  const folder = await load(hub.repo, { files: 'processor' });
+  assert.equal(readdirSync(folder).sort(), ['config.json', 'tokenizer.json']);
+  const whole = await load(hub.repo);
+  assert.is(whole, folder);
+  assert.ok(readdirSync(folder).includes('model.safetensors'), 'the checkpoint is completed later');
+});
+
+test('an adapter is downloaded, and recognised in place of a checkpoint', async ({ hub }) => {
+  hub.files = {
+    'adapter_config.json': text({ base_model_name_or_path: 'microsoft/Florence-2-base' }),
+    'adapter_model.safetensors': model,
+    'README.md': text('not needed'),
+  };
+  assert.is(
+    await refusal(hub.repo),
+    'owner/florence-tiny is an adapter of microsoft/Florence-2-base: load that model, then the adapter with loadAdapter (--model … --adapter …).',
+  );
+  const folder = await load(hub.repo, { files: 'adapter' });
+  assert.equal(readdirSync(folder).sort(), ['adapter_config.json', 'adapter_model.safetensors']);
+  process.env.HF_HUB_OFFLINE = '1';
+  assert.is(await load(hub.repo, { files: 'adapter', revision: 'a'.repeat(40) }), folder);
+});
+
+test('a checkpoint is not an adapter', async ({ hub }) => {
+  assert.match(
+    await refusal(hub.repo, { files: 'adapter' }),
+    /owner\/florence-tiny has no adapter_model\.safetensors or adapter_model\.bin, so it is not an adapter/,
+  );
+});
+
 test.run();

@@ -32,7 +32,7 @@ export class HubServer {
   lost?: string;
   private server?: Server;
 
-  constructor(readonly files: Record<string, Uint8Array>) {}
+  constructor(public files: Record<string, Uint8Array>) {}
 
   async start(): Promise<string> {
     this.server = createServer((request, response) => this.answer(request, response));

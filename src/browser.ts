@@ -6,6 +6,7 @@
 /** The TensorFlow.js instance that models compute with. Hooks must use this one: a second copy has its own tensors. */
 export * as tf from '@tensorflow/tfjs';
 export { ActivationCache, type ActivationPart } from './activations/cache.ts';
+export type { NetworkPart } from './activations/short_names.ts';
 export { type AdapterChoice, Adapters, type LoadAdapterOptions } from './adapters/adapters.ts';
 export {
   createLora,
@@ -68,9 +69,12 @@ export {
   attention,
   attentionPoints,
 } from './internals/attention_maps.ts';
+export { attributionPatch } from './internals/attribution.ts';
 export { type FeatureOptions, FeatureReader } from './internals/feature_reader.ts';
 export { captureForced, type ForcedOptions, forcedLogits } from './internals/forced_pass.ts';
+export { gradientRelevance } from './internals/gradient_relevance.ts';
 export { gradientsAt } from './internals/gradients_at.ts';
+export { type HeadWeights, headWeights } from './internals/head_weights.ts';
 export { type HookPointShape, hookPoints } from './internals/hook_points.ts';
 export type { Replacement } from './internals/intervention.ts';
 export { type LogitAttribution, type LogitParts, lastLayerAttribution } from './internals/last_layer.ts';

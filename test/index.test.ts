@@ -72,6 +72,11 @@ const calls: Record<string, Call> = {
     { over: 'layers' },
     'over must be heads,',
   ],
+  attributionPatch: [
+    o => api.attributionPatch(model, { ...pair, ...over, ...(o as object) }),
+    { layers: 'all' },
+    'layers must be',
+  ],
   ablationSweep: [
     o => api.ablationSweep(model, { question, metric, ...over, ...(o as object) }),
     { batchSize: 0 },
@@ -156,7 +161,7 @@ const WITHOUT_OPTIONS = new Set(
   Tokenizer UsageError addTokens answerLogProb attentionLabels attentionPoints auroc binsToTokens boxIou boxToTokens
   boxesToText checkAnswer compressCounts constructPrompt datasetSplits decodeRle decompressCounts
   denseWindowAttention dequantizeBox dequantizePoints encodeMask encodeRle expectedCalibrationError filterByLabel
-  filterByScore findTask formatAnswer gradCamMap gradientTimesInput inputGradients layoutText lensLogits
+  filterByScore findTask formatAnswer gradCamMap gradientRelevance gradientTimesInput headWeights inputGradients layoutText lengthLimits lensLogits
   logitDifference logitOf maskArea maskBounds maskIou meanAblation meanActivation overImage parseAnswer
   pointsToTokens preprocess quantizeBox quantizePoints readingOrder renderReport resampleAblation resizeBicubic
   resolveTask rollout semanticMap semanticNpy semanticPng suggestTask taskInfo taskText toAlto toHocr toTensor

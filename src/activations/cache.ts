@@ -8,18 +8,22 @@ import { readSafetensors, safetensorsContent } from '../weights/safetensors.ts';
 import type { TensorFile } from '../weights/tensor_file.ts';
 import { type Activation, download } from './activation.ts';
 import { dumpForm, dumpPoint, toDumpLayout } from './dump_names.ts';
+import { NETWORK_PARTS, type NetworkPart, resolveShortName } from './short_names.ts';
 
 /** Selects one activation of a hook point, or a part of it. */
 export interface ActivationPart {
   /** Generation step, from 0; negative numbers count from the last step kept. Required if several steps were kept. */
   step?: number;
-  /** Replaces `{layer}` in the name: `language_model.decoder.layers.{layer}.hook_mlp_out`. */
+  /** The part of the network, for short names: `cache.get('pattern', { in: 'decoder', layer: 3 })`. */
+  in?: NetworkPart;
+  /** Replaces `{layer}` in the name (`language_model.decoder.layers.{layer}.hook_mlp_out`), or selects the layer of a short name. */
   layer?: number | string;
   /** Index of one head, at points that have heads (such as `hook_z` or `hook_pattern`); removes the second axis. */
   head?: number;
 }
 
 const PART: OptionTable<ActivationPart> = {
+  in: oneOf(...NETWORK_PARTS),
   step: integer,
   layer: { expected: 'a number or a text', allows: layer => whole.allows(layer) || text.allows(layer) },
   head: whole,
@@ -231,7 +235,7 @@ export class ActivationCache {
     checkOptions('The cache', part, PART);
     const { step, layer } = part;
     if (name.includes('{layer}') && layer === undefined) throw new UsageError(`${name} needs \`layer\`.`);
-    const point = name.replaceAll('{layer}', String(layer));
+    const point = resolveShortName(name.replaceAll('{layer}', String(layer)), this.names, part);
     const steps = this.points.get(point);
     if (!steps) throw new UsageError(`${point} was not kept. Kept points: ${list(this.names)}.`);
     const numbered = this.steps(point);

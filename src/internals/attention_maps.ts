@@ -87,7 +87,8 @@ const LABELS: OptionTable<AttentionLabels> = {
   ...{ positions: NAMES, given: NAMES, said: NAMES },
 };
 
-const KIND: Kind = oneOf('window', 'channel', 'encoder', 'decoder', 'cross');
+/** One of the kinds of attention. */
+export const KIND: Kind = oneOf('window', 'channel', 'encoder', 'decoder', 'cross');
 
 const PATTERNS: Record<Exclude<AttentionKind, 'window'>, string> = {
   channel: 'vision_tower.blocks.{layer}.channel_block.channel_attn.hook_channel_pattern',

@@ -26,7 +26,8 @@ export interface PatchSubject {
   metric: RowMetric;
 }
 
-const SUBJECT: OptionTable<PatchSubject> = {
+/** The kinds of those fields. */
+export const SUBJECT: OptionTable<PatchSubject> = {
   clean: required(QUESTION),
   corrupted: required(QUESTION),
   metric: required(callback),
@@ -50,7 +51,7 @@ export interface AblationGrid extends Grid {
 }
 
 /** @throws UsageError that says which question is longer, if a point's activations differ in length */
-function checkLengths({ clean, corrupted }: PatchSubject, points: readonly string[]): void {
+export function checkLengths({ clean, corrupted }: PatchSubject, points: readonly string[]): void {
   for (const point of points) {
     for (const { what, of, hint } of LENGTHS.filter(({ at }) => at.test(point))) {
       const [a, b] = [clean, corrupted].map(question => of(question));

@@ -192,14 +192,14 @@ export async function answerBatch(
 ): Promise<TaskResult[]> {
   for (const [i, request] of requests.entries()) checkOptions(`requests[${i}]`, request, CALLS.request);
   const { keepUnicode, keepMalformed } = options;
-  const generation = generationOf(
-    call,
-    requests.map(({ task }) => task),
-    options,
-  );
   const encode = (images: ImageInput[]) => call.encodeImages(images, pickOptions(options, DECODE_OPTIONS));
   return withFeatures(requests, encode, async features => {
     const prompts = requests.map((request, i) => promptAbout(features[i], request));
+    const generation = generationOf(
+      call,
+      requests.map(({ task }) => task),
+      options,
+    );
     const answers = await generateAnswers(call, features, prompts, generation.options);
     onAnswers?.(answers.map(([{ ids }]) => ids));
     return answers.map(([sequence], i) => {

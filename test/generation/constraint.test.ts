@@ -103,7 +103,7 @@ test('labels are only those of the classes, even one that the n-gram block would
     const answers = await decode(labelled, { ...way, maxNewTokens: 60, noRepeatNgramSize: 2 }, { classes });
     answers.forEach((list, i) => {
       for (const { ids } of list) {
-        const result = parse(textOf(ids), labelled[i], image, { banned: new Set() } as object);
+        const result = parse(textOf(ids), labelled[i], image);
         assert.not.ok('dropped' in result);
         const labels = textOf(ids)
           .split(/<[^>]*>/)

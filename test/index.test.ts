@@ -162,7 +162,7 @@ const WITHOUT_OPTIONS = new Set(
   boxesToText checkAnswer compressCounts constructPrompt datasetSplits decodeRle decompressCounts
   denseWindowAttention dequantizeBox dequantizePoints encodeMask encodeRle expectedCalibrationError filterByLabel
   filterByScore findTask formatAnswer gradCamMap gradientRelevance gradientTimesInput headWeights inputGradients layoutText lengthLimits lensLogits
-  logitDifference logitOf maskArea maskBounds maskIou meanAblation meanActivation overImage parseAnswer
+  logitDifference logitOf maskArea maskBounds maskIou meanAblation meanActivation openPdf overImage parseAnswer
   pointsToTokens preprocess quantizeBox quantizePoints readingOrder renderReport resampleAblation resizeBicubic
   resolveTask rollout semanticMap semanticNpy semanticPng suggestTask taskInfo taskText toAlto toHocr toTensor
   windowAttentionFrom writeCalibration zeroAblation

@@ -5,6 +5,7 @@ import { calibrateCommand } from './commands/calibrate.ts';
 import { diffCommand } from './commands/diff.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { featuresCommand } from './commands/features.ts';
+import { hooksCommand } from './commands/hooks.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { parityCommand } from './commands/parity.ts';
 import { runCommand } from './commands/run.ts';
@@ -39,6 +40,7 @@ export function createProgram(): Command {
     parityCommand(),
     verifyCommand(),
     diffCommand(),
+    hooksCommand(),
     featuresCommand(),
     inspectCommand(),
   ]) {

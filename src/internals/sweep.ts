@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { download } from '../activations/activation.ts';
-import type { ActivationCache } from '../activations/cache.ts';
+import { type ActivationCache, HEADED } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { Capture } from '../hooks/capture.ts';
@@ -17,13 +17,16 @@ export interface SweepPlan {
    * The axes of the grid.
    *
    * - `heads`, `positions`: one row per layer, one column per head or position
+   * - `heads and positions`: one row per head, one column per position, at a single hook point
+   * - `sublayers`: one row per layer, one column per sublayer (attention, cross-attention, MLP)
    * - `patches`: rows and columns of the image's map
    */
-  over: 'heads' | 'positions' | 'patches';
+  over: 'heads' | 'positions' | 'heads and positions' | 'sublayers' | 'patches';
   /**
    * The hook point, with `{layer}` in place of the layer's number:
    * `language_model.decoder.layers.{layer}.hook_resid_post`. Required, except for patches: default
-   * `multi_modal_projector.hook_image_features`; `vision_tower.hook_pixels` selects regions of the input image.
+   * `multi_modal_projector.hook_image_features`; `vision_tower.hook_pixels` selects regions of the input image. For
+   * sublayers the layers: `language_model.decoder.layers.{layer}`.
    */
   at?: string;
   /** Layers to sweep over, for points with `{layer}`. Default: all. */
@@ -51,7 +54,7 @@ export interface SweepOptions {
 
 /** The kinds of the fields of a plan and of the options of a sweep. */
 export const SWEEP: OptionTable<SweepPlan & SweepOptions> = {
-  over: required(oneOf('heads', 'positions', 'patches')),
+  over: required(oneOf('heads', 'positions', 'heads and positions', 'sublayers', 'patches')),
   at: text,
   layers: listOf(anything, 'layers'),
   ...{ heads: HEADS, positions: POSITIONS },
@@ -60,9 +63,9 @@ export const SWEEP: OptionTable<SweepPlan & SweepOptions> = {
 
 /** The result of a sweep: one number per intervention. */
 export interface Grid {
-  /** Names of the rows: layers, or rows of the image's map. */
+  /** Names of the rows: layers, heads, or rows of the image's map. */
   readonly rows: string[];
-  /** Names of the columns: heads, positions (cells or tokens), or columns of the image's map. */
+  /** Names of the columns: heads, positions (cells or tokens), sublayers, or columns of the image's map. */
   readonly columns: string[];
   /** Numbers of rows and columns. */
   readonly shape: [rows: number, columns: number];
@@ -118,13 +121,18 @@ function planPoints({ over, at, layers }: SweepPlan): string[] {
     throw new UsageError(`A sweep over patches takes a single hook point, not ${point}.`);
   if (hasLayers !== (layers !== undefined) && !hasLayers)
     throw new UsageError(`layers was given, but ${point} has no {layer}.`);
-  return layers ? layers.map(layer => point.replaceAll('{layer}', String(layer))) : [point.replaceAll('{layer}', '*')];
+  const points = layers
+    ? layers.map(layer => point.replaceAll('{layer}', String(layer)))
+    : [point.replaceAll('{layer}', '*')];
+  return over === 'sublayers' ? points.map(layer => `${layer}.hook_*_out`) : points;
 }
 
 /** Returns every intervention of a plan, and the names of rows and columns. */
 export function planGrid(model: Florence2, question: Question, plan: SweepPlan, shapes: PointShapes): PlannedGrid {
   const points = [...shapes.keys()];
   if (plan.over === 'patches') return patchGrid(question, points[0], plan.patch ?? 1);
+  if (plan.over === 'sublayers') return sublayerGrid(plan, points);
+  if (plan.over === 'heads and positions') return headGrid(model, question, plan, shapes);
   const [first] = points;
   const overHeads = plan.over === 'heads';
   const shape = shapes.get(first)!;
@@ -206,6 +214,28 @@ function defaultBatch({ hooks, model }: Florence2, question: Question, sites: re
     hooks.meets(pointsFrom[part]) || sites.some(({ at }) => pointsFrom[part].includes(at));
   if (hasHooks('pixels')) return Math.min(4, model.imagesPerPass(height, width));
   return hasHooks('features') ? 8 : 32;
+}
+
+/** One row per head of a point, one column per position. */
+function headGrid(model: Florence2, question: Question, plan: SweepPlan, shapes: PointShapes): PlannedGrid {
+  const [[at, [, count, size]], another] = shapes;
+  if (another) throw new UsageError(`A sweep over heads and positions takes a single hook point, not ${plan.at}.`);
+  if (!HEADED.test(at)) throw new UsageError(`${at} has no heads; its shape is [${shapes.get(at)}].`);
+  const [heads, positions] = [plan.heads ?? range(count), plan.positions ?? range(size)];
+  const sites = heads.flatMap(head => positions.map(position => ({ at, heads: [head], positions: [position] })));
+  const columns = positionNames(model, question, at, size, positions);
+  return { rows: heads.map(String), columns, shape: [heads.length, columns.length], sites };
+}
+
+/** One row per layer, one column per sublayer. */
+function sublayerGrid(plan: SweepPlan, points: readonly string[]): PlannedGrid {
+  const leafOf = (point: string): string => point.slice(point.lastIndexOf('.') + 1);
+  const columns = [...new Set(points.map(leafOf))];
+  const rows = rowNames(
+    plan,
+    points.filter(point => leafOf(point) === columns[0]),
+  );
+  return { rows, columns, shape: [rows.length, columns.length], sites: points.map(at => ({ at })) };
 }
 
 function patchGrid({ grid: [height, width] }: Question, at: string, side: number): PlannedGrid {

@@ -180,6 +180,24 @@ const plans: [string, SweepPlan, string[], string[]][] = [
     ['3'],
     ['0', '1'],
   ],
+  [
+    'heads and positions',
+    { over: 'heads and positions', at: `${decoder}.1.encoder_attn.hook_z`, heads: [2, 0] },
+    ['2', '0'],
+    model.tokenizer.tokenTexts(corrupted.decoderIds),
+  ],
+  [
+    'sublayers of the decoder',
+    { over: 'sublayers', at: `${decoder}.{layer}` },
+    ['0', '1'],
+    ['hook_attn_out', 'hook_cross_attn_out', 'hook_mlp_out'],
+  ],
+  [
+    'sublayers of one encoder layer',
+    { over: 'sublayers', at: `${encoder}.{layer}`, layers: [1] },
+    ['1'],
+    ['hook_attn_out', 'hook_mlp_out'],
+  ],
   ['patches', { over: 'patches' }, ['0', '1', '2'], ['0', '1', '2']],
   ['large patches', { over: 'patches', at: 'vision_tower.hook_pixels', patch: 2 }, ['0', '1'], ['0', '1']],
 ];
@@ -218,6 +236,11 @@ function siteOf(
   column: number,
 ) {
   const point = at.replace('{layer}', layer);
+  if (over === 'heads and positions') return { at: point, heads: [heads?.[row] ?? row], positions: [column] };
+  if (over === 'sublayers') {
+    const sublayers = at.includes('decoder') ? ['attn', 'cross_attn', 'mlp'] : ['attn', 'mlp'];
+    return { at: `${point}.hook_${sublayers[column]}_out` };
+  }
   if (over === 'heads') return { at: point, heads: [heads?.[column] ?? column] };
   if (over === 'positions') return { at: point, positions: [positions?.[column] ?? column] };
   const cells = [0, 1, 2].flatMap(y => [0, 1, 2].map(x => [y, x]));
@@ -310,6 +333,14 @@ test('wrong arguments are errors without leaks', async () => {
       [
         () => patchSweep(model, { ...subject, over: 'patches', at: `${decoder}.1.hook_mlp_out` }),
         /has no positions in the image/,
+      ],
+      [
+        () => patchSweep(model, { ...subject, over: 'heads and positions', at: `${decoder}.{layer}.self_attn.hook_z` }),
+        /takes a single hook point, not/,
+      ],
+      [
+        () => patchSweep(model, { ...subject, over: 'heads and positions', at: `${decoder}.1.hook_mlp_out` }),
+        /hook_mlp_out has no heads/,
       ],
       [() => patchSweep(model, { ...subject, over: 'patches', batchSize: 0 }), /batchSize/],
       [() => patchSweep(model, { ...subject, over: 'patches', patch: 0.5 }), /patch must be/],

@@ -105,7 +105,7 @@ export class Adapters {
     const [{ readAdapter }, { openFolder }] = await Promise.all([import('./read.ts'), import('../platform/node.ts')]);
     const lora = await readAdapter(this.model, openFolder(await this.find(folder, place)));
     try {
-      lora.scale = scale;
+      setScale(name, lora, scale);
       this.add(name, lora);
       return lora;
     } catch (error) {
@@ -182,7 +182,7 @@ export class Adapters {
   setScale(name: string, scale: number): void {
     this.requireUnmerged();
     checkKind('The scale of an adapter', scale, finite);
-    this.get(name).scale = scale;
+    setScale(name, this.get(name), scale);
     this.activate(...this.activeNames);
   }
 
@@ -297,6 +297,15 @@ export class Adapters {
   private requireUnmerged(): void {
     if (this.merged) throw new UsageError('The adapters are merged into the weights: call unmerge first.');
   }
+}
+
+function setScale(name: string, lora: Lora, scale: number): void {
+  if (lora.dora && scale !== 1) {
+    throw new UsageError(
+      `The adapter ${name} is a DoRA adapter, whose scale is always 1: it sets the lengths of weights.`,
+    );
+  }
+  lora.scale = scale;
 }
 
 const namesOf = (choice: AdapterChoice): readonly string[] => (choice === null ? [] : [choice].flat());

@@ -11,6 +11,8 @@ export interface AdapterConfig {
   /** Alphas by pattern, likewise. */
   alphaPattern: Record<string, number>;
   modulesToSave: string[];
+  /** Whether the adapter also sets the lengths of the weights' columns. */
+  dora: boolean;
 }
 
 /** Fields that only describe the adapter, or have no effect after training. */
@@ -22,12 +24,11 @@ const descriptive = new Set([
 
 const understood = new Set([
   ...['peft_type', 'r', 'lora_alpha', 'lora_dropout', 'use_rslora', 'rank_pattern', 'alpha_pattern', 'bias'],
-  ...['modules_to_save', 'init_lora_weights'],
+  ...['modules_to_save', 'init_lora_weights', 'use_dora'],
 ]);
 
 /** Fields that make the adapter more than a low-rank product added to a layer, and why. */
 const unsupported: Record<string, string> = {
-  use_dora: 'DoRA also scales the columns of the weights',
   use_qalora: 'QALoRA pools the inputs of the layers',
   use_bdlora: 'BD-LoRA has block-diagonal matrices',
   lora_bias: 'lora_B has biases',
@@ -73,7 +74,8 @@ export function parseAdapterConfig(text: string, file: string): AdapterConfig {
   };
   const rankPattern = numbersByPattern(fields, 'rank_pattern', value => Number.isSafeInteger(value) && value >= 1);
   const alphaPattern = numbersByPattern(fields, 'alpha_pattern', Number.isFinite);
-  return { settings, rankPattern, alphaPattern, modulesToSave: names(fields, 'modules_to_save') };
+  const dora = fields.boolean('use_dora', false);
+  return { settings, rankPattern, alphaPattern, modulesToSave: names(fields, 'modules_to_save'), dora };
 }
 
 /**

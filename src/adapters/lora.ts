@@ -108,7 +108,14 @@ export class Lora {
   /** Calibration of confidences while this is the only active adapter; null: they are not calibrated. */
   calibration: Calibration | null = null;
 
-  constructor(readonly settings: LoraSettings) {}
+  /**
+   * @param dora whether this is a DoRA adapter (Liu et al. 2024, https://arxiv.org/abs/2402.09353). The weights of its
+   *   layers are computed when it is loaded, into `own`: it can be run and merged, but not scaled, trained or saved
+   */
+  constructor(
+    readonly settings: LoraSettings,
+    readonly dora = false,
+  ) {}
 
   /** Declares A and B for a layer with this weight. Their values must be loaded next. */
   adapt(module: string, weight: Parameter, r: number, alpha: number): LoraLayer {

@@ -3,6 +3,7 @@ import { download } from '../activations/activation.ts';
 import { Florence2Error } from '../errors.ts';
 import { type Folder, readText } from '../files/folder.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
+import { lowRankDelta } from '../nn/low_rank.ts';
 import { onBackendOf } from '../nn/on_backend.ts';
 import { Parameter } from '../nn/params.ts';
 import { readCalibration } from '../results/calibration.ts';
@@ -10,7 +11,7 @@ import { ADAPTER_WEIGHT_FILES, openTensors } from '../weights/checkpoint.ts';
 import { canonicalName, HEAD_NAME, SHARED_NAME } from '../weights/names.ts';
 import type { TensorFile, TensorInfo } from '../weights/tensor_file.ts';
 import { type AdapterConfig, parseAdapterConfig } from './config.ts';
-import { Lora } from './lora.ts';
+import { Lora, type LoraLayer } from './lora.ts';
 import { isWithin, patternValue } from './target_modules.ts';
 
 /**
@@ -26,7 +27,7 @@ import { isWithin, patternValue } from './target_modules.ts';
 export async function readAdapter(model: Florence2Model, folder: Folder, weights?: TensorFile): Promise<Lora> {
   const config = await readAdapterConfig(folder);
   const file = weights ?? (await openWeights(folder));
-  const lora = new Lora(config.settings);
+  const lora = new Lora(config.settings, config.dora);
   try {
     const { layers, others } = sortTensors(file);
     await readLayers(lora, layers, { model, config, file });
@@ -68,11 +69,12 @@ interface Source {
   file: TensorFile;
 }
 
-/** The matrices A and B of a layer, with the layer's name in the file. */
+/** The matrices A and B of a layer and, for DoRA, the lengths of the weight's columns. `path` is its name in the file. */
 interface Pair {
   path: string;
   a?: TensorInfo;
   b?: TensorInfo;
+  lengths?: TensorInfo;
 }
 
 /** A tensor that replaces a parameter of the model. */
@@ -89,7 +91,8 @@ function sortTensors(file: TensorFile): { layers: Map<string, Pair>; others: Own
   const others: OwnTensor[] = [];
   for (const tensor of file.tensors.values()) {
     const name = tensor.name.replace(/^base_model\.model\./, '');
-    const [, path, matrix] = name.match(/^(.+)\.lora_([AB])\.weight$/) ?? [];
+    const [, path, matrix, lengths] =
+      name.match(/^(.+)\.(?:lora_([AB])\.weight|lora_(magnitude_vector)(?:\.weight)?)$/) ?? [];
     // PEFT wraps adapted layers, so `fc1.bias` becomes `fc1.base_layer.bias`.
     const found = canonicalName(path ?? name.replace('.base_layer.', '.'));
     if (!found || (!path && name.includes('.lora_'))) {
@@ -104,7 +107,7 @@ function sortTensors(file: TensorFile): { layers: Map<string, Pair>; others: Own
     const pair = layers.get(canonical) ?? { path };
     if (pair.path !== path)
       throw new Florence2Error(`${file.path}: ${pair.path} and ${path} are the same layer, ${canonical}.`);
-    pair[matrix === 'A' ? 'a' : 'b'] = tensor;
+    pair[lengths ? 'lengths' : matrix === 'A' ? 'a' : 'b'] = tensor;
     layers.set(canonical, pair);
   }
   // The embedding table comes first, because a head is compared with it.
@@ -130,6 +133,7 @@ async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config
     const r = patternValue(config.rankPattern, path) ?? config.settings.r;
     const alpha = patternValue(config.alphaPattern, path) ?? config.settings.alpha;
     const layer = lora.adapt(module, weight, r, alpha);
+    requireLengths(file, pair, config.dora);
     if (a.shape.length === layer.a.shape.length && a.shape[0] !== r) {
       throw new Florence2Error(`${file.path}: ${a.name} has rank ${a.shape[0]}, but adapter_config.json says ${r}.`);
     }
@@ -141,7 +145,46 @@ async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config
       const values = await file.readFloat32(tensor.name);
       model.compute(() => parameter.load(values));
     }
+    if (pair.lengths) await setLengths(lora, layer, weight, pair.lengths, { model, config, file });
   }
+}
+
+function requireLengths(file: TensorFile, { path, lengths }: Pair, dora: boolean): void {
+  if (dora === (lengths !== undefined)) return;
+  throw new Florence2Error(
+    `${file.path} ${dora ? 'lacks' : 'contains'} the lora_magnitude_vector of ${path}, but adapter_config.json says use_dora ${dora}.`,
+  );
+}
+
+/**
+ * Replaces a layer's low-rank product by the weight that DoRA computes from it: each column of W + s · A B has the length
+ * that the file says.
+ */
+async function setLengths(
+  lora: Lora,
+  layer: LoraLayer,
+  weight: Parameter,
+  lengths: TensorInfo,
+  { model, file }: Source,
+): Promise<void> {
+  const [out, , ...kernel] = weight.shape;
+  requireShape(file, lengths, kernel.length > 0 ? [1, out, 1, 1] : [out]);
+  if (weight.layout === 'plain') {
+    throw new Florence2Error(`${file.path}: DoRA of the output layer is not supported (${lengths.name}).`);
+  }
+  const values = await file.readFloat32(lengths.name);
+  const own = new Parameter(weight.name, weight.shape, weight.layout);
+  model.compute(() => {
+    const sum = tf.tidy(() => {
+      const columns = tf.add(weight.original, lowRankDelta(weight, [layer])); // [..., out]
+      const norm = tf.sqrt(tf.sum(tf.square(columns), columns.shape.map((_, axis) => axis).slice(0, -1))); // [out]
+      return tf.mul(columns, tf.div(tf.tensor1d(values), norm));
+    });
+    own.replace(sum);
+  });
+  lora.own.set(weight.name, own);
+  lora.layers.delete(layer.module);
+  for (const matrix of [layer.a, layer.b]) matrix.dispose();
 }
 
 /** Reads a tensor that replaces a parameter of the model. Ignores it if its values equal the model's. */

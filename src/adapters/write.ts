@@ -32,6 +32,9 @@ const nativeClass = {
  */
 export async function writeAdapter(lora: Lora, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
   const { layout = 'native', baseModel } = options;
+  if (lora.dora) {
+    throw new UsageError('A DoRA adapter cannot be saved as an adapter: merge it, and save the checkpoint.');
+  }
   const spell = layout === 'native' ? toNative : microsoftName;
   const autoMapping = layout === 'native' ? nativeClass : null;
   const config = formatAdapterConfig(lora, spell, { baseModel, autoMapping });

@@ -22,6 +22,7 @@ test('parses all supported fields', () => {
     rankPattern: { 'layers.0.fc1': 2 },
     alphaPattern: { fc2: 3.5 },
     modulesToSave: ['lm_head'],
+    dora: false,
   });
 });
 
@@ -31,7 +32,9 @@ test("missing fields have PEFT's defaults", () => {
     rankPattern: {},
     alphaPattern: {},
     modulesToSave: [],
+    dora: false,
   });
+  assert.is(parse({ peft_type: 'LORA', use_dora: true }).dora, true);
 });
 
 test('descriptive and unset fields are ignored, also unknown ones of later versions', () => {
@@ -43,7 +46,7 @@ test('descriptive and unset fields are ignored, also unknown ones of later versi
 const refused: [what: string, fields: object, problem: RegExp][] = [
   ['a different method', { peft_type: 'IA3' }, /peft_type is "IA3", expected "LORA"/],
   ['a missing method', { peft_type: null }, /peft_type is missing/],
-  ['DoRA', { use_dora: true }, /use_dora is true, which is not supported: DoRA/],
+  ['QALoRA', { use_qalora: true }, /use_qalora is true, which is not supported: QALoRA/],
   ['biases of B', { lora_bias: true }, /lora_bias is true/],
   ['trained tokens', { trainable_token_indices: [5, 6] }, /trainable_token_indices is \[5,6\].*rows of the embeddings/],
   ['repeated layers', { layer_replication: [[0, 2]] }, /layer_replication is \[\[0,2\]\].*layers of the model are repeated/], // biome-ignore format: one line

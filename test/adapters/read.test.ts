@@ -153,7 +153,7 @@ const refused: [what: string, tensors: Tensors, config: object, problem: RegExp]
     {},
     /is not a tensor of a LoRA adapter for Florence-2/,
   ],
-  ['a DoRA magnitude', { ...good, [`model.${q}.lora_magnitude_vector`]: stored([D]) }, {}, /lora_magnitude_vector is not a tensor of a LoRA/], // biome-ignore format: one line
+  ['a DoRA magnitude', { ...good, [`model.${q}.lora_magnitude_vector`]: stored([D]) }, {}, /contains the lora_magnitude_vector of .* use_dora false|is not a tensor of a LoRA/], // biome-ignore format: one line
   ['an embedding adapter', { ...good, 'model.language_model.shared.lora_embedding_A': stored([2, V]) }, {}, /lora_embedding_A is not a tensor of a LoRA/], // biome-ignore format: one line
   [
     "names that contain the adapter's name",

@@ -33,6 +33,7 @@ export { answerOutcomes, type CalibrateOptions, calibrate } from './evaluation/c
 export { auroc, expectedCalibrationError, type Outcome } from './evaluation/confidence.ts';
 export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
 export { Florence2 } from './florence2.ts';
+export type { Constrain } from './generation/constraint.ts';
 export type { GeneratedSequence } from './generation/decoding.ts';
 export type { GenerationOptions } from './generation/options.ts';
 export type { StreamedToken } from './generation/stream.ts';

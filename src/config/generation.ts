@@ -42,6 +42,9 @@ export interface GenerationConfig {
 /** Largest number of beams and of answers to a prompt: each needs a row of the decoder's caches. */
 export const MAX_ROWS = 1024;
 
+/** Largest number of bad words: each is compared with the sequence at every step. */
+const MAX_BAD_WORDS = 10_000;
+
 /** Settings that would change the answers and are not supported, each with the values that have no effect. */
 const unsupported: Record<string, unknown[]> = {
   encoder_repetition_penalty: [1],
@@ -193,6 +196,9 @@ function badWords(f: Fields): number[][] | undefined {
   if (value === undefined) return undefined;
   const isWord = (word: unknown) =>
     Array.isArray(word) && word.length > 0 && word.every(id => Number.isSafeInteger(id) && id >= 0);
+  if (Array.isArray(value) && value.length > MAX_BAD_WORDS) {
+    return f.fail('bad_words_ids', `has ${value.length} words, the limit is ${MAX_BAD_WORDS}`);
+  }
   if (Array.isArray(value) && value.every(isWord)) return value;
   return f.fail('bad_words_ids', `is ${show(value)}, expected a list of lists of token ids`);
 }

@@ -84,7 +84,7 @@ async function exampleOutcomes(
   const image = await florence.encodeImage(input, pickOptions(options, DECODE_OPTIONS));
   try {
     const requests = targets.map(({ task, text, box }) => ({ image, task, text, box }));
-    const results = await florence.runBatch(requests, { doSample: false, ...options });
+    const results = await florence.runBatch(requests, { ...options, doSample: options.doSample ?? false });
     return results.map((result, j) => {
       const truth = readTruth(targets[j].answer, result.task, image.imageSize, options.keepUnicode ?? false);
       return [result.task, outcomesOf(truth, result)];

@@ -86,7 +86,8 @@ export async function topCandidates(
   } finally {
     logits.dispose();
   }
-  return banned.map((forbidden, row) => {
+  return banned.map((tokens, row) => {
+    const forbidden = new Set(tokens);
     const at = row * (3 * width + 1);
     const total = numbers[at + 3 * width];
     const normaliser = numbers[at] + Math.log(total);
@@ -95,7 +96,7 @@ export async function topCandidates(
     for (let i = at; i < at + width && candidates.length < k; i++) {
       const token = numbers[i + width];
       const logProb = numbers[i] - normaliser;
-      if (logProb === -Infinity || forbidden.includes(token)) continue;
+      if (logProb === -Infinity || forbidden.has(token)) continue;
       const nearbyProb = numbers[i + 2 * width] / total;
       candidates.push({ token, logProb, nearbyProb, score: logProb, priority: logProb });
     }

@@ -59,6 +59,10 @@ test('unsupported and invalid settings are refused', async () => {
     [{ repetition_penalty: 0 }, 'repetition_penalty is 0, expected a number above 0.'],
     [{ bad_words_ids: [5] }, 'bad_words_ids is [5], expected a list of lists of token ids.'],
     [{ bad_words_ids: [[]] }, 'bad_words_ids is [[]], expected'],
+    [
+      { bad_words_ids: Array.from({ length: 10_001 }, () => [5]) },
+      'bad_words_ids has 10001 words, the limit is 10000.',
+    ],
     [{ num_beams: 1e9 }, 'num_beams is 1000000000, the limit is 1024.'],
     [{ num_return_sequences: 1e9 }, 'num_return_sequences is 1000000000, the limit is 1024.'],
     [{ num_beams: 0 }, 'num_beams is 0, expected a whole number of at least 1.'],

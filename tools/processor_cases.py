@@ -1,8 +1,8 @@
-"""Writes test/generation/processor_cases.json: scores processed by transformers' logits processors, and answers of its
+"""Writes test/generation/processor_cases.jsonl: scores processed by transformers' logits processors, and answers of its
 `generate` with a model whose next token depends on the newest one and its position.
 
     pip install torch==2.15.0 transformers==5.23.0
-    python tools/processor_cases.py > test/generation/processor_cases.json
+    python tools/processor_cases.py > test/generation/processor_cases.jsonl
 """
 
 import json
@@ -117,4 +117,5 @@ answers = [
     for i, rules in enumerate(SEARCHES)
     for seed in (0, 1)
 ]
-print(json.dumps({"scores": scores, "answers": answers}))
+for case in scores + answers:
+    print(json.dumps(case))

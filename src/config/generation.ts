@@ -42,6 +42,9 @@ export interface GenerationConfig {
 /** Largest number of beams and of answers to a prompt: each needs a row of the decoder's caches. */
 export const MAX_ROWS = 1024;
 
+/** Largest number of end tokens: a beam search compares as many extensions of each beam. */
+const MAX_ENDS = 100;
+
 /** Largest number of bad words: each is compared with the sequence at every step. */
 const MAX_BAD_WORDS = 10_000;
 
@@ -188,7 +191,11 @@ function repetitionPenalty(f: Fields): number | undefined {
 /** One end token, or a list of them. */
 function endTokens(f: Fields): number[] | undefined {
   if (!f.has('eos_token_id')) return undefined;
-  return Array.isArray(f.raw('eos_token_id')) ? f.integers('eos_token_id', 0) : [f.integer('eos_token_id', 0)];
+  if (!Array.isArray(f.raw('eos_token_id'))) return [f.integer('eos_token_id', 0)];
+  const tokens = [...new Set(f.integers('eos_token_id', 0))];
+  return tokens.length <= MAX_ENDS
+    ? tokens
+    : f.fail('eos_token_id', `has ${tokens.length} tokens, the limit is ${MAX_ENDS}`);
 }
 
 function badWords(f: Fields): number[][] | undefined {

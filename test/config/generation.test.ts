@@ -63,6 +63,7 @@ test('unsupported and invalid settings are refused', async () => {
       { bad_words_ids: Array.from({ length: 10_001 }, () => [5]) },
       'bad_words_ids has 10001 words, the limit is 10000.',
     ],
+    [{ eos_token_id: [...Array(101).keys()] }, 'eos_token_id has 101 tokens, the limit is 100.'],
     [{ num_beams: 1e9 }, 'num_beams is 1000000000, the limit is 1024.'],
     [{ num_return_sequences: 1e9 }, 'num_return_sequences is 1000000000, the limit is 1024.'],
     [{ num_beams: 0 }, 'num_beams is 0, expected a whole number of at least 1.'],

@@ -22,9 +22,14 @@ interface AnswersCase extends Row {
 }
 
 /** The cases of tools/processor_cases.py. */
-export const cases: { scores: ScoresCase[]; answers: AnswersCase[] } = JSON.parse(
-  readFileSync(new URL('./processor_cases.json', import.meta.url), 'utf8'),
-);
+const lines = readFileSync(new URL('./processor_cases.jsonl', import.meta.url), 'utf8')
+  .trim()
+  .split('\n');
+const all = lines.map((line): ScoresCase | AnswersCase => JSON.parse(line));
+export const cases = {
+  scores: all.filter((one): one is ScoresCase => 'logits' in one),
+  answers: all.filter((one): one is AnswersCase => 'tokens' in one),
+};
 
 /** Returns the settings of a case: the script's defaults, then the case's. */
 export const settingsOf = ({ settings }: Row): GenerationSettings => ({

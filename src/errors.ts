@@ -39,15 +39,12 @@ export class Florence2Error extends Error {
   readonly code: ErrorCode;
 
   constructor(message: string, { code = 'INVALID_DATA', cause }: ErrorDetails = {}) {
-    super(
-      /^(INVALID_ARGUMENT|UNKNOWN)/.test(code) ? message : shortened(message),
-      cause === undefined ? undefined : { cause },
-    );
+    super(/^UNKNOWN/.test(code) ? message : shortened(message), cause === undefined ? undefined : { cause });
     this.code = code;
   }
 }
 
-/** Longest message, except about calls. Those about a file may quote names of any length from it. */
+/** Longest message, except those about an unknown name, which may list all names. Others may quote a file. */
 const LONGEST_MESSAGE = 480;
 
 /** Returns a message as one line, without its middle if it is too long: it begins with the file and ends with advice. */

@@ -70,7 +70,7 @@ export async function readYoloConfig(file: string): Promise<Record<string, unkno
   const text = await readTextFile(file);
   let config: unknown;
   try {
-    config = parseYaml(text);
+    config = parseYaml(text, { logLevel: 'error' });
   } catch (error) {
     const [reason] = (error as Error).message.split('\n');
     throw new Florence2Error(`${file} cannot be read: ${reason.replace(/:$/, '')}.`, { cause: error });

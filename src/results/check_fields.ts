@@ -93,7 +93,7 @@ function checkPolygon(polygon: unknown, at: string): void {
 function checkCoordinates(value: unknown, at: string): asserts value is ArrayLike<number> {
   if (!Array.isArray(value) && !ArrayBuffer.isView(value)) fail(at, `is ${show(value)}, expected a list of numbers`);
   const wrong = Array.from(value as ArrayLike<unknown>).findIndex(number => !Number.isFinite(number));
-  if (wrong >= 0) fail(`${at}[${wrong}]`, `is ${(value as unknown[])[wrong]}, expected a number of pixels`);
+  if (wrong >= 0) fail(`${at}[${wrong}]`, `is ${show((value as unknown[])[wrong])}, expected a number of pixels`);
 }
 
 /**

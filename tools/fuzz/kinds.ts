@@ -1,0 +1,140 @@
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readAdapterConfig } from '../../src/adapters/read.ts';
+import { loadConfig } from '../../src/checkpoint/load_config.ts';
+import { loadTokenizer } from '../../src/checkpoint/tokenizer_files.ts';
+import { readConfig } from '../../src/cli/train/config.ts';
+import { checkDataset } from '../../src/datasets/open.ts';
+import { decodeImage, readImageSize } from '../../src/image/decode.ts';
+import { openFolder } from '../../src/platform/node.ts';
+import { readCalibration } from '../../src/results/calibration.ts';
+import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
+import { openCheckpoint } from '../../src/weights/checkpoint.ts';
+
+/** A kind of input: files, of which one is changed, and what reads them. */
+export interface Kind {
+  /** Files by name. The first ones, `changed` of them, are changed by turns; the others stay. */
+  readonly files: () => Promise<Record<string, Uint8Array>>;
+  readonly changed: number;
+  readonly read: (folder: string, file: string) => Promise<unknown>;
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const inRoot = (path: string): Promise<Uint8Array> => readFile(join(root, path));
+const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
+const image = () => inRoot('docs/pictures/street.jpg').catch(() => inRoot('docs/scenes/scene-1.png'));
+
+/** Returns files of the demo checkpoint. */
+async function demo(...names: string[]): Promise<Record<string, Uint8Array>> {
+  return Object.fromEntries(await Promise.all(names.map(async name => [name, await inRoot(`weights/demo/${name}`)])));
+}
+
+async function readWeights(folder: string): Promise<void> {
+  const file = await openCheckpoint(openFolder(folder));
+  try {
+    await canonicalCheckpoint(file);
+    const [first] = [...file.tensors.values()].filter(({ shape }) => shape.reduce((n, d) => n * d, 1) < 1e6);
+    if (first) await file.readFloat32(first.name);
+  } finally {
+    await file.close();
+  }
+}
+
+const box = [10, 10, 60, 50];
+const coco = {
+  images: [{ id: 1, file_name: 'a.jpg', width: 640, height: 480 }],
+  categories: [{ id: 1, name: 'car' }],
+  annotations: [
+    { id: 1, image_id: 1, category_id: 1, bbox: box, segmentation: [[1, 1, 9, 1, 9, 8]] },
+    { id: 2, image_id: 1, category_id: 1, bbox: box, segmentation: { size: [480, 640], counts: [307200] }, iscrowd: 0 },
+  ],
+};
+const lines = [
+  { image: 'a.jpg', prefix: '<OD>', suffix: 'car<loc_1><loc_2><loc_30><loc_40>' },
+  { image: 'a.jpg', task: '<OD>', answer: { boxes: [{ label: 'car', box }] } },
+  { image: 'a.jpg', task: '<REFERRING_EXPRESSION_SEGMENTATION>', text: 'car', answer: { instances: [{ label: '', polygons: [[1, 1, 9, 1, 9, 8]] }] } }, // biome-ignore format: one line
+];
+
+/** All kinds by name. */
+export const KINDS: Record<string, Kind> = {
+  image: {
+    files: async () => {
+      const folder = 'test/reference/processor/images';
+      const names = (await readdir(join(root, folder))).filter(name => !/large|768/.test(name));
+      return Object.fromEntries(await Promise.all(names.map(async name => [name, await inRoot(`${folder}/${name}`)])));
+    },
+    changed: 100,
+    read: async (folder, file) => [await readImageSize(join(folder, file)), await decodeImage(join(folder, file))],
+  },
+  weights: {
+    files: async () => ({ 'model.safetensors': await inRoot('test/reference/model/tiny-pad/hf/model.safetensors') }),
+    changed: 1,
+    read: readWeights,
+  },
+  index: {
+    files: async () => ({
+      'model.safetensors.index.json': json({ metadata: { total_size: 1 }, weight_map: { a: 'a.safetensors', b: 'b' } }),
+    }),
+    changed: 1,
+    read: readWeights,
+  },
+  config: {
+    files: () => demo('config.json', 'generation_config.json', 'preprocessor_config.json'),
+    changed: 3,
+    read: folder => loadConfig(openFolder(folder)),
+  },
+  tokenizer: {
+    files: () => demo('tokenizer.json', 'tokenizer_config.json'),
+    changed: 2,
+    read: async folder => (await loadTokenizer(openFolder(folder))).encode('What does the image describe? aaaaaaaaaa'),
+  },
+  calibration: {
+    files: () => demo('calibration.json'),
+    changed: 1,
+    read: folder => readCalibration(openFolder(folder)),
+  },
+  adapter: {
+    files: async () => ({ 'adapter_config.json': await inRoot('test/adapters/dora/adapter_config.json') }),
+    changed: 1,
+    read: folder => readAdapterConfig(openFolder(folder)),
+  },
+  settings: {
+    files: async () => ({
+      'train.json': json({ data: ['x:0.5'], lora: { r: 4, targets: ['q_proj'] }, augment: { flip: 0.5 }, epochs: 2 }),
+    }),
+    changed: 1,
+    read: (folder, file) => readConfig(join(folder, file)),
+  },
+  coco: {
+    files: async () => ({ '_annotations.coco.json': json(coco), 'a.jpg': await image() }),
+    changed: 1,
+    read: (folder, file) =>
+      checkDataset(join(folder, file), { tasks: ['<OD>', '<REFERRING_EXPRESSION_SEGMENTATION>'] }),
+  },
+  lines: {
+    files: async () => ({
+      'annotations.jsonl': Buffer.from(lines.map(line => JSON.stringify(line)).join('\n')),
+      'a.jpg': await image(),
+    }),
+    changed: 1,
+    read: (folder, file) => checkDataset(join(folder, file)),
+  },
+  yolo: {
+    files: async () => ({
+      'data.yaml': Buffer.from('train: images\nnc: 2\nnames: [car, "bus"]\n'),
+      'labels/a.txt': Buffer.from('0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.4 0.1 0.4 0.4\n'),
+      'images/a.jpg': await image(),
+    }),
+    changed: 2,
+    read: folder => checkDataset(join(folder, 'data.yaml')),
+  },
+};
+
+/** Writes the files of a kind to a folder. */
+export async function writeFiles(folder: string, files: Record<string, Uint8Array>): Promise<void> {
+  for (const [name, bytes] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, name)), { recursive: true });
+    await writeFile(join(folder, name), bytes);
+  }
+}

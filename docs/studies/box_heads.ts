@@ -26,6 +26,7 @@ const model = await Florence2.load(join(import.meta.dirname, '../../weights/demo
 const heads = 'language_model.decoder.layers.{layer}.encoder_attn.hook_z';
 const firstLocation = model.tokenizer.tokenToId('<loc_0>')!;
 const isLocation = (id: number): boolean => id >= firstLocation && id < firstLocation + 1000;
+const isWord = (id: number): boolean => !isLocation(id);
 const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** Metric: mean log-probability, in nats, of the answer tokens that `counts` accepts, without `<s>` and `</s>`. */
@@ -68,10 +69,7 @@ for (let index = count; index < count + 20; index++) {
 }
 const tables = [
   await lossWithout('Nats lost by a location token', meanLogProb(isLocation)),
-  await lossWithout(
-    'Nats lost by a token of a word',
-    meanLogProb(id => !isLocation(id)),
-  ),
+  await lossWithout('Nats lost by a token of a word', meanLogProb(isWord)),
 ];
 for (const owner of [...questions, ...caches]) owner.dispose();
 model.dispose();

@@ -61,8 +61,7 @@ for (let row = 0; row < count; row++) {
   const { scene, changed, maps } = await sweep(row);
   const [{ color, shape, box }] = scene.objects;
   const plain = [scene, changed].map(({ image: { data, ...raw } }) => sharp(data, { raw: { ...raw, channels: 3 } }));
-  const how = { cells: true, max: 0.5, bar: false };
-  const drawn = await Promise.all(maps.map(map => drawHeatmap(changed.image, map, how)));
+  const drawn = await Promise.all(maps.map(map => drawHeatmap(changed.image, map, { cells: true, max: 0.5, bar: false }))); // biome-ignore format: one line
   for (const [column, picture] of [...plain, ...drawn.map(png => sharp(png))].entries()) {
     const input = picture.resize({ width: 2 * SCENE_SIDE, kernel: 'nearest' }).png();
     tiles.push({ input: await input.toBuffer(), left: column * step, top: row * step });

@@ -1,8 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname, extname } from 'node:path';
 import { UsageError } from '../errors.ts';
 import { writeError } from '../files/errors.ts';
-import { UnfinishedFile } from '../files/write.ts';
+import { makeFolder, UnfinishedFile } from '../files/write.ts';
 import { asBytes } from '../weights/dtypes.ts';
 import { npyHeader } from '../weights/npy.ts';
 import { makeHeader } from '../weights/safetensors.ts';
@@ -36,7 +35,7 @@ export class ArrayFile {
   static async create(path: string, { shape, name, metadata }: ArrayFileOptions): Promise<ArrayFile> {
     const tensors = [{ name, shape, dtype: 'F32' as const }];
     const header = arrayFileKind(path) === 'npy' ? npyHeader(shape) : makeHeader(path, tensors, metadata);
-    await mkdir(dirname(path), { recursive: true }).catch(error => {
+    await makeFolder(dirname(path)).catch(error => {
       throw writeError(path, error);
     });
     const file = await UnfinishedFile.create(path);

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
@@ -11,7 +12,7 @@ import { isRunning, makeFolder } from './write.ts';
  * from another machine is not, because its processes are not visible here.
  *
  * @param activity what holds the lock, for the message: `setup`, `training in out/run`
- * @throws Florence2Error if another process holds the lock
+ * @throws Florence2Error if another process holds the lock, or its folder cannot be written
  */
 export async function withLock<T>(file: string, activity: string, body: () => Promise<T>): Promise<T> {
   await acquire(file, activity);
@@ -31,13 +32,17 @@ interface Owner {
 }
 
 async function acquire(file: string, activity: string): Promise<void> {
+  const folder = dirname(file);
   const own: Owner = { pid: process.pid, host: hostname(), started: await startOf(process.pid) };
   for (;;) {
+    await makeFolder(folder).catch(error => {
+      if (existsSync(folder)) throw new Florence2Error(`${folder} is not a folder.`, { code: 'FILE_NOT_WRITABLE' });
+      throw writeError(folder, error);
+    });
     try {
-      await makeFolder(dirname(file));
       return await writeFile(file, JSON.stringify(own), { flag: 'wx' });
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw writeError(file, error);
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw writeError(folder, error);
     }
     const owner = await readOwner(file);
     if (owner === 'unfinished') {

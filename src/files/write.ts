@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { errorAt, writeError } from './errors.ts';
 import type { FileContent } from './folder.ts';
@@ -157,13 +157,26 @@ export async function recoverFolder(folder: string): Promise<void> {
 
 const sibling = (folder: string, state: string): string => join(dirname(folder), `.${basename(folder)}.${state}`);
 
-/** Creates a folder with its missing parents, and flushes their names. */
+/**
+ * Creates a folder with its missing parents, and flushes their names. Node's recursive mkdir does not end where folders
+ * cannot be created, as in /proc.
+ */
 export async function makeFolder(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true });
-  if (first === undefined) return; // it existed
-  const highest = resolve(first);
-  for (let made = resolve(path); made.length >= highest.length; made = dirname(made)) await flush(dirname(made));
+  const missing: string[] = [];
+  for (let folder = resolve(path); !(await isFolder(folder)); folder = dirname(folder)) {
+    if (folder === dirname(folder)) break;
+    missing.push(folder);
+  }
+  for (const folder of missing.toReversed()) {
+    await mkdir(folder).catch(async error => {
+      if (!(await isFolder(folder))) throw error; // otherwise another process created it
+    });
+  }
+  for (const folder of missing) await flush(dirname(folder));
 }
+
+const isFolder = async (path: string): Promise<boolean> =>
+  (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 
 /** Flushes a file's contents, or a folder's list of names, to the disk. */
 export async function flush(path: string): Promise<void> {

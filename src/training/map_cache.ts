@@ -1,7 +1,8 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { fileError, isDiskFull, writeError } from '../files/errors.ts';
+import { makeFolder } from '../files/write.ts';
 
 export const MAP_STORES = ['memory', 'disk', 'off'] as const;
 
@@ -57,7 +58,7 @@ export class MapCache {
     }
     const path = this.path(key);
     try {
-      await mkdir(this.folder, { recursive: true });
+      await makeFolder(this.folder);
       await writeFile(path, values);
     } catch (error) {
       await rm(path, { force: true });

@@ -80,4 +80,14 @@ test('a lock is taken over if its process id belongs to a later process, or if i
   assert.ok(await take(file));
 });
 
+test('a folder that cannot be written is named, not the lock in it', async () => {
+  const file = join(temporaryFolder(), 'run');
+  writeFileSync(file, '');
+  const message = (lock: string): Promise<string> => take(lock).then(() => assert.unreachable(), error => error.message); // biome-ignore format: one line
+  assert.is(await message(join(file, '.lock')), `${file} is not a folder.`);
+  if (existsSync('/proc/self')) {
+    assert.is(await message('/proc/run/.lock'), '/proc/run cannot be written: its folder takes no new files.');
+  }
+});
+
 test.run();

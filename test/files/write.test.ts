@@ -58,6 +58,8 @@ const onLinux = existsSync('/proc/self') ? test : test.skip;
 onLinux('a folder that takes no files is called so', async () => {
   const path = '/proc/florence2.png';
   assert.is(await message(writeWhole(path, new Uint8Array())), `${path} cannot be written: its folder takes no new files.`); // biome-ignore format: one line
+  const inNew = '/proc/florence2/a/b.png';
+  assert.is(await message(writeWhole(inNew, new Uint8Array())), `${inNew} cannot be written: its folder does not exist.`); // biome-ignore format: one line
   const full = '/dev/full/a.png';
   assert.is(await message(writeWhole(full, new Uint8Array())), `${full} cannot be written: its folder is a file.`);
 });

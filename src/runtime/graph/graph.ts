@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { Florence2Error } from '../../errors.ts';
+import { Florence2Error, UsageError } from '../../errors.ts';
 import { ownKernels, protocolBuffers } from '../tensorflow.ts';
 import type { NodeBackend, TensorMetadata } from '../tensorflow_binding.ts';
 import { fewRows, withHalfWeights } from './few_rows.ts';
@@ -45,6 +45,7 @@ export class Graph {
 
   private constructor(
     private readonly runner: Runner,
+    private readonly inputs: readonly TensorSpec[],
     private readonly weights: readonly tf.Tensor[],
     /** The binding's ids of the fp16 weights. */
     private readonly halves: readonly number[],
@@ -78,19 +79,40 @@ export class Graph {
     const runner = program ? runProgram(program, reads) : runSavedModel(outputs, reads);
     return new Graph(
       runner,
+      inputs.map(node => node.outputs[0]),
       read.map(([tensor]) => tensor),
       [...halves.values()],
     );
   }
 
-  /** Computes the function. The caller disposes the result. */
+  /**
+   * Computes the function. The caller disposes the result.
+   *
+   * @throws UsageError for another number of inputs, and for other sizes or dtypes than those of the examples
+   */
   run(...inputs: tf.Tensor[]): tf.Tensor[] {
+    this.check(inputs);
     const ids = [...this.backend.getInputTensorIds([...inputs, ...this.weights]), ...this.halves];
     return this.runner.run(ids).map(output => this.backend.createOutputTensor(output));
   }
 
   dispose(): void {
     this.runner.dispose();
+  }
+
+  private check(inputs: readonly tf.Tensor[]): void {
+    if (inputs.length !== this.inputs.length) {
+      throw new UsageError(`The graph takes ${this.inputs.length} inputs, not ${inputs.length}.`);
+    }
+    for (const [i, { shape, dtype }] of this.inputs.entries()) {
+      const { shape: given, dtype: type } = inputs[i];
+      const fits = given.length === shape.length && shape.every((size, axis) => size < 0 || size === given[axis]);
+      if (fits && type === dtype) continue;
+      const expected = shape.map(size => (size < 0 ? 'any' : size)).join(', ');
+      throw new UsageError(
+        `Input ${i} of the graph must be ${dtype} [${expected}], not ${type} [${given.join(', ')}].`,
+      );
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import * as tf from '@tensorflow/tfjs';
 import { test as anyTest } from 'uvu';
 import * as assert from 'uvu/assert';
+import { UsageError } from '../../../src/errors.ts';
 import { noHooks } from '../../../src/hooks/hooks.ts';
 import { attend } from '../../../src/nn/attention.ts';
 import { gelu, layerNorm, linear } from '../../../src/nn/ops.ts';
@@ -382,6 +383,26 @@ few('constants as inputs and outputs of graphs with half weights', () => {
     assertSame(graph, fn, [random([3, 24], 2)], 1e-4, String(fn));
     dispose();
   }
+});
+
+test('inputs of another number, size or dtype are refused', () => {
+  const fn: GraphFunction = (x, y) => [tf.add(x, y)];
+  const graph = compile(fn, size => [floats(size, 4), floats(4)]);
+  const [x, y, wide, whole] = [tf.ones([5, 4]), tf.ones([4]), tf.ones([5, 5]), tf.ones([5, 4], 'int32')];
+  tf.dispose(graph.run(x, y));
+  for (const [inputs, message] of [
+    [[x], 'The graph takes 2 inputs, not 1.'],
+    [[wide, y], 'Input 0 of the graph must be float32 [any, 4], not float32 [5, 5].'],
+    [[y, y], 'Input 0 of the graph must be float32 [any, 4], not float32 [4].'],
+    [[whole, y], 'Input 0 of the graph must be float32 [any, 4], not int32 [5, 4].'],
+  ] as const) {
+    assert.throws(
+      () => graph.run(...inputs),
+      (error: Error) => error instanceof UsageError && error.message === message,
+    );
+  }
+  graph.dispose();
+  tf.dispose([x, y, wide, whole]);
 });
 
 anyTest.run();

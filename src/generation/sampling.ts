@@ -68,7 +68,9 @@ export function highestIndices(values: Float32Array | Float64Array, k: number): 
  */
 export function withGumbelNoise(scores: Float32Array, seed: number, ...names: (string | number)[]): Float64Array {
   const next = randomIntegers(seed, 'sample', ...names);
-  return new Float64Array(scores).map(score =>
-    score === -Infinity ? score : score - Math.log(-Math.log((next() + 0.5) / 2 ** 32)),
-  );
+  const noisy = new Float64Array(scores);
+  for (let i = 0; i < noisy.length; i++) {
+    if (noisy[i] > -Infinity) noisy[i] -= Math.log(-Math.log((next() + 0.5) / 2 ** 32));
+  }
+  return noisy;
 }

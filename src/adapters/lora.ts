@@ -213,6 +213,23 @@ export function createLora(model: Florence2Model, options: LoraOptions): Lora {
   return lora;
 }
 
+/**
+ * Returns a copy of an adapter of the same model, such as one to train further.
+ *
+ * @throws UsageError for a DoRA adapter
+ */
+export function copyLora(model: Florence2Model, source: Lora): Lora {
+  if (source.dora) throw new UsageError('A DoRA adapter cannot be trained: merge it, and train a new one.');
+  const copy = new Lora(source.settings);
+  for (const [module, { a, b, r, alpha }] of source.layers) {
+    const layer = copy.adapt(module, model.adaptable.get(module)!.weight, r, alpha);
+    layer.a.replace(tf.clone(a.value));
+    layer.b.replace(tf.clone(b.value));
+  }
+  for (const parameter of source.own.values()) copy.replace(parameter).replace(tf.clone(parameter.value));
+  return copy;
+}
+
 function initialValues({ name, shape }: Parameter, init: LoraInit, seed: number): Float32Array {
   const [r, ...row] = shape;
   const values = new Float32Array(elementCount(shape));

@@ -71,8 +71,11 @@ export interface TrainerOptions {
    * tower. Not allowed with LoRA, which trains only the adapter.
    */
   freeze?: (string | RegExp)[];
-  /** Trains a LoRA adapter with these options. Default: the model's own parameters are trained. */
-  lora?: LoraOptions;
+  /**
+   * Trains a LoRA adapter with these options, or further trains a copy of the loaded adapter of this name. Default: the
+   * model's own parameters are trained.
+   */
+  lora?: LoraOptions | string;
   /** Tokens to add before training, see `addTokens`. With LoRA, the whole embedding table is then trained too. */
   newTokens?: string[];
   /**
@@ -196,6 +199,9 @@ export function resolveOptions(options: TrainerOptions): TrainerSettings {
     throw new UsageError(
       'freeze cannot be combined with lora, which trains only the adapter: choose the layers with lora.targets.',
     );
+  }
+  if (typeof options.lora === 'string' && options.newTokens) {
+    throw new UsageError('newTokens needs a new adapter, but lora names an adapter to train further.');
   }
   return settings;
 }

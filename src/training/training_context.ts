@@ -1,7 +1,8 @@
 import { join } from 'node:path';
-import { createLora, type Lora } from '../adapters/lora.ts';
+import { copyLora, createLora, type Lora, type LoraOptions } from '../adapters/lora.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
+import type { Florence2Model } from '../model/florence2_model.ts';
 import type { Parameter } from '../nn/params.ts';
 import { MapCache } from './map_cache.ts';
 import { AdamW, decaysByDefault } from './optimizer.ts';
@@ -45,12 +46,14 @@ export function trainingContext(florence: Florence2, settings: TrainerSettings):
   };
 }
 
-/** Builds the adapter to train. With new tokens, the adapter also trains the embedding table (and an untied head). */
-function addAdapter(florence: Florence2, { lora: options, seed, newTokens }: TrainerSettings): Lora {
+/** Builds the adapter to train, and adds it to the model. */
+function addAdapter(florence: Florence2, settings: TrainerSettings): Lora {
   const { model, adapters, backend } = florence;
-  const tables = model.lmHead.weight.loaded ? ['language_model.shared', 'lm_head'] : ['language_model.shared'];
-  const modulesToSave = [...(options?.modulesToSave ?? []), ...(newTokens ? tables : [])];
-  const lora = createLora(model, { seed, ...options, modulesToSave });
+  const { lora: given } = settings;
+  const lora =
+    typeof given === 'string'
+      ? model.compute(() => copyLora(model, adapters.get(given)))
+      : newAdapter(model, given, settings);
   try {
     checkBackend(lora.parameters, backend.name);
     adapters.add(ADAPTER, lora);
@@ -59,6 +62,17 @@ function addAdapter(florence: Florence2, { lora: options, seed, newTokens }: Tra
     lora.dispose();
     throw error;
   }
+}
+
+/** Returns a new adapter. With new tokens, it also trains the embedding table (and an untied head). */
+function newAdapter(
+  model: Florence2Model,
+  options: LoraOptions | undefined,
+  { seed, newTokens }: TrainerSettings,
+): Lora {
+  const tables = model.lmHead.weight.loaded ? ['language_model.shared', 'lm_head'] : ['language_model.shared'];
+  const modulesToSave = [...(options?.modulesToSave ?? []), ...(newTokens ? tables : [])];
+  return createLora(model, { seed, ...options, modulesToSave });
 }
 
 function ownParameters({ model, adapters, backend }: Florence2, { freeze, newTokens }: TrainerSettings): Parameter[] {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Lora } from '../../src/adapters/lora.ts';
 import type { Dataset, TrainingExample } from '../../src/datasets/example.ts';
 import { UsageError } from '../../src/errors.ts';
 import type { Florence2 } from '../../src/florence2.ts';
@@ -89,6 +90,27 @@ logic('best has the weights of the lowest validation loss, latest the last weigh
     });
   }),
 );
+
+test('an adapter is trained further, and the one it starts from stays', () =>
+  withLearner(folder, async florence => {
+    const { output } = await trainOn(florence, { train: dataset(1), lora: { r: 2, alpha: 3, bias: 'lora_only' } });
+    await withLearner(folder, async fresh => {
+      const first = await fresh.loadAdapter(join(output, 'latest'), { name: 'first' });
+      const values = (lora: Lora) =>
+        Promise.all(lora.parameters.map(async ({ value }) => Array.from(await value.data())));
+      const start = await values(first);
+      // The first step of a warm-up has a learning rate of 0 and changes no parameter.
+      const still = { train: dataset(1), lora: 'first', maxSteps: 1, warmupSteps: 1 };
+      await trainOn(fresh, still);
+      const copy = fresh.adapters.get('training');
+      assert.equal(await values(copy), start);
+      assert.equal([...copy.layers.values()].map(({ r, alpha }) => [r, alpha]).at(0), [2, 3]);
+      fresh.adapters.remove('training');
+      await trainOn(fresh, { train: dataset(1), lora: 'first', learningRate: 0.01 });
+      assert.not.equal(await values(fresh.adapters.get('training')), start);
+      assert.equal(await values(first), start);
+    });
+  }));
 
 test('a run leaves only its results', () =>
   withLearner(folder, async florence => {

@@ -24,6 +24,9 @@ const listed = 20;
 /** The file in a run's folder that holds its settings. `--resume` reads them from there. */
 const RUN_FILE = 'run.json';
 
+/** Name in the model of the adapter that is trained further. */
+const START = 'start';
+
 /** Checks the data, or trains. All settings are checked before the model is loaded. */
 export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<void> {
   const config = await readSettings(given, flags);
@@ -47,6 +50,7 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
     live.step(record);
   };
   try {
+    if (config.adapter) await florence.loadAdapter(config.adapter, { name: START });
     await checkBeforeTraining(data, florence, config.skipBad ?? false);
     const trainer = new Trainer(florence, {
       ...trainerSettings(config),
@@ -89,19 +93,25 @@ async function readSettings(given: TrainConfig, { config, lora }: TrainFlags): P
 }
 
 /** Returns the paths of a run's settings as absolute ones, so that it can be resumed from any directory. */
-function absolutePaths({ data, valid, model, output }: CompleteConfig): Partial<TrainConfig> {
+function absolutePaths({ data, valid, model, adapter, output }: CompleteConfig): Partial<TrainConfig> {
   const isFolder = model !== undefined && existsSync(join(model, 'config.json'));
   return {
     data: data.map(path => resolve(path)),
     output: resolve(output),
     ...(valid !== undefined && { valid: resolve(valid) }),
     ...(isFolder && { model: resolve(model) }),
+    ...(adapter !== undefined && existsSync(adapter) && { adapter: resolve(adapter) }),
   };
 }
 
 function requireRunnable(config: TrainConfig): asserts config is CompleteConfig {
-  const { output, resume, lora, freeze } = config;
+  const { output, resume, lora, freeze, adapter } = config;
   if (output === undefined) throw new UsageError('--out is required: the folder to write the run to.');
+  if (adapter && (lora || freeze)) {
+    throw new UsageError(
+      '--adapter trains an adapter further, with its own settings: remove those of LoRA, and freeze.',
+    );
+  }
   if (lora && freeze)
     throw new UsageError('freeze: LoRA already freezes everything except the adapter; remove one of the two.');
   if (!resume && existsSync(join(output, 'latest'))) {
@@ -123,9 +133,10 @@ function trainerSettings({
   backend,
   imageSize,
   freeze,
+  adapter,
   ...rest
 }: CompleteConfig) {
-  return { ...rest, freeze: freeze?.map(readPattern) };
+  return { ...rest, ...(adapter && { lora: START }), freeze: freeze?.map(readPattern) };
 }
 
 /** Returns a regular expression for `/text/`, else the text itself. */
@@ -158,9 +169,9 @@ function leftOutLines(messages: string[]): string[] {
 
 function summaryLines(
   { steps, loss, best, stopped, endedEarly }: TrainingSummary,
-  { output, lora, newTokens }: CompleteConfig,
+  { output, lora, adapter, newTokens }: CompleteConfig,
 ): string[] {
-  const kind = lora ? 'adapter' : 'checkpoint';
+  const kind = lora || adapter ? 'adapter' : 'checkpoint';
   return [
     `${stopped ? 'Stopped after' : 'Trained'} ${steps} steps${Number.isNaN(loss) ? '' : `, loss ${loss.toFixed(4)}`}`,
     ...(endedEarly ? [`ended     early: no better validation since step ${best!.step}`] : []),

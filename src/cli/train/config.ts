@@ -1,3 +1,4 @@
+import type { LoraOptions } from '../../adapters/lora.ts';
 import type { LoadOptions } from '../../checkpoint/load.ts';
 import { UsageError } from '../../errors.ts';
 import { readTextFile } from '../../files/whole_file.ts';
@@ -9,7 +10,7 @@ import { keyOf, SETTINGS_BY_PATH } from './settings.ts';
 
 /** Settings by their keys in a config file. All values have been checked. */
 export interface TrainConfig
-  extends Omit<TrainerOptions, 'output' | 'train' | 'valid' | 'freeze' | 'onStep' | 'onValidation'> {
+  extends Omit<TrainerOptions, 'output' | 'train' | 'valid' | 'freeze' | 'lora' | 'onStep' | 'onValidation'> {
   data?: string[];
   valid?: string;
   task?: string[];
@@ -21,6 +22,9 @@ export interface TrainConfig
   backend?: LoadOptions['backend'];
   imageSize?: number;
   freeze?: string[];
+  lora?: LoraOptions;
+  /** Adapter to train further: a folder or hub id. */
+  adapter?: string;
 }
 
 /** Keys whose value is an object of settings. */

@@ -53,6 +53,7 @@ export const SETTINGS: Record<string, Setting[]> = {
     { name: 'newTokens', kind: kinds.texts('<word>'), flag: 'new-token', help: 'add this word to the vocabulary as one token before training; repeatable' },
   ],
   'Adapter:': [
+    { name: 'adapter', kind: kinds.text('<adapter>'), help: 'train this adapter further, with its rank and layers: a folder, or an id on the hub (owner/name)' },
     lora('r', kinds.count, 'rank', { default: 8 }),
     lora('alpha', kinds.number, 'scale: the adapter is multiplied by alpha / r', { default: 8 }),
     lora('targets', kinds.names, 'adapted layers: names or ends of names (q_proj,v_proj), a /regular expression/ for whole names, or all-linear; default: the projections of the language model'),

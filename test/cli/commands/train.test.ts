@@ -27,8 +27,8 @@ test('trains an adapter, and prints its path', async () => {
   const output = join(folder, 'adapter');
   const { code, stdout, stderr } = await trainAdapter('-o', output, '--epochs', '2');
   assert.is(code, 0, stderr);
-  const [data, valid, backend, step] = linesOf(stderr);
-  assert.match(data, /^Training data: .*train\/annotations\.jsonl \(2 images\)$/);
+  const [training, valid, backend, step] = linesOf(stderr);
+  assert.match(training, /^Training data: .*train\/annotations\.jsonl \(2 images\)$/);
   assert.match(valid, /^Validation data: .*valid\/annotations\.jsonl \(1 images\)$/);
   assert.match(backend, /^Backend wasm /);
   assert.match(step, /^epoch 0\.50 {2}step 1 {2}loss \d/);
@@ -43,6 +43,29 @@ test('trains an adapter, and prints its path', async () => {
   assert.is(r, 2);
   const kinds = logOf(output).map(({ kind }) => kind);
   assert.equal(kinds, ['step', 'step', 'validation', 'step', 'step', 'validation']);
+
+  const further = join(folder, 'further');
+  const start = [
+    '-d',
+    data,
+    '-m',
+    tiny,
+    '-b',
+    'wasm',
+    '-o',
+    further,
+    '--max-steps',
+    '1',
+    '--adapter',
+    join(output, 'best'),
+  ];
+  const refused = await train(...start, '--lora');
+  assert.is(refused.code, 2);
+  assert.match(refused.stderr, /--adapter trains an adapter further, with its own settings: remove those of LoRA/);
+  const again = await withoutLeaks(() => train(...start));
+  assert.is(again.code, 0, again.stderr);
+  const config = JSON.parse(await readFile(join(further, 'latest/adapter_config.json'), 'utf8'));
+  assert.is(config.r, 2, 'the rank of the adapter that it starts from');
 });
 
 test('a resumed run has the settings in its folder, overridden by flags', async () => {

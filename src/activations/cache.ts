@@ -30,7 +30,7 @@ const PART: OptionTable<ActivationPart> = {
 };
 
 /** Matches points of shape [rows, heads, …]. In channel attention the heads are groups of channels. */
-export const HEADED = /(^|\.)hook_(q|k|v|z|pattern|channel_pattern|attn_scores)$/;
+export const HEADED = /(^|\.)hook_(q|k|v|z|result|pattern|channel_pattern|attn_scores)$/;
 
 /** A kept activation. `tensor` is null if the values are in the cache's file. */
 interface Kept {

@@ -12,17 +12,29 @@ export type HookFilter = string | RegExp | ((name: string) => boolean) | readonl
 /** Selects generation steps, counted from 0: one, several, or a predicate. */
 export type StepFilter = number | readonly number[] | ((step: number) => boolean);
 
+/**
+ * Points whose activations are computed only for hooks that ask for them: those whose pattern contains the last part of
+ * the name (`**.hook_result`), and predicates that accept it. `**` does not match them.
+ */
+const ON_REQUEST = /(^|\.)(hook_result|hook_scale|hook_normalized)$/;
+
+/** Whether a pattern asks for a point that it matches. */
+function asksFor(pattern: string, name: string): boolean {
+  const leaf = ON_REQUEST.exec(name)?.[2];
+  return leaf === undefined || pattern.includes(leaf);
+}
+
 /** Returns a predicate for the names that a filter selects. */
 export function matcher(filter: HookFilter): (name: string) => boolean {
   if (typeof filter === 'function') return filter;
-  if (filter instanceof RegExp) return name => name.search(filter) >= 0; // unlike test(), ignores lastIndex
+  if (filter instanceof RegExp) return name => name.search(filter) >= 0 && asksFor(filter.source, name); // unlike test(), ignores lastIndex
   if (typeof filter !== 'string') {
     const any = filter.map(matcher);
     return name => any.some(matches => matches(name));
   }
   if (!/[*?]/.test(filter)) return name => name === filter;
   const pattern = globPattern(filter);
-  return name => pattern.test(name);
+  return name => pattern.test(name) && asksFor(filter, name);
 }
 
 /** Returns the filters of nested lists. @throws UsageError for values that are no filters */

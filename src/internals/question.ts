@@ -7,7 +7,7 @@ import { generateSequences } from '../generation/generate.ts';
 import { GENERATION_OPTIONS, type GenerationOptions } from '../generation/options.ts';
 import { CachedSession } from '../generation/session.ts';
 import type { ImageSize } from '../geometry/types.ts';
-import { HookRegistry } from '../hooks/hooks.ts';
+import { HookRegistry, noHooks } from '../hooks/hooks.ts';
 import { imageHash, promptAbout } from '../image/features.ts';
 import { preprocess, toTensor } from '../image/preprocess.ts';
 import { DECODE_OPTIONS, type DecodeOptions, type ImageInput } from '../image/types.ts';
@@ -110,12 +110,11 @@ export class Question {
     const { text, box } = options;
     const prompt = promptAbout({ imageSize, orientation: turned }, { task, text, box });
     const promptIds = call.tokenizer.encode(prompt);
-    const recorder = new PassRecorder();
     const tensors = call.tidy(() => {
       const pixels = toTensor(preprocess(raw, call.preprocessor)); // [1, H, W, 3]
-      const features = call.model.encodeImage(pixels, recorder.begin('pixels'));
+      const features = call.model.encodeImage(pixels, noHooks);
       const ids = tf.tensor2d([promptIds], undefined, 'int32');
-      const { states } = call.model.encodePrompt(features, ids, null, recorder.begin('features'));
+      const { states } = call.model.encodePrompt(features, ids, null, noHooks);
       return { pixels, features, memory: states };
     });
     try {
@@ -132,7 +131,7 @@ export class Question {
         decoderIds,
         grid,
         positions: encoderPositions(call.tokenizer, grid, promptIds),
-        pointsFrom: recorder.pointsFrom,
+        pointsFrom: pointsBefore(call.model.hookNames),
       });
     } catch (error) {
       tf.dispose(Object.values(tensors));
@@ -182,15 +181,11 @@ function alive<T extends tf.Tensor>(tensor: T): T {
   throw new UsageError('The question has been disposed: ask it again.', { code: 'DISPOSED' });
 }
 
-/** Records the hook points of the passes that compute a question. */
-class PassRecorder {
-  readonly pointsFrom: Record<'pixels' | 'features', string[]> = { pixels: [], features: [] };
-
-  begin(part: 'pixels' | 'features') {
-    const hooks = new HookRegistry();
-    hooks.add('**', (_, { name }) => void this.pointsFrom[name === FEATURES ? 'features' : part].push(name));
-    return hooks.root();
-  }
+/** Returns the hook points from the pixels to the features, and from the features to the memory. */
+function pointsBefore(names: readonly string[]): Record<'pixels' | 'features', string[]> {
+  const before = names.filter(name => !/^(language_model\.decoder\.|hook_)/.test(name));
+  const isLate = (name: string): boolean => name === FEATURES || name.startsWith('language_model.');
+  return { pixels: before.filter(name => !isLate(name)), features: before.filter(isLate) };
 }
 
 /** Returns the ids of the given or the generated answer, ending with `</s>`. */

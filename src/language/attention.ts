@@ -39,8 +39,19 @@ export class Attention {
   forward(x: tf.Tensor3D, keys: KeyValue, mask: tf.Tensor4D | null, h: Hooks): tf.Tensor3D {
     return tf.tidy(() => {
       const q = h.at('hook_q', splitHeads(this.qProj.forward(x), this.heads)); // [B, heads, T, d]
-      return this.outProj.forward(mergeHeads(attend(q, keys.key, keys.value, mask, h)));
+      const z = attend(q, keys.key, keys.value, mask, h); // [B, heads, T, d]
+      return h.sees('hook_result') ? this.sumHeads(z, h) : this.outProj.forward(mergeHeads(z));
     });
+  }
+
+  /** Computes the output as the sum of those of the heads, `hook_result` [B, heads, T, D], and the bias. */
+  private sumHeads(z: tf.Tensor4D, h: Hooks): tf.Tensor3D {
+    const [B, heads, T, d] = z.shape;
+    const own = tf.reshape(tf.eye(heads), [1, heads, 1, heads, 1]);
+    const apart = tf.reshape(tf.mul(tf.expandDims(z, 3), own), [B, heads, T, heads * d]); // zeros in place of other heads
+    const bias = this.outProj.bias!.value;
+    const results = h.at('hook_result', tf.sub(this.outProj.forward(apart), bias));
+    return tf.add(tf.sum(results, 1), bias);
   }
 }
 

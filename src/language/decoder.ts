@@ -98,7 +98,8 @@ export class Decoder {
 
   private addPositions(inputsEmbeds: tf.Tensor3D, positions: tf.Tensor2D, h: Hooks): tf.Tensor3D {
     const embeds = h.at('hook_embed', inputsEmbeds);
-    return this.layernormEmbedding.forward(tf.add(embeds, h.at('hook_pos_embed', positions)) as tf.Tensor3D);
+    const sum = tf.add(embeds, h.at('hook_pos_embed', positions)) as tf.Tensor3D;
+    return this.layernormEmbedding.forward(sum, h.in('layernorm_embedding'));
   }
 }
 
@@ -135,11 +136,14 @@ class DecoderLayer {
       const own = this.selfAttn.keyValue(x, h.in('self_attn'));
       const keys = cache ? cache.append(own) : own; // [rows, heads, past + T, d]
       const attended = h.at('hook_attn_out', this.selfAttn.forward(x, keys, causal, h.in('self_attn')));
-      x = h.at('hook_resid_mid', this.selfAttnLayerNorm.forward(tf.add(x, attended)));
+      x = h.at('hook_resid_mid', this.selfAttnLayerNorm.forward(tf.add(x, attended), h.in('self_attn_layer_norm')));
       const crossAttended = h.at('hook_cross_attn_out', this.crossAttend(x, memory, cache, h.in('encoder_attn')));
-      x = h.at('hook_resid_mid_cross', this.encoderAttnLayerNorm.forward(tf.add(x, crossAttended)));
+      x = h.at(
+        'hook_resid_mid_cross',
+        this.encoderAttnLayerNorm.forward(tf.add(x, crossAttended), h.in('encoder_attn_layer_norm')),
+      );
       const mlp = h.at('hook_mlp_out', this.fc2.forward(h.at('hook_post', gelu(this.fc1.forward(x)))));
-      return h.at('hook_resid_post', this.finalLayerNorm.forward(tf.add(x, mlp)));
+      return h.at('hook_resid_post', this.finalLayerNorm.forward(tf.add(x, mlp), h.in('final_layer_norm')));
     });
   }
 

@@ -52,7 +52,8 @@ export class Encoder {
 
   private addPositions(inputsEmbeds: tf.Tensor3D, positions: tf.Tensor2D, h: Hooks): tf.Tensor3D {
     const embeds = h.at('hook_embed', inputsEmbeds);
-    return this.layernormEmbedding.forward(tf.add(embeds, h.at('hook_pos_embed', positions)) as tf.Tensor3D);
+    const sum = tf.add(embeds, h.at('hook_pos_embed', positions)) as tf.Tensor3D;
+    return this.layernormEmbedding.forward(sum, h.in('layernorm_embedding'));
   }
 }
 
@@ -78,9 +79,9 @@ class EncoderLayer {
       let x = h.at('hook_resid_pre', input);
       const keys = this.selfAttn.keyValue(x, h.in('self_attn'));
       const attended = h.at('hook_attn_out', this.selfAttn.forward(x, keys, mask, h.in('self_attn')));
-      x = h.at('hook_resid_mid', this.selfAttnLayerNorm.forward(tf.add(x, attended)));
+      x = h.at('hook_resid_mid', this.selfAttnLayerNorm.forward(tf.add(x, attended), h.in('self_attn_layer_norm')));
       const mlp = h.at('hook_mlp_out', this.fc2.forward(h.at('hook_post', gelu(this.fc1.forward(x)))));
-      return h.at('hook_resid_post', this.finalLayerNorm.forward(tf.add(x, mlp)));
+      return h.at('hook_resid_post', this.finalLayerNorm.forward(tf.add(x, mlp), h.in('final_layer_norm')));
     });
   }
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { noHooks } from '../hooks/hooks.ts';
 import { addLowRank, addLowRankMaps } from './low_rank.ts';
 import { asRows, layerNorm, linear, lookUp } from './ops.ts';
 import type { Adaptable, LowRank, Parameter, Params } from './params.ts';
@@ -32,7 +33,10 @@ export class Linear implements Adaptable {
   }
 }
 
-/** Layer norm over the last axis. */
+/**
+ * Layer norm over the last axis. On request, hooks receive its parts: `hook_scale` [..., 1], the standard deviation, and
+ * `hook_normalized` [..., C], (x − mean) / scale.
+ */
 export class LayerNorm {
   static readonly EPS = 1e-5;
   readonly weight: Parameter; // [C]
@@ -44,8 +48,16 @@ export class LayerNorm {
   }
 
   /** x [..., C] -> same shape */
-  forward<T extends tf.Tensor>(x: T): T {
-    return layerNorm(x, this.weight.value as tf.Tensor1D, this.bias.value as tf.Tensor1D, LayerNorm.EPS);
+  forward<T extends tf.Tensor>(x: T, h = noHooks): T {
+    const [weight, bias] = [this.weight.value as tf.Tensor1D, this.bias.value as tf.Tensor1D];
+    if (!h.sees('hook_scale') && !h.sees('hook_normalized')) return layerNorm(x, weight, bias, LayerNorm.EPS);
+    return tf.tidy(() => {
+      const centred = tf.sub(x, tf.mean(x, -1, true));
+      const variance = tf.mean(tf.square(centred), -1, true);
+      const scale = h.at('hook_scale', tf.sqrt(tf.add(variance, LayerNorm.EPS)));
+      const normalized = h.at('hook_normalized', tf.div(centred, scale));
+      return tf.add(tf.mul(normalized, weight), bias);
+    });
   }
 }
 

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import util from 'node:util';
+import { isMainThread } from 'node:worker_threads';
 import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import { KERNEL_NAMES, type Kernel, registeredName } from '../nn/kernels.ts';
@@ -128,11 +129,24 @@ function installedPackage(require: NodeJS.Require): Location | undefined {
 function loadBinding({ require, binding, stderr }: Location): Binding {
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // otherwise TensorFlow allocates all of the GPU's memory at once
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '3'; // no messages: errors are thrown as exceptions
+  return muted(require, stderr, () => require(binding));
+}
+
+/**
+ * Loads a graph without TensorFlow's messages. Only in worker threads it has some: their environment is a copy, so that
+ * TensorFlow does not read the log level that is set there.
+ */
+export function quietly<T>(load: () => T): T {
+  return isMainThread ? load() : muted(running!.location.require, running!.location.stderr, load);
+}
+
+/** Runs a function while the process's stderr is muted, unless the user asks for messages. */
+function muted<T>(require: NodeJS.Require, addon: string | undefined, body: () => T): T {
   const verbose = process.env.TF_CPP_MIN_LOG_LEVEL === '0';
-  const output = verbose || stderr === undefined ? undefined : require(stderr);
+  const output = verbose || addon === undefined ? undefined : require(addon);
   output?.mute();
   try {
-    return require(binding);
+    return body();
   } finally {
     output?.unmute();
   }

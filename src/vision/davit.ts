@@ -88,7 +88,8 @@ class ConvEmbed {
   /** x [B, H, W, in] -> [B, H/stride, W/stride, out] */
   forward(x: tf.Tensor4D, h: Hooks): tf.Tensor4D {
     return tf.tidy(() => {
-      const y = this.prenorm ? this.conv.forward(this.norm.forward(x)) : this.norm.forward(this.conv.forward(x));
+      const norm = (x: tf.Tensor4D) => this.norm.forward(x, h.in('norm'));
+      const y = this.prenorm ? this.conv.forward(norm(x)) : norm(this.conv.forward(x));
       return h.at('hook_embed', y);
     });
   }
@@ -151,10 +152,10 @@ class AttentionBlock {
     return tf.tidy(() => {
       let x = h.at('hook_resid_pre', input);
       x = tf.add(x, h.at('hook_conv1', this.conv1.forward(x)));
-      const attended = this.attention.forward(this.norm1.forward(x), h.in(this.attentionName));
+      const attended = this.attention.forward(this.norm1.forward(x, h.in('norm1')), h.in(this.attentionName));
       x = h.at('hook_resid_mid', tf.add(x, h.at('hook_attn_out', attended)));
       x = tf.add(x, h.at('hook_conv2', this.conv2.forward(x)));
-      x = tf.add(x, h.at('hook_mlp_out', this.ffn.forward(this.norm2.forward(x), h)));
+      x = tf.add(x, h.at('hook_mlp_out', this.ffn.forward(this.norm2.forward(x, h.in('norm2')), h)));
       return h.at('hook_resid_post', x);
     });
   }

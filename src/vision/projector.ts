@@ -45,7 +45,7 @@ export class Projector {
       const tokens = tf.reshape(tf.add(tf.add(map, positions), temporal), [B, H * W, C]);
       const pooled = h.at('hook_pooled', tf.concat([tf.mean(tokens, 1, true), tokens], 1) as tf.Tensor3D); // [B, 1 + H·W, C]
       const projected = h.at('hook_projected', this.imageProjection.forward(pooled)); // [B, 1 + H·W, projectionDim]
-      return h.at('hook_image_features', this.imageProjNorm.forward(projected));
+      return h.at('hook_image_features', this.imageProjNorm.forward(projected, h.in('image_proj_norm')));
     });
   }
 

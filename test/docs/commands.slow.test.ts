@@ -11,7 +11,7 @@ const cases: [page: string, section: string | undefined, commands: number, write
   ['docs/README.md', undefined, 1, []],
   ['docs/decoding.md', undefined, 2, []],
   ['docs/large-images.md', undefined, 6, ['page.hocr', 'maps/scene-1.png', 'maps/classes.json']],
-  ['docs/hooks.md', undefined, 1, []],
+  ['docs/hooks.md', undefined, 2, []],
   ['docs/inspect.md', undefined, 5, ['out/report.html', 'out/images.npy', 'out/maps.safetensors', 'out/asked.npy']],
 ];
 

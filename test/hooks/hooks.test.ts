@@ -93,14 +93,11 @@ function documentedPoints(): Map<string, string> {
 test('every documented hook point is called once per forward pass, with its shape', async () => {
   const hooks = new HookRegistry();
   const seen = new Map<string, string>();
-  hooks.add(
-    () => true,
-    (activation, { name, step }) => {
-      assert.not.ok(seen.has(name), `${name} fires twice`);
-      assert.is(step, undefined, `${name} has a step outside of a generation`);
-      seen.set(name, activation.shape.join());
-    },
-  );
+  hooks.add('**', (activation, { name, step }) => {
+    assert.not.ok(seen.has(name), `${name} fires twice`);
+    assert.is(step, undefined, `${name} has a step outside of a generation`);
+    seen.set(name, activation.shape.join());
+  });
   await withoutLeaks(async () => (await run(hooks)).dispose());
   const sorted = (points: Map<string, string>) => [...points].map(entry => entry.join(' ')).sort();
   assert.equal(sorted(seen), sorted(documentedPoints()));

@@ -4,7 +4,8 @@ import * as assert from 'uvu/assert';
 import { UsageError } from '../../src/errors.ts';
 import type { HookFilter, HookFn, HookOptions } from '../../src/hooks/hooks.ts';
 import { ablate } from '../../src/internals/ablation.ts';
-import { hookPoints } from '../../src/internals/hook_points.ts';
+import { hookPoints, pointsOf } from '../../src/internals/hook_points.ts';
+import { Question } from '../../src/internals/question.ts';
 import { steer } from '../../src/internals/steering.ts';
 import { withoutLeaks } from '../backend.ts';
 import { openTiny, street } from '../internals/tiny_model.ts';
@@ -13,8 +14,14 @@ const model = await openTiny();
 const vector = tf.scalar(0);
 
 test('the names are those of a pass', async () => {
-  const points = await withoutLeaks(() => hookPoints(model, street, '<CAPTION>', { maxNewTokens: 2 }));
-  assert.equal([...model.model.hookNames].sort(), points.map(({ name }) => name).sort());
+  const question = await Question.ask(model, street, '<CAPTION>', { maxNewTokens: 2 });
+  const asked = ['**', '**.hook_result', '**.hook_scale', '**.hook_normalized'];
+  const all = await withoutLeaks(() => pointsOf(model, question, asked));
+  assert.equal([...model.model.hookNames].sort(), all.map(({ name }) => name).sort());
+  const listed = await withoutLeaks(() => hookPoints(model, street, '<CAPTION>', { maxNewTokens: 2 }));
+  const names = listed.map(({ name }) => name);
+  assert.equal(names, all.map(({ name }) => name).filter(name => !/hook_(result|scale|normalized)$/.test(name))); // biome-ignore format: one line
+  question.dispose();
 });
 
 const layer = 'language_model.decoder.layers.0';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../../errors.ts';
-import { ownKernels, protocolBuffers } from '../tensorflow.ts';
+import { ownKernels, protocolBuffers, quietly } from '../tensorflow.ts';
 import type { NodeBackend, TensorMetadata } from '../tensorflow_binding.ts';
 import { fewRows, withHalfWeights } from './few_rows.ts';
 import { fusions, inBf16, sharedConstants } from './fuse.ts';
@@ -182,9 +182,10 @@ function load(model: Uint8Array): number {
   const { binding } = tf.backend() as unknown as NodeBackend;
   let folder: string | undefined;
   try {
-    folder = mkdtempSync(join(tmpdir(), 'florence2-graph-'));
-    writeFileSync(join(folder, 'saved_model.pb'), model);
-    return binding.loadSavedModel(folder, TAG);
+    const path = mkdtempSync(join(tmpdir(), 'florence2-graph-'));
+    folder = path;
+    writeFileSync(join(path, 'saved_model.pb'), model);
+    return quietly(() => binding.loadSavedModel(path, TAG));
   } catch (error) {
     const reason = (error as Error).message;
     throw new Florence2Error(

@@ -13,6 +13,7 @@ export async function fastestExecutor(model: Florence2Model, precision: Precisio
     const { graphsSupported } = await import('../runtime/tensorflow.ts');
     if (graphsSupported()) {
       const { GraphExecutor } = await import('./graph_executor.ts');
+      if (precision === 'bf16') (await import('../runtime/product_times.ts')).warnOfSlowBf16();
       return model.compute(() => new GraphExecutor(model, precision));
     }
   }

@@ -1,5 +1,7 @@
 import { SingleBar } from 'cli-progress';
+import { keepProductTimes, measureProducts, readProductTimes } from '../../runtime/product_times.ts';
 import { type SetupProgress, setupTensorflow } from '../../runtime/setup/setup_tensorflow.ts';
+import { graphsSupported } from '../../runtime/tensorflow.ts';
 import { nameOnOneLine, print, printNote } from '../print/terminal.ts';
 
 export interface SetupFlags {
@@ -18,6 +20,12 @@ export async function runSetup({ gpu, tensorflow, force }: SetupFlags): Promise<
     print(`${result.description} ${result.reused ? 'was already set up and works' : 'is set up and works'}.`);
     if (gpu && result.description.includes('CPU')) print('CUDA found no usable GPU: this backend computes on the CPU.');
     print(result.folder);
+    if (!gpu && (force || !readProductTimes())) {
+      printNote('Measuring the precisions');
+      const { useBackend } = await import('../../runtime/backend.ts');
+      await useBackend('tensorflow');
+      if (graphsSupported()) await keepProductTimes(await measureProducts());
+    }
   } finally {
     display.stop();
   }

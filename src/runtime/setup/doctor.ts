@@ -5,6 +5,7 @@ import { cpus, freemem, homedir, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { BACKEND_NAMES } from '../backend.ts';
 import { cacheRoot, findBuilds, type TensorflowBuild } from '../builds.ts';
+import { type ProductTimes, readProductTimes } from '../product_times.ts';
 import { findCompiler } from './compiler.ts';
 import { thisMachine } from './machine.ts';
 import { type Probe, probeBackend } from './probe.ts';
@@ -32,6 +33,8 @@ export interface Diagnosis {
   auto: Probe;
   /** The builds of `florence2 setup tensorflow`. */
   tensorflow: (Pick<TensorflowBuild, 'tensorflow' | 'variant' | 'cuda'> & { folder: string; bytes: number })[];
+  /** Times of matrix products on this processor, measured by the setup; null before. */
+  products: ProductTimes | null;
   caches: { name: string; folder: string; exists: boolean; bytes: number }[];
 }
 
@@ -53,6 +56,7 @@ export async function diagnose(): Promise<Diagnosis> {
         return { tensorflow, variant, cuda, folder, bytes: await sizeOf(folder) };
       }),
     ),
+    products: readProductTimes() ?? null,
     caches: await Promise.all([describeCache('florence2', cacheRoot()), describeCache('Hugging Face', hubCache())]),
   };
 }

@@ -14,15 +14,18 @@ writeFileSync(join(cache, 'file'), Buffer.alloc(12_345));
 
 /** Returns the output of `florence2 doctor`. */
 async function run(...args: string[]): Promise<string> {
-  const { log } = console;
-  const lines: string[] = [];
-  console.log = (line: string) => lines.push(line);
+  const { write } = process.stdout;
+  let output = '';
+  process.stdout.write = (text: string | Uint8Array) => {
+    output += text;
+    return true;
+  };
   try {
     await doctorCommand().parseAsync(args, { from: 'user' });
   } finally {
-    console.log = log;
+    process.stdout.write = write;
   }
-  return lines.join('\n');
+  return output;
 }
 
 const output = await run('--json');
@@ -72,10 +75,19 @@ test('the text report has the same facts', () => {
     /^wasm +works: WebAssembly/m,
     /^auto +uses \w+$/m,
     /^TensorFlow \(gpu\) +2\.21\.0, 5\.0 GB, \/x\n +nvidia-cublas-cu12 12\.9\.1\.4$/m,
+    /^precision +not measured: run "florence2 setup tensorflow"$/m,
     /^florence2 cache +0\.0 GB, /m,
   ]) {
     assert.match(text, line);
   }
+  const products = [
+    { shape: [600, 768, 3072] as const, fp32: 16, bf16: 24 },
+    { shape: [2304, 512, 2048] as const, fp32: 4, bf16: 6.25 },
+  ];
+  assert.match(
+    formatDiagnosis({ ...diagnosis, products: { processor: 'x', cores: 1, products } }),
+    /^precision +600×768×3072 +fp32 +16\.0 ms +bf16 +24\.0 ms\n +2304×512×2048 +fp32 +4\.0 ms +bf16 +6\.3 ms\n +bf16 takes 1\.51 of the time of fp32$/m,
+  );
 });
 
 test.run();

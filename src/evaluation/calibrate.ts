@@ -86,7 +86,7 @@ async function exampleOutcomes(
     const requests = targets.map(({ task, text, box }) => ({ image, task, text, box }));
     const results = await florence.runBatch(requests, { ...options, doSample: options.doSample ?? false });
     return results.map((result, j) => {
-      const truth = readTruth(targets[j].answer, result.task, image.imageSize, options.keepUnicode ?? false);
+      const truth = readTruth(targets[j].answer, result.task, result.imageSize, options.keepUnicode ?? false);
       return [result.task, outcomesOf(truth, result)];
     });
   } finally {

@@ -71,6 +71,24 @@ test('an error leaves the calibration as it was', async () => {
   assert.is(disposed.length, 2);
 });
 
+test('places of an image that is read upright are compared in the stored image', async () => {
+  const stored = { width: 100, height: 50 };
+  const found = { label: 'cat', box: [0, 0, 50, 25], confidence: 0.9 };
+  const florence = {
+    encodeImage: async () => ({ imageSize: { width: 50, height: 100 }, orientation: 6, dispose: () => {} }),
+    runBatch: async () => [{ ...common, task: '<OD>', boxes: [found], instances: [], imageSize: stored }],
+  } as unknown as Florence2;
+  const answer = 'cat<loc_0><loc_0><loc_499><loc_499>'; // the box, in thousandths of the stored image
+  const targets = [{ task: '<OD>', answer }];
+  const dataset: Dataset = {
+    name: 'one',
+    length: 1,
+    example: () => ({ image: { ...stored, data }, source: '', targets }),
+  };
+  const outcomes = await answerOutcomes(florence, dataset, { orientation: 'apply' });
+  assert.equal(outcomes.get('<OD>'), [{ confidence: 0.9, right: true }]);
+});
+
 test('with onProblem, examples that fail are reported and left out', async () => {
   const { florence } = speaker(['cat', 'cat'], [0.9, 0.5]);
   const unreadable = new Florence2Error('1.png does not exist.');

@@ -11,6 +11,7 @@ import { openFolder } from '../../src/platform/node.ts';
 import { readCalibration } from '../../src/results/calibration.ts';
 import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
 import { openCheckpoint } from '../../src/weights/checkpoint.ts';
+import { stateDict, storage, tensor, torchFile } from '../../test/weights/torch_file.ts';
 
 /** A kind of input: files, of which one is changed, and what reads them. */
 export interface Kind {
@@ -69,6 +70,16 @@ export const KINDS: Record<string, Kind> = {
   },
   weights: {
     files: async () => ({ 'model.safetensors': await inRoot('test/reference/model/tiny-pad/hf/model.safetensors') }),
+    changed: 1,
+    read: readWeights,
+  },
+  pickle: {
+    files: async () => {
+      const values = new Uint8Array(Float32Array.of(0, 1, 2, 3, 4, 5).buffer);
+      const weight = tensor(storage('FloatStorage', '0', 6), 0, [2, 3], [3, 1]);
+      const name = 'language_model.model.encoder.layernorm_embedding.weight';
+      return { 'pytorch_model.bin': torchFile(stateDict({ [name]: weight }), { 0: values }) };
+    },
     changed: 1,
     read: readWeights,
   },

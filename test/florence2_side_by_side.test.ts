@@ -9,8 +9,10 @@ import { Florence2 } from '../src/florence2.ts';
 import type { ScopedHook } from '../src/hooks/hooks.ts';
 import type { RawImage } from '../src/image/types.ts';
 import { collectReport } from '../src/inspect/collect.ts';
+import { attributionPatch } from '../src/internals/attribution.ts';
 import { FeatureReader } from '../src/internals/feature_reader.ts';
 import { captureForced } from '../src/internals/forced_pass.ts';
+import { gradientRelevance } from '../src/internals/gradient_relevance.ts';
 import { hookPoints } from '../src/internals/hook_points.ts';
 import { lastLayerAttribution } from '../src/internals/last_layer.ts';
 import { alternatives, logitLens } from '../src/internals/logit_lens.ts';
@@ -144,6 +146,14 @@ const calls: Record<string, (model: Florence2, seed: number) => Promise<unknown>
     ),
   lastLayerAttribution: (model, seed) =>
     withQuestion(model, image(seed), question => lastLayerAttribution(model, question)),
+  'attributionPatch, gradientRelevance': (model, seed) =>
+    withQuestion(model, image(seed), clean =>
+      withQuestion(model, image(seed + 1), async corrupted => {
+        const plan = { over: 'heads', at: `${decoder}.{layer}.encoder_attn.hook_z` } as const;
+        const relevance = await gradientRelevance(model, clean, metric);
+        return [relevance, await attributionPatch(model, { clean, corrupted, metric, ...plan })];
+      }),
+    ),
   'patch, patchSweep': (model, seed) =>
     withQuestion(model, image(seed), clean =>
       withQuestion(model, image(seed + 1), async corrupted => [
@@ -185,7 +195,8 @@ const calls: Record<string, (model: Florence2, seed: number) => Promise<unknown>
 };
 
 /** Those that consist of several calls, of which the later ones use the adapters that are active then. */
-const several = /^(encodeImages and generate|Question|logitLens.*|lastLayer.*|patch.*|ablationSweep|gradCam)$/;
+const several =
+  /^(encodeImages and generate|Question|logitLens.*|lastLayer.*|attribution.*|patch.*|ablationSweep|gradCam)$/;
 
 /** Throws unless two results are equal, numbers up to 1e-4 of the larger of 1 and their size. */
 function same(got: unknown, want: unknown, where: string): void {

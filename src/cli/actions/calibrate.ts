@@ -12,27 +12,30 @@ import { ProgressBars } from '../progress.ts';
 
 /** Fits a calibration, writes it, and prints for each task the share of right answers and the calibration error before. */
 export async function runCalibrate(flags: CalibrateFlags): Promise<void> {
-  const hasValid = (await datasetSplits(flags.data)).includes('valid');
-  const dataset = await openDataset(flags.data, { split: flags.split ?? (hasValid ? 'valid' : undefined) });
-  const signal = interruptSignal();
-  const model = await loadModel(flags);
   const bars = new ProgressBars();
   let failed = 0;
-  const skip = ({ source, message }: DatasetProblem): void => {
+  const skip = ({ severity, source, message }: DatasetProblem): void => {
+    if (severity === 'warning') return;
     failed++;
     bars.stop();
     printError(new Florence2Error(`${source}: ${message}`));
   };
+  const onProblem = flags.onError === 'skip' ? skip : undefined;
+  const hasValid = (await datasetSplits(flags.data)).includes('valid');
+  const dataset = await openDataset(flags.data, { split: flags.split ?? (hasValid ? 'valid' : undefined), onProblem });
+  const total = dataset.length + failed;
+  const signal = interruptSignal();
+  const model = await loadModel(flags);
   try {
     model.calibration = null; // raw confidences
     const outcomes = await answerOutcomes(model, dataset, {
       ...answerOptions(flags),
       signal,
       onProgress: (done, total) => bars.show('Images', done, total, 'images'),
-      onProblem: flags.onError === 'skip' ? skip : undefined,
+      onProblem,
     });
     bars.stop();
-    if (failed === dataset.length) throw new Florence2Error(`None of the ${failed} images can be answered.`);
+    if (failed === total) throw new Florence2Error(`None of the ${failed} images can be answered.`);
     const folder = flags.out ?? flags.adapter ?? model.folder;
     await writeCalibration(folder, fitCalibration(outcomes));
     for (const [task, list] of outcomes) {
@@ -42,7 +45,7 @@ export async function runCalibrate(flags: CalibrateFlags): Promise<void> {
       print(`${task.padEnd(37)} ${figures}`);
     }
     printNote(`Wrote ${CALIBRATION_FILE} to ${folder}.`);
-    reportFailures(failed, dataset.length);
+    reportFailures(failed, total);
   } finally {
     bars.stop();
     model.dispose();

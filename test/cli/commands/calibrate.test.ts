@@ -52,7 +52,7 @@ test('--on-error skip leaves out images that fail, counts them and exits with 1'
   assert.match(stopped.stderr, /missing\.jpg does not exist/);
   const { code, stdout, stderr } = await run('calibrate', '-d', mixed, '--out', out, '--on-error', 'skip');
   assert.is(code, 1);
-  assert.match(stdout, /^<CAPTION> +1 answer\b/);
+  assert.match(stdout, /^<CAPTION> +1 answers/);
   assert.match(stderr, /mixed\.jsonl:2: .*missing\.jpg does not exist/);
   assert.match(stderr, /1 of 2 images failed/);
 });

@@ -204,7 +204,11 @@ test('invalid answers are refused with the name of the field', () => {
     ['<OD>', { boxes: [{ label: 'a\nb', box }] }, /^answer\.boxes\[0\]\.label is "a\\nb"/],
     ['<OD>', { boxes: [{ label: 'a', box: [1, 2, 3] }] }, /^answer\.boxes\[0\]\.box has 3 numbers, expected 4/],
     ['<OD>', { boxes: [{ label: 'a', box: [1, 2, Number.NaN, 4] }] }, /^answer\.boxes\[0\]\.box\[2\] is NaN/],
-    ['<OD>', { boxes: [{ label: 'a', box: [1, 2, '3', 4] }] }, /^answer\.boxes\[0\]\.box\[2\] is 3, expected a number/],
+    [
+      '<OD>',
+      { boxes: [{ label: 'a', box: [1, 2, '3', 4] }] },
+      /^answer\.boxes\[0\]\.box\[2\] is "3", expected a number/,
+    ],
     [
       '<OD>',
       { boxes: [{ label: 'a', box: [3, 2, 1, 4] }] },

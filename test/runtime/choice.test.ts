@@ -20,7 +20,7 @@ async function failure(name: string): Promise<Error> {
 test('an unknown backend is refused', async () => {
   const error = await failure('metal');
   assert.is(error.name, 'UsageError');
-  assert.is(error.message, 'Unknown backend "metal". Choose one of auto, tensorflow, webgpu, wasm, cpu.');
+  assert.is(error.message, 'Unknown backend "metal". The backends are auto, tensorflow, webgpu, wasm and cpu.');
 });
 
 test('a backend that is not set up: the message names the command', async () => {

@@ -10,7 +10,15 @@ export { drawHeatmap } from './drawing/sharp_heatmap.ts';
 export { openPdf, type PdfFile } from './image/pdf.ts';
 export { renderReport } from './inspect/html.ts';
 export { diffRuns } from './internals/diff/compare_runs.ts';
-export type { DiffOptions, DiffReport, DiffRow, ImageDiff, RunAnswer, RunSpec } from './internals/diff/report.ts';
+export type {
+  DiffImage,
+  DiffOptions,
+  DiffReport,
+  DiffRow,
+  ImageDiff,
+  RunAnswer,
+  RunSpec,
+} from './internals/diff/report.ts';
 export { checkParity } from './parity/check.ts';
 export type {
   CheckpointReport,

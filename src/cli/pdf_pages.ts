@@ -17,6 +17,7 @@ export interface PdfFlags {
   pages?: string;
   /** Dots per inch. */
   dpi?: number;
+  maxPixels?: number;
 }
 
 /** Splits `file.pdf#page=2` into the file and its page; undefined if an argument does not name a PDF file. */
@@ -34,14 +35,14 @@ export function pdfArgument(arg: string): { file: string; page?: string } | unde
 export async function pdfPages(
   source: Exclude<ImageInput, RawImage>,
   name: string,
-  { pages, dpi }: PdfFlags,
+  { pages, dpi, maxPixels }: PdfFlags,
 ): Promise<PdfPage[]> {
   const pdf = await openPdf(source);
   const digits = String(pdf.pages).length;
   return pagesOf(pages ?? '1-', name, pdf.pages).map(page => ({
     name: `${name}#page=${page}`,
     suffix: `page-${String(page).padStart(digits, '0')}`,
-    read: () => pdf.render(page, dpi),
+    read: () => pdf.render(page, dpi, maxPixels),
   }));
 }
 

@@ -16,9 +16,10 @@ export interface PdfFile {
    *
    * @param page from 1
    * @param dpi dots per inch; a page of A4 has 1240 x 1754 pixels at the default, 150
+   * @param maxPixels see `DecodeOptions`
    * @throws UsageError if there is no such page; Florence2Error if it is damaged, or has too many pixels
    */
-  render(page: number, dpi?: number): Promise<RawImage>;
+  render(page: number, dpi?: number, maxPixels?: number): Promise<RawImage>;
 }
 
 /** Points per inch, the unit of sizes in PDF files. */
@@ -36,11 +37,11 @@ export async function openPdf(input: Exclude<ImageInput, RawImage>): Promise<Pdf
   const document = await openDocument(pdfium, bytes, name);
   const pages = document.getPageCount();
   document.destroy();
-  const render = async (page: number, dpi = 150): Promise<RawImage> => {
+  const render = async (page: number, dpi = 150, maxPixels = DEFAULT_MAX_PIXELS): Promise<RawImage> => {
     if (!Number.isInteger(page) || page < 1 || page > pages) {
       throw new UsageError(`${name} has no page ${page}: it has ${pages === 1 ? '1 page' : `${pages} pages`}.`);
     }
-    return renderPage(pdfium, bytes, { name: `${name}, page ${page},`, index: page - 1, dpi });
+    return renderPage(pdfium, bytes, { name: `${name}, page ${page},`, index: page - 1, dpi, maxPixels });
   };
   return { name, pages, render };
 }
@@ -69,7 +70,7 @@ async function openDocument({ PDFiumLibrary }: Pdfium, bytes: Uint8Array, name: 
 async function renderPage(
   pdfium: Pdfium,
   bytes: Uint8Array,
-  { name, index, dpi }: { name: string; index: number; dpi: number },
+  { name, index, dpi, maxPixels }: { name: string; index: number; dpi: number; maxPixels: number },
 ): Promise<RawImage> {
   const document = await openDocument(pdfium, bytes, name);
   try {
@@ -77,8 +78,8 @@ async function renderPage(
     const { originalWidth, originalHeight } = page.getOriginalSize();
     const [width, height] = [originalWidth, originalHeight].map(points => Math.round((points * dpi) / POINTS));
     if (!(width >= 1 && height >= 1)) throw new Florence2Error(`${name} is damaged.`, { code: 'INVALID_IMAGE' });
-    if (width * height > DEFAULT_MAX_PIXELS) {
-      const limit = `more than the limit of ${DEFAULT_MAX_PIXELS}: use fewer dots per inch`;
+    if (width * height > maxPixels) {
+      const limit = `more than the limit of ${maxPixels}: use fewer dots per inch`;
       throw new Florence2Error(`${name} has ${width} x ${height} pixels, ${limit}.`, { code: 'INVALID_IMAGE' });
     }
     const { data } = await page.render({ width, height, scale: 1, render: 'bitmap', renderFormFields: true });

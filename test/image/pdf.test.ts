@@ -82,6 +82,8 @@ test('a page with too many pixels is an error before it is rendered', async () =
     error.message,
     /two\.pdf, page 2, has 165356 x 233858 pixels, more than the limit of \d+: use fewer dots/,
   );
+  const lower = await failure((await openPdf(file)).render(2, 72, 1000));
+  assert.match(lower.message, /page 2, has 595 x 842 pixels, more than the limit of 1000/);
 });
 
 test.after(() => rm(folder, { recursive: true }));

@@ -1,8 +1,8 @@
-import { expandImages } from '../../datasets/find_images.ts';
 import { UsageError } from '../../errors.ts';
 import { diffRuns } from '../../internals/diff/compare_runs.ts';
 import type { DiffOptions, RunSpec } from '../../internals/diff/report.ts';
 import { interruptSignal } from '../exit.ts';
+import { findInputs } from '../inputs.ts';
 import type { ModelFlags } from '../load_model.ts';
 import { type ImageFlags, imageOptions, type QuestionFlags, requireQuestion } from '../options.ts';
 import { diffLines, imageLines } from '../print/diff.ts';
@@ -14,7 +14,7 @@ import { ProgressBars } from '../progress.ts';
 export async function runDiff(args: string[], flags: DiffFlags): Promise<void> {
   const [a, b] = readRuns(flags);
   const question = requireQuestion(flags);
-  const images = await expandImages(args);
+  const images = await findInputs(args, imageOptions(flags));
   const bars = new ProgressBars();
   const show = (lines: string[]): void => {
     bars.stop();

@@ -18,7 +18,7 @@ import { ProgressBars } from '../progress.ts';
 export async function runFeatures(args: string[], flags: FeatureFlags): Promise<void> {
   arrayFileKind(flags.out);
   const question = readQuestion(flags);
-  const inputs = await findInputs(args);
+  const inputs = await findInputs(args, imageOptions(flags));
   const images = inputs.map(({ name }) => name);
   const signal = interruptSignal();
   const { maxNewTokens, pool } = flags;

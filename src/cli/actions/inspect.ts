@@ -20,7 +20,7 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
     throw new UsageError(`--out ${out}: the page must be an .html file.`);
   }
   const { task, ...asked } = requireQuestion(flags);
-  const [input, ...others] = await findInputs([path]);
+  const [input, ...others] = await findInputs([path], imageOptions(flags));
   if (others.length > 0) throw new UsageError(`A page is about one image, but ${path} has ${others.length + 1}.`);
   const { image, turned } = await decodeForModel(await input.read(), imageOptions(flags));
   const box = asked.box && uprightBox(asked.box, image, turned);

@@ -13,7 +13,7 @@ export function diffCommand(): Command {
         'A. Run B differs from it by the --b-… options. Activations of run A are kept in temporary files: 3 GB per image ' +
         'for all points of a model like Florence-2-base, less with --at.',
     )
-    .argument('<image...>', 'image files, folders, glob patterns or URLs');
+    .argument('<image...>', 'image files, folders, glob patterns, URLs, PDF files, or - for standard input');
   return addImageOptions(addModelOptions(addQuestionOptions(command)))
     .option('--b-model <model>', 'model of run B; default: that of run A')
     .option('--b-revision <name>', 'revision of run B')

@@ -5,7 +5,7 @@ import { readAdapterConfig } from '../../adapters/read.ts';
 import { findAdapter } from '../../checkpoint/find.ts';
 import { Florence2Error } from '../../errors.ts';
 import { Florence2 } from '../../florence2.ts';
-import { checkKind, checkOptions, listOf, text } from '../../options.ts';
+import { checkKind, checkOptions, listOf } from '../../options.ts';
 import { openFolder } from '../../platform/node.ts';
 import { openSafetensors } from '../../weights/safetensors_file.ts';
 import { captureForced } from '../forced_pass.ts';
@@ -13,8 +13,10 @@ import { type HookPointShape as Point, pointsOf } from '../hook_points.ts';
 import { Question } from '../question.ts';
 import { comparable, comparePoint, type Measured, onlyIn, otherShape, passesOver } from './points.ts';
 import {
+  DIFF_IMAGE,
   DIFF_OPTIONS,
   DIFF_TOLERANCE,
+  type DiffImage,
   type DiffOptions,
   type DiffReport,
   type DiffRow,
@@ -26,7 +28,7 @@ import {
 
 /** The recording of one image in run A. */
 interface Recorded {
-  readonly image: string;
+  readonly image: DiffImage;
   readonly points: Point[];
   /** The points of each pass, and the file with their activations. */
   readonly passes: { names: string[]; file: string }[];
@@ -42,12 +44,17 @@ interface Recorded {
  *
  * Differences are not errors; see `within` of the report.
  *
- * @param images paths or URLs
+ * @param images paths, URLs, or images that are read when their turn comes
  * @throws Florence2Error if a model, an adapter or an image cannot be read
  */
-export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options: DiffOptions): Promise<DiffReport> {
+export async function diffRuns(
+  a: RunSpec,
+  b: RunSpec,
+  images: readonly (string | DiffImage)[],
+  options: DiffOptions,
+): Promise<DiffReport> {
   for (const run of [a, b]) checkOptions('A run', run, RUN_SPEC);
-  checkKind('images', images, listOf(text, 'paths or URLs'));
+  checkKind('images', images, listOf(DIFF_IMAGE, 'paths, URLs or { name, read }'));
   checkOptions('diffRuns', options, DIFF_OPTIONS);
   const { tolerance = DIFF_TOLERANCE } = options;
   for (const { adapter, adapterRevision: revision } of [a, b]) {
@@ -58,7 +65,8 @@ export async function diffRuns(a: RunSpec, b: RunSpec, images: string[], options
   try {
     const recorded = await withRun(a, options, async model => {
       const ofImages: Recorded[] = [];
-      for (const [i, image] of images.entries()) {
+      for (const [i, given] of images.entries()) {
+        const image = typeof given === 'string' ? { name: given, read: async () => given } : given;
         ofImages.push(await record(model, image, options, pass => join(folder, `${i}-${pass}.safetensors`)));
       }
       return { ofImages, ranOn: model.backend };
@@ -99,17 +107,22 @@ async function withRun<T>(
   }
 }
 
-const ask = (model: Florence2, image: string, options: DiffOptions, answer?: readonly number[]): Promise<Question> => {
+async function ask(
+  model: Florence2,
+  image: DiffImage,
+  options: DiffOptions,
+  answer?: readonly number[],
+): Promise<Question> {
   const { task, text, box, maxNewTokens, orientation, maxPixels, signal } = options;
-  return Question.ask(model, image, task, {
+  return Question.ask(model, await image.read(), task, {
     ...{ text, box, orientation, maxPixels, signal },
     ...(answer ? { answer } : { maxNewTokens }),
   });
-};
+}
 
 async function record(
   model: Florence2,
-  image: string,
+  image: DiffImage,
   options: DiffOptions,
   fileOf: (pass: number) => string,
 ): Promise<Recorded> {
@@ -142,12 +155,14 @@ async function compare(
   if (!sameAnswer) own.dispose();
   const { vocabSize } = model.config.text;
   if (answer.ids.some(id => id >= vocabSize)) {
-    throw new Florence2Error(`A's answer for ${image} has token ids outside B's vocabulary of ${vocabSize} tokens.`);
+    throw new Florence2Error(
+      `A's answer for ${image.name} has token ids outside B's vocabulary of ${vocabSize} tokens.`,
+    );
   }
   const question = sameAnswer ? own : await ask(model, image, options, answer.ids);
   try {
     const rows = markFirst(await comparePoints(model, question, recorded, options), tolerance);
-    return { image, rows, answers: { a: answer, b: ownAnswer }, sameAnswer };
+    return { image: image.name, rows, answers: { a: answer, b: ownAnswer }, sameAnswer };
   } finally {
     question.dispose();
   }

@@ -1,7 +1,18 @@
 import { LOAD_OPTIONS, type LoadOptions, type Progress } from '../../checkpoint/load.ts';
 import type { HookFilter } from '../../hooks/hooks.ts';
-import { DECODE_OPTIONS, type DecodeOptions } from '../../image/types.ts';
-import { abortSignal, anything, callback, count, number, type OptionTable, required, text } from '../../options.ts';
+import { DECODE_OPTIONS, type DecodeOptions, type ImageInput } from '../../image/types.ts';
+import { isRecord } from '../../json.ts';
+import {
+  abortSignal,
+  anything,
+  callback,
+  count,
+  type Kind,
+  number,
+  type OptionTable,
+  required,
+  text,
+} from '../../options.ts';
 import type { BackendChoice } from '../../runtime/backend.ts';
 import { TASK_ARGUMENTS, type TaskArguments } from '../../text/prompt.ts';
 
@@ -79,9 +90,22 @@ export interface RunAnswer {
   readonly text: string;
 }
 
+/** An image that `diffRuns` reads when its turn comes, once or more often. */
+export interface DiffImage {
+  /** For the report and messages. */
+  readonly name: string;
+  read(): Promise<ImageInput>;
+}
+
+/** The kind of the images of `diffRuns`. */
+export const DIFF_IMAGE: Kind = {
+  expected: 'a path, a URL or { name, read }',
+  allows: value => text.allows(value) || (isRecord(value) && text.allows(value.name) && callback.allows(value.read)),
+};
+
 /** The comparison of one image. */
 export interface ImageDiff {
-  /** Path or URL of the image. */
+  /** Path, URL or name of the image. */
   readonly image: string;
   /** One per hook point, from a pass in which both runs receive A's whole answer. */
   readonly rows: DiffRow[];

@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
@@ -51,6 +52,15 @@ test('two models: the first different point and the first different token are na
   assert.match(marked[0], /^ {2}✗ vision_tower\.convs\.0\.hook_embed .* {2}◀ first difference$/);
   assert.match(stdout, /\n {2}A: .*\n {2}B: .*\n {2}token \d+ of the answer is \d+ in A and \d+ in B\n/);
   assert.is(linesOf(stdout).at(-1), '0 of 5 points within 1.0e-3, 0 of 1 answers equal');
+});
+
+test('- is the image on standard input', () => {
+  const args = ['diff', '-', '-t', 'caption', '-m', model, '--b-model', model, '-b', 'wasm', '--at', 'hook_logits', '--max-new-tokens', '3']; // biome-ignore format: one line
+  const input = readFileSync(street);
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], { input, encoding: 'utf8' }); // biome-ignore format: one line
+  assert.is(status, 0, stderr);
+  assert.is(linesOf(stdout)[0], '-');
+  assert.is(linesOf(stdout).at(-1), '1 of 1 points within 1.0e-3, 1 of 1 answers equal');
 });
 
 test('with --tolerance the exit code is 1 if a point differs', async () => {

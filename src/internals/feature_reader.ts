@@ -4,17 +4,17 @@ import { type Florence2Error, UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { type ActivationSink, Capture } from '../hooks/capture.ts';
 import { requirePoints } from '../hooks/filter.ts';
-import type { ImageFeatures } from '../image/features.ts';
-import type { ImageInput } from '../image/types.ts';
+import { type ImageFeatures, promptAbout } from '../image/features.ts';
+import { DECODE_OPTIONS, type DecodeOptions, type ImageInput } from '../image/types.ts';
 import { onBackendOf } from '../nn/on_backend.ts';
-import { abortSignal, anything, checkOptions, count, type OptionTable, oneOf } from '../options.ts';
+import { abortSignal, anything, checkOptions, count, type OptionTable, oneOf, pickOptions } from '../options.ts';
 import { type ErrorMode, skipErrors } from '../skip_errors.ts';
-import { promptOf, TASK_ARGUMENTS, type TaskArguments } from '../text/prompt.ts';
+import { TASK_ARGUMENTS, type TaskArguments } from '../text/prompt.ts';
 import { forcedLogits } from './forced_pass.ts';
 import { Question } from './question.ts';
 
 /** Options of `FeatureReader`. */
-export interface FeatureOptions extends TaskArguments {
+export interface FeatureOptions extends TaskArguments, DecodeOptions {
   /** A task token or a prompt. Required for points of the language model. */
   task?: string;
   /** `mean` averages over all axes but the last, so that each image becomes one vector [C]. Default `none`. */
@@ -26,7 +26,7 @@ export interface FeatureOptions extends TaskArguments {
 }
 
 const FEATURE_OPTIONS: OptionTable<FeatureOptions> = {
-  ...TASK_ARGUMENTS,
+  ...{ ...TASK_ARGUMENTS, ...DECODE_OPTIONS },
   ...{ task: anything, pool: oneOf('mean', 'none'), maxNewTokens: count, signal: abortSignal },
 };
 
@@ -78,8 +78,10 @@ export class FeatureReader {
     const capture = new Capture(this.at, found);
     const model = this.model.withAdapter().withHooks([capture.hook]);
     try {
+      let { orientation } = this.options;
       for (const reach of this.reaches()) {
-        await this.run(model, reach, images);
+        await this.run(model, reach, images, orientation);
+        orientation ??= 'stored'; // chosen, so that another pass does not warn of turned images again
         if (found.empty) continue;
         this.reach = reach;
         this.point = found.point(this.at);
@@ -96,8 +98,13 @@ export class FeatureReader {
     return this.options.task === undefined ? ['image'] : ['image', 'prompt', 'answer'];
   }
 
-  private async run(model: Florence2, reach: Reach, images: readonly ImageInput[]): Promise<void> {
-    const { task, pool: _, ...options } = this.options;
+  private async run(
+    model: Florence2,
+    reach: Reach,
+    images: readonly ImageInput[],
+    orientation: DecodeOptions['orientation'],
+  ): Promise<void> {
+    const { task, pool: _, ...options } = { ...this.options, orientation };
     if (reach === 'answer') {
       // One at a time, because answers differ in length.
       for (const image of images) {
@@ -110,7 +117,7 @@ export class FeatureReader {
       }
       return;
     }
-    const features = await model.encodeImages([...images]);
+    const features = await model.encodeImages([...images], pickOptions(options, DECODE_OPTIONS));
     try {
       if (reach === 'prompt') this.encodePrompt(model, features);
     } finally {
@@ -120,10 +127,12 @@ export class FeatureReader {
 
   private encodePrompt(call: Florence2, features: ImageFeatures[]): void {
     const { model, tokenizer, hooks } = call;
-    const ids = tokenizer.encode(promptOf(this.options.task!, this.options, features[0].imageSize));
+    const { text, box } = this.options;
+    const task = this.options.task!;
+    const ids = features.map(image => tokenizer.encode(promptAbout(image, { task, text, box }))); // of equal length: a location is one token
     call.tidy(() => {
       const rows = tf.concat(features.map(({ tensor }) => tensor)) as tf.Tensor3D; // [B, 1 + N, D]
-      const prompts = tf.tile(tf.tensor2d([ids], undefined, 'int32'), [features.length, 1]);
+      const prompts = tf.tensor2d(ids, undefined, 'int32'); // [B, T]
       model.encodePrompt(rows, prompts, null, hooks.root());
     });
   }

@@ -1,11 +1,13 @@
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
+import sharp from 'sharp';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Activation } from '../../src/activations/activation.ts';
 import { Florence2Error } from '../../src/errors.ts';
 import { Florence2 } from '../../src/florence2.ts';
 import { decodeImage } from '../../src/image/decode.ts';
+import type { ImageInput } from '../../src/image/types.ts';
 import { type FeatureOptions, FeatureReader } from '../../src/internals/feature_reader.ts';
 import { captureForced } from '../../src/internals/forced_pass.ts';
 import { Question } from '../../src/internals/question.ts';
@@ -24,7 +26,7 @@ const images = await Promise.all(pictures.map(picture => decodeImage(picture)));
 const test = suite('features');
 test.after(() => model.dispose());
 
-const read = (at: string, options: FeatureOptions = {}, rows = images): Promise<Activation[]> =>
+const read = (at: string, options: FeatureOptions = {}, rows: readonly ImageInput[] = images): Promise<Activation[]> =>
   withoutLeaks(() => new FeatureReader(model, at, options).read(rows));
 
 /** Returns the activations at a point from a forced pass on each image alone. */
@@ -57,6 +59,37 @@ for (const [at, task] of [
     for (const [i, { values }] of rows.entries()) near(values, expected[i].values, 1e-4, `${at} of image ${i}`);
   });
 }
+
+test('a box is given in pixels of each stored image', async () => {
+  const at = 'language_model.encoder.layers.1.hook_resid_post';
+  const task = '<REGION_TO_CATEGORY>';
+  const box = [10, 20, 100, 90];
+  const turned = await sharp(pictures[1]).rotate(-90).withMetadata({ orientation: 6 }).png().toBuffer();
+  const inputs = [pictures[0], turned];
+  const reader = new FeatureReader(model, at, { task, box, orientation: 'apply' });
+  const rows = await withoutLeaks(() => reader.read(inputs));
+  for (const [i, image] of inputs.entries()) {
+    const question = await Question.ask(model, image, task, { box, orientation: 'apply', maxNewTokens: 2 });
+    const cache = captureForced(model, question, at);
+    near(rows[i].values, (await cache.array(at)).values, 1e-4, `image ${i}`);
+    cache.dispose();
+    question.dispose();
+  }
+});
+
+test('a turned image is warned of once', async () => {
+  const turned = await sharp(pictures[1]).withMetadata({ orientation: 6 }).png().toBuffer();
+  const { warn } = console;
+  const warnings: string[] = [];
+  console.warn = (warning: string) => warnings.push(warning);
+  try {
+    await read('language_model.decoder.layers.1.hook_resid_post', { task: '<CAPTION>', maxNewTokens: 2 }, [turned]);
+  } finally {
+    console.warn = warn;
+  }
+  assert.is(warnings.length, 1);
+  assert.match(warnings[0], /EXIF orientation 6/);
+});
 
 test('a point with windows has all windows of an image in one row', async () => {
   const at = 'vision_tower.blocks.0.0.spatial_block.window_attn.hook_z';

@@ -1,7 +1,6 @@
 import type { Activation } from '../../activations/activation.ts';
 import { ArrayFile, arrayFileKind } from '../../activations/array_file.ts';
 import { Florence2Error } from '../../errors.ts';
-import { decodeForModel } from '../../image/decode.ts';
 import { FeatureReader } from '../../internals/feature_reader.ts';
 import { skipErrors } from '../../skip_errors.ts';
 import { interruptSignal, printError, reportFailures } from '../exit.ts';
@@ -26,10 +25,10 @@ export async function runFeatures(args: string[], flags: FeatureFlags): Promise<
   const bars = new ProgressBars();
   let file: ArrayFile | undefined;
   try {
-    const reader = new FeatureReader(model, flags.at, { ...question, maxNewTokens, pool, signal });
+    const options = { ...question, ...imageOptions(flags), maxNewTokens, pool, signal };
+    const reader = new FeatureReader(model, flags.at, options);
     const read = async (batch: readonly InputImage[]): Promise<Row[]> => {
-      const raws = await Promise.all(batch.map(async input => decodeForModel(await input.read(), imageOptions(flags))));
-      const read = await reader.read(raws.map(({ image }) => image));
+      const read = await reader.read(await Promise.all(batch.map(input => input.read())));
       const rows = read.map((row, i) => ({ ...row, image: batch[i].name }));
       known ??= rows[0];
       for (const row of rows) requireShape(row, known);

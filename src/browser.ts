@@ -23,8 +23,10 @@ export type { Florence2Parts, LoadOptions, Progress } from './checkpoint/load.ts
 export type { GenerationConfig } from './config/generation.ts';
 export type { Florence2Config, TextConfig, VisionConfig } from './config/model.ts';
 export type { PreprocessorConfig } from './config/preprocessor.ts';
+export { oversample } from './datasets/classes.ts';
 export { collectDataset, type ImageTarget } from './datasets/collect.ts';
 export type { Dataset, SourcedTarget, Target, TrainingExample } from './datasets/example.ts';
+export { withNegatives } from './datasets/negatives.ts';
 export type { DatasetProblem, ProblemHandler, ReadOptions, Split } from './datasets/reading.ts';
 export type { Heatmap, HeatmapOptions } from './drawing/heatmap.ts';
 export type { DrawOptions } from './drawing/scene.ts';

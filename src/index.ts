@@ -2,6 +2,7 @@
 
 export * from './browser.ts';
 export type { DatasetReport, ImageCheck } from './datasets/check.ts';
+export { type Holdout, holdOut } from './datasets/holdout.ts';
 export { type CheckOptions, checkDataset, datasetSplits, type OpenOptions, openDataset } from './datasets/open.ts';
 export { type LengthLimits, lengthLimits } from './datasets/tokenize.ts';
 export { semanticNpy, semanticPng } from './drawing/semantic_files.ts';

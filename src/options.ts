@@ -70,6 +70,10 @@ export const share: Kind = {
   expected: 'a number from 0 to 1',
   allows: value => isNumber(value) && value >= 0 && value <= 1,
 };
+export const fraction: Kind = {
+  expected: 'a number above 0 and below 1',
+  allows: value => isNumber(value) && value > 0 && value < 1,
+};
 export const rate: Kind = { expected: 'at least 0 and below 1', allows: x => isNumber(x) && x >= 0 && x < 1 };
 export const onOff: Kind = { expected: 'true or false', allows: value => typeof value === 'boolean' };
 /** A value that must be given. */

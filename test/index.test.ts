@@ -161,11 +161,12 @@ const WITHOUT_OPTIONS = new Set(
   Tokenizer UsageError addTokens answerLogProb attentionLabels attentionPoints auroc binsToTokens boxIou boxToTokens
   boxesToText checkAnswer compressCounts constructPrompt datasetSplits decodeRle decompressCounts
   denseWindowAttention dequantizeBox dequantizePoints encodeMask encodeRle expectedCalibrationError filterByLabel
-  filterByScore findTask formatAnswer gradCamMap gradientRelevance gradientTimesInput headWeights inputGradients layoutText lengthLimits lensLogits
-  logitDifference logitOf maskArea maskBounds maskIou meanAblation meanActivation openPdf overImage parseAnswer
+  filterByScore findTask formatAnswer gradCamMap gradientRelevance gradientTimesInput headWeights holdOut inputGradients layoutText lengthLimits
+  lensLogits
+  logitDifference logitOf maskArea maskBounds maskIou meanAblation meanActivation openPdf oversample overImage parseAnswer
   pointsToTokens preprocess quantizeBox quantizePoints readingOrder renderReport resampleAblation resizeBicubic
   resolveTask rollout semanticMap semanticNpy semanticPng suggestTask taskInfo taskText toAlto toHocr toTensor
-  windowAttentionFrom writeCalibration zeroAblation
+  windowAttentionFrom withNegatives writeCalibration zeroAblation
 `.split(/\s+/),
 );
 

@@ -38,6 +38,7 @@ export const count = read(options.count, '<n>', readNumber);
 export const whole = read(options.whole, '<n>', readNumber);
 export const number = read(options.number, '<x>', readNumber);
 export const share = read(options.share, '<x>', readNumber);
+export const fraction = read(options.fraction, '<x>', readNumber);
 
 export const pair: Kind = {
   placeholder: '<a,b>',

@@ -63,6 +63,12 @@ export class ExampleList {
   }
 }
 
+/** Returns the examples of a dataset at some indices, in this order; an index may be repeated. */
+export function subset(dataset: Dataset, indices: readonly number[], name = dataset.name): Dataset {
+  const { length } = indices;
+  return { name, length, example: i => dataset.example(indices[i] ?? noExample(name, i, length)) };
+}
+
 function sizeOf(image: ImageInput, known?: ImageSize): { imageSize?: ImageSize } {
   if (isRawImage(image)) return { imageSize: { width: image.width, height: image.height } };
   return known ? { imageSize: known } : {};

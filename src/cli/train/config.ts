@@ -14,6 +14,9 @@ export interface TrainConfig
   data?: string[];
   valid?: string;
   task?: string[];
+  holdout?: number;
+  oversample?: number;
+  negatives?: number;
   output?: string;
   model?: string;
   revision?: string;

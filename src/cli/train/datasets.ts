@@ -1,4 +1,7 @@
+import { oversample } from '../../datasets/classes.ts';
 import type { Dataset } from '../../datasets/example.ts';
+import { type Holdout, holdOut } from '../../datasets/holdout.ts';
+import { withNegatives } from '../../datasets/negatives.ts';
 import { datasetSplits, openDataset } from '../../datasets/open.ts';
 import type { DatasetProblem, Split } from '../../datasets/reading.ts';
 import { UsageError } from '../../errors.ts';
@@ -29,17 +32,21 @@ export interface OpenedData {
 
 /**
  * Opens the training and the validation data. Without `valid`, the validation data are the valid splits of all datasets,
- * a dataset that is named twice once.
+ * a dataset that is named twice once, and with `holdout` a part of the datasets that have none.
  *
- * @throws Florence2Error for a path without a dataset
+ * @throws Florence2Error for a path without a dataset; UsageError for a setting that no dataset allows
  */
-export async function openData({ data = [], valid: named, task }: TrainConfig): Promise<OpenedData> {
+export async function openData(config: TrainConfig): Promise<OpenedData> {
+  const { data = [], valid: named, task, holdout, oversample: threshold, negatives, seed } = config;
+  if (holdout !== undefined && named !== undefined) {
+    throw new UsageError('--holdout takes the validation data from the training data: remove it, or --valid.');
+  }
   const tasks = task?.map(resolveTask);
   const problems: DatasetProblem[] = [];
   const open = (path: string, split?: Split, found = problems): Promise<Dataset> =>
     openDataset(path, { tasks, split, onProblem: problem => found.push(problem) });
   const paths = data.map(readWeightedPath);
-  const train: WeightedDataset[] = [];
+  let train: WeightedDataset[] = [];
   for (const { path, weight } of paths) train.push({ dataset: await open(path), weight });
   const datasets = train.map(({ dataset }) => dataset);
   problems.push(...(await untaught(datasets, tasks ?? [])));
@@ -62,11 +69,59 @@ export async function openData({ data = [], valid: named, task }: TrainConfig): 
       problems.push(...found.filter(problem => problem.source !== source));
     }
   }
+  if (holdout !== undefined) {
+    const held = await heldOut(
+      train,
+      paths.map(({ path }) => path),
+      holdout,
+    );
+    train = held.train;
+    valid.push(...held.valid);
+  }
   if (valid.length === 0) {
     const source = named ?? paths.map(({ path }) => path).join(', ');
     problems.push({ severity: 'warning', source, message: 'There are no validation data, so no best/ is written.' });
   }
+  if (threshold !== undefined) train = await changed(train, dataset => oversample(dataset, threshold, seed));
+  if (negatives) train = await changed(train, dataset => withNegatives(dataset, negatives, seed));
   return { train, valid, problems };
+}
+
+/** Holds out a part of each dataset without a valid split, of one that is named twice once. */
+async function heldOut(train: readonly WeightedDataset[], paths: readonly string[], share: number) {
+  const parts = new Map<string, Holdout>();
+  for (const [i, path] of paths.entries()) {
+    if (parts.has(path) || (await datasetSplits(path)).includes('valid')) continue;
+    parts.set(path, await holdOut(train[i].dataset, share));
+  }
+  if (parts.size === 0) throw new UsageError('--holdout is for datasets without a valid split; all of these have one.');
+  for (const [path, { train, valid }] of parts) {
+    if (train.length > 0 && valid.length > 0) continue;
+    const side = train.length === 0 ? 'training' : 'validation';
+    throw new UsageError(
+      `--holdout ${share} leaves no ${side} data of ${path}: choose another share, or give --valid.`,
+    );
+  }
+  return {
+    train: train.map(({ dataset, weight }, i) => ({ dataset: parts.get(paths[i])?.train ?? dataset, weight })),
+    valid: [...parts.values()].map(({ valid }) => valid),
+  };
+}
+
+/** Changes each dataset for which that is possible. @throws the UsageError of the first if it is for none */
+async function changed(train: readonly WeightedDataset[], change: (dataset: Dataset) => Promise<Dataset>) {
+  const refusals: unknown[] = [];
+  const result: WeightedDataset[] = [];
+  for (const { dataset, weight } of train) {
+    const after = await change(dataset).catch(error => {
+      if (!(error instanceof UsageError)) throw error;
+      refusals.push(error);
+      return dataset;
+    });
+    result.push({ dataset: after, weight });
+  }
+  if (refusals.length === train.length) throw refusals[0];
+  return result;
 }
 
 /** Returns errors if no example teaches one of the tasks, or if all answers are empty. */

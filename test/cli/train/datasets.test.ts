@@ -1,3 +1,5 @@
+import { appendFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { allSplits, openData, readWeightedPath } from '../../../src/cli/train/datasets.ts';
@@ -58,6 +60,49 @@ for (const [what, config, expected] of [
 ] as [string, object, object][]) {
   // biome-ignore format: as a table
   test(`validation data: ${what}`, async () => assert.equal(await sizes(config), expected));
+}
+
+/** Writes a training split of images that all differ, with a target of open-vocabulary detection each. */
+function writeDifferent(count: number): string {
+  const folder = writeDataset({ train: count });
+  const lines = Array.from({ length: count }, (_, i) => {
+    appendFileSync(join(folder, 'train', `${i}.jpg`), String(i));
+    const label = i % 10 === 0 ? 'rare' : 'common';
+    return JSON.stringify({ image: `${i}.jpg`, prefix: `<OPEN_VOCABULARY_DETECTION>${label}`, suffix: `${label}<loc_1><loc_2><loc_30><loc_40>` }); // biome-ignore format: one line
+  });
+  writeFileSync(join(folder, 'train', 'annotations.jsonl'), `${lines.join('\n')}\n`);
+  return folder;
+}
+const different = writeDifferent(60);
+
+test('--holdout takes validation data from the datasets without a valid split', async () => {
+  const { train, valid } = await openData({ data: [different, both, `${different}:0.5`], holdout: 0.25 });
+  const [a, b, again] = train.map(({ dataset }) => dataset);
+  assert.is(b.length, 3);
+  assert.equal(again, a);
+  assert.equal(valid.map(({ length }) => length), [2, 60 - a.length]); // biome-ignore format: one line
+  assert.ok(a.length < 60 && a.length > 30, String(a.length));
+});
+
+test('--oversample repeats images of rare classes, --negatives adds questions', async () => {
+  const [{ dataset: repeated }] = (await openData({ data: [different], oversample: 0.4 })).train;
+  assert.is(repeated.length, 66); // 6 of 60 are rare: √(0.4 / 0.1) = 2 times each
+  const [{ dataset: asked }] = (await openData({ data: [different], negatives: 1 })).train;
+  const { targets } = await asked.example(0);
+  assert.equal(targets.map(({ text }) => text), ['rare', 'common']); // biome-ignore format: one line
+});
+
+for (const [what, config, message] of [
+  ['--holdout with --valid', { data: [different], valid: both, holdout: 0.2 }, /remove it, or --valid\.$/],
+  ['--holdout where all datasets have a valid split', { data: [both], holdout: 0.2 }, /all of these have one\.$/],
+  ['--holdout of copies of one image', { data: [writeDataset({ train: 4 })], holdout: 0.5 }, /leaves no (training|validation) data of /], // biome-ignore format: one line
+  ['--negatives of captions', { data: [both], negatives: 0.2 }, /can have no negatives/],
+] as [string, Parameters<typeof openData>[0], RegExp][]) {
+  test(`${what} is refused`, async () => {
+    const error = await openData(config).catch(error => error);
+    assert.instance(error, UsageError);
+    assert.match(error.message, message);
+  });
 }
 
 test('all splits of all datasets are listed; a folder without a dataset is an error', async () => {

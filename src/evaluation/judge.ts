@@ -8,7 +8,7 @@ import { asciiOnly } from '../results/parse/parts.ts';
 import { BANNED_PHRASES } from '../results/parse/places.ts';
 import type { TaskResult } from '../results/types.ts';
 import { strip } from '../text/python_strings.ts';
-import { type ClassBox, DetectionMetric } from './detection.ts';
+import { BOXES, type ClassBox, DetectionMetric, mean } from './detection.ts';
 import { byRank, groupBy, iouOf, type Pair, pairBoxes, type Ranked } from './pairs.ts';
 import { editSimilarity, exactMatch } from './text.ts';
 
@@ -16,7 +16,7 @@ import { editSimilarity, exactMatch } from './text.ts';
 export class TaskMetrics {
   /** Number of judged answers. */
   count = 0;
-  readonly detection = new DetectionMetric();
+  readonly detection = new DetectionMetric(BOXES);
   /** Whether `values` includes the average precision of each class. */
   perClass = false;
   private readonly means = new Map<string, { sum: number; count: number }>();
@@ -32,11 +32,13 @@ export class TaskMetrics {
   /** Returns all metrics that have at least one value, by name. */
   values(): Record<string, number> {
     const means = [...this.means].filter(([, { count }]) => count > 0);
+    const { mAP, mAP50, mAP75 } = this.detection.metrics();
+    const classes = this.perClass ? this.detection.perClass() : [];
     return {
-      ...this.detection.metrics(),
+      ...(mAP === undefined ? {} : { mAP, mAP50, mAP75 }),
       ...Object.fromEntries(means.map(([name, { sum, count }]) => [name, sum / count])),
       count: this.count,
-      ...(this.perClass ? this.detection.perClass() : {}),
+      ...Object.fromEntries(classes.map(({ label, precisions }) => [`AP/${label}`, mean(precisions)])),
     };
   }
 }

@@ -2,8 +2,9 @@ import { maskIou } from '../geometry/iou.ts';
 import type { TypedAnswer } from '../results/format.ts';
 import type { TaskResult } from '../results/types.ts';
 import type { Outcome } from './confidence.ts';
-import { type ClassBox, matches } from './detection.ts';
+import type { ClassBox } from './detection.ts';
 import { lineOf, maskOf, type Outline } from './judge.ts';
+import { matches } from './matching.ts';
 import { byRank, groupBy, iouOf, type Ranked } from './pairs.ts';
 import { exactMatch } from './text.ts';
 

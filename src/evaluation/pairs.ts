@@ -1,7 +1,8 @@
-import { boxIou } from '../geometry/iou.ts';
+import { boxIou, type IouOptions } from '../geometry/iou.ts';
 import type { BoxCoordinates } from '../geometry/types.ts';
 
-interface Placed {
+/** What has a box. */
+export interface Placed {
   box: ArrayLike<number>; // [x1, y1, x2, y2]
 }
 
@@ -26,7 +27,8 @@ export function pairBoxes<T extends Placed, F extends Placed>(truth: readonly T[
   return pairs;
 }
 
-export const iouOf = (a: Placed, b: Placed): number => boxIou(a.box as BoxCoordinates, b.box as BoxCoordinates);
+export const iouOf = (a: Placed, b: Placed, options?: IouOptions): number =>
+  boxIou(a.box as BoxCoordinates, b.box as BoxCoordinates, options);
 
 /** Groups items by a key and keeps their order. */
 export function groupBy<T>(items: Iterable<T>, key: (item: T) => string): Map<string, T[]> {

@@ -1,5 +1,5 @@
 import type { Dataset } from '../../src/datasets/example.ts';
-import { type ClassBox, DetectionMetric } from '../../src/evaluation/detection.ts';
+import { BOXES, type ClassBox, DetectionMetric } from '../../src/evaluation/detection.ts';
 import type { Florence2 } from '../../src/florence2.ts';
 import { decodeImage } from '../../src/image/decode.ts';
 import type { RawImage } from '../../src/image/types.ts';
@@ -55,7 +55,7 @@ export function shapeFigures(withNew: readonly Detected[], without: readonly Det
 
 /** Returns mAP50 over the boxes that `wanted` selects. */
 function mAP50(detected: readonly Detected[], wanted: (box: ClassBox) => boolean): number {
-  const metric = new DetectionMetric();
+  const metric = new DetectionMetric(BOXES);
   for (const { truth, result } of detected) metric.add(truth.filter(wanted), result.boxes.filter(wanted));
   return metric.metrics().mAP50;
 }

@@ -40,6 +40,19 @@ export const number = read(options.number, '<x>', readNumber);
 export const share = read(options.share, '<x>', readNumber);
 export const fraction = read(options.fraction, '<x>', readNumber);
 
+const UNIT = /^(\d+(?:\.\d+)?|\.\d+) ?(?:([kmgt])(i?))?b?$/i;
+
+/** A number of bytes, with or without a unit: `500MB` is 500 · 1000², `2GiB` is 2 · 1024³. */
+export const bytes: Kind = {
+  placeholder: '<size>',
+  expected: 'a size such as 500MB, 2GiB, or a number of bytes',
+  allows: options.whole.allows,
+  read: text => {
+    const [, value, unit = '', binary] = UNIT.exec(text.trim()) ?? [];
+    return Math.round(Number(value) * (binary ? 1024 : 1000) ** ' kmgt'.indexOf(unit.toLowerCase() || ' '));
+  },
+};
+
 export const pair: Kind = {
   placeholder: '<a,b>',
   expected: 'two numbers from 0 to 1',

@@ -121,9 +121,14 @@ export function isRunning(pid: number): boolean {
  * old files or the new ones; if it happens between the two renames, `recoverFolder` restores the old ones. Each step is on
  * the disk before the next one starts, because a file system may write a rename before the contents of the files.
  *
+ * @param keep new path of the old folder, in the same parent. Default: the old folder is removed
  * @throws Florence2Error that names the folder or a file in it, not the temporary one; and whatever `write` throws
  */
-export async function replaceFolder(folder: string, write: (unfinished: string) => Promise<void>): Promise<void> {
+export async function replaceFolder(
+  folder: string,
+  write: (unfinished: string) => Promise<void>,
+  keep?: string,
+): Promise<void> {
   const unfinished = sibling(folder, 'part');
   try {
     await rm(unfinished, { recursive: true, force: true });
@@ -134,14 +139,14 @@ export async function replaceFolder(folder: string, write: (unfinished: string) 
     await rm(unfinished, { recursive: true, force: true }).catch(() => undefined); // the first error is reported
     throw errorAt(folder, unfinished, error);
   }
-  const old = sibling(folder, 'old');
+  const old = keep ?? sibling(folder, 'old');
   if (existsSync(folder)) {
     await rm(old, { recursive: true, force: true });
     await rename(folder, old);
   }
   await rename(unfinished, folder);
   await flush(dirname(folder));
-  await rm(old, { recursive: true, force: true });
+  if (keep === undefined) await rm(old, { recursive: true, force: true });
 }
 
 /** Cleans up after a `replaceFolder` that was interrupted: restores the old folder if the new one is not in place. */

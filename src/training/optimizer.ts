@@ -172,12 +172,16 @@ export interface Schedule {
   learningRate: number;
   /** Steps over which the rate rises linearly from 0. */
   warmupSteps: number;
+  /** The same as a share of all steps, rounded up; replaces `warmupSteps`. */
+  warmupRatio?: number;
   /** Steps of the whole run; `linear` and `cosine` reach 0 after the last. */
   totalSteps: number;
 }
 
 /** Returns the learning rate of a step, counted from 0. Equal to transformers' schedulers of the same names. */
-export function learningRateAt(step: number, { schedule, learningRate, warmupSteps, totalSteps }: Schedule): number {
+export function learningRateAt(step: number, { schedule, learningRate, totalSteps, ...warmup }: Schedule): number {
+  const { warmupRatio } = warmup;
+  const warmupSteps = warmupRatio === undefined ? warmup.warmupSteps : Math.ceil(warmupRatio * totalSteps);
   if (step < warmupSteps) return (learningRate * step) / warmupSteps;
   if (schedule === 'constant') return learningRate;
   const progress = Math.min(1, (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps));

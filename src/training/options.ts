@@ -13,6 +13,7 @@ import {
   onOff,
   positive,
   rate,
+  share,
   text,
 } from '../options.ts';
 import type { AugmentOptions } from './augment/augment.ts';
@@ -23,7 +24,7 @@ import { SCHEDULE_NAMES, type ScheduleName } from './optimizer.ts';
 
 /** Options of `Trainer`. */
 export interface TrainerOptions {
-  /** Folder of the run: `latest/`, `best/`, metrics.jsonl, TensorBoard events and curves.svg. */
+  /** Folder of the run: `latest/`, `best/`, metrics.jsonl, metrics.csv, TensorBoard events and curves.svg. */
   output: string;
   /** Training data: one dataset, or several with the share of each that an epoch draws. */
   train: Dataset | WeightedDataset[];
@@ -45,6 +46,8 @@ export interface TrainerOptions {
   schedule?: ScheduleName;
   /** Steps over which the learning rate rises linearly from 0. Default 0. */
   warmupSteps?: number;
+  /** The same as a share of all steps, rounded up. Default: `warmupSteps` counts. */
+  warmupRatio?: number;
   /** Decoupled weight decay of AdamW. Default 0.01. */
   weightDecay?: number;
   /**
@@ -105,6 +108,8 @@ export interface TrainerOptions {
   patience?: number;
   /** Steps between saves of `latest/`. Default: one after each epoch. */
   saveEvery?: number;
+  /** Number of saves that are kept: `latest/`, and the ones before it in folders such as `step-000120/`. Default 1. */
+  keepLast?: number;
   /** Resumes from `latest/` if the output folder has one. Default false. */
   resume?: boolean;
   /** Resumes also if the data or the options are not those of the run. Default false: that is an error. */
@@ -141,6 +146,7 @@ const DEFAULTS = {
   featureCacheBytes: 2 * 2 ** 30,
   skipBad: false,
   bestBy: 'loss',
+  keepLast: 1,
   onWarning: (message: string) => console.warn(message),
   resume: false,
   force: false,
@@ -158,7 +164,7 @@ const KINDS: OptionTable<TrainerOptions> = {
     bestBy: text,
   },
   ...{ epochs: count, maxSteps: count, batchSize: count, accumulate: count, targetsPerImage: count },
-  ...{ validateEvery: count, validateExamples: count, saveEvery: count, patience: count },
+  ...{ validateEvery: count, validateExamples: count, saveEvery: count, patience: count, keepLast: count },
   ...{ learningRate: positive, maxGradNorm: positive, epsilon: positive },
   ...{ weightDecay: number, locationWeight: number, featureCacheBytes: number, warmupSteps: number },
   schedule: oneOf(...SCHEDULE_NAMES),
@@ -170,7 +176,7 @@ const KINDS: OptionTable<TrainerOptions> = {
     expected: 'two numbers of at least 0 and below 1',
     allows: value => Array.isArray(value) && value.length === 2 && value.every(rate.allows),
   },
-  labelSmoothing: rate,
+  ...{ labelSmoothing: rate, warmupRatio: share },
   ...{ dropout: onOff, gradientCheckpointing: onOff, resume: onOff, force: onOff, skipBad: onOff },
   seed: integer,
   featureCache: oneOf(...MAP_STORES),
@@ -199,6 +205,9 @@ export function resolveOptions(options: TrainerOptions): TrainerSettings {
     throw new UsageError(
       'freeze cannot be combined with lora, which trains only the adapter: choose the layers with lora.targets.',
     );
+  }
+  if (options.warmupSteps && options.warmupRatio !== undefined) {
+    throw new UsageError('warmupSteps and warmupRatio exclude each other: remove one.');
   }
   if (typeof options.lora === 'string' && options.newTokens) {
     throw new UsageError('newTokens needs a new adapter, but lora names an adapter to train further.');

@@ -28,7 +28,15 @@ const FREE: ReadonlySet<string> = new Set<keyof TrainerSettings>([
     'onWarning',
     'skipBad',
   ] as const),
-  ...(['validateEvery', 'validateExamples', 'saveEvery', 'bestBy', 'patience', 'onValidationProgress'] as const),
+  ...([
+    'validateEvery',
+    'validateExamples',
+    'saveEvery',
+    'keepLast',
+    'bestBy',
+    'patience',
+    'onValidationProgress',
+  ] as const),
   ...(['featureCache', 'featureCacheBytes', 'gradientCheckpointing'] as const),
 ]);
 

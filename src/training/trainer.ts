@@ -11,6 +11,7 @@ import { abortSignal, callback, checkOptions } from '../options.ts';
 import { openFolder } from '../platform/node.ts';
 import { addTokens } from './add_tokens.ts';
 import { type BestValidation, Criterion } from './best.ts';
+import { KeptSaves } from './kept_saves.ts';
 import { Pace, type StepRecord, type ValidationRecord } from './log/records.ts';
 import { RunLog } from './log/run_log.ts';
 import { LossTrend } from './loss_trend.ts';
@@ -53,8 +54,8 @@ export interface RunOptions {
  * Fine-tunes a model, in full or with a LoRA adapter.
  *
  * The output folder receives `latest/`, from which a run can be resumed, and with validation data `best/`. Both contain
- * a complete checkpoint, or with LoRA an adapter in PEFT's format. The folder also receives metrics.jsonl, TensorBoard
- * events and curves.svg. For an adapter with new tokens, `base/` contains the checkpoint to load it onto. After `run`,
+ * a complete checkpoint, or with LoRA an adapter in PEFT's format. The folder also receives metrics.jsonl, metrics.csv,
+ * TensorBoard events and curves.svg. For an adapter with new tokens, `base/` contains the checkpoint to load it onto. After `run`,
  * the model in memory is the trained one, with the adapter active.
  */
 export class Trainer {
@@ -64,6 +65,7 @@ export class Trainer {
   private readonly trainReader: ExampleReader;
   private readonly validator: Validator | null;
   private readonly criterion: Criterion;
+  private readonly kept: KeptSaves;
   /** Messages about the examples that were left out, by their keys. */
   private readonly skipped = new Map<string, string>();
   private state: RunState = { step: 0, loss: null, validated: 0, best: null, sinceBest: 0 };
@@ -85,6 +87,7 @@ export class Trainer {
       if (length === 0) throw new UsageError(`The validation data ${name} is empty.`);
     }
     this.criterion = new Criterion(bestBy);
+    this.kept = new KeptSaves(settings.output, settings.keepLast);
     if (newTokens) addTokens(florence, newTokens);
     this.context = trainingContext(florence, settings);
     const datasets = parts.map(({ dataset }) => dataset);
@@ -268,10 +271,13 @@ export class Trainer {
       else await writeCheckpoint(florence, openFolder(folder));
       if (which === 'latest') await writeRunState(folder, state, trainable, optimizer);
     };
-    await replaceFolder(target, write).catch(error => {
+    const keep = which === 'latest' ? this.kept.next : undefined;
+    await replaceFolder(target, write, keep).catch(error => {
       if (!(error instanceof Florence2Error) || !existsSync(target)) throw error;
       throw new Florence2Error(`${error.message} The previous save in ${target} is kept.`, { cause: error });
     });
+    if (which === 'best') return;
+    await this.kept.add(state.step);
   }
 
   /** Loads the state of `latest` if it exists. Writes `base` for an adapter with new tokens. */
@@ -281,6 +287,7 @@ export class Trainer {
     const { adapters } = this.florence;
     const results = [this.path('latest'), this.path('best')];
     for (const folder of results) await recoverFolder(folder);
+    await this.kept.recover(results[0]);
     await removeAbandoned(output);
     if (!resume && results.some(existsSync)) {
       throw new UsageError(
@@ -297,6 +304,7 @@ export class Trainer {
       this.state = await readRunState(this.path('latest'), trainable, optimizer, this.florence.model, before => {
         if (before.identity && !force) checkIdentity(before.identity, identity, output);
       });
+      this.kept.latest = this.state.step;
     }
     this.state = { ...this.state, identity };
   }

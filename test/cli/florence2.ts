@@ -26,7 +26,7 @@ export async function florence2(...args: string[]): Promise<Outcome> {
       process[name].write = originals[i];
     });
     process.exitCode = 0;
-    process.removeAllListeners('SIGINT'); // the command normally ends with its process
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.removeAllListeners(signal); // the command normally ends with its process
   }
   return outcome;
 }

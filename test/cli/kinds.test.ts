@@ -12,6 +12,12 @@ for (const [kind, text, value] of [
   [kinds.pair, '0.9,0.98', [0.9, 0.98]],
   [kinds.number, '5e-5', 5e-5],
   [kinds.count, '12', 12],
+  [kinds.bytes, '500MB', 500e6],
+  [kinds.bytes, '2GiB', 2 * 1024 ** 3],
+  [kinds.bytes, '1.5 gb', 1.5e9],
+  [kinds.bytes, '64kib', 65536],
+  [kinds.bytes, '2G', 2e9],
+  [kinds.bytes, '2147483648', 2147483648],
 ] as [kinds.Kind, string, unknown][]) {
   test(`${text} is ${JSON.stringify(value)}`, () => {
     assert.equal(kind.read(text), value);
@@ -29,6 +35,10 @@ for (const [kind, text] of [
   [kinds.number, 'Infinity'],
   [kinds.count, '0'],
   [kinds.whole, '1.5'],
+  [kinds.bytes, '2 apples'],
+  [kinds.bytes, 'GB'],
+  [kinds.bytes, '-1GB'],
+  [kinds.bytes, ''],
   [kinds.share, '1.01'],
   [kinds.text('<x>'), ''],
 ] as [kinds.Kind, string][]) {

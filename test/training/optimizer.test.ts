@@ -176,6 +176,14 @@ for (const [schedule, expected] of Object.entries(rates) as [ScheduleName, numbe
   });
 }
 
+test('a warm-up as a share is rounded up, as in transformers', () => {
+  const options = { schedule: 'linear', learningRate: 0.5, warmupSteps: 0, totalSteps: 10 } as const;
+  const rates = (warmupRatio: number) => rates10.map(step => learningRateAt(step, { ...options, warmupRatio }));
+  const rates10 = Array.from({ length: 10 }, (_, step) => step);
+  assert.equal(rates(0.21), rates(0.3));
+  assert.equal(rates(0.3), rates10.map(step => learningRateAt(step, { ...options, warmupSteps: 3 }))); // biome-ignore format: one line
+});
+
 test('without warm-up a run starts at the full rate', () => {
   for (const schedule of ['constant', 'linear', 'cosine'] as const) {
     assert.is(learningRateAt(0, { schedule, learningRate: 0.5, warmupSteps: 0, totalSteps: 1 }), 0.5, schedule);

@@ -49,7 +49,7 @@ function optionsOf(setting: Setting): Option[] {
   };
   if (flag !== null && help !== undefined) {
     const option = named(`${short ? `${short}, ` : ''}--${flag}`);
-    options.push(setting.default === undefined ? option : option.default(setting.default));
+    options.push(setting.default === undefined ? option : option.default(setting.default, setting.defaultText));
   }
   if (alias !== undefined) options.push(named(`--${alias}`).hideHelp());
   if (negative !== undefined) options.push(new Option(`--no-${flag}`, negative));

@@ -6,6 +6,7 @@ import { isRecord, parseJsonObject } from '../../json.ts';
 import { nearestName } from '../../names.ts';
 import { show } from '../../show.ts';
 import type { TrainerOptions } from '../../training/options.ts';
+import { bytes } from '../kinds.ts';
 import { keyOf, SETTINGS_BY_PATH } from './settings.ts';
 
 /** Settings by their keys in a config file. All values have been checked. */
@@ -49,7 +50,12 @@ export async function readConfig(file: string): Promise<TrainConfig> {
 
 function checkConfig({ lora, augment, ...own }: Record<string, unknown>, file: string): TrainConfig {
   const config: Record<string, unknown> = { ...own };
-  for (const [key, value] of Object.entries(own)) checkValue(key, value, file);
+  for (const [key, value] of Object.entries(own)) {
+    const size =
+      typeof value === 'string' && SETTINGS_BY_PATH.get(key)?.kind === bytes ? bytes.read(value) : Number.NaN;
+    if (bytes.allows(size)) config[key] = size;
+    else checkValue(key, value, file);
+  }
   for (const name of LISTS) if (typeof config[name] === 'string') config[name] = [config[name]];
   for (const [group, value] of Object.entries({ lora, augment })) {
     if (value === undefined || (group === 'lora' && value === false)) continue;

@@ -26,6 +26,8 @@ export interface Setting {
   /** Another name of the flag, which the help does not show. */
   alias?: string;
   default?: unknown;
+  /** The default as the help shows it. */
+  defaultText?: string;
 }
 
 const lora = (name: string, kind: Kind, help: string, rest: Partial<Setting> = {}): Setting => {
@@ -70,7 +72,7 @@ export const SETTINGS: Record<string, Setting[]> = {
     lora('alphaPattern', kinds.numbers, 'alphas by regular expression', { flag: null }),
   ],
   'Run:': [
-    { name: 'output', flag: 'out', alias: 'output', short: '-o', kind: kinds.text('<dir>'), help: 'folder to write the run to: latest/, best/, metrics.jsonl, curves.svg, TensorBoard events' },
+    { name: 'output', flag: 'out', alias: 'output', short: '-o', kind: kinds.text('<dir>'), help: 'folder to write the run to: latest/, best/, metrics.jsonl, metrics.csv, curves.svg, TensorBoard events' },
     { name: 'resume', kind: onOff, help: 'continue from latest/ in the --out folder, with the settings in its run.json' },
     { name: 'skipBad', kind: onOff, help: 'leave out examples that cannot be read, and list them at the end; default: the first ends the run' },
     { name: 'force', kind: onOff, help: 'resume even if the data or the settings are not those of the run' },
@@ -84,11 +86,13 @@ export const SETTINGS: Record<string, Setting[]> = {
     { name: 'bestBy', kind: kinds.text('<name>'), help: 'what best/ is the best by: loss, a metric of a task (od/mAP, caption/editSimilarity), or a metric as the mean over the tasks (mAP)', default: 'loss' },
     { name: 'patience', kind: kinds.count, help: 'end the run after this many validations without a better one; default: never' },
     { name: 'saveEvery', kind: kinds.count, help: 'steps between saves; default: one epoch' },
+    { name: 'keepLast', kind: kinds.count, help: 'number of saves that are kept: latest/, and those before it as step-000120/', default: 1 },
   ],
   'Optimizer:': [
     { name: 'learningRate', kind: kinds.number, help: 'peak learning rate; default: 1e-4 with LoRA, else 1e-5' },
     { name: 'schedule', kind: kinds.oneOf('constant', 'linear', 'cosine'), help: 'learning-rate schedule after the warm-up', default: 'linear' },
     { name: 'warmupSteps', kind: kinds.whole, help: 'steps in which the learning rate rises from 0', default: 0 },
+    { name: 'warmupRatio', kind: kinds.share, help: 'the same as a share of all steps' },
     { name: 'weightDecay', kind: kinds.number, help: 'decoupled weight decay of AdamW', default: 0.01 },
     { name: 'decay', kind: kinds.oneOf('all', 'matrices'), help: 'parameters that decay: all, or all except biases and norms', default: 'matrices' },
     { name: 'betas', kind: kinds.pair, help: 'betas of AdamW', default: [0.9, 0.999] },
@@ -101,7 +105,7 @@ export const SETTINGS: Record<string, Setting[]> = {
   'Memory:': [
     { name: 'gradientCheckpointing', kind: onOff, negative: 'keep all activations', help: 'recompute the activations of blocks in the backward pass, to save memory; default: only if the vision tower is trained' },
     { name: 'featureCache', kind: kinds.oneOf('memory', 'disk', 'off'), help: 'where to keep image features while the vision tower is frozen', default: 'memory' },
-    { name: 'featureCacheBytes', kind: kinds.number, help: 'maximum size of these features in bytes', default: 2 * 2 ** 30 },
+    { name: 'featureCacheBytes', kind: kinds.bytes, help: 'maximum size of these features, such as 500MB', default: 2 * 2 ** 30, defaultText: '2GiB' },
   ],
   'Augmentation, off by default:': [
     augment('flip', 'probability of mirroring an image, 0 to 1'),

@@ -1,3 +1,5 @@
+import { taskInfo } from '../../text/tasks.ts';
+
 /** Measurements of one optimizer step. */
 export interface StepRecord {
   /** Number of the step, counted from 1. */
@@ -43,6 +45,31 @@ export interface ValidationRecord extends ValidationOutcome {
   /** Passes over the training data before it, as a fraction. */
   epoch: number;
 }
+
+/** Returns the values of a step for a chart or a table: `train/loss`, `train/<task>/loss` and others. */
+export function stepScalars(record: StepRecord): Record<string, number> {
+  const { loss, learningRate, gradNorm, samplesPerSecond, taskLosses } = record;
+  return grouped('train', { loss, learningRate, gradNorm, samplesPerSecond, ...lossesByTask(taskLosses) });
+}
+
+/** The same of a validation: `valid/loss`, `valid/<task>/<metric>`, and with several datasets `valid of <dataset>/…`. */
+export function validationScalars(record: ValidationRecord): Record<string, number> {
+  const parts = (record.datasets ?? []).map(dataset => grouped(`valid of ${dataset.name}`, meansByTask(dataset)));
+  return Object.assign(grouped('valid', meansByTask(record)), ...parts);
+}
+
+function meansByTask({ loss, metrics, taskLosses }: ValidationMeans): Record<string, number> {
+  const byTask = Object.entries(metrics).map(([task, values]) => grouped(nameOf(task), values));
+  return Object.assign({ loss, ...lossesByTask(taskLosses) }, ...byTask);
+}
+
+const nameOf = (task: string): string => taskInfo(task)?.name ?? task;
+
+const lossesByTask = (losses: Record<string, number>): Record<string, number> =>
+  Object.fromEntries(Object.entries(losses).map(([task, loss]) => [`${nameOf(task)}/loss`, loss]));
+
+const grouped = (group: string, values: Record<string, number>): Record<string, number> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [`${group}/${name}`, value]));
 
 /** Measures the speed of a run over its last steps, without saves. */
 export class Pace {

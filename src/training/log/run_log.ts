@@ -2,20 +2,21 @@ import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeWhole } from '../../files/write.ts';
 import { isRecord } from '../../json.ts';
-import { taskInfo } from '../../text/tasks.ts';
+import { metricsCsv } from './csv.ts';
 import { drawCurves } from './curves.ts';
-import type { StepRecord, ValidationMeans, ValidationRecord } from './records.ts';
+import { type StepRecord, stepScalars, type ValidationRecord, validationScalars } from './records.ts';
 import { EventFile } from './tensorboard.ts';
 
 /** A line of metrics.jsonl. */
 export type LogLine = ({ kind: 'step' } & StepRecord) | ({ kind: 'validation' } & ValidationRecord);
 
-/** Interval at which steps redraw curves.svg. */
+/** Interval at which steps write curves.svg and metrics.csv again. */
 const REDRAW_SECONDS = 60;
 
 /**
  * Writes the log of a run to its folder: metrics.jsonl with a line for each step and validation, the same values as
- * TensorBoard events, and curves.svg. Each line is written immediately, so that a killed process loses none.
+ * TensorBoard events, and from all of them curves.svg and metrics.csv. Each line is written immediately, so that a killed
+ * process loses none.
  */
 export class RunLog {
   private drawn = performance.now();
@@ -47,19 +48,14 @@ export class RunLog {
   async step(record: StepRecord): Promise<void> {
     this.steps.push(record);
     await this.write({ kind: 'step', ...record });
-    const { step, loss, learningRate, gradNorm, samplesPerSecond, taskLosses } = record;
-    const values = { loss, learningRate, gradNorm, samplesPerSecond, ...lossesByTask(taskLosses) };
-    await this.events.scalars(step, grouped('train', values));
+    await this.events.scalars(record.step, stepScalars(record));
     if (performance.now() - this.drawn > 1000 * REDRAW_SECONDS) await this.draw();
   }
 
   async validation(record: ValidationRecord): Promise<void> {
     this.validations.push(record);
     await this.write({ kind: 'validation', ...record });
-    await this.events.scalars(record.step, grouped('valid', scalarsOf(record)));
-    for (const dataset of record.datasets ?? []) {
-      await this.events.scalars(record.step, grouped(`valid of ${dataset.name}`, scalarsOf(dataset)));
-    }
+    await this.events.scalars(record.step, validationScalars(record));
     await this.draw();
   }
 
@@ -81,6 +77,7 @@ export class RunLog {
 
   private async draw(): Promise<void> {
     await writeWhole(join(this.folder, 'curves.svg'), Buffer.from(drawCurves(this.steps, this.validations)));
+    await writeWhole(join(this.folder, 'metrics.csv'), Buffer.from(metricsCsv(this.steps, this.validations)));
     this.drawn = performance.now();
   }
 }
@@ -104,17 +101,3 @@ function parseLine(line: string): LogLine | undefined {
     return undefined;
   }
 }
-
-const nameOf = (task: string): string => taskInfo(task)?.name ?? task;
-
-/** Returns `loss`, and `<task>/loss` and `<task>/<metric>` of each task. */
-function scalarsOf({ loss, metrics, taskLosses }: ValidationMeans): Record<string, number> {
-  const byTask = Object.entries(metrics).map(([task, values]) => grouped(nameOf(task), values));
-  return Object.assign({ loss, ...lossesByTask(taskLosses) }, ...byTask);
-}
-
-const lossesByTask = (losses: Record<string, number>): Record<string, number> =>
-  Object.fromEntries(Object.entries(losses).map(([task, loss]) => [`${nameOf(task)}/loss`, loss]));
-
-const grouped = (group: string, values: Record<string, number>): Record<string, number> =>
-  Object.fromEntries(Object.entries(values).map(([name, value]) => [`${group}/${name}`, value]));

@@ -14,7 +14,8 @@ const trainer: Every<Omit<TrainerOptions, 'train' | 'lora' | 'augment' | 'onStep
   output: true, valid: true, epochs: true, maxSteps: true, batchSize: true, accumulate: true, targetsPerImage: true,
   learningRate: true, schedule: true, warmupSteps: true, weightDecay: true, decay: true, betas: true, epsilon: true,
   maxGradNorm: true, labelSmoothing: true, locationWeight: true, dropout: true, seed: true, freeze: true,
-  gradientCheckpointing: true, featureCache: true, featureCacheBytes: true, validateEvery: true,
+  gradientCheckpointing: true, featureCache: true, featureCacheBytes: true, validateEvery: true, keepLast: true,
+  warmupRatio: true,
   validateExamples: true, saveEvery: true, resume: true, force: true, skipBad: true, newTokens: true,
   bestBy: true, patience: true,
 };

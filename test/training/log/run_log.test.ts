@@ -115,7 +115,7 @@ test('a validation redraws the curves; no temporary files remain', async () => {
   await log.close();
   assert.equal(
     readdirSync(folder).map(name => name.replace(/tfevents.*/, 'tfevents')).sort(),
-    ['curves.svg', 'events.out.tfevents', 'metrics.jsonl'],
+    ['curves.svg', 'events.out.tfevents', 'metrics.csv', 'metrics.jsonl'],
   ); // biome-ignore format: short
 });
 

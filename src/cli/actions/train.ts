@@ -4,10 +4,12 @@ import type { Dataset } from '../../datasets/example.ts';
 import { UsageError } from '../../errors.ts';
 import { writeWhole } from '../../files/write.ts';
 import type { StepRecord } from '../../training/log/records.ts';
+import { readLog } from '../../training/log/run_log.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';
 import { Trainer, type TrainingSummary } from '../../training/trainer.ts';
 import { interruptSignal, stoppedCode } from '../exit.ts';
 import { loadModel } from '../load_model.ts';
+import { classLines } from '../print/classes.ts';
 import { print, printNote } from '../print/terminal.ts';
 import { checkBeforeTraining, checkData, refuse } from '../train/check.ts';
 import { mergeConfig, readConfig, type TrainConfig } from '../train/config.ts';
@@ -70,6 +72,7 @@ export async function runTrain(given: TrainConfig, flags: TrainFlags): Promise<v
       printNote('Nothing was left to do: raise --epochs, --max-steps or --patience to train on.');
     }
     print(...summaryLines(summary, config));
+    if (summary.best && !summary.stopped) print(...(await bestClasses(config.output, summary.best.step)));
     if (summary.stopped) process.exitCode = stoppedCode();
   } finally {
     live.stop();
@@ -186,6 +189,13 @@ function summaryLines(
     `curves    ${join(output, 'curves.svg')}`,
     ...(stopped ? [`continue  florence2 train --out ${output} --resume`] : []),
   ];
+}
+
+/** Returns the table of the classes of the best validation. */
+async function bestClasses(output: string, step: number): Promise<string[]> {
+  const log = await readLog(join(output, 'metrics.jsonl'));
+  const best = log.find(line => line.kind === 'validation' && line.step === step);
+  return best?.kind === 'validation' ? classLines(best) : [];
 }
 
 const bestValue = ({ by, value }: NonNullable<TrainingSummary['best']>): string =>

@@ -7,16 +7,12 @@ export type Point = readonly [x: number, y: number];
 export interface Series {
   /** Name in the legend. A series without a name is not listed. */
   name?: string;
-  /** Unit of the values, shown in the legend before the last value. */
-  unit?: string;
   points: readonly Point[];
   color: string;
   /** Width of the line in pixels. Default 1.75. */
   width?: number;
   /** Opacity of the line. Default 1. */
   opacity?: number;
-  /** Whether the line is dashed. Default false. */
-  dashed?: boolean;
   /** Whether each point has a dot. Default false. */
   dots?: boolean;
 }
@@ -81,9 +77,9 @@ export function chartSvg(chart: Chart, top: number): string {
 
 const isInLegend = ({ name }: Series): boolean => name !== undefined;
 
-function lineSvg({ points, color, width = 1.75, opacity = 1, dashed, dots }: Series, toX: Scale, toY: Scale): string {
+function lineSvg({ points, color, width = 1.75, opacity = 1, dots }: Series, toX: Scale, toY: Scale): string {
   const places = points.map(([x, y]) => `${round(toX(x))} ${round(toY(y))}`);
-  const stroke = `class="line${dashed ? ' dashed' : ''}" stroke="${color}"`;
+  const stroke = `class="line" stroke="${color}"`;
   const line = `<path ${stroke} stroke-width="${width}" stroke-opacity="${opacity}" d="M${places.join('L')}"/>`;
   // A line of length 0 with round ends is a dot.
   const marks = dots || places.length === 1 ? places.map(place => `M${place}h0`).join('') : '';
@@ -91,13 +87,13 @@ function lineSvg({ points, color, width = 1.75, opacity = 1, dashed, dots }: Ser
   return [places.length > 1 ? line : '', marks === '' ? '' : dotted].join('');
 }
 
-function legendSvg({ name = '', unit = '', color, dashed, points }: Series, row: number): string {
+function legendSvg({ name = '', color, points }: Series, row: number): string {
   const y = PLOT.top + 8 + row * LEGEND.line;
   const last = points.length > 0 ? brief(points.at(-1)![1]) : '';
   return [
-    `<path class="line${dashed ? ' dashed' : ''}" stroke="${color}" stroke-width="2.5" d="M${LEGEND.left} ${y}h16"/>`,
+    `<path class="line" stroke="${color}" stroke-width="2.5" d="M${LEGEND.left} ${y}h16"/>`,
     `<text x="${LEGEND.left + 25}" y="${y + 4}">${escapeXml(name)}</text>`,
-    `<text class="value" x="${LEGEND.right}" y="${y + 4}">${escapeXml(`${unit} ${last}`.trim())}</text>`,
+    `<text class="value" x="${LEGEND.right}" y="${y + 4}">${last}</text>`,
   ].join('');
 }
 

@@ -16,23 +16,29 @@ import type { StepRecord, ValidationRecord } from './records.ts';
 /** Most points of a line: two for each of its 700 pixels. */
 const MOST_POINTS = 1400;
 
-/** Tableau's ten colours. Series beyond the tenth are dashed. */
-// biome-ignore format: one line
-const COLORS = ['#4e79a7', '#f28e2b', '#59a14f', '#e15759', '#76b7b2', '#b07aa1', '#edc948', '#9c755f', '#ff9da7', '#79706e'];
+/** Most lines of a chart: more cannot be told apart. */
+const MOST_SERIES = 6;
 
-/** Names of metrics in the legend. */
-const UNITS: Record<string, string> = { editSimilarity: 'edit sim.', meanIoU: 'mean IoU', recallAt1: 'recall@1' };
+/** Six of Tableau's colours. */
+const COLORS = ['#4e79a7', '#f28e2b', '#59a14f', '#e15759', '#76b7b2', '#b07aa1'];
+
+/** Names of metrics in titles. */
+const NAMES: Record<string, string> = {
+  editSimilarity: 'edit similarity',
+  meanIoU: 'mean IoU',
+  recallAt1: 'recall@1',
+};
 
 /**
- * Draws the curves of a run as one SVG: the loss of steps (faint), smoothed, and of validations; the learning rate; the
- * main metric of each task (see `mainMetric`); and with several tasks the validation loss of each.
+ * Draws the curves of a run as one SVG: the loss of steps (faint), smoothed, and of validations; the learning rate; for
+ * each main metric (see `mainMetric`) the tasks that have it; and with several tasks the validation loss of each.
  */
 export function drawCurves(steps: readonly StepRecord[], validations: readonly ValidationRecord[]): string {
   const last = Math.max(1, steps.at(-1)?.step ?? 1, validations.at(-1)?.step ?? 1);
   const charts = [
     lossChart(steps, validations, [0, last]),
     rateChart(steps, [0, last]),
-    metricChart(validations, [0, last]),
+    ...metricCharts(validations, [0, last]),
     taskLossChart(validations, [0, last]),
   ].filter(chart => chart !== null);
   const tops = charts.map((_, i) => charts.slice(0, i).reduce((sum, chart) => sum + chartHeight(chart), 0));
@@ -52,7 +58,7 @@ const STYLE = [
   '.tick{font-size:11px;fill:#7a7f8a}',
   '.value{text-anchor:end;fill:#7a7f8a}',
   '.grid{stroke:#e6e8ec}.axis{stroke:#9da2ad}',
-  '.line{fill:none;stroke-linecap:round;stroke-linejoin:round}.dashed{stroke-dasharray:5 4}',
+  '.line{fill:none;stroke-linecap:round;stroke-linejoin:round}',
 ].join('');
 
 function lossChart(steps: readonly StepRecord[], validations: readonly ValidationRecord[], x: Range): Chart {
@@ -77,38 +83,73 @@ function rateChart(steps: readonly StepRecord[], x: Range): Chart {
   return { title: 'Learning rate', series, x, y: [0, high > 0 ? high * 1.06 : 1] };
 }
 
-function metricChart(validations: readonly ValidationRecord[], x: Range): Chart | null {
-  const tasks = new Set(validations.flatMap(({ metrics }) => Object.keys(metrics)));
-  const named = [...tasks].flatMap(task => {
-    const unit = validations.map(({ metrics }) => mainMetric(metrics[task] ?? {})).find(name => name !== undefined);
-    const value = ({ metrics }: ValidationRecord) => metrics[task]?.[unit!];
-    return unit ? [{ task, unit: UNITS[unit] ?? unit, value }] : [];
+/** Returns a chart for each main metric, because their values have different meanings. */
+function metricCharts(validations: readonly ValidationRecord[], x: Range): Chart[] {
+  const tasks = [...new Set(validations.flatMap(({ metrics }) => Object.keys(metrics)))];
+  const metricOf = (task: string): string | undefined =>
+    validations.map(({ metrics }) => mainMetric(metrics[task] ?? {})).find(name => name !== undefined);
+  const metrics = new Set(tasks.flatMap(task => metricOf(task) ?? []));
+  return [...metrics].map(metric => {
+    const curves = tasks
+      .filter(task => metricOf(task) === metric)
+      .map(task => curveOf(task, validations, record => record.metrics[task]?.[metric]));
+    return { ...taskChart(`Validation: ${NAMES[metric] ?? metric}`, curves, 'lowest'), x, y: [0, 1] };
   });
-  return named.length > 0 ? { title: 'Validation', series: taskSeries(named, validations), x, y: [0, 1] } : null;
 }
 
 function taskLossChart(validations: readonly ValidationRecord[], x: Range): Chart | null {
-  const tasks = new Set(validations.flatMap(({ taskLosses }) => Object.keys(taskLosses)));
-  if (tasks.size < 2) return null;
-  const named = [...tasks].map(task => ({ task, value: ({ taskLosses }: ValidationRecord) => taskLosses[task] }));
-  const series = taskSeries(named, validations);
-  const values = series.flatMap(({ points }) => points.map(yOf));
-  return { title: 'Validation loss by task', series, x, ...lossAxis(values) };
+  const tasks = [...new Set(validations.flatMap(({ taskLosses }) => Object.keys(taskLosses)))];
+  if (tasks.length < 2) return null;
+  const curves = tasks.map(task => curveOf(task, validations, ({ taskLosses }) => taskLosses[task]));
+  const chart = taskChart('Validation loss by task', curves, 'highest');
+  return { ...chart, x, ...lossAxis(chart.series.flatMap(({ points }) => points.map(yOf))) };
 }
 
-/** Returns a line for each task, with a dot at each validation. */
-function taskSeries(
-  tasks: { task: string; unit?: string; value: (record: ValidationRecord) => number | undefined }[],
+/** The values of a task at the validations. */
+interface Curve {
+  name: string;
+  points: Point[];
+}
+
+const curveOf = (
+  task: string,
   validations: readonly ValidationRecord[],
-): Series[] {
-  return tasks.map(({ task, unit, value }, i) => ({
-    name: taskInfo(task)?.name ?? task,
-    unit,
-    points: finite(validations.map(record => [record.step, value(record)])),
-    color: COLORS[i % COLORS.length],
-    dashed: i >= COLORS.length,
-    dots: true,
-  }));
+  value: (record: ValidationRecord) => number | undefined,
+): Curve => ({
+  name: taskInfo(task)?.name ?? task,
+  points: finite(validations.map(record => [record.step, value(record)])),
+});
+
+/**
+ * Returns the title and the lines of a chart, with a dot at each validation. Of more than `MOST_SERIES` tasks it has the
+ * mean of all and those whose last values are the worst.
+ */
+function taskChart(
+  title: string,
+  curves: readonly Curve[],
+  worst: 'lowest' | 'highest',
+): Pick<Chart, 'title' | 'series'> {
+  if (curves.length <= MOST_SERIES) return { title, series: curves.map(asSeries) };
+  const last = ({ points }: Curve): number => points.at(-1)?.[1] ?? 0;
+  const sorted = curves.toSorted((a, b) => (worst === 'lowest' ? last(a) - last(b) : last(b) - last(a)));
+  const shown = [meanOf(curves), ...sorted.slice(0, MOST_SERIES - 1)];
+  return {
+    title: `${title}: mean of ${curves.length}, and the ${MOST_SERIES - 1} ${worst}`,
+    series: shown.map(asSeries),
+  };
+}
+
+const asSeries = ({ name, points }: Curve, i: number): Series => ({ name, points, color: COLORS[i], dots: true });
+
+/** Returns the mean over the tasks that have a value at a step. */
+function meanOf(curves: readonly Curve[]): Curve {
+  const all = curves.flatMap(({ points }) => points);
+  const steps = [...new Set(all.map(([step]) => step))].sort((a, b) => a - b);
+  const points = steps.map((step): Point => {
+    const values = all.filter(([at]) => at === step).map(yOf);
+    return [step, values.reduce((sum, value) => sum + value, 0) / values.length];
+  });
+  return { name: 'mean', points };
 }
 
 /** Returns an axis from 0, or a logarithmic one if the losses span a factor of more than 20. */

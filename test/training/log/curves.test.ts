@@ -34,8 +34,11 @@ test('only charts with data are drawn', () => {
   for (const [validations, titles] of [
     [[], ['Loss', 'Learning rate']],
     [[validationRecord(100, 1, {})], ['Loss', 'Learning rate']],
-    [[validationRecord(100, 1, od)], ['Loss', 'Learning rate', 'Validation']],
-    [[validationRecord(100, 1, both)], ['Loss', 'Learning rate', 'Validation', 'Validation loss by task']],
+    [[validationRecord(100, 1, od)], ['Loss', 'Learning rate', 'Validation: mAP']],
+    [
+      [validationRecord(100, 1, both)],
+      ['Loss', 'Learning rate', 'Validation: mAP', 'Validation: edit similarity', 'Validation loss by task'],
+    ],
   ] as [ValidationRecord[], string[]][]) {
     assert.equal(texts(drawCurves(falling, validations), 'title'), titles);
   }
@@ -46,7 +49,19 @@ test('the legend shows each curve with its last value', () => {
   assert.equal(texts(svg), ['training', 'validation', 'learning rate', 'od']);
   const [training, ...others] = texts(svg, 'value');
   assert.ok(Math.abs(Number(training) - 2.04) < 0.02, training);
-  assert.equal(others, ['2.5', '1e-4', 'mAP 0.5']);
+  assert.equal(others, ['2.5', '1e-4', '0.5']);
+});
+
+test('of more than six tasks a chart has the mean and the five worst', () => {
+  const tasks = TASKS.slice(0, 9).map(({ task }, i) => [task, { editSimilarity: (i + 1) / 10 }]);
+  const validation = validationRecord(100, 1, Object.fromEntries(tasks));
+  validation.taskLosses = Object.fromEntries(TASKS.slice(0, 6).map(({ task }, i) => [task, i + 1]));
+  const svg = drawCurves(falling, [validation]);
+  assert.equal(texts(svg, 'title').slice(2), ['Validation: edit similarity: mean of 9, and the 5 lowest', 'Validation loss by task']); // biome-ignore format: one line
+  const names = texts(svg).slice(3); // after those of the loss and the rate
+  const named = TASKS.map(({ name }) => name);
+  assert.equal(names, ['mean', ...named.slice(0, 5), ...named.slice(0, 6)]);
+  assert.equal(texts(svg, 'value').slice(3, 9), ['0.5', '0.1', '0.2', '0.3', '0.4', '0.5']);
 });
 
 test('losses are drawn at the right coordinates', () => {

@@ -111,7 +111,7 @@ test('a validation redraws the curves; no temporary files remain', async () => {
   await log.step(stepRecord(1));
   assert.not.ok(readdirSync(folder).includes('curves.svg'));
   await log.validation(validationRecord(1));
-  assert.match(readFileSync(join(folder, 'curves.svg'), 'utf8'), '>Validation<');
+  assert.match(readFileSync(join(folder, 'curves.svg'), 'utf8'), '>Validation: mAP<');
   await log.close();
   assert.equal(
     readdirSync(folder).map(name => name.replace(/tfevents.*/, 'tfevents')).sort(),

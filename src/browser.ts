@@ -20,6 +20,8 @@ export {
 export { defaultTargets, type TargetOptions } from './adapters/target_modules.ts';
 export type { SaveAdapterOptions } from './adapters/write.ts';
 export type { Florence2Parts, LoadOptions, Progress } from './checkpoint/load.ts';
+export type { CheckpointLayout } from './checkpoint/stored_tensors.ts';
+export type { SaveOptions } from './checkpoint/write.ts';
 export type { GenerationConfig } from './config/generation.ts';
 export type { Florence2Config, TextConfig, VisionConfig } from './config/model.ts';
 export type { PreprocessorConfig } from './config/preprocessor.ts';

@@ -5,6 +5,7 @@ import { type AdapterChoice, Adapters, type LoadAdapterOptions } from './adapter
 import type { Lora } from './adapters/lora.ts';
 import { findAdapter } from './checkpoint/find.ts';
 import type { Florence2Parts, LoadOptions } from './checkpoint/load.ts';
+import type { SaveOptions } from './checkpoint/write.ts';
 import type { GenerationConfig } from './config/generation.ts';
 import type { Florence2Config } from './config/model.ts';
 import type { PreprocessorConfig } from './config/preprocessor.ts';
@@ -137,7 +138,6 @@ export class Florence2 {
 
   /**
    * Answers one task about one image.
-   *
    * @param task a task token (`<OD>`) or a custom prompt
    * @throws UsageError if the task does not take these arguments, Florence2Error if the image cannot be read or the
    *   prompt is too long
@@ -177,7 +177,6 @@ export class Florence2 {
 
   /**
    * Generates answers to prompts as tokens with scores: `numReturnSequences` for each prompt, best first.
-   *
    * @param features one image for each prompt
    * @param prompts prompts without task tokens, see `constructPrompt`
    */
@@ -218,7 +217,6 @@ export class Florence2 {
   /**
    * Adds a hook: all following forward passes call `fn` with the activation at each hook point that `filter` matches. A
    * tensor that it returns replaces the activation. Returns a function that removes the hook.
-   *
    * @param filter a name, a glob (`language_model.decoder.layers.*.hook_resid_post`), a RegExp, a function, or a list
    */
   addHook(filter: HookFilter, fn: HookFn, options?: HookOptions): () => void {
@@ -229,7 +227,6 @@ export class Florence2 {
   /**
    * Returns the model with more hooks, for some calls: `model.withHooks(hooks).run(…)`, or any function that takes a
    * model. Calls of this model do not run them. Both share everything else, the weights included.
-   *
    * @param hooks they run after the hooks of this model
    */
   withHooks(hooks: readonly ScopedHook[]): Florence2 {
@@ -239,7 +236,6 @@ export class Florence2 {
 
   /**
    * Returns the model with a choice of adapters, for some calls. Both share everything else, the weights included.
-   *
    * @param adapter a name, several, or null for none. Default: those active now, also after others are activated
    * @throws UsageError for an unknown name, if two of them replace the same parameter, or while others are merged
    */
@@ -293,6 +289,17 @@ export class Florence2 {
     const call = this.withAdapter(adapter);
     const answer = (hook: ScopedHook) => answerRecorded(call.withHooks([hook]), image, task, runOptions);
     return runWithCache({ names, steps, file }, answer);
+  }
+
+  /**
+   * Writes the model as a checkpoint to a new folder, with the active adapters merged into the weights. `load` reads it,
+   * and so does transformers. Node only.
+   * @throws UsageError if the folder contains files, Florence2Error if it cannot be written
+   */
+  async save(folder: string, options: SaveOptions = {}): Promise<void> {
+    const { saveCheckpoint } = await import('./checkpoint/write.ts');
+    const { calibration, adaptation = this.model.adaptation } = this;
+    await saveCheckpoint({ ...this.parts, calibration, adaptation }, folder, options);
   }
 
   /** Removes all hooks. */

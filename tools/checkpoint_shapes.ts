@@ -1,4 +1,4 @@
-import type { CheckpointLayout } from '../src/checkpoint/write.ts';
+import type { CheckpointLayout } from '../src/checkpoint/stored_tensors.ts';
 
 /** Sizes of a Florence-2 model. */
 export interface Shape {

@@ -84,7 +84,7 @@ async function writeHalf(from: string, to: string, backend: BackendName | 'auto'
   const florence = await Florence2.load(from, { backend });
   await rm(to, { recursive: true, force: true });
   await mkdir(to, { recursive: true });
-  await writeCheckpoint(florence, openFolder(to), 'F16');
+  await writeCheckpoint(florence, openFolder(to), { dtype: 'fp16' });
   florence.dispose();
 }
 

@@ -31,17 +31,27 @@ export const TOKENIZER_FILES = [
   'special_tokens_map.json',
 ];
 
+/** The token that transformers' processor writes into a prompt in place of the image. */
+export const IMAGE_TOKEN = '<image>';
+
 /**
  * Writes the files of a tokenizer. Without new tokens they are copies. With new tokens, tokenizer.json contains all
  * tokens, and the other files that list added tokens also list the new ones.
  *
  * @param from the folder from which the tokenizer was loaded
  * @param to receives the files; files with the same names are replaced
+ * @param imageTokenId for transformers' processor: id of its image token, which the files then name. Default null
  */
-export async function saveTokenizer(tokenizer: Tokenizer, from: Folder, to: Folder): Promise<void> {
-  const changed = tokenizer.newTokens.length > 0 ? await filesWithNewTokens(tokenizer, from) : new Map();
+export async function saveTokenizer(
+  tokenizer: Tokenizer,
+  from: Folder,
+  to: Folder,
+  imageTokenId: number | null = null,
+): Promise<void> {
+  const changed = await changedFiles(tokenizer, from, imageTokenId);
   for (const name of TOKENIZER_FILES) {
-    const content = changed.has(name) ? jsonBytes(changed.get(name)) : await from.read(name);
+    const json = changed.get(name);
+    const content = json ? jsonBytes(json) : await from.read(name);
     if (content) await to.write(name, content);
   }
 }
@@ -49,20 +59,36 @@ export async function saveTokenizer(tokenizer: Tokenizer, from: Folder, to: Fold
 /** Returns an object as the content of a JSON file. */
 export const jsonBytes = (value: object): Uint8Array => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
 
-async function filesWithNewTokens(tokenizer: Tokenizer, from: Folder): Promise<Map<string, object>> {
-  const { newTokens, addedTokens } = tokenizer;
-  const json = (await readJson(from, 'tokenizer.json'))?.json ?? tokenizer.toJson();
-  const changed = new Map<string, object>([['tokenizer.json', { ...json, added_tokens: addedTokens }]]);
-  const config = (await readJson(from, 'tokenizer_config.json'))?.json;
-  if (isRecord(config?.added_tokens_decoder)) {
-    const fresh = Object.fromEntries(newTokens.map(({ id, ...token }) => [id, token]));
-    changed.set('tokenizer_config.json', {
-      ...config,
-      added_tokens_decoder: { ...config.added_tokens_decoder, ...fresh },
-    });
+/** Returns the contents of the files that differ from those in `from`, by name. */
+async function changedFiles(
+  tokenizer: Tokenizer,
+  from: Folder,
+  imageTokenId: number | null,
+): Promise<Map<string, object>> {
+  const fresh = [...tokenizer.newTokens];
+  if (imageTokenId !== null && tokenizer.tokenToId(IMAGE_TOKEN) === undefined) {
+    const matching = { lstrip: false, rstrip: false, normalized: false, single_word: false };
+    fresh.push({ id: imageTokenId, content: IMAGE_TOKEN, special: true, ...matching });
   }
+  if (fresh.length === 0 && imageTokenId === null) return new Map();
+  const json = (await readJson(from, 'tokenizer.json'))?.json ?? tokenizer.toJson();
+  const tokens = [...new Map([...tokenizer.addedTokens, ...fresh].map(token => [token.id, token])).values()];
+  const changed = new Map<string, object>([['tokenizer.json', { ...json, added_tokens: tokens }]]);
+  const config = (await readJson(from, 'tokenizer_config.json'))?.json;
+  const listed = isRecord(config?.added_tokens_decoder) ? config.added_tokens_decoder : undefined;
+  const decoder = listed && {
+    added_tokens_decoder: { ...listed, ...Object.fromEntries(fresh.map(({ id, ...token }) => [id, token])) },
+  };
+  if (imageTokenId !== null) {
+    const { auto_map, ...settings } = config ?? { bos_token: '<s>', eos_token: '</s>', pad_token: '<pad>' };
+    const extra_special_tokens = { image_token: IMAGE_TOKEN };
+    // The class takes tokenizer.json as it is; transformers' BartTokenizer would ignore settings of its BPE.
+    const tokenizer_class = 'PreTrainedTokenizerFast';
+    const image = { tokenizer_class, processor_class: 'Florence2Processor', extra_special_tokens };
+    changed.set('tokenizer_config.json', { ...settings, ...decoder, ...image });
+  } else if (decoder) changed.set('tokenizer_config.json', { ...config, ...decoder });
   const list = (await readJson(from, 'added_tokens.json'))?.json;
-  const fresh = Object.fromEntries(newTokens.map(({ id, content }) => [content, id]));
-  if (list) changed.set('added_tokens.json', { ...list, ...fresh });
+  const ids = Object.fromEntries(fresh.map(({ id, content }) => [content, id]));
+  if (list) changed.set('added_tokens.json', { ...list, ...ids });
   return changed;
 }

@@ -1,35 +1,22 @@
 import { readdir } from 'node:fs/promises';
-import { Florence2Error, UsageError } from '../errors.ts';
+import { formatConfig } from '../config/format.ts';
+import type { PreprocessorConfig } from '../config/preprocessor.ts';
+import { Florence2Error } from '../errors.ts';
 import type { Folder } from '../files/folder.ts';
-import { isRecord } from '../json.ts';
+import { writeNewFolder } from '../files/write.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
+import type { Adaptation } from '../nn/params.ts';
+import { checkKind, checkOptions, type OptionTable, oneOf, text } from '../options.ts';
 import { openFolder } from '../platform/node.ts';
+import { CALIBRATION_FILE, type Calibration, formatCalibration } from '../results/calibration.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import { checkpointValues } from '../weights/canonical.ts';
-import { canonicalName, toMicrosoft, toNative } from '../weights/names.ts';
-import { safetensorsContent, type TensorToWrite } from '../weights/safetensors.ts';
+import { canonicalName, HEAD_NAME } from '../weights/names.ts';
+import { safetensorsContent } from '../weights/safetensors.ts';
+
 import { readJson } from './load_config.ts';
+import { type CheckpointLayout, storedTensors } from './stored_tensors.ts';
 import { jsonBytes, saveTokenizer } from './tokenizer_files.ts';
-
-/** Tensor names of a checkpoint: Microsoft's code (`trust_remote_code`), or transformers' native Florence-2. */
-export type CheckpointLayout = 'microsoft' | 'native';
-
-/** Returns a tensor with the name and orientation of a layout, given its canonical name, shape and values. */
-export function storedTensor(
-  name: string,
-  shape: number[],
-  layout: CheckpointLayout,
-  dtype: 'F32' | 'F16' | 'BF16',
-  data: () => Float32Array | Promise<Float32Array>,
-): TensorToWrite {
-  const fileName = layout === 'microsoft' ? toMicrosoft(name) : toNative(name);
-  if (!canonicalName(fileName)?.transposed) return { name: fileName, shape, dtype, data };
-  return { name: fileName, shape: shape.toReversed(), dtype, data: async () => transpose(await data(), shape) };
-}
-
-function transpose(values: Float32Array, [rows, columns]: number[]): Float32Array {
-  return values.map((_, at) => values[(at % rows) * columns + Math.floor(at / rows)]);
-}
+import { convertConfig, locateCode, processorFiles, updateConfig } from './write_config.ts';
 
 /** The parts of a model that are written to a checkpoint. `Florence2` has them. */
 export interface CheckpointParts {
@@ -37,89 +24,102 @@ export interface CheckpointParts {
   tokenizer: Tokenizer;
   /** The folder from which the model was loaded. */
   folder: string;
+  preprocessor: PreprocessorConfig;
 }
 
-type FloatDtype = 'F32' | 'F16' | 'BF16';
+/** Options of `writeCheckpoint`. */
+export interface WriteOptions extends SaveOptions {
+  /** Adapters that are merged into the weights. Default: the active ones. */
+  adaptation?: Adaptation;
+}
+
+/** Options of `Florence2.save`. */
+export interface SaveOptions {
+  /**
+   * Names and files of transformers' Florence-2 (`native`), or of Microsoft's code (`microsoft`), which transformers
+   * runs with `trust_remote_code`. Default: those of the checkpoint that was loaded.
+   */
+  layout?: CheckpointLayout;
+  /** Type of the weights. Default `fp32`. */
+  dtype?: 'fp32' | 'fp16' | 'bf16';
+}
 
 /**
- * Writes a model as a complete checkpoint: the weights, in the layout in which they were loaded, and the configuration,
- * tokenizer and Python code that belong to them. Configuration and tokenizer are updated.
+ * Writes a model as a complete checkpoint: weights, configuration, tokenizer, processor and, if the checkpoint has it,
+ * Microsoft's Python code. Active adapters are merged into the weights that are written. In another layout than the
+ * loaded one, configuration and processor are converted; `<image>`, which the native layout needs, gets a row of its
+ * table of embeddings.
  *
  * @param to receives the files; files with the same names are replaced
- * @param dtype of the weights. Default F32
- * @throws UsageError while an adapter is active that is not merged
+ * @throws UsageError if the native layout cannot hold the model (see `storedTensors`)
  */
 export async function writeCheckpoint(
-  { model, tokenizer, folder }: CheckpointParts,
+  parts: CheckpointParts,
   to: Folder,
-  dtype: FloatDtype = 'F32',
+  { layout = parts.model.config.dialect, dtype = 'fp32', adaptation = parts.model.adaptation }: WriteOptions = {},
 ): Promise<void> {
-  if ([...model.adaptable.values()].some(({ adapters }) => adapters)) {
-    throw new UsageError(
-      'An adapter is active, and a checkpoint cannot contain it: merge it first, or save it with adapters.save.',
-    );
-  }
+  const { model, tokenizer, folder } = parts;
+  const isConverted = layout !== model.config.dialect;
+  const config = isConverted ? convertConfig(model.config, tokenizer) : model.config;
+  const tensors = await storedTensors(model, adaptation, config, DTYPES[dtype].stored);
   const from = openFolder(folder);
-  const unchanged = (await readdir(folder)).filter(name => COPIED.test(name));
-  for (const name of unchanged) await to.write(name, (await from.read(name))!);
+  const copied = (await readdir(folder)).filter(name =>
+    (layout === 'native' ? NATIVE_FILES : MICROSOFT_FILES).test(name),
+  );
+  for (const name of copied) await to.write(name, (await from.read(name))!);
   const processor = openFolder(tokenizer.source ?? folder); // may be another checkpoint's
-  for (const name of ['preprocessor_config.json', 'processor_config.json']) {
-    const content = await processor.read(name);
-    if (content) await to.write(name, content);
+  await saveTokenizer(tokenizer, processor, to, isConverted ? config.imageTokenId : null);
+  if (isConverted) {
+    const files = processorFiles(config, parts.preprocessor);
+    for (const [name, content] of Object.entries(files)) await to.write(name, jsonBytes(content));
+  } else {
+    for (const name of ['preprocessor_config.json', 'processor_config.json']) {
+      const content = await processor.read(name);
+      if (content) await to.write(name, content);
+    }
   }
-  await saveTokenizer(tokenizer, processor, to);
-  const config = (await readJson(from, 'config.json'))?.json;
-  if (!config) throw new Florence2Error(`${from.pathOf('config.json')} does not exist.`);
-  const hasCode = unchanged.some(name => name.endsWith('.py'));
-  const updated = updateConfig(hasCode ? config : locateCode(config, folder), model, dtype);
-  await to.write('config.json', jsonBytes(updated));
-  const tensors = [...model.parameters.values()]
-    .filter(({ loaded }) => loaded)
-    .map(parameter =>
-      storedTensor(parameter.name, parameter.shape, model.config.dialect, dtype, () => checkpointValues(parameter)),
-    );
+  const loaded = (await readJson(from, 'config.json'))?.json;
+  if (!loaded) throw new Florence2Error(`${from.pathOf('config.json')} does not exist.`);
+  const hasCode = copied.some(name => name.endsWith('.py'));
+  const json = isConverted ? formatConfig(config) : hasCode ? loaded : locateCode(loaded, folder);
+  const isTied = !tensors.some(({ name }) => canonicalName(name)?.name === HEAD_NAME);
+  await to.write('config.json', jsonBytes(updateConfig(json, config, DTYPES[dtype].named, isTied)));
   const weights = 'model.safetensors';
   await to.write(weights, safetensorsContent(to.pathOf(weights), tensors));
 }
 
-/** Files that are copied unchanged. */
-const COPIED = /^generation_config\.json$|\.py$/;
+const DTYPES = {
+  fp32: { stored: 'F32', named: 'float32' },
+  fp16: { stored: 'F16', named: 'float16' },
+  bf16: { stored: 'BF16', named: 'bfloat16' },
+} as const;
 
-type Json = Record<string, unknown>;
+/** Files that are copied unchanged, by layout. */
+const NATIVE_FILES = /^generation_config\.json$/;
+const MICROSOFT_FILES = /^generation_config\.json$|\.py$/;
 
-const TORCH_DTYPES: Record<FloatDtype, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
+const SAVE_OPTIONS: OptionTable<SaveOptions> = {
+  layout: oneOf('native', 'microsoft'),
+  dtype: oneOf('fp32', 'fp16', 'bf16'),
+};
 
-/** Returns the config with the vocabulary size, the dtype of the weights, and the tie of the head updated. */
-function updateConfig(config: Json, { config: { text, dialect }, lmHead }: Florence2Model, dtype: FloatDtype): Json {
-  const has = (fields: Json, name: string, value: unknown): Json => (name in fields ? { [name]: value } : {});
-  const update = (fields: unknown): Json => {
-    if (!isRecord(fields)) return {};
-    const types = ['torch_dtype', 'dtype'].map(name => has(fields, name, TORCH_DTYPES[dtype]));
-    return Object.assign({ ...fields, ...has(fields, 'vocab_size', text.vocabSize) }, ...types);
-  };
-  const untied = lmHead.weight.loaded ? { tie_word_embeddings: false } : {};
-  return {
-    ...(dialect === 'native' && !('torch_dtype' in config) ? { dtype: TORCH_DTYPES[dtype] } : {}),
-    ...(dialect === 'microsoft' && !('dtype' in config) ? { torch_dtype: TORCH_DTYPES[dtype] } : {}),
-    ...update(config),
-    text_config: { ...update(config.text_config), ...untied },
-    vision_config: update(config.vision_config),
-    ...untied,
-  };
+/** What `Florence2.save` writes in addition to the parts of the checkpoint. */
+export interface SavedParts extends CheckpointParts, Pick<Required<WriteOptions>, 'adaptation'> {
+  calibration: Calibration | null;
 }
 
 /**
- * Microsoft's config names the Python code that runs the model (`auto_map`). Downloads in the hub's cache do not
- * contain this code, so the names are prefixed with the repository, where transformers then finds it. transformers does
- * the same when it saves such a model.
+ * Writes a model as a checkpoint to a new folder, see `Florence2.save`. The folder appears when all files are complete.
+ *
+ * @throws UsageError for unknown options and for a folder that contains files; Florence2Error if it cannot be written
  */
-function locateCode(config: Json, source: string): Json {
-  const [, id] = source.match(/[\\/]models--([^\\/]+)[\\/]snapshots[\\/]/) ?? [];
-  if (!isRecord(config.auto_map) || !id) return config;
-  const repository = id.replaceAll('--', '/');
-  const located = Object.entries(config.auto_map).map(([name, code]) => [
-    name,
-    typeof code === 'string' && !code.includes('--') ? `${repository}--${code}` : code,
-  ]);
-  return { ...config, auto_map: Object.fromEntries(located) };
+export async function saveCheckpoint(parts: SavedParts, folder: string, options: SaveOptions): Promise<void> {
+  checkKind('The folder of the checkpoint', folder, text);
+  checkOptions('save', options, SAVE_OPTIONS);
+  const { adaptation, calibration } = parts;
+  await writeNewFolder(folder, async unfinished => {
+    const to = openFolder(unfinished);
+    await writeCheckpoint(parts, to, { ...options, adaptation });
+    if (calibration) await to.write(CALIBRATION_FILE, formatCalibration(calibration));
+  });
 }

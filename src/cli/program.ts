@@ -4,6 +4,7 @@ import { UsageError } from '../errors.ts';
 import { calibrateCommand } from './commands/calibrate.ts';
 import { diffCommand } from './commands/diff.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { exportCommand, mergeCommand } from './commands/export.ts';
 import { featuresCommand } from './commands/features.ts';
 import { hooksCommand } from './commands/hooks.ts';
 import { inspectCommand } from './commands/inspect.ts';
@@ -35,6 +36,8 @@ export function createProgram(): Command {
     runCommand(),
     trainCommand(),
     calibrateCommand(),
+    exportCommand(),
+    mergeCommand(),
     setupCommand(),
     doctorCommand(),
     parityCommand(),

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { UsageError } from '../errors.ts';
 import { errorAt, writeError } from './errors.ts';
 import type { FileContent } from './folder.ts';
 
@@ -147,6 +148,25 @@ export async function replaceFolder(
   await rename(unfinished, folder);
   await flush(dirname(folder));
   if (keep === undefined) await rm(old, { recursive: true, force: true });
+}
+
+/**
+ * Writes a folder that `write` fills. It appears when it is complete. If writing fails, nothing is left of it.
+ *
+ * @throws UsageError if the folder exists and is not empty; otherwise as `replaceFolder` does
+ */
+export async function writeNewFolder(folder: string, write: (unfinished: string) => Promise<void>): Promise<void> {
+  await requireNewFolder(folder);
+  await replaceFolder(folder, write);
+}
+
+/** @throws UsageError if the folder exists and is not empty, Florence2Error if it is a file or cannot be read */
+export async function requireNewFolder(folder: string): Promise<void> {
+  const present = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw writeError(folder, error);
+  });
+  if (present.length > 0) throw new UsageError(`${folder} is not empty: name a new folder, or delete its files first.`);
 }
 
 /** Cleans up after a `replaceFolder` that was interrupted: restores the old folder if the new one is not in place. */

@@ -4,7 +4,6 @@ import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { writeCheckpoint } from '../../src/checkpoint/write.ts';
-import { UsageError } from '../../src/errors.ts';
 import type { Parameter } from '../../src/nn/params.ts';
 import { openFolder } from '../../src/platform/node.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
@@ -46,8 +45,8 @@ for (const layout of ['microsoft', 'native'] as const) {
 /** Half the distance between the smallest numbers of fp16. */
 const SUBNORMAL = 2 ** -25;
 const dtypes = [
-  { dtype: 'F16', named: 'float16', error: 2 ** -11 },
-  { dtype: 'BF16', named: 'bfloat16', error: 2 ** -8 },
+  { dtype: 'fp16', named: 'float16', error: 2 ** -11 },
+  { dtype: 'bf16', named: 'bfloat16', error: 2 ** -8 },
 ] as const;
 for (const { dtype, named, error } of dtypes) {
   for (const [layout, key] of [
@@ -57,7 +56,7 @@ for (const { dtype, named, error } of dtypes) {
     test(`${dtype}, ${layout}: weights are rounded, and the config has the dtype`, () =>
       withLearner(folders[layout], async florence => {
         const to = emptyFolder();
-        await writeCheckpoint(florence, openFolder(to), dtype);
+        await writeCheckpoint(florence, openFolder(to), { dtype });
         assert.is(readJson(to)[key], named);
         await withLearner(to, async saved => {
           const [got, expected] = [await valuesOf(saved), await valuesOf(florence)];
@@ -85,29 +84,29 @@ test('an untied head is written, and the config says so', () =>
     });
   }));
 
-test('merged adapters are written; an active adapter that is not merged is refused', () =>
+test('adapters are merged into the weights that are written, as merge does', () =>
   withoutLeaks(() =>
     withLearner(folders.microsoft, async florence => {
-      const { layers } = florence.adapters.create('a', { r: 1, bias: 'all' });
+      const { layers } = florence.adapters.create('a', { r: 1, bias: 'all', targets: ['fc1', 'conv', 'lm_head'] });
       for (const { b } of layers.values()) b.load(new Float32Array(b.shape[0]).fill(0.5));
-      const to = emptyFolder();
-      let error: unknown;
-      await writeCheckpoint(florence, openFolder(to)).catch(thrown => {
-        error = thrown;
-      });
-      assert.instance(error, UsageError);
-      assert.equal(readdirSync(to), [], 'nothing is written');
+      const [active, merged] = [emptyFolder(), emptyFolder()];
+      await writeCheckpoint(florence, openFolder(active));
       florence.adapters.merge();
-      await writeCheckpoint(florence, openFolder(to));
+      await writeCheckpoint(florence, openFolder(merged));
       const name = 'language_model.encoder.layers.0.fc1.weight';
       const values = async (parameter: Parameter): Promise<Float32Array> =>
         new Float32Array((await parameter.value.data()) as Float32Array);
-      const merged = await values(florence.model.parameters.get(name)!);
-      await withLearner(to, async saved => {
-        assert.equal(await values(saved.model.parameters.get(name)!), merged);
-      });
+      const expected = await values(florence.model.parameters.get(name)!);
+      for (const folder of [active, merged]) {
+        await withLearner(folder, async saved => {
+          assert.equal(await values(saved.model.parameters.get(name)!), expected);
+          assert.ok(saved.model.lmHead.weight.loaded, 'the adapted head is no longer tied');
+        });
+      }
+      const files = [active, merged].map(folder => readFileSync(join(folder, 'model.safetensors')));
+      assert.ok(files[0].equals(files[1]), 'the weights are the same, merged before or while they are written');
       florence.adapters.unmerge();
-      assert.not.equal(await values(florence.model.parameters.get(name)!), merged);
+      assert.not.equal(await values(florence.model.parameters.get(name)!), expected);
     }),
   ));
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { CheckpointLayout } from '../../src/checkpoint/write.ts';
+import type { CheckpointLayout } from '../../src/checkpoint/stored_tensors.ts';
 import { parseConfig } from '../../src/config/model.ts';
 import type { Dataset, Target, TrainingExample } from '../../src/datasets/example.ts';
 import { Florence2 } from '../../src/florence2.ts';

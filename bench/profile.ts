@@ -43,6 +43,7 @@ const parts: Record<string, (florence: Florence2, folder: string) => void | Prom
   async lora(florence, folder) {
     const example = await trainingExample(florence.preprocessor);
     const trainer = new Trainer(florence, {
+      pictures: false,
       ...{ lora: { r: 8 }, batchSize, epochs: rounds + 2, dropout: false, schedule: 'constant', saveEvery: 1e9 },
       train: { name: 'one image', length: batchSize, example: async () => example },
       output: join(folder, 'run'),

@@ -45,6 +45,7 @@ const train = {
   },
 };
 const trainer = new Trainer(florence, {
+  pictures: false,
   ...kinds[kind],
   ...{ output, train, batchSize, epochs: 1000, saveEvery: 1e9, dropout: false, schedule: 'constant' },
   onStep: ({ loss }) => say({ loss, seconds: (performance.now() - start) / 1000 }),

@@ -114,6 +114,8 @@ export interface TrainerOptions {
   resume?: boolean;
   /** Resumes also if the data or the options are not those of the run. Default false: that is an error. */
   force?: boolean;
+  /** Draws the first steps and some answers of each validation into `pictures/`. Default true. */
+  pictures?: boolean;
   /** Random changes of the training images. Default: none. */
   augment?: AugmentOptions;
   /** Receives warnings, such as a full disk that stops the caching of feature maps. Default `console.warn`. */
@@ -147,6 +149,7 @@ const DEFAULTS = {
   skipBad: false,
   bestBy: 'loss',
   keepLast: 1,
+  pictures: true,
   onWarning: (message: string) => console.warn(message),
   resume: false,
   force: false,
@@ -177,7 +180,7 @@ const KINDS: OptionTable<TrainerOptions> = {
     allows: value => Array.isArray(value) && value.length === 2 && value.every(rate.allows),
   },
   ...{ labelSmoothing: rate, warmupRatio: share },
-  ...{ dropout: onOff, gradientCheckpointing: onOff, resume: onOff, force: onOff, skipBad: onOff },
+  ...{ dropout: onOff, gradientCheckpointing: onOff, resume: onOff, force: onOff, skipBad: onOff, pictures: onOff },
   seed: integer,
   featureCache: oneOf(...MAP_STORES),
   ...{

@@ -44,8 +44,14 @@ export class Plan {
     return this.firstSteps.includes(step + 1) || step + 1 === this.totalSteps;
   }
 
-  /** Returns the number of epochs that end after the first `steps` steps. */
-  epochEndsAfter(steps: number): number {
+  /** Whether an action is due after `step` steps: every `every` steps and at the end, or by default after each epoch. */
+  isDue(step: number, every: number | undefined): boolean {
+    return every === undefined ? this.endsEpoch(step - 1) : step % every === 0 || step === this.totalSteps;
+  }
+
+  /** Returns how often such an action is due after the first `steps` steps. */
+  timesAfter(steps: number, every: number | undefined): number {
+    if (every !== undefined) return Math.ceil(this.totalSteps / every) - Math.floor(steps / every);
     const ends = this.firstSteps.slice(1).map(end => Math.min(end, this.totalSteps));
     return new Set(ends.filter(end => end > steps)).size;
   }

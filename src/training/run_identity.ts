@@ -33,6 +33,7 @@ const FREE: ReadonlySet<string> = new Set<keyof TrainerSettings>([
     'validateExamples',
     'saveEvery',
     'keepLast',
+    'pictures',
     'bestBy',
     'patience',
     'onValidationProgress',

@@ -18,6 +18,7 @@ import { LossTrend } from './loss_trend.ts';
 import type { Draw, WeightedDataset } from './mixture.ts';
 import { learningRateAt } from './optimizer.ts';
 import { resolveOptions, type TrainerOptions, type TrainerSettings } from './options.ts';
+import { RunPictures } from './pictures.ts';
 import { Plan } from './plan.ts';
 import { checkIdentity, runIdentity } from './run_identity.ts';
 import { type RunState, readRunState, writeRunState } from './run_state.ts';
@@ -66,6 +67,7 @@ export class Trainer {
   private readonly validator: Validator | null;
   private readonly criterion: Criterion;
   private readonly kept: KeptSaves;
+  private readonly pictures: RunPictures | null;
   /** Messages about the examples that were left out, by their keys. */
   private readonly skipped = new Map<string, string>();
   private state: RunState = { step: 0, loss: null, validated: 0, best: null, sinceBest: 0 };
@@ -88,6 +90,7 @@ export class Trainer {
     }
     this.criterion = new Criterion(bestBy);
     this.kept = new KeptSaves(settings.output, settings.keepLast);
+    this.pictures = settings.pictures ? new RunPictures(settings.output, settings.onWarning) : null;
     if (newTokens) addTokens(florence, newTokens);
     this.context = trainingContext(florence, settings);
     const datasets = parts.map(({ dataset }) => dataset);
@@ -96,7 +99,8 @@ export class Trainer {
     this.trainReader = new ExampleReader('train', datasets, tokenizer, limits, settings);
     const validReader = new ExampleReader('valid', valid, tokenizer, limits, { seed });
     const read = (draw: Draw) => this.read(validReader, draw, 0);
-    this.validator = valid.length > 0 ? new Validator(this.context, valid, read) : null;
+    this.validator =
+      valid.length > 0 ? new Validator(this.context, valid, read, answer => this.pictures?.answer(answer)) : null;
   }
 
   /**
@@ -157,7 +161,7 @@ export class Trainer {
         pace.addValidation();
       }
       const ends = next === null || signal?.aborted || this.patienceIsOver();
-      if (ends || this.isDue(this.settings.saveEvery)) await saveLatest();
+      if (ends || this.plan.isDue(this.state.step, this.settings.saveEvery)) await saveLatest();
       if (next === null || ends) break;
       pace.resume();
       const images = await next.catch(saveAndThrow);
@@ -196,9 +200,11 @@ export class Trainer {
 
   private async step(images: StepImage[], log: RunLog, pace: Pace, trend: LossTrend): Promise<void> {
     const { totalSteps } = this.plan;
+    const { validateEvery } = this.settings;
     const learningRate = learningRateAt(this.state.step, { ...this.settings, totalSteps });
     const { losses, gradNorm, targets } = await trainStep(images, this.context, learningRate, this.state.step);
     const step = this.state.step + 1;
+    await this.pictures?.step(step, images);
     trend.add(step, losses.mean);
     this.state = { ...this.state, step, loss: losses.mean, trend: trend.saved };
     pace.add(targets);
@@ -209,30 +215,19 @@ export class Trainer {
       learningRate,
       gradNorm,
       samplesPerSecond: pace.perSecond,
-      secondsLeft: pace.secondsFor(totalSteps - step, this.validationsAfter(step - 1)),
+      secondsLeft: pace.secondsFor(
+        totalSteps - step,
+        this.validator ? this.plan.timesAfter(step - 1, validateEvery) : 0,
+      ),
       taskLosses: losses.byTask,
     };
     await log.step(record);
     this.settings.onStep?.(record);
   }
 
-  /** Whether an action is due after the current step: every `every` steps, or by default at the end of each epoch. */
-  private isDue(every: number | undefined): boolean {
-    const { step } = this.state;
-    return every === undefined ? this.plan.endsEpoch(step - 1) : step % every === 0 || step === this.plan.totalSteps;
-  }
-
   private validationIsDue(): boolean {
-    return this.validator !== null && this.state.validated < this.state.step && this.isDue(this.settings.validateEvery);
-  }
-
-  /** Returns the number of validations after the first `steps` steps. */
-  private validationsAfter(steps: number): number {
-    const { validateEvery } = this.settings;
-    const { totalSteps } = this.plan;
-    if (this.validator === null) return 0;
-    if (validateEvery === undefined) return this.plan.epochEndsAfter(steps);
-    return Math.ceil(totalSteps / validateEvery) - Math.floor(steps / validateEvery);
+    const { step, validated } = this.state;
+    return this.validator !== null && validated < step && this.plan.isDue(step, this.settings.validateEvery);
   }
 
   private patienceIsOver(): boolean {
@@ -249,6 +244,7 @@ export class Trainer {
     if (!outcome) return;
     const record: ValidationRecord = { step, epoch: this.plan.epochsAt(step), ...outcome };
     await log.validation(record);
+    await this.pictures?.validation(step);
     onValidation?.(record);
     const value = this.criterion.valueOf(record);
     const isBest = this.criterion.isBetter(value, best);

@@ -9,9 +9,13 @@ import { collate, disposeBatch, labelWeights } from './batch.ts';
 import type { ValidationMeans, ValidationOutcome, ValidationProgress } from './log/records.ts';
 import { batchLosses, TaskMeans } from './losses.ts';
 import type { Draw } from './mixture.ts';
+import type { ShownAnswer } from './pictures.ts';
 import type { StepImage } from './step_images.ts';
 import type { TrainingContext } from './training_context.ts';
 import { frozenMaps } from './vision_maps.ts';
+
+/** Images whose answers are shown. */
+const SHOWN = 8;
 
 /** Most questions that are answered together: the decoder's keys and values of more would need gigabytes. */
 const MOST_QUESTIONS = 32;
@@ -22,15 +26,23 @@ const MOST_QUESTIONS = 32;
  */
 export class Validator {
   private readonly draws: Draw[];
+  /** The images of which one answer each is shown: a random sample, by their order in it. */
+  private readonly shown: Map<Draw, number>;
 
-  /** @param read reads an example; null for one that is left out */
+  /**
+   * @param read reads an example; null for one that is left out
+   * @param show receives some answers of each validation, always those about the same images
+   */
   constructor(
     private readonly context: TrainingContext,
     private readonly datasets: readonly Dataset[],
     private readonly read: (draw: Draw) => Promise<StepImage | null>,
+    private readonly show?: (answer: ShownAnswer) => void,
   ) {
     const { seed, validateExamples } = context.settings;
     this.draws = sampleDraws(datasets, validateExamples, seed);
+    const sample = shuffle([...this.draws], randomStream(seed, 'shown')).slice(0, SHOWN);
+    this.shown = new Map(sample.map((draw, i) => [draw, i]));
   }
 
   /** @throws the reason of `signal` if it aborts */
@@ -41,12 +53,12 @@ export class Validator {
     for (let done = 0; done < this.draws.length; done += batchSize) {
       signal?.throwIfAborted();
       const draws = this.draws.slice(done, done + batchSize);
-      const read = await Promise.all(draws.map(async draw => ({ ...draw, image: await this.read(draw) })));
-      const images = read.flatMap(({ part, image }) => (image ? [{ part, image }] : []));
+      const read = await Promise.all(draws.map(async draw => ({ draw, image: await this.read(draw) })));
+      const images = read.flatMap(({ draw, image }) => (image ? [{ draw, image }] : []));
       if (images.length > 0) {
         await this.addImages(
-          images.map(({ image }) => image),
-          images.map(({ part }) => [all, parts[part]]),
+          images,
+          images.map(({ draw }) => [all, parts[draw.part]]),
           signal,
         );
       }
@@ -58,8 +70,9 @@ export class Validator {
   }
 
   /** @param tallies those that count each image */
-  private async addImages(images: StepImage[], tallies: Tally[][], signal?: AbortSignal): Promise<void> {
+  private async addImages(read: DrawnImage[], tallies: Tally[][], signal?: AbortSignal): Promise<void> {
     const { florence, maps } = this.context;
+    const images = read.map(({ image }) => image);
     const map = await frozenMaps(florence, images, maps); // [I, H/32, W/32, C]
     const features = florence.tidy(() =>
       tf.split(map, images.length).map(one => florence.model.projectMap(one as tf.Tensor4D, noHooks)),
@@ -70,7 +83,7 @@ export class Validator {
         await this.addLosses(image, features[i], tallies[i]);
         for (const tally of tallies[i]) tally.images++;
       }
-      await this.addAnswers(images, features, tallies, signal);
+      await this.addAnswers(read, features, tallies, signal);
     } finally {
       tf.dispose(features);
     }
@@ -98,25 +111,35 @@ export class Validator {
   }
 
   private async addAnswers(
-    images: StepImage[],
+    read: DrawnImage[],
     features: tf.Tensor3D[],
     tallies: Tally[][],
     signal?: AbortSignal,
   ): Promise<void> {
-    const questions = images.flatMap(({ imageSize, targets }, i) => {
+    const questions = read.flatMap(({ draw, image: { imageSize, targets } }, i) => {
       const image = new ImageFeatures(features[i], imageSize);
-      return targets.map(target => ({ target, image, imageSize, tallies: tallies[i] }));
+      const shown = (this.shown.get(draw) ?? Number.NaN) % targets.length; // one of them, another kind for each image
+      return targets.map((target, n) => ({ target, image, imageSize, tallies: tallies[i], draw, shown: n === shown }));
     });
     for (let first = 0; first < questions.length; first += MOST_QUESTIONS) {
       const asked = questions.slice(first, first + MOST_QUESTIONS);
       const requests = asked.map(({ image, target: { task, text, box } }) => ({ image, task, text, box }));
       const options = { numBeams: 1, doSample: false, keepUnicode: true, signal };
       const results = await this.context.florence.runBatch(requests, options);
-      for (const [i, { target, imageSize, tallies }] of asked.entries()) {
-        for (const { answers } of tallies) answers.add(target, imageSize, results[i]);
+      for (const [i, { target, imageSize, tallies, draw, shown }] of asked.entries()) {
+        const found = results[i];
+        for (const { answers } of tallies) answers.add(target, imageSize, found);
+        const image = async () => (await this.datasets[draw.part].example(draw.index)).image;
+        if (shown) this.show?.({ image, target, imageSize, found });
       }
     }
   }
+}
+
+/** An image and where it was drawn from. */
+interface DrawnImage {
+  draw: Draw;
+  image: StepImage;
 }
 
 /** The losses and answers of one dataset, or of all. */

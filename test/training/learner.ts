@@ -114,7 +114,14 @@ export async function trainOn(
     losses.push(record.loss);
     options.onStep?.(record);
   };
-  const trainer = new Trainer(florence, { learningRate: 1e-3, dropout: false, ...options, output, onStep });
+  const trainer = new Trainer(florence, {
+    learningRate: 1e-3,
+    dropout: false,
+    pictures: false,
+    ...options,
+    output,
+    onStep,
+  });
   return { ...(await trainer.run(run)), florence, losses, output };
 }
 

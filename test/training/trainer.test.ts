@@ -116,7 +116,7 @@ test('a run leaves only its results', () =>
   withLearner(folder, async florence => {
     const { output } = await trainOn(florence, { train: dataset(1), valid: dataset(1), lora: { r: 2 } });
     const files = readdirSync(output).filter(name => !name.startsWith('events.'));
-    assert.equal(files.sort(), ['best', 'curves.svg', 'latest', 'metrics.jsonl']);
+    assert.equal(files.sort(), ['best', 'curves.svg', 'latest', 'metrics.csv', 'metrics.jsonl']);
     const adapter = ['adapter_config.json', 'adapter_model.safetensors'];
     assert.equal(readdirSync(join(output, 'best')).sort(), adapter);
     const state = ['training_state.json', 'training_state.safetensors'];

@@ -85,6 +85,7 @@ export const SETTINGS: Record<string, Setting[]> = {
     { name: 'validateExamples', kind: kinds.count, help: 'maximum number of images per validation, a random sample of all validation data; default: all' },
     { name: 'bestBy', kind: kinds.text('<name>'), help: 'what best/ is the best by: loss, a metric of a task (od/mAP, caption/editSimilarity), or a metric as the mean over the tasks (mAP)', default: 'loss' },
     { name: 'patience', kind: kinds.count, help: 'end the run after this many validations without a better one; default: never' },
+    { name: 'pictures', kind: onOff, negative: 'do not draw the first steps and the answers of validations into pictures/' },
     { name: 'saveEvery', kind: kinds.count, help: 'steps between saves; default: one epoch' },
     { name: 'keepLast', kind: kinds.count, help: 'number of saves that are kept: latest/, and those before it as step-000120/', default: 1 },
   ],

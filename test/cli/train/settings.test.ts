@@ -15,7 +15,7 @@ const trainer: Every<Omit<TrainerOptions, 'train' | 'lora' | 'augment' | 'onStep
   learningRate: true, schedule: true, warmupSteps: true, weightDecay: true, decay: true, betas: true, epsilon: true,
   maxGradNorm: true, labelSmoothing: true, locationWeight: true, dropout: true, seed: true, freeze: true,
   gradientCheckpointing: true, featureCache: true, featureCacheBytes: true, validateEvery: true, keepLast: true,
-  warmupRatio: true,
+  warmupRatio: true, pictures: true,
   validateExamples: true, saveEvery: true, resume: true, force: true, skipBad: true, newTokens: true,
   bestBy: true, patience: true,
 };

@@ -4,7 +4,7 @@
  *     npx tsx test/run.ts [--slow] [--long] [--skip-passed] [--group NAME] [--backend NAME] [--jobs N] [--minutes N]
  *                         [--folder DIR] [FILTER…]
  *
- * Files that import test/backend.ts run once for each backend found: wasm, cpu (where it is fast enough) and, where it is
+ * Files that import test/backend.ts run once for each backend found: wasm, cpu (layers, and what wasm lacks) and, where it is
  * set up, tensorflow.
  *
  * --slow         also the files named *.slow.test.ts, all files on cpu, and webgpu over SwiftShader where it is installed:

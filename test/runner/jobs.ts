@@ -49,17 +49,12 @@ export const GROUPS: Record<string, RegExp> = {
 /** Files that take minutes and rarely fail: they run with `--long` or when a filter or group names them. */
 const LONG = ['docs/studies.slow.test.ts', 'parity/check.slow.test.ts'];
 
-/** Files that take more than about ten seconds on the cpu backend: there they belong to the slow suite. */
-// biome-ignore format: a list of files
-const SLOW_ON_CPU = [
-  'activations/cache', 'adapters/adapters', 'adapters/reference', 'adapters/write', 'checkpoint/write', 'florence2',
-  'generation/reference', 'hooks/hooks', 'hooks/scoped_hooks', 'inspect/collect', 'internals/forced_pass',
-  'internals/steering', 'model/florence2_model',
-  'internals/ablation', 'internals/attention_maps', 'internals/diff/compare_runs', 'internals/feature_reader',
-  'internals/gradients_at', 'internals/patching', 'internals/question', 'internals/saliency', 'parity/check',
-  'parity/request', 'parity/training', 'training/dropout', 'training/gradients', 'training/map_cache',
-  'training/bad_examples', 'training/power_cut', 'training/resume', 'training/train_step', 'training/trainable', 'training/trainer',
-];
+/**
+ * What cpu runs without `--slow`: layers, the vision tower, the language model, and what wasm lacks, gradients of all
+ * kinds of weights. Elsewhere it computes what wasm does, only slower.
+ */
+const QUICK_ON_CPU =
+  /^(nn|language|vision)\/|^(adapters\/(lora|dora)|generation\/(candidates|sampling)|runtime\/backend|training\/(add_tokens|optimizer))\./;
 
 /**
  * What webgpu runs without `--long`, because a software GPU takes minutes for a file: kernels and layers, gradients, and
@@ -92,7 +87,7 @@ export function findJobs(selection: Selection, backends: Iterable<BackendName>):
   const chosen = [...backends].filter(name => backend === undefined || name === backend);
   const runsOn = (name: BackendName, path: string): boolean => {
     if (backend !== undefined || filters.length > 0) return true;
-    if (name === 'cpu') return slow || !SLOW_ON_CPU.includes(path.replace(/\.test\.ts$/, ''));
+    if (name === 'cpu') return slow || QUICK_ON_CPU.test(path);
     return name !== 'webgpu' || long || QUICK_ON_WEBGPU.test(path);
   };
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })

@@ -71,45 +71,24 @@ const lossesByTask = (losses: Record<string, number>): Record<string, number> =>
 const grouped = (group: string, values: Record<string, number>): Record<string, number> =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [`${group}/${name}`, value]));
 
-/** Measures the speed of a run over its last steps, without saves. */
-export class Pace {
-  private readonly steps: { seconds: number; targets: number }[] = [];
-  private before = performance.now();
-  private secondsPerValidation = 0;
-
-  /** @param window number of steps to average over */
-  constructor(private readonly window = 20) {}
-
-  /** Records the end of a step. */
-  add(targets: number): void {
-    const now = performance.now();
-    this.steps.push({ seconds: (now - this.before) / 1000, targets });
-    if (this.steps.length > this.window) this.steps.shift();
-    this.before = now;
+/**
+ * Returns the log of a run as a table in CSV (RFC 4180): a row for each step, with the values of a validation in the row of
+ * the step before it. Columns are `step`, `epoch` and the names of TensorBoard's scalars. Values that a step does not have,
+ * and those that are not finite, are empty.
+ */
+export function metricsCsv(steps: readonly StepRecord[], validations: readonly ValidationRecord[]): string {
+  const rows = new Map<number, Record<string, number>>();
+  for (const record of steps) rows.set(record.step, { epoch: record.epoch, ...stepScalars(record) });
+  for (const record of validations) {
+    const { step, epoch } = record;
+    rows.set(step, { ...(rows.get(step) ?? { epoch }), ...validationScalars(record) });
   }
-
-  /** Restarts the clock after a save. */
-  resume(): void {
-    this.before = performance.now();
-  }
-
-  /** Records the end of a validation that ran since the last step. */
-  addValidation(): void {
-    this.secondsPerValidation = (performance.now() - this.before) / 1000;
-    this.resume();
-  }
-
-  /** Returns the estimated time of some steps and validations. A validation takes as long as the last one. */
-  secondsFor(steps: number, validations: number): number {
-    return (steps * this.total('seconds')) / this.steps.length + validations * this.secondsPerValidation;
-  }
-
-  /** Targets per second. */
-  get perSecond(): number {
-    return this.total('targets') / this.total('seconds');
-  }
-
-  private total(what: 'seconds' | 'targets'): number {
-    return this.steps.reduce((sum, step) => sum + step[what], 0);
-  }
+  const columns = [...new Set([...rows.values()].flatMap(Object.keys))];
+  const lines = [...rows]
+    .sort(([a], [b]) => a - b)
+    .map(([step, values]) => [step, ...columns.map(name => (Number.isFinite(values[name]) ? values[name] : ''))]);
+  return [['step', ...columns.map(cell)], ...lines].map(line => `${line.join(',')}\r\n`).join('');
 }
+
+/** Quotes a text that contains a separator. */
+const cell = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);

@@ -2,9 +2,8 @@ import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeWhole } from '../../files/write.ts';
 import { isRecord } from '../../json.ts';
-import { metricsCsv } from './csv.ts';
 import { drawCurves } from './curves.ts';
-import { type StepRecord, stepScalars, type ValidationRecord, validationScalars } from './records.ts';
+import { metricsCsv, type StepRecord, stepScalars, type ValidationRecord, validationScalars } from './records.ts';
 import { EventFile } from './tensorboard.ts';
 
 /** A line of metrics.jsonl. */

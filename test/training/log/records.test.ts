@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { metricsCsv } from '../../../src/training/log/csv.ts';
-import type { StepRecord, ValidationRecord } from '../../../src/training/log/records.ts';
+
+import { metricsCsv, type StepRecord, type ValidationRecord } from '../../../src/training/log/records.ts';
 
 const step = (number: number, loss: number): StepRecord => ({
   ...{ step: number, epoch: number / 2, loss, learningRate: 0.5, gradNorm: 1.5 },

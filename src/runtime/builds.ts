@@ -57,7 +57,7 @@ export interface TensorflowBuild {
 }
 
 /** Increased when builds of earlier releases of this package become unusable. */
-export const LAYOUT_VERSION = 6;
+export const LAYOUT_VERSION = 7;
 
 export const TFJS_NODE_VERSION = '4.22.0';
 

@@ -42,6 +42,8 @@ napi_value addProgram(napi_env env, napi_callback_info info) {
   size_t count = 2;
   napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr);
   std::vector<int64_t> code = integers(env, arguments[0]), values = integers(env, arguments[1]);
+  bool thrown = false;
+  if (napi_is_exception_pending(env, &thrown) != napi_ok || thrown) return nullptr;
   napi_create_int64(env, florence2::addProgram(std::move(code), std::move(values)), &number);
   return number;
 }

@@ -112,7 +112,7 @@ void fewQueries(const float* query, const Parts& key, const Parts& value, const 
         const float total = expOfScores(weights, maskOf(mask, size, head, t), scale, S);
         for (int64_t s = 0; s < S; s++) weights[s] /= total;
       }
-      std::memset(to, 0, 4 * T * d);
+      std::fill_n(to, T * d, 0.0f);
       each(value, head, [&](int64_t s, const float* v) {
         for (int64_t t = 0; t < T; t++) {
           const float weight = scores[t * row + s];
@@ -277,10 +277,10 @@ void computeGrad(void* kernel, TF_OpKernelContext* context) {
 void registerAttention(TF_Status* status) {
   define("Florence2Attention", {"query: float", "key: float", "value: float", "mask: float"}, {"z: float"}, {"scale: float"},
          status);
-  registerKernel("Florence2Attention", &createNumber<kScale>, &compute, &destroy<float>, status);
+  registerKernel<&compute>("Florence2Attention", &createNumber<kScale>, &destroy<float>, status);
   define("Florence2AttentionGrad", {"query: float", "key: float", "value: float", "mask: float", "dz: float"},
          {"dquery: float", "dkey: float", "dvalue: float"}, {"scale: float"}, status);
-  registerKernel("Florence2AttentionGrad", &createNumber<kScale>, &computeGrad, &destroy<float>, status);
+  registerKernel<&computeGrad>("Florence2AttentionGrad", &createNumber<kScale>, &destroy<float>, status);
 }
 
 }  // namespace florence2

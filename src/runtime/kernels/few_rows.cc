@@ -29,7 +29,7 @@ constexpr int kRows = 8;  // rows of x per block
 template <int M, class T>
 void product(const float* x, const T* weight, float* y, int64_t K, int64_t N, int64_t from, int64_t to) {
   constexpr int kStep = 4;
-  std::memset(y, 0, 4 * M * N);
+  std::fill_n(y, M * N, 0.0f);
   int64_t k = from;
   for (; k + kStep <= to; k += kStep) {
     int64_t n = 0;
@@ -177,7 +177,7 @@ void computeMatMul(void* kernel, TF_OpKernelContext* context) {
 void registerFewRows(TF_Status* status) {
   define("Florence2FewRowsMatMul", {"x: float", "weight: T", "bias: float"}, {"y: float"},
          {"T: {float, half}", "transposed: bool = false", "gelu: bool = false"}, status);
-  registerKernel("Florence2FewRowsMatMul", &createMatMul, &computeMatMul, &destroy<MatMul>, status);
+  registerKernel<&computeMatMul>("Florence2FewRowsMatMul", &createMatMul, &destroy<MatMul>, status);
 }
 
 }  // namespace florence2

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "tensorflow/c/tf_status.h"
@@ -84,7 +85,17 @@ void registerReadWeight(TF_Status* status);
 
 void registerProgram(TF_Status* status);
 
-// Registers a program (see program.cc for its format) and returns its number.
+// ---- programs.cc ----
+
+// See program.cc for the format.
+struct Program {
+  std::vector<int64_t> code, values;
+};
+
+// Returns nullptr if no program has this number.
+std::shared_ptr<const Program> findProgram(int64_t number);
+
+// Registers a program and returns its number.
 int64_t addProgram(std::vector<int64_t> code, std::vector<int64_t> values);
 void removeProgram(int64_t number);
 

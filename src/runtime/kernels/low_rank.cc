@@ -58,7 +58,7 @@ void lowRank(const float* y, const float* x, const float* a, const float* b, flo
     eachRows(size.N, part, parts, [&](int64_t row, int64_t count) {
       toRank(x + row * size.in, size.in, aWide, scale, hidden.data(), count, size);
       float* const to = size.out == size.wideOut ? z + row * size.out : wide.data();
-      for (int64_t i = 0; i < count; i++) std::memcpy(to + i * size.wideOut, y + (row + i) * size.out, 4 * size.out);
+      for (int64_t i = 0; i < count; i++) std::copy_n(y + (row + i) * size.out, size.out, to + i * size.wideOut);
       multiply({hidden.data(), size.wideR, 1}, bWide, size.wideOut, to, size.wideOut, count, size.wideOut, size.r, true);
       narrowed(to, count, size.out, size.wideOut, z + row * size.out);
     });
@@ -143,10 +143,10 @@ void computeGrad(void* scale, TF_OpKernelContext* context) {
 
 void registerLowRank(TF_Status* status) {
   define("Florence2LowRank", {"y: float", "x: float", "a: float", "b: float"}, {"z: float"}, {"scale: float"}, status);
-  registerKernel("Florence2LowRank", &createNumber<kScale>, &compute, &destroy<float>, status);
+  registerKernel<&compute>("Florence2LowRank", &createNumber<kScale>, &destroy<float>, status);
   define("Florence2LowRankGrad", {"x: float", "a: float", "b: float", "dy: float"}, {"dx: float", "da: float", "db: float"},
          {"scale: float"}, status);
-  registerKernel("Florence2LowRankGrad", &createNumber<kScale>, &computeGrad, &destroy<float>, status);
+  registerKernel<&computeGrad>("Florence2LowRankGrad", &createNumber<kScale>, &destroy<float>, status);
 }
 
 }  // namespace florence2

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"
@@ -290,24 +291,30 @@ void computeTopOfRows(void* kernel, TF_OpKernelContext* context) {
 void nothing(void*) {}
 void* createNothing(TF_OpKernelConstruction*) { return nullptr; }
 
+// A kernel without attributes.
+template <void (*compute)(void*, TF_OpKernelContext*)>
+void registerPlain(const char* name, std::vector<const char*> inputs, TF_Status* status) {
+  define(name, std::move(inputs), {"result: float"}, {}, status);
+  registerKernel<compute>(name, &createNothing, &nothing, status);
+}
+
+// A kernel with the attribute `epsilon`.
+template <void (*compute)(void*, TF_OpKernelContext*)>
+void registerNorm(const char* name, std::vector<const char*> inputs, TF_Status* status) {
+  define(name, std::move(inputs), {"result: float"}, {"epsilon: float"}, status);
+  registerKernel<compute>(name, &createNumber<kEpsilon>, &destroy<float>, status);
+}
+
 }  // namespace
 
 void registerOnePass(TF_Status* status) {
-  const auto kernel = [=](const char* name, std::vector<const char*> inputs, auto compute) {
-    define(name, inputs, {"result: float"}, {}, status);
-    registerKernel(name, &createNothing, compute, &nothing, status);
-  };
-  const auto kernelWithEpsilon = [=](const char* name, std::vector<const char*> inputs, auto compute) {
-    define(name, inputs, {"result: float"}, {"epsilon: float"}, status);
-    registerKernel(name, &createNumber<kEpsilon>, compute, &destroy<float>, status);
-  };
-  kernel("Florence2Gelu", {"x: float"}, &computeGelu);
-  kernel("Florence2GeluGrad", {"x: float", "dy: float"}, &computeGeluGrad);
-  kernelWithEpsilon("Florence2LayerNorm", {"x: float", "weight: float", "bias: float"}, &computeLayerNorm);
-  kernelWithEpsilon("Florence2LayerNormGrad", {"x: float", "weight: float", "dy: float"}, &computeLayerNormGrad);
-  kernel("Florence2SoftmaxGrad", {"y: float", "dy: float"}, &computeSoftmaxGrad);
+  registerPlain<&computeGelu>("Florence2Gelu", {"x: float"}, status);
+  registerPlain<&computeGeluGrad>("Florence2GeluGrad", {"x: float", "dy: float"}, status);
+  registerNorm<&computeLayerNorm>("Florence2LayerNorm", {"x: float", "weight: float", "bias: float"}, status);
+  registerNorm<&computeLayerNormGrad>("Florence2LayerNormGrad", {"x: float", "weight: float", "dy: float"}, status);
+  registerPlain<&computeSoftmaxGrad>("Florence2SoftmaxGrad", {"y: float", "dy: float"}, status);
   define("Florence2TopOfRows", {"x: float"}, {"result: float"}, {"k: int >= 1", "first: int >= 0", "count: int >= 0", "radius: int >= 0"}, status);
-  registerKernel("Florence2TopOfRows", &createTop, &computeTopOfRows, &destroy<Top>, status);
+  registerKernel<&computeTopOfRows>("Florence2TopOfRows", &createTop, &destroy<Top>, status);
 }
 
 }  // namespace florence2

@@ -71,14 +71,14 @@ inline int64_t wholeVectors(int64_t size) { return (size + W - 1) / W * W; }
 inline const float* widened(const float* x, int64_t n, int64_t d, int64_t D, std::vector<float>& buffer) {
   if (d == D) return x;
   buffer.assign(n * D, 0.0f);
-  for (int64_t i = 0; i < n; i++) std::memcpy(buffer.data() + i * D, x + i * d, 4 * d);
+  for (int64_t i = 0; i < n; i++) std::copy_n(x + i * d, d, buffer.data() + i * D);
   return buffer.data();
 }
 
 // Copies the first d elements of n rows of D elements. Does nothing if x is `to`.
 inline void narrowed(const float* x, int64_t n, int64_t d, int64_t D, float* to) {
   if (x == to) return;
-  for (int64_t i = 0; i < n; i++) std::memcpy(to + i * d, x + i * D, 4 * d);
+  for (int64_t i = 0; i < n; i++) std::copy_n(x + i * D, d, to + i * d);
 }
 
 }  // namespace florence2

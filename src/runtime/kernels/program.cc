@@ -8,13 +8,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "kernels.h"
+#include "program_values.h"
 #include "team.h"
 #include "tensorflow.h"
 
@@ -23,48 +22,41 @@ namespace {
 
 enum Instruction : int64_t { kMatMul, kAttention, kAdd, kLayerNorm, kReshape, kConcat, kGather, kTranspose };
 
-// An input or an intermediate.
-struct Value {
-  std::vector<int64_t> shape;
-  const void* data = nullptr;
-  TF_DataType type = TF_FLOAT;
-
-  const float* floats() const { return static_cast<const float*>(data); }
-  int64_t size() const {
-    int64_t size = 1;
-    for (const int64_t side : shape) size *= side;
-    return size;
-  }
-};
-
-struct Program {
-  std::vector<int64_t> code, values;
-};
-
-// One run of a program.
+// One run of a program. An instruction that does not fit its operands fails the operation: nothing is read or written
+// outside of them.
 class Run {
  public:
   Run(const Program& program, TF_OpKernelContext* context)
       : program_(program), context_(context), status_(TF_NewStatus()) {}
 
   void go() {
-    const int count = TF_NumInputs(context_);
+    const int count = TF_NumInputs(context_), results = program_.values.size();
+    if (!require(results == TF_NumOutputs(context_), "The program has another number of results.")) return;
+    values_.reserve(count + program_.code.size());  // so that references to values stay valid
     for (int i = 0; i < count; i++) {
       inputs_.push_back(input(context_, i, status_.get()));
       values_.push_back({shapeOf(inputs_.back()), TF_TensorData(inputs_.back().get()), TF_TensorType(inputs_.back().get())});
     }
     at_ = program_.code.data();
-    const int64_t* const end = at_ + program_.code.size();
-    while (at_ < end && !failed_) step();
-    for (size_t i = 0; i < program_.values.size() && !failed_; i++) giveBack(i, values_[program_.values[i]]);
+    end_ = at_ + program_.code.size();
+    while (at_ < end_ && !failed_) step();
+    for (int i = 0; i < results && !failed_; i++) giveBack(i, valueOf(program_.values[i], TF_FLOAT));
   }
 
  private:
-  int64_t next() { return *at_++; }
-  // Returns the next operand, nullptr for number -1.
-  const Value* read() {
+  // The functions that read code return 0 or `kNothing` after a failure: check `failed_` before using what they return.
+  int64_t next() { return require(at_ < end_, "The program ends within an instruction.") ? *at_++ : 0; }
+  const Value& valueOf(int64_t number, TF_DataType type) {
+    if (!require(number >= 0 && number < static_cast<int64_t>(values_.size()), "The program reads an unknown value."))
+      return kNothing;
+    const Value& value = values_[number];
+    return require(value.type == type, "A value of the program has another type.") ? value : kNothing;
+  }
+  const Value& read(TF_DataType type = TF_FLOAT) { return valueOf(next(), type); }
+  // Returns nullptr for number -1.
+  const Value* readOptional() {
     const int64_t number = next();
-    return number < 0 ? nullptr : &values_[number];
+    return number == -1 ? nullptr : &valueOf(number, TF_FLOAT);
   }
   float readNumber() {
     const int32_t bits = static_cast<int32_t>(next());
@@ -73,22 +65,25 @@ class Run {
     return number;
   }
   std::vector<int64_t> readList() {
-    std::vector<int64_t> list(next());
+    const int64_t count = next();
+    if (!require(count >= 0 && count <= end_ - at_, "A list is longer than the program.")) return {};
+    std::vector<int64_t> list(count);
     for (int64_t& each : list) each = next();
     return list;
   }
 
   bool require(bool holds, const char* message) {
-    if (holds || failed_) return holds;
-    failed_ = true;
-    fail(context_, status_.get(), message);
-    return false;
+    if (!holds && !failed_) fail(context_, status_.get(), message);
+    failed_ |= !holds;
+    return holds && !failed_;
   }
 
-  // Allocates the result of an instruction: as an output of the operation if it is one, which avoids a copy.
+  // Allocates the result of an instruction: as an output of the operation if it is one, which avoids a copy. Returns
+  // nullptr after a failure.
   float* make(std::vector<int64_t> shape) {
     const int64_t number = values_.size();
     Value value{std::move(shape)};
+    if (!require(value.size() >= 0, "Not enough memory for a result.")) return nullptr;
     const auto place = std::find(program_.values.begin(), program_.values.end(), number);
     float* data;
     if (place == program_.values.end()) {
@@ -115,7 +110,7 @@ class Run {
   void giveBack(int64_t result, const Value& value) {
     if (std::find(given_.begin(), given_.end(), result) != given_.end()) return;
     float* const to = allocate(result, value);
-    if (to) std::memcpy(to, value.data, 4 * value.size());
+    if (to) std::copy_n(value.floats(), value.size(), to);
   }
 
   void step() {
@@ -133,14 +128,19 @@ class Run {
   }
 
   void matMul() {
-    const Value &x = *read(), &weight = *read();
-    const Value* const bias = read();
+    const Value& x = read();
+    const int64_t number = next();
+    const bool half = number >= 0 && number < static_cast<int64_t>(values_.size()) && values_[number].type == TF_HALF;
+    const Value& weight = valueOf(number, half ? TF_HALF : TF_FLOAT);
+    const Value* const bias = readOptional();
     const bool transposed = next(), gelu = next();
-    const int64_t K = x.shape.back(), M = x.size() / K, N = weight.shape[transposed ? 0 : 1];
-    if (!require(weight.shape[transposed ? 1 : 0] == K, "x and weight do not fit each other.")) return;
-    const Weight w{weight.data, weight.type == TF_HALF, transposed};
-    const float *const from = x.floats(), *const added = bias ? bias->floats() : nullptr;
-    if (float* const y = make({M, N})) fewRowsMatMul(from, w, added, gelu, y, M, K, N);
+    if (!require(x.rank() > 0 && weight.rank() == 2, "x must have an axis, weight two.")) return;
+    const int64_t K = x.shape.back(), N = weight.shape[transposed ? 0 : 1];
+    const bool fits = K > 0 && weight.shape[transposed ? 1 : 0] == K && (!bias || bias->size() == N);
+    if (!require(fits, "x, weight and bias do not fit each other.")) return;
+    const int64_t M = x.size() / K;
+    const Weight w{weight.data, half, transposed};
+    if (float* const y = make({M, N})) fewRowsMatMul(x.floats(), w, bias ? bias->floats() : nullptr, gelu, y, M, K, N);
   }
 
   // Keys or values in one buffer or two.
@@ -150,20 +150,25 @@ class Run {
   };
 
   Joined readParts() {
-    const Value& first = *read();
-    const Value* const rest = read();
+    const Value& first = read();
+    const Value* const rest = readOptional();
     std::vector<int64_t> shape = first.shape;
-    if (!require(shape.size() == 4 && (!rest || rest->shape.size() == 4), "key and value must have four axes.")) return {};
+    if (!require(shape.size() == 4 && (!rest || rest->rank() == 4), "key and value must have four axes.")) return {};
     const Parts parts{first.floats(), rest ? rest->floats() : first.floats(), shape[2]};
-    if (rest) shape[2] += rest->shape[2];
+    if (rest) {
+      shape[2] = rest->shape[2];
+      if (!require(shape == rest->shape, "The parts of key or value do not fit each other.")) return {};
+      shape[2] += parts.begun;
+    }
     return {shape, parts};
   }
 
   void attend() {
-    const Value query = *read();
+    const Value& query = read();
     const Joined key = readParts(), value = readParts();
-    const Value* const mask = read();
+    const Value* const mask = readOptional();
     const float scale = readNumber();
+    if (failed_) return;
     const std::vector<int64_t> none = {0}, &masked = mask ? mask->shape : none;
     const char* const misfit = attentionMisfit(query.shape, key.shape, value.shape, masked);
     if (!require(!misfit, misfit)) return;
@@ -175,7 +180,7 @@ class Run {
 
   // b is broadcast over the leading axes of a.
   void add() {
-    const Value a = *read(), b = *read();
+    const Value &a = read(), &b = read();
     const int64_t size = a.size(), part = b.size();
     if (!require(part > 0 && size % part == 0, "The terms of a sum do not fit each other.")) return;
     float* const y = make(a.shape);
@@ -185,45 +190,52 @@ class Run {
   }
 
   void norm() {
-    const Value x = *read(), weight = *read(), bias = *read();
+    const Value &x = read(), &weight = read(), &bias = read();
     const float epsilon = readNumber();
-    const int64_t C = x.shape.back();
+    const int64_t C = x.rank() > 0 ? x.shape.back() : 0;
+    if (!require(C > 0 && weight.size() == C && bias.size() == C, "weight and bias do not fit x.")) return;
     if (float* const y = make(x.shape)) layerNorm(x.floats(), weight.floats(), bias.floats(), y, x.size() / C, C, epsilon);
   }
 
   void reshape() {
-    Value value = *read();
+    const Value& value = read();
     std::vector<int64_t> shape = readList();
-    int64_t known = 1;
-    for (const int64_t side : shape) known *= side < 0 ? 1 : side;
-    for (int64_t& side : shape)
-      if (side < 0) side = value.size() / known;
-    value.shape = std::move(shape);
-    values_.push_back(std::move(value));
+    int64_t* const open = std::find(shape.data(), shape.data() + shape.size(), -1);
+    if (open != shape.data() + shape.size()) {
+      *open = 1;
+      const int64_t known = sizeOf(shape);
+      *open = known > 0 ? value.size() / known : 0;
+    }
+    if (!require(sizeOf(shape) == value.size(), "A value does not fit its new shape.")) return;
+    values_.push_back({std::move(shape), value.data});
   }
 
   void concat() {
-    const Value a = *read(), b = *read();
+    const Value &a = read(), &b = read();
     const int64_t axis = next();
-    int64_t outer = 1, inner = 1;
-    for (int64_t i = 0; i < axis; i++) outer *= a.shape[i];
-    for (size_t i = axis + 1; i < a.shape.size(); i++) inner *= a.shape[i];
-    const int64_t first = a.shape[axis] * inner, second = b.shape[axis] * inner;
+    if (!require(axis >= 0 && axis < a.rank() && a.rank() == b.rank(), "There is no such axis to join along.")) return;
     std::vector<int64_t> shape = a.shape;
-    shape[axis] += b.shape[axis];
+    shape[axis] = b.shape[axis];
+    if (!require(shape == b.shape, "The parts do not fit each other.")) return;
+    shape[axis] += a.shape[axis];
+    int64_t outer = 1, inner = 1;
+    for (int64_t i = 0; i < axis; i++) outer *= shape[i];
+    for (int64_t i = axis + 1; i < a.rank(); i++) inner *= shape[i];
+    const int64_t first = a.shape[axis] * inner, second = b.shape[axis] * inner;
     float* const y = make(std::move(shape));
-    if (!y) return;
+    if (!y || first + second == 0) return;
     team().run([&](int part, int parts) {  // by heads, as attention does, so that they stay in this core's cache
       for (int64_t i = part; i < outer; i += parts) {
         float* const to = y + i * (first + second);
-        std::memcpy(to, a.floats() + i * first, 4 * first);
-        std::memcpy(to + first, b.floats() + i * second, 4 * second);
+        std::copy_n(a.floats() + i * first, first, to);
+        std::copy_n(b.floats() + i * second, second, to + first);
       }
     });
   }
 
   void gather() {
-    const Value table = *read(), ids = *read();
+    const Value &table = read(), &ids = read(TF_INT32);
+    if (!require(table.rank() == 2, "A table must have two axes.")) return;
     const int64_t rows = table.shape[0], D = table.shape[1];
     std::vector<int64_t> shape = ids.shape;
     shape.push_back(D);
@@ -232,14 +244,17 @@ class Run {
     for (int64_t i = 0; i < ids.size(); i++) {
       const int32_t id = static_cast<const int32_t*>(ids.data)[i];
       if (!require(id >= 0 && id < rows, "An id is beyond the table.")) return;
-      std::memcpy(to + i * D, table.floats() + id * D, 4 * D);
+      std::copy_n(table.floats() + id * D, D, to + i * D);
     }
   }
 
   // Transposes a tensor of four axes; the last axis stays last.
   void transpose() {
-    const Value x = *read();
+    const Value& x = read();
     const std::vector<int64_t> axes = readList();
+    const std::vector<int64_t> all = {0, 1, 2, 3};
+    const bool fits = x.rank() == 4 && std::is_permutation(axes.begin(), axes.end(), all.begin(), all.end()) && axes[3] == 3;
+    if (!require(fits, "These axes cannot be transposed.")) return;
     int64_t stride[4] = {}, along = 1;
     for (int axis = 3; axis >= 0; axis--) {
       stride[axis] = along;
@@ -251,30 +266,19 @@ class Run {
     for (int64_t a = 0; a < A; a++)
       for (int64_t b = 0; b < B; b++)
         for (int64_t c = 0; c < C; c++, to += D)
-          std::memcpy(to, x.floats() + a * stride[axes[0]] + b * stride[axes[1]] + c * stride[axes[2]], 4 * D);
+          std::copy_n(x.floats() + a * stride[axes[0]] + b * stride[axes[1]] + c * stride[axes[2]], D, to);
   }
 
   const Program& program_;
   TF_OpKernelContext* const context_;
   const Status status_;
-  const int64_t* at_ = nullptr;
+  const int64_t *at_ = nullptr, *end_ = nullptr;
   bool failed_ = false;
   std::vector<Tensor> inputs_, results_;
   std::vector<int64_t> given_;
   std::vector<Value> values_;
   std::vector<std::unique_ptr<float[]>> memory_;
 };
-
-// ---- programs by number ----
-
-std::mutex mutex;
-std::map<int64_t, std::shared_ptr<const Program>> programs;
-
-std::shared_ptr<const Program> find(int64_t number) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  const auto found = programs.find(number);
-  return found == programs.end() ? nullptr : found->second;
-}
 
 // ---- TensorFlow ----
 
@@ -290,7 +294,7 @@ void* create(TF_OpKernelConstruction* construction) {
 }
 
 void compute(void* kernel, TF_OpKernelContext* context) {
-  const auto program = find(static_cast<Number*>(kernel)->value);
+  const auto program = findProgram(static_cast<Number*>(kernel)->value);
   const Status status(TF_NewStatus());
   if (!program) return fail(context, status.get(), "No program has this number.");
   Run(*program, context).go();
@@ -298,23 +302,11 @@ void compute(void* kernel, TF_OpKernelContext* context) {
 
 }  // namespace
 
-int64_t addProgram(std::vector<int64_t> code, std::vector<int64_t> values) {
-  static int64_t last = 0;
-  const std::lock_guard<std::mutex> lock(mutex);
-  programs[++last] = std::make_shared<const Program>(Program{std::move(code), std::move(values)});
-  return last;
-}
-
-void removeProgram(int64_t number) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  programs.erase(number);
-}
-
 void registerProgram(TF_Status* status) {
   define("Florence2Program", {"floats: n_floats * float", "halves: n_halves * half", "integers: n_integers * int32"},
          {"results: count * float"},
          {"n_floats: int >= 0", "n_halves: int >= 0", "n_integers: int >= 0", "count: int >= 1", "program: int"}, status);
-  registerKernel("Florence2Program", &create, &compute, &destroy<Number>, status);
+  registerKernel<&compute>("Florence2Program", &create, &destroy<Number>, status);
 }
 
 }  // namespace florence2

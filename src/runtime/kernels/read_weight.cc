@@ -145,7 +145,7 @@ void compute(void* kernel, TF_OpKernelContext* context) {
   const Tensor place = input(context, 0, status.get());
   if (TF_TensorElementCount(place.get()) != 2) return fail(context, status.get(), "A place has two numbers.");
   const auto* const parts = static_cast<const int32_t*>(TF_TensorData(place.get()));
-  const int64_t position = (int64_t{parts[0]} << 31) + parts[1];
+  const int64_t position = parts[0] * (int64_t{1} << 31) + parts[1];
   const Tensor result = output(context, {transposed ? columns : rows, transposed ? rows : columns}, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return TF_OpKernelContext_Failure(context, status.get());
   const File file(path);
@@ -160,7 +160,7 @@ void compute(void* kernel, TF_OpKernelContext* context) {
 void registerReadWeight(TF_Status* status) {
   define("Florence2ReadWeight", {"place: int32"}, {"weight: float"},
          {"file: string", "halves: bool", "rows: int >= 1", "columns: int >= 1", "transposed: bool"}, status);
-  registerKernel("Florence2ReadWeight", &create, &compute, &destroy<Layout>, status);
+  registerKernel<&compute>("Florence2ReadWeight", &create, &destroy<Layout>, status);
 }
 
 }  // namespace florence2

@@ -7,9 +7,12 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 #include "vectors.h"
 
@@ -19,13 +22,18 @@ namespace florence2 {
 // step the next job follows soon.
 class Team {
  public:
-  explicit Team(int size) : size_(size) {
-    for (int i = 1; i < size; i++) std::thread([this, i] { help(i); }).detach();
+  // If the system does not start so many threads, the team has fewer.
+  explicit Team(int size) {
+    try {
+      for (; size_ < size; size_++) std::thread([this, part = size_] { help(part); }).detach();
+    } catch (const std::system_error&) {
+    }
   }
 
   int size() const { return size_; }
 
-  // Calls work(part, parts) for every part and returns when all are done. Concurrent calls run one after the other.
+  // Calls work(part, parts) for every part and returns when all are done. Concurrent calls run one after the other. If
+  // parts throw, e.g. because memory is exhausted, throws the exception of one of them.
   void run(const std::function<void(int, int)>& work) {
     const std::lock_guard<std::mutex> turn(turn_);
     work_ = &work;
@@ -35,11 +43,21 @@ class Team {
       round_.fetch_add(1, std::memory_order_release);
     }
     if (asleep_.load()) wake_.notify_all();
-    work(0, size_);
+    attempt(0);
     while (running_.load(std::memory_order_acquire) > 0) pause();
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
  private:
+  void attempt(int part) {
+    try {
+      (*work_)(part, size_);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      error_ = std::current_exception();
+    }
+  }
+
   static void pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -59,12 +77,13 @@ class Team {
         asleep_--;
       }
       seen++;
-      (*work_)(part, size_);
+      attempt(part);
       running_.fetch_sub(1, std::memory_order_release);
     }
   }
 
-  const int size_;
+  int size_ = 1;
+  std::exception_ptr error_;
   std::mutex turn_, mutex_;
   std::condition_variable wake_;
   std::atomic<uint64_t> round_{0};

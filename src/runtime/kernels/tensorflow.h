@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "tensorflow/c/kernels.h"
@@ -78,10 +80,22 @@ inline void define(const char* name, std::vector<const char*> inputs, std::vecto
   TF_RegisterOpDefinition(builder, status);
 }
 
-inline void registerKernel(const char* name, void* (*create)(TF_OpKernelConstruction*),
-                           void (*compute)(void*, TF_OpKernelContext*), void (*destroy)(void*), TF_Status* status) {
+// An exception in `compute`, e.g. because memory is exhausted, fails the operation: it must not reach TensorFlow.
+template <void (*compute)(void*, TF_OpKernelContext*)>
+void registerKernel(const char* name, void* (*create)(TF_OpKernelConstruction*), void (*destroy)(void*),
+                    TF_Status* status) {
   if (TF_GetCode(status) != TF_OK) return;
-  TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, "CPU", create, compute, destroy), status);
+  const auto guarded = [](void* kernel, TF_OpKernelContext* context) {
+    const Status problem(TF_NewStatus());
+    try {
+      compute(kernel, context);
+    } catch (const std::bad_alloc&) {
+      fail(context, problem.get(), "Not enough memory.");
+    } catch (const std::exception& error) {
+      fail(context, problem.get(), error.what());
+    }
+  };
+  TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, "CPU", create, guarded, destroy), status);
 }
 
 }  // namespace florence2

@@ -107,7 +107,7 @@ inline Vector loadSome(const float* from, int64_t count) {
 
 inline void storeSome(float* to, const Vector& v, int64_t count) { std::memcpy(to, &v, 4 * std::min<int64_t>(W, count)); }
 
-typedef int32_t Integers __attribute__((vector_size(4 * W)));
+typedef uint32_t Integers __attribute__((vector_size(4 * W)));
 
 // Returns a vector whose elements are all `value`.
 inline Vector same(float value) { return value - Vector{}; }

@@ -7,7 +7,7 @@ import { temporaryFolder } from '../../weights/temporary.ts';
 
 /** The manifest of a TensorFlow build that this machine can use. */
 export const manifest: TensorflowBuild = {
-  layout: 6,
+  layout: 7,
   tensorflow: '2.21.0',
   variant: 'cpu',
   tfjsNode: '4.22.0',

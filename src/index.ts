@@ -8,6 +8,7 @@ export { type LengthLimits, lengthLimits } from './datasets/tokenize.ts';
 export { semanticNpy, semanticPng } from './drawing/semantic_files.ts';
 export { draw, encodeMask } from './drawing/sharp.ts';
 export { drawHeatmap } from './drawing/sharp_heatmap.ts';
+export { exportOnnx } from './export/export_onnx.ts';
 export { openPdf, type PdfFile } from './image/pdf.ts';
 export { renderReport } from './inspect/html.ts';
 export { diffRuns } from './internals/diff/compare_runs.ts';

@@ -105,3 +105,10 @@ const kept = ({ key, value }: KeyValue): KeyValue => ({ key: tf.keep(key), value
 function gatherRows({ key, value }: KeyValue, rows: tf.Tensor1D): KeyValue {
   return kept({ key: tf.gather(key, rows), value: tf.gather(value, rows) });
 }
+
+/** Groups tensors that alternate between keys and values. */
+export function pairs(tensors: readonly tf.Tensor[]): KeyValue[] {
+  return Array.from({ length: tensors.length / 2 }, (_, i) => {
+    return { key: tensors[2 * i] as tf.Tensor4D, value: tensors[2 * i + 1] as tf.Tensor4D };
+  });
+}

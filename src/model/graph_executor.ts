@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Hooks, NotingHooks, noHooks, noReaders, type Readers, readersOf } from '../hooks/hooks.ts';
-import { type KeyValue, LayerCache } from '../language/cache.ts';
+import { LayerCache, pairs } from '../language/cache.ts';
 import type { Memory } from '../language/decoder.ts';
 import { Graph, type GraphFunction } from '../runtime/graph/graph.ts';
 import { HalfWeights } from '../runtime/graph/half_weights.ts';
@@ -279,10 +279,3 @@ export class GraphExecutor implements Executor {
 const underGradient = (): boolean => tf.engine().state.gradientDepth > 0;
 
 const floats = (...shape: number[]): TensorSpec => ({ shape, dtype: 'float32' });
-
-/** Groups tensors that alternate between keys and values. */
-function pairs(tensors: readonly tf.Tensor[]): KeyValue[] {
-  return Array.from({ length: tensors.length / 2 }, (_, i) => {
-    return { key: tensors[2 * i] as tf.Tensor4D, value: tensors[2 * i + 1] as tf.Tensor4D };
-  });
-}

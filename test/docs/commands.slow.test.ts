@@ -12,7 +12,7 @@ const cases: [page: string, section: string | undefined, commands: number, write
   ['docs/decoding.md', undefined, 2, []],
   ['docs/large-images.md', undefined, 6, ['page.hocr', 'maps/scene-1.png', 'maps/classes.json']],
   ['docs/hooks.md', undefined, 2, []],
-  ['docs/export.md', undefined, 2, ['out/shapes/config.json']],
+  ['docs/export.md', undefined, 2, ['out/shapes/config.json', 'out/shapes-onnx/onnx/vision_encoder.onnx']],
   ['docs/inspect.md', undefined, 5, ['out/report.html', 'out/images.npy', 'out/maps.safetensors', 'out/asked.npy']],
 ];
 

@@ -35,6 +35,11 @@ const cases: Case[] = [
     ],
     writes: ['out/calibration.json'],
   },
+  {
+    page: 'docs/export.md',
+    prints: [/^\[\s*\[\s*1\.344/m, /^$/],
+    writes: ['out/demo-onnx/onnx/decoder_model_merged.onnx_data', 'out/demo-fp16/model.safetensors'],
+  },
   { page: 'docs/decoding.md', prints: [/^(.* -\d+\.\d+\n){3}(?!.*circle).+$/m, /label: 'green circle'/] },
   {
     page: 'docs/large-images.md',

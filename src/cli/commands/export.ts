@@ -7,15 +7,17 @@ export function exportCommand(): Command {
   const command = new Command('export')
     .summary('write a model, with an adapter merged, for other programs')
     .description(
-      'Writes a model as a checkpoint of safetensors, with the adapter merged into the weights: for this package and for ' +
-        'transformers in Python. The folder appears when it is complete.',
+      'Writes a model with the adapter merged into the weights: as a checkpoint of safetensors for this package and for ' +
+        'transformers in Python, or as ONNX models for ONNX Runtime and transformers.js. A folder appears when it is ' +
+        'complete.',
     )
-    .requiredOption('--safetensors <dir>', 'new folder for the checkpoint');
+    .option('--safetensors <dir>', 'new folder for a checkpoint')
+    .option('--onnx <dir>', 'new folder for ONNX models in fp32');
   return addCheckpointOptions(command)
     .addHelpText('after', EXPORT_EXAMPLES)
-    .action(async (flags: ExportFlags & { safetensors: string }) => {
+    .action(async (flags: ExportFlags & { safetensors?: string; onnx?: string }) => {
       const { runExport } = await import('../actions/export.ts');
-      await runExport(flags.safetensors, flags);
+      await runExport(flags, flags);
     });
 }
 
@@ -29,7 +31,7 @@ export function mergeCommand(): Command {
     .addHelpText('after', MERGE_EXAMPLES)
     .action(async (out: string, flags: ExportFlags) => {
       const { runExport } = await import('../actions/export.ts');
-      await runExport(out, flags);
+      await runExport({ safetensors: out }, flags);
     });
 }
 
@@ -41,12 +43,17 @@ const addCheckpointOptions = (command: Command): Command =>
         "names and files of transformers' Florence-2 (native), or of Microsoft's code (microsoft); default: as loaded",
       ).choices(['native', 'microsoft']),
     )
-    .addOption(new Option('--dtype <type>', 'type of the weights').choices(['fp32', 'fp16', 'bf16']).default('fp32'));
+    .addOption(
+      new Option('--dtype <type>', 'type of the weights of a checkpoint')
+        .choices(['fp32', 'fp16', 'bf16'])
+        .default(undefined, 'fp32'),
+    );
 
 const EXPORT_EXAMPLES = `
 Examples:
   $ florence2 export --safetensors dents --adapter runs/dents/best
-  $ florence2 export --safetensors dents --adapter runs/dents/best --layout native --dtype fp16`;
+  $ florence2 export --safetensors dents --adapter runs/dents/best --layout native --dtype fp16
+  $ florence2 export --onnx dents-onnx --adapter runs/dents/best`;
 
 const MERGE_EXAMPLES = `
 Examples:

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -40,9 +40,26 @@ for (const [i, command] of commands('out').entries()) {
   });
 }
 
+test('export --onnx writes the models and the settings that transformers.js reads', async () => {
+  const out = join(folder, 'onnx');
+  const { code, stderr } = await florence2('export', '--onnx', out, '-m', model, '--adapter', adapter, '-b', 'wasm');
+  assert.is(code, 0, stderr);
+  const models = ['decoder_model_merged', 'embed_tokens', 'encoder_model', 'vision_encoder'];
+  assert.equal(
+    readdirSync(join(out, 'onnx')),
+    models.flatMap(name => [`${name}.onnx`, `${name}.onnx_data`]),
+  );
+  const settings = ['config', 'generation_config', 'preprocessor_config', 'tokenizer', 'tokenizer_config'];
+  assert.equal(
+    readdirSync(out).filter(name => name !== 'onnx'),
+    settings.map(name => `${name}.json`),
+  );
+});
+
 test('wrong flags are refused before a model is loaded', async () => {
   const cases: [args: string[], message: RegExp][] = [
-    [['export', '-m', model], /--safetensors/],
+    [['export', '-m', model], /What to write is required: give --safetensors or --onnx/],
+    [['export', '-m', model, '--onnx', join(folder, 'x'), '--dtype', 'fp16'], /--dtype are for checkpoints/],
     [['export', '--safetensors', join(folder, 'x'), '--dtype', 'q8', '-m', model], /fp32, fp16, bf16/],
     [['merge', '-m', model], /out/],
   ];

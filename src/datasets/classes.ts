@@ -1,3 +1,4 @@
+import { UsageError } from '../errors.ts';
 import { checkKind, fraction } from '../options.ts';
 import { randomStream } from '../random.ts';
 import { parse } from '../results/parse/parse.ts';
@@ -41,13 +42,14 @@ export async function classesOfExamples(dataset: Dataset): Promise<Set<string>[]
  *
  * @param threshold share of the images, above 0 and below 1
  * @param seed of the rounding
- * @throws UsageError for another threshold
+ * @throws UsageError for another threshold, and for a dataset without classes
  */
 export async function oversample(dataset: Dataset, threshold: number, seed = 0): Promise<Dataset> {
   checkKind('threshold', threshold, fraction);
   const classes = await classesOfExamples(dataset);
   const images = new Map<string, number>();
   for (const name of classes.flatMap(names => [...names])) images.set(name, (images.get(name) ?? 0) + 1);
+  if (images.size === 0) throw new UsageError(`${dataset.name} names no classes, so none is rare.`);
   const factor = (name: string): number => Math.sqrt((threshold * dataset.length) / images.get(name)!);
   const random = randomStream(seed, 'oversample');
   const indices = classes.flatMap((names, index) => {

@@ -82,8 +82,8 @@ export async function openData(config: TrainConfig): Promise<OpenedData> {
     const source = named ?? paths.map(({ path }) => path).join(', ');
     problems.push({ severity: 'warning', source, message: 'There are no validation data, so no best/ is written.' });
   }
-  if (threshold !== undefined) train = await changed(train, dataset => oversample(dataset, threshold, seed));
-  if (negatives) train = await changed(train, dataset => withNegatives(dataset, negatives, seed));
+  if (threshold !== undefined) train = await changed(train, problems, dataset => oversample(dataset, threshold, seed));
+  if (negatives) train = await changed(train, problems, dataset => withNegatives(dataset, negatives, seed));
   return { train, valid, problems };
 }
 
@@ -108,14 +108,23 @@ async function heldOut(train: readonly WeightedDataset[], paths: readonly string
   };
 }
 
-/** Changes each dataset for which that is possible. @throws the UsageError of the first if it is for none */
-async function changed(train: readonly WeightedDataset[], change: (dataset: Dataset) => Promise<Dataset>) {
-  const refusals: unknown[] = [];
+/**
+ * Changes each dataset for which that is possible, and adds a warning for the others.
+ *
+ * @throws the UsageError of the first if it is possible for none
+ */
+async function changed(
+  train: readonly WeightedDataset[],
+  problems: DatasetProblem[],
+  change: (dataset: Dataset) => Promise<Dataset>,
+): Promise<WeightedDataset[]> {
+  const refusals: UsageError[] = [];
   const result: WeightedDataset[] = [];
   for (const { dataset, weight } of train) {
     const after = await change(dataset).catch(error => {
       if (!(error instanceof UsageError)) throw error;
       refusals.push(error);
+      problems.push({ severity: 'warning', source: dataset.name, message: error.message });
       return dataset;
     });
     result.push({ dataset: after, weight });

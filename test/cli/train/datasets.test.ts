@@ -92,7 +92,18 @@ test('--oversample repeats images of rare classes, --negatives adds questions', 
   assert.equal(targets.map(({ text }) => text), ['rare', 'common']); // biome-ignore format: one line
 });
 
+test('datasets that --oversample and --negatives cannot change stay, with a warning', async () => {
+  for (const option of [{ oversample: 0.4 }, { negatives: 1 }]) {
+    const { train, problems } = await openData({ data: [different, both], ...option });
+    assert.is(train[1].dataset.length, 3);
+    const warnings = problems.filter(({ severity }) => severity === 'warning');
+    assert.equal(warnings.map(({ source }) => source), [train[1].dataset.name]); // biome-ignore format: one line
+    assert.match(warnings[0].message, /names no classes|can have no negatives/);
+  }
+});
+
 for (const [what, config, message] of [
+  ['--oversample of captions', { data: [both], oversample: 0.2 }, /names no classes, so none is rare\.$/],
   ['--holdout with --valid', { data: [different], valid: both, holdout: 0.2 }, /remove it, or --valid\.$/],
   ['--holdout where all datasets have a valid split', { data: [both], holdout: 0.2 }, /all of these have one\.$/],
   ['--holdout of copies of one image', { data: [writeDataset({ train: 4 })], holdout: 0.5 }, /leaves no (training|validation) data of /], // biome-ignore format: one line

@@ -1,9 +1,25 @@
 /** The public names in Node: those that browsers share, and what needs files. */
 
 export * from './browser.ts';
+export {
+  type AnnotatedImage,
+  type Annotations,
+  DATASET_FORMATS,
+  type DatasetFormat,
+  type LabelledObject,
+  type TextLine,
+} from './datasets/annotation.ts';
 export type { DatasetReport, ImageCheck } from './datasets/check.ts';
 export { type Holdout, holdOut } from './datasets/holdout.ts';
-export { type CheckOptions, checkDataset, datasetSplits, type OpenOptions, openDataset } from './datasets/open.ts';
+export {
+  type AnnotationOptions,
+  type CheckOptions,
+  checkDataset,
+  datasetSplits,
+  type OpenOptions,
+  openAnnotations,
+  openDataset,
+} from './datasets/open.ts';
 export { type LengthLimits, lengthLimits } from './datasets/tokenize.ts';
 export { semanticNpy, semanticPng } from './drawing/semantic_files.ts';
 export { draw, encodeMask } from './drawing/sharp.ts';

@@ -1,20 +1,20 @@
 import { Florence2Error } from './errors.ts';
 import { show } from './show.ts';
 
-/**
- * Parses the text of a JSON file that must contain an object. A byte order mark is ignored.
- *
- * @throws Florence2Error naming the file
- */
-export function parseJsonObject(text: string, file: string): Record<string, unknown> {
-  let value: unknown;
+/** Parses the text of a JSON file. A byte order mark is ignored. @throws Florence2Error naming the file */
+export function parseJson(text: string, file: string): unknown {
   try {
-    value = JSON.parse(text.replace(/^\uFEFF/, ''));
+    return JSON.parse(text.replace(/^\uFEFF/, ''));
   } catch (error) {
     throw new Florence2Error(`${file} is not JSON: ${(error as Error).message.replaceAll('\n', ' ')}`, {
       cause: error,
     });
   }
+}
+
+/** Parses the text of a JSON file that must contain an object. @throws Florence2Error naming the file */
+export function parseJsonObject(text: string, file: string): Record<string, unknown> {
+  const value = parseJson(text, file);
   if (!isRecord(value)) throw new Florence2Error(`${file} holds ${show(value)}, expected an object.`);
   return value;
 }

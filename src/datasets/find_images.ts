@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { isAbsolute, join } from 'node:path';
+import { basename, isAbsolute, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { Florence2Error } from '../errors.ts';
 import { fileError, isAbsent } from '../files/errors.ts';
@@ -18,7 +19,7 @@ export async function expandImages(args: string[]): Promise<string[]> {
 }
 
 async function expand(arg: string): Promise<string[]> {
-  if (isUrl(arg)) return [arg];
+  if (isUrl(arg) || /^file:/i.test(arg)) return [arg];
   const entry = await stat(arg).catch(error => {
     if (!isAbsent(error)) throw fileError(arg, error);
   });
@@ -44,20 +45,88 @@ export async function imagesInFolder(folder: string): Promise<string[]> {
   return names.sort().map(name => join(folder, name));
 }
 
-/** Finds the images that an annotation file names relative to a folder. Absolute paths, `..` and URLs are allowed. */
-export class ImageFolder {
+/** Matches paths and addresses that end as image files do. */
+export const IMAGE_NAME: RegExp = new RegExp(`\\.(${IMAGE_EXTENSIONS.join('|')})(\\?.*)?$`, 'i');
+
+/** Where the images of a dataset may be. */
+export interface ImagePlaces {
+  /** Folders that relative paths start from, in this order. */
+  folders: readonly string[];
+  /** The folder of the dataset: paths in annotations may not leave it. */
+  root: string;
+  /** A folder of the user's choice, which paths may lead into too, and where images are looked for first. */
+  imageRoot?: string;
+}
+
+/** Finds the images that annotations name. */
+export class ImageFinder {
   private readonly seen = new Map<string, boolean>();
+  private readonly roots: string[];
+  private readonly folders: string[];
 
-  constructor(readonly folder: string) {}
+  constructor({ folders, root, imageRoot }: ImagePlaces) {
+    this.roots = [root, ...(imageRoot === undefined ? [] : [imageRoot])].map(folder => resolve(folder));
+    this.folders = [...new Set([...(imageRoot === undefined ? [] : [imageRoot]), ...folders])];
+  }
 
-  /** Returns the path of an image, or its URL. @throws Florence2Error if the file does not exist */
+  /** Returns a finder that also looks in these folders, first. */
+  within(...folders: string[]): ImageFinder {
+    const [root, imageRoot] = this.roots;
+    const given = this.folders.slice(imageRoot === undefined ? 0 : 1);
+    return new ImageFinder({ root, ...(imageRoot !== undefined && { imageRoot }), folders: [...folders, ...given] });
+  }
+
+  /**
+   * Returns the path of an image, or its URL. Backslashes separate folders too. Of an absolute path, or one that leaves
+   * the dataset, the longest end that exists in the dataset is taken: it was written on another machine.
+   *
+   * @throws Florence2Error if the file does not exist, or lies outside the dataset and the image root
+   */
   find(name: string): string {
+    if (/^file:/i.test(name)) return this.find(fileURLToPath(name));
     if (isUrl(name)) return name;
-    const path = isAbsolute(name) ? name : join(this.folder, name);
+    const found = [name, name.replaceAll('\\', '/')].map(spelling => this.findSpelling(spelling)).find(Boolean);
+    if (found) return found;
+    const path = isAbsolute(name) ? name : join(this.folders[0], name);
+    if (!this.allows(path)) {
+      const message = `The image ${name} lies outside the dataset's folder ${this.roots[0]}. To allow its folder, name it as the image root (--image-root).`;
+      throw new Florence2Error(message, { code: 'FILE_NOT_FOUND' });
+    }
+    const places = this.folders.map(folder => join(folder, name));
+    const looked = isAbsolute(name) ? [name] : [...new Set(places)];
+    throw new Florence2Error(`The image ${name} does not exist: looked for ${looked.join(', ')}.`, {
+      code: 'FILE_NOT_FOUND',
+    });
+  }
+
+  /** Returns the path that a file has relative to the innermost of the folders, with `/`. */
+  nameOf(path: string): string {
+    if (isUrl(path)) return basename(new URL(path).pathname);
+    const names = this.folders.map(folder => relative(folder, path)).filter(name => !leaves(name));
+    const name = names.reduce((best, other) => (other.length < best.length ? other : best), names[0] ?? basename(path));
+    return name.replaceAll('\\', '/');
+  }
+
+  private findSpelling(name: string): string | undefined {
+    const absolute = isAbsolute(name) || /^[a-z]:\//i.test(name);
+    const direct = absolute ? [name] : this.folders.map(folder => join(folder, name));
+    const found = direct.find(path => this.allows(path) && this.exists(path));
+    if (found || !(absolute || direct.every(path => !this.allows(path)))) return found;
+    const parts = name.split('/').filter(part => part !== '' && part !== '.' && part !== '..');
+    const ends = parts.map((_, i) => parts.slice(i).join('/'));
+    return ends.flatMap(end => this.folders.map(folder => join(folder, end))).find(path => this.exists(path));
+  }
+
+  /** Whether a path lies in the dataset or in the image root. */
+  readonly allows = (path: string): boolean => this.roots.some(root => !leaves(relative(root, path)));
+
+  private exists(path: string): boolean {
     if (!this.seen.has(path)) this.seen.set(path, existsSync(path));
-    if (this.seen.get(path)) return path;
-    throw new Florence2Error(`The image ${name} does not exist: looked for ${path}.`, { code: 'FILE_NOT_FOUND' });
+    return this.seen.get(path)!;
   }
 }
 
-const isUrl = (name: string): boolean => /^(https?|data|file):/i.test(name);
+const leaves = (path: string): boolean => /^\.\.($|[\\/])/.test(path) || isAbsolute(path);
+
+/** Whether an image is named by a URL. */
+export const isUrl = (name: string): boolean => /^(https?|data):/i.test(name);

@@ -1,15 +1,11 @@
 import { UsageError } from '../errors.ts';
-import type { BoxCoordinates, Polygon } from '../geometry/types.ts';
+import { maskOutlines } from '../geometry/outlines.ts';
+import { decodeRle } from '../geometry/rle.ts';
+import type { Polygon } from '../geometry/types.ts';
 import { resolveTask, type Task } from '../text/tasks.ts';
-import type { Target } from './example.ts';
-
-/** An object of a detection dataset, in pixels. */
-export interface LabelledObject {
-  label: string;
-  box: BoxCoordinates;
-  /** The outline, if the dataset has outlines. */
-  polygons?: Polygon[];
-}
+import type { AnnotatedImage, LabelledObject } from './annotation.ts';
+import type { SourcedTarget, Target } from './example.ts';
+import type { Subject } from './reading.ts';
 
 export type ObjectTask = (typeof OBJECT_TASKS)[number];
 
@@ -37,10 +33,12 @@ export const CAPTION_TASKS = ['<CAPTION>', '<DETAILED_CAPTION>', '<MORE_DETAILED
  * - `<REFERRING_EXPRESSION_SEGMENTATION>`: a target for each class, with the outlines of its objects.
  * - `<REGION_TO_SEGMENTATION>`: a target for each object, with its outline.
  *
- * The last two ignore objects without polygons.
+ * The last two use polygons, corners of turned boxes or the outlines of masks, and ignore objects without any. Crowds are
+ * left out.
  */
 export function objectTargets(objects: readonly LabelledObject[], tasks: readonly ObjectTask[]): Target[] {
-  return tasks.flatMap(task => TARGETS[task](objects));
+  const single = objects.filter(({ crowd }) => !crowd);
+  return tasks.flatMap(task => TARGETS[task](single));
 }
 
 const TARGETS: Record<ObjectTask, (objects: readonly LabelledObject[]) => Target[]> = {
@@ -62,25 +60,66 @@ const TARGETS: Record<ObjectTask, (objects: readonly LabelledObject[]) => Target
   '<REGION_TO_CATEGORY>': objects =>
     objects.map(({ label, box }) => ({ task: '<REGION_TO_CATEGORY>', box, answer: { text: label } })),
   '<REFERRING_EXPRESSION_SEGMENTATION>': objects =>
-    byLabel(objects.filter(hasOutline)).map(([label, same]) => ({
+    byLabel(outlined(objects)).map(([label, same]) => ({
       task: '<REFERRING_EXPRESSION_SEGMENTATION>',
       text: label,
-      answer: { instances: same.map(({ polygons }) => ({ label: '', polygons: polygons! })) },
+      answer: { instances: same.map(({ polygons }) => ({ label: '', polygons })) },
     })),
   '<REGION_TO_SEGMENTATION>': objects =>
-    objects.filter(hasOutline).map(({ box, polygons }) => ({
+    outlined(objects).map(({ box, polygons }) => ({
       task: '<REGION_TO_SEGMENTATION>',
       box,
-      answer: { instances: [{ label: '', polygons: polygons! }] },
+      answer: { instances: [{ label: '', polygons }] },
     })),
 };
 
-const hasOutline = ({ polygons }: LabelledObject): boolean => polygons !== undefined && polygons.length > 0;
+/** Returns the outlines of an object: its polygons, the corners of a turned box, or the traced outlines of its mask. */
+export function outlinesOf({ polygons, quad, mask }: LabelledObject): Polygon[] {
+  return polygons ?? (quad ? [quad] : mask ? maskOutlines(decodeRle(mask)) : []);
+}
+
+const outlined = (objects: readonly LabelledObject[]): (LabelledObject & { polygons: Polygon[] })[] =>
+  objects.map(object => ({ ...object, polygons: outlinesOf(object) })).filter(({ polygons }) => polygons.length > 0);
 
 /** Groups objects by label, in the order in which the labels first occur. */
-function byLabel(objects: readonly LabelledObject[]): [label: string, objects: LabelledObject[]][] {
+function byLabel<T extends LabelledObject>(objects: readonly T[]): [label: string, objects: T[]][] {
   const labels = new Set(objects.map(({ label }) => label));
   return [...labels].map(label => [label, objects.filter(object => object.label === label)]);
+}
+
+/** The tasks that annotations of each subject can teach, the default first. */
+const SUBJECT_TASKS: Record<Exclude<Subject, 'rows'>, readonly Task[]> = {
+  objects: OBJECT_TASKS,
+  captions: CAPTION_TASKS,
+  texts: ['<OCR_WITH_REGION>'],
+};
+
+/**
+ * Returns what annotations of these subjects teach. Rows teach the tasks that they name.
+ *
+ * @param wanted default: the first task of each subject, and all rows
+ * @param what names the dataset in messages
+ * @throws UsageError for a task that is not possible
+ */
+export function teaching(
+  subjects: readonly Subject[],
+  wanted: readonly string[] | undefined,
+  what: string,
+): (image: Pick<AnnotatedImage, 'objects' | 'captions' | 'texts' | 'targets'>) => SourcedTarget[] {
+  const tasksOf = subjects.flatMap(subject => (subject === 'rows' ? [] : [SUBJECT_TASKS[subject]]));
+  const hasRows = subjects.includes('rows');
+  const possible = tasksOf.flat();
+  const named = wanted && (hasRows ? wanted.map(resolveTask) : chooseTasks(wanted, possible, what));
+  const tasks = named ?? tasksOf.map(([first]) => first);
+  const objectTasks = OBJECT_TASKS.filter(task => subjects.includes('objects') && tasks.includes(task));
+  const captionTasks = CAPTION_TASKS.filter(task => subjects.includes('captions') && tasks.includes(task));
+  const readsTexts = subjects.includes('texts') && tasks.includes('<OCR_WITH_REGION>');
+  return ({ objects, captions, texts, targets }) => [
+    ...targets.filter(({ task }) => named === undefined || (named as string[]).includes(task)),
+    ...captionTasks.flatMap(task => captions.map(text => ({ task, answer: { text } }))),
+    ...objectTargets(objects, objectTasks),
+    ...(readsTexts && texts.length > 0 ? [{ task: '<OCR_WITH_REGION>', answer: { quads: texts } }] : []),
+  ];
 }
 
 /**
@@ -89,7 +128,7 @@ function byLabel(objects: readonly LabelledObject[]): [label: string, objects: L
  * @param what names the dataset in messages
  * @throws UsageError for a task that is not possible
  */
-export function chooseTasks<T extends Task>(wanted: readonly string[], possible: readonly T[], what: string): T[] {
+function chooseTasks<T extends Task>(wanted: readonly string[], possible: readonly T[], what: string): T[] {
   return wanted.map(name => {
     const task = resolveTask(name);
     const found = possible.find(known => known === task);

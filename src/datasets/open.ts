@@ -1,5 +1,5 @@
-import { existsSync, statSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { statSync } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
 import { Florence2Error } from '../errors.ts';
 import {
   anything,
@@ -9,54 +9,170 @@ import {
   listOf,
   type OptionTable,
   oneOf,
+  onOff,
   pickOptions,
   text,
 } from '../options.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
+import { type Annotations, DATASET_FORMATS, type DatasetFormat } from './annotation.ts';
 import { type CheckExamplesOptions, checkExamples, type DatasetReport, IMAGE_CHECKS } from './check.ts';
-import { readCoco } from './coco.ts';
+import { noExample } from './collect.ts';
+import { type FoundDataset, findDataset } from './detect.ts';
 import type { Dataset } from './example.ts';
-import { readJsonl } from './jsonl.ts';
-import { type DatasetProblem, type ReadOptions, SPLITS, type Split } from './reading.ts';
-import { readYolo, readYoloConfig, splitEntry } from './yolo.ts';
+import { ImageFinder } from './find_images.ts';
+import { teaching } from './objects.ts';
+import { readCoco } from './read/coco.ts';
+import { readCvat } from './read/cvat.ts';
+import { readFiftyone } from './read/fiftyone.ts';
+import { readHuggingFace } from './read/hugging_face.ts';
+import { readImageText } from './read/image_text.ts';
+import { readJsonl } from './read/jsonl.ts';
+import { readLabelStudio } from './read/label_studio.ts';
+import { readLabelme } from './read/labelme.ts';
+import { readVoc } from './read/voc.ts';
+import { readWebdataset } from './read/webdataset.ts';
+import { hasYoloSplit, readYolo } from './read/yolo.ts';
+import {
+  type DatasetProblem,
+  type ReadContext,
+  type ReadOptions,
+  type ReadSet,
+  SPLITS,
+  type Split,
+  throwErrors,
+} from './reading.ts';
+import { storedImage } from './stored.ts';
 
-/** Options of `openDataset`. */
-export interface OpenOptions extends ReadOptions {
+/** Options of `openAnnotations`. */
+export interface AnnotationOptions extends Pick<ReadOptions, 'onProblem'> {
   /** Default: the annotations in the folder itself, else the split `train`. */
   split?: Split;
-  /** The folder of a COCO file's images. Default: the usual places, see `CocoOptions`. */
-  images?: string;
+  /**
+   * A folder that images are looked for in first. Paths in annotations may lead into it; without it they may not leave the
+   * folder of the dataset.
+   */
+  imageRoot?: string;
+  /**
+   * The format. Default: recognised by the files. Only `yolo-obb` cannot be recognised: its lines look like polygons of
+   * four points.
+   */
+  format?: DatasetFormat;
+  /** Whether `iscrowd: 1` of COCO files marks crowds. Default: only if another object of the file has an outline. */
+  crowds?: boolean;
 }
 
-const OPEN_OPTIONS: OptionTable<OpenOptions> = {
-  ...{ tasks: listOf(text, 'task names'), onProblem: callback, split: oneOf(...SPLITS), images: text },
+/** Options of `openDataset`. */
+export interface OpenOptions extends AnnotationOptions, ReadOptions {}
+
+const ANNOTATION_OPTIONS: OptionTable<AnnotationOptions> = {
+  ...{
+    onProblem: callback,
+    split: oneOf(...SPLITS),
+    imageRoot: text,
+    format: oneOf(...DATASET_FORMATS),
+    crowds: onOff,
+  },
+};
+const OPEN_OPTIONS: OptionTable<OpenOptions> = { ...ANNOTATION_OPTIONS, tasks: listOf(text, 'task names') };
+
+const READERS: Record<DatasetFormat, (path: string, context: ReadContext) => Promise<ReadSet>> = {
+  ...{ coco: readCoco, yolo: readYolo, 'yolo-seg': readYolo, 'yolo-obb': readYolo, voc: readVoc, jsonl: readJsonl },
+  ...{ 'label-studio': readLabelStudio, cvat: readCvat, labelme: readLabelme, fiftyone: readFiftyone },
+  ...{ hf: readHuggingFace, txt: readImageText, webdataset: readWebdataset },
 };
 
 /**
- * Opens the dataset at a path, whose format is recognised by its files: a folder with
- * `{train,valid,test}/annotations.jsonl`, with `{train,valid,test}/_annotations.coco.json` or with a YOLO `data.yaml`;
- * a folder that has one of these files itself; or such a file (.jsonl, .json, .yaml). Node only.
+ * Opens the annotations at a path, a folder or a file, whose format is recognised by its files: COCO, YOLO (`data.yaml`),
+ * Pascal VOC, JSON lines of Florence-2, Label Studio, CVAT for images 1.1, LabelMe, FiftyOne, Hugging Face imagefolder,
+ * images with `.txt` captions, WebDataset shards. Coordinates are pixels of the stored images, whatever the format. Node
+ * only.
  *
- * @throws Florence2Error that names the missing files or the invalid entry
+ * @throws Florence2Error that lists what was looked for and what is there, or names the invalid entry
+ */
+export async function openAnnotations(path: string, options: AnnotationOptions = {}): Promise<Annotations> {
+  checkOptions('openAnnotations', options, ANNOTATION_OPTIONS);
+  const { set } = await readSet(path, options, true);
+  const { name, format, images, labels } = set;
+  const length = images.length;
+  const image = async (index: number) => storedImage(set, images[index] ?? noExample(name, index, length));
+  return { name, format, length, image, ...(labels && { labels }) };
+}
+
+/**
+ * Opens a dataset to train on or to evaluate, in any format of `openAnnotations`. Images without targets of the wanted
+ * tasks are left out. Node only.
+ *
+ * @throws Florence2Error that lists what was looked for and what is there, or names the invalid entry
  */
 export async function openDataset(path: string, options: OpenOptions = {}): Promise<Dataset> {
   checkOptions('openDataset', options, OPEN_OPTIONS);
-  const { split } = options;
-  const { file, tried } = findAnnotations(path, split);
-  if (file === undefined) {
-    const what = split ? `${split} split of a dataset` : 'dataset';
-    throw new Florence2Error(`${path} has no ${what}: looked for ${tried.join(', ')}.`, { code: 'FILE_NOT_FOUND' });
+  const outlines = options.tasks?.some(task => /segmentation/i.test(task)) ?? false;
+  const { set } = await readSet(path, options, outlines);
+  const targetsOf = teaching(set.subjects, options.tasks, set.name);
+  const images = set.images.filter(image => targetsOf(image).length > 0);
+  const { name } = set;
+  return {
+    name,
+    length: images.length,
+    async example(index) {
+      const read = images[index] ?? noExample(name, index, images.length);
+      const turns = set.frame === 'upright' || read.size !== undefined; // else coordinates are as stored
+      const stored = await storedImage(set, read, turns);
+      const { image, size, source } = stored;
+      return { image, ...(size && { imageSize: size }), targets: targetsOf(stored), source };
+    },
+  };
+}
+
+async function readSet(
+  path: string,
+  { onProblem = throwErrors, split, imageRoot, format, crowds }: AnnotationOptions,
+  outlines: boolean,
+): Promise<{ set: ReadSet; found: FoundDataset }> {
+  const found = await findDataset(path, split);
+  const kind = format ?? found.format;
+  if (kind !== found.format && !(kind.startsWith('yolo') && found.format === 'yolo')) {
+    throw new Florence2Error(`${found.path} is a ${found.format} dataset, not ${kind}.`);
   }
-  if (isYaml(file)) return readYolo(file, options);
-  return extname(file).toLowerCase() === '.json' ? readCoco(file, options) : readJsonl(file, options);
+  const root = rootOf(path);
+  const places = { root, folders: [root], ...(imageRoot !== undefined && { imageRoot }) };
+  const images = new ImageFinder(places);
+  const context = {
+    onProblem,
+    images,
+    outlines,
+    format: kind,
+    ...(split && { split }),
+    ...(crowds !== undefined && { crowds }),
+  };
+  return { set: await READERS[kind](found.path, context), found };
+}
+
+/** Folders of annotation files that belong to a dataset one folder above. */
+const INNER_FOLDERS = /^(annotations|labels|train|valid|val|validation|test)$/i;
+
+/** Returns the folder of the dataset at a path. */
+function rootOf(path: string): string {
+  const folder = statSync(path).isDirectory() ? path : dirname(path);
+  const isInner = (folder === path ? /^annotations$/i : INNER_FOLDERS).test(basename(resolve(folder)));
+  return isInner ? dirname(resolve(folder)) : folder;
 }
 
 /** Returns the splits of a dataset. A file, or a folder that has annotations itself, is a `train` split. Node only. */
 export async function datasetSplits(path: string): Promise<Split[]> {
   const has = async (split: Split): Promise<boolean> => {
-    const { file } = findAnnotations(path, split);
-    if (file === undefined || !isYaml(file)) return file !== undefined;
-    return (splitEntry(await readYoloConfig(file), split) ?? null) !== null;
+    try {
+      const found = await findDataset(path, split);
+      return found.format !== 'yolo' || hasYoloSplit(found.path, split);
+    } catch (error) {
+      if (
+        error instanceof Florence2Error &&
+        error.code === 'FILE_NOT_FOUND' &&
+        statSync(path, { throwIfNoEntry: false })
+      )
+        return false;
+      throw error;
+    }
   };
   const present = await Promise.all(SPLITS.map(has));
   return SPLITS.filter((_, i) => present[i]);
@@ -66,7 +182,8 @@ export async function datasetSplits(path: string): Promise<Split[]> {
 export interface CheckOptions extends CheckExamplesOptions, Omit<OpenOptions, 'onProblem'> {}
 
 const CHECK_OPTIONS: OptionTable<CheckOptions> = {
-  ...{ tasks: OPEN_OPTIONS.tasks, split: OPEN_OPTIONS.split, images: text },
+  ...{ tasks: OPEN_OPTIONS.tasks, split: OPEN_OPTIONS.split, imageRoot: text },
+  ...{ format: OPEN_OPTIONS.format, crowds: onOff },
   imageCheck: oneOf(...IMAGE_CHECKS),
   ...{ tokenizer: instanceOf(Tokenizer, 'a Tokenizer'), limits: anything, onProgress: callback },
 };
@@ -96,28 +213,3 @@ export async function checkDataset(dataset: string | Dataset, options: CheckOpti
   const report = await checkExamples(opened, options);
   return { ...report, problems: [...problems, ...report.problems] };
 }
-
-const isYaml = (file: string): boolean => /\.ya?ml$/i.test(file);
-
-/** Returns the annotation file of a split, and all names that were tried. */
-function findAnnotations(path: string, split: Split | undefined): { file?: string; tried: string[] } {
-  if (!existsSync(path)) throw new Florence2Error(`The dataset ${path} does not exist.`, { code: 'FILE_NOT_FOUND' });
-  const itself = split === undefined || split === 'train';
-  if (!statSync(path).isDirectory()) {
-    const readable = isYaml(path) || (itself && /\.jsonl?$/i.test(path));
-    return { file: readable ? path : undefined, tried: ['a .jsonl, .json or .yaml file'] };
-  }
-  const folders = [...(itself ? [''] : []), ...SPLIT_FOLDERS[split ?? 'train']];
-  const names = folders.flatMap(folder => ANNOTATIONS.map(name => join(folder, name)));
-  const tried = [...names, 'data.yaml'];
-  const found = tried.find(name => existsSync(join(path, name)));
-  return { file: found && join(path, found), tried };
-}
-
-const SPLIT_FOLDERS: Record<Split, readonly string[]> = {
-  train: ['train'],
-  valid: ['valid', 'val', 'validation'],
-  test: ['test'],
-};
-
-const ANNOTATIONS = ['annotations.jsonl', '_annotations.coco.json'];

@@ -1,10 +1,18 @@
-import { Florence2Error } from '../errors.ts';
+import { Florence2Error, UsageError } from '../errors.ts';
+import type { ImageSize } from '../geometry/types.ts';
+import { isRecord } from '../json.ts';
+import { show } from '../show.ts';
+import type { DatasetFormat, LabelledObject, TextLine } from './annotation.ts';
+import type { SourcedTarget } from './example.ts';
+import type { ImageFinder } from './find_images.ts';
+import { checkLabelName } from './targets.ts';
 
 /** Options of all readers. */
 export interface ReadOptions {
   /**
-   * The tasks to learn, by token or name. Default: all tasks of a JSONL file, `<OD>` for objects and `<CAPTION>` for
-   * captions (`objectTargets` lists the other tasks that objects can teach).
+   * The tasks to learn, by token or name. Default: all tasks of a JSONL file; else `<OD>`, `<CAPTION>` and
+   * `<OCR_WITH_REGION>` for the objects, captions and lines of text of the dataset (`objectTargets` lists the other tasks
+   * that objects can teach).
    */
   tasks?: readonly string[];
   /**
@@ -45,4 +53,83 @@ export function reporting<T>(source: string, onProblem: ProblemHandler, read: ()
     onProblem({ severity: 'error', source, message: error.message });
     return undefined;
   }
+}
+
+/** What a reader of a format is given. */
+export interface ReadContext {
+  onProblem: ProblemHandler;
+  images: ImageFinder;
+  split?: Split;
+  format?: DatasetFormat;
+  /** Whether polygons and masks are read and checked. */
+  outlines: boolean;
+  /** Whether COCO's `iscrowd: 1` marks crowds; default: only if other objects of the file have outlines. */
+  crowds?: boolean;
+}
+
+/** An image as a format describes it. Coordinates are in the frame of the tool, see `storedImage`. */
+export interface ReadImage {
+  /** A path, a URL, or a function that reads the image's file. */
+  image: string | (() => Promise<Uint8Array>);
+  file: string;
+  /** The size that the annotations give. */
+  size?: ImageSize;
+  objects: LabelledObject[];
+  captions: string[];
+  texts: TextLine[];
+  targets: SourcedTarget[];
+  source: string;
+}
+
+/** What annotations are about. */
+export type Subject = 'objects' | 'captions' | 'texts' | 'rows';
+
+/** The images of a dataset as a format describes them. */
+export interface ReadSet {
+  name: string;
+  format: DatasetFormat;
+  images: ReadImage[];
+  labels?: string[];
+  subjects: Subject[];
+  /**
+   * Whether coordinates are those of the stored image or of the upright one, where the size in the annotations does not
+   * tell.
+   */
+  frame: 'stored' | 'upright';
+  /** Whether coordinates are fractions of width and height. */
+  fractions?: boolean;
+}
+
+/** Returns an image without annotations. */
+export const newImage = (image: ReadImage['image'], file: string, source: string, size?: ImageSize): ReadImage => ({
+  ...{ image, file, source, objects: [], captions: [], texts: [], targets: [] },
+  ...(size && { size }),
+});
+
+/** Adds an object to its image. Warns of duplicates. @throws UsageError for an invalid label */
+export function addObject(image: ReadImage, object: LabelledObject, source: string, onProblem: ProblemHandler): void {
+  checkLabelName(object.label);
+  if (image.objects.some(other => isSame(other, object))) {
+    const message = `The object is a duplicate: another one has the same label and the same box.`;
+    onProblem({ severity: 'warning', source, message });
+  }
+  image.objects.push(object);
+}
+
+const isSame = (a: LabelledObject, b: LabelledObject): boolean =>
+  a.label === b.label &&
+  a.box.every((value, i) => value === b.box[i]) &&
+  JSON.stringify([a.polygons, a.mask, a.quad]) === JSON.stringify([b.polygons, b.mask, b.quad]);
+
+/** Returns an entry of a file as an object. @throws UsageError if it is something else */
+export function record(value: unknown): Record<string, unknown> {
+  if (isRecord(value)) return value;
+  throw new UsageError(`It is ${show(value)}, expected an object.`);
+}
+
+/** Returns what the images have annotations about; `otherwise` if they have none. */
+export function subjectsOf(images: readonly ReadImage[], otherwise: Subject): Subject[] {
+  const fields = { objects: 'objects', captions: 'captions', texts: 'texts', rows: 'targets' } as const;
+  const found = (Object.keys(fields) as Subject[]).filter(name => images.some(image => image[fields[name]].length > 0));
+  return found.length > 0 ? found : [otherwise];
 }

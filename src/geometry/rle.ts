@@ -31,16 +31,24 @@ export function encodeRle({ data, width, height }: Mask): RunLengths {
 /** Most pixels of a mask. */
 const MOST_MASK_PIXELS = 2 ** 28;
 
-/** Decodes run lengths to a mask. @throws Florence2Error if they do not add up to the size, or it is above 2^28 pixels */
-export function decodeRle({ size: [height, width], counts }: RunLengths): Mask {
-  const total = counts.reduce((sum, run) => sum + run, 0);
+/** Returns run lengths. @throws Florence2Error if they do not add up to the size, or it is above 2^28 pixels */
+export function checkRuns(runs: RunLengths): RunLengths {
+  const [height, width] = runs.size;
+  const total = runs.counts.reduce((sum, run) => sum + run, 0);
   if (total !== width * height) {
     throw new Florence2Error(`Run lengths of ${total} pixels do not fill a mask of ${width}x${height}.`);
   }
   if (total > MOST_MASK_PIXELS) {
     throw new Florence2Error(`A mask of ${width}x${height} is larger than the limit of ${MOST_MASK_PIXELS} pixels.`);
   }
-  const data = new Uint8Array(total);
+  return runs;
+}
+
+/** Decodes run lengths to a mask. @throws Florence2Error as `checkRuns` does */
+export function decodeRle(runs: RunLengths): Mask {
+  const { counts } = checkRuns(runs);
+  const [height, width] = runs.size;
+  const data = new Uint8Array(width * height);
   let position = 0; // column by column
   for (const [i, run] of counts.entries()) {
     for (const end = position + run; position < end; position++) {

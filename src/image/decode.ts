@@ -87,8 +87,21 @@ async function decodeStored(
  * @throws Florence2Error, naming the file, if it cannot be decoded
  */
 export async function readImageSize(path: string): Promise<ImageSize> {
-  const { width, height } = (await codec.readSize(path)) ?? (await decodeImage(path));
+  const { width, height } = await readImageHeader(path);
   return { width, height };
+}
+
+/**
+ * Returns the size of an image as `decodeImage` decodes it, and its EXIF orientation (1 for TIFF and AVIF). Only the
+ * header is read if it determines both.
+ *
+ * @throws Florence2Error, naming the file, if it cannot be decoded
+ */
+export async function readImageHeader(input: string | Uint8Array): Promise<ImageSize & { exif: ExifOrientation }> {
+  const header = await codec.readHeader(input);
+  if (header) return header;
+  const { image, exif } = await decodeStored(input);
+  return { width: image.width, height: image.height, exif };
 }
 
 /** The decoder's message in parentheses: its first line, without sharp's prefix. */

@@ -6,7 +6,7 @@ import { withoutExif } from './exif.ts';
  * Decodes with the browser. Opaque 8-bit images have the same pixels as in Node. A canvas premultiplies alpha, rescales
  * 16-bit grey and rounds CMYK differently, so those differ from the reference. Only Safari reads TIFF.
  */
-export const canvasCodec: Codec = { decode, encodePreview, readSize: async () => undefined };
+export const canvasCodec: Codec = { decode, encodePreview, readHeader: async () => undefined };
 
 /**
  * Browsers always apply the EXIF orientation (createImageBitmap's option 'none' now means 'from-image'), so EXIF data is

@@ -1,3 +1,5 @@
+import type { ExifOrientation } from '../geometry/orientation.ts';
+
 /** RGB pixels, 8 bits per channel, rows from the top: `data[(y * width + x) * 3 + channel]`. */
 export interface DecodedImage {
   data: Uint8Array; // [height, width, 3]
@@ -25,8 +27,8 @@ export interface Codec {
    * pixels.
    */
   encodePreview(image: DecodedImage, longestSide: number): Promise<{ bytes: Uint8Array; type: string }>;
-  /** Reads the size from a file's header; undefined if only decoding determines it. */
-  readSize(path: string): Promise<{ width: number; height: number } | undefined>;
+  /** Reads the stored size and the EXIF orientation from a file's header; undefined if only decoding determines them. */
+  readHeader(image: string | Uint8Array): Promise<{ width: number; height: number; exif: ExifOrientation } | undefined>;
 }
 
 /** Images of at most this many pixels keep all of their pixels in a preview. */

@@ -3,10 +3,11 @@ import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import { Florence2Error } from '../errors.ts';
 import { requireFile } from '../files/whole_file.ts';
 import { type Codec, type CodecOptions, type DecodedImage, SMALL_PREVIEW } from './codec.ts';
+import { exifOrientation } from './exif.ts';
 import { isRawYcbcr, tiffPixels, ycbcrToRgb } from './tiff.ts';
 
 /** Decodes with sharp, to the pixels that Pillow's `convert('RGB')` returns. */
-export const sharpCodec: Codec = { decode, encodePreview, readSize };
+export const sharpCodec: Codec = { decode, encodePreview, readHeader };
 
 async function decode(bytes: Uint8Array, { format, checkSize }: CodecOptions): Promise<DecodedImage> {
   const sharp = await loadSharp();
@@ -38,11 +39,12 @@ async function encodePreview({ data, width, height }: DecodedImage, longestSide:
 }
 
 /** PNG, JPEG and WebP headers contain the decoded size; for other formats orientation or pages may change it. */
-async function readSize(path: string): Promise<{ width: number; height: number } | undefined> {
+async function readHeader(image: string | Uint8Array): ReturnType<Codec['readHeader']> {
   try {
     const sharp = await loadSharp();
-    const { format, width, height } = await sharp(await firstBytes(path)).metadata();
-    return ['png', 'jpeg', 'webp'].includes(format) ? { width, height } : undefined;
+    const bytes = typeof image === 'string' ? await firstBytes(image) : image;
+    const { format, width, height } = await sharp(bytes).metadata();
+    return ['png', 'jpeg', 'webp'].includes(format) ? { width, height, exif: exifOrientation(bytes) } : undefined;
   } catch {
     return undefined; // decoding reports what is wrong with the file, or reads a header that is longer
   }

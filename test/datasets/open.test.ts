@@ -32,7 +32,7 @@ test('the format is recognised by the files in the folder', async () => {
       [
         'jsonl',
         { split: 'test' },
-        /jsonl has no test split of a dataset: looked for test\/annotations\.jsonl, test\/_ann/,
+        /jsonl has no test split of a dataset: looked for test\/annotations\.jsonl, test\/_ann.*It has train, val\./,
       ],
       ['jsonl/val', { split: 'valid' }, /has no valid split/],
       ['jsonl/val/annotations.jsonl', { split: 'valid' }, /has no valid split/],
@@ -46,9 +46,9 @@ test('the format is recognised by the files in the folder', async () => {
       [
         'nothing',
         {},
-        /nothing has no dataset: looked for annotations\.jsonl, _annotations\.coco\.json, train\/ann.*, data\.yaml\.$/,
+        /nothing has no dataset: looked for annotations\.jsonl, .*, train\/ann.*, data\.yaml, .*\. It has readme\.txt\.$/,
       ],
-      ['nothing/readme.txt', {}, /looked for a \.jsonl, \.json or \.yaml file/],
+      ['nothing/readme.txt', {}, /looked for a \.jsonl, \.json, \.yaml, \.xml, \.csv or \.tar file/],
       ['none', {}, /The dataset .*none does not exist/],
     ];
     for (const [path, options, expected] of cases) {

@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { cocoPolygons, readCoco } from '../../src/datasets/coco.ts';
-import type { Target } from '../../src/datasets/example.ts';
-import type { DatasetProblem } from '../../src/datasets/reading.ts';
-import { type Mask, maskArea } from '../../src/geometry/masks.ts';
-import { maskOutlines } from '../../src/geometry/outlines.ts';
-import { decodeRle } from '../../src/geometry/rle.ts';
-import { referenceJson } from '../reference.ts';
-import { bmp, inFolder } from './folder.ts';
+import type { Target } from '../../../src/datasets/example.ts';
+import { openDataset } from '../../../src/datasets/open.ts';
+import type { DatasetProblem } from '../../../src/datasets/reading.ts';
+import { type Mask, maskArea } from '../../../src/geometry/masks.ts';
+import { maskOutlines } from '../../../src/geometry/outlines.ts';
+import { decodeRle } from '../../../src/geometry/rle.ts';
+import { referenceJson } from '../../reference.ts';
+import { bmp, inFolder } from '../folder.ts';
 
 const image = bmp(20, 10);
 const triangle = [1, 1, 9, 1, 9, 8];
@@ -54,7 +54,7 @@ test('objects: boxes become corners, classes are grouped, images without objects
   await inFolder({ ...images, 'x.json': instances }, async folder => {
     const problems: DatasetProblem[] = [];
     const file = join(folder, 'x.json');
-    const dataset = await readCoco(file, { onProblem: problem => problems.push(problem) });
+    const dataset = await openDataset(file, { onProblem: problem => problems.push(problem) });
     assert.is(dataset.length, 3);
     assert.equal(await dataset.example(0), {
       image: join(folder, 'a.bmp'),
@@ -78,7 +78,7 @@ test('objects: boxes become corners, classes are grouped, images without objects
       {
         severity: 'warning',
         source: file,
-        message: '1 crowd annotations are skipped: they do not outline a single object.',
+        message: '1 crowd annotations are not learnt: they do not outline a single object.',
       },
     ]);
   });
@@ -87,7 +87,7 @@ test('objects: boxes become corners, classes are grouped, images without objects
 test('the other tasks that objects teach', async () => {
   await inFolder({ ...images, 'x.json': instances }, async folder => {
     const targets = async (index: number, ...tasks: string[]): Promise<Target[]> =>
-      (await (await readCoco(join(folder, 'x.json'), { tasks })).example(index)).targets;
+      (await (await openDataset(join(folder, 'x.json'), { tasks })).example(index)).targets;
     assert.equal(await targets(0, '<REGION_TO_CATEGORY>'), [
       { task: '<REGION_TO_CATEGORY>', box: [1, 1, 9, 8], answer: { text: 'dog' } },
       { task: '<REGION_TO_CATEGORY>', box: [2, 2, 6, 6], answer: { text: 'cat' } },
@@ -123,28 +123,43 @@ test('the other tasks that objects teach', async () => {
         answer: { instances: [{ label: '', polygons: [[4, 0, 8, 0, 8, 5, 4, 5]] }] },
       },
     ]);
-    const none = await readCoco(join(folder, 'x.json'), { tasks: ['<REGION_TO_SEGMENTATION>'] });
+    const none = await openDataset(join(folder, 'x.json'), { tasks: ['<REGION_TO_SEGMENTATION>'] });
     assert.is(none.length, 2, 'an image without targets is skipped');
   });
 });
 
-test("outlines of pycocotools' run lengths enclose the area that it counts, and the holes", () => {
+test("outlines of pycocotools' run lengths enclose the area that it counts, and the holes", async () => {
   let compared = 0;
   for (const { id, image_size, rle, rle_counts, area } of referenceJson('processor/masks.json').cases) {
     if (area < 500) continue;
-    const image = { width: image_size[0], height: image_size[1] };
-    const size: [number, number] = [image.height, image.width];
-    const refuse = (message: string): void => assert.unreachable(message);
-    const polygons = cocoPolygons({ size, counts: rle }, image, refuse);
-    assert.equal(cocoPolygons({ size, counts: rle_counts }, image, refuse), polygons, id);
-    const mask = decodeRle({ size, counts: rle_counts });
-    const enclosed = (outlines: number[][]): number => outlines.reduce((sum, outline) => sum + shoelace(outline), 0);
-    assert.is(enclosed(maskOutlines(mask, 0)), area + holes(mask), id);
-    assert.ok(Math.abs(enclosed(polygons) / (area + holes(mask)) - 1) < 0.06, `${id}: ${enclosed(polygons)}`);
-    compared++;
+    const size: [number, number] = [image_size[1], image_size[0]];
+    const json = {
+      images: [{ id: 1, file_name: 'a.bmp', width: size[1], height: size[0] }],
+      categories: [{ id: 1, name: 'dog' }],
+      annotations: [rle, rle_counts].map((counts, id) => {
+        return { id, image_id: 1, category_id: 1, bbox: [0, 0, 1, 1], segmentation: { size, counts } };
+      }),
+    };
+    await inFolder({ 'a.bmp': image, 'x.json': json }, async folder => {
+      const tasks = ['<REGION_TO_SEGMENTATION>'];
+      const { targets } = await (await openDataset(join(folder, 'x.json'), { tasks })).example(0);
+      const [polygons, same] = targets.map(
+        ({ answer }) => (answer as unknown as { instances: Outline[] }).instances[0].polygons,
+      );
+      assert.equal(same, polygons, id);
+      const mask = decodeRle({ size, counts: rle_counts });
+      const enclosed = (outlines: number[][]): number => outlines.reduce((sum, outline) => sum + shoelace(outline), 0);
+      assert.is(enclosed(maskOutlines(mask, 0)), area + holes(mask), id);
+      assert.ok(Math.abs(enclosed(polygons) / (area + holes(mask)) - 1) < 0.06, `${id}: ${enclosed(polygons)}`);
+      compared++;
+    });
   }
   assert.ok(compared >= 10, `${compared}`);
 });
+
+interface Outline {
+  polygons: number[][];
+}
 
 /** Counts the background pixels that are not connected to the border of the image (4-connectivity). */
 function holes({ data, width, height }: Mask): number {
@@ -183,16 +198,16 @@ test('each caption is a target', async () => {
     ],
   };
   await inFolder({ ...images, 'x.json': captions }, async folder => {
-    const dataset = await readCoco(join(folder, 'x.json'));
+    const dataset = await openDataset(join(folder, 'x.json'));
     assert.is(dataset.length, 1);
     assert.equal((await dataset.example(0)).targets, [
       { task: '<CAPTION>', answer: { text: 'A dog. ' } },
       { task: '<CAPTION>', answer: { text: 'Two animals.' } },
     ]);
-    const detailed = await readCoco(join(folder, 'x.json'), { tasks: ['<DETAILED_CAPTION>'] });
+    const detailed = await openDataset(join(folder, 'x.json'), { tasks: ['<DETAILED_CAPTION>'] });
     assert.is((await detailed.example(0)).targets[0].task, '<DETAILED_CAPTION>');
     await rejects(
-      readCoco(join(folder, 'x.json'), { tasks: ['<OD>'] }),
+      openDataset(join(folder, 'x.json'), { tasks: ['<OD>'] }),
       /x\.json cannot teach <OD>; it can: <CAPTION>/,
     );
   });
@@ -206,16 +221,19 @@ test("images are found in COCO's layout", async () => {
     'elsewhere/b.bmp': image,
   };
   await inFolder(files, async folder => {
-    const found = await readCoco(join(folder, 'annotations/instances_val2017.json'));
+    const found = await openDataset(join(folder, 'annotations/instances_val2017.json'));
     assert.is((await found.example(0)).image, join(folder, 'val2017/a.bmp'));
-    await rejects(readCoco(join(folder, 'other/y.json')), /images\[0\]: The image b\.bmp does not exist: looked for /);
-    const given = await readCoco(join(folder, 'other/y.json'), { images: join(folder, 'elsewhere') });
+    await rejects(
+      openDataset(join(folder, 'other/y.json')),
+      /images\[0\]: The image b\.bmp does not exist: looked for /,
+    );
+    const given = await openDataset(join(folder, 'other/y.json'), { imageRoot: join(folder, 'elsewhere') });
     assert.is((await given.example(0)).image, join(folder, 'elsewhere/b.bmp'));
   });
 });
 
 test('errors name the entry', async () => {
-  const good = { id: 1, image_id: 7, category_id: 1, bbox: [1, 1, 8, 7] };
+  const good = { image_id: 7, category_id: 1, bbox: [1, 1, 8, 7] };
   const cases: [annotation: unknown, message: RegExp][] = [
     [3, /It is 3, expected an object/],
     [{ ...good, image_id: 8 }, /image_id 8 is not among the images/],
@@ -234,18 +252,18 @@ test('errors name the entry', async () => {
     const problems: DatasetProblem[] = [];
     const file = join(folder, 'x.json');
     const tasks = ['<REGION_TO_CATEGORY>', '<REGION_TO_SEGMENTATION>'];
-    const dataset = await readCoco(file, { tasks, onProblem: problem => problems.push(problem) });
+    const dataset = await openDataset(file, { tasks, onProblem: problem => problems.push(problem) });
     assert.is(dataset.length, 1);
     assert.is(problems.length, cases.length, JSON.stringify(problems, null, 1));
     for (const [i, [annotation, message]] of cases.entries()) {
       assert.is(problems[i].source, `${file}: annotations[${i}]`, JSON.stringify(annotation));
       assert.match(problems[i].message, message);
     }
-    await rejects(readCoco(file), /x\.json: annotations\[0\]: It is 3/);
-    await rejects(readCoco(join(folder, 'none.json')), /none\.json does not exist/);
-    await rejects(readCoco(join(folder, 'list.json')), /list\.json holds \[\], expected an object/);
-    await rejects(readCoco(join(folder, 'no.json')), /no\.json has no list of annotations/);
-    await rejects(readCoco(join(folder, 'bad.json')), /bad\.json is not JSON/);
+    await rejects(openDataset(file), /x\.json: annotations\[0\]: It is 3/);
+    await rejects(openDataset(join(folder, 'none.json')), /none\.json does not exist/);
+    await rejects(openDataset(join(folder, 'list.json')), /list\.json holds \[\], expected a list of tasks/);
+    await rejects(openDataset(join(folder, 'no.json')), /no\.json has no list of annotations/);
+    await rejects(openDataset(join(folder, 'bad.json')), /bad\.json is not JSON/);
   });
 });
 
@@ -266,7 +284,7 @@ test('invalid images and categories are reported once', async () => {
   };
   await inFolder({ ...images, 'x.json': json }, async folder => {
     const problems: DatasetProblem[] = [];
-    const dataset = await readCoco(join(folder, 'x.json'), { onProblem: problem => problems.push(problem) });
+    const dataset = await openDataset(join(folder, 'x.json'), { onProblem: problem => problems.push(problem) });
     assert.equal(
       problems.map(({ source }) => source.replace(/.*: /, '')),
       ['images[1]', 'images[2]', 'images[3]', 'categories[1]', 'categories[2]', 'categories[3]'],

@@ -3,11 +3,11 @@ import { isAbsolute, join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readJsonl } from '../../src/datasets/jsonl.ts';
-import type { DatasetProblem } from '../../src/datasets/reading.ts';
-import { Florence2Error } from '../../src/errors.ts';
-import { readLines } from '../../src/files/lines.ts';
-import { bmp, inFolder } from './folder.ts';
+import { openDataset } from '../../../src/datasets/open.ts';
+import type { DatasetProblem } from '../../../src/datasets/reading.ts';
+import { Florence2Error } from '../../../src/errors.ts';
+import { readLines } from '../../../src/files/lines.ts';
+import { bmp, inFolder } from '../folder.ts';
 
 const image = bmp(4, 3);
 const lines = (...rows: unknown[]): string => rows.map(row => JSON.stringify(row)).join('\n');
@@ -26,7 +26,8 @@ test('the rows of an image are one example, each with its line', async () => {
   const files = { 'set/a.bmp': image, 'set/sub/b.bmp': image, 'outside.bmp': image, 'set/annotations.jsonl': rows };
   await inFolder(files, async folder => {
     const file = join(folder, 'set/annotations.jsonl');
-    const dataset = await readJsonl(file);
+    await rejects(openDataset(file), /:7: The image \.\.\/outside\.bmp lies outside the dataset's folder .*set\./);
+    const dataset = await openDataset(file, { imageRoot: folder });
     assert.is(dataset.name, file);
     assert.is(dataset.length, 3);
     assert.equal(await dataset.example(0), {
@@ -44,10 +45,10 @@ test('the rows of an image are one example, each with its line', async () => {
       { task: '<REGION_TO_OCR>', box: [0, 0, 2, 2], answer: { text: 'A' }, source: `${file}:6` },
     ]);
     assert.is((await dataset.example(2)).image, join(folder, 'outside.bmp'));
-    assert.throws(() => dataset.example(3), /has no example 3: it has 3/);
-    assert.is((await readJsonl(file, { tasks: ['<REGION_TO_OCR>'] })).length, 1);
-    assert.is((await readJsonl(file, { tasks: ['od', 'region-ocr'] })).length, 3);
-    await rejects(readJsonl(file, { tasks: ['odd'] }), /Unknown task "odd"\. Did you mean "od"\?/);
+    await rejects(Promise.resolve(dataset.example(3)), /has no example 3: it has 3/);
+    assert.is((await openDataset(file, { tasks: ['<REGION_TO_OCR>'], imageRoot: folder })).length, 1);
+    assert.is((await openDataset(file, { tasks: ['od', 'region-ocr'], imageRoot: folder })).length, 3);
+    await rejects(openDataset(file, { tasks: ['odd'], imageRoot: folder }), /Unknown task "odd"\. Did you mean "od"\?/);
   });
 });
 
@@ -57,7 +58,7 @@ test('byte order mark, CRLF, blank lines, absolute paths, U+2028 within a string
       JSON.stringify({ image: join(folder, 'a.bmp'), prefix: '<CAPTION>', suffix });
     assert.ok(isAbsolute(join(folder, 'a.bmp')));
     await inFolder({ 'x.jsonl': `\uFEFF\r\n${row('A\u2028b')}\r\n\r\n  \n${row('犬 "é"')}\n` }, async other => {
-      const dataset = await readJsonl(join(other, 'x.jsonl'));
+      const dataset = await openDataset(join(other, 'x.jsonl'), { imageRoot: folder });
       assert.is(dataset.length, 1);
       assert.equal(
         (await dataset.example(0)).targets.map(({ answer }) => answer),
@@ -109,7 +110,7 @@ test('errors name the file and line', async () => {
   await inFolder({ 'a.bmp': image, 'x.jsonl': [...written, JSON.stringify(good)].join('\n') }, async folder => {
     const file = join(folder, 'x.jsonl');
     const problems: DatasetProblem[] = [];
-    const dataset = await readJsonl(file, { onProblem: problem => problems.push(problem) });
+    const dataset = await openDataset(file, { onProblem: problem => problems.push(problem) });
     assert.is(dataset.length, 1, 'the valid line is kept');
     assert.is(problems.length, cases.length, JSON.stringify(problems, null, 1));
     for (const [i, [row, message]] of cases.entries()) {
@@ -118,11 +119,11 @@ test('errors name the file and line', async () => {
       assert.not.match(problems[i].message, /\n/);
       assert.is(problems[i].severity, 'error');
     }
-    await rejects(readJsonl(file), /x\.jsonl:1: The line is not JSON/);
-    await rejects(readJsonl(join(folder, 'none.jsonl')), /none\.jsonl does not exist/);
-    await rejects(readJsonl(folder), /cannot be read/);
+    await rejects(openDataset(file), /x\.jsonl:1: The line is not JSON/);
+    await rejects(openDataset(join(folder, 'none.jsonl')), /none\.jsonl does not exist/);
+    await rejects(openDataset(folder), /line is not JSON/);
     await inFolder({ 'empty.jsonl': '\n' }, other =>
-      rejects(readJsonl(join(other, 'empty.jsonl')), /The file has no examples/),
+      rejects(openDataset(join(other, 'empty.jsonl')), /The file has no examples/),
     );
   });
 });
@@ -131,7 +132,7 @@ test('custom prompts may begin with a custom token unless it resembles a task to
   const prompts = ['<DocVQA>What is the total?', '<OMR>', '<ACTION>', '<REGION_CAPTION>', '<ID>', 'Read the meter.'];
   const rows = lines(...prompts.map(prefix => ({ image: 'a.bmp', prefix, suffix: '3' })));
   await inFolder({ 'a.bmp': image, 'x.jsonl': rows }, async folder => {
-    const { targets } = await (await readJsonl(join(folder, 'x.jsonl'))).example(0);
+    const { targets } = await (await openDataset(join(folder, 'x.jsonl'))).example(0);
     assert.equal(
       targets.map(({ task }) => task),
       prompts,

@@ -1,41 +1,37 @@
 import { dirname } from 'node:path';
-import { Florence2Error, UsageError } from '../errors.ts';
-import { readLines } from '../files/lines.ts';
-import { isRecord } from '../json.ts';
-import type { TypedAnswer } from '../results/format.ts';
-import { show } from '../show.ts';
-import { resolveTask } from '../text/tasks.ts';
-import { ExampleList } from './collect.ts';
-import type { Dataset, SourcedTarget } from './example.ts';
-import { ImageFolder } from './find_images.ts';
-import { type ReadOptions, reporting, throwErrors } from './reading.ts';
-import { checkTarget, splitPrompt } from './targets.ts';
+import { Florence2Error, UsageError } from '../../errors.ts';
+import { readLines } from '../../files/lines.ts';
+import { isRecord } from '../../json.ts';
+import type { TypedAnswer } from '../../results/format.ts';
+import { show } from '../../show.ts';
+import type { SourcedTarget } from '../example.ts';
+import { newImage, type ReadContext, type ReadImage, type ReadSet, reporting } from '../reading.ts';
+import { checkTarget, splitPrompt } from '../targets.ts';
 
 /**
  * Reads a file of JSON lines in the layout of Roboflow's maestro. Each line has `image` (a path relative to the file),
  * `prefix` (a task token with its text or region, or a custom prompt) and `suffix` (the exact text to learn, with or
  * without location tokens). Instead of prefix and suffix, a line may have `task`, `text`, `box` and `answer`, a typed
- * answer in pixels. All lines of an image become one example.
+ * answer in pixels, or `question` and `answer`, both texts. All lines of an image become one example.
  *
- * @throws Florence2Error that names the file and line of the invalid entry, unless `onProblem` is given
+ * @throws Florence2Error that names the file and line of the invalid entry, unless the context handles problems
  */
-export async function readJsonl(file: string, options: ReadOptions = {}): Promise<Dataset> {
-  const { onProblem = throwErrors } = options;
-  const tasks: string[] | undefined = options.tasks?.map(resolveTask);
-  const images = new ImageFolder(dirname(file));
-  const examples = new ExampleList();
+export async function readJsonl(file: string, { images, onProblem }: ReadContext): Promise<ReadSet> {
+  const finder = images.within(dirname(file));
+  const byPath = new Map<string, ReadImage>();
   for await (const { line, text } of readLines(file)) {
     const source = `${file}:${line}`;
     reporting(source, onProblem, () => {
       const { image, ...target } = readRow(text);
       checkTarget(target);
-      const path = images.find(image);
-      if (!tasks || tasks.includes(target.task)) examples.add(path, [{ ...target, source }], source);
+      const path = finder.find(image);
+      const found = byPath.get(path) ?? newImage(path, finder.nameOf(path), source);
+      byPath.set(path, found);
+      found.targets.push({ ...target, source });
     });
   }
-  const dataset = examples.dataset(file);
-  if (dataset.length === 0) onProblem({ severity: 'error', source: file, message: 'The file has no examples.' });
-  return dataset;
+  if (byPath.size === 0) onProblem({ severity: 'error', source: file, message: 'The file has no examples.' });
+  return { name: file, format: 'jsonl', images: [...byPath.values()], subjects: ['rows'], frame: 'stored' };
 }
 
 function readRow(text: string): SourcedTarget & { image: string } {
@@ -43,6 +39,9 @@ function readRow(text: string): SourcedTarget & { image: string } {
   const image = words(row, 'image');
   if (row.suffix !== undefined && row.answer !== undefined) {
     throw new UsageError('The line has both a suffix and an answer: give only one of them.');
+  }
+  if (row.question !== undefined && row.task === undefined) {
+    return { image, ...splitPrompt(words(row, 'question')), answer: words(row, 'answer') };
   }
   if (row.answer === undefined) {
     return { image, ...splitPrompt(words(row, 'prefix')), answer: words(row, 'suffix') };
@@ -57,7 +56,7 @@ function readRow(text: string): SourcedTarget & { image: string } {
 }
 
 /** Returns the line as an object, without fields that are null, which exports write for absent values. */
-function parseRow(text: string): Record<string, unknown> {
+export function parseRow(text: string): Record<string, unknown> {
   let row: unknown;
   try {
     row = JSON.parse(text);
@@ -70,7 +69,8 @@ function parseRow(text: string): Record<string, unknown> {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null));
 }
 
-function words(row: Record<string, unknown>, field: string): string {
+/** Returns a field that is a text. @throws UsageError that lists the fields */
+export function words(row: Record<string, unknown>, field: string): string {
   const value = row[field];
   if (typeof value === 'string') return value;
   const fields = Object.keys(row).join(', ') || 'none';

@@ -1,0 +1,88 @@
+import { type ExifOrientation, orderedBox, storedPoints, turnedSize } from '../geometry/orientation.ts';
+import { decodeRle, encodeRle, type RunLengths } from '../geometry/rle.ts';
+import type { BoxCoordinates, ImageSize, QuadCoordinates } from '../geometry/types.ts';
+import { readImageHeader } from '../image/decode.ts';
+import type { AnnotatedImage, LabelledObject } from './annotation.ts';
+import { isUrl } from './find_images.ts';
+import type { ReadImage, ReadSet } from './reading.ts';
+
+/** The sizes and orientations that were read, so that each file is read once. */
+const headers = new WeakMap<ReadImage, Promise<Header | undefined>>();
+
+type Header = ImageSize & { exif: ExifOrientation };
+
+/**
+ * Returns an image with its annotations in pixels of the stored image. Most tools show an image as its EXIF orientation
+ * says and store coordinates of that upright image. The size in the annotations tells: if it is that of the upright
+ * image, coordinates are turned. Otherwise, and if the size is the same, the set's `frame` holds.
+ *
+ * If the size is neither, or the file cannot be read, the annotations are returned as they are: checks report it.
+ *
+ * @param readHeader whether the image's size and orientation are read
+ * @throws Florence2Error if coordinates are fractions and the image cannot be read
+ */
+export async function storedImage(set: ReadSet, read: ReadImage, readHeader = true): Promise<AnnotatedImage> {
+  const { file, objects, captions, texts, targets, source } = read;
+  const image = typeof read.image === 'string' ? read.image : await read.image();
+  const known = { image, file, captions, targets, source };
+  const header = readHeader ? await headerOf(set, read, image) : undefined;
+  if (!header) return { ...known, objects, texts, ...(read.size && { size: read.size }) };
+  const stored = { width: header.width, height: header.height };
+  const upright = turnedSize(stored, header.exif);
+  const scale = set.fractions ? upright : undefined;
+  const isUpright = header.exif !== 1 && frameOf(read.size, stored, upright, set.frame) === 'upright';
+  const points = (values: readonly number[]): number[] => {
+    const pixels = scale ? values.map((value, i) => value * (i % 2 ? scale.height : scale.width)) : [...values];
+    return isUpright ? storedPoints(pixels, upright, header.exif) : pixels;
+  };
+  const place = (object: LabelledObject): LabelledObject => ({
+    ...object,
+    box: orderedBox(points(object.box) as BoxCoordinates),
+    ...(object.polygons && { polygons: object.polygons.map(points) }),
+    ...(object.quad && { quad: points(object.quad) as QuadCoordinates }),
+    ...(object.mask && isUpright && { mask: storedMask(object.mask, upright, header.exif) }),
+  });
+  return {
+    ...known,
+    size: read.size && !isSize(read.size, stored) && !isSize(read.size, upright) ? read.size : stored,
+    objects: scale || isUpright ? objects.map(place) : objects,
+    texts: isUpright ? texts.map(line => ({ ...line, quad: points(line.quad) as QuadCoordinates })) : texts,
+  };
+}
+
+/** Reads the header of an image's file; undefined if it cannot be read. */
+async function headerOf(set: ReadSet, read: ReadImage, image: string | Uint8Array): Promise<Header | undefined> {
+  if (typeof image === 'string' && isUrl(image)) return undefined;
+  const header = headers.get(read) ?? readImageHeader(image).catch(() => undefined);
+  headers.set(read, header);
+  const found = await header;
+  return found ?? (set.fractions ? readImageHeader(image) : undefined); // again, for the error
+}
+
+const isSize = (a: ImageSize, b: ImageSize): boolean => a.width === b.width && a.height === b.height;
+
+function frameOf(
+  annotated: ImageSize | undefined,
+  stored: ImageSize,
+  upright: ImageSize,
+  frame: ReadSet['frame'],
+): ReadSet['frame'] {
+  if (!annotated || isSize(stored, upright)) return frame;
+  return isSize(annotated, upright) ? 'upright' : 'stored';
+}
+
+/** Returns a mask of the upright image as a mask of the stored one. */
+function storedMask(runs: RunLengths, upright: ImageSize, exif: ExifOrientation): RunLengths {
+  const mask = decodeRle(runs);
+  if (!isSize(mask, upright)) return runs;
+  const size = turnedSize(upright, exif);
+  const data = new Uint8Array(mask.data.length);
+  for (let y = 0, i = 0; y < mask.height; y++) {
+    for (let x = 0; x < mask.width; x++, i++) {
+      if (!mask.data[i]) continue;
+      const [column, row] = storedPoints([x + 0.5, y + 0.5], upright, exif);
+      data[Math.floor(row) * size.width + Math.floor(column)] = 1;
+    }
+  }
+  return encodeRle({ ...size, data });
+}

@@ -40,11 +40,8 @@ test('--out names another folder', async () => {
 });
 
 test('--on-error skip leaves out images that fail, counts them and exits with 1', async () => {
-  const mixed = join(folder, 'mixed.jsonl');
-  const lines = [
-    { ...line, image: street },
-    { ...line, image: 'missing.jpg' },
-  ];
+  const mixed = join(data, 'mixed.jsonl');
+  const lines = [line, { ...line, image: 'missing.jpg' }];
   writeFileSync(mixed, lines.map(row => JSON.stringify(row)).join('\n'));
   const out = join(folder, 'mixed');
   const stopped = await run('calibrate', '-d', mixed, '--out', out);

@@ -10,18 +10,79 @@ export interface Outcome {
 
 const BINS = linspace(0, 1, 16);
 
+/** Answers of similar confidence. */
+export interface ConfidenceBin {
+  /** Confidences above `low` (in the first bin also 0) up to `high` belong to the bin. */
+  low: number;
+  high: number;
+  count: number;
+  /** Mean confidence; undefined in an empty bin. */
+  confidence?: number;
+  /** Share of right answers; undefined in an empty bin. */
+  right?: number;
+}
+
+/** Returns 15 bins of equal width from 0 to 1, for reliability diagrams. */
+export function confidenceBins(outcomes: readonly Outcome[]): ConfidenceBin[] {
+  const bins = groupBy(outcomes, ({ confidence }) => String(BINS.findIndex((_, i) => confidence <= BINS[i + 1])));
+  return BINS.slice(1).map((high, i) => {
+    const bin = bins.get(String(i)) ?? [];
+    const empty = { low: BINS[i], high, count: bin.length };
+    return bin.length === 0
+      ? empty
+      : { ...empty, confidence: mean(bin.map(({ confidence }) => confidence)), right: shareRight(bin) };
+  });
+}
+
 /**
  * Returns the expected calibration error, 0 to 1: the mean over 15 bins of equal width of |mean confidence − share of
  * right answers|, weighted by the answers in each bin. Guo et al. 2017. NaN without outcomes.
  */
-export function expectedCalibrationError(outcomes: readonly Outcome[]): number {
-  const bins = groupBy(outcomes, ({ confidence }) => String(BINS.findIndex((_, i) => confidence <= BINS[i + 1])));
-  const gaps = [...bins.values()].map(bin => {
-    const sure = mean(bin.map(({ confidence }) => confidence));
-    return bin.length * Math.abs(sure - shareRight(bin));
-  });
-  return gaps.reduce((sum, gap) => sum + gap, 0) / outcomes.length;
+export const expectedCalibrationError = (outcomes: readonly Outcome[]): number =>
+  gaps(outcomes).reduce((sum, { count, gap }) => sum + count * gap, 0) / outcomes.length;
+
+/** Returns the largest gap of a bin, see `expectedCalibrationError`. 0 without outcomes. */
+export const maximumCalibrationError = (outcomes: readonly Outcome[]): number =>
+  Math.max(0, ...gaps(outcomes).map(({ gap }) => gap));
+
+const gaps = (outcomes: readonly Outcome[]): { count: number; gap: number }[] =>
+  confidenceBins(outcomes).flatMap(({ count, confidence, right }) =>
+    confidence === undefined || right === undefined ? [] : [{ count, gap: Math.abs(confidence - right) }],
+  );
+
+/** Returns the mean squared error of confidences, 0 to 1. Brier 1950. NaN without outcomes. */
+export const brierScore = (outcomes: readonly Outcome[]): number =>
+  mean(outcomes.map(({ confidence, right }) => (confidence - Number(right)) ** 2));
+
+/** Precision, recall and their harmonic mean among the answers of at least this confidence. */
+export interface ThresholdPoint {
+  threshold: number;
+  precision: number;
+  recall: number;
+  f1: number;
 }
+
+/**
+ * Returns precision and recall at each confidence that occurs, highest first. Recalls are NaN without true objects.
+ *
+ * @param missed true objects that no answer found; they count in the recall. Default 0
+ */
+export function thresholdCurve(outcomes: readonly Outcome[], missed = 0): ThresholdPoint[] {
+  const truths = outcomes.filter(({ right }) => right).length + missed;
+  let [right, taken] = [0, 0];
+  const ranked = outcomes.toSorted((a, b) => b.confidence - a.confidence);
+  return [...groupBy(ranked, ({ confidence }) => String(confidence)).values()].map(equal => {
+    taken += equal.length;
+    right += equal.filter(outcome => outcome.right).length;
+    const [precision, recall] = [right / taken, right / truths];
+    const f1 = right > 0 ? (2 * precision * recall) / (precision + recall) : 0;
+    return { threshold: equal[0].confidence, precision, recall, f1 };
+  });
+}
+
+/** Returns the area under a curve of `thresholdCurve` without interpolation, as scikit-learn's `average_precision_score`. */
+export const averagePrecision = (curve: readonly ThresholdPoint[]): number =>
+  curve.reduce((sum, { precision, recall }, i) => sum + (recall - (curve[i - 1]?.recall ?? 0)) * precision, 0);
 
 /**
  * Returns the area under the ROC curve, 0 to 1: how often a right answer has a higher confidence than a wrong one; equal

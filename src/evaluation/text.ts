@@ -16,3 +16,68 @@ export function editSimilarity(truth: string, answer: string): number {
 export const exactMatch = (truth: string, answer: string): number => (plain(truth) === plain(answer) ? 1 : 0);
 
 const plain = (text: string): string => strip(text).replace(/\s+/g, ' ');
+
+/** The edits that turn a true text into an answer, and the length of the true text. */
+export interface TextErrors {
+  /** Insertions, deletions and replacements, of words or characters. */
+  edits: number;
+  length: number;
+}
+
+/** Counts errors in words, separated by blanks. Case-sensitive. As jiwer's word error rate (WER). */
+export function wordErrors(truth: string, answer: string): TextErrors {
+  const [a, b] = [truth, answer].map(text =>
+    strip(text)
+      .replace(/\s\s+/g, ' ')
+      .split(' ')
+      .filter(word => word !== ''),
+  );
+  return { edits: editDistance(a, b), length: a.length };
+}
+
+/** Counts errors in characters (code points). White space at the ends is ignored. As jiwer's character error rate (CER). */
+export function characterErrors(truth: string, answer: string): TextErrors {
+  const [a, b] = [truth, answer].map(text => [...strip(text)]);
+  return { edits: editDistance(a, b), length: a.length };
+}
+
+/** Returns the edits of all texts divided by their lengths; the number of edits if all true texts are empty. */
+export function errorRate(errors: readonly TextErrors[]): number {
+  const [edits, length] = [errors.map(one => one.edits), errors.map(one => one.length)].map(counts =>
+    counts.reduce((sum, count) => sum + count, 0),
+  );
+  return edits / (length || 1);
+}
+
+/** Similarities below this count 0. */
+const LEAST_SIMILARITY = 0.5;
+
+/**
+ * Returns the normalised Levenshtein similarity of an answer to the nearest of its true texts, 0 to 1; 0 if half of the
+ * longer text or more differs. Case is ignored. ANLS is the mean over questions. Biten et al. 2019; as the package anls.
+ *
+ * @param truths at least one
+ */
+export function anls(truths: readonly string[], answer: string): number {
+  const found = [...plain(answer.toLowerCase())];
+  const similarities = truths.map(truth => {
+    const known = [...plain(truth.toLowerCase())];
+    const longest = Math.max(...[known, found].map(one => [...one.join('').toUpperCase()].length)); // "ß" counts 2
+    const differing = editDistance(known, found) / (longest || 1);
+    return differing < LEAST_SIMILARITY ? 1 - differing : 0;
+  });
+  return Math.max(...similarities);
+}
+
+/** Returns the Levenshtein distance of two sequences. */
+function editDistance(a: readonly string[], b: readonly string[]): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (const [i, item] of a.entries()) {
+    const above = row;
+    row = [i + 1];
+    for (const [j, other] of b.entries()) {
+      row.push(Math.min(above[j + 1] + 1, row[j] + 1, above[j] + (item === other ? 0 : 1)));
+    }
+  }
+  return row[b.length];
+}

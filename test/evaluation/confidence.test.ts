@@ -1,7 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { auroc, expectedCalibrationError, isotonicRegression, type Outcome } from '../../src/evaluation/confidence.ts';
+import {
+  auroc,
+  averagePrecision,
+  brierScore,
+  confidenceBins,
+  expectedCalibrationError,
+  isotonicRegression,
+  maximumCalibrationError,
+  type Outcome,
+  thresholdCurve,
+} from '../../src/evaluation/confidence.ts';
 import { interpolate } from '../../src/results/calibration.ts';
 import { referenceJson } from '../reference.ts';
 
@@ -18,6 +28,55 @@ test('the calibration error equals the reference', () => {
   for (const { name, scores, hits, calibration } of sets) {
     if (calibration.ece !== null) near(expectedCalibrationError(outcomes(scores, hits)), calibration.ece, name);
   }
+});
+
+test('bins, the largest gap and the Brier score equal the reference', () => {
+  for (const { name, scores, hits, calibration } of referenceJson('evaluation/confidence.json').sets) {
+    const list = outcomes(scores, hits);
+    near(maximumCalibrationError(list), calibration.mce, `${name}: largest gap`);
+    near(brierScore(list), calibration.brier, `${name}: Brier score`);
+    for (const [i, bin] of confidenceBins(list).entries()) {
+      const { low, high, count, confidence, accuracy } = calibration.bins[i];
+      assert.equal([bin.low, bin.high, bin.count], [low, high, count], `${name}: bin ${i}`);
+      if (count === 0) assert.equal([bin.confidence, bin.right], [undefined, undefined]);
+      else {
+        near(bin.confidence!, confidence, `${name}: confidence of bin ${i}`);
+        near(bin.right!, accuracy, `${name}: share of bin ${i}`);
+      }
+    }
+  }
+});
+
+test('precision and recall by threshold equal the reference', () => {
+  for (const { name, scores, hits, precision_recall: expected } of referenceJson('evaluation/confidence.json').sets) {
+    if (!expected) continue;
+    const curve = thresholdCurve(outcomes(scores, hits), expected.missed);
+    assert.is(curve.length, expected.points.length, name);
+    for (const [i, point] of curve.entries()) {
+      const { threshold, precision, recall, f1 } = expected.points[i];
+      assert.is(point.threshold, threshold);
+      near(point.precision, precision, `${name}: precision at ${threshold}`);
+      if (recall === null) assert.ok(Number.isNaN(point.recall));
+      else near(point.recall, recall, `${name}: recall at ${threshold}`);
+      near(point.f1, f1, `${name}: F1 at ${threshold}`);
+    }
+    if (expected.average_precision !== undefined)
+      near(averagePrecision(curve), expected.average_precision, `${name}: average precision`);
+  }
+});
+
+test('three answers by hand: bins, largest gap, Brier score, curve', () => {
+  const list = outcomes([0.9, 0.5, 0.9], [1, 0, 0]);
+  near(maximumCalibrationError(list), 0.5, 'the bin of 0.5 is wrong');
+  near(brierScore(list), (0.01 + 0.25 + 0.81) / 3, 'Brier score');
+  assert.equal(
+    thresholdCurve(list, 1).map(({ threshold, precision, recall }) => [threshold, precision, recall]),
+    [
+      [0.9, 1 / 2, 1 / 2],
+      [0.5, 1 / 3, 1 / 2],
+    ],
+  );
+  near(averagePrecision(thresholdCurve(list, 1)), 1 / 4, 'average precision');
 });
 
 test('a limit belongs to the bin below it, and 0 to the first', () => {

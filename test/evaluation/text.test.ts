@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { editSimilarity, exactMatch } from '../../src/evaluation/text.ts';
+import { anls, characterErrors, editSimilarity, errorRate, exactMatch, wordErrors } from '../../src/evaluation/text.ts';
+import { hasReference, referenceJson } from '../reference.ts';
 
 /** The distances are counted by hand. */
 const cases: [truth: string, answer: string, similarity: number, exact: number, why: string][] = [
@@ -23,5 +24,46 @@ for (const [truth, answer, similarity, exact, why] of cases) {
     assert.is(exactMatch(truth, answer), exact);
   });
 }
+
+const path = 'evaluation/text.json';
+const near = (found: number, expected: number, what: string) =>
+  assert.ok(Math.abs(found - expected) <= 1e-12, `${what}: ${found}, not ${expected}`);
+
+interface Errors {
+  rate: number;
+  edits: number;
+  length: number;
+}
+
+if (hasReference(path)) {
+  const reference = referenceJson(path);
+  const pairs: { truth: string; found: string; wer: Errors; cer: Errors }[] = reference.errors.pairs;
+
+  test('word and character errors equal those of jiwer', () => {
+    assert.ok(pairs.length > 0);
+    for (const { truth, found, wer, cer } of pairs) {
+      for (const [errors, { rate, ...expected }] of [
+        [wordErrors(truth, found), wer],
+        [characterErrors(truth, found), cer],
+      ] as const) {
+        assert.equal(errors, expected, JSON.stringify({ truth, found }));
+        near(errorRate([errors]), rate, truth);
+      }
+    }
+  });
+
+  test('error rates of many texts equal those of jiwer', () => {
+    for (const { rows, wer, cer } of reference.errors.corpora as { rows: number[]; wer: number; cer: number }[]) {
+      near(errorRate(rows.map(i => wordErrors(pairs[i].truth, pairs[i].found))), wer, 'WER');
+      near(errorRate(rows.map(i => characterErrors(pairs[i].truth, pairs[i].found))), cer, 'CER');
+    }
+  });
+
+  test('ANLS equals that of the package anls', () => {
+    const { rows } = reference.anls;
+    assert.ok(rows.length > 0);
+    for (const row of rows) near(anls(row.truths, row.found), row.anls, JSON.stringify(row));
+  });
+} else console.log(`Skipped the texts of jiwer and anls: ${path} does not exist.`);
 
 test.run();

@@ -72,6 +72,7 @@ export async function runCommand(line: string, folder: string, ...more: string[]
 export function runProgram(program: string, folder: string): Outcome & { stdout: string } {
   const source = program
     .replaceAll("'florence2-tfjs'", JSON.stringify(join(root, 'src/index.ts')))
+    .replaceAll("'florence2-tfjs/evaluation'", JSON.stringify(join(root, 'src/evaluation/metrics.ts')))
     .replaceAll("'florence2-tfjs/graph'", JSON.stringify(join(root, 'src/runtime/graph/graph.ts')));
   writeFileSync(join(folder, 'program.mts'), source);
   const args = ['--import', import.meta.resolve('tsx'), 'program.mts'];

@@ -19,7 +19,7 @@ test('the metrics load one small package, and no TensorFlow.js, image library or
     metafile: true,
   });
   const loaded = Object.values(metafile.outputs).flatMap(({ imports }) => imports.map(({ path }) => path));
-  assert.equal(loaded, ['fastest-levenshtein']);
+  assert.equal([...new Set(loaded)], ['fastest-levenshtein']);
 });
 
 test('package.json exports the file', () => {

@@ -1,6 +1,6 @@
-import { copyFile, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { unfinishedPath, writeWhole } from '../../files/write.ts';
+import { makeFolder, unfinishedPath, writeWhole } from '../../files/write.ts';
 import { openFolder } from '../../platform/node.ts';
 import { shardNames } from '../../weights/checkpoint.ts';
 import { type FileState, fileState } from './content.ts';
@@ -68,7 +68,7 @@ export class RepoCache {
   /** Notes that a commit does not have these files. Other programs may have filled the cache, which may be read-only. */
   async setAbsent(commit: string, names: readonly string[]): Promise<void> {
     for (const path of names.map(name => this.absence(commit, name))) {
-      await mkdir(dirname(path), { recursive: true }).catch(() => undefined);
+      await makeFolder(dirname(path)).catch(() => undefined);
       await writeFile(path, '').catch(() => undefined);
     }
   }
@@ -95,7 +95,7 @@ export class RepoCache {
   async link(etag: string, commit: string, file: string): Promise<void> {
     const blob = this.blob(etag);
     const path = join(this.snapshot(commit), file);
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     const temporary = unfinishedPath(path);
     try {
       await symlink(relative(dirname(path), blob), temporary);

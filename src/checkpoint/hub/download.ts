@@ -1,9 +1,8 @@
 import type { Hash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { writeError } from '../../files/errors.ts';
 import { pause } from '../../files/network.ts';
-import { removeAbandoned, UnfinishedFile } from '../../files/write.ts';
+import { makeFolder, removeAbandoned, UnfinishedFile } from '../../files/write.ts';
 import { type HubClient, HubError, type HubFile } from './client.ts';
 import { contentHash } from './content.ts';
 
@@ -28,7 +27,7 @@ export async function downloadFile(
 ): Promise<void> {
   let part: Part | undefined;
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await removeAbandoned(dirname(path), basename(path));
     part = new Part(await UnfinishedFile.create(path), file);
     await fetchWhole(client, commit, part, onBytes);

@@ -1,10 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream, existsSync, statSync } from 'node:fs';
-import { mkdir, open, rename, rm, statfs } from 'node:fs/promises';
+import { open, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Florence2Error } from '../../errors.ts';
+import { writeError } from '../../files/errors.ts';
 import { causeOf, NetworkError, withRetries } from '../../files/network.ts';
+import { makeFolder } from '../../files/write.ts';
 import { type Http, withoutCredentials } from './http.ts';
 
 /** A file to download, and its expected hash. */
@@ -29,13 +31,15 @@ interface Options {
  * Downloads a file into `folder` and returns its path. Interrupted downloads are resumed, also by later runs. The file
  * is renamed to its final name after its hash was verified, so a file with that name is complete.
  *
- * @throws Florence2Error if the hash is wrong, the disk is full, or the network keeps failing
+ * @throws Florence2Error if the hash is wrong, the folder cannot be written, the disk is full, or the network keeps failing
  */
 export async function download(http: Http, artifact: Artifact, folder: string, options: Options = {}): Promise<string> {
   const { hash, url, file } = artifact;
   if (url.startsWith('file:')) return verifyLocal(artifact, options.onBytes);
   if (!hash) throw new Error(`The hash of ${file} is unknown.`);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder).catch(error => {
+    throw writeError(folder, error);
+  });
   const path = join(folder, `${hash.digest.slice(0, 16)}-${file}`);
   if (existsSync(path)) return path;
   const part = `${path}.part`;

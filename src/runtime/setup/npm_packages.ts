@@ -1,8 +1,9 @@
-import { cp, mkdir, readFile, rm } from 'node:fs/promises';
+import { cp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { Florence2Error } from '../../errors.ts';
 import { withRetries } from '../../files/network.ts';
+import { makeFolder } from '../../files/write.ts';
 import { TFJS_NODE_VERSION } from '../builds.ts';
 import { download } from './download.ts';
 import type { Http } from './http.ts';
@@ -47,7 +48,7 @@ export async function placePackage(
   folder: string,
   downloads: string,
 ): Promise<string> {
-  await mkdir(dirname(folder), { recursive: true });
+  await makeFolder(dirname(folder));
   const installed = findInstalled(pinned);
   if (installed) {
     // Leaves out its node_modules and the outputs of its install script.

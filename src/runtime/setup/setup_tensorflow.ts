@@ -1,8 +1,9 @@
 import { readdirSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Florence2Error } from '../../errors.ts';
 import { withLock } from '../../files/lock.ts';
+import { makeFolder } from '../../files/write.ts';
 import {
   buildFolder,
   cacheRoot,
@@ -88,7 +89,7 @@ export async function setupTensorflow(options: SetupOptions = {}): Promise<Setup
       const { works, description } = await start(staging, variant, onProgress);
       if (!works) throw new Florence2Error(`TensorFlow was built but does not run: ${description}`, { code: 'SETUP' });
       await rm(folder, { recursive: true, force: true });
-      await mkdir(dirname(folder), { recursive: true });
+      await makeFolder(dirname(folder));
       await rename(setup.folder, folder);
       await rm(downloadRoot(), { recursive: true, force: true });
       return { folder, reused: false, description };
@@ -196,7 +197,7 @@ class Setup {
   private async writeStandIns(): Promise<void> {
     for (const name of ['tfjs', 'tfjs-core']) {
       const folder = join(this.folder, 'node_modules/@tensorflow', name);
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       await writeFile(join(folder, 'index.js'), "module.exports = globalThis[Symbol.for('florence2-tfjs.tfjs')];\n");
     }
   }

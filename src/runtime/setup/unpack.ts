@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { dirname, join, normalize, sep } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import yauzl, { type Entry, type ZipFile } from 'yauzl';
 import { Florence2Error } from '../../errors.ts';
+import { makeFolder } from '../../files/write.ts';
 import { ensureSpace, type OnBytes } from './download.ts';
 
 /**
@@ -36,7 +37,7 @@ export async function unzip(
       }
     };
     for (const { entry, path } of chosen) {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       const content = await promisify<Entry, Readable>(zip.openReadStream.bind(zip))(entry);
       // The upper 16 bits of the attributes are the Unix mode: programs stay executable.
       const mode = (entry.externalFileAttributes >>> 16) & 0o111 ? 0o755 : 0o644;
@@ -112,7 +113,7 @@ export async function untar(gzipped: Uint8Array, folder: string, file: string): 
     else if (type === 'L') longName = content.toString('utf8').replace(/\0.*$/s, '');
     else if (type === '0' || type === '\0') {
       const path = inside(folder, name.replace(/^[^/]+\//, ''), file);
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       await writeFile(path, content);
     }
     at += 512 + Math.ceil(size / 512) * 512;

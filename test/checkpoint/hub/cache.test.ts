@@ -35,6 +35,14 @@ test('a snapshot that another program filled in part is completed file by file',
   assert.ok(absent.includes('preprocessor_config.json') && !absent.includes('tokenizer.json'), absent.join());
 });
 
+if (process.platform === 'linux') {
+  test('a cache that cannot be created is an error', async ({ hub }) => {
+    process.env.HF_HOME = '/proc/florence2';
+    const path = /^\/proc\/florence2\/hub\/models--owner--florence-tiny\/\S+ cannot be written: /;
+    assert.match(await refusal(hub.repo), path);
+  });
+}
+
 test('a cache that is complete but for optional files is used when the hub is gone', async context => {
   const { hub } = context;
   const folder = await load(hub.repo);

@@ -119,6 +119,14 @@ test('a file larger than the free disk space is refused before it is written', a
   );
 });
 
+if (process.platform === 'linux') {
+  test('a folder that cannot be created is an error', async () => {
+    index.file('/x.whl', body);
+    const message = await messageOf(download(http, artifact(), '/proc/florence2/downloads'));
+    assert.match(message, /^\/proc\/florence2\/downloads cannot be written: /);
+  });
+}
+
 test('a local file is verified and not copied', async () => {
   const path = join(folder, 'local.whl');
   writeFileSync(path, body);

@@ -10,6 +10,7 @@ export {
   type TextLine,
 } from './datasets/annotation.ts';
 export type { DatasetReport, ImageCheck } from './datasets/check.ts';
+export { type ConvertOptions, type ConvertReport, convertDataset } from './datasets/convert.ts';
 export { type Holdout, holdOut } from './datasets/holdout.ts';
 export {
   type AnnotationOptions,

@@ -106,6 +106,7 @@ const calls: Record<string, Call> = {
   answerOutcomes: [o => api.answerOutcomes(model, dataset, o), { numBeams: 0 }, 'numBeams must be'],
   Evaluator: [o => new api.Evaluator(o), { keepUnicode: 1 }, 'keepUnicode must be'],
   openAnnotations: [o => api.openAnnotations('nowhere', o), { onProblem: 1 }, 'onProblem must be'],
+  convertDataset: [o => api.convertDataset('nowhere', 'out', o as never), { to: 'cocoa' }, 'to must be'],
   openDataset: [o => api.openDataset('nowhere', o), { onProblem: 1 }, 'onProblem must be'],
   checkDataset: [o => api.checkDataset('nowhere', o), { split: 'all' }, 'split must be'],
   collectDataset: [o => api.collectDataset('none', [], o), { onProblem: 1 }, 'onProblem must be'],

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command, type Option } from 'commander';
 import { UsageError } from '../errors.ts';
 import { calibrateCommand } from './commands/calibrate.ts';
+import { convertCommand } from './commands/convert.ts';
 import { diffCommand } from './commands/diff.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { exportCommand, mergeCommand } from './commands/export.ts';
@@ -36,6 +37,7 @@ export function createProgram(): Command {
     runCommand(),
     trainCommand(),
     calibrateCommand(),
+    convertCommand(),
     exportCommand(),
     mergeCommand(),
     setupCommand(),

@@ -1,3 +1,4 @@
+import type { ExifOrientation } from '../geometry/orientation.ts';
 import type { RunLengths } from '../geometry/rle.ts';
 import type { BoxCoordinates, ImageSize, Polygon, QuadCoordinates } from '../geometry/types.ts';
 import type { ImageInput } from '../image/types.ts';
@@ -47,6 +48,8 @@ export interface AnnotatedImage {
   file: string;
   /** Size of the stored image; undefined if neither the annotations nor the image say it. */
   size?: ImageSize;
+  /** The EXIF orientation, if the stored image is to be turned. */
+  orientation?: ExifOrientation;
   objects: LabelledObject[];
   captions: string[];
   texts: TextLine[];

@@ -1,8 +1,8 @@
-import { type ExifOrientation, orderedBox, storedPoints, turnedSize } from '../geometry/orientation.ts';
+import { type ExifOrientation, orderedBox, storedPoints, turnedSize, uprightPoints } from '../geometry/orientation.ts';
 import { decodeRle, encodeRle, type RunLengths } from '../geometry/rle.ts';
 import type { BoxCoordinates, ImageSize, QuadCoordinates } from '../geometry/types.ts';
 import { readImageHeader } from '../image/decode.ts';
-import type { AnnotatedImage, LabelledObject } from './annotation.ts';
+import type { AnnotatedImage, LabelledObject, TextLine } from './annotation.ts';
 import { isUrl } from './find_images.ts';
 import type { ReadImage, ReadSet } from './reading.ts';
 
@@ -35,19 +35,42 @@ export async function storedImage(set: ReadSet, read: ReadImage, readHeader = tr
     const pixels = scale ? values.map((value, i) => value * (i % 2 ? scale.height : scale.width)) : [...values];
     return isUpright ? storedPoints(pixels, upright, header.exif) : pixels;
   };
+  const mask = (runs: RunLengths): RunLengths => (isUpright ? storedMask(runs, upright, header.exif) : runs);
+  return {
+    ...known,
+    ...(header.exif !== 1 && { orientation: header.exif }),
+    size: read.size && !isSize(read.size, stored) && !isSize(read.size, upright) ? read.size : stored,
+    ...(scale || isUpright ? moved(objects, texts, points, mask) : { objects, texts }),
+  };
+}
+
+/** Returns an image, as `storedImage` returns it, with its size and annotations in pixels of the upright image. */
+export function uprightAnnotations(image: AnnotatedImage): AnnotatedImage {
+  const { size, orientation, objects, texts } = image;
+  if (!size || orientation === undefined) return image;
+  const upright = turnedSize(size, orientation);
+  const points = (values: readonly number[]): number[] => uprightPoints(values, upright, orientation);
+  const inverse: ExifOrientation = orientation === 6 ? 8 : orientation === 8 ? 6 : orientation;
+  const mask = (runs: RunLengths): RunLengths => storedMask(runs, size, inverse);
+  return { ...image, size: upright, ...moved(objects, texts, points, mask) };
+}
+
+/** Moves objects and lines of text. */
+function moved(
+  objects: LabelledObject[],
+  texts: TextLine[],
+  points: (values: readonly number[]) => number[],
+  mask: (runs: RunLengths) => RunLengths,
+): Pick<AnnotatedImage, 'objects' | 'texts'> {
   const place = (object: LabelledObject): LabelledObject => ({
     ...object,
     box: orderedBox(points(object.box) as BoxCoordinates),
     ...(object.polygons && { polygons: object.polygons.map(points) }),
     ...(object.quad && { quad: points(object.quad) as QuadCoordinates }),
-    ...(object.mask && isUpright && { mask: storedMask(object.mask, upright, header.exif) }),
+    ...(object.mask && { mask: mask(object.mask) }),
   });
-  return {
-    ...known,
-    size: read.size && !isSize(read.size, stored) && !isSize(read.size, upright) ? read.size : stored,
-    objects: scale || isUpright ? objects.map(place) : objects,
-    texts: isUpright ? texts.map(line => ({ ...line, quad: points(line.quad) as QuadCoordinates })) : texts,
-  };
+  const turned = texts.map(line => ({ ...line, quad: points(line.quad) as QuadCoordinates }));
+  return { objects: objects.map(place), texts: turned };
 }
 
 /** Reads the header of an image's file; undefined if it cannot be read. */

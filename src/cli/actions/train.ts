@@ -129,6 +129,7 @@ function trainerSettings({
   data,
   valid,
   task,
+  imageRoot,
   holdout,
   oversample,
   negatives,

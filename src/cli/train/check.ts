@@ -28,7 +28,8 @@ export async function checkData(config: TrainConfig, decode: boolean): Promise<v
   const limits = isLocal
     ? await readLimits(await findCheckpoint(model, { subfolder: config.subfolder }), config.imageSize)
     : {};
-  const options = { tasks: task?.map(resolveTask), imageCheck: decode ? 'decode' : 'header', ...limits } as const;
+  const imageCheck = decode ? 'decode' : 'header';
+  const options = { tasks: task?.map(resolveTask), imageCheck, imageRoot: config.imageRoot, ...limits } as const;
   const bars = new ProgressBars();
   const found: DatasetProblem[] = [];
   for (const { path, split } of await allSplits(config)) {

@@ -14,6 +14,7 @@ export interface TrainConfig
   extends Omit<TrainerOptions, 'output' | 'train' | 'valid' | 'freeze' | 'lora' | 'onStep' | 'onValidation'> {
   data?: string[];
   valid?: string;
+  imageRoot?: string;
   task?: string[];
   holdout?: number;
   oversample?: number;

@@ -37,14 +37,14 @@ export interface OpenedData {
  * @throws Florence2Error for a path without a dataset; UsageError for a setting that no dataset allows
  */
 export async function openData(config: TrainConfig): Promise<OpenedData> {
-  const { data = [], valid: named, task, holdout, oversample: threshold, negatives, seed } = config;
+  const { data = [], valid: named, task, imageRoot, holdout, oversample: threshold, negatives, seed } = config;
   if (holdout !== undefined && named !== undefined) {
     throw new UsageError('--holdout takes the validation data from the training data: remove it, or --valid.');
   }
   const tasks = task?.map(resolveTask);
   const problems: DatasetProblem[] = [];
   const open = (path: string, split?: Split, found = problems): Promise<Dataset> =>
-    openDataset(path, { tasks, split, onProblem: problem => found.push(problem) });
+    openDataset(path, { tasks, split, imageRoot, onProblem: problem => found.push(problem) });
   const paths = data.map(readWeightedPath);
   let train: WeightedDataset[] = [];
   for (const { path, weight } of paths) train.push({ dataset: await open(path), weight });

@@ -39,8 +39,9 @@ const augment = (name: string, help: string): Setting => ({ name, group: 'augmen
 // biome-ignore format: a line for each
 export const SETTINGS: Record<string, Setting[]> = {
   'Data:': [
-    { name: 'data', short: '-d', kind: kinds.texts('<path[:weight]>'), help: 'dataset: a folder with {train,valid}/annotations.jsonl or _annotations.coco.json, a folder with a YOLO data.yaml, or one of these files; repeatable. The weight is the share of it that an epoch uses: 0.2 is a fifth, 2 is all of it twice' },
+    { name: 'data', short: '-d', kind: kinds.texts('<path[:weight]>'), help: 'dataset: a folder or a file of annotations in any format that "florence2 convert" reads, such as JSON lines, COCO, YOLO, Pascal VOC; repeatable. The weight is the share of it that an epoch uses: 0.2 is a fifth, 2 is all of it twice' },
     { name: 'valid', kind: kinds.text('<path>'), help: 'validation data; default: the valid splits of the datasets' },
+    { name: 'imageRoot', kind: kinds.text('<dir>'), help: 'folder of the images, if they are not within the datasets' },
     { name: 'holdout', kind: kinds.fraction, help: 'share of the training images that are held out for validation, by a hash of their bytes; not for datasets with a valid split' },
     { name: 'oversample', kind: kinds.fraction, help: 'repeat images of classes that a smaller share of the images has: √(this share / theirs) times' },
     { name: 'negatives', kind: kinds.share, help: 'share of the questions about a class (open-vocabulary-detection, referring-segmentation) beside which a class is asked for that the image does not have' },

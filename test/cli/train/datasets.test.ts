@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { allSplits, openData, readWeightedPath } from '../../../src/cli/train/datasets.ts';
 import { UsageError } from '../../../src/errors.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
 import { writeDataset } from './dataset.ts';
 
 for (const [text, path, weight] of [
@@ -74,6 +75,17 @@ function writeDifferent(count: number): string {
   return folder;
 }
 const different = writeDifferent(60);
+
+test('--image-root allows images outside the dataset', async () => {
+  const images = writeDataset({ train: 2 });
+  const data = temporaryFolder();
+  const line = { image: join(images, 'train/0.jpg'), prefix: '<CAPTION>', suffix: 'a red circle' };
+  writeFileSync(join(data, 'annotations.jsonl'), JSON.stringify(line));
+  const { problems } = await openData({ data: [data] });
+  assert.match(problems[0].message, /lies outside the dataset's folder/);
+  const { train } = await openData({ data: [data], imageRoot: images });
+  assert.is((await train[0].dataset.example(0)).image, line.image);
+});
 
 test('--holdout takes validation data from the datasets without a valid split', async () => {
   const { train, valid } = await openData({ data: [different, both, `${different}:0.5`], holdout: 0.25 });

@@ -43,7 +43,7 @@ export function onnxFiles(
   initializers: ReadonlyMap<string, Initializer>,
   weightsFile: string,
 ): { graph: Uint8Array; weights: FileContent } {
-  const external: { tensor: tf.Tensor; order: readonly number[] | null; offset: number }[] = [];
+  const external: ExternalTensor[] = [];
   let end = 0;
   const tensors = [...initializers.values()].map(initializer => {
     const { name, dims } = initializer;
@@ -79,16 +79,42 @@ const valueMessage = ({ name, type, dims }: OnnxValue): object => {
   return { name, type: { tensorType: { elemType: type, shape: { dim } } } };
 };
 
-async function* content(
-  tensors: readonly { tensor: tf.Tensor; order: readonly number[] | null; offset: number }[],
-): AsyncGenerator<Uint8Array> {
+interface ExternalTensor {
+  readonly tensor: tf.Tensor;
+  readonly order: readonly number[] | null;
+  readonly offset: number;
+}
+
+async function* content(tensors: readonly ExternalTensor[]): AsyncGenerator<Uint8Array> {
   let position = 0;
   for (const { tensor, order, offset } of tensors) {
     if (offset > position) yield new Uint8Array(offset - position);
-    const ordered = onBackendOf(tensor, () => (order ? tf.transpose(tensor, [...order]) : tensor.clone()));
-    const values = (await ordered.data().finally(() => ordered.dispose())) as Float32Array;
-    const bytes = asBytes(values);
-    yield bytes;
-    position = offset + bytes.length;
+    position = offset;
+    for await (const bytes of parts(tensor, order)) {
+      yield bytes;
+      position += bytes.length;
+    }
+  }
+}
+
+/** Largest part of a tensor that is copied at a time, in bytes: a table of embeddings of base has 157 MB. */
+const MOST_BYTES = 16 << 20;
+
+/** Yields the values of a tensor with its axes in another order, in parts along the first of them. */
+async function* parts(tensor: tf.Tensor, order: readonly number[] | null): AsyncGenerator<Uint8Array> {
+  const axis = order?.[0] ?? 0;
+  const rows = tensor.shape[axis];
+  const rowBytes = (4 * tensor.size) / rows;
+  const count = Math.max(1, Math.floor(MOST_BYTES / rowBytes));
+  for (let from = 0; from < rows; from += count) {
+    const begin = tensor.shape.map((_, other) => (other === axis ? from : 0));
+    const size = tensor.shape.map((whole, other) => (other === axis ? Math.min(count, rows - from) : whole));
+    const part = onBackendOf(tensor, () =>
+      tf.tidy(() => {
+        const rows = tf.slice(tensor, begin, size);
+        return order ? tf.transpose(rows, [...order]) : rows;
+      }),
+    );
+    yield asBytes((await part.data().finally(() => part.dispose())) as Float32Array);
   }
 }

@@ -1,12 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import * as tf from '@tensorflow/tfjs';
 import protobuf from 'protobufjs';
 import type { FileContent } from '../files/folder.ts';
-import { onBackendOf } from '../nn/on_backend.ts';
 import { asBytes } from '../weights/dtypes.ts';
 import { elementCount } from '../weights/tensor_file.ts';
-import type { Initializer, OnnxNode } from './onnx_nodes.ts';
+import { FORMATS, type OnnxNode, type OnnxWeights, type StoredWeight, storedParts } from './onnx_weights.ts';
 
 /** ONNX's format, from https://github.com/onnx/onnx. */
 const PROTO = fileURLToPath(new URL('../../src/export/onnx.proto', import.meta.url));
@@ -40,31 +38,34 @@ const ALIGNMENT = 64;
  */
 export function onnxFiles(
   graph: OnnxGraph,
-  initializers: ReadonlyMap<string, Initializer>,
+  weights: OnnxWeights,
   weightsFile: string,
 ): { graph: Uint8Array; weights: FileContent } {
-  const external: ExternalTensor[] = [];
+  const external: PlacedWeight[] = [];
   let end = 0;
-  const tensors = [...initializers.values()].map(initializer => {
+  const tensors = [...weights.initializers.values()].map(initializer => {
     const { name, dims } = initializer;
     if ('values' in initializer) {
-      const dataType = initializer.values instanceof Float32Array ? 1 : 7;
-      return { name, dims, dataType, rawData: asBytes(initializer.values) };
+      const { values } = initializer;
+      const dataType = values instanceof Float32Array ? 1 : values instanceof Uint8Array ? 2 : 7;
+      return { name, dims, dataType, rawData: asBytes(values) };
     }
+    const { weight } = initializer;
+    const { type, bytes } = FORMATS[weight.format];
     const offset = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
-    const length = 4 * elementCount([...dims]);
+    const length = bytes * elementCount([...dims]);
     end = offset + length;
-    external.push({ tensor: initializer.weight, order: initializer.order, offset });
+    external.push({ weight, offset });
     const externalData = Object.entries({ location: weightsFile, offset, length });
     return {
-      ...{ name, dims, dataType: 1, dataLocation: 1 },
+      ...{ name, dims, dataType: type, dataLocation: 1 },
       externalData: externalData.map(([key, value]) => ({ key, value: String(value) })),
     };
   });
   const type = protobuf.parse(readFileSync(PROTO, 'utf8')).root.lookupType('onnx.ModelProto');
   const model = {
     ...{ irVersion: IR_VERSION, producerName: 'florence2-tfjs', opsetImport: [{ domain: '', version: OPSET }] },
-    graph: { ...graphMessage(graph), initializer: tensors },
+    graph: { ...graphMessage({ ...graph, node: [...weights.nodes, ...graph.node] }), initializer: tensors },
   };
   return { graph: type.encode(type.create(model)).finish(), weights: content(external) };
 }
@@ -79,42 +80,19 @@ const valueMessage = ({ name, type, dims }: OnnxValue): object => {
   return { name, type: { tensorType: { elemType: type, shape: { dim } } } };
 };
 
-interface ExternalTensor {
-  readonly tensor: tf.Tensor;
-  readonly order: readonly number[] | null;
+interface PlacedWeight {
+  readonly weight: StoredWeight;
   readonly offset: number;
 }
 
-async function* content(tensors: readonly ExternalTensor[]): AsyncGenerator<Uint8Array> {
+async function* content(weights: readonly PlacedWeight[]): AsyncGenerator<Uint8Array> {
   let position = 0;
-  for (const { tensor, order, offset } of tensors) {
+  for (const { weight, offset } of weights) {
     if (offset > position) yield new Uint8Array(offset - position);
     position = offset;
-    for await (const bytes of parts(tensor, order)) {
+    for await (const bytes of storedParts(weight)) {
       yield bytes;
       position += bytes.length;
     }
-  }
-}
-
-/** Largest part of a tensor that is copied at a time, in bytes: a table of embeddings of base has 157 MB. */
-const MOST_BYTES = 16 << 20;
-
-/** Yields the values of a tensor with its axes in another order, in parts along the first of them. */
-async function* parts(tensor: tf.Tensor, order: readonly number[] | null): AsyncGenerator<Uint8Array> {
-  const axis = order?.[0] ?? 0;
-  const rows = tensor.shape[axis];
-  const rowBytes = (4 * tensor.size) / rows;
-  const count = Math.max(1, Math.floor(MOST_BYTES / rowBytes));
-  for (let from = 0; from < rows; from += count) {
-    const begin = tensor.shape.map((_, other) => (other === axis ? from : 0));
-    const size = tensor.shape.map((whole, other) => (other === axis ? Math.min(count, rows - from) : whole));
-    const part = onBackendOf(tensor, () =>
-      tf.tidy(() => {
-        const rows = tf.slice(tensor, begin, size);
-        return order ? tf.transpose(rows, [...order]) : rows;
-      }),
-    );
-    yield asBytes((await part.data().finally(() => part.dispose())) as Float32Array);
   }
 }

@@ -8,13 +8,14 @@ import type { DType, TensorSpec } from '../runtime/graph/nodes.ts';
 import { rewrite } from '../runtime/graph/patterns.ts';
 import { unify } from '../runtime/graph/unify.ts';
 import { graphMessage, type OnnxGraph, type OnnxValue } from './onnx_file.ts';
-import { type Initializer, linearOfRows, ONNX_TYPES, OnnxNodes } from './onnx_nodes.ts';
+import { linearOfRows, ONNX_TYPES, OnnxNodes } from './onnx_nodes.ts';
+import type { OnnxWeights } from './onnx_weights.ts';
 import { trace } from './trace.ts';
 
-/** A model of an export: its graph and the constants of the graph. */
+/** A model of an export: its graph and its constants. */
 export interface OnnxModel {
   readonly graph: OnnxGraph;
-  readonly initializers: ReadonlyMap<string, Initializer>;
+  readonly weights: OnnxWeights;
 }
 
 /** An input of a pass. Sizes that vary have names. */
@@ -36,26 +37,32 @@ const T = 'sequence_length';
 const S = 'encoder_sequence_length';
 const P = 'past_decoder_sequence_length';
 
+/** Height and width of images in pixels. */
+export interface Size {
+  readonly height: number;
+  readonly width: number;
+}
+
 /** Pixels [B, 3, H, W] -> image features [B, 1 + N, D] */
-export function visionEncoder(model: Florence2Model, height: number, width: number): OnnxModel {
+export function visionEncoder(model: Florence2Model, weights: OnnxWeights, { height, width }: Size): OnnxModel {
   const { visionTower, multiModalProjector } = model;
   const pass = (pixels: tf.Tensor) => {
     const maps = visionTower.forward(tf.transpose(pixels, [0, 2, 3, 1]) as tf.Tensor4D, noHooks);
     return [multiModalProjector.forward(maps, noHooks)];
   };
   const inputs = [{ name: 'pixel_values', dims: [B, 3, height, width] }];
-  return new Exporter(model).model('vision_encoder', pass, inputs, ['image_features']);
+  return new Exporter(weights).model('vision_encoder', pass, inputs, ['image_features']);
 }
 
 /** Ids [B, T] -> embeddings [B, T, D] */
-export function embedTokens(model: Florence2Model): OnnxModel {
+export function embedTokens(model: Florence2Model, weights: OnnxWeights): OnnxModel {
   const pass = (ids: tf.Tensor) => [model.languageModel.embed(ids as tf.Tensor2D)];
   const inputs: Input[] = [{ name: 'input_ids', dims: [B, T], dtype: 'int32' }];
-  return new Exporter(model).model('embed_tokens', pass, inputs, ['inputs_embeds']);
+  return new Exporter(weights).model('embed_tokens', pass, inputs, ['inputs_embeds']);
 }
 
 /** Embeddings of image and prompt [B, S, D], and their mask [B, S] -> hidden states [B, S, D] */
-export function encoderModel(model: Florence2Model): OnnxModel {
+export function encoderModel(model: Florence2Model, weights: OnnxWeights): OnnxModel {
   const { encoder } = model.languageModel;
   const { dModel } = model.config.text;
   const pass = (embeds: tf.Tensor, mask: tf.Tensor, positions: tf.Tensor) => [
@@ -66,10 +73,10 @@ export function encoderModel(model: Florence2Model): OnnxModel {
     { name: 'attention_mask', dims: [B, S], dtype: 'int32' },
     { name: POSITIONS, dims: [S, dModel] },
   ];
-  return new Exporter(model).model('encoder_model', pass, inputs, ['last_hidden_state'], graph => {
+  return new Exporter(weights).model('encoder_model', pass, inputs, ['last_hidden_state'], graph => {
     const length = graph.add('Gather', [graph.add('Shape', ['inputs_embeds']), graph.integers([1])]);
     const end = graph.add('Add', [length, graph.integers([POSITION_OFFSET])]);
-    const table = graph.weight(encoder.embedPositions.weight.value);
+    const table = graph.weights.float(encoder.embedPositions.weight.value);
     return graph.add('Slice', [table, graph.integers([POSITION_OFFSET]), end, graph.integers([0])]);
   });
 }
@@ -79,7 +86,7 @@ export function encoderModel(model: Florence2Model): OnnxModel {
  * the cache with the token. `use_cache_branch` is false in the first step, which computes the keys and values of
  * cross-attention.
  */
-export function decoderModel(model: Florence2Model): OnnxModel {
+export function decoderModel(model: Florence2Model, weights: OnnxWeights): OnnxModel {
   const { decoder } = model.languageModel;
   const { dModel, vocabSize, decoderAttentionHeads: heads, decoderLayers } = model.config.text;
   const caches = (part: string, length: string): Input[] =>
@@ -122,7 +129,7 @@ export function decoderModel(model: Florence2Model): OnnxModel {
     return step(token, mask, positions as tf.Tensor2D, caches);
   };
 
-  const exporter = new Exporter(model);
+  const exporter = new Exporter(weights);
   const [ownNames, crossNames] = [own, cross].map(inputs => named('present', inputs).map(({ name }) => name));
   const outputs = ['logits', ...ownNames, ...crossNames];
   const position = { name: POSITIONS, dims: [1, dModel] };
@@ -132,10 +139,10 @@ export function decoderModel(model: Florence2Model): OnnxModel {
       graph.add('Gather', [shape, graph.integers([2])]),
       graph.integers([POSITION_OFFSET]),
     ]);
-    return graph.add('Gather', [graph.weight(decoder.embedPositions.weight.value), row]);
+    return graph.add('Gather', [graph.weights.float(decoder.embedPositions.weight.value), row]);
   });
   // transformers.js keeps the keys and values of the first step, and does not read these outputs of later ones.
-  const nothing = laterGraph.graph.constant({ dims: [0, heads, 1, dModel / heads], values: new Float32Array() });
+  const nothing = weights.constant([0, heads, 1, dModel / heads], new Float32Array());
   const none = cross.map(() => nothing);
   const branches = [
     { graph: laterGraph.graph, made: [...laterGraph.outputs, ...none] },
@@ -166,7 +173,7 @@ export function decoderModel(model: Florence2Model): OnnxModel {
       return { name, type: 1, dims: o === 0 ? [B, 1, vocabSize] : [B, heads, length, dModel / heads] };
     }),
   };
-  return { graph, initializers: exporter.initializers };
+  return { graph, weights };
 }
 
 /** Name of the input for rows of a table of positions, which the graph computes from the sizes of others. */
@@ -176,13 +183,7 @@ type Pass = (...inputs: tf.Tensor[]) => readonly tf.Tensor[];
 
 /** Traces passes of a network into graphs that share their weights. */
 class Exporter {
-  readonly initializers = new Map<string, Initializer>();
-  private readonly weights: ReadonlyMap<tf.Tensor, string>;
-
-  constructor(model: Florence2Model) {
-    const loaded = [...model.parameters.values()].filter(parameter => parameter.loaded);
-    this.weights = new Map(loaded.map(({ value, name }) => [value, name]));
-  }
+  constructor(private readonly weights: OnnxWeights) {}
 
   /** Returns a model of one pass. */
   model(
@@ -196,7 +197,7 @@ class Exporter {
     outputs.forEach((output, i) => void graph.add('Identity', [output], [], names[i]));
     const output = names.map((name, i) => ({ name, type: 1, dims: dims[i] }));
     const input = inputs.filter(({ name }) => name !== POSITIONS).map(declared);
-    return { graph: { name, node: graph.nodes, input, output }, initializers: this.initializers };
+    return { graph: { name, node: graph.nodes, input, output }, weights: this.weights };
   }
 
   /**
@@ -207,11 +208,11 @@ class Exporter {
   nodes(prefix: string, pass: Pass, inputs: readonly Input[], positions?: Positions) {
     const specs = ([0, 1] as const).map(i => inputs.map(input => specOf(input, i)));
     const [a, b] = specs.map(specs => {
-      const recording = trace(pass, specs, [...this.weights.keys()]);
+      const recording = trace(pass, specs, this.weights.tensors);
       return { ...recording, outputs: rewrite(recording.outputs, [linearOfRows]) };
     });
     const { inputs: nodes, outputs, captured } = unify(a, b, true);
-    const graph = new OnnxNodes(`${prefix}/`, this.initializers, this.weights);
+    const graph = new OnnxNodes(`${prefix}/`, this.weights);
     for (const [tensor, node] of captured) graph.capture(node, tensor);
     nodes.forEach((node, i) => {
       const { name } = inputs[i];

@@ -2,27 +2,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error } from '../errors.ts';
 import { attributeOf, constantOf, type DType, type GraphNode, type Output, specOf } from '../runtime/graph/nodes.ts';
 import { inputsOf, operation, type Rule } from '../runtime/graph/patterns.ts';
-
-/** A node of an ONNX graph, with the field names of onnx.proto. */
-export interface OnnxNode {
-  opType: string;
-  input: string[];
-  output: string[];
-  attribute: OnnxAttribute[];
-}
-
-export type OnnxAttribute = { name: string; type: number } & (
-  | { i: number }
-  | { f: number }
-  | { ints: number[] }
-  | { g: object }
-);
-
-/** A constant of an ONNX graph: values that are part of the graph, or a weight. */
-export type Initializer = { name: string; dims: readonly number[] } & (
-  | { values: Float32Array | BigInt64Array }
-  | { weight: tf.Tensor; order: readonly number[] | null }
-);
+import { type OnnxAttribute, type OnnxNode, type OnnxWeights, ZERO } from './onnx_weights.ts';
 
 /** Codes of types in onnx.proto. int32 is INT64 everywhere, the type of ids and sizes in ONNX. */
 export const ONNX_TYPES: Partial<Record<DType, number>> = { float32: 1, int32: 7, bool: 9 };
@@ -53,13 +33,11 @@ export class OnnxNodes {
 
   /**
    * @param prefix of the names of values, which must differ between a graph and the graphs in it
-   * @param initializers receives the constants, by name. Graphs in a graph share those of the outer one
-   * @param weights the names of the captured tensors
+   * @param weights receives the constants. Graphs in a graph share those of the outer one
    */
   constructor(
     private readonly prefix: string,
-    readonly initializers: Map<string, Initializer>,
-    private readonly weights: ReadonlyMap<tf.Tensor, string>,
+    readonly weights: OnnxWeights,
   ) {}
 
   /** Gives a placeholder the name of an input or of another value. */
@@ -89,26 +67,18 @@ export class OnnxNodes {
     return name;
   }
 
+  /** Adds a node with several outputs and returns their names. */
+  addSeveral(opType: string, input: string[], count: number): string[] {
+    const output = Array.from({ length: count }, (_, i) => `${this.fresh()}.${i}`);
+    this.nodes.push({ opType, input, output, attribute: [] });
+    return output;
+  }
+
   /** Returns the name of a constant of integers: a list, or one number without axes. */
   integers(values: readonly number[] | number): string {
     const dims = typeof values === 'number' ? [] : [values.length];
     const list = BigInt64Array.from([values].flat(), BigInt);
-    return this.constant({ dims, values: list });
-  }
-
-  constant({ dims, values }: { dims: readonly number[]; values: Float32Array | BigInt64Array }): string {
-    const kind = values instanceof Float32Array ? 'float' : 'int';
-    const name = `${kind}[${dims}] ${Array.from<number | bigint>(values).join()}`;
-    this.initializers.set(name, { name, dims, values });
-    return name;
-  }
-
-  /** Returns the name of a captured tensor with its axes in another order. */
-  weight(tensor: tf.Tensor, order: readonly number[] | null = null): string {
-    const name = `${this.weights.get(tensor)!}${order ? ` ${order}` : ''}`;
-    const dims = order ? order.map(axis => tensor.shape[axis]) : tensor.shape;
-    this.initializers.set(name, { name, dims, weight: tensor, order });
-    return name;
+    return this.weights.constant(dims, list);
   }
 
   /** The captured tensor that an output is, if it is one. */
@@ -118,12 +88,12 @@ export class OnnxNodes {
 
   private translate(node: GraphNode): string[] {
     const captured = this.captured.get(node);
-    if (captured) return [this.weight(captured)];
+    if (captured) return [this.weights.float(captured)];
     const constant = constantOf({ node, index: 0 });
     if (constant) {
       const { shape, values, dtype } = constant;
       const list = dtype === 'float32' ? Float32Array.from(values) : BigInt64Array.from(Array.from(values), BigInt);
-      return [this.constant({ dims: shape, values: list })];
+      return [this.weights.constant(shape, list)];
     }
     const translation = TRANSLATIONS[node.op];
     if (!translation) throw new Florence2Error(`The operation ${node.op} cannot be exported to ONNX.`);
@@ -193,6 +163,8 @@ const TRANSLATIONS: Record<string, Translation> = {
   GatherV2: (graph, { inputs: [table, ids, axis] }) =>
     graph.add('Gather', [graph.nameOf(table), graph.nameOf(ids)], [int('axis', numbers(axis)[0])]),
   BatchMatMulV2: (graph, node) => {
+    const matrix = graph.capturedBy(node.inputs[1]);
+    if (graph.weights.dtype === 'q8' && matrix) return quantisedProduct(graph, node, matrix);
     const [a, b] = (['adj_x', 'adj_y'] as const).map((flag, i) =>
       attributeOf(node, flag) ? transposed(graph, node.inputs[i]) : graph.nameOf(node.inputs[i]),
     );
@@ -210,7 +182,16 @@ function transposed(graph: OnnxNodes, x: Output): string {
   const rank = specOf(x).shape.length;
   const order = [...Array(rank - 2).keys(), rank - 1, rank - 2];
   const weight = graph.capturedBy(x);
-  return weight ? graph.weight(weight, order) : graph.add('Transpose', [graph.nameOf(x)], [ints('perm', order)]);
+  return weight ? graph.weights.float(weight, order) : graph.add('Transpose', [graph.nameOf(x)], [ints('perm', order)]);
+}
+
+/** Multiplies with a matrix in 8 bits. ONNX Runtime fuses these nodes into one. */
+function quantisedProduct(graph: OnnxNodes, node: GraphNode, tensor: tf.Tensor): string {
+  const order = attributeOf(node, 'adj_y') ? [1, 0] : null;
+  const [matrix, scales] = graph.weights.quantised(tensor, order);
+  const [x, scale, zero] = graph.addSeveral('DynamicQuantizeLinear', [graph.nameOf(node.inputs[0])], 3);
+  const sums = graph.add('MatMulInteger', [x, matrix, zero, graph.weights.constant([], Uint8Array.of(ZERO))]);
+  return graph.add('Mul', [graph.add('Cast', [sums], [int('to', 1)]), graph.add('Mul', [scale, scales])]);
 }
 
 /** Translates a convolution of maps [B, H, W, C], with its padding and bias: ONNX's has maps [B, C, H, W]. */
@@ -227,7 +208,7 @@ function convolution(graph: OnnxNodes, { node }: Output, bias?: Output): string 
   const pad = [0, 1].map(side => sides[2 + 2 * side] + (isSame ? (shape[side] - 1) / 2 : 0));
   const strides = (attributeOf(node, 'strides') as number[]).slice(1, 3);
   const image = graph.add('Transpose', [graph.nameOf(x)], [ints('perm', [0, 3, 1, 2])]);
-  const weight = graph.weight(graph.capturedBy(filter)!, isDepthwise ? [2, 3, 0, 1] : [3, 2, 0, 1]);
+  const weight = graph.weights.float(graph.capturedBy(filter)!, isDepthwise ? [2, 3, 0, 1] : [3, 2, 0, 1]);
   const result = graph.add(
     'Conv',
     [image, weight, ...(bias ? [graph.nameOf(bias)] : [])],

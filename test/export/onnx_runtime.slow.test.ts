@@ -8,10 +8,11 @@ import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { exportOnnx, writeModels } from '../../src/export/export_onnx.ts';
+import type { OnnxDtype } from '../../src/export/onnx_weights.ts';
 import { Florence2 } from '../../src/florence2.ts';
 import { noHooks } from '../../src/hooks/hooks.ts';
 import type { Florence2Model } from '../../src/model/florence2_model.ts';
-import { encodeImages, readIds, readPixels } from '../../src/parity/subject.ts';
+import { readIds, readPixels } from '../../src/parity/subject.ts';
 import { openFolder } from '../../src/platform/node.ts';
 import { taskText } from '../../src/text/prompt.ts';
 import { TASKS } from '../../src/text/tasks.ts';
@@ -55,16 +56,20 @@ const floats = async (tensor: tf.Tensor): Promise<OnnxTensor> =>
 const longs = async (tensor: tf.Tensor): Promise<OnnxTensor> =>
   new ort.Tensor('int64', BigInt64Array.from(await tensor.data(), BigInt), tensor.shape);
 
-/** @throws if the largest difference is more than 1e-4 of the root mean square */
-async function equal(got: OnnxTensor, expected: tf.Tensor, what: string): Promise<void> {
-  assert.equal(got.dims, expected.shape, what);
+/** Returns the largest difference, relative to the root mean square. */
+async function difference(got: OnnxTensor, expected: tf.Tensor): Promise<number> {
   const values = await expected.data();
   let [largest, squares] = [0, 0];
   values.forEach((value, i) => {
     largest = Math.max(largest, Math.abs(value - got.data[i]));
     squares += value * value;
   });
-  const relative = largest / Math.sqrt(squares / values.length);
+  return largest / Math.sqrt(squares / values.length);
+}
+
+async function equal(got: OnnxTensor, expected: tf.Tensor, what: string): Promise<void> {
+  assert.equal(got.dims, expected.shape, what);
+  const relative = await difference(got, expected);
   assert.ok(relative <= 1e-4, `${what} differs by ${relative} of the rms`);
 }
 
@@ -133,12 +138,12 @@ for (const variant of references) {
       const pixels = await readPixels(subject.inputs);
       const [, height, width] = pixels.shape;
       const folder = temporaryFolder();
-      await writeModels(subject.model, { height, width }, openFolder(folder));
+      await writeModels(subject.model, { height, width }, 'fp32', openFolder(folder));
       const ids = await readIds(subject.inputs, 'text_input_ids');
       const [B] = ids.shape;
       const images = tf.tile(pixels.slice([0, 0, 0, 0], [1, -1, -1, -1]), [B, 1, 1, 1]) as tf.Tensor4D;
       await compare(subject.model, folder, images, ids);
-      (await encodeImages(subject)).dispose();
+      await subject.inputs.close();
       subject.model.dispose();
     });
   }
@@ -153,10 +158,43 @@ env.localModelPath = '';
 
 const florence = await Florence2.load('demo', { backend: testBackend });
 const demo = join(temporaryFolder(), 'demo');
-await exportOnnx(florence, demo);
+await exportOnnx(florence, demo, { dtypes: ['fp32', 'fp16', 'q8'] });
 const peer = await Florence2ForConditionalGeneration.from_pretrained(demo, { dtype: 'fp32' });
 const processor = await AutoProcessor.from_pretrained(demo);
 const image = await RawImage.read(picture);
+
+for (const dtype of ['fp16', 'q8']) {
+  test(`demo, ${dtype}: transformers.js gives the same caption and labels`, async () => {
+    const small = await Florence2ForConditionalGeneration.from_pretrained(demo, { dtype });
+    for (const task of ['<CAPTION>', '<OD>'] as const) {
+      const encoded = await processor(image, processor.construct_prompts(task));
+      const ids = await small.generate({ ...encoded, max_new_tokens: 60, num_beams: 1 });
+      const [text] = processor.batch_decode(ids, { skip_special_tokens: false });
+      const { answer } = await florence.run(picture, task, { numBeams: 1 });
+      const words = (text: string): string => text.replace(/<[^>]*>/g, ' ').trim();
+      assert.is(words(text), words(answer));
+    }
+  });
+}
+
+/** Least and largest differences of the image features of tiny-pad, relative to their rms. Its weights are fp32. */
+const LIMITS = { fp16: [1e-4, 0.01], q8: [1e-3, 0.2] } as const;
+for (const [dtype, [least, most]] of Object.entries(LIMITS)) {
+  test(`tiny-pad, ${dtype}: image features differ by less than ${most} of their rms`, async () => {
+    const { model, inputs } = await openSubject();
+    const pixels = await readPixels(inputs);
+    await inputs.close();
+    const [, height, width] = pixels.shape;
+    const folder = temporaryFolder();
+    await writeModels(model, { height, width }, dtype as OnnxDtype, openFolder(folder));
+    const file = join(folder, `vision_encoder_${dtype === 'q8' ? 'quantized' : dtype}.onnx`);
+    const vision = await ort.InferenceSession.create(file);
+    const got = await vision.run({ pixel_values: await floats(tf.transpose(pixels, [0, 3, 1, 2])) });
+    const off = await difference(got.image_features, model.encodeImage(pixels, noHooks));
+    assert.ok(off > least && off < most, `${dtype} differs by ${off}`);
+    model.dispose();
+  });
+}
 
 const inputs: Record<string, { text?: string; box?: number[] }> = {
   text: { text: 'a green circle' },

@@ -12,7 +12,7 @@ export function exportCommand(): Command {
         'complete.',
     )
     .option('--safetensors <dir>', 'new folder for a checkpoint')
-    .option('--onnx <dir>', 'new folder for ONNX models in fp32');
+    .option('--onnx <dir>', 'new folder for ONNX models');
   return addCheckpointOptions(command)
     .addHelpText('after', EXPORT_EXAMPLES)
     .action(async (flags: ExportFlags & { safetensors?: string; onnx?: string }) => {
@@ -43,17 +43,16 @@ const addCheckpointOptions = (command: Command): Command =>
         "names and files of transformers' Florence-2 (native), or of Microsoft's code (microsoft); default: as loaded",
       ).choices(['native', 'microsoft']),
     )
-    .addOption(
-      new Option('--dtype <type>', 'type of the weights of a checkpoint')
-        .choices(['fp32', 'fp16', 'bf16'])
-        .default(undefined, 'fp32'),
-    );
+    .option('--dtype <types>', `${DTYPE_HELP}; default: fp32`);
+
+const DTYPE_HELP =
+  'type of the weights: fp32, fp16 or bf16 for a checkpoint; fp32, fp16, q8 or several (fp32,q8) for ONNX models';
 
 const EXPORT_EXAMPLES = `
 Examples:
   $ florence2 export --safetensors dents --adapter runs/dents/best
   $ florence2 export --safetensors dents --adapter runs/dents/best --layout native --dtype fp16
-  $ florence2 export --onnx dents-onnx --adapter runs/dents/best`;
+  $ florence2 export --onnx dents-onnx --adapter runs/dents/best --dtype fp32,q8`;
 
 const MERGE_EXAMPLES = `
 Examples:

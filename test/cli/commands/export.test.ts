@@ -42,12 +42,16 @@ for (const [i, command] of commands('out').entries()) {
 
 test('export --onnx writes the models and the settings that transformers.js reads', async () => {
   const out = join(folder, 'onnx');
-  const { code, stderr } = await florence2('export', '--onnx', out, '-m', model, '--adapter', adapter, '-b', 'wasm');
+  const { code, stderr } = await florence2(
+    ...['export', '--onnx', out, '--dtype', 'fp32, q8', '-b', 'wasm'],
+    '-m',
+    model,
+  );
   assert.is(code, 0, stderr);
   const models = ['decoder_model_merged', 'embed_tokens', 'encoder_model', 'vision_encoder'];
   assert.equal(
     readdirSync(join(out, 'onnx')),
-    models.flatMap(name => [`${name}.onnx`, `${name}.onnx_data`]),
+    models.flatMap(name => ['', '_quantized'].flatMap(type => [`${name}${type}.onnx`, `${name}${type}.onnx_data`])),
   );
   const settings = ['config', 'generation_config', 'preprocessor_config', 'tokenizer', 'tokenizer_config'];
   assert.equal(
@@ -59,8 +63,13 @@ test('export --onnx writes the models and the settings that transformers.js read
 test('wrong flags are refused before a model is loaded', async () => {
   const cases: [args: string[], message: RegExp][] = [
     [['export', '-m', model], /What to write is required: give --safetensors or --onnx/],
-    [['export', '-m', model, '--onnx', join(folder, 'x'), '--dtype', 'fp16'], /--dtype are for checkpoints/],
-    [['export', '--safetensors', join(folder, 'x'), '--dtype', 'q8', '-m', model], /fp32, fp16, bf16/],
+    [['export', '-m', model, '--onnx', join(folder, 'x'), '--layout', 'native'], /--layout is for checkpoints/],
+    [
+      ['export', '-m', model, '--onnx', join(folder, 'x'), '--dtype', 'fp32,bf16'],
+      /must be fp32, fp16 or q8, not 'bf16'/,
+    ],
+    [['merge', join(folder, 'x'), '-m', model, '--dtype', 'fp32,fp16'], /must be fp32, fp16 or bf16, not 'fp32,fp16'/],
+    [['export', '--safetensors', join(folder, 'x'), '--dtype', 'q8', '-m', model], /must be fp32, fp16 or bf16/],
     [['merge', '-m', model], /out/],
   ];
   for (const [args, message] of cases) {

@@ -32,12 +32,27 @@ export interface Outcome {
 /** Options that `runOptions` lacks: a run that keeps its last saves, and draws nothing. */
 const extra = { keepLast: 2, pictures: false };
 
+/** Epochs of the runs that are killed: long enough to be killed several times. */
+const KILLED_EPOCHS = 12;
+
 /** Trains in a folder, or continues there. */
-async function trainIn(checkpoint: string, output: string, onStart = async (): Promise<void> => {}): Promise<void> {
+async function trainIn(
+  checkpoint: string,
+  output: string,
+  epochs = runOptions.epochs,
+  onStart = async (): Promise<void> => {},
+): Promise<void> {
   await withLearner(checkpoint, async florence => {
-    const trainer = new Trainer(florence, { learningRate: 1e-3, ...runOptions, ...extra, output, resume: true });
-    await trainer.run({ onStart });
+    const options = { learningRate: 1e-3, ...runOptions, ...extra, epochs, output, resume: true };
+    await new Trainer(florence, options).run({ onStart });
   });
+}
+
+/** Trains without an interruption, and returns the outcome. */
+async function uninterrupted(checkpoint: string, epochs?: number): Promise<Outcome> {
+  const output = newFolder();
+  await trainIn(checkpoint, output, epochs);
+  return outcomeOf(output);
 }
 
 async function outcomeOf(output: string): Promise<Outcome> {
@@ -59,49 +74,48 @@ export function differences(a: Outcome, b: Outcome): string[] {
 }
 
 /**
- * Starts a run in a child process. Kills it after `delay` milliseconds of training, and returns whether the run had not
- * ended before. Without a delay, it runs to its end.
+ * Starts a run in a child process. Kills it after `delay` milliseconds of training; without a delay, it runs to its end.
+ *
+ * @returns whether it was killed, and the milliseconds that it trained
  */
-async function startRun(checkpoint: string, output: string, delay?: number): Promise<boolean> {
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', fileURLToPath(import.meta.url), '--run', checkpoint, output],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
+async function startRun(checkpoint: string, output: string, delay?: number): Promise<[killed: boolean, time: number]> {
+  const flags = [...process.execArgv, fileURLToPath(import.meta.url), '--run', checkpoint, output];
+  const child = spawn(process.execPath, flags, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(child, 'exit') as Promise<[code: number | null, signal: string | null]>;
   await Promise.race([once(child.stdout, 'data'), ended]);
+  const started = performance.now();
   if (delay !== undefined) await Promise.race([setTimeout(delay), ended]);
   if (delay !== undefined) child.kill('SIGKILL');
   const [code, signal] = await ended;
   if (signal === null && code !== 0) throw new Error(`The run in ${output} ended with code ${code}.`);
-  return signal !== null;
+  return [signal !== null, performance.now() - started];
 }
 
 /** Kills runs at random moments, and resumes each until it ends. Returns what differs at the ends. */
-async function killRuns(checkpoint: string, whole: Outcome, count: number, seed: number): Promise<string[]> {
+async function killRuns(checkpoint: string, count: number, seed: number): Promise<string[]> {
   const random = randomStream(seed, 'kills');
-  const complaints: string[] = [];
+  const whole = await uninterrupted(checkpoint, KILLED_EPOCHS);
   const first = newFolder();
-  const started = performance.now();
-  await startRun(checkpoint, first);
-  const longest = performance.now() - started; // with loading, so that some moments are after the end
-  complaints.push(...differences(whole, await outcomeOf(first)));
+  const [, time] = await startRun(checkpoint, first);
+  const complaints = differences(whole, await outcomeOf(first)).map(name => `another process: ${name}`);
   let [kills, runs] = [0, 0];
   while (kills < count) {
     const output = newFolder();
-    while (kills < count && (await startRun(checkpoint, output, random() * longest))) kills++;
-    await startRun(checkpoint, output);
+    for (let killed = true; killed; kills += Number(killed)) {
+      [killed] = await startRun(checkpoint, output, kills < count ? (random() * time) / 3 : undefined);
+    }
     complaints.push(...differences(whole, await outcomeOf(output)).map(name => `killed run ${runs}: ${name}`));
     rmSync(output, { recursive: true });
-    if (++runs % 20 === 0) console.log(`${kills} kills of ${runs} runs, ${complaints.length} differences`);
+    if (++runs % 10 === 0) console.log(`${kills} kills of ${runs} runs, ${complaints.length} differences so far`);
   }
   console.log(`${kills} kills of ${runs} runs: ${complaints.length} differences`);
   return complaints;
 }
 
 /** Replays power cuts during a recorded run, and resumes from what each leaves. Returns what differs at the ends. */
-async function cutPower(checkpoint: string, whole: Outcome, count: number, seed: number): Promise<string[]> {
+async function cutPower(checkpoint: string, count: number, seed: number): Promise<string[]> {
   const random = randomStream(seed, 'power cuts');
+  const whole = await uninterrupted(checkpoint);
   const parent = newFolder();
   mkdirSync(parent);
   const disk = new RecordedDisk(parent);
@@ -138,18 +152,15 @@ async function main(): Promise<void> {
   if (values.help) return console.log(usage);
   if (values.run) {
     const [checkpoint, output] = positionals;
-    return trainIn(checkpoint, output, async () => console.log('started'));
+    return trainIn(checkpoint, output, KILLED_EPOCHS, async () => console.log('started'));
   }
   const [kills, cuts, seed] = (['kills', 'power-cuts', 'seed'] as const).map(name =>
     wholeNumber(name, values[name], 0),
   );
   const checkpoint = await learnerCheckpoint();
-  const output = newFolder();
-  await trainIn(checkpoint, output);
-  const whole = await outcomeOf(output);
   const complaints = [
-    ...(cuts > 0 ? await cutPower(checkpoint, whole, cuts, seed) : []),
-    ...(kills > 0 ? await killRuns(checkpoint, whole, kills, seed) : []),
+    ...(cuts > 0 ? await cutPower(checkpoint, cuts, seed) : []),
+    ...(kills > 0 ? await killRuns(checkpoint, kills, seed) : []),
   ];
   for (const complaint of complaints) console.log(complaint);
   if (complaints.length > 0) process.exitCode = 1;

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Florence2Config } from '../config/model.ts';
 import { HookRegistry } from '../hooks/hooks.ts';
+import { withGradient } from '../nn/tape.ts';
 import { randomIntegers } from '../random.ts';
 
 /** Seeds the dropout masks of one batch. Equal seeds give equal masks, also when a block is recomputed. */
@@ -69,7 +70,18 @@ function maskAndScale<T extends tf.Tensor>(
   // The shape is part of the seed: a batch may run in two groups of rows, which must not get the same mask.
   const next = randomIntegers(seed, 'dropout', step, batch, name, x.shape.join());
   const threshold = rate * 2 ** 32;
-  const kept = new Float32Array(shape.reduce((n, size) => n * size, 1));
-  for (let i = 0; i < kept.length; i++) kept[i] = next() < threshold ? 0 : 1 / (1 - rate);
-  return tf.tidy(() => tf.mul(x, tf.tensor(kept, shape))) as T;
+  const kept = new Uint8Array(shape.reduce((n, size) => n * size, 1));
+  for (let i = 0; i < kept.length; i++) kept[i] = next() < threshold ? 0 : 1;
+  const masked = <R extends tf.Tensor>(t: R, mask: tf.Tensor): R =>
+    tf.tidy(() => tf.mul(t, tf.mul(tf.cast(mask, 'float32'), 1 / (1 - rate)))) as R;
+  // The gradient needs one byte for each element: the gradient of tf.mul would keep x and the mask in fp32.
+  return withGradient(
+    { x },
+    save => {
+      const mask = tf.tensor(kept, shape, 'bool');
+      save([mask]);
+      return masked(x, mask);
+    },
+    (dy, [mask]) => ({ x: () => masked(dy, mask) }),
+  );
 }

@@ -1,11 +1,13 @@
 import { Florence2Error } from '../errors.ts';
 
-/** Means of the loss over the steps of a window, as a run saves them; null before the first window is full. */
+/** Losses and their means over the steps of a window, as a run saves them; the means are null before one is full. */
 export interface TrendState {
   /** Mean over the first window of the run. */
   first: number | null;
   /** Lowest mean of any window. */
   best: number | null;
+  /** Losses of the last steps; absent in runs of earlier versions. */
+  window?: number[];
 }
 
 const windowSteps = 20;
@@ -18,13 +20,15 @@ const most = 10;
  * that of the first 20 steps. Single steps do not count, because their losses vary with their examples.
  */
 export class LossTrend {
-  private readonly window: number[] = [];
+  private readonly window: number[];
 
-  constructor(private state: TrendState = { first: null, best: null }) {}
+  constructor(private state: TrendState = { first: null, best: null }) {
+    this.window = [...(state.window ?? [])];
+  }
 
   /** What to save with the run. */
   get saved(): TrendState {
-    return this.state;
+    return { ...this.state, window: [...this.window] };
   }
 
   /**

@@ -33,6 +33,26 @@ test('masks depend on name, step, batch, seed and shape, and are otherwise equal
   }
 });
 
+test('the gradient passes what was kept, scaled up; one byte of each element is kept for it', () =>
+  withoutLeaks(async () => {
+    const ones = tf.ones([100, 100]);
+    const before = tf.memory().numBytes;
+    let kept = 0;
+    const gradient = tf.grad(x => {
+      const y = tf.tidy(() => dropout(tf.square(x), 0.3, at, 'name'));
+      kept = tf.memory().numBytes - before;
+      return y;
+    })(ones);
+    const dropped = dropout(ones, 0.3, at, 'name');
+    assert.equal(
+      [...(await gradient.data())],
+      [...(await dropped.data())].map(value => 2 * value),
+    );
+    // Two times the 40 kB of y, the mask, and what the gradient of tf.square keeps, a tensor that shares its data.
+    assert.ok(kept <= 2 * 40_000 + 10_000, `${kept} bytes`);
+    tf.dispose([ones, gradient, dropped]);
+  }));
+
 const folder = await learnerCheckpoint();
 
 /**

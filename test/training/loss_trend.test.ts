@@ -75,9 +75,21 @@ test('a resumed run is compared with what was before', () => {
     [20, 2],
     [100, 0.5],
   ]);
-  assert.equal(saved, { first: 2, best: 0.5 });
+  assert.equal(saved, { first: 2, best: 0.5, window: new Array(20).fill(0.5) });
   assert.throws(() => run([[20, 6]], saved), /the loss diverges/);
   run([[20, 6]]);
+});
+
+test('a run that is resumed at each step diverges where an uninterrupted one does', () => {
+  const losses = [...new Array(20).fill(2), ...new Array(100).fill(0.5), ...new Array(40).fill(6)];
+  let saved: TrendState | undefined;
+  assert.throws(() => {
+    for (const [i, loss] of losses.entries()) {
+      const trend = new LossTrend(JSON.parse(JSON.stringify(saved ?? { first: null, best: null })));
+      trend.add(i + 1, loss);
+      saved = trend.saved;
+    }
+  }, /^Step 137: the loss diverges/);
 });
 
 test.run();

@@ -21,7 +21,7 @@ export type OptionTable<O> = { readonly [K in keyof Required<O>]: Kind };
  */
 export function checkOptions<O extends object>(call: string, options: O, table: OptionTable<O>): void {
   if (typeof options !== 'object' || options === null)
-    throw new UsageError(`The options of ${call} must be an object, not ${display(options)}.`);
+    throw new UsageError(`The options of ${call} must be an object, not ${show(options)}.`);
   const kinds: Readonly<Record<string, Kind>> = table;
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(kinds, name)) {
@@ -38,19 +38,13 @@ export function checkOptions<O extends object>(call: string, options: O, table: 
 
 /** @throws UsageError that names the argument and the expected values */
 export function checkKind(name: string, value: unknown, { allows, expected }: Kind): void {
-  if (!allows(value)) throw new UsageError(`${name} must be ${expected}, not ${display(value)}.`);
+  if (!allows(value)) throw new UsageError(`${name} must be ${expected}, not ${show(value)}.`);
 }
 
 /** Returns the options that a table has, to pass them on to another call. */
 export function pickOptions<O extends object>(options: NoInfer<O>, table: OptionTable<O>): Partial<O> {
   const given = Object.entries(options).filter(([name, value]) => value !== undefined && Object.hasOwn(table, name));
   return Object.fromEntries(given) as Partial<O>;
-}
-
-/** Returns an argument of a call as text for a message: a text in single quotes, other values as `show` does. */
-export function display(value: unknown): string {
-  if (typeof value !== 'string') return value === undefined ? 'undefined' : show(value);
-  return `'${value.length <= 60 ? value : `${value.slice(0, 57)}…`}'`;
 }
 
 const isNumber = (value: unknown): value is number => Number.isFinite(value);

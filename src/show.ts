@@ -8,7 +8,6 @@ const DEEPEST = 6;
  * may be of any size and depth, and may contain itself.
  */
 export function show(value: unknown): string {
-  if (value === undefined) return 'nothing';
   const text = print(value, DEEPEST);
   return text.length <= LONGEST ? text : `${text.slice(0, LONGEST - 3)}…`;
 }

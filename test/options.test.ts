@@ -2,6 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../src/errors.ts';
 import * as kinds from '../src/options.ts';
+import { show } from '../src/show.ts';
 
 interface Options {
   numBeams?: number;
@@ -19,15 +20,15 @@ for (const [options, code, message] of [
   [{ num_beams: 2 }, 'UNKNOWN_OPTION', 'sweep has no option num_beams. Did you mean numBeams?'],
   [{ do_sample: true }, 'UNKNOWN_OPTION', 'sweep has no option do_sample. Its options are numBeams, over and onStep.'],
   [{ toString: 1 }, 'UNKNOWN_OPTION', 'sweep has no option toString. Its options are numBeams, over and onStep.'],
-  [{ numBeams: 'x' }, 'INVALID_ARGUMENT', "numBeams must be a whole number of at least 1, not 'x'."],
+  [{ numBeams: 'x' }, 'INVALID_ARGUMENT', 'numBeams must be a whole number of at least 1, not "x".'],
   [{ numBeams: null }, 'INVALID_ARGUMENT', 'numBeams must be a whole number of at least 1, not null.'],
   [{ numBeams: [2] }, 'INVALID_ARGUMENT', 'numBeams must be a whole number of at least 1, not [2].'],
-  [{ over: 'layers' }, 'INVALID_ARGUMENT', "over must be heads or positions, not 'layers'."],
+  [{ over: 'layers' }, 'INVALID_ARGUMENT', 'over must be heads or positions, not "layers".'],
   [{ onStep: new Date(0) }, 'INVALID_ARGUMENT', 'onStep must be a function, not an object of type Date.'],
   [null, 'INVALID_ARGUMENT', 'The options of sweep must be an object, not null.'],
   [3, 'INVALID_ARGUMENT', 'The options of sweep must be an object, not 3.'],
 ] as const) {
-  test(`${kinds.display(options)} is refused`, () => {
+  test(`${show(options)} is refused`, () => {
     assert.throws(
       () => check(options),
       (error: unknown) => error instanceof UsageError && error.code === code && error.message === message,
@@ -63,8 +64,8 @@ for (const [kind, allowed, refused] of [
   [kinds.instanceOf(Date, 'a date'), [new Date(0)], [0]],
 ] as [kinds.Kind, unknown[], unknown[]][]) {
   test(`values that are ${kind.expected}`, () => {
-    for (const value of allowed) assert.ok(kind.allows(value), kinds.display(value));
-    for (const value of refused) assert.not.ok(kind.allows(value), kinds.display(value));
+    for (const value of allowed) assert.ok(kind.allows(value), show(value));
+    for (const value of refused) assert.not.ok(kind.allows(value), show(value));
   });
 }
 

@@ -35,7 +35,7 @@ for (const [name, call] of Object.entries(calls)) {
       [{ max_new_tokens: 2 }, / has no option max_new_tokens\. Did you mean maxNewTokens\?$/],
       [{ numBeam: 1 }, / has no option numBeam\. Did you mean numBeams\?$/],
       [{ do_sample: true }, / has no option do_sample\. Did you mean doSample\?$/],
-      [{ maxNewTokens: 'x' }, /^maxNewTokens must be a whole number of at least 1, not 'x'\.$/],
+      [{ maxNewTokens: 'x' }, /^maxNewTokens must be a whole number of at least 1, not "x"\.$/],
       [{ signal: 5 }, /^signal must be an AbortSignal, not 5\.$/],
     ] as const) {
       assert.match((await withoutLeaks(() => failure(call(options)))).message, message);
@@ -72,7 +72,7 @@ test('runBatch with onError skip returns the errors in the places of their reque
   const error = await failure(model.runBatch(requests.slice(3), short));
   assert.match(error.message, /^The box 0,0,70,3 is not within the image, which has 7 × 3 pixels\.$/);
   const wrong = await failure(model.runBatch(requests, { onError: 'ignore' as 'skip' }));
-  assert.match(wrong.message, /^onError must be throw or skip, not 'ignore'\.$/);
+  assert.match(wrong.message, /^onError must be throw or skip, not "ignore"\.$/);
 });
 
 test('fields of requests are checked', async () => {

@@ -11,7 +11,7 @@ for (const [what, value, expected] of [
   ['a text', 'a "b"\n', '"a \\"b\\"\\n"'],
   ['a list', [1, 'a', null, true], '[1,"a",null,true]'],
   ['an object', { a: [1], b: {} }, '{"a":[1],"b":{}}'],
-  ['nothing', undefined, 'nothing'],
+  ['nothing', undefined, 'undefined'],
   ['not a number', [Number.NaN], '[NaN]'],
   ['a long text', 'x'.repeat(1e6), `"${'x'.repeat(56)}…`],
   ['a long list', new Array(1e6).fill(7), `[${'7,'.repeat(28)}…`],

@@ -3,7 +3,6 @@ import type { TextConfig } from '../config/model.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
 import {
   checkOptions,
-  display,
   finite,
   type Kind,
   listOf,
@@ -15,6 +14,7 @@ import {
   whole,
   wholeFrom,
 } from '../options.ts';
+import { show } from '../show.ts';
 import type { LocationTokens } from '../text/locations.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import type { Constraint } from './constraint.ts';
@@ -188,7 +188,7 @@ export function resolveGeneration(
     Object.entries(SETTINGS).map(([name, { allows, expected }]) => {
       const value = given[name] ?? (given[name] === null ? null : saved[name]);
       if (allows(value) && inVocabulary(name, value, text.vocabSize)) return [name, value];
-      const complaint = `${name} must be ${expected}, not ${display(value)}.`;
+      const complaint = `${name} must be ${expected}, not ${show(value)}.`;
       throw given[name] === undefined
         ? new Florence2Error(`generation_config.json: ${complaint}`)
         : new UsageError(complaint);

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { listNames, nearestName, nearestNames } from '../names.ts';
-import { display } from '../options.ts';
+import { show } from '../show.ts';
 
 /**
  * Selects hook points by name: a name, a glob, a regular expression, a predicate, or a list of these of which one must
@@ -41,7 +41,7 @@ export function matcher(filter: HookFilter): (name: string) => boolean {
 export function leaves(filter: HookFilter): HookFilter[] {
   if (typeof filter === 'string' || filter instanceof RegExp || typeof filter === 'function') return [filter];
   if (Array.isArray(filter)) return filter.flatMap(leaves);
-  throw new UsageError(`A filter must be a name, a RegExp, a function or a list of these, not ${display(filter)}.`);
+  throw new UsageError(`A filter must be a name, a RegExp, a function or a list of these, not ${show(filter)}.`);
 }
 
 /**

@@ -1,4 +1,9 @@
-import type { TaskResult } from './types.ts';
+import type { Box, PolygonInstance, Quad, TaskResult } from './types.ts';
+
+/** What boxes, instances, quads and the boxes of phrases have in common. */
+export type ResultObject = Partial<
+  Pick<Box, 'box' | 'confidence'> & Pick<PolygonInstance, 'polygons'> & Pick<Quad, 'quad'>
+>;
 
 /**
  * Returns a result without the objects whose `confidence` is below `minScore`, 0 to 1. Texts and objects without a
@@ -12,10 +17,7 @@ export function filterByScore<R extends TaskResult>(result: R, minScore: number)
  * Returns a result in which each box, instance and quad is replaced by those that `change` returns for it. A phrase is
  * removed with its last box.
  */
-export function mapObjects<R extends TaskResult>(
-  result: R,
-  change: <T extends { confidence?: number }>(object: T) => T[],
-): R {
+export function mapObjects<R extends TaskResult>(result: R, change: <T extends ResultObject>(object: T) => T[]): R {
   const changed = { ...result };
   if ('boxes' in changed) changed.boxes = changed.boxes.flatMap(change);
   if ('instances' in changed) changed.instances = changed.instances.flatMap(change);

@@ -1,5 +1,6 @@
 import { type ExifOrientation, orderedBox, storedPoints, turnedSize } from '../geometry/orientation.ts';
-import type { BoxCoordinates, QuadCoordinates } from '../geometry/types.ts';
+import type { QuadCoordinates } from '../geometry/types.ts';
+import { mapObjects, type ResultObject } from './filter.ts';
 import type { TaskResult } from './types.ts';
 
 /**
@@ -10,18 +11,11 @@ export function turnResult(result: TaskResult, orientation: ExifOrientation): Ta
   if (orientation === 1) return result;
   const { imageSize } = result;
   const points = (values: readonly number[]): number[] => storedPoints(values, imageSize, orientation);
-  const withBox = <T extends { box?: BoxCoordinates }>(item: T): T =>
-    item.box ? { ...item, box: orderedBox(points(item.box)) } : item;
-  const turned = { ...result, imageSize: turnedSize(imageSize, orientation) };
-  if ('boxes' in turned) turned.boxes = turned.boxes.map(withBox);
-  if ('phrases' in turned) {
-    turned.phrases = turned.phrases.map(phrase => ({ ...phrase, boxes: phrase.boxes.map(withBox) }));
-  }
-  if ('quads' in turned) {
-    turned.quads = turned.quads.map(item => ({ ...item, quad: points(item.quad) as QuadCoordinates }));
-  }
-  if ('instances' in turned) {
-    turned.instances = turned.instances.map(item => ({ ...withBox(item), polygons: item.polygons.map(points) }));
-  }
-  return turned;
+  const turned = <T extends ResultObject>(object: T): T => ({
+    ...object,
+    ...(object.box && { box: orderedBox(points(object.box)) }),
+    ...(object.quad && { quad: points(object.quad) as QuadCoordinates }),
+    ...(object.polygons && { polygons: object.polygons.map(points) }),
+  });
+  return mapObjects({ ...result, imageSize: turnedSize(imageSize, orientation) }, object => [turned(object)]);
 }

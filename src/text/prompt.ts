@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import type { ImageSize } from '../geometry/types.ts';
-import { anything, display, type OptionTable } from '../options.ts';
+import { anything, type OptionTable } from '../options.ts';
+import { show } from '../show.ts';
 import { boxToTokens } from './locations.ts';
 import { strip } from './python_strings.ts';
 import { constructPrompt, findTask, type RowOf, readTask, type Task, type TaskName, taskInfo } from './tasks.ts';
@@ -83,7 +84,7 @@ const named = (task: Task): string => `Task ${task} (${taskInfo(task).name})`;
 function joinText(text: TaskArguments['text']): string {
   const texts = Array.isArray(text) ? text : [text ?? ''];
   if (!texts.every(one => typeof one === 'string')) {
-    throw new UsageError(`text must be a text or a list of texts, not ${display(text)}.`);
+    throw new UsageError(`text must be a text or a list of texts, not ${show(text)}.`);
   }
   const words = texts.map(strip);
   if (words.length > 1 && words.includes('')) throw new UsageError('text is a list with an empty text.');
@@ -102,7 +103,7 @@ function checkRegion(box: ArrayLike<number>, { width, height }: ImageSize): Arra
 
 function fourNumbers(box: ArrayLike<number>): number[] {
   if (typeof box === 'object' && box.length === 4 && Array.from(box).every(Number.isFinite)) return Array.from(box);
-  throw new UsageError(`box must be a list of four numbers of pixels x1,y1,x2,y2, not ${display(box)}.`);
+  throw new UsageError(`box must be a list of four numbers of pixels x1,y1,x2,y2, not ${show(box)}.`);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { editDistance, nearestName } from '../names.ts';
-import { display } from '../options.ts';
+import { show } from '../show.ts';
 import { strip } from './python_strings.ts';
 
 /** Input of a task in addition to the image: none, a text (caption, phrase, class names) or a region of the image. */
@@ -133,7 +133,7 @@ export function resolveTask(name: string): Task {
  */
 export function readTask(task: string): string {
   if (typeof task !== 'string') {
-    throw new UsageError(`The task must be a task name, a task token or a prompt, not ${display(task)}.`);
+    throw new UsageError(`The task must be a task name, a task token or a prompt, not ${show(task)}.`);
   }
   if (strip(task) === '') throw new UsageError('The task is empty: give a task name, a task token or a prompt.');
   if (findTask(task)) return task;

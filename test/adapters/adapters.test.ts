@@ -147,7 +147,7 @@ test('dispose also disposes the merged weights', () =>
 
 const refused: [what: string, call: (adapters: Adapters) => unknown, message: RegExp][] = [
   ['a name that is taken', a => a.create('a'), /An adapter named a already exists/],
-  ['an empty name', a => a.create(''), /The name of an adapter must be a text, not ''/],
+  ['an empty name', a => a.create(''), /The name of an adapter must be a text, not ""/],
   ['an unknown name', a => a.activate('other'), /There is no adapter named other\. The adapters are a and b\./],
   ['a scale that is not a number', a => a.setScale('a', Number.NaN), /scale of an adapter must be a finite number/],
   ['two adapters that replace the same parameter', a => a.activate('a', 'b'), /a and b cannot be active together: both replace lm_head\.weight/], // biome-ignore format: one line

@@ -158,7 +158,7 @@ const refused: [what: string, options: LoraOptions, message: RegExp][] = [
   ],
   ['an alpha of 0', { alpha: 0 }, /^alpha must be a number above 0/],
   ['a dropout rate of 1', { dropout: 1 }, /dropout must be at least 0 and below 1/],
-  ['an unknown initialisation', { init: 'pissa' as 'kaiming' }, /init must be kaiming or gaussian, not 'pissa'/],
+  ['an unknown initialisation', { init: 'pissa' as 'kaiming' }, /init must be kaiming or gaussian, not "pissa"/],
   [
     'an unknown option',
     { rank: 4 } as LoraOptions,

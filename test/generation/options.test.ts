@@ -61,11 +61,11 @@ test('the error for a wrong option has its name and the allowed values', () => {
   const cases: [options: object, message: RegExp][] = [
     [{ numBeams: 0 }, /numBeams must be a whole number from 1 to 1024, not 0/],
     [{ numBeams: 2.5 }, /numBeams/],
-    [{ numBeams: '3' }, /numBeams .* not '3'/],
+    [{ numBeams: '3' }, /numBeams .* not "3"/],
     [{ numBeams: Number.NaN }, /numBeams .* not NaN/],
     [{ maxNewTokens: 0 }, /maxNewTokens/],
     [{ maxNewTokens: Number.POSITIVE_INFINITY }, /maxNewTokens .* not Infinity/],
-    [{ earlyStopping: 'always' }, /earlyStopping must be true, false or never, not 'always'/],
+    [{ earlyStopping: 'always' }, /earlyStopping must be true, false or never, not "always"/],
     [{ lengthPenalty: Number.NaN }, /lengthPenalty must be a finite number/],
     [{ lengthPenalty: Number.NEGATIVE_INFINITY }, /lengthPenalty/],
     [{ noRepeatNgramSize: -1 }, /noRepeatNgramSize/],

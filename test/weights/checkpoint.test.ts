@@ -91,7 +91,7 @@ test('shards are read as one file', async () => {
 const brokenIndexes: [what: string, index: string, problem: RegExp][] = [
   ['invalid JSON', '{', /is not JSON/],
   ['a list', '[]', /holds \[\], expected an object/],
-  ['no weight map', '{}', /weight_map is nothing, expected the file of each tensor/],
+  ['no weight map', '{}', /weight_map is undefined, expected the file of each tensor/],
   ['a weight map that is a string', indexOf('model.safetensors'), /weight_map is "model\.safetensors"/],
   ['an empty weight map', indexOf({}), /weight_map is \{\}/],
   ['a number as a shard', indexOf({ a: 1 }), /a is in 1, expected a file in the same folder/],

@@ -239,7 +239,7 @@ test('errors name the entry', async () => {
     [{ ...good, image_id: 8 }, /image_id 8 is not among the images/],
     [{ ...good, category_id: 2 }, /category_id 2 is not among the categories/],
     [{ ...good, bbox: [1, 2, 3] }, /bbox is \[1,2,3\], expected x, y, width and height/],
-    [{ ...good, bbox: undefined }, /bbox is nothing/],
+    [{ ...good, bbox: undefined }, /bbox is undefined/],
     [{ ...good, bbox: [5, 5, -1, 2] }, /bbox is \[5,5,-1,2\]: its width or height is negative/],
     [{ ...good, segmentation: [['a', 2]] }, /segmentation\[0\] is \["a",2\], expected x, y/],
     [{ ...good, segmentation: 'x' }, /segmentation is "x", expected polygons or run lengths/],

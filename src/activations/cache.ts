@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { type HookFilter, matcher } from '../hooks/filter.ts';
+import { nearestNames } from '../names.ts';
 import { onBackendOf } from '../nn/on_backend.ts';
 import { checkOptions, integer, type OptionTable, oneOf, text, whole } from '../options.ts';
 import { openFile, writeFile } from '../platform/node.ts';
@@ -237,7 +238,10 @@ export class ActivationCache {
     if (name.includes('{layer}') && layer === undefined) throw new UsageError(`${name} needs \`layer\`.`);
     const point = resolveShortName(name.replaceAll('{layer}', String(layer)), this.names, part);
     const steps = this.points.get(point);
-    if (!steps) throw new UsageError(`${point} was not kept. Kept points: ${list(this.names)}.`);
+    if (!steps) {
+      const nearestFirst = nearestNames(point, this.names, this.names.length);
+      throw new UsageError(`${point} was not kept. Kept points: ${list(nearestFirst)}.`);
+    }
     const numbered = this.steps(point);
     if (step === undefined && steps.size > 1) {
       throw new UsageError(

@@ -207,7 +207,9 @@ test('reading a missing activation is an error that lists what was kept', async 
     const { cache } = await run({ ...greedy, names: ['hook_logits', cross, '**.hook_pooled'], steps: [1, 3] });
     const pattern = `${decoder}.{layer}.encoder_attn.hook_pattern`;
     for (const [name, part, message] of [
-      ['hook_logit', {}, /^hook_logit was not kept\. Kept points: multi_modal/],
+      ['hook_logit', {}, /^No activation named hook_logit was kept\. Did you mean logits\?$/],
+      ['multi_modal_projector.hook_poled', {}, /was not kept\. Kept points: multi_modal_projector\.hook_pooled, /],
+      [`${decoder}.0.encoder_attn.hook_patern`, {}, /was not kept\. Kept points: language_model\.decoder\.layers\.0/],
       ['hook_logits', {}, /^hook_logits was kept at 2 steps: set `step` to one of 1, 3\.$/],
       ['hook_logits', { step: 2 }, /^hook_logits was not kept at step 2: it was kept at steps 1, 3\.$/],
       ['hook_logits', { step: -3 }, /at step -3: it was kept at steps 1, 3/],

@@ -12,6 +12,7 @@ const block = 'vision_tower.blocks.2.0';
 
 for (const [name, part, layer, point] of [
   ['pattern', 'decoder', 1, `${decoder}.self_attn.hook_pattern`],
+  ['hook_pattern', 'decoder', 1, `${decoder}.self_attn.hook_pattern`],
   ['pattern', 'cross', 1, `${decoder}.encoder_attn.hook_pattern`],
   ['pattern', 'encoder', 0, 'language_model.encoder.layers.0.self_attn.hook_pattern'],
   ['z', 'window', '2.0', `${block}.spatial_block.window_attn.hook_z`],
@@ -33,6 +34,7 @@ test('short names of no point or several are errors', () => {
     ['pattern', {}, /^pattern is the name of \d+ points: set `in` or `layer` \(vision_tower\..*, …\)\.$/],
     ['pattern', { in: 'decoder' }, /^pattern in the decoder is the name of 2 points/],
     ['pattern', { in: 'decoder', layer: 7 }, /^No activation named pattern was kept in the decoder at layer 7\.$/],
+    ['patern', { in: 'decoder', layer: 1 }, /^No activation named patern was kept\. Did you mean pattern\?$/],
     [
       'pattern',
       { in: 'channel', layer: '2.0' },

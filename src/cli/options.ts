@@ -29,6 +29,19 @@ export const IMAGE_SIZE_HELP = 'side in pixels to which images are resized; defa
 export const backendOption = (): Option =>
   new Option('-b, --backend <name>', BACKEND_HELP).choices(BACKEND_CHOICES).default('auto');
 
+/** Adds `-o, --out`, and its earlier name `--output`, which the help does not show. */
+export function addOutOption(command: Command, value: '<file>' | '<dir>', help: string, required = true): Command {
+  const out = new Option(`-o, --out ${value}`, help).makeOptionMandatory(required);
+  return command.addOption(out).addOption(hiddenAlias('output', out));
+}
+
+/** Returns another name of a flag with a value, which the help does not show. */
+export function hiddenAlias(name: string, option: Option): Option {
+  const alias = new Option(option.flags.replace(/^.*--\S+/, `--${name}`)).hideHelp();
+  alias.attributeName = () => option.attributeName();
+  return option.parseArg ? alias.argParser(option.parseArg) : alias;
+}
+
 /** Adds the flags that select the model and the backend. */
 export function addModelOptions(command: Command): Command {
   return command

@@ -62,8 +62,9 @@ function throwing(command: Command): Command {
   const given = new Set<string>();
   for (const option of command.options.filter(option => !option.isBoolean() && !isRepeatable(option))) {
     command.on(`option:${option.name()}`, () => {
-      if (given.has(option.name())) throw new UsageError(`${option.long} was given twice, but takes one value.`);
-      given.add(option.name());
+      const name = option.attributeName(); // of an alias that of its flag
+      if (given.has(name)) throw new UsageError(`${option.long} was given twice, but takes one value.`);
+      given.add(name);
     });
   }
   command.commands.forEach(throwing);

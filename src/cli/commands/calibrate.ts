@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import type { CalibrateFlags } from '../actions/calibrate.ts';
 import { addAnswerOptions } from '../answer_options.ts';
-import { addModelOptions } from '../options.ts';
+import { addModelOptions, addOutOption } from '../options.ts';
 
 /** `florence2 calibrate`: fits confidences to the share of right answers. */
 export function calibrateCommand(): Command {
@@ -13,8 +13,8 @@ export function calibrateCommand(): Command {
         'was not trained on, with some hundred objects for each task.',
     )
     .requiredOption('-d, --data <path>', 'dataset in a format of "florence2 train"')
-    .addOption(new Option('--split <name>', SPLIT_HELP).choices(['train', 'valid', 'test']))
-    .option('-o, --out <dir>', 'folder for calibration.json; default: that of the adapter, or of the model');
+    .addOption(new Option('--split <name>', SPLIT_HELP).choices(['train', 'valid', 'test']));
+  addOutOption(command, '<dir>', 'folder for calibration.json; default: that of the adapter, or of the model', false);
   addAnswerOptions(addModelOptions(command)).addOption(
     new Option('--on-error <how>', 'stop at the first image that fails, or skip it')
       .choices(['stop', 'skip'])

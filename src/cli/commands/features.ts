@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import type { FeatureFlags } from '../actions/features.ts';
 import { count } from '../kinds.ts';
-import { addImageOptions, addModelOptions, addQuestionOptions, IMAGES_HELP, parser } from '../options.ts';
+import { addImageOptions, addModelOptions, addOutOption, addQuestionOptions, IMAGES_HELP, parser } from '../options.ts';
 
 /** `florence2 features`: writes the activations of many images as one array. */
 export function featuresCommand(): Command {
@@ -17,15 +17,12 @@ export function featuresCommand(): Command {
       '--at <name>',
       'hook point: a name, or a glob that matches only one (* within a dotted part, ** across parts)',
     )
-    .requiredOption(
-      '-o, --out <file>',
-      'output file: .npy (only the array) or .safetensors (with the paths of the images)',
-    )
     .addOption(
       new Option('--pool <how>', 'mean: average over all axes but the last, one vector per image')
         .choices(['mean', 'none'])
         .default('mean'),
     );
+  addOutOption(command, '<file>', 'output file: .npy (only the array) or .safetensors (with the paths of the images)');
   return addImageOptions(addModelOptions(addQuestionOptions(command)))
     .option('--max-new-tokens <n>', 'maximum length of an answer in tokens, for points of the decoder', parser(count))
     .option('--batch <n>', 'images per batch', parser(count), 1)

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { InspectFlags } from '../actions/inspect.ts';
 import { addAnswerOptions } from '../answer_options.ts';
-import { addImageOptions, addModelOptions, addQuestionOptions, parseBox } from '../options.ts';
+import { addImageOptions, addModelOptions, addOutOption, addQuestionOptions, parseBox } from '../options.ts';
 
 /** `florence2 inspect`: writes a page about how one answer was computed. */
 export function inspectCommand(): Command {
@@ -12,8 +12,8 @@ export function inspectCommand(): Command {
         'probabilities and alternatives, the cross-attention of each token head by head, the boxes with their location ' +
         'tokens, the logit lens, and the norms of all blocks.',
     )
-    .argument('<image>', 'image file, URL, or - for standard input')
-    .requiredOption('-o, --out <file>', 'output file (.html)');
+    .argument('<image>', 'image file, URL, or - for standard input');
+  addOutOption(command, '<file>', 'output file (.html)');
   addQuestionOptions(command).option('--box <x1,y1,x2,y2>', 'region input of a task, in pixels', parseBox);
   return addAnswerOptions(addImageOptions(addModelOptions(command)))
     .addHelpText('after', EXAMPLES)

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import type { TrainFlags } from '../actions/train.ts';
-import { parser } from '../options.ts';
+import { hiddenAlias, parser } from '../options.ts';
 import type { TrainConfig } from '../train/config.ts';
 import { flagOf, keyOf, SETTINGS, SETTINGS_BY_PATH, type Setting } from '../train/settings.ts';
 
@@ -50,8 +50,8 @@ function optionsOf(setting: Setting): Option[] {
   if (flag !== null && help !== undefined) {
     const option = named(`${short ? `${short}, ` : ''}--${flag}`);
     options.push(setting.default === undefined ? option : option.default(setting.default, setting.defaultText));
+    if (alias !== undefined) options.push(hiddenAlias(alias, option));
   }
-  if (alias !== undefined) options.push(named(`--${alias}`).hideHelp());
   if (negative !== undefined) options.push(new Option(`--no-${flag}`, negative));
   return options;
 }
@@ -63,8 +63,8 @@ function givenSettings(command: Command): TrainConfig {
   const groups: Record<string, Record<string, unknown>> = {};
   if (isGiven('lora')) groups.lora = {};
   for (const setting of SETTINGS_BY_PATH.values()) {
-    const key = [keyOf(setting), setting.alias].find(name => name !== undefined && isGiven(name));
-    if (key === undefined) continue;
+    const key = keyOf(setting);
+    if (key === undefined || !isGiven(key)) continue;
     const given = command.getOptionValue(key);
     const value = setting.kind.repeatable && given === false ? [] : given;
     if (setting.group === undefined) config[setting.name] = value;

@@ -5,10 +5,12 @@ import * as assert from 'uvu/assert';
 import type { ActivationCache } from '../src/activations/cache.ts';
 import type { Lora } from '../src/adapters/lora.ts';
 import { Florence2Error } from '../src/errors.ts';
+import { answerOutcomes } from '../src/evaluation/calibrate.ts';
 import { Florence2 } from '../src/florence2.ts';
 import type { ScopedHook } from '../src/hooks/hooks.ts';
 import type { RawImage } from '../src/image/types.ts';
 import { collectReport } from '../src/inspect/collect.ts';
+import { attention, attentionPoints } from '../src/internals/attention_maps.ts';
 import { attributionPatch } from '../src/internals/attribution.ts';
 import { FeatureReader } from '../src/internals/feature_reader.ts';
 import { captureForced } from '../src/internals/forced_pass.ts';
@@ -19,7 +21,8 @@ import { alternatives, logitLens } from '../src/internals/logit_lens.ts';
 import { answerLogProb } from '../src/internals/logit_metrics.ts';
 import { ablationSweep, patch, patchSweep } from '../src/internals/patching.ts';
 import { Question } from '../src/internals/question.ts';
-import { gradCam } from '../src/internals/saliency.ts';
+import { encoderRollout, tokenRelevance } from '../src/internals/rollout.ts';
+import { gradCam, integratedGradients } from '../src/internals/saliency.ts';
 import type { BackendName } from '../src/runtime/backend.ts';
 import { testBackend, withoutLeaks } from './backend.ts';
 import { numbers } from './nn/naive.ts';
@@ -101,6 +104,7 @@ const calls: Record<string, (model: Florence2, seed: number) => Promise<unknown>
   'run with replaced biases': (model, seed) => model.run(image(seed), '<CAPTION>', { ...greedy, adapter: 'biases' }),
   'run with two adapters': (model, seed) =>
     model.run(image(seed), '<CAPTION>', { ...greedy, adapter: ['biases', 'everywhere'] }),
+  'run in tiles': (model, seed) => model.run(image(seed), '<OD>', { ...greedy, tiles: 24 }),
   runBatch: (model, seed) =>
     model.runBatch(
       [
@@ -184,6 +188,27 @@ const calls: Record<string, (model: Florence2, seed: number) => Promise<unknown>
       }),
     ),
   gradCam: (model, seed) => withQuestion(model, image(seed), question => gradCam(model, question, metric)),
+  integratedGradients: (model, seed) =>
+    withQuestion(model, image(seed), async question => {
+      if (model.backend.name === 'wasm') return null; // lacks gradients of convolutions
+      return integratedGradients(model, question, metric, { steps: 3, batchSize: 1, onWarning: () => {} });
+    }),
+  'attention, encoderRollout, tokenRelevance': (model, seed) =>
+    withQuestion(model, image(seed), async question => {
+      const points = (['cross', 'encoder'] as const).flatMap(kind => attentionPoints(kind));
+      const cache = captureForced(model, question, points);
+      const maps = [attention(cache, 'cross', 0), encoderRollout(cache), tokenRelevance(cache)];
+      return Promise.all(maps).finally(() => cache.dispose());
+    }),
+  answerOutcomes: async (model, seed) => {
+    const targets = [
+      { task: '<OD>', answer: { boxes: [] } },
+      { task: '<CAPTION>', answer: 'a red car' },
+    ];
+    const example = { image: image(seed), targets, source: 'one' };
+    const outcomes = await answerOutcomes(model, { name: 'one', length: 1, example: () => example }, greedy);
+    return [...outcomes];
+  },
   FeatureReader: (model, seed) => {
     const reader = new FeatureReader(model, `${decoder}.0.hook_mlp_out`, { task: '<CAPTION>', maxNewTokens: 4 });
     return reader.read([image(seed), image(seed + 1)]);
@@ -196,7 +221,7 @@ const calls: Record<string, (model: Florence2, seed: number) => Promise<unknown>
 
 /** Those that consist of several calls, of which the later ones use the adapters that are active then. */
 const several =
-  /^(encodeImages and generate|Question|logitLens.*|lastLayer.*|attribution.*|patch.*|ablationSweep|gradCam)$/;
+  /^(encodeImages and generate|Question|logitLens.*|lastLayer.*|att.*|patch.*|ablationSweep|gradCam|integrated.*)$/;
 
 /** Throws unless two results are equal, numbers up to 1e-4 of the larger of 1 and their size. */
 function same(got: unknown, want: unknown, where: string): void {
@@ -267,7 +292,8 @@ test('all calls at once, of models on two backends', () =>
     for (const [i, name] of names.entries()) {
       same(ours[i], alone.get(model)![i], `${name} on ${testBackend}`);
       same(theirs[i], alone.get(other)![i], `${name} on ${otherBackend}`);
-      if (name !== 'collectReport') same(theirs[i], ours[i], `${name} on both`); // compressed, so small differences show
+      // Reports are compressed, so small differences show; wasm lacks the gradients of pixels.
+      if (!/^(collectReport|integratedGradients)$/.test(name)) same(theirs[i], ours[i], `${name} on both`);
     }
   }));
 

@@ -58,13 +58,14 @@ export async function answerOutcomes(
 ): Promise<Map<string, Outcome[]>> {
   checkOptions('answerOutcomes', options, CALIBRATE);
   const { onProgress, onProblem, ...runOptions } = options;
+  const call = florence.withAdapter();
   const outcomes = new Map<string, Outcome[]>();
   for (let i = 0; i < dataset.length; i++) {
     let source = `${dataset.name}[${i}]`;
     try {
       const example = await dataset.example(i);
       ({ source } = example);
-      for (const [task, list] of await exampleOutcomes(florence, example, runOptions))
+      for (const [task, list] of await exampleOutcomes(call, example, runOptions))
         outcomes.set(task, [...(outcomes.get(task) ?? []), ...list]);
     } catch (error) {
       if (!onProblem || !(error instanceof Florence2Error)) throw error;

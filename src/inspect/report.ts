@@ -30,7 +30,7 @@ export interface ReportImage {
   name: string;
   /** The picture as a data URL; larger images are reduced. */
   src: string;
-  /** Width of the original in pixels. All coordinates refer to the original. */
+  /** Width of the original in pixels, upright if the model read it so. All coordinates refer to this picture. */
   width: number;
   /** Height of the original in pixels. */
   height: number;

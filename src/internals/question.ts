@@ -69,7 +69,7 @@ interface QuestionParts {
  * question.
  */
 export class Question {
-  /** Size of the original image in pixels. */
+  /** Size in pixels of the image as the model reads it: upright with `orientation: 'apply'`. */
   readonly imageSize: ImageSize;
   /** What its activations belong to, see `ActivationCache.metadata`. */
   readonly metadata: Readonly<Record<string, string>>;

@@ -1,4 +1,5 @@
 /** Compares the data of a report with the model's answers and activations. */
+import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { decodeImage } from '../../src/image/decode.ts';
@@ -147,6 +148,22 @@ test('names have defaults', async () => {
     } = await collectReport(model, street, '<CAPTION>', { numBeams: 1, maxNewTokens: 3 });
     assert.is(title, '<CAPTION> · street.jpg');
     assert.equal([said.name, image.width, image.height], [model.folder, 768, 512]);
+  });
+});
+
+test('a turned image is shown upright, and its box is in pixels of the stored image', async () => {
+  const upright = await sharp(street).png().toBuffer(); // 768 x 512
+  const turned = await sharp(upright).rotate(-90).withMetadata({ orientation: 6 }).png().toBuffer();
+  const asked = { numBeams: 1, maxNewTokens: 4, names };
+  await withoutLeaks(async () => {
+    const expected = await collectReport(model, upright, '<REGION_TO_CATEGORY>', { ...asked, box: [10, 20, 300, 200] });
+    const got = await collectReport(model, turned, '<REGION_TO_CATEGORY>', {
+      ...asked,
+      box: [20, 468, 200, 758],
+      orientation: 'apply',
+    });
+    assert.equal(got, expected);
+    assert.equal([got.image.width, got.image.height], [768, 512]);
   });
 });
 

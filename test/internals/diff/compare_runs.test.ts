@@ -2,6 +2,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
+import sharp from 'sharp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createLora } from '../../../src/adapters/lora.ts';
@@ -106,6 +107,19 @@ tool('an adapter departs at its target; one of zeros changes nothing', async () 
   const first = images[0].rows.find(({ maxAbs }) => maxAbs > 0);
   assert.is(first?.name, at);
   assert.ok(first?.firstDeparture);
+});
+
+tool('turned images are read upright on request, and their box is in pixels of the stored image', async () => {
+  const [upright, turned] = ['upright.png', 'turned.png'].map(name => join(root, name));
+  await sharp(picture).png().toFile(upright); // 768 x 512
+  await sharp(picture).rotate(-90).withMetadata({ orientation: 6 }).png().toFile(turned);
+  const b = { model, backend, adapter: await adapter('quiet', 0.1) };
+  const question = { task: '<REGION_TO_CATEGORY>', maxNewTokens: 4, at: ['vision_tower.hook_pixels', '**.hook_v'] };
+  const compared = async (image: string, options: Partial<DiffOptions>) =>
+    (await diffRuns({ model, backend }, b, [image], { ...question, ...options })).images[0];
+  const expected = await compared(upright, { box: [10, 20, 300, 200] });
+  const got = await compared(turned, { box: [20, 468, 200, 758], orientation: 'apply' });
+  assert.equal({ ...got, image: upright }, expected);
 });
 
 tool("both are given A's answer, and each has its own", async () => {

@@ -16,6 +16,7 @@ import type { GenerationOptions } from './generation/options.ts';
 import type { StreamedToken } from './generation/stream.ts';
 import {
   checkHook,
+  checkHooks,
   type HookFilter,
   type HookFn,
   type HookOptions,
@@ -26,7 +27,7 @@ import type { ImageFeatures } from './image/features.ts';
 import type { ImageInput } from './image/types.ts';
 import type { Florence2Model } from './model/florence2_model.ts';
 import type { Adaptation } from './nn/params.ts';
-import { checkOptions } from './options.ts';
+import { checkKind, checkOptions } from './options.ts';
 import {
   answerBatch,
   answerRecorded,
@@ -132,8 +133,8 @@ export class Florence2 {
    * Encodes several images of any sizes. Hooks receive them as one batch; on wasm as batches of at most 768×768 pixels
    * in all, because its heap is small.
    */
-  async encodeImages(images: ImageInput[], { adapter, ...options }: EncodeOptions = {}): Promise<ImageFeatures[]> {
-    return encodeInputs(this.withAdapter(adapter), images, options);
+  async encodeImages(images: ImageInput[], options: EncodeOptions = {}): Promise<ImageFeatures[]> {
+    return encodeInputs(this.withAdapter(options?.adapter), images, options);
   }
 
   /**
@@ -167,11 +168,10 @@ export class Florence2 {
   ): Promise<ResultsOf<T, Florence2Error>>;
   async runBatch(requests: readonly Request[], options: BatchOptions = {}): Promise<(TaskResult | Florence2Error)[]> {
     checkOptions('runBatch', options, CALLS.runBatch);
-    const { adapter, onError } = options;
-    const call = this.withAdapter(adapter);
-    if (onError === 'skip') {
+    checkKind('requests', requests, CALLS.requests);
+    const call = this.withAdapter(options.adapter);
+    if (options.onError === 'skip')
       return skipErrors(requests, some => call.runBatch(some, { ...options, adapter: undefined, onError: 'throw' }));
-    }
     return answerBatch(call, requests, options);
   }
 
@@ -201,9 +201,9 @@ export class Florence2 {
   stream(
     image: Request['image'],
     task: string,
-    { adapter, ...options }: RunOptions & TaskArguments = {},
+    options: RunOptions & TaskArguments = {},
   ): AsyncGenerator<StreamedToken, void> {
-    return streamAnswer(this.withAdapter(adapter), image, task, options);
+    return streamAnswer(this.withAdapter(options?.adapter), image, task, options);
   }
 
   /**
@@ -230,7 +230,7 @@ export class Florence2 {
    * @param hooks they run after the hooks of this model
    */
   withHooks(hooks: readonly ScopedHook[]): Florence2 {
-    for (const hook of hooks) checkHook(this.model.hookNames, ...hook);
+    checkHooks(this.model.hookNames, hooks);
     return this.derive({ hooks: this.hooks.with(hooks) });
   }
 

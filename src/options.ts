@@ -73,6 +73,8 @@ export const onOff: Kind = { expected: 'true or false', allows: value => typeof 
 /** A value that must be given. */
 export const required = (kind: Kind): Kind => ({ ...kind, required: true });
 export const text: Kind = { expected: 'a text', allows: value => typeof value === 'string' && value !== '' };
+/** A text, which may be empty. */
+export const anyText: Kind = { expected: 'a text', allows: value => typeof value === 'string' };
 export const callback: Kind = { expected: 'a function', allows: value => typeof value === 'function' };
 export const abortSignal: Kind = { expected: 'an AbortSignal', allows: value => value instanceof AbortSignal };
 /** Values that the call itself checks. */

@@ -6,17 +6,21 @@ import { CONSTRAIN, type Constrain, Constraint } from './generation/constraint.t
 import { generateAnswers } from './generation/generate.ts';
 import { GENERATION_OPTIONS, type GenerationOptions, type GenerationSettings } from './generation/options.ts';
 import { type StreamedToken, streamTokens } from './generation/stream.ts';
+import { STEP_FILTER } from './hooks/filter.ts';
 import { ImageFeatures, imageHash, promptAbout } from './image/features.ts';
 import { DECODE_OPTIONS, type DecodeOptions, type ImageInput } from './image/types.ts';
 import {
   abortSignal,
   anything,
+  checkKind,
   checkOptions,
   type Kind,
+  listOf,
   type OptionTable,
   oneOf,
   onOff,
   pickOptions,
+  text,
 } from './options.ts';
 import { applyCalibration, type Calibration } from './results/calibration.ts';
 import { type ParseOptions, parse } from './results/parse/parse.ts';
@@ -108,7 +112,7 @@ const OF_TASK: OptionTable<RunOptions & TaskArguments> = {
   ...TASK_ARGUMENTS,
 };
 
-const { text, box, ...OF_ALL } = OF_TASK;
+const { text: _text, box: _box, ...OF_ALL } = OF_TASK;
 
 const RUN: OptionTable<TaskOptions> = { ...OF_TASK, tiles: anything };
 
@@ -117,20 +121,22 @@ const RUN_BATCH: OptionTable<BatchOptions> = { ...OF_ALL, onError: oneOf('throw'
 const CACHE: OptionTable<CacheOptions & TaskArguments> = {
   ...OF_TASK,
   names: anything,
-  steps: anything,
-  file: anything,
+  steps: STEP_FILTER,
+  file: text,
 };
 
 const REQUEST: OptionTable<Request> = { ...TASK_ARGUMENTS, image: anything, task: anything };
 
 /** The kinds of the options of the model's calls, and of the fields of a request. */
 export const CALLS = {
+  encodeImages: { ...DECODE_OPTIONS, adapter: anything },
   generate: GENERATE,
   runBatch: RUN_BATCH,
   run: RUN,
   stream: { ...OF_TASK, numBeams: one('a stream has no beams') },
   runWithCache: CACHE,
   request: REQUEST,
+  requests: listOf(anything, 'requests'),
 };
 
 /** A model as these calls use it: `Florence2`. */
@@ -162,12 +168,14 @@ export function generationOf(
 export async function encodeInputs(
   call: Call,
   images: ImageInput[],
-  options: DecodeOptions,
+  options: EncodeOptions,
   hashed = false,
 ): Promise<ImageFeatures[]> {
-  checkOptions('encodeImages', options, DECODE_OPTIONS);
+  checkOptions('encodeImages', options, CALLS.encodeImages);
+  checkKind('images', images, listOf(anything, 'images'));
+  const decoding = pickOptions(options, DECODE_OPTIONS);
   const { decodeForModel } = await import('./image/decode.ts');
-  const decoded = await Promise.all(images.map(image => decodeForModel(image, options)));
+  const decoded = await Promise.all(images.map(image => decodeForModel(image, decoding)));
   const hashes = await Promise.all(decoded.map(({ image }) => (hashed ? imageHash(image) : undefined)));
   const rows = encodeImages(
     call,

@@ -158,6 +158,61 @@ for (const [name, [call, wrong, message]] of Object.entries(calls)) {
     }));
 }
 
+const wrong = (value: unknown) => value as never;
+
+/** Calls with an argument of another kind, and the start of the message. */
+const misused: [name: string, call: () => unknown, message: string][] = [
+  ['encodeImages', () => model.encodeImages(wrong('a.png')), 'images must be a list of images, not "a.png"'],
+  ['encodeImages', () => model.encodeImages([image], wrong(null)), 'The options of encodeImages must be an object'],
+  ['runBatch', () => model.runBatch(wrong(null)), 'requests must be a list of requests, not null'],
+  ['runBatch', () => model.runBatch(wrong({}), { onError: 'skip' }), 'requests must be a list of requests, not {}'],
+  ['generate', () => model.generate(wrong([image]), ['What?']), 'features must be a list of image features'],
+  ['generate', () => model.generate([features], wrong('What?')), 'prompts must be a list of texts, not "What?"'],
+  ['stream', () => model.stream(features, '<OD>', wrong(null)).next(), 'The options of stream must be an object'],
+  [
+    'withHooks',
+    () => model.withHooks(wrong('hook_logits')),
+    'hooks must be a list of hooks [filter, function, options]',
+  ],
+  ['withHooks', () => model.withHooks(wrong([null])), 'hooks must be a list of hooks'],
+  ['withHooks', () => model.withHooks([['hook_logits', () => {}, { step: wrong('last') }]]), 'step must be a step'],
+  [
+    'addHook',
+    () => model.addHook('hook_logits', () => {}, { step: -1 }),
+    'step must be a step (a whole number from 0)',
+  ],
+  ['runWithCache', () => model.runWithCache(features, '<OD>', { steps: wrong('all') }), 'steps must be a step'],
+  ['runWithCache', () => model.runWithCache(features, '<OD>', { file: wrong(5) }), 'file must be a text, not 5'],
+  ['Question.ask', () => Question.ask(model, image, '<OD>', { answer: [1e6] }), 'answer has the token id 1000000; ids'],
+  ['forcedLogits', () => api.forcedLogits(model, wrong(null)), 'question must be a Question, not null'],
+  ['gradientsAt', () => api.gradientsAt(model, question, wrong('x'), 'hook_logits'), 'metric must be a function'],
+  ['gradCam', () => api.gradCam(model, wrong(null), metric), 'question must be a Question'],
+  ['gradientRelevance', () => api.gradientRelevance(model, question, wrong(0)), 'metric must be a function, not 0'],
+  ['integratedGradients', () => api.integratedGradients(model, wrong({}), metric), 'question must be a Question'],
+  ['lastLayerAttribution', () => api.lastLayerAttribution(model, wrong(null)), 'question must be a Question'],
+  ['attentionLabels', () => api.attentionLabels(model, wrong(null)), 'question must be a Question'],
+  ['steer', () => api.steer(model, site, wrong(null)), 'vector must be a tensor, not null'],
+  ['meanAblation', () => api.meanAblation(wrong(null)), 'caches must be an ActivationCache, or a list of them'],
+  ['resampleAblation', () => api.resampleAblation(wrong([5])), 'caches must be an ActivationCache, or a list of them'],
+  ['logitOf', () => api.logitOf(wrong('x'), 5), 'position must be a whole number of at least 0, not "x"'],
+  ['filterByScore', () => api.filterByScore(result, wrong('0.5')), 'minScore must be a number from 0 to 1, not "0.5"'],
+  ['filterByLabel', () => api.filterByLabel(result, wrong('car')), 'labels must be a list of texts, not "car"'],
+  ['parse', () => api.parse('', '<CAPTON>', image), 'Unknown task "<CAPTON>". Did you mean <CAPTION>?'],
+  ['tokenizer.encode', () => tokenizer.encode(wrong(5)), 'text must be a text, not 5'],
+];
+
+for (const [name, call, message] of misused) {
+  test(`${name} refuses arguments of another kind: ${message}`, () =>
+    withoutLeaks(async () => {
+      const error = await failure(call, {});
+      assert.ok(error.message.startsWith(message), error.message);
+    }));
+}
+
+test('parse takes the names of tasks', () => {
+  assert.equal(api.parse('', 'od', image), result);
+});
+
 /** Public functions without options, and classes that programs do not create. */
 const WITHOUT_OPTIONS = new Set(
   `

@@ -1,4 +1,5 @@
-import type { ImageFeatures } from '../image/features.ts';
+import { ImageFeatures } from '../image/features.ts';
+import { anyText, checkKind, instanceOf, listOf } from '../options.ts';
 import { beamSearch } from './beam.ts';
 import { type Call, type SessionOptions, startSession } from './call.ts';
 import { nextCandidates, nothingLeft } from './candidates.ts';
@@ -22,12 +23,15 @@ export function generateSequences(
   return settings.numBeams === 1 ? singleSequences(session, settings, signal) : beamSearch(session, settings, signal);
 }
 
+const FEATURES = listOf(instanceOf(ImageFeatures, 'image features'), 'image features');
+const PROMPTS = listOf(anyText, 'texts');
+
 /**
  * Encodes prompts and generates their answers.
  *
  * @param features one image for each prompt
  * @returns for each prompt `numReturnSequences` answers, best first
- * @throws UsageError for wrong options; the signal's reason
+ * @throws UsageError for wrong options or arguments; the signal's reason
  */
 export async function generateAnswers(
   call: Call,
@@ -35,6 +39,8 @@ export async function generateAnswers(
   prompts: string[],
   options: SessionOptions,
 ): Promise<GeneratedSequence[][]> {
+  checkKind('features', features, FEATURES);
+  checkKind('prompts', prompts, PROMPTS);
   if (features.length + prompts.length === 0) return [];
   const { session, settings, signal } = startSession(call, features, prompts, options);
   try {

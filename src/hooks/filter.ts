@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { listNames, nearestName, nearestNames } from '../names.ts';
+import { callback, type Kind, listOf, whole } from '../options.ts';
 import { show } from '../show.ts';
 
 /**
@@ -11,6 +12,14 @@ export type HookFilter = string | RegExp | ((name: string) => boolean) | readonl
 
 /** Selects generation steps, counted from 0: one, several, or a predicate. */
 export type StepFilter = number | readonly number[] | ((step: number) => boolean);
+
+const STEPS = listOf(whole, 'steps');
+
+/** The kind of a StepFilter. */
+export const STEP_FILTER: Kind = {
+  expected: 'a step (a whole number from 0), a list of steps or a function',
+  allows: value => whole.allows(value) || callback.allows(value) || STEPS.allows(value),
+};
 
 /**
  * Points whose activations are computed only for hooks that ask for them: those whose pattern contains the last part of

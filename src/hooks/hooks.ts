@@ -1,7 +1,15 @@
 import type * as tf from '@tensorflow/tfjs';
 import { Florence2Error, UsageError } from '../errors.ts';
-import { anything, callback, checkKind, checkOptions, onOff } from '../options.ts';
-import { type HookFilter, leaves, matcher, requirePoints, type StepFilter, stepMatcher } from './filter.ts';
+import { callback, checkKind, checkOptions, listOf, onOff } from '../options.ts';
+import {
+  type HookFilter,
+  leaves,
+  matcher,
+  requirePoints,
+  STEP_FILTER,
+  type StepFilter,
+  stepMatcher,
+} from './filter.ts';
 
 export type { HookFilter, StepFilter } from './filter.ts';
 
@@ -46,11 +54,19 @@ export function checkHook(names: readonly string[], filter: HookFilter, fn: Hook
     names,
   );
   checkKind('The function of a hook', fn, callback);
-  checkOptions('A hook', options, { step: anything, readOnly: onOff });
+  checkOptions('A hook', options, { step: STEP_FILTER, readOnly: onOff });
 }
 
 /** A hook for one call only: filter, function and options as for `addHook`. */
 export type ScopedHook = readonly [filter: HookFilter, fn: HookFn, options?: HookOptions];
+
+const SCOPED_HOOKS = listOf({ expected: 'a hook', allows: Array.isArray }, 'hooks [filter, function, options]');
+
+/** Checks the hooks of a call. @throws UsageError as `checkHook`, and if they are not a list of hooks */
+export function checkHooks(names: readonly string[], hooks: readonly ScopedHook[]): void {
+  checkKind('hooks', hooks, SCOPED_HOOKS);
+  for (const hook of hooks) checkHook(names, ...hook);
+}
 
 /** The hooks of a module and its children, passed to `forward`. Names are relative to the module's path. */
 export interface Hooks {

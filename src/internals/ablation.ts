@@ -3,6 +3,7 @@ import { ActivationCache, HEADED } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { ScopedHook } from '../hooks/hooks.ts';
+import { checkKind, type Kind } from '../options.ts';
 import { activationOf, mismatch, type Replacement, replaceAt } from './intervention.ts';
 import { checkSite, type Site } from './site.ts';
 
@@ -36,7 +37,8 @@ export function zeroAblation(): Replacement {
  * Replaces activations by their mean over the given caches and all positions, which removes what varies with the input.
  */
 export function meanAblation(caches: ActivationCache | readonly ActivationCache[]): Replacement {
-  return ({ name }) => meanActivation(caches, name);
+  const given = listOf(caches);
+  return ({ name }) => meanActivation(given, name);
 }
 
 /**
@@ -100,8 +102,14 @@ function atPositions(x: tf.Tensor, name: string, positions: readonly number[]): 
   return tf.gather(x, tf.tensor1d(indices, 'int32'), axis);
 }
 
+const CACHES: Kind = {
+  expected: 'an ActivationCache, or a list of them',
+  allows: list => Array.isArray(list) && list.every(one => one instanceof ActivationCache),
+};
+
 function listOf(caches: ActivationCache | readonly ActivationCache[]): readonly ActivationCache[] {
   const list = caches instanceof ActivationCache ? [caches] : caches;
+  checkKind('caches', list, CACHES);
   if (list.length === 0) throw new UsageError('No activation caches were given.');
   return list;
 }

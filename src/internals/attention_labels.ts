@@ -1,14 +1,16 @@
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
+import { checkKind } from '../options.ts';
 import type { AttentionLabels, AttentionMap } from './attention_maps.ts';
 import { headOf, isIndex } from './attention_parts.ts';
-import type { Question } from './question.ts';
+import { QUESTION, type Question } from './question.ts';
 
 /**
  * Returns labels for the positions of a question's passes. They also fit other runs on the same image and task; if the
  * answer differs, leave out `given` and `said`.
  */
 export function attentionLabels({ tokenizer }: Florence2, question: Question): Required<AttentionLabels> {
+  checkKind('question', question, QUESTION);
   const { grid, positions, decoderIds, answerIds } = question;
   return {
     grid,

@@ -4,8 +4,8 @@ import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { Capture } from '../hooks/capture.ts';
 import type { HookFilter, HookRegistry } from '../hooks/hooks.ts';
-import { checkOptions, count, instanceOf, type OptionTable, oneOf } from '../options.ts';
-import { FEATURES, type PassStart, type Question } from './question.ts';
+import { checkKind, checkOptions, count, instanceOf, type OptionTable, oneOf } from '../options.ts';
+import { FEATURES, type PassStart, QUESTION, type Question } from './question.ts';
 
 /** Options of `forcedLogits` and `captureForced`. */
 export interface ForcedOptions {
@@ -39,6 +39,7 @@ export const FORCED_OPTIONS: OptionTable<ForcedOptions> = {
  */
 export function forcedLogits(model: Florence2, question: Question, options: ForcedOptions = {}): tf.Tensor3D {
   checkOptions('forcedLogits', options, FORCED_OPTIONS);
+  checkKind('question', question, QUESTION);
   const { hooks, model: network } = model;
   const { pixels } = options;
   const rows = options.rows ?? pixels?.shape[0] ?? 1;

@@ -6,10 +6,10 @@ import { WantedPoints } from '../hooks/capture.ts';
 import { type HookFilter, matcher } from '../hooks/filter.ts';
 import type { HookFn, ScopedHook } from '../hooks/hooks.ts';
 import { gradientsOf } from '../nn/tape.ts';
-import { checkOptions } from '../options.ts';
+import { callback, checkKind, checkOptions } from '../options.ts';
 import { FORCED_OPTIONS, type ForcedOptions, forcedLogits, repeat } from './forced_pass.ts';
 import type { Metric } from './logit_metrics.ts';
-import type { Question } from './question.ts';
+import { QUESTION, type Question } from './question.ts';
 
 export type { Metric, RowMetric } from './logit_metrics.ts';
 
@@ -36,6 +36,8 @@ export function gradientsAt(
   options: ForcedOptions = {},
 ): ActivationCache {
   checkOptions('gradientsAt', options, FORCED_OPTIONS);
+  checkKind('question', question, QUESTION);
+  checkKind('metric', metric, callback);
   const { pixels = question.pixels, rows } = options;
   const fromPixels = matcher(names)(PIXELS);
   return model.tidy(() =>

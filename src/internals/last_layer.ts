@@ -3,10 +3,10 @@ import { download } from '../activations/activation.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { LayerNorm } from '../nn/layers.ts';
-import { checkOptions, listOf, whole } from '../options.ts';
+import { checkKind, checkOptions, listOf, whole } from '../options.ts';
 import { captureForced } from './forced_pass.ts';
 import { lensLogits } from './logit_lens.ts';
-import type { Question } from './question.ts';
+import { QUESTION, type Question } from './question.ts';
 
 /** The contributions of the decoder's last layer to one logit, which sum to the logit. */
 export interface LogitParts {
@@ -53,6 +53,7 @@ export async function lastLayerAttribution(
   question: Question,
   options: { tokens?: readonly number[] } = {},
 ): Promise<LogitAttribution[]> {
+  checkKind('question', question, QUESTION);
   checkOptions('lastLayerAttribution', options, { tokens: listOf(whole, 'token ids') });
   const { tokens = question.answerIds } = options;
   const T = question.answerIds.length;

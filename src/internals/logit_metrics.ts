@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { UsageError } from '../errors.ts';
 import { answerLosses } from '../nn/cross_entropy.ts';
+import { checkKind, whole } from '../options.ts';
 import type { Question } from './question.ts';
 
 /** Computes one number per row of a forced pass: logits [rows, T, V] -> [rows]. */
@@ -28,11 +29,13 @@ export function answerLogProb(): RowMetric {
  * position or the token id does not exist.
  */
 export function logitOf(position: number, token: number): RowMetric {
+  checkKind('position', position, whole);
+  checkKind('token', token, whole);
   return logits => {
     const [rows, T, V] = logits.shape;
-    if (!(position >= 0 && position < T))
+    if (position >= T)
       throw new UsageError(`Position ${position} does not exist; the answer has positions 0 to ${T - 1}.`);
-    if (!(token >= 0 && token < V)) throw new UsageError(`Token id ${token} does not exist; ids are 0 to ${V - 1}.`);
+    if (token >= V) throw new UsageError(`Token id ${token} does not exist; ids are 0 to ${V - 1}.`);
     return tf.tidy(() => tf.reshape(tf.slice(logits, [0, position, token], [rows, 1, 1]), [rows]) as tf.Tensor1D);
   };
 }

@@ -200,6 +200,10 @@ async function answerOf(
   const ended = (ids: readonly number[]) => (eosTokenIds.includes(ids.at(-1)!) ? [...ids] : [...ids, eosTokenIds[0]]);
   if (typeof answer === 'string') return ended(call.tokenizer.encode(answer));
   if (answer) {
+    const { vocabSize } = call.config.text;
+    const unknown = answer.find(id => id >= vocabSize);
+    if (unknown !== undefined)
+      throw new UsageError(`answer has the token id ${unknown}; ids are 0 to ${vocabSize - 1}.`);
     const started = answer.length > 1 && answer[0] === decoderStartTokenId; // the form that `generate` returns
     return ended(started ? answer.slice(1) : answer);
   }

@@ -6,11 +6,21 @@ import type { Heatmap } from '../drawing/heatmap.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { Capture } from '../hooks/capture.ts';
-import { abortSignal, anything, callback, checkOptions, count, type OptionTable, text, whole } from '../options.ts';
+import {
+  abortSignal,
+  anything,
+  callback,
+  checkKind,
+  checkOptions,
+  count,
+  type OptionTable,
+  text,
+  whole,
+} from '../options.ts';
 import { forcedLogits } from './forced_pass.ts';
 import { gradientsAt, PIXELS } from './gradients_at.ts';
 import type { RowMetric } from './logit_metrics.ts';
-import type { Question } from './question.ts';
+import { QUESTION, type Question } from './question.ts';
 
 /**
  * Returns the sensitivity of a metric to each pixel: the largest absolute gradient over the three channels. Simonyan et
@@ -87,6 +97,7 @@ export async function integratedGradients(
   metric: RowMetric,
   options: IntegratedGradientsOptions = {},
 ): Promise<IntegratedGradients> {
+  checkKind('question', question, QUESTION);
   checkOptions('integratedGradients', options, INTEGRATED);
   const { baseline = 'mean', steps = 32, batchSize = 1, onProgress, signal, onWarning = console.warn } = options;
   const call = model.withAdapter();

@@ -3,7 +3,7 @@ import type { ActivationCache } from '../activations/cache.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import type { ScopedHook } from '../hooks/hooks.ts';
-import { checkOptions, finite } from '../options.ts';
+import { checkKind, checkOptions, finite, instanceOf } from '../options.ts';
 import { meanActivation } from './ablation.ts';
 import { checkSite, POSITIONS, type Site, siteMask } from './site.ts';
 
@@ -39,6 +39,7 @@ export function steeringVector(
 export function steer(model: Florence2, site: Site, vector: tf.Tensor, options: { scale?: number } = {}): ScopedHook[] {
   checkSite(model, site);
   checkOptions('steer', options, { scale: finite });
+  checkKind('vector', vector, instanceOf(tf.Tensor, 'a tensor'));
   const { scale = 1 } = options;
   const add: ScopedHook[1] = (x, point) => {
     const leading = x.rank - vector.rank;

@@ -1,3 +1,4 @@
+import { anyText, checkKind, listOf, share } from '../options.ts';
 import type { Box, PolygonInstance, Quad, TaskResult } from './types.ts';
 
 /** What boxes, instances, quads and the boxes of phrases have in common. */
@@ -10,6 +11,7 @@ export type ResultObject = Partial<
  * confidence are kept. A phrase is removed with its last box.
  */
 export function filterByScore<R extends TaskResult>(result: R, minScore: number): R {
+  checkKind('minScore', minScore, share);
   return mapObjects(result, object => ((object.confidence ?? 1) >= minScore ? [object] : []));
 }
 
@@ -34,6 +36,7 @@ export function mapObjects<R extends TaskResult>(result: R, change: <T extends R
  * and lines of text are kept: they have no labels.
  */
 export function filterByLabel<R extends TaskResult>(result: R, labels: readonly string[]): R {
+  checkKind('labels', labels, listOf(anyText, 'texts'));
   const wanted = new Set(labels.map(plain));
   const keep = ({ label }: { label: string }): boolean => wanted.has(plain(label));
   const filtered = { ...result };

@@ -1,6 +1,16 @@
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { Florence2Error, UsageError } from '../errors.ts';
-import { checkOptions, count, type OptionTable, oneOf, onOff, pickOptions, whole } from '../options.ts';
+import {
+  anyText,
+  checkKind,
+  checkOptions,
+  count,
+  type OptionTable,
+  oneOf,
+  onOff,
+  pickOptions,
+  whole,
+} from '../options.ts';
 import { ByteLevelDecoder } from './byte_level.ts';
 import {
   type AddedToken,
@@ -92,6 +102,7 @@ export class Tokenizer {
   /** Encodes a text to ids. Added tokens in the text, such as `<loc_5>` or `</s>`, become single ids. */
   encode(text: string, options: EncodeOptions = {}): number[] {
     checkOptions('encode', options, ENCODE_OPTIONS);
+    checkKind('text', text, anyText);
     const { addSpecialTokens = true, maxLength = Number.POSITIVE_INFINITY } = options;
     const room = maxLength - (addSpecialTokens ? 2 : 0);
     if (room < 0) throw new UsageError(`maxLength is ${maxLength}, expected at least 2, for <s> and </s>.`);

@@ -1,7 +1,7 @@
 import type { ImageSize } from '../../geometry/types.ts';
 import { checkOptions, type OptionTable, onOff, share } from '../../options.ts';
 import { strip } from '../../text/python_strings.ts';
-import { type Task, taskInfo } from '../../text/tasks.ts';
+import { answeredTask, type Task, type TaskName, taskInfo } from '../../text/tasks.ts';
 import type { ResultOf, TaskResult } from '../types.ts';
 import { type Answer, readAnswer } from './answer.ts';
 import { parseBoxes, parsePhrases, parseProposals, parseQuads } from './places.ts';
@@ -40,10 +40,16 @@ const PARSE_OPTIONS: OptionTable<ParseOptions> = {
  * Follows Microsoft's processing_florence2.py after `<s>`, `</s>` and `<pad>` are removed; text and labels are trimmed.
  * Malformed answers are equal to it with `keepMalformed` only.
  *
+ * @param task the token or the name of a task, or a custom prompt
  * @param image size of the original image in pixels; the result's coordinates are in these pixels
- * @throws UsageError if the image size has no pixels, or if ids and probabilities differ in number
+ * @throws UsageError if the task is mistyped, the image size has no pixels, or ids and probabilities differ in number
  */
-export function parse<T extends Task>(answer: Answer, task: T, image: ImageSize, options?: ParseOptions): ResultOf<T>;
+export function parse<T extends Task | TaskName>(
+  answer: Answer,
+  task: T,
+  image: ImageSize,
+  options?: ParseOptions,
+): ResultOf<T>;
 export function parse(answer: Answer, task: string, image: ImageSize, options?: ParseOptions): TaskResult;
 export function parse(answer: Answer, task: string, image: ImageSize, options: ParseOptions = {}): TaskResult {
   checkOptions('parse', options, PARSE_OPTIONS);
@@ -51,9 +57,10 @@ export function parse(answer: Answer, task: string, image: ImageSize, options: P
   const read = readAnswer(answer);
   const { text } = read;
   const common = { imageSize: { width: image.width, height: image.height }, answer: text, truncated };
-  const row = taskInfo(task);
+  const asked = answeredTask(task);
+  const row = taskInfo(asked);
   const words = { text: strip(text), ...(read.probability !== undefined && { confidence: read.probability }) };
-  if (!row) return { task: 'prompt', prompt: task, ...words, ...common };
+  if (!row) return { task: 'prompt', prompt: asked, ...words, ...common };
   switch (row.answer) {
     case 'text':
       return { task: row.task, ...words, ...common };

@@ -4,7 +4,7 @@ import { dirname, join, normalize, resolve } from 'node:path';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { makeFolder, recoverFolder, replaceFolder } from '../files/write.ts';
 import { callback, checkOptions, type OptionTable, oneOf, onOff, required, text } from '../options.ts';
-import { type AnnotatedImage, DATASET_FORMATS, type DatasetFormat } from './annotation.ts';
+import { type AnnotatedImage, type Annotations, DATASET_FORMATS, type DatasetFormat } from './annotation.ts';
 import { HOLDS, type Losses, suited } from './holds.ts';
 import { type AnnotationOptions, datasetSplits, openAnnotations } from './open.ts';
 import { SPLITS, type Split } from './reading.ts';
@@ -87,17 +87,34 @@ export async function convertDataset(input: string, output: string, options: Con
     for (const split of splits) {
       const dataset = await openAnnotations(input, { ...reading, split });
       for (const label of dataset.labels ?? []) if (!labels.includes(label)) labels.push(label);
-      for (let i = 0; i < dataset.length; i++) {
-        const stored = suited(await dataset.image(i), to, report.lost);
+      let done = 0;
+      for await (const read of imagesOf(dataset)) {
+        const stored = suited(read, to, report.lost);
         const image = HOLDS[to].upright ? uprightAnnotations(stored) : stored;
         await writer.add(await placer.place(image, split));
-        onProgress?.(i + 1, dataset.length, split);
+        onProgress?.(++done, dataset.length, split);
       }
       report.images[split] = dataset.length;
     }
     await writer.finish();
   });
   return report;
+}
+
+/** Images whose headers are read at the same time. */
+const AHEAD = 8;
+
+/** Yields the images in order, and reads the next ones meanwhile. */
+async function* imagesOf({ length, image }: Annotations): AsyncGenerator<AnnotatedImage, void> {
+  const waiting: Promise<AnnotatedImage>[] = [];
+  for (let i = 0; i < length || waiting.length > 0; i++) {
+    if (i < length) {
+      const next = image(i);
+      next.catch(() => undefined); // reported when its turn comes
+      waiting.push(next);
+    }
+    if (waiting.length > AHEAD || i >= length) yield await waiting.shift()!;
+  }
 }
 
 /** Copies or links the files of images, or finds the paths where they stay. */

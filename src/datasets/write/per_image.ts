@@ -2,6 +2,7 @@ import { dirname, join, posix, relative } from 'node:path';
 import { outlinesOf } from '../objects.ts';
 import {
   type DatasetWriter,
+  labelNumber,
   type OutputFolder,
   rounded,
   TextFile,
@@ -10,11 +11,16 @@ import {
   xml,
 } from './output.ts';
 
-/** Writes Pascal VOC: `Annotations/*.xml` for the images in `JPEGImages`, and the splits in `ImageSets/Main`. */
-export function vocWriter({ folder }: OutputFolder): DatasetWriter {
+/**
+ * Writes Pascal VOC: `Annotations/*.xml` for the images in `JPEGImages`, the splits in `ImageSets/Main`, and the labels in
+ * `labelmap.txt`, which Datumaro and CVAT need.
+ */
+export function vocWriter({ folder, labels }: OutputFolder): DatasetWriter {
   const lists = new Map<string, TextFile>();
+  const numbers = new Map<string, number>();
   return {
     async add({ file, size, objects, split }) {
+      for (const { label } of objects) labelNumber(labels, numbers, label);
       const name = split === 'valid' ? 'val' : split;
       const list = lists.get(name) ?? new TextFile(join(folder, 'ImageSets', 'Main', `${name}.txt`));
       lists.set(name, list);
@@ -32,6 +38,8 @@ export function vocWriter({ folder }: OutputFolder): DatasetWriter {
     },
     async finish() {
       for (const list of lists.values()) await list.close();
+      const rows = ['background', ...labels].map(label => `${label}:::\n`);
+      await writeText(join(folder, 'labelmap.txt'), `# label:color_rgb:parts:actions\n${rows.join('')}`);
     },
   };
 }

@@ -134,7 +134,13 @@ export async function* storedParts({ tensor, order, format }: StoredWeight): Asy
       }),
     );
     const values = (await part.data().finally(() => part.dispose())) as Float32Array;
-    if (format === 'uint8') yield Uint8Array.from(values, (x, i) => Math.round(x / scales[i % scales.length]) + ZERO);
+    if (format === 'uint8') yield quantise(values, scales);
     else yield format === 'half' ? narrowFromFloat32(values, 'F16') : asBytes(values);
   }
+}
+
+function quantise(values: Float32Array, scales: Float32Array): Uint8Array {
+  const quantised = new Uint8Array(values.length);
+  for (let i = 0; i < values.length; i++) quantised[i] = Math.round(values[i] / scales[i % scales.length]) + ZERO;
+  return quantised;
 }

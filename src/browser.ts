@@ -35,6 +35,7 @@ export type { DrawOptions } from './drawing/scene.ts';
 export { ERROR_CODES, type ErrorCode, type ErrorDetails, Florence2Error, UsageError } from './errors.ts';
 export { answerOutcomes, type CalibrateOptions, calibrate } from './evaluation/calibrate.ts';
 export { auroc, expectedCalibrationError, type Outcome } from './evaluation/confidence.ts';
+export { evaluate, type TaskEvaluation } from './evaluation/evaluate.ts';
 export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
 export { Florence2 } from './florence2.ts';
 export type { Constrain } from './generation/constraint.ts';

@@ -6,11 +6,12 @@ import { DECODE_OPTIONS } from '../image/types.ts';
 import { callback, checkOptions, type OptionTable, pickOptions } from '../options.ts';
 import { CALLS, type RunOptions } from '../requests.ts';
 import type { Calibration } from '../results/calibration.ts';
+import type { TaskResult } from '../results/types.ts';
 import { isotonicRegression, type Outcome } from './confidence.ts';
 import { readTruth } from './judge.ts';
 import { outcomesOf } from './outcomes.ts';
 
-/** Options of `calibrate` and `answerOutcomes`: how the images are decoded and the answers generated. */
+/** Options of `calibrate`, `answerOutcomes` and `evaluate`: how the images are decoded and the answers generated. */
 export interface CalibrateOptions extends Omit<RunOptions, 'adapter'> {
   /** Called after each image. */
   onProgress?: (done: number, total: number) => void;
@@ -20,7 +21,8 @@ export interface CalibrateOptions extends Omit<RunOptions, 'adapter'> {
 
 const { adapter, onError, ...ANSWERS } = CALLS.runBatch;
 
-const CALIBRATE: OptionTable<CalibrateOptions> = { ...ANSWERS, onProgress: callback, onProblem: callback };
+/** Options of calls that answer a dataset. */
+export const CALIBRATE: OptionTable<CalibrateOptions> = { ...ANSWERS, onProgress: callback, onProblem: callback };
 
 /**
  * Fits a monotone map from confidences to shares of right answers for each task, and sets it as the calibration of the
@@ -57,39 +59,51 @@ export async function answerOutcomes(
   options: CalibrateOptions = {},
 ): Promise<Map<string, Outcome[]>> {
   checkOptions('answerOutcomes', options, CALIBRATE);
-  const { onProgress, onProblem, ...runOptions } = options;
-  const call = florence.withAdapter();
   const outcomes = new Map<string, Outcome[]>();
+  await answerDataset(florence, dataset, options, ({ targets }, results) => {
+    for (const [j, result] of results.entries()) {
+      const truth = readTruth(targets[j].answer, result.task, result.imageSize, options.keepUnicode ?? false);
+      outcomes.set(result.task, [...(outcomes.get(result.task) ?? []), ...outcomesOf(truth, result)]);
+    }
+  });
+  return new Map([...outcomes].filter(([, list]) => list.length > 0));
+}
+
+/**
+ * Answers all targets of a dataset, image by image.
+ *
+ * @param judge receives each example with the answers to its targets
+ */
+export async function answerDataset(
+  florence: Florence2,
+  dataset: Dataset,
+  { onProgress, onProblem, ...options }: CalibrateOptions,
+  judge: (example: TrainingExample, results: TaskResult[]) => void,
+): Promise<void> {
+  const call = florence.withAdapter();
   for (let i = 0; i < dataset.length; i++) {
     let source = `${dataset.name}[${i}]`;
     try {
       const example = await dataset.example(i);
       ({ source } = example);
-      for (const [task, list] of await exampleOutcomes(call, example, runOptions))
-        outcomes.set(task, [...(outcomes.get(task) ?? []), ...list]);
+      judge(example, await answerTargets(call, example, options));
     } catch (error) {
       if (!onProblem || !(error instanceof Florence2Error)) throw error;
       onProblem({ severity: 'error', source, message: error.message });
     }
     onProgress?.(i + 1, dataset.length);
   }
-  return new Map([...outcomes].filter(([, list]) => list.length > 0));
 }
 
-/** Answers the targets of one example. */
-async function exampleOutcomes(
+async function answerTargets(
   florence: Florence2,
   { image: input, targets }: TrainingExample,
   options: RunOptions,
-): Promise<[task: string, Outcome[]][]> {
+): Promise<TaskResult[]> {
   const image = await florence.encodeImage(input, pickOptions(options, DECODE_OPTIONS));
   try {
     const requests = targets.map(({ task, text, box }) => ({ image, task, text, box }));
-    const results = await florence.runBatch(requests, { ...options, doSample: options.doSample ?? false });
-    return results.map((result, j) => {
-      const truth = readTruth(targets[j].answer, result.task, result.imageSize, options.keepUnicode ?? false);
-      return [result.task, outcomesOf(truth, result)];
-    });
+    return await florence.runBatch(requests, { ...options, doSample: options.doSample ?? false });
   } finally {
     image.dispose();
   }

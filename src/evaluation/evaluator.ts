@@ -3,6 +3,7 @@ import type { ImageSize } from '../geometry/types.ts';
 import { checkOptions, onOff } from '../options.ts';
 import type { TaskResult } from '../results/types.ts';
 import { taskKey } from '../text/tasks.ts';
+import type { ClassScore } from './detection.ts';
 import { judge, readTruth, TaskMetrics } from './judge.ts';
 
 /** Names of the metrics of a task; those of single classes are `AP/<class>`. */
@@ -63,6 +64,17 @@ export class Evaluator {
   /** Returns the metrics by name for each task: a task token, or `prompt` for custom prompts (see `taskKey`). */
   metrics(): Record<string, Record<string, number>> {
     return Object.fromEntries([...this.tasks].map(([key, metrics]) => [key, metrics.values()]));
+  }
+
+  /** Returns precision and recall of each class, for each task whose objects have classes. */
+  classes(): Record<string, ClassScore[]> {
+    const named = [...this.tasks].filter(([, { perClass }]) => perClass);
+    return Object.fromEntries(named.map(([key, { detection }]) => [key, detection.perClass()]));
+  }
+
+  /** Returns COCO's twelve numbers for each task with boxes; see `DetectionMetric`. */
+  coco(): Record<string, Record<string, number>> {
+    return Object.fromEntries([...this.tasks].map(([key, { detection }]) => [key, detection.metrics()]));
   }
 }
 

@@ -35,7 +35,7 @@ const cases: Case[] = [
     ],
     writes: ['out/calibration.json'],
   },
-  { page: 'docs/evaluation.md', prints: [/^\{\s+mAP: 0\.4.*\]\s+0\.\d+ \d\.\d+$/ms] },
+  { page: 'docs/evaluation.md', prints: [/^\{\s+mAP: 0\.4.*\]\s+0\.\d+ \d\.\d+$/ms, /^1 \[ 'green circle 1'/m] },
   {
     page: 'docs/export.md',
     prints: [/^\[\s*\[\s*1\.344/m, /^$/],

@@ -32,7 +32,9 @@ function speaker(said: string[], sure: number[], calibration: Calibration | null
   const disposed: number[] = [];
   const florence = {
     calibration,
-    withAdapter: () => florence,
+    withAdapter() {
+      return this;
+    },
     withHooks: () => ({ ...florence }),
     encodeImage: async () => ({ imageSize, dispose: () => disposed.push(turn) }),
     async runBatch(requests: { task: string }[]): Promise<TaskResult[]> {
@@ -75,6 +77,7 @@ test('places of an image that is read upright are compared in the stored image',
   const stored = { width: 100, height: 50 };
   const found = { label: 'cat', box: [0, 0, 50, 25], confidence: 0.9 };
   const florence = {
+    withAdapter: () => florence,
     encodeImage: async () => ({ imageSize: { width: 50, height: 100 }, orientation: 6, dispose: () => {} }),
     runBatch: async () => [{ ...common, task: '<OD>', boxes: [found], instances: [], imageSize: stored }],
   } as unknown as Florence2;

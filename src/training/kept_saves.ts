@@ -10,7 +10,7 @@ const NAME = /^step-(\d{6,})$/;
  */
 export class KeptSaves {
   /** The step of `latest/`; undefined without it. */
-  latest?: number;
+  private latest?: number;
 
   /** @param folder folder of the run @param count number of saves that are kept, with `latest/` */
   constructor(
@@ -24,7 +24,7 @@ export class KeptSaves {
     return join(this.folder, `step-${String(this.latest).padStart(6, '0')}`);
   }
 
-  /** Notes the step of a new `latest/`, and removes the oldest saves that exceed the count. */
+  /** Notes the step of a `latest/` that was written or found, and removes the oldest saves that exceed the count. */
   async add(step: number): Promise<void> {
     this.latest = step;
     for (const name of (await this.names()).slice(this.count - 1)) {

@@ -285,7 +285,7 @@ export class Trainer {
     const results = [this.path('latest'), this.path('best')];
     for (const folder of results) await recoverFolder(folder);
     await this.kept.recover(results[0]);
-    await removeAbandoned(output);
+    for (const folder of [output, this.path('pictures')]) if (existsSync(folder)) await removeAbandoned(folder);
     if (!resume && results.some(existsSync)) {
       throw new UsageError(
         `${output} already contains a run: set resume to continue it, or choose another output folder.`,
@@ -301,7 +301,7 @@ export class Trainer {
       this.state = await readRunState(this.path('latest'), trainable, optimizer, this.florence.model, before => {
         if (before.identity && !force) checkIdentity(before.identity, identity, output);
       });
-      this.kept.latest = this.state.step;
+      await this.kept.add(this.state.step);
     }
     this.state = { ...this.state, identity };
   }
@@ -311,7 +311,7 @@ export class Trainer {
     return this.settings.newTokens ? resolve(this.path('base')) : this.florence.folder;
   }
 
-  private path(name: 'latest' | 'best' | 'base'): string {
+  private path(name: 'latest' | 'best' | 'base' | 'pictures'): string {
     return join(this.settings.output, name);
   }
 }

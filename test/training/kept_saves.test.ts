@@ -25,6 +25,17 @@ logic('the saves before the last one are kept, and a run continues from any of t
   }),
 );
 
+logic('a save that a killed run did not remove is removed when the run is resumed', () =>
+  withoutLeaks(async () => {
+    const [folder, output] = [await learnerCheckpoint(), newFolder()];
+    const options = { train: dataset(2), epochs: 2, saveEvery: 1, lora: { r: 2 }, output, keepLast: 2 };
+    (await train(folder, options)).florence.dispose();
+    mkdirSync(join(output, 'step-000002'));
+    (await train(folder, { ...options, resume: true })).florence.dispose();
+    assert.equal(savesOf(output), ['latest', 'step-000003']);
+  }),
+);
+
 test('the newest save takes the place of a latest/ that is missing', async () => {
   const folder = temporaryFolder();
   for (const name of ['step-000009', 'step-000120', 'step-1000000', 'steps']) mkdirSync(join(folder, name));

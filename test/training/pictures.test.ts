@@ -24,6 +24,19 @@ logic('a run draws its first three steps, and the same images at each validation
   }),
 );
 
+logic('unfinished files of killed runs are removed', () =>
+  withoutLeaks(async () => {
+    const [folder, output] = [await learnerCheckpoint(), newFolder()];
+    const options = { train: dataset(1), lora: { r: 2 }, output };
+    (await train(folder, { ...options, pictures: true })).florence.dispose();
+    const ended = 2 ** 22 + 1; // above the largest process id of Linux
+    const litter = ['', 'pictures'].map(name => join(output, name, `a.png.${ended}-x.incomplete`));
+    for (const path of litter) writeFileSync(path, '');
+    (await train(folder, { ...options, resume: true })).florence.dispose();
+    assert.equal(litter.filter(existsSync), []);
+  }),
+);
+
 const pixels = { data: new Uint8Array(3 * 64 * 64), width: 64, height: 64 };
 const imageSize = { width: 64, height: 64 };
 const target = { task: '<REGION_TO_CATEGORY>', text: '<loc_100><loc_100><loc_900><loc_900>', answer: { text: 'dark' } };

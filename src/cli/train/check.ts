@@ -87,7 +87,10 @@ export async function checkBeforeTraining(
 export function refuse(problems: readonly DatasetProblem[]): void {
   const [first, ...others] = problems.filter(({ severity }) => severity === 'error');
   if (!first) return;
-  const more = others.length > 0 ? ` There are ${plural(others.length, 'more error')}: --check lists them.` : '';
+  const more =
+    others.length > 0
+      ? ` There ${others.length === 1 ? 'is' : 'are'} ${plural(others.length, 'more error')}: --check lists all.`
+      : '';
   throw new Florence2Error(`${first.source}: ${first.message}${more}`);
 }
 

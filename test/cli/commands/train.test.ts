@@ -248,7 +248,7 @@ for (const [what, args, code, message] of [
     'data without the task',
     ['-d', data, '-o', missing, '-t', 'od'],
     1,
-    /annotations.jsonl: The file has no examples\. There are 2 more errors: --check lists them\.$/,
+    /annotations.jsonl: No example teaches <OD>\. There is 1 more error: --check lists all\.$/,
   ],
   [
     'data without one of the tasks',

@@ -7,7 +7,7 @@ import type { AnnotatedImage } from '../../src/datasets/annotation.ts';
 import { datasetSplits, openAnnotations, openDataset } from '../../src/datasets/open.ts';
 import type { DatasetProblem } from '../../src/datasets/reading.ts';
 import { compressCounts } from '../../src/geometry/rle.ts';
-import { referenceRoot } from '../reference.ts';
+import { referenceRoot, wholeReference } from '../reference.ts';
 
 const root = join(referenceRoot, 'datasets');
 if (!existsSync(root)) console.log(`Skipped: ${root} does not exist. Set FLORENCE2_REFERENCE to the whole reference.`);
@@ -17,6 +17,10 @@ const names = existsSync(root) ? readdirSync(join(root, 'expected')).filter(name
 for (const name of names) {
   const expected = JSON.parse(readFileSync(join(root, 'expected', name), 'utf8'));
   const folder = join(root, expected.folder);
+  if (!wholeReference && !existsSync(folder)) {
+    console.log(`Skipped: ${expected.folder} is only in the whole reference. Set FLORENCE2_REFERENCE to it.`);
+    continue;
+  }
   const path = join(folder, expected.open);
   const isSplit = expected.images.some((image: { split?: string }) => image.split !== undefined);
   const format = expected.task === 'obb' ? ('yolo-obb' as const) : undefined;

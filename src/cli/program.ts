@@ -5,6 +5,7 @@ import { calibrateCommand } from './commands/calibrate.ts';
 import { convertCommand } from './commands/convert.ts';
 import { diffCommand } from './commands/diff.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { evalCommand } from './commands/eval.ts';
 import { exportCommand, mergeCommand } from './commands/export.ts';
 import { featuresCommand } from './commands/features.ts';
 import { hooksCommand } from './commands/hooks.ts';
@@ -36,6 +37,7 @@ export function createProgram(): Command {
   for (const command of [
     runCommand(),
     trainCommand(),
+    evalCommand(),
     calibrateCommand(),
     convertCommand(),
     exportCommand(),

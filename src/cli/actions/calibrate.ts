@@ -1,11 +1,10 @@
 import { datasetSplits, openDataset } from '../../datasets/open.ts';
-import type { DatasetProblem, Split } from '../../datasets/reading.ts';
-import { Florence2Error } from '../../errors.ts';
+import type { Split } from '../../datasets/reading.ts';
 import { answerOutcomes, fitCalibration } from '../../evaluation/calibrate.ts';
 import { expectedCalibrationError } from '../../evaluation/confidence.ts';
 import { CALIBRATION_FILE, writeCalibration } from '../../results/calibration.ts';
 import { type AnswerFlags, answerOptions } from '../answer_options.ts';
-import { interruptSignal, printError, reportFailures } from '../exit.ts';
+import { FailedImages, interruptSignal, reportFailures } from '../exit.ts';
 import { loadModel, type ModelFlags } from '../load_model.ts';
 import { print, printNote } from '../print/terminal.ts';
 import { ProgressBars } from '../progress.ts';
@@ -13,17 +12,11 @@ import { ProgressBars } from '../progress.ts';
 /** Fits a calibration, writes it, and prints for each task the share of right answers and the calibration error before. */
 export async function runCalibrate(flags: CalibrateFlags): Promise<void> {
   const bars = new ProgressBars();
-  let failed = 0;
-  const skip = ({ severity, source, message }: DatasetProblem): void => {
-    if (severity === 'warning') return;
-    failed++;
-    bars.stop();
-    printError(new Florence2Error(`${source}: ${message}`));
-  };
-  const onProblem = flags.onError === 'skip' ? skip : undefined;
+  const failed = new FailedImages(flags.onError, bars);
+  const { onProblem } = failed;
   const hasValid = (await datasetSplits(flags.data)).includes('valid');
   const dataset = await openDataset(flags.data, { split: flags.split ?? (hasValid ? 'valid' : undefined), onProblem });
-  const total = dataset.length + failed;
+  const total = dataset.length + failed.count;
   const signal = interruptSignal();
   const model = await loadModel(flags);
   try {
@@ -35,7 +28,7 @@ export async function runCalibrate(flags: CalibrateFlags): Promise<void> {
       onProblem,
     });
     bars.stop();
-    if (failed === total) throw new Florence2Error(`None of the ${failed} images can be answered.`);
+    failed.requireAnswers(total);
     const folder = flags.out ?? flags.adapter ?? model.folder;
     await writeCalibration(folder, fitCalibration(outcomes));
     for (const [task, list] of outcomes) {
@@ -45,7 +38,7 @@ export async function runCalibrate(flags: CalibrateFlags): Promise<void> {
       print(`${task.padEnd(37)} ${figures}`);
     }
     printNote(`Wrote ${CALIBRATION_FILE} to ${folder}.`);
-    reportFailures(failed, total);
+    reportFailures(failed.count, total);
   } finally {
     bars.stop();
     model.dispose();

@@ -1,0 +1,84 @@
+import { join } from 'node:path';
+import { datasetSplits, openDataset } from '../../datasets/open.ts';
+import type { Split } from '../../datasets/reading.ts';
+import { mean } from '../../evaluation/detection.ts';
+import { evaluate, type TaskEvaluation } from '../../evaluation/evaluate.ts';
+import { writeWhole } from '../../files/write.ts';
+import { type AnswerFlags, answerOptions } from '../answer_options.ts';
+import { FailedImages, interruptSignal, reportFailures } from '../exit.ts';
+import { loadModel, type ModelFlags } from '../load_model.ts';
+import { finiteNumbers } from '../print/numbers.ts';
+import { print, printNote } from '../print/terminal.ts';
+import { ProgressBars } from '../progress.ts';
+
+/** Answers a dataset, prints the metrics of each task, and writes them with those of each class. */
+export async function runEval(data: string, flags: EvalFlags): Promise<void> {
+  const bars = new ProgressBars();
+  const failed = new FailedImages(flags.onError, bars);
+  const { onProblem } = failed;
+  const splits = await datasetSplits(data);
+  const split = flags.split ?? (['test', 'valid'] as const).find(name => splits.includes(name));
+  const dataset = await openDataset(data, { split, tasks: flags.task, onProblem });
+  const total = dataset.length + failed.count;
+  const signal = interruptSignal();
+  const model = await loadModel(flags);
+  try {
+    const tasks = await evaluate(model, dataset, {
+      ...answerOptions(flags),
+      signal,
+      onProgress: (done, total) => bars.show('Images', done, total, 'images'),
+      onProblem,
+    });
+    bars.stop();
+    failed.requireAnswers(total);
+    for (const [task, { metrics }] of Object.entries(tasks)) {
+      const { count, ...others } = metrics;
+      const figures = Object.entries(others).map(([name, value]) => `  ${name.padEnd(18)} ${value.toFixed(4)}`);
+      print([`${task}, ${count} answers`, ...figures].join('\n'));
+    }
+    if (flags.out !== undefined)
+      await write(flags.out, { model: flags.model, adapter: flags.adapter, data, split, tasks });
+    reportFailures(failed.count, total);
+  } finally {
+    bars.stop();
+    model.dispose();
+  }
+}
+
+interface Measured {
+  model: string;
+  adapter?: string;
+  data: string;
+  split?: Split;
+  tasks: Record<string, TaskEvaluation>;
+}
+
+async function write(folder: string, measured: Measured): Promise<void> {
+  const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+  await writeWhole(join(folder, 'metrics.json'), encode(`${JSON.stringify(measured, finiteNumbers, 1)}\n`));
+  const rows = Object.entries(measured.tasks).flatMap(([task, { metrics, classes }]) => [
+    ...Object.entries(metrics).map(([name, value]) => [task, '', name, value]),
+    ...classes.flatMap(({ label, truths, found, precisions }) =>
+      Object.entries({ truths, found, AP: mean(precisions), AP50: precisions[0], AP75: precisions[5] }).map(
+        ([name, value]) => [task, label, name, value],
+      ),
+    ),
+  ]);
+  const lines = [['task', 'class', 'metric', 'value'], ...rows].map(row => row.map(csvField).join(','));
+  await writeWhole(join(folder, 'metrics.csv'), encode(`${lines.join('\n')}\n`));
+  printNote(`Wrote metrics.json and metrics.csv to ${folder}.`);
+}
+
+/** RFC 4180. A label that a spreadsheet would run as a formula is text. */
+function csvField(value: string | number): string {
+  const text = typeof value === 'string' && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** Flags of `florence2 eval`. */
+export interface EvalFlags extends ModelFlags, AnswerFlags {
+  task?: string[];
+  split?: Split;
+  out?: string;
+  onError: 'stop' | 'skip';
+}

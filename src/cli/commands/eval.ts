@@ -1,0 +1,36 @@
+import { Command, Option } from 'commander';
+import type { EvalFlags } from '../actions/eval.ts';
+import { addAnswerOptions } from '../answer_options.ts';
+import { addModelOptions, collect } from '../options.ts';
+
+/** `florence2 eval`: compares the answers of a model with those of a dataset. */
+export function evalCommand(): Command {
+  const command = new Command('eval')
+    .summary('measure a model on a dataset')
+    .description(
+      'Answers a dataset and prints the metrics of each task: COCO mAP, CIDEr-D, error rates, recalls, and how well ' +
+        'confidences fit. With --out, metrics.json and metrics.csv have all of them, and those of each class.',
+    )
+    .argument('<data>', 'dataset in a format of "florence2 train"')
+    .option('-t, --task <name>', 'task by name or token, repeatable; default: as "florence2 train"', collect)
+    .addOption(
+      new Option('--split <name>', 'split of the dataset; default: test, valid, or the annotations themselves').choices(
+        [...['train', 'valid', 'test']],
+      ),
+    )
+    .option('-o, --out <dir>', 'folder for metrics.json and metrics.csv');
+  addAnswerOptions(addModelOptions(command)).addOption(
+    new Option('--on-error <how>', 'stop at the first image that fails, or skip it')
+      .choices(['stop', 'skip'])
+      .default('stop'),
+  );
+  return command.addHelpText('after', EXAMPLES).action(async (data: string, flags: EvalFlags) => {
+    const { runEval } = await import('../actions/eval.ts');
+    await runEval(data, flags);
+  });
+}
+
+const EXAMPLES = `
+Examples:
+  $ florence2 eval data/dents --model runs/dents/best
+  $ florence2 eval data/dents --adapter runs/dents/best --split test --out runs/dents/test`;

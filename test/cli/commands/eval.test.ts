@@ -1,0 +1,59 @@
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { tinyCheckpoint } from '../../tiny_checkpoint.ts';
+import { temporaryFolder } from '../../weights/temporary.ts';
+import { florence2 } from '../florence2.ts';
+
+const street = fileURLToPath(new URL('../../../docs/pictures/street.jpg', import.meta.url));
+const folder = temporaryFolder();
+const data = join(folder, 'data');
+for (const split of ['train', 'test']) {
+  mkdirSync(join(data, split), { recursive: true });
+  cpSync(street, join(data, split, 'street.jpg'));
+}
+const line = { image: 'street.jpg', prefix: '<CAPTION>', suffix: 'a green car' };
+const boxes = { image: 'street.jpg', task: '<OD>', answer: { boxes: [{ label: '=car, "old"', box: [1, 1, 90, 90] }] } };
+writeFileSync(join(data, 'train', 'annotations.jsonl'), `${JSON.stringify(line)}\n`);
+writeFileSync(join(data, 'test', 'annotations.jsonl'), [line, boxes].map(row => JSON.stringify(row)).join('\n'));
+
+const model = await tinyCheckpoint();
+const run = (...args: string[]) =>
+  florence2('eval', ...args, '-m', model, '-b', 'wasm', '--beams', '1', '--max-new-tokens', '4');
+
+test('prints the metrics of the split test, and writes them with those of classes', async () => {
+  const out = join(folder, 'out');
+  const { code, stdout, stderr } = await run(data, '--out', out);
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /^<CAPTION>, 1 answers\n( {2}\S+ +-?\d+\.\d{4}\n)*<OD>, 1 answers\n/);
+  assert.match(stdout, /^ {2}CIDEr-D +0\.0000$/m);
+  assert.match(stdout, /^ {2}mAP +0\.0000$/m);
+  const { tasks, split } = JSON.parse(readFileSync(join(out, 'metrics.json'), 'utf8'));
+  assert.is(split, 'test');
+  assert.is(tasks['<OD>'].classes[0].label, '=car, "old"');
+  const rows = readFileSync(join(out, 'metrics.csv'), 'utf8').split('\n');
+  assert.is(rows[0], 'task,class,metric,value');
+  assert.ok(rows.includes(`<OD>,"'=car, ""old""",truths,1`), rows.join('\n'));
+});
+
+test('--split and --task choose what is measured', async () => {
+  const train = await run(data, '--split', 'train');
+  assert.is(train.code, 0, train.stderr);
+  assert.not.match(train.stdout, /<OD>/);
+  const objects = await run(data, '--task', 'od');
+  assert.is(objects.code, 0, objects.stderr);
+  assert.not.match(objects.stdout, /<CAPTION>/);
+});
+
+test('--on-error skip leaves out images that fail, counts them and exits with 1', async () => {
+  const mixed = join(data, 'test', 'mixed.jsonl');
+  writeFileSync(mixed, [line, { ...line, image: 'missing.jpg' }].map(row => JSON.stringify(row)).join('\n'));
+  const { code, stdout, stderr } = await run(mixed, '--on-error', 'skip');
+  assert.is(code, 1);
+  assert.match(stdout, /^<CAPTION>, 1 answers/);
+  assert.match(stderr, /1 of 2 images failed/);
+});
+
+test.run();

@@ -4,7 +4,7 @@
     python tools/peft_dora.py
 
 expected.safetensors has, for each adapted layer, the weight that PEFT merges (NAME.weight), an input (NAME.x) and the
-output of the layer with the adapter (NAME.y). Maps are [B, C, H, W], as in PyTorch.
+outputs of the layer with the adapter at scale 1 (NAME.y) and 0.5 (NAME.half). Maps are [B, C, H, W], as in PyTorch.
 """
 
 import os
@@ -45,6 +45,9 @@ with torch.no_grad():
     for name, shape in layers.items():
         expected[f"{name}.x"] = torch.randn(shape)
         expected[f"{name}.y"] = modules[names[name]](expected[f"{name}.x"])
+        modules[names[name]].set_scale("default", 0.5)
+        expected[f"{name}.half"] = modules[names[name]](expected[f"{name}.x"])
+        modules[names[name]].set_scale("default", 1)
     merged = dict(model.merge_and_unload().named_modules())
     for name in layers:
         expected[f"{name}.weight"] = merged[names[name]].weight

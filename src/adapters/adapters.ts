@@ -105,7 +105,7 @@ export class Adapters {
     const [{ readAdapter }, { openFolder }] = await Promise.all([import('./read.ts'), import('../platform/node.ts')]);
     const lora = await readAdapter(this.model, openFolder(await this.find(folder, place)));
     try {
-      setScale(name, lora, scale);
+      this.applyScale(lora, scale);
       this.add(name, lora);
       return lora;
     } catch (error) {
@@ -175,14 +175,15 @@ export class Adapters {
 
   /**
    * Sets the factor of an adapter's effect: 1 as trained, 0 for no effect; larger and negative values are allowed. Does
-   * not affect parameters that the adapter replaces.
+   * not affect parameters that the adapter replaces. With scale 0, the weights of a DoRA adapter still have its lengths,
+   * as in PEFT; calls that are running with it end with a UsageError whose code is `DISPOSED`.
    *
    * @throws UsageError for an unknown name, a scale that is not finite, or while adapters are merged
    */
   setScale(name: string, scale: number): void {
     this.requireUnmerged();
     checkKind('The scale of an adapter', scale, finite);
-    setScale(name, this.get(name), scale);
+    this.applyScale(this.get(name), scale);
     this.activate(...this.activeNames);
   }
 
@@ -262,10 +263,10 @@ export class Adapters {
     const adapters = [...new Set(names)].map(name => this.get(name));
     if (adapters.length === 0) return unadapted;
     const layers = new Map<string, LowRank[]>();
-    for (const [module, layer] of adapters.flatMap(lora => [...lora.layers])) {
+    for (const [module, layer] of adapters.flatMap(lora => (lora.dora ? [] : [...lora.layers]))) {
       layers.set(module, [...(layers.get(module) ?? []), layer.fixed()]);
     }
-    return { layers, parameters: new Map(adapters.flatMap(({ own }) => [...own])) };
+    return { layers, parameters: new Map(adapters.flatMap(({ own, directed }) => [...own, ...directed])) };
   }
 
   private freeMerged(): void {
@@ -276,7 +277,8 @@ export class Adapters {
   private checkConflicts(names: readonly string[]): void {
     const owners = new Map<string, string>();
     for (const name of new Set(names)) {
-      for (const parameter of this.get(name).own.keys()) {
+      const { own, directed } = this.get(name);
+      for (const parameter of [...own.keys(), ...directed.keys()]) {
         const other = owners.get(parameter);
         if (other) {
           throw new UsageError(
@@ -288,6 +290,12 @@ export class Adapters {
     }
   }
 
+  private applyScale(lora: Lora, scale: number): void {
+    if (scale === lora.scale) return;
+    lora.scale = scale;
+    this.model.compute(() => lora.direct());
+  }
+
   private requireNew(name: string): void {
     this.requireUnmerged();
     checkKind('The name of an adapter', name, text);
@@ -297,15 +305,6 @@ export class Adapters {
   private requireUnmerged(): void {
     if (this.merged) throw new UsageError('The adapters are merged into the weights: call unmerge first.');
   }
-}
-
-function setScale(name: string, lora: Lora, scale: number): void {
-  if (lora.dora && scale !== 1) {
-    throw new UsageError(
-      `The adapter ${name} is a DoRA adapter, whose scale is always 1: it sets the lengths of weights.`,
-    );
-  }
-  lora.scale = scale;
 }
 
 const namesOf = (choice: AdapterChoice): readonly string[] => (choice === null ? [] : [choice].flat());

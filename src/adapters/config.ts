@@ -107,6 +107,7 @@ export function formatAdapterConfig(
     lora_alpha: alpha,
     lora_dropout: dropout,
     use_rslora: rsLora,
+    use_dora: lora.dora,
     rank_pattern: otherThan('r', r),
     alpha_pattern: otherThan('alpha', alpha),
     target_modules: layers.map(({ module }) => spell(module)),

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
-import { lowRankShapes } from '../nn/low_rank.ts';
+import { lowRankDelta, lowRankShapes } from '../nn/low_rank.ts';
 import { type LowRank, Parameter } from '../nn/params.ts';
 import {
   checkOptions,
@@ -105,12 +105,14 @@ export class Lora {
   readonly layers = new Map<string, LoraLayer>();
   /** Parameters that replace the model's parameters of the same names. */
   readonly own = new Map<string, Parameter>();
+  /** The weights that DoRA computes, by name; see `direct`. Empty for other adapters. */
+  readonly directed = new Map<string, Parameter>();
   /** Calibration of confidences while this is the only active adapter; null: they are not calibrated. */
   calibration: Calibration | null = null;
 
   /**
-   * @param dora whether this is a DoRA adapter (Liu et al. 2024, https://arxiv.org/abs/2402.09353). The weights of its
-   *   layers are computed when it is loaded, into `own`: it can be run and merged, but not scaled, trained or saved
+   * @param dora whether this is a DoRA adapter (Liu et al. 2024, https://arxiv.org/abs/2402.09353): its layers have
+   *   `lengths`. It cannot be trained here
    */
   constructor(
     readonly settings: LoraSettings,
@@ -131,9 +133,23 @@ export class Lora {
     return parameter;
   }
 
-  /** All parameters of the adapter: `….lora_A.weight` and `….lora_B.weight` by layer, then the replacements. */
+  /**
+   * All parameters of the adapter: `….lora_A.weight`, `….lora_B.weight` and DoRA's `….lora_magnitude_vector` by layer,
+   * then the replacements.
+   */
   get parameters(): Parameter[] {
-    return [...[...this.layers.values()].flatMap(({ a, b }) => [a, b]), ...this.own.values()];
+    const factors = [...this.layers.values()].flatMap(({ a, b, lengths }) => (lengths ? [a, b, lengths] : [a, b]));
+    return [...factors, ...this.own.values()];
+  }
+
+  /** Computes the weights of DoRA's layers for the present scale. Does nothing for other adapters. */
+  direct(): void {
+    for (const layer of this.dora ? this.layers.values() : []) {
+      const { name, shape, layout } = layer.weight;
+      const parameter = this.directed.get(name) ?? new Parameter(name, shape, layout);
+      parameter.replace(layer.directedWeight());
+      this.directed.set(name, parameter);
+    }
   }
 
   /** The number of trained values. */
@@ -143,7 +159,7 @@ export class Lora {
 
   /** Disposes the parameters. Use `Adapters.remove` instead for an adapter that was added to a model. */
   dispose(): void {
-    for (const parameter of this.parameters) parameter.dispose();
+    for (const parameter of [...this.parameters, ...this.directed.values()]) parameter.dispose();
   }
 }
 
@@ -151,17 +167,31 @@ export class Lora {
 export class LoraLayer implements LowRank {
   readonly a: Parameter;
   readonly b: Parameter;
+  /** DoRA: the lengths of the columns of the weight [out], of a convolution [1, out, 1, 1]. Else null. */
+  readonly lengths: Parameter | null;
 
   constructor(
     private readonly lora: Lora,
     readonly module: string,
-    weight: Parameter,
+    readonly weight: Parameter,
     readonly r: number,
     readonly alpha: number,
   ) {
     const { a, b, layout } = lowRankShapes(weight, r);
     this.a = new Parameter(`${module}.lora_A.weight`, a, layout);
     this.b = new Parameter(`${module}.lora_B.weight`, b, layout);
+    const [out, , ...kernel] = weight.shape;
+    const shape = kernel.length > 0 ? [1, out, 1, 1] : [out];
+    this.lengths = lora.dora ? new Parameter(`${module}.lora_magnitude_vector`, shape) : null;
+  }
+
+  /** Returns DoRA's weight: the columns of W + s · A B, each with the length that `lengths` says. */
+  directedWeight(): tf.Tensor {
+    return tf.tidy(() => {
+      const columns = tf.add(this.weight.original, lowRankDelta(this.weight, [this])); // [..., out]
+      const norm = tf.sqrt(tf.sum(tf.square(columns), columns.shape.map((_, axis) => axis).slice(0, -1))); // [out]
+      return tf.mul(columns, tf.div(tf.reshape(this.lengths!.value, [-1]), norm));
+    });
   }
 
   /** Factor of the product B A. */

@@ -3,7 +3,6 @@ import { download } from '../activations/activation.ts';
 import { Florence2Error } from '../errors.ts';
 import { type Folder, readText } from '../files/folder.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
-import { lowRankDelta } from '../nn/low_rank.ts';
 import { onBackendOf } from '../nn/on_backend.ts';
 import { Parameter } from '../nn/params.ts';
 import { readCalibration } from '../results/calibration.ts';
@@ -11,7 +10,7 @@ import { ADAPTER_WEIGHT_FILES, openTensors } from '../weights/checkpoint.ts';
 import { canonicalName, HEAD_NAME, SHARED_NAME } from '../weights/names.ts';
 import type { TensorFile, TensorInfo } from '../weights/tensor_file.ts';
 import { type AdapterConfig, parseAdapterConfig } from './config.ts';
-import { Lora, type LoraLayer } from './lora.ts';
+import { Lora } from './lora.ts';
 import { isWithin, patternValue } from './target_modules.ts';
 
 /**
@@ -137,16 +136,17 @@ async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config
     if (a.shape.length === layer.a.shape.length && a.shape[0] !== r) {
       throw new Florence2Error(`${file.path}: ${a.name} has rank ${a.shape[0]}, but adapter_config.json says ${r}.`);
     }
-    for (const [tensor, parameter] of [
-      [a, layer.a],
-      [b, layer.b],
-    ] as const) {
+    if (layer.lengths && weight.layout === 'plain') {
+      throw new Florence2Error(`${file.path}: DoRA of the output layer is not supported (${pair.lengths!.name}).`);
+    }
+    const lengths = layer.lengths ? [[pair.lengths!, layer.lengths] as const] : [];
+    for (const [tensor, parameter] of [[a, layer.a] as const, [b, layer.b] as const, ...lengths]) {
       requireShape(file, tensor, parameter.shape);
       const values = await file.readFloat32(tensor.name);
       model.compute(() => parameter.load(values));
     }
-    if (pair.lengths) await setLengths(lora, layer, weight, pair.lengths, { model, config, file });
   }
+  model.compute(() => lora.direct());
 }
 
 function requireLengths(file: TensorFile, { path, lengths }: Pair, dora: boolean): void {
@@ -154,37 +154,6 @@ function requireLengths(file: TensorFile, { path, lengths }: Pair, dora: boolean
   throw new Florence2Error(
     `${file.path} ${dora ? 'lacks' : 'contains'} the lora_magnitude_vector of ${path}, but adapter_config.json says use_dora ${dora}.`,
   );
-}
-
-/**
- * Replaces a layer's low-rank product by the weight that DoRA computes from it: each column of W + s · A B has the length
- * that the file says.
- */
-async function setLengths(
-  lora: Lora,
-  layer: LoraLayer,
-  weight: Parameter,
-  lengths: TensorInfo,
-  { model, file }: Source,
-): Promise<void> {
-  const [out, , ...kernel] = weight.shape;
-  requireShape(file, lengths, kernel.length > 0 ? [1, out, 1, 1] : [out]);
-  if (weight.layout === 'plain') {
-    throw new Florence2Error(`${file.path}: DoRA of the output layer is not supported (${lengths.name}).`);
-  }
-  const values = await file.readFloat32(lengths.name);
-  const own = new Parameter(weight.name, weight.shape, weight.layout);
-  model.compute(() => {
-    const sum = tf.tidy(() => {
-      const columns = tf.add(weight.original, lowRankDelta(weight, [layer])); // [..., out]
-      const norm = tf.sqrt(tf.sum(tf.square(columns), columns.shape.map((_, axis) => axis).slice(0, -1))); // [out]
-      return tf.mul(columns, tf.div(tf.tensor1d(values), norm));
-    });
-    own.replace(sum);
-  });
-  lora.own.set(weight.name, own);
-  lora.layers.delete(layer.module);
-  for (const matrix of [layer.a, layer.b]) matrix.dispose();
 }
 
 /** Reads a tensor that replaces a parameter of the model. Ignores it if its values equal the model's. */

@@ -32,9 +32,6 @@ const nativeClass = {
  */
 export async function writeAdapter(lora: Lora, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
   const { layout = 'native', baseModel } = options;
-  if (lora.dora) {
-    throw new UsageError('A DoRA adapter cannot be saved as an adapter: merge it, and save the checkpoint.');
-  }
   const spell = layout === 'native' ? toNative : microsoftName;
   const autoMapping = layout === 'native' ? nativeClass : null;
   const config = formatAdapterConfig(lora, spell, { baseModel, autoMapping });
@@ -55,7 +52,8 @@ function toWrite(parameter: Parameter, { layers }: Lora, spell: (name: string) =
   const end = name.lastIndexOf('.');
   const module = name.slice(0, end);
   // PEFT wraps adapted layers, so their own tensors are one level deeper.
-  const spelled = layers.has(module) ? `${spell(module)}.base_layer${name.slice(end)}` : spell(name);
+  const isFactor = name.includes('.lora_');
+  const spelled = layers.has(module) && !isFactor ? `${spell(module)}.base_layer${name.slice(end)}` : spell(name);
   return { name: `base_model.model.${spelled}`, shape, data: () => checkpointValues(parameter) };
 }
 

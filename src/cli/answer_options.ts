@@ -5,7 +5,7 @@ import { type Kind, list, numeric, numericList } from './kinds.ts';
 import { parser } from './options.ts';
 
 /** The options of `Florence2.run` about decoding that flags set. */
-type Decoding = Omit<GenerationOptions, 'earlyStopping' | 'numReturnSequences' | 'useCache' | Forced>;
+type Decoding = Omit<GenerationOptions, 'numReturnSequences' | 'useCache' | Forced>;
 type Forced = 'forcedBosTokenId' | 'forcedEosTokenId';
 
 /** A flag of decoding. */
@@ -19,10 +19,18 @@ interface Flag {
   sampling?: boolean;
 }
 
+/** `true` and `false` are switches, `never` is a word. */
+const stopping: Kind = {
+  ...GENERATION_OPTIONS.earlyStopping,
+  placeholder: '<true|false|never>',
+  read: text => (text === 'never' ? text : new Map([['true', true], ['false', false]]).get(text)), // biome-ignore format: one line
+};
+
 const DECODING: Record<keyof Decoding, Flag> = {
   numBeams: { name: 'beams', help: 'number of beams; 1 is greedy search' },
   maxNewTokens: { help: 'maximum length of an answer in tokens' },
   minNewTokens: { help: 'minimum length of an answer in tokens' },
+  earlyStopping: { help: 'when a beam search stops: with as many answers as beams, or later', kind: stopping },
   lengthPenalty: { help: 'favour long answers among the beams (above 0), or short ones (below 0)' },
   noRepeatNgramSize: { help: 'no sequence of this many tokens occurs twice in an answer; 0: no limit' },
   repetitionPenalty: { help: 'above 1: tokens that have occurred become less probable' },

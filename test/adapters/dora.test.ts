@@ -7,7 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { difference } from '../../src/activations/activation.ts';
 import { Adapters } from '../../src/adapters/adapters.ts';
-import { UsageError } from '../../src/errors.ts';
+import { copyLora } from '../../src/adapters/lora.ts';
 import type { Florence2Model } from '../../src/model/florence2_model.ts';
 import { openSafetensors } from '../../src/weights/safetensors_file.ts';
 import { withoutLeaks } from '../backend.ts';
@@ -36,16 +36,27 @@ async function compare(actual: tf.Tensor, name: string): Promise<void> {
   tf.dispose([actual, reference]);
 }
 
-async function checkRun(model: Florence2Model): Promise<void> {
+const sorted = <T>(map: Map<string, T>): [string, T][] => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
+
+async function checkRun(model: Florence2Model, output: 'y' | 'half' = 'y'): Promise<void> {
   for (const name of layers) {
     const x = await expected(`${name}.x`);
     const layer = model.adaptable.get(name) as unknown as { forward(x: tf.Tensor): tf.Tensor };
-    await compare(layer.forward(x), `${name}.y`);
+    await compare(layer.forward(x), `${name}.${output}`);
     x.dispose();
   }
 }
 
-test('a DoRA adapter runs and merges as in PEFT', async () => {
+/** Returns the tensors of an adapter's file. */
+async function tensorsOf(folder: string): Promise<Map<string, { shape: readonly number[]; values: Float32Array }>> {
+  const file = await openSafetensors(join(folder, 'adapter_model.safetensors'));
+  const tensors = new Map<string, { shape: readonly number[]; values: Float32Array }>();
+  for (const [name, { shape }] of file.tensors) tensors.set(name, { shape, values: await file.readFloat32(name) });
+  await file.close();
+  return tensors;
+}
+
+test('a DoRA adapter runs, scales, merges and is saved as in PEFT', async () => {
   assert.is(layers.length, 4);
   const { model, inputs } = await openSubject('tiny-pad');
   await withoutLeaks(async () => {
@@ -59,12 +70,19 @@ test('a DoRA adapter runs and merges as in PEFT', async () => {
     }
     await checkRun(model);
     adapters.unmerge();
-    assert.throws(
-      () => adapters.setScale('default', 2),
-      (error: Error) => error instanceof UsageError,
-    );
-    const saved = await adapters.save('default', temporaryFolder()).catch(error => error);
-    assert.match(saved.message, /^A DoRA adapter cannot be saved as an adapter: merge it/);
+    adapters.setScale('default', 0.5);
+    await checkRun(model, 'half');
+    await adapters.load(folder, { name: 'half', scale: 0.5 });
+    await checkRun(model, 'half');
+    assert.throws(() => adapters.activate('default', 'half'), /cannot be active together: both replace vision_tower/);
+    adapters.setScale('half', 1);
+    await checkRun(model);
+    const copy = temporaryFolder();
+    await adapters.save('half', copy);
+    assert.equal(sorted(await tensorsOf(copy)), sorted(await tensorsOf(folder)));
+    await adapters.load(copy, { name: 'saved' });
+    await checkRun(model);
+    assert.throws(() => copyLora(model, adapters.get('saved')), /^A DoRA adapter cannot be trained/);
     adapters.dispose();
   });
   const adapters = new Adapters(model);

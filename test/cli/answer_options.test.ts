@@ -15,6 +15,9 @@ test('each flag sets its option', () => {
   const cases: [flags: string, options: object][] = [
     ['--beams 2 --max-new-tokens 9 --min-new-tokens 3', { numBeams: 2, maxNewTokens: 9, minNewTokens: 3 }],
     ['--length-penalty -0.5 --no-repeat-ngram-size 0', { lengthPenalty: -0.5, noRepeatNgramSize: 0 }],
+    ['--early-stopping false', { earlyStopping: false }],
+    ['--early-stopping true', { earlyStopping: true }],
+    ['--early-stopping never', { earlyStopping: 'never' }],
     ['--repetition-penalty 1.2 --eos-token-ids 2,50267', { repetitionPenalty: 1.2, eosTokenIds: [2, 50267] }],
     ['--bad-words cat,dog', { badWords: ['cat', 'dog'] }],
     ['--do-sample', { doSample: true }],

@@ -24,6 +24,7 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
   [['run', street, '-t', 'od', '--backend', 'tpu'], 2, /'tpu' is invalid\. Allowed choices are auto, tensorflow/],
   [['run', street, '-t', 'od', '--beams', '0'], 2, /Expected a whole number from 1 to 1024/],
   [['run', street, '-t', 'od', '--top-p', '2'], 2, /--top-p .* Expected a number from 0 to 1/],
+  [['run', street, '-t', 'od', '--early-stopping', 'yes'], 2, /Expected true, false or (")?never/],
   [['run', street, '-t', 'od', '--no-repeat-ngram-size', '-1'], 2, /Expected a whole number, 0 for no limit/],
   [['run', street, '-t', 'od', '--eos-token-ids', '2,x'], 2, /Expected a list of token ids/],
   [['run', street, '-t', 'od', '-m', tiny, '-b', 'cpu', '--max-pixels', '99'], 1, /more than the limit of 99/],

@@ -66,9 +66,9 @@ test('wrong flags are refused before a model is loaded', async () => {
     [['export', '-m', model, '--onnx', join(folder, 'x'), '--layout', 'native'], /--layout is for checkpoints/],
     [
       ['export', '-m', model, '--onnx', join(folder, 'x'), '--dtype', 'fp32,bf16'],
-      /must be fp32, fp16 or q8, not 'bf16'/,
+      /must be fp32, fp16 or q8, not "bf16"/,
     ],
-    [['merge', join(folder, 'x'), '-m', model, '--dtype', 'fp32,fp16'], /must be fp32, fp16 or bf16, not 'fp32,fp16'/],
+    [['merge', join(folder, 'x'), '-m', model, '--dtype', 'fp32,fp16'], /must be fp32, fp16 or bf16, not "fp32,fp16"/],
     [['export', '--safetensors', join(folder, 'x'), '--dtype', 'q8', '-m', model], /must be fp32, fp16 or bf16/],
     [['merge', '-m', model], /out/],
   ];

@@ -1,9 +1,10 @@
+import { DATASET } from '../datasets/collect.ts';
 import type { Dataset, TrainingExample } from '../datasets/example.ts';
 import type { ProblemHandler } from '../datasets/reading.ts';
 import { Florence2Error } from '../errors.ts';
 import type { Florence2 } from '../florence2.ts';
 import { DECODE_OPTIONS } from '../image/types.ts';
-import { callback, checkOptions, type OptionTable, pickOptions } from '../options.ts';
+import { callback, checkKind, checkOptions, type OptionTable, pickOptions } from '../options.ts';
 import { CALLS, type RunOptions } from '../requests.ts';
 import type { Calibration } from '../results/calibration.ts';
 import type { TaskResult } from '../results/types.ts';
@@ -59,6 +60,7 @@ export async function answerOutcomes(
   options: CalibrateOptions = {},
 ): Promise<Map<string, Outcome[]>> {
   checkOptions('answerOutcomes', options, CALIBRATE);
+  checkKind('dataset', dataset, DATASET);
   const outcomes = new Map<string, Outcome[]>();
   await answerDataset(florence, dataset, options, ({ targets }, results) => {
     for (const [j, result] of results.entries()) {

@@ -1,6 +1,7 @@
+import { DATASET } from '../datasets/collect.ts';
 import type { Dataset, Target } from '../datasets/example.ts';
 import type { Florence2 } from '../florence2.ts';
-import { checkOptions } from '../options.ts';
+import { checkKind, checkOptions } from '../options.ts';
 import type { QuadsResult, TaskResult, TextResult } from '../results/types.ts';
 import { taskKey } from '../text/tasks.ts';
 import { bleu, type TokenizedCaption } from './bleu.ts';
@@ -43,6 +44,7 @@ export async function evaluate(
   options: CalibrateOptions = {},
 ): Promise<Record<string, TaskEvaluation>> {
   checkOptions('evaluate', options, CALIBRATE);
+  checkKind('dataset', dataset, DATASET);
   const { keepUnicode = false } = options;
   const evaluator = new Evaluator({ keepUnicode });
   const tasks = new Map<string, TaskAnswers>();

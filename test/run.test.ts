@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,7 +23,10 @@ function run(
   const folder = mkdtempSync(join(tmpdir(), 'florence2-test-'));
   writeFileSync(join(folder, 'package.json'), '{"type": "module"}');
   const backend = relative(folder, join(dirname(runner), 'backend.ts'));
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text.replace('BACKEND', backend));
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text.replace('BACKEND', name.includes('/') ? `../${backend}` : backend));
+  }
   const command = ['--import', 'tsx', runner, '--folder', folder, ...args];
   const { stdout, stderr, status } = spawnSync(process.execPath, command, { encoding: 'utf8' });
   rmSync(folder, { recursive: true });
@@ -78,11 +81,12 @@ test('a file that exceeds its time limit', () => {
   assert.is(code, 1);
 });
 
-test('a file that needs a backend runs once for each', () => {
-  const { output } = run({
-    'a.test.ts': `import { testBackend } from 'BACKEND';\n${suite('void testBackend;', good)}`,
-  });
-  for (const name of ['cpu', 'wasm']) assert.match(output, new RegExp(`a\\.test\\.ts \\[${name}\\] +1 passed`));
+test('a file that needs a backend runs once for each, on cpu only if it is about layers', () => {
+  const text = `import { testBackend } from 'BACKEND';\n${suite('void testBackend;', good)}`;
+  const { output } = run({ 'a.test.ts': text, 'nn/b.test.ts': text });
+  for (const name of ['cpu', 'wasm']) assert.match(output, new RegExp(`b\\.test\\.ts \\[${name}\\] +1 passed`));
+  assert.match(output, /a\.test\.ts \[wasm\] +1 passed/);
+  assert.not.match(output, /a\.test\.ts \[cpu\]/);
 });
 
 test('minutes by file, over all backends', () => {

@@ -72,7 +72,7 @@ const malformed: [what: string, bytes: Uint8Array, problem: RegExp][] = [
     bytesOf({ a: { ...f32([1], 0, 4), dtype: 'toString' } }, 4),
     /dtype "toString" is not one of/,
   ],
-  ['no dtype', bytesOf({ a: { shape: [1], data_offsets: [0, 4] } }, 4), /tensor a: dtype nothing/],
+  ['no dtype', bytesOf({ a: { shape: [1], data_offsets: [0, 4] } }, 4), /tensor a: dtype undefined/],
   ['a negative dimension', bytesOf({ a: f32([-1], 0, 4) }, 4), /shape \[-1\] is not a list of non-negative integers/],
   ['a fractional dimension', bytesOf({ a: f32([1.5], 0, 4) }, 4), /shape \[1\.5\] is not a list/],
   ['a shape that is not a list', bytesOf({ a: { ...f32([], 0, 4), shape: 4 } }, 4), /shape 4 is not a list/],

@@ -50,11 +50,11 @@ export const GROUPS: Record<string, RegExp> = {
 const LONG = ['docs/studies.slow.test.ts', 'parity/check.slow.test.ts'];
 
 /**
- * What cpu runs without `--slow`: layers, the vision tower, the language model, and what wasm lacks, gradients of all
- * kinds of weights. Elsewhere it computes what wasm does, only slower.
+ * What cpu runs without `--slow`: layers, and what wasm lacks, gradients of all kinds of weights. Elsewhere it computes
+ * what wasm does, only slower.
  */
 const QUICK_ON_CPU =
-  /^(nn|language|vision)\/|^(adapters\/(lora|dora)|generation\/(candidates|sampling)|runtime\/backend|training\/(add_tokens|optimizer))\./;
+  /^nn\/|^(adapters\/(lora|dora)|generation\/(candidates|sampling)|runtime\/backend|training\/(add_tokens|optimizer))\./;
 
 /**
  * What webgpu runs without `--long`, because a software GPU takes minutes for a file: kernels and layers, gradients, and

@@ -18,7 +18,7 @@ import { beyondHalf, type OnnxDtype, OnnxWeights } from './onnx_weights.ts';
 /** Options of `exportOnnx`. */
 export interface ExportOnnxOptions {
   /**
-   * Types of the weights; each is written to files of its own, as transformers.js names them. fp16 is converted to fp32
+   * Types of the weights. Each has its own files, with the names that transformers.js expects. fp16 is converted to fp32
    * when it is loaded: half the size, the same speed. q8 computes matrix products with 8-bit weights. Default fp32.
    */
   dtypes?: readonly OnnxDtype[];

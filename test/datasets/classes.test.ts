@@ -53,7 +53,7 @@ test('fractions are rounded at random, by the seed', async () => {
   assert.equal(await counts(0.4, 7), await counts(0.4, 7));
 });
 
-test('a threshold that is no share is refused', async () => {
+test('a threshold outside 0 to 1 is refused', async () => {
   for (const threshold of [0, 1, Number.NaN]) {
     const error = await counts(threshold).catch(error => error);
     assert.instance(error, UsageError);

@@ -19,7 +19,7 @@ test('a row for each step, with the validation after it', () => {
   ]);
 });
 
-test('a validation of which the step is not logged has a row of its own; datasets have columns of their own', () => {
+test('a validation without a logged step gets its own row, and each dataset its own columns', () => {
   const one = { loss: 1, taskLosses: {}, metrics: {} };
   const csv = metricsCsv([], [{ step: 4, epoch: 2, ...one, datasets: [{ name: 'a', images: 3, ...one }] }]);
   assert.is(csv, 'step,epoch,valid/loss,valid of a/loss\r\n4,2,1,1\r\n');

@@ -36,3 +36,11 @@ export async function* readLines(file: string): AsyncGenerator<{ line: number; t
   }
   if (rest.trim() !== '') yield { line: line + 1, text: rest.trim() };
 }
+
+/** Returns a line of a CSV file (RFC 4180), without its end. A text that a spreadsheet would run as a formula is quoted by `'`. */
+export const csvLine = (cells: readonly (string | number)[]): string => cells.map(csvCell).join(',');
+
+function csvCell(value: string | number): string {
+  const text = typeof value === 'string' && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -3,6 +3,7 @@ import { datasetSplits, openDataset } from '../../datasets/open.ts';
 import type { Split } from '../../datasets/reading.ts';
 import { mean } from '../../evaluation/detection.ts';
 import { evaluate, type TaskEvaluation } from '../../evaluation/evaluate.ts';
+import { csvLine } from '../../files/lines.ts';
 import { writeWhole } from '../../files/write.ts';
 import { type AnswerFlags, answerOptions } from '../answer_options.ts';
 import { FailedImages, interruptSignal, reportFailures } from '../exit.ts';
@@ -64,15 +65,9 @@ async function write(folder: string, measured: Measured): Promise<void> {
       ),
     ),
   ]);
-  const lines = [['task', 'class', 'metric', 'value'], ...rows].map(row => row.map(csvField).join(','));
+  const lines = [['task', 'class', 'metric', 'value'], ...rows].map(csvLine);
   await writeWhole(join(folder, 'metrics.csv'), encode(`${lines.join('\n')}\n`));
   printNote(`Wrote metrics.json and metrics.csv to ${folder}.`);
-}
-
-/** RFC 4180. A label that a spreadsheet would run as a formula is text. */
-function csvField(value: string | number): string {
-  const text = typeof value === 'string' && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** Flags of `florence2 eval`. */

@@ -1,3 +1,4 @@
+import { csvLine } from '../../files/lines.ts';
 import { taskInfo } from '../../text/tasks.ts';
 
 /** Measurements of one optimizer step. */
@@ -87,8 +88,5 @@ export function metricsCsv(steps: readonly StepRecord[], validations: readonly V
   const lines = [...rows]
     .sort(([a], [b]) => a - b)
     .map(([step, values]) => [step, ...columns.map(name => (Number.isFinite(values[name]) ? values[name] : ''))]);
-  return [['step', ...columns.map(cell)], ...lines].map(line => `${line.join(',')}\r\n`).join('');
+  return [['step', ...columns], ...lines].map(line => `${csvLine(line)}\r\n`).join('');
 }
-
-/** Quotes a text that contains a separator. */
-const cell = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);

@@ -25,15 +25,9 @@ export function classesOf({ task, text, answer }: Target): Set<string> {
   return new Set(labels.filter(label => label !== ''));
 }
 
-/** Returns the classes of each example. */
-export async function classesOfExamples(dataset: Dataset): Promise<Set<string>[]> {
-  const classes: Set<string>[] = [];
-  for (let i = 0; i < dataset.length; i++) {
-    const { targets } = await dataset.example(i);
-    classes.push(new Set(targets.flatMap(target => [...classesOf(target)])));
-  }
-  return classes;
-}
+/** Returns the classes that an image's targets name. */
+export const classesOfAll = (targets: readonly Target[]): Set<string> =>
+  new Set(targets.flatMap(target => [...classesOf(target)]));
 
 /**
  * Returns a dataset in which images with rare classes are repeated, as in LVIS (Gupta et al. 2019, repeat factor sampling):
@@ -46,7 +40,8 @@ export async function classesOfExamples(dataset: Dataset): Promise<Set<string>[]
  */
 export async function oversample(dataset: Dataset, threshold: number, seed = 0): Promise<Dataset> {
   checkKind('threshold', threshold, fraction);
-  const classes = await classesOfExamples(dataset);
+  const classes: Set<string>[] = [];
+  for (let i = 0; i < dataset.length; i++) classes.push(classesOfAll((await dataset.example(i)).targets));
   const images = new Map<string, number>();
   for (const name of classes.flatMap(names => [...names])) images.set(name, (images.get(name) ?? 0) + 1);
   if (images.size === 0) throw new UsageError(`${dataset.name} names no classes, so none is rare.`);

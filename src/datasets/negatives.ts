@@ -2,7 +2,7 @@ import { UsageError } from '../errors.ts';
 import { checkKind, share as shareKind } from '../options.ts';
 import { randomStream } from '../random.ts';
 import type { TypedAnswer } from '../results/format.ts';
-import { classesOf, classesOfExamples } from './classes.ts';
+import { classesOfAll } from './classes.ts';
 import type { Dataset, SourcedTarget, TrainingExample } from './example.ts';
 
 /** The answers "there is none" of the tasks that ask for a class by its name. */
@@ -22,8 +22,7 @@ const NOTHING = new Map<string, TypedAnswer>([
  */
 export async function withNegatives(dataset: Dataset, share: number, seed = 0): Promise<Dataset> {
   checkKind('share', share, shareKind);
-  const present = await classesOfExamples(dataset);
-  const { tasks, classes } = await askedClasses(dataset);
+  const { tasks, classes, present } = await survey(dataset);
   if (classes.length < 2) {
     const found = classes.length === 0 ? 'no class is asked for by its name' : `only ${classes[0]} is asked for`;
     throw new UsageError(
@@ -47,16 +46,16 @@ export async function withNegatives(dataset: Dataset, share: number, seed = 0): 
   return { name: dataset.name, length: dataset.length, example };
 }
 
-/** Returns the tasks that ask for classes by their names, and these classes, sorted. */
-async function askedClasses(dataset: Dataset): Promise<{ tasks: string[]; classes: string[] }> {
-  const classes = new Set<string>();
-  const tasks = new Set<string>();
+/** Returns the tasks that ask for classes by their names, these classes, sorted, and all classes of each example. */
+async function survey(dataset: Dataset): Promise<{ tasks: string[]; classes: string[]; present: Set<string>[] }> {
+  const [tasks, asked] = [new Set<string>(), new Set<string>()];
+  const present: Set<string>[] = [];
   for (let i = 0; i < dataset.length; i++) {
-    for (const target of (await dataset.example(i)).targets) {
-      if (!NOTHING.has(target.task)) continue;
-      tasks.add(target.task);
-      for (const name of classesOf(target)) classes.add(name);
-    }
+    const { targets } = await dataset.example(i);
+    present.push(classesOfAll(targets));
+    const asking = targets.filter(({ task }) => NOTHING.has(task));
+    for (const { task } of asking) tasks.add(task);
+    for (const name of classesOfAll(asking)) asked.add(name);
   }
-  return { tasks: [...tasks], classes: [...classes].sort() };
+  return { tasks: [...tasks], classes: [...asked].sort(), present };
 }

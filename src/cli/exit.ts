@@ -1,9 +1,7 @@
 import { CommanderError } from 'commander';
-import type { ProblemHandler } from '../datasets/reading.ts';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { systemReason, writeError } from '../files/errors.ts';
 import { printProblem, printWarning } from './print/terminal.ts';
-import type { ProgressBars } from './progress.ts';
 
 /**
  * Runs the command line and turns errors into exit codes. A Florence2Error is one line on stderr; a wrong call has exit
@@ -45,29 +43,6 @@ export function reportFailures(failed: number, total: number): void {
   if (failed === 0) return;
   printProblem(`${failed} of ${total} images failed.`);
   process.exitCode = 1;
-}
-
-/** The images of a dataset that fail. With `skip` they are printed and left out; else the first one ends the command. */
-export class FailedImages {
-  count = 0;
-  /** For the calls that read and answer the dataset. */
-  readonly onProblem?: ProblemHandler;
-
-  /** @param bars are stopped before a line is printed */
-  constructor(onError: 'stop' | 'skip', bars: ProgressBars) {
-    if (onError === 'stop') return;
-    this.onProblem = ({ severity, source, message }) => {
-      if (severity === 'warning') return;
-      this.count++;
-      bars.stop();
-      printError(new Florence2Error(`${source}: ${message}`));
-    };
-  }
-
-  /** @throws Florence2Error if all images failed */
-  requireAnswers(total: number): void {
-    if (this.count === total) throw new Florence2Error(`None of the ${total} images can be answered.`);
-  }
 }
 
 /** True for the errors of `util.parseArgs`, e.g. about an unknown option. */

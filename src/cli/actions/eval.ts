@@ -1,49 +1,28 @@
 import { join } from 'node:path';
-import { datasetSplits, openDataset } from '../../datasets/open.ts';
+import { datasetSplits } from '../../datasets/open.ts';
 import type { Split } from '../../datasets/reading.ts';
 import { mean } from '../../evaluation/detection.ts';
 import { evaluate, type TaskEvaluation } from '../../evaluation/evaluate.ts';
 import { csvLine } from '../../files/lines.ts';
 import { writeWhole } from '../../files/write.ts';
-import { type AnswerFlags, answerOptions } from '../answer_options.ts';
-import { FailedImages, interruptSignal, reportFailures } from '../exit.ts';
-import { loadModel, type ModelFlags } from '../load_model.ts';
+import { type AnswerDataFlags, answerData } from '../answer_data.ts';
 import { finiteNumbers } from '../print/numbers.ts';
 import { print, printNote } from '../print/terminal.ts';
-import { ProgressBars } from '../progress.ts';
 
 /** Answers a dataset, prints the metrics of each task, and writes them with those of each class. */
 export async function runEval(data: string, flags: EvalFlags): Promise<void> {
-  const bars = new ProgressBars();
-  const failed = new FailedImages(flags.onError, bars);
-  const { onProblem } = failed;
   const splits = await datasetSplits(data);
   const split = flags.split ?? (['test', 'valid'] as const).find(name => splits.includes(name));
-  const dataset = await openDataset(data, { split, tasks: flags.task, onProblem });
-  const total = dataset.length + failed.count;
-  const signal = interruptSignal();
-  const model = await loadModel(flags);
-  try {
-    const tasks = await evaluate(model, dataset, {
-      ...answerOptions(flags),
-      signal,
-      onProgress: (done, total) => bars.show('Images', done, total, 'images'),
-      onProblem,
-    });
-    bars.stop();
-    failed.requireAnswers(total);
+  await answerData(data, { split, tasks: flags.task }, flags, evaluate, async tasks => {
     for (const [task, { metrics }] of Object.entries(tasks)) {
       const { count, ...others } = metrics;
       const figures = Object.entries(others).map(([name, value]) => `  ${name.padEnd(18)} ${value.toFixed(4)}`);
       print([`${task}, ${count} answers`, ...figures].join('\n'));
     }
-    if (flags.out !== undefined)
+    if (flags.out !== undefined) {
       await write(flags.out, { model: flags.model, adapter: flags.adapter, data, split, tasks });
-    reportFailures(failed.count, total);
-  } finally {
-    bars.stop();
-    model.dispose();
-  }
+    }
+  });
 }
 
 interface Measured {
@@ -71,9 +50,8 @@ async function write(folder: string, measured: Measured): Promise<void> {
 }
 
 /** Flags of `florence2 eval`. */
-export interface EvalFlags extends ModelFlags, AnswerFlags {
+export interface EvalFlags extends AnswerDataFlags {
   task?: string[];
   split?: Split;
   out?: string;
-  onError: 'stop' | 'skip';
 }

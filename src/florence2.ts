@@ -183,10 +183,10 @@ export class Florence2 {
   async generate(
     features: ImageFeatures[],
     prompts: string[],
-    { adapter, ...options }: GenerationOptions & { signal?: AbortSignal; adapter?: AdapterChoice } = {},
+    options: GenerationOptions & { signal?: AbortSignal; adapter?: AdapterChoice } = {},
   ): Promise<GeneratedSequence[][]> {
     checkOptions('generate', options, CALLS.generate);
-    return generateAnswers(this.withAdapter(adapter), features, prompts, options);
+    return generateAnswers(this.withAdapter(options.adapter), features, prompts, options);
   }
 
   /**

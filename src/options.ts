@@ -92,6 +92,15 @@ export const listOf = (item: Kind, what: string): Kind => ({
   allows: value => (Array.isArray(value) || ArrayBuffer.isView(value)) && [...(value as unknown[])].every(item.allows),
 });
 
+/** An object with fields of these kinds, such as a result of another call. It may have more fields. */
+export const objectWith = (fields: Readonly<Record<string, Kind>>, expected: string): Kind => ({
+  expected,
+  allows: value =>
+    typeof value === 'object' &&
+    value !== null &&
+    Object.entries(fields).every(([name, kind]) => kind.allows((value as Record<string, unknown>)[name])),
+});
+
 /** An object of a class. */
 export const instanceOf = (type: { readonly prototype: object }, expected: string): Kind => ({
   expected,

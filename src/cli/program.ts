@@ -56,7 +56,10 @@ export function createProgram(): Command {
   return throwing(program);
 }
 
-/** Makes a command throw its errors, and refuse a flag that is given twice unless it collects values. */
+/**
+ * Makes a command throw its errors, refuse a flag that is given twice unless it collects values, and report a mistyped
+ * flag before the required one that it was meant to be.
+ */
 function throwing(command: Command): Command {
   command.exitOverride();
   command.configureOutput({ outputError: text => printProblem(errorLine(text)) });
@@ -67,6 +70,13 @@ function throwing(command: Command): Command {
       const name = option.attributeName(); // of an alias that of its flag
       if (given.has(name)) throw new UsageError(`${option.long} was given twice, but takes one value.`);
       given.add(name);
+    });
+  }
+  for (const option of command.options.filter(({ mandatory }) => mandatory)) {
+    option.mandatory = false; // commander would check it before it looks for unknown flags
+    command.hook('preAction', () => {
+      if (command.getOptionValue(option.attributeName()) !== undefined) return;
+      throw new UsageError(`florence2 ${command.name()} needs ${option.flags}.`);
     });
   }
   command.commands.forEach(throwing);

@@ -1,17 +1,16 @@
 import { UsageError } from '../errors.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { type ImageInput, isRawImage } from '../image/types.ts';
-import { isRecord } from '../json.ts';
-import { callback, checkOptions, type Kind, whole } from '../options.ts';
+import { callback, checkOptions, type Kind, objectWith, whole } from '../options.ts';
 import type { Dataset, SourcedTarget, Target, TrainingExample } from './example.ts';
 import { type ReadOptions, reporting, throwErrors } from './reading.ts';
 import { checkTarget } from './targets.ts';
 
 /** The kind of a dataset as an argument. */
-export const DATASET: Kind = {
-  expected: 'a dataset, as openDataset and collectDataset return',
-  allows: value => isRecord(value) && whole.allows(value.length) && callback.allows(value.example),
-};
+export const DATASET: Kind = objectWith(
+  { length: whole, example: callback },
+  'a dataset, as openDataset and collectDataset return',
+);
 
 /** An image with one target. */
 export interface ImageTarget extends Target {

@@ -4,6 +4,7 @@ import { Florence2Error } from '../errors.ts';
 import {
   anything,
   callback,
+  checkKind,
   checkOptions,
   instanceOf,
   listOf,
@@ -160,6 +161,7 @@ function rootOf(path: string): string {
 
 /** Returns the splits of a dataset. A file, or a folder that has annotations itself, is a `train` split. Node only. */
 export async function datasetSplits(path: string): Promise<Split[]> {
+  checkKind('path', path, text);
   const has = async (split: Split): Promise<boolean> => {
     try {
       const found = await findDataset(path, split);

@@ -1,13 +1,19 @@
 import { UsageError } from '../errors.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { DECODE_OPTIONS, type DecodeOptions } from '../image/types.ts';
-import { number, type OptionTable, onOff, share } from '../options.ts';
+import { count, instanceOf, type Kind, number, type OptionTable, objectWith, onOff, share } from '../options.ts';
 import { channelsOf } from './colors.ts';
 
 /** A grid of values that covers an image. The size of the grid is independent of the size of the image. */
 export interface Heatmap extends ImageSize {
   readonly data: Float32Array; // [H, W], row after row
 }
+
+/** A map, as an argument of another call. */
+export const HEATMAP: Kind = objectWith(
+  { data: instanceOf(Float32Array, 'a Float32Array'), width: count, height: count },
+  'a map with data (a Float32Array), width and height',
+);
 
 /** Options of `drawHeatmap`. */
 export interface HeatmapOptions extends DecodeOptions {

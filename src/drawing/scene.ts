@@ -2,7 +2,8 @@ import type { ImageSize } from '../geometry/types.ts';
 import { resizeBicubic } from '../image/resize.ts';
 import { checkRawImage } from '../image/source.ts';
 import type { RawImage } from '../image/types.ts';
-import { checkOptions, onOff, positive } from '../options.ts';
+import { checkKind, checkOptions, listOf, onOff, positive } from '../options.ts';
+import { RESULT } from '../results/filter.ts';
 import type { TaskResult } from '../results/types.ts';
 import { type Label, type LayOutText, placeLabels, type TextBlock } from './labels.ts';
 import { type Mark, marksOf, textsOf } from './marks.ts';
@@ -60,6 +61,7 @@ export async function buildScene<T extends TextBlock>(
   layOutText: LayOutText<T>,
 ): Promise<Scene<T>> {
   checkOptions('draw', options, { scores: onOff, fontSize: positive });
+  checkKind('results', results, listOf(RESULT, 'results, as run and parse return'));
   const { width, height } = drawingSize(checkRawImage(image));
   const resized = resizeBicubic(image, width, height);
   const unit = Math.sqrt(width * height);

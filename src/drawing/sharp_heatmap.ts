@@ -2,9 +2,10 @@ import type { OverlayOptions } from 'sharp';
 import { decodeImage } from '../image/decode.ts';
 import { resizeBicubic } from '../image/resize.ts';
 import type { ImageInput, RawImage } from '../image/types.ts';
-import { checkOptions } from '../options.ts';
+import { checkKind, checkOptions } from '../options.ts';
 import {
   colorBar,
+  HEATMAP,
   HEATMAP_OPTIONS,
   type Heatmap,
   type HeatmapOptions,
@@ -27,6 +28,7 @@ const LEVELS = [35, 165] as const;
  */
 export async function drawHeatmap(image: ImageInput, map: Heatmap, options: HeatmapOptions = {}): Promise<Uint8Array> {
   checkOptions('drawHeatmap', options, HEATMAP_OPTIONS);
+  checkKind('map', map, HEATMAP);
   const { opacity, max, bar = true, cells = false, ...decoding } = options;
   const scale = heatScale(map, { opacity, max });
   const { default: sharp } = await import('sharp');

@@ -1,7 +1,8 @@
 import { Florence2Error, UsageError } from '../errors.ts';
 import { causeOf, NetworkError, readBody } from '../files/network.ts';
 import { readLocalFile } from '../platform/node.ts';
-import type { ImageInput, RawImage } from './types.ts';
+import { show } from '../show.ts';
+import { type ImageInput, isRawImage, type RawImage } from './types.ts';
 
 /** The bytes of an image file. */
 export interface Source {
@@ -55,6 +56,7 @@ function reason(error: unknown): string {
 
 /** Returns raw pixels given by the caller. @throws UsageError if their number does not fit the size */
 export function checkRawImage(image: RawImage): RawImage {
+  if (!isRawImage(image)) throw new UsageError(`image must have data, width and height, but it is ${show(image)}.`);
   const { data, width, height } = image;
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
     throw new UsageError(`A raw image must have a whole width and height of at least 1, not ${width} x ${height}.`);

@@ -1,5 +1,11 @@
-import { anyText, checkKind, listOf, share } from '../options.ts';
+import { anyText, checkKind, type Kind, listOf, objectWith, positive, share } from '../options.ts';
 import type { Box, PolygonInstance, Quad, TaskResult } from './types.ts';
+
+/** A result, as an argument of another call. */
+export const RESULT: Kind = objectWith(
+  { task: anyText, imageSize: objectWith({ width: positive, height: positive }, 'a size') },
+  'a result, as run and parse return',
+);
 
 /** What boxes, instances, quads and the boxes of phrases have in common. */
 export type ResultObject = Partial<
@@ -11,6 +17,7 @@ export type ResultObject = Partial<
  * confidence are kept. A phrase is removed with its last box.
  */
 export function filterByScore<R extends TaskResult>(result: R, minScore: number): R {
+  checkKind('result', result, RESULT);
   checkKind('minScore', minScore, share);
   return mapObjects(result, object => ((object.confidence ?? 1) >= minScore ? [object] : []));
 }
@@ -36,6 +43,7 @@ export function mapObjects<R extends TaskResult>(result: R, change: <T extends R
  * and lines of text are kept: they have no labels.
  */
 export function filterByLabel<R extends TaskResult>(result: R, labels: readonly string[]): R {
+  checkKind('result', result, RESULT);
   checkKind('labels', labels, listOf(anyText, 'texts'));
   const wanted = new Set(labels.map(plain));
   const keep = ({ label }: { label: string }): boolean => wanted.has(plain(label));

@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import { maskArea, polygonsToMask } from '../geometry/masks.ts';
 import type { ImageSize, Polygon } from '../geometry/types.ts';
+import { anyText, anything, checkKind, listOf, objectWith } from '../options.ts';
 
 /** A class for each pixel of an image. */
 export interface SemanticMap extends ImageSize {
@@ -9,6 +10,11 @@ export interface SemanticMap extends ImageSize {
   /** [H, W], row by row: the index of a class. */
   data: Uint8Array;
 }
+
+const INSTANCES = listOf(
+  objectWith({ label: anyText, polygons: listOf(anything, 'polygons') }, 'an instance'),
+  'instances with label and polygons',
+);
 
 /** Most classes of a map, the background included: as many as a byte has values. */
 const MOST_CLASSES = 256;
@@ -24,15 +30,17 @@ const MOST_CLASSES = 256;
 export function semanticMap(
   instances: readonly { label: string; polygons: readonly Polygon[] }[],
   { width, height }: ImageSize,
-  classes: readonly string[] = [...new Set(instances.map(({ label }) => label))],
+  classes?: readonly string[],
 ): SemanticMap {
-  const names = ['background', ...classes];
+  checkKind('instances', instances, INSTANCES);
+  const labels = classes ?? [...new Set(instances.map(({ label }) => label))];
+  const names = ['background', ...labels];
   if (names.length > MOST_CLASSES) {
-    throw new UsageError(`A map has at most ${MOST_CLASSES - 1} classes, but there are ${classes.length}.`);
+    throw new UsageError(`A map has at most ${MOST_CLASSES - 1} classes, but there are ${labels.length}.`);
   }
   const drawn = instances.map(({ label, polygons }) => {
-    const index = classes.indexOf(label) + 1;
-    if (index === 0) throw new UsageError(`The label "${label}" is not among the classes: ${classes.join(', ')}.`);
+    const index = labels.indexOf(label) + 1;
+    if (index === 0) throw new UsageError(`The label "${label}" is not among the classes: ${labels.join(', ')}.`);
     const mask = polygonsToMask(polygons, { width, height });
     return { index, mask, area: maskArea(mask) };
   });

@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts';
 import type { BoxCoordinates, ImageSize } from '../geometry/types.ts';
+import { checkKind, type Kind, listOf, whole } from '../options.ts';
 
 /**
  * Number of location tokens. Florence-2 writes coordinates as `<loc_0>` to `<loc_999>`: thousandths of the image's
@@ -7,6 +8,11 @@ import type { BoxCoordinates, ImageSize } from '../geometry/types.ts';
  * at the edges.
  */
 export const LOCATION_BINS = 1000;
+
+const BINS: Kind = listOf(
+  { expected: 'a bin', allows: value => whole.allows(value) && (value as number) < LOCATION_BINS },
+  `whole numbers from 0 to ${LOCATION_BINS - 1}`,
+);
 
 /** The token ids of the location bins: `count` ids from `first`, in the order of the bins. */
 export interface LocationTokens {
@@ -62,8 +68,11 @@ export function dequantizeBox(bins: ArrayLike<number>, image: ImageSize): BoxCoo
   return dequantizePoints(bins, image) as BoxCoordinates;
 }
 
-/** Returns the location tokens of bins: `<loc_12><loc_340>…` */
-export const binsToTokens = (bins: readonly number[]): string => bins.map(bin => `<loc_${bin}>`).join('');
+/** Returns the location tokens of bins: `<loc_12><loc_340>…` @throws UsageError for other numbers than 0 to 999 */
+export function binsToTokens(bins: readonly number[]): string {
+  checkKind('bins', bins, BINS);
+  return bins.map(bin => `<loc_${bin}>`).join('');
+}
 
 /** Returns a box in pixels as the location tokens of a prompt's region: `<loc_52><loc_332><loc_932><loc_774>`. */
 export const boxToTokens = (box: ArrayLike<number>, image: ImageSize): string => binsToTokens(quantizeBox(box, image));

@@ -1,6 +1,7 @@
 import { boundsOf } from '../geometry/clip.ts';
 import type { BoxCoordinates, ImageSize } from '../geometry/types.ts';
-import { checkOptions } from '../options.ts';
+import { anything, checkKind, checkOptions, type Kind, listOf, objectWith } from '../options.ts';
+import { RESULT } from '../results/filter.ts';
 import type { Box, Phrase, PolygonInstance, Quad, TaskResult } from '../results/types.ts';
 import { MERGE_OPTIONS, type MergeOptions, mergeSightings, type Sighting } from './merge.ts';
 
@@ -12,6 +13,12 @@ export interface View<R extends TaskResult = TaskResult> {
   result: R;
 }
 
+const VIEW = objectWith({ box: listOf(anything, 'numbers'), result: RESULT }, 'a view');
+const VIEWS: Kind = {
+  expected: 'a list of at least one view with box and result',
+  allows: value => listOf(VIEW, 'views').allows(value) && (value as unknown[]).length > 0,
+};
+
 /**
  * Merges the results of one task about parts of an image into a result about the image. Coordinates are moved by whole
  * pixels. Boxes, outlines and the boxes of phrases are merged within their class (label, phrase); region captions, which
@@ -22,6 +29,7 @@ export interface View<R extends TaskResult = TaskResult> {
  */
 export function mergeResults(views: readonly View[], image: ImageSize, options: MergeOptions = {}): TaskResult {
   checkOptions('mergeResults', options, MERGE_OPTIONS);
+  checkKind('views', views, VIEWS);
   const [{ result }] = views;
   const results = views.map(view => view.result);
   const dropped = results.reduce((sum, { dropped = 0 }) => sum + dropped, 0);

@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
+import { anyText, checkKind, listOf } from '../options.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
 /**
@@ -19,6 +20,7 @@ export function addTokens(
   tokens: readonly string[],
 ): number {
   const { lmHead, languageModel, config } = model;
+  checkKind('tokens', tokens, listOf(anyText, 'texts'));
   if (tokens.some(token => token.trim() === '')) throw new UsageError('A new token must contain a visible character.');
   const fresh = [...new Set(tokens)].filter(token => tokenizer.tokenToId(token) === undefined);
   if (fresh.length === 0) return 0;

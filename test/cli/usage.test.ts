@@ -20,6 +20,8 @@ const wrong: [args: string[], code: number, message: RegExp][] = [
   [['run', street, '-m', tiny], 2, /A task is required: give --task/],
   [['run', '--task', 'od'], 2, /^florence2: Missing required argument 'image'\.$/m],
   [['run', street, '--tsk', 'od'], 2, /^florence2: Unknown option '--tsk'\. Did you mean --task\?$/m],
+  [['convert', 'in', 'out', '--too', 'coco'], 2, /^florence2: Unknown option '--too'\. Did you mean --to\?$/m],
+  [['convert', 'in', 'out'], 2, /^florence2: florence2 convert needs --to <format>\.$/m],
   [['rum', street], 2, /^florence2: Unknown command 'rum'\. Did you mean run\?$/m],
   [['run', street, '-t', 'od', '--backend', 'tpu'], 2, /'tpu' is invalid\. Allowed choices are auto, tensorflow/],
   [['run', street, '-t', 'od', '--beams', '0'], 2, /Expected a whole number from 1 to 1024/],

@@ -1,5 +1,6 @@
 import { boundsOf } from '../../geometry/clip.ts';
 import type { BoxCoordinates } from '../../geometry/types.ts';
+import { anyText, anything, checkKind, type Kind, listOf, objectWith, positive } from '../../options.ts';
 import { xmlText } from '../../text/xml.ts';
 import type { TextBlock, TextLayout, TextLine } from './reading_order.ts';
 
@@ -9,11 +10,17 @@ export interface TextPage extends TextLayout {
   image: string;
 }
 
+const PAGE: Kind = objectWith(
+  { image: anyText, width: positive, height: positive, blocks: listOf(anything, 'blocks') },
+  'an image with its text, { image, ...readingOrder(quads, size) }',
+);
+
 /**
  * Returns pages as an hOCR document (version 1.2): an `ocr_carea` per block, an `ocr_line` per line, and an `ocrx_word`
  * per region of the answer, which is a word or several. `x_wconf` is the region's score in per cent.
  */
 export function toHocr(pages: readonly TextPage[]): string {
+  checkKind('pages', pages, listOf(PAGE, 'images with their texts, { image, ...readingOrder(quads, size) }'));
   const body = pages.map(({ image, width, height, blocks }, p) => {
     const title = `image ${JSON.stringify(image)}; bbox 0 0 ${width} ${height}; ppageno ${p}`;
     const areas = blocks.map((block, b) => hocrBlock(block, `${p + 1}_${b + 1}`));
@@ -51,16 +58,18 @@ const hocrBox = ([x1, y1, x2, y2]: BoxCoordinates): string =>
  * Returns a page as an ALTO document (version 4): a `TextBlock` per block, a `TextLine` with its outline per line, and a
  * `String` per region of the answer, which is a word or several. `WC` is the region's score.
  */
-export function toAlto({ image, width, height, blocks }: TextPage): string {
+export function toAlto(page: TextPage): string {
+  checkKind('page', page, PAGE);
+  const { image, width, height, blocks } = page;
   const size = { HPOS: 0, VPOS: 0, WIDTH: width, HEIGHT: height };
   const content = blocks.map((block, b) => altoBlock(block, b + 1));
-  const page = { ID: 'page_1', PHYSICAL_IMG_NR: 1, WIDTH: width, HEIGHT: height };
+  const attributes = { ID: 'page_1', PHYSICAL_IMG_NR: 1, WIDTH: width, HEIGHT: height };
   const alto = element('alto', { xmlns: 'http://www.loc.gov/standards/alto/ns-v4#' }, [
     element('Description', {}, [
       textElement('MeasurementUnit', {}, 'pixel'),
       element('sourceImageInformation', {}, [textElement('fileName', {}, image)]),
     ]),
-    element('Layout', {}, [element('Page', page, [element('PrintSpace', size, content)])]),
+    element('Layout', {}, [element('Page', attributes, [element('PrintSpace', size, content)])]),
   ]);
   return `<?xml version="1.0" encoding="UTF-8"?>\n${alto}\n`;
 }

@@ -1,5 +1,6 @@
 import { boundsOf } from '../../geometry/clip.ts';
 import type { BoxCoordinates, ImageSize, QuadCoordinates } from '../../geometry/types.ts';
+import { anyText, checkKind, finite, listOf, objectWith } from '../../options.ts';
 import type { Quad } from '../types.ts';
 import { type Fragment, Frame, joinLines } from './lines.ts';
 
@@ -27,6 +28,11 @@ export interface TextLayout extends ImageSize {
   blocks: TextBlock[];
 }
 
+const QUADS = listOf(
+  objectWith({ text: anyText, quad: listOf(finite, 'numbers') }, 'a line'),
+  'lines with text and quad, as run and parse return',
+);
+
 /** Lines whose gap is at least this many line heights are in different blocks. */
 const BLOCK_GAP = 1;
 /** Smallest gap between columns, in line heights. */
@@ -45,6 +51,7 @@ const COLUMN_WIDTH = 4;
  * @param quads lines from left to right; scripts that run from right to left or downwards get another order
  */
 export function readingOrder(quads: readonly Quad[], image: ImageSize): TextLayout {
+  checkKind('quads', quads, QUADS);
   const blocks = Frame.of(quads).flatMap(({ frame, fragments }) =>
     blocksOf(joinLines(fragments, 1)).map(lines => {
       const rows = joinLines(lines, Number.POSITIVE_INFINITY);

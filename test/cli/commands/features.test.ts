@@ -111,7 +111,7 @@ for (const [what, args, message, out = 'd.npy'] of [
   ['a task without its text', ['--at', point, '-t', 'grounding'], /needs a text/],
   ['a text without a task', ['--at', point, '--text', 'car'], /name the task with --task/],
   ['a task and a prompt', ['--at', point, '-t', 'od', '-p', 'What?'], /not both/],
-  ['no hook point', [], /Required option '--at <name>'/],
+  ['no hook point', [], /florence2 features needs --at <name>\./],
 ] as [string, string[], RegExp, string?][]) {
   test(`${what} is a usage error of one line`, async () => {
     const { code, stdout, stderr } = await features(out, names[0], ...args);

@@ -53,7 +53,7 @@ for (const [what, args, prompt] of [
 
 for (const [what, args, expected, message] of [
   ['an unknown file extension', [street, '-t', 'od', '-o', 'x.pdf'], 2, /x\.pdf: the page must be an \.html file/],
-  ['no output file', [street, '-t', 'od'], 2, /Required option '-o, --out <file>'/],
+  ['no output file', [street, '-t', 'od'], 2, /florence2 inspect needs -o, --out <file>\./],
   ['no task', [street, '-o', 'x.html'], 2, /A task is required/],
   ['an unknown task', [street, '-t', 'captoin', '-o', 'x.html'], 2, /Did you mean "caption"/],
   ['a task without its box', [street, '-t', 'region-ocr', '-o', 'x.html'], 2, /needs a region/],

@@ -44,6 +44,10 @@ function countingHooks(): { hooks: Hooks; count: () => number } {
       calls++;
       return false;
     },
+    repeats: () => {
+      calls++;
+      return false;
+    },
     in: () => {
       calls++;
       return hooks;

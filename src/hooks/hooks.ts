@@ -74,6 +74,8 @@ export interface Hooks {
   at<T extends tf.Tensor>(leaf: string, activation: T): T;
   /** Whether a hook would run at this point. */
   sees(leaf: string): boolean;
+  /** Whether hooks run at this point and all of them return the same again if they are called a second time. */
+  repeats(leaf: string): boolean;
   /** Returns the hooks of a child module; '' returns these. */
   in(module: string): Hooks;
   /** Returns the same hooks for activations that are stored in another layout than hooks receive. */
@@ -110,6 +112,7 @@ export type BlockRunner = (
 export const noHooks: Hooks = {
   at: (_leaf, activation) => activation,
   sees: () => false,
+  repeats: () => false,
   in: () => noHooks,
   seen: () => noHooks,
   block: (_module, forward, ...inputs) => forward(noHooks, ...inputs),
@@ -119,6 +122,7 @@ interface Entry {
   readonly matches: (name: string) => boolean;
   readonly runsAt: (step: number | undefined) => boolean;
   readonly readOnly: boolean;
+  readonly repeatable: boolean;
   readonly fn: HookFn;
 }
 
@@ -129,9 +133,18 @@ export class HookRegistry {
   /** @param shared hooks that run before those of this registry, also those added to it later */
   constructor(private readonly shared?: HookRegistry) {}
 
-  /** Adds a hook that calls `fn` at every point that `filter` selects. Returns a function that removes it. */
-  add(filter: HookFilter, fn: HookFn, { step, readOnly = false }: HookOptions = {}): () => void {
-    const entry = { matches: matcher(filter), runsAt: stepMatcher(step), readOnly, fn };
+  /**
+   * Adds a hook that calls `fn` at every point that `filter` selects. Returns a function that removes it.
+   *
+   * @param options.repeatable whether `fn` returns the same for the same activation, so that gradients may compute the
+   *   activation again instead of keeping it. Default false
+   */
+  add(
+    filter: HookFilter,
+    fn: HookFn,
+    { step, readOnly = false, repeatable = false }: HookOptions & { repeatable?: boolean } = {},
+  ): () => void {
+    const entry = { matches: matcher(filter), runsAt: stepMatcher(step), readOnly, repeatable, fn };
     this.own.add(entry);
     return () => void this.own.delete(entry);
   }
@@ -225,6 +238,12 @@ class ScopedHooks implements Hooks {
     return this.entries.some(({ matches }) => matches(name));
   }
 
+  repeats(leaf: string): boolean {
+    const name = join(this.path, leaf);
+    const seeing = this.entries.filter(({ matches }) => matches(name));
+    return seeing.length > 0 && seeing.every(({ repeatable }) => repeatable);
+  }
+
   get readers(): Readers | null {
     if (this.runBlock) return null;
     const replacing = this.entries.filter(({ readOnly }) => !readOnly);
@@ -290,6 +309,10 @@ export class NotingHooks implements Hooks {
 
   sees(leaf: string): boolean {
     return this.matches(join(this.path, leaf));
+  }
+
+  repeats(): boolean {
+    return false;
   }
 
   in(module: string): NotingHooks {

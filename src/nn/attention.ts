@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { Hooks } from '../hooks/hooks.ts';
 import { attention, hasKernel } from './kernels.ts';
 import { matMulTransposed, softmax } from './ops.ts';
+import { recomputed } from './tape.ts';
 
 /** x [B, T, heads · d] -> [B, heads, T, d] */
 export function splitHeads(x: tf.Tensor3D, heads: number): tf.Tensor4D {
@@ -44,10 +45,14 @@ export function attend(
   const scale = q.shape[3] ** -0.5;
   if (hasKernel('Attention') && !h.sees('hook_attn_scores') && !h.sees('hook_pattern'))
     return h.at('hook_z', attention(q, k, v, mask, scale));
-  return tf.tidy(() => {
-    const scores = matMulTransposed(tf.mul(q, scale), k); // [B, heads, T, S]
-    const masked = h.at('hook_attn_scores', mask ? tf.add(scores, mask) : scores) as tf.Tensor4D;
-    const pattern = h.at('hook_pattern', softmax(masked)); // [B, heads, T, S]
-    return h.at('hook_z', tf.matMul(pattern, v)); // [B, heads, T, d]
-  });
+  const attendTo = ([q, k, v]: [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D], mask: tf.Tensor4D | null): tf.Tensor4D =>
+    tf.tidy(() => {
+      const scores = matMulTransposed(tf.mul(q, scale), k); // [B, heads, T, S]
+      const masked = h.at('hook_attn_scores', mask ? tf.add(scores, mask) : scores) as tf.Tensor4D;
+      const pattern = h.at('hook_pattern', softmax(masked)); // [B, heads, T, S]
+      return tf.matMul(pattern, v); // [B, heads, T, d]
+    });
+  // Under dropout, gradients would keep the pattern twice and its mask: half of the memory of a training step.
+  const again = h.repeats('hook_pattern') && !h.sees('hook_attn_scores');
+  return h.at('hook_z', again ? recomputed(attendTo, [q, k, v], mask) : attendTo([q, k, v], mask));
 }

@@ -151,3 +151,34 @@ export function withGradient<T extends tf.Tensor, Name extends string>(
     backwardsFunc: backward,
   });
 }
+
+/**
+ * Runs a function and keeps its inputs, not its intermediates: the backward pass computes these again.
+ *
+ * @param forward computes y from the inputs and the constant. It must return the same when it is called again
+ * @param inputs tensors that have gradients
+ * @param constant a tensor without a gradient, such as a mask
+ */
+export function recomputed<T extends tf.Tensor, X extends tf.Tensor[], C extends tf.Tensor | null>(
+  forward: (inputs: X, constant: C) => T,
+  inputs: X,
+  constant: C,
+): T {
+  return withGradient<T, string>(
+    Object.fromEntries(inputs.map((x, i) => [`x${i}`, x])),
+    save => {
+      save(constant ? [...inputs, constant] : inputs);
+      return forward(inputs, constant);
+    },
+    (dy, saved) => {
+      const xs = saved.slice(0, inputs.length) as X;
+      const again = (): T => forward(xs, (saved[inputs.length] ?? null) as C);
+      let gradients: (tf.Tensor | null)[] | undefined;
+      const gradientOf = (i: number): tf.Tensor => {
+        gradients ??= vectorJacobian(again, xs, dy);
+        return gradients[i] ?? tf.zerosLike(xs[i]);
+      };
+      return Object.fromEntries(xs.map((_, i) => [`x${i}`, () => gradientOf(i)]));
+    },
+  );
+}

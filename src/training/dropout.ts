@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Florence2Config } from '../config/model.ts';
-import { HookRegistry } from '../hooks/hooks.ts';
+import { type HookFn, HookRegistry } from '../hooks/hooks.ts';
 import { withGradient } from '../nn/tape.ts';
 import { randomIntegers } from '../random.ts';
 
@@ -33,7 +33,10 @@ function addLanguageDropout(hooks: HookRegistry, { text }: Florence2Config, at: 
     [new RegExp(String.raw`${stack}\.\d+\.hook_post$`), text.activationDropout],
   ];
   for (const [points, rate] of rates) {
-    if (rate > 0) hooks.add(points, (activation, { name }) => dropout(activation, rate, at, name));
+    if (rate > 0) {
+      const drop: HookFn = (activation, { name }) => dropout(activation, rate, at, name);
+      hooks.add(points, drop, { repeatable: true });
+    }
   }
 }
 
@@ -69,9 +72,13 @@ function maskAndScale<T extends tf.Tensor>(
   if (rate === 0) return x;
   // The shape is part of the seed: a batch may run in two groups of rows, which must not get the same mask.
   const next = randomIntegers(seed, 'dropout', step, batch, name, x.shape.join());
-  const threshold = rate * 2 ** 32;
+  const threshold = Math.round(rate * 2 ** 16); // 16 random bits for each element: two from each integer
   const kept = new Uint8Array(shape.reduce((n, size) => n * size, 1));
-  for (let i = 0; i < kept.length; i++) kept[i] = next() < threshold ? 0 : 1;
+  for (let i = 0; i < kept.length; i += 2) {
+    const bits = next();
+    kept[i] = bits >>> 16 < threshold ? 0 : 1;
+    kept[i + 1] = (bits & 0xffff) < threshold ? 0 : 1; // ignored if the number of elements is odd
+  }
   const masked = <R extends tf.Tensor>(t: R, mask: tf.Tensor): R =>
     tf.tidy(() => tf.mul(t, tf.mul(tf.cast(mask, 'float32'), 1 / (1 - rate)))) as R;
   // The gradient needs one byte for each element: the gradient of tf.mul would keep x and the mask in fp32.

@@ -2,6 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { HookRegistry, noHooks } from '../../src/hooks/hooks.ts';
+import { attend } from '../../src/nn/attention.ts';
+import { vectorJacobian } from '../../src/nn/tape.ts';
 import { dropout, dropoutHooks } from '../../src/training/dropout.ts';
 import { withoutLeaks } from '../backend.ts';
 import { dataset, learnerCheckpoint, logic, trainOn, withLearner } from './learner.ts';
@@ -51,6 +53,37 @@ test('the gradient passes what was kept, scaled up; one byte of each element is 
     // Two times the 40 kB of y, the mask, and what the gradient of tf.square keeps, a tensor that shares its data.
     assert.ok(kept <= 2 * 40_000 + 10_000, `${kept} bytes`);
     tf.dispose([ones, gradient, dropped]);
+  }));
+
+test('gradients of attention under dropout are those of its parts, and no pattern is kept for them', () =>
+  withoutLeaks(async () => {
+    const [q, k, v, dy] = [1, 2, 3, 4].map(
+      seed => tf.randomNormal([1, 2, 48, 8], 0, 1, 'float32', seed) as tf.Tensor4D,
+    );
+    const mask = tf.tensor4d(
+      Array.from({ length: 48 }, (_, i) => (i < 40 ? 0 : -1e9)),
+      [1, 1, 1, 48],
+    );
+    const before = tf.memory().numBytes;
+    const results = [false, true].map(repeatable => {
+      const hooks = new HookRegistry();
+      hooks.add('hook_pattern', (pattern, { name }) => dropout(pattern, 0.3, at, name), { repeatable });
+      let kept = 0;
+      const pass = () => {
+        const z = attend(q, k, v, mask, hooks.root());
+        kept = tf.memory().numBytes - before;
+        return z;
+      };
+      return { gradients: vectorJacobian(pass, [q, k, v], dy) as tf.Tensor[], kept };
+    });
+    const [parts, again] = results;
+    for (const [i, gradient] of again.gradients.entries()) {
+      const [found, expected] = await Promise.all([gradient.data(), parts.gradients[i].data()]);
+      const difference = Math.max(...found.map((x, j) => Math.abs(x - expected[j])));
+      assert.ok(difference < 1e-5, `gradient ${i} differs by ${difference}`);
+    }
+    assert.ok(parts.kept - again.kept > 2 * 48 * 48 * 4, `${again.kept} bytes, ${parts.kept} for all parts`);
+    tf.dispose([q, k, v, dy, mask, ...results.flatMap(({ gradients }) => gradients)]);
   }));
 
 const folder = await learnerCheckpoint();

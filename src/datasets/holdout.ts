@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
+import { Florence2Error } from '../errors.ts';
 import { readBytes } from '../image/source.ts';
 import { isRawImage } from '../image/types.ts';
 import { checkKind, fraction } from '../options.ts';
 import { subset } from './collect.ts';
 import type { Dataset, TrainingExample } from './example.ts';
+import { type ProblemHandler, throwErrors } from './reading.ts';
 
 /** A dataset in two parts. */
 export interface Holdout {
@@ -20,12 +22,24 @@ const AT_ONCE = 8;
  * images were added or removed, and copies of an image are on one side. All images are read. Node only.
  *
  * @param share of the images that are held out, above 0 and below 1; the parts have this size on average
+ * @param onProblem receives each image that cannot be read, which then stays in `train`. Default: the first is thrown
  * @throws UsageError for another share, Florence2Error for an image that cannot be read
  */
-export async function holdOut(dataset: Dataset, share: number): Promise<Holdout> {
+export async function holdOut(
+  dataset: Dataset,
+  share: number,
+  onProblem: ProblemHandler = throwErrors,
+): Promise<Holdout> {
   checkKind('share', share, fraction);
-  const isHeld = async (index: number): Promise<boolean> =>
-    (await hashOf((await dataset.example(index)).image)) < share;
+  const isHeld = async (index: number): Promise<boolean> => {
+    const { image, source } = await dataset.example(index);
+    const hash = await hashOf(image).catch(error => {
+      if (!(error instanceof Florence2Error)) throw error;
+      onProblem({ severity: 'error', source, message: error.message });
+      return 1;
+    });
+    return hash < share;
+  };
   const held: boolean[] = [];
   for (let first = 0; first < dataset.length; first += AT_ONCE) {
     const count = Math.min(AT_ONCE, dataset.length - first);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -86,6 +87,6 @@ export class MapCache {
   }
 
   private path(key: string): string {
-    return join(this.folder, `${key}.f32`);
+    return join(this.folder, `${createHash('sha256').update(key).digest('hex')}.f32`);
   }
 }

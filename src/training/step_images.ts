@@ -11,7 +11,7 @@ import type { Draw } from './mixture.ts';
 
 /** An image with its targets, prepared for a training step. */
 export interface StepImage {
-  /** Key of its feature map in the cache. */
+  /** Key of its feature map in the cache: examples of one image file share it. */
   key: string;
   /** Where the example comes from, for error messages. */
   source: string;
@@ -59,9 +59,9 @@ export class ExampleReader {
    * @throws Florence2Error or UsageError whose message begins with the example's source
    */
   async read(draw: Draw, epoch: number, hasMap: (key: string) => boolean): Promise<StepImage> {
-    const key = this.keyOf(draw);
     const example = await this.datasets[draw.part].example(draw.index);
-    const prepared = await this.prepare(example, key, epoch, hasMap(key)).catch(error => {
+    const names: Names = { seed: this.keyOf(draw), map: mapKey(example.image) ?? this.keyOf(draw) };
+    const prepared = await this.prepare(example, names, epoch, hasMap(names.map)).catch(error => {
       throw withSource(error, example.source);
     });
     const { targets, imageSize } = prepared;
@@ -71,7 +71,7 @@ export class ExampleReader {
 
   private async prepare(
     example: TrainingExample,
-    key: string,
+    { seed: name, map: key }: Names,
     epoch: number,
     hasMap: boolean,
   ): Promise<Omit<StepImage, 'tokenized'>> {
@@ -90,11 +90,11 @@ export class ExampleReader {
       this.sizes.set(key, imageSize);
     }
     if (targetsPerImage !== undefined && targets.length > targetsPerImage) {
-      targets = shuffle([...targets], randomStream(seed, 'targets', epoch, key)).slice(0, targetsPerImage);
+      targets = shuffle([...targets], randomStream(seed, 'targets', epoch, name)).slice(0, targetsPerImage);
     }
     if (augmentation) {
       const { augment } = await import('./augment/augment.ts');
-      const random = randomStream(seed, 'augment', epoch, key);
+      const random = randomStream(seed, 'augment', epoch, name);
       const changed = augment({ image: pixels!, targets, source }, augmentation, random);
       ({ image: pixels, targets } = changed);
       imageSize = { width: pixels.width, height: pixels.height };
@@ -112,6 +112,16 @@ export class ExampleReader {
     }
   }
 }
+
+/** Names of an example: for its random numbers, and for its image's feature map. */
+interface Names {
+  seed: string;
+  map: string;
+}
+
+/** Returns the path or URL of an image, or undefined for other inputs: bytes may be read anew for each example. */
+const mapKey = (image: TrainingExample['image']): string | undefined =>
+  typeof image === 'string' || image instanceof URL ? String(image) : undefined;
 
 /** Returns an error about an example with its source. */
 function withSource(error: unknown, source: string): unknown {

@@ -64,6 +64,12 @@ test('shares outside 0 to 1, and images that are missing, are errors', async () 
   const error = await holdOut(await dataset(['none.png']), 0.5).catch(error => error);
   assert.instance(error, Florence2Error);
   assert.match(error.message, /none\.png does not exist/);
+  const problems: string[] = [];
+  const mixed = await dataset(['none.png', pixelsOf(1)]);
+  const { train, valid } = await holdOut(mixed, 0.999_999, ({ message }) => problems.push(message));
+  assert.equal(await imagesOf(train), ['none.png']);
+  assert.is(valid.length, 1);
+  assert.match(problems.join(), /^none\.png does not exist[^,]*$/);
 });
 
 test.run();

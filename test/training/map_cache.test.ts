@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -83,6 +84,21 @@ for (const { store, bytes, passes } of runs) {
 test('losses are the same with and without cache', () => {
   for (const other of losses) sameLosses(other, losses[0]);
 });
+
+logic('examples of one image file share a map', () =>
+  withLearner(checkpoint, async florence => {
+    const counted = countPasses(florence);
+    const image = fileURLToPath(new URL('../../docs/pictures/street.jpg', import.meta.url));
+    const answers = ['a street', 'a car'];
+    const example = (i: number) => ({
+      image,
+      source: 'street',
+      targets: [{ task: '<CAPTION>', answer: answers[i % 2] }],
+    });
+    await trainOn(florence, { train: { name: 'street', length: 4, example }, epochs: 2, lora: { r: 2 } });
+    assert.equal(counted, [1]);
+  }),
+);
 
 logic('nothing is cached with augmentation', () =>
   withLearner(checkpoint, async florence => {

@@ -3,7 +3,7 @@ import type { Dataset } from '../../datasets/example.ts';
 import { type Holdout, holdOut } from '../../datasets/holdout.ts';
 import { withNegatives } from '../../datasets/negatives.ts';
 import { datasetSplits, openDataset } from '../../datasets/open.ts';
-import type { DatasetProblem, Split } from '../../datasets/reading.ts';
+import type { DatasetProblem, ProblemHandler, Split } from '../../datasets/reading.ts';
 import { UsageError } from '../../errors.ts';
 import { resolveTask, type Task } from '../../text/tasks.ts';
 import type { WeightedDataset } from '../../training/mixture.ts';
@@ -37,7 +37,7 @@ export interface OpenedData {
  * @throws Florence2Error for a path without a dataset; UsageError for a setting that no dataset allows
  */
 export async function openData(config: TrainConfig): Promise<OpenedData> {
-  const { data = [], valid: named, task, imageRoot, holdout, oversample: threshold, negatives, seed } = config;
+  const { data = [], valid: named, task, imageRoot, holdout, oversample: threshold, negatives, seed, skipBad } = config;
   if (holdout !== undefined && named !== undefined) {
     throw new UsageError('--holdout takes the validation data from the training data: remove it, or --valid.');
   }
@@ -74,6 +74,7 @@ export async function openData(config: TrainConfig): Promise<OpenedData> {
       train,
       paths.map(({ path }) => path),
       holdout,
+      skipBad ? () => {} : undefined, // the run lists them
     );
     train = held.train;
     valid.push(...held.valid);
@@ -88,11 +89,16 @@ export async function openData(config: TrainConfig): Promise<OpenedData> {
 }
 
 /** Holds out a part of each dataset without a valid split, of one that is named twice once. */
-async function heldOut(train: readonly WeightedDataset[], paths: readonly string[], share: number) {
+async function heldOut(
+  train: readonly WeightedDataset[],
+  paths: readonly string[],
+  share: number,
+  onProblem?: ProblemHandler,
+) {
   const parts = new Map<string, Holdout>();
   for (const [i, path] of paths.entries()) {
     if (parts.has(path) || (await datasetSplits(path)).includes('valid')) continue;
-    parts.set(path, await holdOut(train[i].dataset, share));
+    parts.set(path, await holdOut(train[i].dataset, share, onProblem));
   }
   if (parts.size === 0) throw new UsageError('--holdout is for datasets without a valid split; all of these have one.');
   for (const [path, { train, valid }] of parts) {

@@ -32,12 +32,13 @@ test('the commands of the README, Fine-tune', async () => {
 
 // The vision tower is trained too; wasm lacks the gradients of its convolutions.
 const onTensorflow = findBuilds().length > 0 ? test : test.skip;
-onTensorflow('the commands of docs/fine-tuning.md that teach a new shape', async () => {
+onTensorflow('the commands of docs/fine-tuning.md that teach a new shape and export it', async () => {
   const commands = commandsOf('docs/fine-tuning.md');
-  assert.is(commands.length, 3, commands.join('\n'));
+  assert.is(commands.length, 4, commands.join('\n'));
   const folder = await runAll(commands);
   const { width, height } = await sharp(join(folder, 'out/hearts.png')).metadata();
   assert.ok(width > 200 && height > 200, `${width}×${height}`);
+  assert.ok(existsSync(join(folder, 'out/hearts-onnx/onnx/decoder_model_merged.onnx')));
 });
 
 test.run();

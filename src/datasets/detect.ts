@@ -1,11 +1,10 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
-import { glob } from 'tinyglobby';
 import { Florence2Error } from '../errors.ts';
 import { readLines } from '../files/lines.ts';
 import type { DatasetFormat } from './annotation.ts';
-import { imagesInFolder } from './find_images.ts';
+import { filesInFolder, imagesInFolder } from './find_images.ts';
 import type { Split } from './reading.ts';
 
 /** The files of a dataset. */
@@ -138,7 +137,7 @@ async function looseFiles(folder: string): Promise<FoundDataset | undefined> {
   if (found) return found;
   const [image] = await imagesInFolder(folder);
   if (image === undefined) return undefined;
-  const inside = await glob(['**/*.json', '**/*.xml', '**/*.txt'], { cwd: folder });
+  const inside = await filesInFolder(folder, /\.(json|xml|txt)$/);
   const has = (extension: string): boolean => inside.some(name => name.endsWith(extension));
   if (has('.xml')) return { format: 'voc', path: folder };
   if (has('.json')) return { format: 'labelme', path: folder };

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { existsSync, statSync } from 'node:fs';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, isAbsolute, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { glob, isDynamicPattern } from 'tinyglobby';
@@ -41,8 +41,34 @@ async function expand(arg: string): Promise<string[]> {
 
 /** Returns the paths of all images in a folder and its subfolders, sorted. */
 export async function imagesInFolder(folder: string): Promise<string[]> {
-  const names = await glob(`**/*.{${IMAGE_EXTENSIONS.join(',')}}`, { cwd: folder, caseSensitiveMatch: false });
-  return names.sort().map(name => join(folder, name));
+  const names = await filesInFolder(folder, IMAGE_NAME);
+  return names.map(name => join(folder, name));
+}
+
+/**
+ * Returns the files in a folder and its subfolders whose names match, with `/` and relative to the folder, sorted. Links
+ * are followed; names that start with a dot are left out. A folder that does not exist has none. (For 100,000 files,
+ * tinyglobby takes 7 s and 800 MB.)
+ */
+export async function filesInFolder(folder: string, pattern: RegExp): Promise<string[]> {
+  const found: string[] = [];
+  const walk = async (inside: string, above: readonly string[]): Promise<void> => {
+    const path = await realpath(join(folder, inside));
+    if (above.includes(path)) return; // a link to a folder around it
+    for (const entry of await readdir(path, { withFileTypes: true })) {
+      if (entry.name.startsWith('.')) continue;
+      const name = inside === '' ? entry.name : `${inside}/${entry.name}`;
+      const kind = entry.isSymbolicLink() ? statSync(join(path, entry.name), { throwIfNoEntry: false }) : entry;
+      if (kind?.isDirectory()) await walk(name, [...above, path]);
+      else if (kind?.isFile() && pattern.test(name)) found.push(name);
+    }
+  };
+  try {
+    await walk('', []);
+  } catch (error) {
+    if (!isAbsent(error)) throw fileError(folder, error);
+  }
+  return found.sort();
 }
 
 /** Matches paths and addresses that end as image files do. */

@@ -30,7 +30,7 @@ import { readImageText } from './read/image_text.ts';
 import { readJsonl } from './read/jsonl.ts';
 import { readLabelStudio } from './read/label_studio.ts';
 import { readLabelme } from './read/labelme.ts';
-import { readVoc } from './read/voc.ts';
+import { hasVocSplit, readVoc } from './read/voc.ts';
 import { readWebdataset } from './read/webdataset.ts';
 import { hasYoloSplit, readYolo } from './read/yolo.ts';
 import {
@@ -95,7 +95,7 @@ export async function openAnnotations(path: string, options: AnnotationOptions =
   const { set } = await readSet(path, options, true);
   const { name, format, images, labels } = set;
   const length = images.length;
-  const image = async (index: number) => storedImage(set, images[index] ?? noExample(name, index, length));
+  const image = async (index: number) => storedImage(set, images[index] ? index : noExample(name, index, length));
   return { name, format, length, image, ...(labels && { labels }) };
 }
 
@@ -111,6 +111,7 @@ export async function openDataset(path: string, options: OpenOptions = {}): Prom
   const { set } = await readSet(path, options, outlines);
   const targetsOf = teaching(set.subjects, options.tasks, set.name);
   const images = set.images.filter(image => targetsOf(image).length > 0);
+  const asked = { ...set, images };
   const { name } = set;
   return {
     name,
@@ -118,7 +119,7 @@ export async function openDataset(path: string, options: OpenOptions = {}): Prom
     async example(index) {
       const read = images[index] ?? noExample(name, index, images.length);
       const turns = set.frame === 'upright' || read.size !== undefined; // else coordinates are as stored
-      const stored = await storedImage(set, read, turns);
+      const stored = await storedImage(asked, index, turns);
       const { image, size, source } = stored;
       return { image, ...(size && { imageSize: size }), targets: targetsOf(stored), source };
     },
@@ -165,6 +166,7 @@ export async function datasetSplits(path: string): Promise<Split[]> {
   const has = async (split: Split): Promise<boolean> => {
     try {
       const found = await findDataset(path, split);
+      if (found.format === 'voc') return hasVocSplit(found.path, split);
       return found.format !== 'yolo' || hasYoloSplit(found.path, split);
     } catch (error) {
       if (

@@ -4,10 +4,13 @@ import type { BoxCoordinates, ImageSize, QuadCoordinates } from '../geometry/typ
 import { readImageHeader } from '../image/decode.ts';
 import type { AnnotatedImage, LabelledObject, TextLine } from './annotation.ts';
 import { isUrl } from './find_images.ts';
-import type { ReadImage, ReadSet } from './reading.ts';
+import type { ReadSet } from './reading.ts';
 
-/** The sizes and orientations that were read, so that each file is read once. */
-const headers = new WeakMap<ReadImage, Promise<Header | undefined>>();
+/**
+ * Width, height and orientation of the images of a set whose files were read; 0 for others. An object for each image would
+ * take 200 MB for 100,000 images.
+ */
+const headers = new WeakMap<ReadSet, Uint32Array>();
 
 type Header = ImageSize & { exif: ExifOrientation };
 
@@ -18,14 +21,16 @@ type Header = ImageSize & { exif: ExifOrientation };
  *
  * If the size is neither, or the file cannot be read, the annotations are returned as they are: checks report it.
  *
+ * @param index of the image in the set
  * @param readHeader whether the image's size and orientation are read
  * @throws Florence2Error if coordinates are fractions and the image cannot be read
  */
-export async function storedImage(set: ReadSet, read: ReadImage, readHeader = true): Promise<AnnotatedImage> {
+export async function storedImage(set: ReadSet, index: number, readHeader = true): Promise<AnnotatedImage> {
+  const read = set.images[index];
   const { file, objects, captions, texts, targets, source } = read;
   const image = typeof read.image === 'string' ? read.image : await read.image();
   const known = { image, file, captions, targets, source };
-  const header = readHeader ? await headerOf(set, read, image) : undefined;
+  const header = readHeader ? await headerOf(set, index, image) : undefined;
   if (!header) return { ...known, objects, texts, ...(read.size && { size: read.size }) };
   const stored = { width: header.width, height: header.height };
   const upright = turnedSize(stored, header.exif);
@@ -73,13 +78,21 @@ function moved(
   return { objects: objects.map(place), texts: turned };
 }
 
-/** Reads the header of an image's file; undefined if it cannot be read. */
-async function headerOf(set: ReadSet, read: ReadImage, image: string | Uint8Array): Promise<Header | undefined> {
+/** Returns the header of an image's file; undefined if it cannot be read. */
+async function headerOf(set: ReadSet, index: number, image: string | Uint8Array): Promise<Header | undefined> {
   if (typeof image === 'string' && isUrl(image)) return undefined;
-  const header = headers.get(read) ?? readImageHeader(image).catch(() => undefined);
-  headers.set(read, header);
-  const found = await header;
-  return found ?? (set.fractions ? readImageHeader(image) : undefined); // again, for the error
+  const known = headers.get(set) ?? new Uint32Array(set.images.length * 3);
+  headers.set(set, known);
+  const [width, height, exif] = known.subarray(index * 3);
+  if (width > 0) return { width, height, exif: exif as ExifOrientation };
+  try {
+    const header = await readImageHeader(image);
+    known.set([header.width, header.height, header.exif], index * 3);
+    return header;
+  } catch (error) {
+    if (set.fractions) throw error;
+    return undefined;
+  }
 }
 
 const isSize = (a: ImageSize, b: ImageSize): boolean => a.width === b.width && a.height === b.height;

@@ -22,6 +22,21 @@ export function withoutExif(bytes: Uint8Array): Uint8Array[] {
   return [bytes.subarray(0, start), ...kept, bytes.subarray(blocks.at(-1)?.to ?? start)];
 }
 
+/** Returns the size that the header of a JPEG or PNG file gives; undefined if the bytes end before, or are another file. */
+export function headerSize(bytes: Uint8Array): { width: number; height: number } | undefined {
+  const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length > 32 && file.getUint32(0) === 0x89504e47 && file.getUint32(12) === 0x49484452) {
+    return { width: file.getUint32(16), height: file.getUint32(20) };
+  }
+  if (bytes.length < 4 || file.getUint16(0) !== 0xffd8) return undefined;
+  for (const { from } of blocksOf(bytes).blocks) {
+    const marker = file.getUint16(from);
+    const isFrame = marker >= 0xffc0 && marker <= 0xffcf && ![0xffc4, 0xffc8, 0xffcc].includes(marker);
+    if (isFrame) return { height: file.getUint16(from + 5), width: file.getUint16(from + 7) };
+  }
+  return undefined;
+}
+
 /** A segment or chunk of a file. */
 interface Block {
   from: number;

@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
-import { readTextFile } from '../../files/whole_file.ts';
 import { checkRuns, decompressCounts, type RunLengths } from '../../geometry/rle.ts';
 import type { BoxCoordinates, ImageSize, Polygon } from '../../geometry/types.ts';
-import { isRecord, parseJsonObject } from '../../json.ts';
+import { isRecord } from '../../json.ts';
 import { show } from '../../show.ts';
 import type { LabelledObject } from '../annotation.ts';
 import {
@@ -18,6 +17,7 @@ import {
   reporting,
 } from '../reading.ts';
 import { checkLabelName, checkTarget } from '../targets.ts';
+import { readJsonItems } from './json_items.ts';
 
 /** A file whose images and categories are read. Ids are compared as texts: some tools write numbers as texts. */
 interface CocoFile {
@@ -40,12 +40,27 @@ interface CocoFile {
  * @throws Florence2Error that names the file and the invalid entry, unless the context handles problems
  */
 export async function readCoco(file: string, context: ReadContext): Promise<ReadSet> {
-  const json = parseJsonObject(await readTextFile(file), file);
-  const annotations = list(json, 'annotations', file);
-  const captions = annotations.some(annotation => isRecord(annotation) && annotation.caption !== undefined);
-  const images = readImages(json, file, context);
-  const labels: CocoFile['labels'] = captions ? new Map() : readCategories(json, file, context.onProblem);
-  addAnnotations({ file, images, labels, captions, context }, annotations);
+  const [entries, categories]: unknown[][] = [[], []];
+  const seen: Seen = { categories: new Set(), captions: false, outlines: false };
+  const json = await readJsonItems(file, { images: '[', annotations: '[', categories: '[' }, (item, _, field) => {
+    if (field === 'categories') categories.push(item);
+    else if (field === 'annotations') look(item, seen);
+    else if (!isRecord(item)) entries.push(item);
+    else {
+      const { id, file_name, width, height } = item;
+      entries.push({ id, file_name, width, height });
+    }
+  });
+  if (!isRecord(json)) throw new Florence2Error(`${file} holds ${show(json)}, expected an object.`);
+  for (const field of seen.captions ? ['annotations', 'images'] : ['annotations', 'images', 'categories']) {
+    if (Array.isArray(json[field])) continue;
+    const why = 'a COCO file has images, annotations and, for objects, categories';
+    throw new Florence2Error(`${file} has no list of ${field}: ${why}.`);
+  }
+  const { captions } = seen;
+  const images = readImages(entries, file, context);
+  const labels: CocoFile['labels'] = captions ? new Map() : readCategories(categories, seen, file, context.onProblem);
+  await addAnnotations({ file, images, labels, captions, context }, seen);
   return {
     ...{ name: file, format: 'coco', frame: 'stored', subjects: [captions ? 'captions' : 'objects'] },
     images: [...images.values()].flatMap(({ image }) => image ?? []),
@@ -53,8 +68,25 @@ export async function readCoco(file: string, context: ReadContext): Promise<Read
   };
 }
 
-function readImages(json: Record<string, unknown>, file: string, context: ReadContext): CocoFile['images'] {
-  const entries = list(json, 'images', file);
+/** What decides how annotations are read. They are read a second time for their contents, when all images are known. */
+interface Seen {
+  /** Ids of the categories that objects have. */
+  categories: Set<string>;
+  captions: boolean;
+  /** Whether an object that is not marked as a crowd has a segmentation. */
+  outlines: boolean;
+}
+
+function look(annotation: unknown, seen: Seen): void {
+  if (!isRecord(annotation)) return;
+  const { category_id, caption, iscrowd, segmentation } = annotation;
+  seen.categories.add(String(category_id));
+  if (caption !== undefined) seen.captions = true;
+  const hasOutline = Array.isArray(segmentation) ? segmentation.length > 0 : isRecord(segmentation);
+  if (hasOutline && iscrowd !== 1 && iscrowd !== true) seen.outlines = true;
+}
+
+function readImages(entries: unknown[], file: string, context: ReadContext): CocoFile['images'] {
   const finder = context.images.within(findFolder(file, entries[0]));
   const images: CocoFile['images'] = new Map();
   for (const [i, entry] of entries.entries()) {
@@ -84,15 +116,19 @@ function findFolder(file: string, first: unknown): string {
 }
 
 /** Reads the labels. What is wrong with a label that no object has is a warning. */
-function readCategories(json: Record<string, unknown>, file: string, onProblem: ProblemHandler): CocoFile['labels'] {
+function readCategories(
+  categories: unknown[],
+  seen: Seen,
+  file: string,
+  onProblem: ProblemHandler,
+): CocoFile['labels'] {
   const labels: CocoFile['labels'] = new Map();
-  const used = new Set(list(json, 'annotations', file).map(entry => isRecord(entry) && String(entry.category_id)));
-  for (const [i, entry] of list(json, 'categories', file).entries()) {
+  for (const [i, entry] of categories.entries()) {
     reporting(`${file}: categories[${i}]`, onProblem, () => {
       const { id, name } = record(entry);
       if (labels.has(String(id))) throw new UsageError(`id ${show(id)} is also the id of another category.`);
       labels.set(String(id), { id, label: null });
-      const isUsed = used.has(String(id));
+      const isUsed = seen.categories.has(String(id));
       const report: ProblemHandler = problem => onProblem({ ...problem, severity: isUsed ? 'error' : 'warning' });
       reporting(`${file}: categories[${i}]`, report, () => {
         checkLabelName(name);
@@ -104,14 +140,13 @@ function readCategories(json: Record<string, unknown>, file: string, onProblem: 
 }
 
 /** Adds each object or caption to its image. */
-function addAnnotations(coco: CocoFile, annotations: unknown[]): void {
+async function addAnnotations(coco: CocoFile, seen: Seen): Promise<void> {
   const { file, images, context } = coco;
-  const { onProblem, crowds = annotations.some(isOutlinedObject) } = context;
+  const { onProblem, crowds = seen.outlines } = context;
   const ids = new Set<unknown>();
   let marked = 0;
   let otherIds = 0;
-  for (const [i, entry] of annotations.entries()) {
-    annotations[i] = undefined; // frees the entry: large files have millions
+  await readJsonItems(file, { annotations: '[' }, (entry, i) => {
     const source = `${file}: annotations[${i}]`;
     const warn = (message: string): void => onProblem({ severity: 'warning', source, message });
     reporting(source, onProblem, () => {
@@ -134,19 +169,12 @@ function addAnnotations(coco: CocoFile, annotations: unknown[]): void {
       if (isMarked) marked++;
       addObject(image, isMarked && crowds ? { ...object, crowd: true } : object, source, onProblem);
     });
-  }
+  });
   if (marked === 0) return;
   const message = crowds
     ? `${marked} crowd annotations are not learnt: they do not outline a single object.`
     : `${marked} annotations are marked as crowds, but no other object has an outline: they are read as single objects.`;
   onProblem({ severity: 'warning', source: file, message });
-}
-
-/** Whether an annotation has a segmentation and is not marked as a crowd. */
-function isOutlinedObject(annotation: unknown): boolean {
-  if (!isRecord(annotation) || annotation.iscrowd === 1 || annotation.iscrowd === true) return false;
-  const { segmentation } = annotation;
-  return Array.isArray(segmentation) ? segmentation.length > 0 : isRecord(segmentation);
 }
 
 function readCaption(annotation: Record<string, unknown>): string {
@@ -226,14 +254,6 @@ function readRuns({ size, counts }: Record<string, unknown>, image: ImageSize | 
     throw new UsageError(`segmentation.counts is ${show(counts)}, expected run lengths.`);
   }
   return checkRuns({ size: [height, width], counts: runs as number[] });
-}
-
-function list(json: Record<string, unknown>, field: string, file: string): unknown[] {
-  const value = json[field];
-  if (Array.isArray(value)) return value;
-  throw new Florence2Error(
-    `${file} has no list of ${field}: a COCO file has images, annotations and, for objects, categories.`,
-  );
 }
 
 const isPositive = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0;

@@ -1,10 +1,10 @@
 import { basename, dirname, extname, join } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
-import { readTextFile } from '../../files/whole_file.ts';
-import { isRecord, parseJsonObject } from '../../json.ts';
+import { isRecord } from '../../json.ts';
 import { show } from '../../show.ts';
 import { imagesInFolder } from '../find_images.ts';
 import { addObject, newImage, type ReadContext, type ReadImage, type ReadSet, record, reporting } from '../reading.ts';
+import { readJsonItems } from './json_items.ts';
 
 /**
  * Reads `labels.json` of FiftyOne's FiftyOneImageDetectionDataset: objects by the names of images without extension, as
@@ -13,21 +13,23 @@ import { addObject, newImage, type ReadContext, type ReadImage, type ReadSet, re
  * @throws Florence2Error that names the file and the invalid entry, unless the context handles problems
  */
 export async function readFiftyone(file: string, { images: places, onProblem }: ReadContext): Promise<ReadSet> {
-  const { classes, labels } = parseJsonObject(await readTextFile(file), file);
+  const json = await readJsonItems(file, { labels: '{' }, () => undefined); // for the classes, which may come last
+  const { classes, labels } = isRecord(json) ? json : {};
   if (!isRecord(labels)) throw new Florence2Error(`${file}: labels is ${show(labels)}, expected objects by image.`);
   const names = Array.isArray(classes) ? classes.map(String) : undefined;
   const folder = join(dirname(file), 'data');
   const finder = places.within(folder);
   const paths = new Map((await imagesInFolder(folder)).map(path => [stem(finder.nameOf(path)), path]));
   const images: ReadImage[] = [];
-  for (const [name, objects] of Object.entries(labels)) {
+  await readJsonItems(file, { labels: '{' }, item => {
+    const [name, objects] = item as [string, unknown];
     const at = `${file}: labels.${name}`;
     const image = reporting(at, onProblem, () => {
       const path = paths.get(name) ?? paths.get(stem(name));
       if (path) return newImage(path, finder.nameOf(path), at);
       throw new UsageError(`There is no image ${name} in ${folder}.`);
     });
-    if (!image) continue;
+    if (!image) return;
     images.push(image);
     for (const [i, entry] of (Array.isArray(objects) ? objects : []).entries()) {
       const source = `${at}[${i}]`;
@@ -44,7 +46,7 @@ export async function readFiftyone(file: string, { images: places, onProblem }: 
         addObject(image, { label: known as string, box: [x, y, x + width, y + height], ...score }, source, onProblem);
       });
     }
-  }
+  });
   return {
     ...{ name: file, format: 'fiftyone', images, subjects: ['objects'], frame: 'upright', fractions: true },
     ...(names && { labels: names }),

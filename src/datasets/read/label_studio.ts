@@ -1,9 +1,8 @@
 import { dirname, join } from 'node:path';
 import { Florence2Error, UsageError } from '../../errors.ts';
-import { readTextFile } from '../../files/whole_file.ts';
 import { boundsOf } from '../../geometry/clip.ts';
 import type { BoxCoordinates, ImageSize, Polygon } from '../../geometry/types.ts';
-import { isRecord, parseJson } from '../../json.ts';
+import { isRecord } from '../../json.ts';
 import { show } from '../../show.ts';
 import type { LabelledObject } from '../annotation.ts';
 import { IMAGE_NAME } from '../find_images.ts';
@@ -18,6 +17,7 @@ import {
   subjectsOf,
 } from '../reading.ts';
 import { decodeBrush } from './brush.ts';
+import { readJsonItems } from './json_items.ts';
 import { cornersOf, quadOf, turnedCorners } from './shapes.ts';
 
 /**
@@ -29,12 +29,11 @@ import { cornersOf, quadOf, turnedCorners } from './shapes.ts';
  */
 export async function readLabelStudio(file: string, context: ReadContext): Promise<ReadSet> {
   const { onProblem } = context;
-  const tasks = parseJson(await readTextFile(file), file);
-  if (!Array.isArray(tasks) || tasks.length === 0)
-    throw new Florence2Error(`${file} holds ${show(tasks)}, expected a list of tasks.`);
   const finder = context.images.within(join(dirname(file), 'images'), dirname(file));
   const images: ReadImage[] = [];
-  for (const [i, entry] of tasks.entries()) {
+  let count = 0;
+  const json = await readJsonItems(file, '[', (entry, i) => {
+    count++;
     const source = `${file}: [${i}]`;
     reporting(source, onProblem, () => {
       const task = record(entry);
@@ -45,7 +44,8 @@ export async function readLabelStudio(file: string, context: ReadContext): Promi
       addResults(image, results, `${source}${at}`, context);
       images.push(image);
     });
-  }
+  });
+  if (count === 0) throw new Florence2Error(`${file} holds ${show(json)}, expected a list of tasks.`);
   return { name: file, format: 'label-studio', images, subjects: subjectsOf(images, 'objects'), frame: 'upright' };
 }
 

@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { glob } from 'tinyglobby';
 import { Florence2Error, UsageError } from '../../errors.ts';
 import { readTextFile } from '../../files/whole_file.ts';
 import { boundsOf } from '../../geometry/clip.ts';
@@ -8,6 +7,7 @@ import type { BoxCoordinates, Polygon } from '../../geometry/types.ts';
 import { parseJsonObject } from '../../json.ts';
 import { show } from '../../show.ts';
 import type { LabelledObject } from '../annotation.ts';
+import { filesInFolder } from '../find_images.ts';
 import {
   addObject,
   newImage,
@@ -32,7 +32,7 @@ export async function readLabelme(path: string, context: ReadContext): Promise<R
   const isFile = (await stat(path)).isFile();
   const folder = isFile ? dirname(path) : path;
   const images: ReadImage[] = [];
-  for (const name of isFile ? [basename(path)] : (await glob('**/*.json', { cwd: folder })).sort()) {
+  for (const name of isFile ? [basename(path)] : await filesInFolder(folder, /\.json$/)) {
     const file = join(folder, name);
     const finder = context.images.within(dirname(file), folder);
     const json = await readFile(file, onProblem);

@@ -1,17 +1,27 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { glob } from 'tinyglobby';
 import { Florence2Error, UsageError } from '../../errors.ts';
 import { readLines } from '../../files/lines.ts';
 import { orderedBox } from '../../geometry/orientation.ts';
 import type { BoxCoordinates } from '../../geometry/types.ts';
-import { imagesInFolder } from '../find_images.ts';
-import { addObject, newImage, type ReadContext, type ReadImage, type ReadSet, reporting } from '../reading.ts';
+import { SPLIT_FOLDERS } from '../detect.ts';
+import { filesInFolder, imagesInFolder } from '../find_images.ts';
+import {
+  addObject,
+  newImage,
+  type ReadContext,
+  type ReadImage,
+  type ReadSet,
+  reporting,
+  SPLITS,
+  type Split,
+} from '../reading.ts';
 import { childOf, numberOf, readXml, type XmlElement } from './xml.ts';
 
 /**
  * Reads Pascal VOC: a folder with `Annotations/*.xml` and `JPEGImages`, or XML files beside their images. An image without
- * XML has no objects. With a split, only the images that `ImageSets/Main/<split>.txt` lists are read, if it exists.
+ * XML has no objects. With a split, only the images that `ImageSets/Main/<split>.txt` lists are read, or that of
+ * `ImageSets/Segmentation`. Without any lists all images are of the split `train`.
  *
  * Files with whole numbers count pixels from 1, so xmin and ymin are lowered by 1; others count from 0.
  *
@@ -21,12 +31,12 @@ import { childOf, numberOf, readXml, type XmlElement } from './xml.ts';
 export async function readVoc(folder: string, context: ReadContext): Promise<ReadSet> {
   const { onProblem } = context;
   const annotations = existsSync(join(folder, 'Annotations')) ? join(folder, 'Annotations') : folder;
-  const root = basename(annotations) === 'Annotations' ? dirname(annotations) : annotations;
+  const root = rootOf(annotations);
   const imageFolder = ['JPEGImages', 'images'].map(name => join(root, name)).find(place => existsSync(place)) ?? root;
   const finder = context.images.within(imageFolder);
   const read: ReadSet = { name: folder, format: 'voc', images: [], subjects: ['objects'], frame: 'upright' };
   const seen = new Set<string>();
-  for (const name of (await glob('**/*.xml', { cwd: annotations })).sort()) {
+  for (const name of await filesInFolder(annotations, /\.xml$/)) {
     const file = join(annotations, name);
     try {
       for await (const element of readXml(file, 0)) {
@@ -57,13 +67,36 @@ export async function readVoc(folder: string, context: ReadContext): Promise<Rea
   return context.split ? { ...read, images: await inSplit(read.images, root, context.split) } : read;
 }
 
-/** Returns the images that the list of a split names, without extension; all if there is no list. */
-async function inSplit(images: ReadImage[], root: string, split: string): Promise<ReadImage[]> {
+/** Returns the folder of a dataset, given that or its `Annotations`. */
+const rootOf = (folder: string): string => (basename(folder) === 'Annotations' ? dirname(folder) : folder);
+
+/** Returns the files that list the images of a split, of those that exist. */
+function listsOf(root: string, split: Split): string[] {
   const names = split === 'valid' ? ['val', 'valid'] : [split];
-  const file = names.map(name => join(root, 'ImageSets', 'Main', `${name}.txt`)).find(path => existsSync(path));
-  if (!file) return images;
+  const files = ['Main', 'Segmentation'].flatMap(set => names.map(name => join(root, 'ImageSets', set, `${name}.txt`)));
+  return files.filter(file => existsSync(file));
+}
+
+/** Whether a dataset has images of a split. Without lists they are all of `train`, or of the split that names the folder. */
+export function hasVocSplit(folder: string, split: Split): boolean {
+  const root = rootOf(folder);
+  if (listsOf(root, split).length > 0 || SPLIT_FOLDERS[split].includes(basename(root).toLowerCase())) return true;
+  return split === 'train' && SPLITS.every(other => listsOf(root, other).length === 0);
+}
+
+/** Returns the images that the lists of a split name, without extension; all if there is no list. */
+async function inSplit(images: ReadImage[], root: string, split: Split): Promise<ReadImage[]> {
+  const files = listsOf(root, split);
+  if (files.length === 0 && hasVocSplit(root, split)) return images;
+  if (files.length === 0) {
+    const name = split === 'valid' ? 'val' : split;
+    const message = `${root} has no ${split} split: looked for ImageSets/Main/${name}.txt.`;
+    throw new Florence2Error(message, { code: 'FILE_NOT_FOUND' });
+  }
   const listed = new Set<string>();
-  for await (const { text } of readLines(file)) listed.add(text.replace(/\s+-?[01]$/, '').replace(/^"(.*)"$/, '$1'));
+  for (const file of files) {
+    for await (const { text } of readLines(file)) listed.add(text.replace(/\s+-?[01]$/, '').replace(/^"(.*)"$/, '$1'));
+  }
   return images.filter(image => {
     const stem = image.file.replace(/\.[^.]*$/, '');
     return listed.has(stem) || listed.has(basename(stem)) || listed.has(image.file);

@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Target } from '../../../src/datasets/example.ts';
 import { openDataset } from '../../../src/datasets/open.ts';
+import { readJsonItems } from '../../../src/datasets/read/json_items.ts';
 import type { DatasetProblem } from '../../../src/datasets/reading.ts';
 import { type Mask, maskArea } from '../../../src/geometry/masks.ts';
 import { maskOutlines } from '../../../src/geometry/outlines.ts';
@@ -295,6 +296,69 @@ test('invalid images and categories are reported once', async () => {
     assert.equal(example.targets, [{ task: '<OD>', answer: { boxes: [{ label: 'dog', box: [0, 0, 1, 1] }] } }]);
   });
 });
+
+const texts = ['', '\\', '\\\\"', '"],[{}', 'é😀\u2028', '\n'];
+
+test('a file of several chunks is parsed item by item as JSON.parse parses it', async () => {
+  const items = Array.from({ length: 40_000 }, (_, i) => ({
+    ...{ id: i, name: `${'x'.repeat(i % 97)}${texts[i % texts.length]}` },
+    ...{ inner: { list: [i, [], {}], none: null } },
+  }));
+  const value = {
+    list: 'images',
+    images: items,
+    other: { images: [1] },
+    more: Object.fromEntries(items.map((item, i) => [`k${i}`, item])),
+    empty: [],
+  };
+  await inFolder(
+    { 'a.json': `\uFEFF${JSON.stringify(value)}`, 'b.json': JSON.stringify(items, null, 1), 'c.json': '7' },
+    async folder => {
+      const read: Record<string, unknown[]> = { images: [], more: [], empty: [] };
+      const rest = await readJsonItems(
+        join(folder, 'a.json'),
+        { images: '[', more: '{', empty: '[' },
+        (item, i, field) => {
+          assert.is(i, read[field].length);
+          read[field].push(item);
+        },
+      );
+      assert.equal(read, { images: items, more: Object.entries(value.more), empty: [] });
+      assert.equal(rest, { ...value, images: [], more: {} });
+      const list: unknown[] = [];
+      assert.equal(await readJsonItems(join(folder, 'b.json'), '[', item => list.push(item)), []);
+      assert.equal(list, items);
+      assert.is(await readJsonItems(join(folder, 'c.json'), '[', () => undefined), 7);
+    },
+  );
+});
+
+const invalid = [
+  '',
+  '[',
+  '[1',
+  '[1,',
+  '[1,]',
+  '[,1]',
+  '[1,,2]',
+  '[1}',
+  '[1] 2',
+  '[{]}]',
+  '[1 2]',
+  '["a]',
+  '{"a":[1,]}',
+];
+
+for (const text of [...invalid, '{"b":{"x":1,}}', '{"b":{,}}', '{"b":{"x"}}', '{"a":[1]', '{"a":[1}}', '{"a":[]]']) {
+  test(`${text} is not JSON`, () =>
+    inFolder({ 'a.json': text }, async folder => {
+      const fields = text.startsWith('{') ? ({ a: '[', b: '{' } as const) : '[';
+      await rejects(
+        readJsonItems(join(folder, 'a.json'), fields, () => undefined),
+        /a\.json is not JSON: /,
+      );
+    }));
+}
 
 async function rejects(promise: Promise<unknown>, message: RegExp): Promise<void> {
   const error = await promise.then(

@@ -4,7 +4,7 @@ import { dirname, join, normalize, resolve } from 'node:path';
 import { Florence2Error, UsageError } from '../errors.ts';
 import { makeFolder, recoverFolder, replaceFolder } from '../files/write.ts';
 import { callback, checkOptions, type OptionTable, oneOf, onOff, required, text } from '../options.ts';
-import { type AnnotatedImage, type Annotations, DATASET_FORMATS, type DatasetFormat } from './annotation.ts';
+import { type AnnotatedImage, DATASET_FORMATS, type DatasetFormat } from './annotation.ts';
 import { HOLDS, type Losses, suited } from './holds.ts';
 import { type AnnotationOptions, datasetSplits, openAnnotations } from './open.ts';
 import { SPLITS, type Split } from './reading.ts';
@@ -88,8 +88,8 @@ export async function convertDataset(input: string, output: string, options: Con
       const dataset = await openAnnotations(input, { ...reading, split });
       for (const label of dataset.labels ?? []) if (!labels.includes(label)) labels.push(label);
       let done = 0;
-      for await (const read of imagesOf(dataset)) {
-        const stored = suited(read, to, report.lost);
+      for (let i = 0; i < dataset.length; i++) {
+        const stored = suited(await dataset.image(i), to, report.lost);
         const image = HOLDS[to].upright ? uprightAnnotations(stored) : stored;
         await writer.add(await placer.place(image, split));
         onProgress?.(++done, dataset.length, split);
@@ -99,22 +99,6 @@ export async function convertDataset(input: string, output: string, options: Con
     await writer.finish();
   });
   return report;
-}
-
-/** Images whose headers are read at the same time. */
-const AHEAD = 8;
-
-/** Yields the images in order, and reads the next ones meanwhile. */
-async function* imagesOf({ length, image }: Annotations): AsyncGenerator<AnnotatedImage, void> {
-  const waiting: Promise<AnnotatedImage>[] = [];
-  for (let i = 0; i < length || waiting.length > 0; i++) {
-    if (i < length) {
-      const next = image(i);
-      next.catch(() => undefined); // reported when its turn comes
-      waiting.push(next);
-    }
-    if (waiting.length > AHEAD || i >= length) yield await waiting.shift()!;
-  }
 }
 
 /** Copies or links the files of images, or finds the paths where they stay. */
@@ -132,10 +116,11 @@ class ImagePlacer {
     const { size } = image;
     if (!size) throw new Florence2Error(`${image.source}: The size of the image ${image.file} is unknown.`);
     const file = this.nameOf(image.file, split);
-    if (this.to === 'webdataset') return { ...image, size, split, file, target: file };
+    const placed = (target: string): PlacedImage => Object.assign(image, { size, split, file, target });
+    if (this.to === 'webdataset') return placed(file);
     const { image: source } = image;
     if (this.mode === 'stay') {
-      if (typeof source === 'string') return { ...image, size, split, file, target: resolve(source) };
+      if (typeof source === 'string') return placed(resolve(source));
       throw new UsageError(`${image.source}: Images inside shards have no path: add --copy (images: 'copy').`);
     }
     const inside = join(HOLDS[this.to].images(split), file);
@@ -146,7 +131,7 @@ class ImagePlacer {
       throw new UsageError(`${image.source}: ${source} is not a file: download it first.`);
     else if (this.mode === 'copy') await copyFile(source, path);
     else await symlink(resolve(source), path);
-    return { ...image, size, split, file, target: join(this.final, inside) };
+    return placed(join(this.final, inside));
   }
 
   /** Returns a name that no other image has, also without its extension. */

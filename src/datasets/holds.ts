@@ -89,22 +89,23 @@ export function suited(given: AnnotatedImage, format: DatasetFormat, lost: Losse
 function suitedObject(object: LabelledObject, holds: Holds, lose: (what: string) => void): LabelledObject {
   const { label, box, polygons, quad, mask, crowd, score, area } = object;
   if (score !== undefined && !holds.scores) lose('scores');
-  const known = { label, box, ...(crowd && { crowd }), ...(score !== undefined && holds.scores && { score }) };
+  const known: LabelledObject = { label, box };
+  if (crowd) known.crowd = crowd;
+  if (score !== undefined && holds.scores) known.score = score;
   if (holds.outlines === 'masks') {
-    return {
-      ...known,
-      ...(polygons && { polygons }),
-      ...(quad && { quad }),
-      ...(mask && { mask }),
-      ...(area !== undefined && { area }),
-    };
+    if (polygons) known.polygons = polygons;
+    if (quad) known.quad = quad;
+    if (mask) known.mask = mask;
+    if (area !== undefined) known.area = area;
+    return known;
   }
-  if (quad && holds.quads) return { ...known, quad };
+  if (quad && holds.quads) return Object.assign(known, { quad });
   if (quad && holds.outlines === 'none') lose('corners of turned boxes');
   if (mask) lose(holds.outlines === 'none' ? 'outlines' : 'masks, written as outlines');
   else if (polygons && holds.outlines === 'none') lose('outlines');
   const outlines = holds.outlines === 'none' ? [] : outlinesOf(object);
-  return { ...known, ...(outlines.length > 0 && { polygons: outlines }) };
+  if (outlines.length > 0) known.polygons = outlines;
+  return known;
 }
 
 /** Returns an image whose detections, captions and read texts are annotations instead of answers to questions. */

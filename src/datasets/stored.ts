@@ -29,9 +29,12 @@ export async function storedImage(set: ReadSet, index: number, readHeader = true
   const read = set.images[index];
   const { file, objects, captions, texts, targets, source } = read;
   const image = typeof read.image === 'string' ? read.image : await read.image();
-  const known = { image, file, captions, targets, source };
+  const result: AnnotatedImage = { image, file, objects, captions, texts, targets, source };
   const header = readHeader ? await headerOf(set, index, image) : undefined;
-  if (!header) return { ...known, objects, texts, ...(read.size && { size: read.size }) };
+  if (!header) {
+    if (read.size) result.size = read.size;
+    return result;
+  }
   const stored = { width: header.width, height: header.height };
   const upright = turnedSize(stored, header.exif);
   const scale = set.fractions ? upright : undefined;
@@ -41,12 +44,9 @@ export async function storedImage(set: ReadSet, index: number, readHeader = true
     return isUpright ? storedPoints(pixels, upright, header.exif) : pixels;
   };
   const mask = (runs: RunLengths): RunLengths => (isUpright ? storedMask(runs, upright, header.exif) : runs);
-  return {
-    ...known,
-    ...(header.exif !== 1 && { orientation: header.exif }),
-    size: read.size && !isSize(read.size, stored) && !isSize(read.size, upright) ? read.size : stored,
-    ...(scale || isUpright ? moved(objects, texts, points, mask) : { objects, texts }),
-  };
+  if (header.exif !== 1) result.orientation = header.exif;
+  result.size = read.size && !isSize(read.size, stored) && !isSize(read.size, upright) ? read.size : stored;
+  return scale || isUpright ? Object.assign(result, moved(objects, texts, points, mask)) : result;
 }
 
 /** Returns an image, as `storedImage` returns it, with its size and annotations in pixels of the upright image. */

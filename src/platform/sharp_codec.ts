@@ -1,7 +1,6 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import { Florence2Error } from '../errors.ts';
-import { requireFile } from '../files/whole_file.ts';
 import { type Codec, type CodecOptions, type DecodedImage, SMALL_PREVIEW } from './codec.ts';
 import { exifOrientation, headerSize } from './exif.ts';
 import { isRawYcbcr, tiffPixels, ycbcrToRgb } from './tiff.ts';
@@ -44,14 +43,14 @@ async function encodePreview({ data, width, height }: DecodedImage, longestSide:
  */
 async function readHeader(image: string | Uint8Array): ReturnType<Codec['readHeader']> {
   try {
-    const start = typeof image === 'string' ? await firstBytes(image, 1 << 14) : image;
+    const start = typeof image === 'string' ? firstBytes(image, 1 << 14) : image;
     const size = headerSize(start);
     // PNG files may have their orientation after the pixels.
     if (size && size.width * size.height > 0 && (start[0] === 0xff || start.length < 1 << 14)) {
       return { ...size, exif: exifOrientation(start) };
     }
     const sharp = await loadSharp();
-    const bytes = typeof image === 'string' ? await firstBytes(image, 1 << 18) : image;
+    const bytes = typeof image === 'string' ? firstBytes(image, 1 << 18) : image;
     const { format, width, height } = await sharp(bytes).metadata();
     return ['png', 'jpeg', 'webp'].includes(format) ? { width, height, exif: exifOrientation(bytes) } : undefined;
   } catch {
@@ -59,13 +58,11 @@ async function readHeader(image: string | Uint8Array): ReturnType<Codec['readHea
   }
 }
 
-/**
- * Reads the first bytes of a file. Given a path, sharp would return what it read from it before. A `FileHandle` stays in
- * memory until a full garbage collection, 2 kB each.
- */
-async function firstBytes(path: string, length: number): Promise<Uint8Array> {
-  const { size } = await requireFile(path);
-  const bytes = new Uint8Array(Math.min(length, size));
+/** Reads the first bytes of a file. Promises of `fs` take three times as long, and stay in memory like sharp's objects. */
+function firstBytes(path: string, length: number): Uint8Array {
+  const found = statSync(path);
+  if (!found.isFile()) throw new Error(); // decoding reports it
+  const bytes = new Uint8Array(Math.min(length, found.size));
   const file = openSync(path, 'r');
   try {
     return bytes.subarray(0, readSync(file, bytes));

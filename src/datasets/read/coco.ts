@@ -58,7 +58,7 @@ export async function readCoco(file: string, context: ReadContext): Promise<Read
     throw new Florence2Error(`${file} has no list of ${field}: ${why}.`);
   }
   const { captions } = seen;
-  const images = readImages(entries, file, context);
+  const images = readImages(entries.splice(0), file, context);
   const labels: CocoFile['labels'] = captions ? new Map() : readCategories(categories, seen, file, context.onProblem);
   await addAnnotations({ file, images, labels, captions, context }, seen);
   return {
@@ -167,7 +167,8 @@ async function addAnnotations(coco: CocoFile, seen: Seen): Promise<void> {
       if (!object) return;
       const isMarked = annotation.iscrowd === 1 || annotation.iscrowd === true;
       if (isMarked) marked++;
-      addObject(image, isMarked && crowds ? { ...object, crowd: true } : object, source, onProblem);
+      if (isMarked && crowds) object.crowd = true;
+      addObject(image, object, source, onProblem);
     });
   });
   if (marked === 0) return;
@@ -193,13 +194,16 @@ function readObject(
   const found = labels.get(String(annotation.category_id));
   if (found === undefined) throw unknownId('category_id', annotation, 'categories');
   const { score, area, bbox, segmentation } = annotation;
-  const outline = context.outlines ? cocoOutline(segmentation, size, warn) : {};
+  const outline: Pick<LabelledObject, 'polygons' | 'mask'> = context.outlines
+    ? cocoOutline(segmentation, size, warn)
+    : {};
   if (found.label === null) return undefined;
-  return {
-    ...{ label: found.label, box: readBox(bbox), ...outline },
-    ...(typeof area === 'number' && { area }),
-    ...(typeof score === 'number' && { score }),
-  };
+  const object: LabelledObject = { label: found.label, box: readBox(bbox) };
+  if (outline.polygons) object.polygons = outline.polygons;
+  if (outline.mask) object.mask = outline.mask;
+  if (typeof area === 'number') object.area = area;
+  if (typeof score === 'number') object.score = score;
+  return object;
 }
 
 const unknownId = (field: string, annotation: Record<string, unknown>, where: string): UsageError =>

@@ -22,37 +22,34 @@ export async function readJsonl(file: string, { images, onProblem }: ReadContext
   for await (const { line, text } of readLines(file)) {
     const source = `${file}:${line}`;
     reporting(source, onProblem, () => {
-      const { image, ...target } = readRow(text);
+      const { image, target } = readRow(text, source);
       checkTarget(target);
       const path = finder.find(image);
       const found = byPath.get(path) ?? newImage(path, finder.nameOf(path), source);
       byPath.set(path, found);
-      found.targets.push({ ...target, source });
+      found.targets.push(target);
     });
   }
   if (byPath.size === 0) onProblem({ severity: 'error', source: file, message: 'The file has no examples.' });
   return { name: file, format: 'jsonl', images: [...byPath.values()], subjects: ['rows'], frame: 'stored' };
 }
 
-function readRow(text: string): SourcedTarget & { image: string } {
+function readRow(text: string, source: string): { image: string; target: SourcedTarget } {
   const row = parseRow(text);
   const image = words(row, 'image');
   if (row.suffix !== undefined && row.answer !== undefined) {
     throw new UsageError('The line has both a suffix and an answer: give only one of them.');
   }
   if (row.question !== undefined && row.task === undefined) {
-    return { image, ...splitPrompt(words(row, 'question')), answer: words(row, 'answer') };
+    return { image, target: { answer: words(row, 'answer'), source, ...splitPrompt(words(row, 'question')) } };
   }
   if (row.answer === undefined) {
-    return { image, ...splitPrompt(words(row, 'prefix')), answer: words(row, 'suffix') };
+    return { image, target: { answer: words(row, 'suffix'), source, ...splitPrompt(words(row, 'prefix')) } };
   }
-  return {
-    image,
-    task: words(row, 'task'),
-    ...(row.text !== undefined && { text: row.text as string }),
-    ...(row.box !== undefined && { box: row.box as number[] }),
-    answer: row.answer as TypedAnswer | string,
-  };
+  const target: SourcedTarget = { task: words(row, 'task'), answer: row.answer as TypedAnswer | string, source };
+  if (row.text !== undefined) target.text = row.text as string;
+  if (row.box !== undefined) target.box = row.box as number[];
+  return { image, target };
 }
 
 /** Returns the line as an object, without fields that are null, which exports write for absent values. */

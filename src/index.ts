@@ -25,6 +25,8 @@ export { type LengthLimits, lengthLimits } from './datasets/tokenize.ts';
 export { semanticNpy, semanticPng } from './drawing/semantic_files.ts';
 export { draw, encodeMask } from './drawing/sharp.ts';
 export { drawHeatmap } from './drawing/sharp_heatmap.ts';
+export { type BenchmarkResult, evaluateBenchmark } from './evaluation/benchmarks.ts';
+export { BENCHMARK_NAMES, type BenchmarkName } from './evaluation/published.ts';
 export { type ExportOnnxOptions, exportOnnx } from './export/export_onnx.ts';
 export type { OnnxDtype } from './export/onnx_weights.ts';
 export { openPdf, type PdfFile } from './image/pdf.ts';

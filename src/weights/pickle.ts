@@ -26,8 +26,24 @@ export function unpickle(bytes: Uint8Array, host: PickleHost, path: string): Pic
   return new Machine(bytes, host, path).run();
 }
 
-/** Most values that a pickle builds, far above those of real checkpoints. */
+/**
+ * Runs a pickle of protocol 0 to 5 that consists of lists, dicts, texts and numbers, such as those that Python 2 wrote.
+ * Bytes of a `str` of Python 2 are read as Latin-1.
+ *
+ * @param path of the file, for messages
+ * @throws Florence2Error for all other opcodes, and for any global
+ */
+export function unpickleData(bytes: Uint8Array, path: string): PickleValue {
+  const refuse = (): never => {
+    throw new Florence2Error(`${path}: refused: the pickle contains more than lists, dicts, texts and numbers.`);
+  };
+  const host: PickleHost = { global: refuse, persistent: refuse, call: refuse };
+  return new Machine(bytes, host, path, { ...STEPS, ...OLD_STEPS }, MOST_DATA).run();
+}
+
+/** Most values that a pickle builds, far above those of real checkpoints, and of real annotations. */
 const MOST_VALUES = 2_000_000;
+const MOST_DATA = 50_000_000;
 
 const mark = Symbol('mark');
 type StackItem = PickleValue | typeof mark;
@@ -43,6 +59,8 @@ class Machine {
     private readonly bytes: Uint8Array,
     private readonly host: PickleHost,
     private readonly path: string,
+    private readonly steps = STEPS,
+    private readonly most = MOST_VALUES,
   ) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
@@ -51,7 +69,7 @@ class Machine {
     for (;;) {
       const opcode = this.bytes[this.take(1)];
       if (opcode === STOP) return this.pop();
-      const step = STEPS[opcode];
+      const step = this.steps[opcode];
       if (!step) this.fail(`refused: the pickle uses ${opcodeName(opcode)}, which a checkpoint does not need`);
       step(this);
     }
@@ -89,16 +107,31 @@ class Machine {
     }
   }
 
-  line(): string {
+  /** Reads the bytes of a `str` of Python 2. */
+  bytesText(n: number): string {
+    const at = this.take(n);
+    return Array.from(this.bytes.subarray(at, at + n), byte => String.fromCharCode(byte)).join('');
+  }
+
+  /** Reads a number that is written in decimal digits; `01` and `00` are true and false. */
+  digits(): number | boolean {
+    const line = this.line();
+    if (line === '00' || line === '01') return line === '01';
+    const number = Number(line.replace(/L$/, ''));
+    return Number.isFinite(number) && line !== '' ? number : this.damaged();
+  }
+
+  line(isLatin = false): string {
     const end = this.bytes.indexOf(10, this.position);
     if (end < 0) this.fail('the pickle is truncated');
-    const line = this.text(end - this.position);
+    const length = end - this.position;
+    const line = isLatin ? this.bytesText(length) : this.text(length);
     this.position++;
     return line;
   }
 
   push(value: StackItem): void {
-    if (++this.built > MOST_VALUES) this.fail(`the pickle builds more than the limit of ${MOST_VALUES} values`);
+    if (++this.built > this.most) this.fail(`the pickle builds more than the limit of ${this.most} values`);
     this.stack.push(value);
   }
 
@@ -227,6 +260,33 @@ const STEPS: Record<number, (m: Machine) => void> = {
   [code('b')]: m => m.build(), // BUILD
   [code('Q')]: m => m.persistent(), // BINPERSID
 };
+
+/** The opcodes of data in protocols 0 and 1. */
+const OLD_STEPS: Record<number, (m: Machine) => void> = {
+  [code('0')]: m => void m.pop(), // POP
+  [code('I')]: m => m.push(m.digits()), // INT
+  [code('L')]: m => m.push(m.digits()), // LONG
+  [code('F')]: m => m.push(m.digits()), // FLOAT
+  [code('S')]: m => m.push(unescapeText(m.line(true).slice(1, -1), /\\(x[\da-f]{2}|.)/g)), // STRING, as Python's repr writes it
+  [code('V')]: m => m.push(unescapeText(m.line(true), /\\(u[\da-f]{4}|U000[\da-f]{5})/g)), // UNICODE
+  [code('U')]: m => m.push(m.bytesText(m.uint8())), // SHORT_BINSTRING
+  [code('T')]: m => m.push(m.bytesText(m.uint32())), // BINSTRING
+  [code('l')]: m => m.push(m.sinceMark()), // LIST
+  [code('d')]: m => {
+    const items = m.sinceMark();
+    m.push(new Map());
+    m.setItems(items);
+  }, // DICT
+  [code('p')]: m => m.put(Number(m.digits())), // PUT
+  [code('g')]: m => m.get(Number(m.digits())), // GET
+};
+
+const ESCAPES: Record<string, string> = { n: '\n', r: '\r', t: '\t' };
+
+const unescapeText = (text: string, escapes: RegExp): string =>
+  text.replace(escapes, (_, part: string) =>
+    part.length > 1 ? String.fromCodePoint(Number.parseInt(part.slice(1), 16)) : (ESCAPES[part] ?? part),
+  );
 
 function checkProtocol(m: Machine, protocol: number): void {
   if (protocol < 2 || protocol > 5) m.fail(`the pickle has protocol ${protocol}; 2 to 5 are supported`);

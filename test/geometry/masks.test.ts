@@ -1,8 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../../src/errors.ts';
+import { cocoMask } from '../../src/geometry/coco_mask.ts';
 import { type Mask, maskArea, maskBounds, polygonsToMask } from '../../src/geometry/masks.ts';
-import { encodeRle } from '../../src/geometry/rle.ts';
+import { compressCounts, encodeRle } from '../../src/geometry/rle.ts';
 import { reference, referenceJson } from '../reference.ts';
 
 const { cases } = referenceJson('processor/masks.json');
@@ -107,5 +108,24 @@ test('masks without pixels are refused', () => {
     );
   }
 });
+
+// [width, height, polygons, run lengths of pycocotools 2.0.11: mask.merge(mask.frPyObjects(polygons, height, width))]
+// biome-ignore format: one case a line
+const cocoCases: [number, number, number[][], string][] = [
+  [21, 10, [[-2.78, -0.68, -2.49, 1.0, 9.0, 1.37, 8.28, -0.0, 14.34, 11.27, 13.0, 12.0, 12.0, 2.0, 11.7, 2.32], [-1.17, 6.9, -1.34, -1.0, 14.0, 7.5, 18.7, 6.2], [5.0, 8.0, -1.8, 5.4, 17.2, 7.0, -0.7, 0.3, 0.3, 3.9]], '07301O1O010N10NMM33MN250N2003N0NJ040300000h0'],
+  [31, 17, [[20.1, 7.24, 36.7, -1.0, 4.0, 4.6, 20.88, 16.6, 33.3, 16.0, 30.0, 18.25, 26.4, 17.8, 28.0, -1.34]], 'i22?001O1O001N2O1O001O1O0O2O1O1O00FN61IO80H170G1:30KF2;NE2080F1<20O1N'],
+  [17, 4, [[18.79, 1.0, 3.5, 3.0, 5.0, 5.0, -3.03, 2.0]], '2131O0000O100030M000000000007'],
+  [15, 8, [[9.01, 2.0, 6.0, 3.6, 11.62, 8.0, 9.56, 5.0]], 'c1171N12O1Oi0'],
+  [21, 8, [[7.0, 5.22, 16.0, 2.49, 8.0, 7.9, 4.0, 1.0]], '[118001N1N01O1O010Of1'],
+  [28, 27, [[17.84, 17.0, 17.07, 19.9, 23.0, 13.8, 21.0, 0.92]], 'm>1e04L4L42N7In3'],
+  [9, 2, [[7.0, 0.4, 3.0, 1.37, 8.0, 1.67, 7.0, 0.65, 2.5, 0.29, 8.7, 0.4, 6.0, 1.0]], '<42'],
+  [29, 12, [[12.09, 11.0, 21.69, 9.1, 8.52, 3.2, 21.0, 5.0]], '_31;0=0C0J001N020NO32KO541LJ06OK1\\3'],
+];
+
+for (const [width, height, polygons, counts] of cocoCases) {
+  test(`a mask of ${polygons.length} polygons as COCO's API draws it: ${counts}`, () => {
+    assert.is(compressCounts(encodeRle(cocoMask(polygons, { width, height })).counts), counts);
+  });
+}
 
 test.run();

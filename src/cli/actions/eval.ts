@@ -1,16 +1,34 @@
 import { join } from 'node:path';
 import { datasetSplits } from '../../datasets/open.ts';
 import type { Split } from '../../datasets/reading.ts';
+import { UsageError } from '../../errors.ts';
 import { mean } from '../../evaluation/detection.ts';
 import { evaluate, type TaskEvaluation } from '../../evaluation/evaluate.ts';
+import type { BenchmarkName } from '../../evaluation/published.ts';
 import { csvLine } from '../../files/lines.ts';
 import { writeWhole } from '../../files/write.ts';
 import { type AnswerDataFlags, answerData } from '../answer_data.ts';
 import { finiteNumbers } from '../print/numbers.ts';
 import { print, printNote } from '../print/terminal.ts';
 
+/** Answers a benchmark or a dataset, and prints its figures. */
+export async function runEval(data: string | undefined, flags: EvalFlags): Promise<void> {
+  const { benchmark, data: folder } = flags;
+  if (data === undefined && benchmark === undefined)
+    throw new UsageError('Name a dataset, or --benchmark with --data.');
+  if (benchmark === undefined) {
+    if (folder !== undefined) throw new UsageError('--data is the folder of a --benchmark: name which one.');
+    return evalDataset(data!, flags);
+  }
+  if (data !== undefined) throw new UsageError('A benchmark is read from --data, without another dataset.');
+  if (folder === undefined)
+    throw new UsageError('--benchmark needs --data: the folder with its annotations and images.');
+  const { runBenchmark } = await import('./benchmark.ts');
+  await runBenchmark(benchmark, folder, flags);
+}
+
 /** Answers a dataset, prints the metrics of each task, and writes them with those of each class. */
-export async function runEval(data: string, flags: EvalFlags): Promise<void> {
+async function evalDataset(data: string, flags: EvalFlags): Promise<void> {
   const splits = await datasetSplits(data);
   const split = flags.split ?? (['test', 'valid'] as const).find(name => splits.includes(name));
   await answerData(data, { split, tasks: flags.task }, flags, evaluate, async tasks => {
@@ -53,5 +71,7 @@ async function write(folder: string, measured: Measured): Promise<void> {
 export interface EvalFlags extends AnswerDataFlags {
   task?: string[];
   split?: Split;
+  benchmark?: BenchmarkName;
+  data?: string;
   out?: string;
 }

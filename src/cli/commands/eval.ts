@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { BENCHMARK_NAMES } from '../../evaluation/published.ts';
 import type { EvalFlags } from '../actions/eval.ts';
 import { addAnswerOptions } from '../answer_options.ts';
 import { addModelOptions, collect } from '../options.ts';
@@ -11,20 +12,26 @@ export function evalCommand(): Command {
       'Answers a dataset and prints the metrics of each task: COCO mAP, CIDEr-D, error rates, recalls, and how well ' +
         'confidences fit. With --out, metrics.json and metrics.csv have all of them, and those of each class.',
     )
-    .argument('<data>', 'dataset in a format of "florence2 train"')
+    .argument('[data]', 'dataset in a format of "florence2 train"')
     .option('-t, --task <name>', 'task by name or token, repeatable; default: as "florence2 train"', collect)
     .addOption(
       new Option('--split <name>', 'split of the dataset; default: test, valid, or the annotations themselves').choices(
         [...['train', 'valid', 'test']],
       ),
     )
-    .option('-o, --out <dir>', 'folder for metrics.json and metrics.csv');
+    .addOption(
+      new Option('--benchmark <name>', 'a benchmark of the paper, as distributed, in the folder of --data')
+        .choices(BENCHMARK_NAMES)
+        .conflicts(['task', 'split']),
+    )
+    .option('--data <dir>', 'folder with the annotations and images of --benchmark')
+    .option('-o, --out <dir>', 'folder for metrics.json and metrics.csv, or benchmark.json');
   addAnswerOptions(addModelOptions(command)).addOption(
     new Option('--on-error <how>', 'stop at the first image that fails, or skip it')
       .choices(['stop', 'skip'])
       .default('stop'),
   );
-  return command.addHelpText('after', EXAMPLES).action(async (data: string, flags: EvalFlags) => {
+  return command.addHelpText('after', EXAMPLES).action(async (data: string | undefined, flags: EvalFlags) => {
     const { runEval } = await import('../actions/eval.ts');
     await runEval(data, flags);
   });
@@ -33,4 +40,5 @@ export function evalCommand(): Command {
 const EXAMPLES = `
 Examples:
   $ florence2 eval data/dents --model runs/dents/best
+  $ florence2 eval --benchmark refcoco --data data/refer -m microsoft/Florence-2-base
   $ florence2 eval data/dents --adapter runs/dents/best --split test --out runs/dents/test`;

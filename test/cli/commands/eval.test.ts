@@ -56,4 +56,32 @@ test('--on-error skip leaves out images that fail, counts them and exits with 1'
   assert.match(stderr, /1 of 2 images failed/);
 });
 
+test('--benchmark prints its figure beside the published ones', async () => {
+  const coco = join(folder, 'coco');
+  mkdirSync(join(coco, 'val2014'), { recursive: true });
+  cpSync(street, join(coco, 'val2014', 'street.jpg'));
+  const images = [{ filepath: 'val2014', filename: 'street.jpg', split: 'test', sentences: [{ raw: 'A car.' }] }];
+  writeFileSync(join(coco, 'dataset_coco.json'), JSON.stringify({ images }));
+  const { code, stdout, stderr } = await run('--benchmark', 'coco-caption', '--data', coco, '--out', join(folder, 'b'));
+  assert.is(code, 0, stderr);
+  const paper = 'base 133.0, large 135.6, base-ft 140.0, large-ft 143.3';
+  assert.is(stdout, `coco-caption Karpathy test, 1 questions\n  CIDEr    0.0  (paper: ${paper})\n`);
+  const { benchmark, splits } = JSON.parse(readFileSync(join(folder, 'b', 'benchmark.json'), 'utf8'));
+  assert.equal([benchmark, splits[0].metrics], ['coco-caption', { CIDEr: 0 }]);
+});
+
+const wrong: [args: string[], message: RegExp][] = [
+  [['--benchmark', 'textvqa'], /--benchmark needs --data/],
+  [[data, '--benchmark', 'textvqa', '--data', data], /without another dataset/],
+  [['--data', data], /Name a dataset, or --benchmark with --data/],
+];
+
+for (const [args, message] of wrong) {
+  test(`eval ${args.map(arg => arg.replace(folder, '')).join(' ')} is refused`, async () => {
+    const { code, stderr } = await run(...args);
+    assert.is(code, 2);
+    assert.match(stderr, message);
+  });
+}
+
 test.run();

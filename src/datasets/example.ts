@@ -1,4 +1,4 @@
-import type { ImageSize } from '../geometry/types.ts';
+import type { BoxCoordinates, ImageSize } from '../geometry/types.ts';
 import type { ImageInput } from '../image/types.ts';
 import type { TypedAnswer } from '../results/format.ts';
 import type { TaskArguments } from '../text/prompt.ts';
@@ -25,6 +25,11 @@ export interface TrainingExample {
   /** Size of the original image in pixels, if it is known without decoding the image. */
   imageSize?: ImageSize;
   targets: SourcedTarget[];
+  /**
+   * The objects that `<OD>` and `<REGION_PROPOSAL>` ask for, with crowds and areas, if any object has these: metrics of
+   * COCO use them. The targets have the boxes of single objects.
+   */
+  objects?: readonly { label: string; box: BoxCoordinates; crowd?: boolean; area?: number }[];
   /** File and line, for error messages. */
   source: string;
 }

@@ -120,8 +120,15 @@ export async function openDataset(path: string, options: OpenOptions = {}): Prom
       const read = images[index] ?? noExample(name, index, images.length);
       const turns = set.frame === 'upright' || read.size !== undefined; // else coordinates are as stored
       const stored = await storedImage(asked, index, turns);
-      const { image, size, source } = stored;
-      return { image, ...(size && { imageSize: size }), targets: targetsOf(stored), source };
+      const { image, size, objects, source } = stored;
+      const isMeasured = objects.some(({ crowd, area }) => crowd || area !== undefined);
+      return {
+        image,
+        ...(size && { imageSize: size }),
+        targets: targetsOf(stored),
+        ...(isMeasured && { objects }),
+        source,
+      };
     },
   };
 }

@@ -48,13 +48,13 @@ export async function evaluate(
   const { keepUnicode = false } = options;
   const evaluator = new Evaluator({ keepUnicode });
   const tasks = new Map<string, TaskAnswers>();
-  await answerDataset(florence, oncePerQuestion(dataset), options, ({ targets }, results) => {
+  await answerDataset(florence, oncePerQuestion(dataset), options, ({ targets, objects }, results) => {
     for (const [j, result] of results.entries()) {
       const { others, ...target } = targets[j] as Asked;
       const key = taskKey(target.task);
       const answers = tasks.get(key) ?? new TaskAnswers();
       tasks.set(key, answers);
-      for (const one of [target, ...others]) evaluator.add(one, result.imageSize, result);
+      for (const one of [target, ...others]) evaluator.add(one, result.imageSize, result, objects);
       answers.add([target, ...others], result, keepUnicode);
     }
   });

@@ -1,15 +1,18 @@
 import type { Target } from '../datasets/example.ts';
 import type { ImageSize } from '../geometry/types.ts';
 import { checkOptions, onOff } from '../options.ts';
-import type { TaskResult } from '../results/types.ts';
+import type { Box, TaskResult } from '../results/types.ts';
 import { taskKey } from '../text/tasks.ts';
-import type { ClassScore } from './detection.ts';
+import type { ClassBox, ClassScore, TrueObject } from './detection.ts';
 import { judge, readTruth, TaskMetrics } from './judge.ts';
 
 /** Names of the metrics of a task; those of single classes are `AP/<class>`. */
 export const METRICS: readonly string[] = [
   ...['mAP', 'mAP50', 'mAP75', 'meanIoU', 'editSimilarity', 'exactMatch', 'recallAt1'],
 ];
+
+/** Tasks whose answers are compared with all objects of an image. */
+const WITH_CROWDS: ReadonlySet<string> = new Set(['<OD>', '<REGION_PROPOSAL>']);
 
 /** Options of `Evaluator`. */
 export interface EvaluatorOptions {
@@ -50,10 +53,12 @@ export class Evaluator {
    * @param target the task and its true answer
    * @param imageSize size of the original image in pixels
    * @param result the model's answer
+   * @param objects the true objects with crowds and areas, which replace those of the target in the metrics of boxes
    * @throws UsageError if the true answer has another kind than the result
    */
-  add(target: Target, imageSize: ImageSize, result: TaskResult): void {
-    const truth = readTruth(target.answer, result.task, imageSize, this.keepUnicode);
+  add(target: Target, imageSize: ImageSize, result: TaskResult, objects?: readonly (ClassBox & TrueObject)[]): void {
+    const answer = objects && WITH_CROWDS.has(result.task) ? { boxes: objects as Box[] } : target.answer;
+    const truth = readTruth(answer, result.task, imageSize, this.keepUnicode);
     const key = taskKey(target.task);
     const metrics = this.tasks.get(key) ?? new TaskMetrics();
     judge(truth, result, metrics);

@@ -1,9 +1,12 @@
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Dataset } from '../../src/datasets/example.ts';
+import { openDataset } from '../../src/datasets/open.ts';
 import { evaluate } from '../../src/evaluation/evaluate.ts';
 import type { Florence2 } from '../../src/florence2.ts';
 import type { TaskResult } from '../../src/results/types.ts';
+import { bmp, inFolder } from '../datasets/folder.ts';
 
 const imageSize = { width: 100, height: 100 };
 const image = { ...imageSize, data: new Uint8Array(30000) };
@@ -91,6 +94,39 @@ test('each task gets its metrics, and each question is asked once', async () => 
   near(WER, 1 / 3, 'one word of three');
   near(CER, 3 / 15, 'smoking to smoke: two deletions and a replacement');
 });
+
+test('crowds and areas of a COCO file count as in pycocotools', () =>
+  inFolder(
+    {
+      'a.json': {
+        images: [{ id: 1, file_name: 'a.bmp', width: 100, height: 100 }],
+        categories: [{ id: 1, name: 'dog' }],
+        annotations: [
+          { id: 1, image_id: 1, category_id: 1, bbox: [0, 0, 20, 20], area: 2000, iscrowd: 0, segmentation: [[0, 0, 20, 0, 20, 20]] }, // biome-ignore format: one line
+          { id: 2, image_id: 1, category_id: 1, bbox: [50, 0, 50, 50], area: 2000, iscrowd: 1, segmentation: [] },
+        ],
+      },
+      'a.bmp': bmp(100, 100),
+    },
+    async folder => {
+      const boxes = [
+        { label: 'dog', box: [60, 0, 80, 20], confidence: 0.9 },
+        { label: 'dog', box: [20, 25, 40, 45], confidence: 0.8 },
+        { label: 'dog', box: [0, 0, 20, 20], confidence: 0.5 },
+      ];
+      const florence = {
+        withAdapter: () => florence,
+        encodeImage: async () => ({ dispose() {} }),
+        runBatch: async () => [{ task: '<OD>', imageSize, answer: '', truncated: false, boxes }],
+      };
+      const tasks = await evaluate(florence as unknown as Florence2, await openDataset(join(folder, 'a.json')));
+      const { metrics } = tasks['<OD>'];
+      // pycocotools 2.0.11: the box in the crowd is not counted, and the true one is of medium size by its area
+      assert.is(metrics.mAP, 0.5);
+      assert.is(metrics.mAPMedium, 1, 'small wrong boxes are not counted');
+      assert.is(metrics.mAPSmall, undefined);
+    },
+  ));
 
 test('wrong options are refused', async () => {
   try {

@@ -13,10 +13,10 @@ export {
   Lora,
   type LoraBias,
   type LoraInit,
-  LoraLayer,
   type LoraOptions,
   type LoraSettings,
 } from './adapters/lora.ts';
+export { LoraEmbedding, LoraLayer } from './adapters/lora_layers.ts';
 export { defaultTargets, type TargetOptions } from './adapters/target_modules.ts';
 export type { SaveAdapterOptions } from './adapters/write.ts';
 export type { Florence2Parts, LoadOptions, Progress } from './checkpoint/load.ts';

@@ -234,7 +234,7 @@ test('parse takes the names of tasks', () => {
 /** Public functions without options, and classes that programs do not create. */
 const WITHOUT_OPTIONS = new Set(
   `
-  ActivationCache Adapters Florence2Error Florence2Model HookRegistry ImageFeatures LayerCache Lora LoraLayer
+  ActivationCache Adapters Florence2Error Florence2Model HookRegistry ImageFeatures LayerCache Lora LoraEmbedding LoraLayer
   Tokenizer UsageError addTokens answerLogProb attentionLabels attentionPoints auroc binsToTokens boxIou boxToTokens
   boxesToText checkAnswer compressCounts constructPrompt datasetSplits decodeRle decompressCounts
   denseWindowAttention dequantizeBox dequantizePoints encodeMask encodeRle expectedCalibrationError filterByLabel

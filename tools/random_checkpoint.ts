@@ -9,7 +9,7 @@ import { parseConfig } from '../src/config/model.ts';
 import { UsageError } from '../src/errors.ts';
 import { Florence2Model } from '../src/model/florence2_model.ts';
 import { openFolder } from '../src/platform/node.ts';
-import { HEAD_NAME, LOGITS_BIAS_NAME } from '../src/weights/names.ts';
+import { LOGITS_BIAS_NAME } from '../src/weights/names.ts';
 import type { TensorToWrite } from '../src/weights/safetensors.ts';
 import { writeSafetensors } from '../src/weights/safetensors_file.ts';
 import { elementCount } from '../src/weights/tensor_file.ts';
@@ -63,7 +63,7 @@ export async function writeRandomCheckpoint(folder: string, options: Partial<Ran
 }
 
 /**
- * Returns the tensors of a checkpoint whose output head is tied to the embeddings.
+ * Returns the tensors of a checkpoint whose output head and decoder share one table of embeddings.
  *
  * @param weights returns the values for a canonical name and shape
  */
@@ -74,7 +74,7 @@ export function tensorsToWrite(
   weights: { tensor(name: string, shape: readonly number[]): Float32Array },
 ): TensorToWrite[] {
   return [...parameters.values()]
-    .filter(({ name }) => name !== HEAD_NAME && (name !== LOGITS_BIAS_NAME || layout === 'microsoft'))
+    .filter(({ name, tiedTo }) => !tiedTo && (name !== LOGITS_BIAS_NAME || layout === 'microsoft'))
     .map(({ name, shape }) => storedTensor(name, shape, layout, dtype, () => weights.tensor(name, shape)));
 }
 

@@ -176,7 +176,8 @@ export class Adapters {
   /**
    * Sets the factor of an adapter's effect: 1 as trained, 0 for no effect; larger and negative values are allowed. Does
    * not affect parameters that the adapter replaces. With scale 0, the weights of a DoRA adapter still have its lengths,
-   * as in PEFT; calls that are running with it end with a UsageError whose code is `DISPOSED`.
+   * as in PEFT. Calls that are running with an adapter that computes weights (DoRA, or tables of embeddings) end with a
+   * UsageError whose code is `DISPOSED`.
    *
    * @throws UsageError for an unknown name, a scale that is not finite, or while adapters are merged
    */
@@ -266,7 +267,7 @@ export class Adapters {
     for (const [module, layer] of adapters.flatMap(lora => (lora.dora ? [] : [...lora.layers]))) {
       layers.set(module, [...(layers.get(module) ?? []), layer.fixed()]);
     }
-    return { layers, parameters: new Map(adapters.flatMap(({ own, directed }) => [...own, ...directed])) };
+    return { layers, parameters: new Map(adapters.flatMap(({ replacements }) => replacements)) };
   }
 
   private freeMerged(): void {
@@ -277,8 +278,7 @@ export class Adapters {
   private checkConflicts(names: readonly string[]): void {
     const owners = new Map<string, string>();
     for (const name of new Set(names)) {
-      const { own, directed } = this.get(name);
-      for (const parameter of [...own.keys(), ...directed.keys()]) {
+      for (const [parameter] of this.get(name).replacements) {
         const other = owners.get(parameter);
         if (other) {
           throw new UsageError(
@@ -293,7 +293,7 @@ export class Adapters {
   private applyScale(lora: Lora, scale: number): void {
     if (scale === lora.scale) return;
     lora.scale = scale;
-    this.model.compute(() => lora.direct());
+    this.model.compute(() => lora.compute());
   }
 
   private requireNew(name: string): void {

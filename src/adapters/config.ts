@@ -92,7 +92,7 @@ export function formatAdapterConfig(
   about: { baseModel?: string; autoMapping: Record<string, string> | null },
 ): string {
   const { r, alpha, dropout, rsLora, init, bias } = lora.settings;
-  const layers = [...lora.layers.values()];
+  const layers = [...lora.layers.values(), ...lora.embeddings.values()];
   const otherThan = (key: 'r' | 'alpha', common: number): Record<string, number> =>
     Object.fromEntries(layers.filter(layer => layer[key] !== common).map(layer => [spell(layer.module), layer[key]]));
   const saved = savedModules(lora).map(spell);
@@ -124,15 +124,17 @@ export function formatAdapterConfig(
 
 /**
  * Returns the modules of the parameters that the adapter replaces, for `modules_to_save`. Biases that the setting
- * `bias` covers are left out. So is the embedding table: if it were listed, PEFT would give that module a separate
+ * `bias` covers are left out. So is the table that all parts share: if it were listed, PEFT would give prompts a separate
  * table and leave the old one to the decoder and the output layer. An unlisted tensor in the file is loaded into the
  * shared table.
  */
-function savedModules({ own, layers, settings }: Lora): string[] {
+function savedModules({ own, layers, settings, untied }: Lora): string[] {
   const isBias = (name: string, module: string): boolean =>
     name.endsWith('.bias') && (settings.bias === 'all' || (settings.bias === 'lora_only' && layers.has(module)));
   const modules = [...own.keys()].map(name => ({ name, module: name.slice(0, name.lastIndexOf('.')) }));
-  const saved = modules.filter(({ name, module }) => name !== SHARED_NAME && !isBias(name, module));
+  const saved = modules.filter(
+    ({ name, module }) => (name !== SHARED_NAME || untied.size > 0) && !isBias(name, module),
+  );
   return [...new Set(saved.map(({ module }) => module))];
 }
 

@@ -1,8 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
-import { lowRankDelta, lowRankShapes } from '../nn/low_rank.ts';
-import { type LowRank, Parameter } from '../nn/params.ts';
+import { Parameter } from '../nn/params.ts';
 import {
   checkOptions,
   count,
@@ -19,6 +18,7 @@ import {
 import { normalStream, randomStream } from '../random.ts';
 import type { Calibration } from '../results/calibration.ts';
 import { elementCount } from '../weights/tensor_file.ts';
+import { LoraEmbedding, LoraLayer } from './lora_layers.ts';
 import {
   endsWithPattern,
   isWithin,
@@ -105,8 +105,12 @@ export class Lora {
   readonly layers = new Map<string, LoraLayer>();
   /** Parameters that replace the model's parameters of the same names. */
   readonly own = new Map<string, Parameter>();
-  /** The weights that DoRA computes, by name; see `direct`. Empty for other adapters. */
-  readonly directed = new Map<string, Parameter>();
+  /** The adapted tables of embeddings, by module name. */
+  readonly embeddings = new Map<string, LoraEmbedding>();
+  /** Weights computed from the model's and the adapter's, by name: those of DoRA's layers, and adapted tables. */
+  readonly computed = new Map<string, Parameter>();
+  /** The model's weights that stay as they are although they are tied to a table that the adapter changes, by name. */
+  readonly untied = new Map<string, Parameter>();
   /** Calibration of confidences while this is the only active adapter; null: they are not calibrated. */
   calibration: Calibration | null = null;
 
@@ -126,6 +130,25 @@ export class Lora {
     return layer;
   }
 
+  /** Declares A and B for a table of embeddings. Their values must be loaded next. */
+  adaptTable(module: string, weight: Parameter, r: number, alpha: number): LoraEmbedding {
+    const table = new LoraEmbedding(this, module, weight, r, alpha);
+    this.embeddings.set(module, table);
+    return table;
+  }
+
+  /** Keeps the value of a weight that is tied to a table, which the adapter changes for prompts alone. */
+  untie({ name, shape, layout, original }: Parameter): void {
+    const parameter = new Parameter(name, shape, layout);
+    parameter.replace(tf.clone(original));
+    this.untied.set(name, parameter);
+  }
+
+  /** Returns the factor of a product of this rank and alpha, at the adapter's present scale. */
+  factor(r: number, alpha: number): number {
+    return (this.scale * alpha) / (this.settings.rsLora ? Math.sqrt(r) : r);
+  }
+
   /** Declares a replacement for a parameter of the model. Its value must be loaded next. */
   replace({ name, shape, layout }: Parameter): Parameter {
     const parameter = new Parameter(name, shape, layout);
@@ -135,20 +158,30 @@ export class Lora {
 
   /**
    * All parameters of the adapter: `….lora_A.weight`, `….lora_B.weight` and DoRA's `….lora_magnitude_vector` by layer,
-   * then the replacements.
+   * `….lora_embedding_A` and `….lora_embedding_B` by table, then the replacements.
    */
   get parameters(): Parameter[] {
     const factors = [...this.layers.values()].flatMap(({ a, b, lengths }) => (lengths ? [a, b, lengths] : [a, b]));
-    return [...factors, ...this.own.values()];
+    const tables = [...this.embeddings.values()].flatMap(({ a, b }) => [a, b]);
+    return [...factors, ...tables, ...this.own.values()];
   }
 
-  /** Computes the weights of DoRA's layers for the present scale. Does nothing for other adapters. */
-  direct(): void {
-    for (const layer of this.dora ? this.layers.values() : []) {
-      const { name, shape, layout } = layer.weight;
-      const parameter = this.directed.get(name) ?? new Parameter(name, shape, layout);
-      parameter.replace(layer.directedWeight());
-      this.directed.set(name, parameter);
+  /** All parameters that replace the model's, by name. */
+  get replacements(): [name: string, parameter: Parameter][] {
+    return [...this.own, ...this.computed, ...this.untied];
+  }
+
+  /** Computes the weights of DoRA's layers and the adapted tables for the present scale. */
+  compute(): void {
+    const layers = this.dora ? [...this.layers.values()] : [];
+    for (const { weight, sum } of [
+      ...layers.map(layer => ({ weight: layer.weight, sum: () => layer.directedWeight() })),
+      ...[...this.embeddings.values()].map(table => ({ weight: table.weight, sum: () => table.sum() })),
+    ]) {
+      const { name, shape, layout } = weight;
+      const parameter = this.computed.get(name) ?? new Parameter(name, shape, layout);
+      parameter.replace(sum());
+      this.computed.set(name, parameter);
     }
   }
 
@@ -159,55 +192,8 @@ export class Lora {
 
   /** Disposes the parameters. Use `Adapters.remove` instead for an adapter that was added to a model. */
   dispose(): void {
-    for (const parameter of [...this.parameters, ...this.directed.values()]) parameter.dispose();
-  }
-}
-
-/** The low-rank product that an adapter adds to one layer. */
-export class LoraLayer implements LowRank {
-  readonly a: Parameter;
-  readonly b: Parameter;
-  /** DoRA: the lengths of the columns of the weight [out], of a convolution [1, out, 1, 1]. Else null. */
-  readonly lengths: Parameter | null;
-
-  constructor(
-    private readonly lora: Lora,
-    readonly module: string,
-    readonly weight: Parameter,
-    readonly r: number,
-    readonly alpha: number,
-  ) {
-    const { a, b, layout } = lowRankShapes(weight, r);
-    this.a = new Parameter(`${module}.lora_A.weight`, a, layout);
-    this.b = new Parameter(`${module}.lora_B.weight`, b, layout);
-    const [out, , ...kernel] = weight.shape;
-    const shape = kernel.length > 0 ? [1, out, 1, 1] : [out];
-    this.lengths = lora.dora ? new Parameter(`${module}.lora_magnitude_vector`, shape) : null;
-  }
-
-  /** Returns DoRA's weight: the columns of W + s · A B, each with the length that `lengths` says. */
-  directedWeight(): tf.Tensor {
-    return tf.tidy(() => {
-      const columns = tf.add(this.weight.original, lowRankDelta(this.weight, [this])); // [..., out]
-      const norm = tf.sqrt(tf.sum(tf.square(columns), columns.shape.map((_, axis) => axis).slice(0, -1))); // [out]
-      return tf.mul(columns, tf.div(tf.reshape(this.lengths!.value, [-1]), norm));
-    });
-  }
-
-  /** Factor of the product B A. */
-  get scale(): number {
-    return (this.lora.scale * this.alpha) / (this.lora.settings.rsLora ? Math.sqrt(this.r) : this.r);
-  }
-
-  /** Returns the product with the present scale, which later changes of the adapter's scale do not affect. */
-  fixed(): LowRank {
-    const { a, b, scale } = this;
-    return { a, b, scale, drop: x => this.drop(x) };
-  }
-
-  /** Applies dropout to the layer's input during training. */
-  drop<T extends tf.Tensor>(x: T): T {
-    return this.lora.inputDropout ? this.lora.inputDropout(x, this.module) : x;
+    const others = [...this.computed.values(), ...this.untied.values()];
+    for (const parameter of [...this.parameters, ...others]) parameter.dispose();
   }
 }
 
@@ -246,10 +232,11 @@ export function createLora(model: Florence2Model, options: LoraOptions): Lora {
 /**
  * Returns a copy of an adapter of the same model, such as one to train further.
  *
- * @throws UsageError for a DoRA adapter
+ * @throws UsageError for a DoRA adapter, and for one of tables of embeddings
  */
 export function copyLora(model: Florence2Model, source: Lora): Lora {
-  if (source.dora) throw new UsageError('A DoRA adapter cannot be trained: merge it, and train a new one.');
+  const what = source.dora ? 'A DoRA adapter' : source.embeddings.size > 0 ? 'An adapter of embeddings' : undefined;
+  if (what) throw new UsageError(`${what} cannot be trained: merge it, and train a new one.`);
   const copy = new Lora(source.settings);
   for (const [module, { a, b, r, alpha }] of source.layers) {
     const layer = copy.adapt(module, model.adaptable.get(module)!.weight, r, alpha);
@@ -257,6 +244,7 @@ export function copyLora(model: Florence2Model, source: Lora): Lora {
     layer.b.replace(tf.clone(b.value));
   }
   for (const parameter of source.own.values()) copy.replace(parameter).replace(tf.clone(parameter.value));
+  for (const name of source.untied.keys()) copy.untie(model.parameters.get(name)!);
   return copy;
 }
 

@@ -7,10 +7,11 @@ import { onBackendOf } from '../nn/on_backend.ts';
 import { Parameter } from '../nn/params.ts';
 import { readCalibration } from '../results/calibration.ts';
 import { ADAPTER_WEIGHT_FILES, openTensors } from '../weights/checkpoint.ts';
-import { canonicalName, HEAD_NAME, SHARED_NAME } from '../weights/names.ts';
+import { canonicalName, DECODER_TABLE_NAME, SHARED_NAME } from '../weights/names.ts';
 import type { TensorFile, TensorInfo } from '../weights/tensor_file.ts';
 import { type AdapterConfig, parseAdapterConfig } from './config.ts';
 import { Lora } from './lora.ts';
+import { TABLES, UNUSED_TABLE } from './lora_layers.ts';
 import { isWithin, patternValue } from './target_modules.ts';
 
 /**
@@ -28,10 +29,11 @@ export async function readAdapter(model: Florence2Model, folder: Folder, weights
   const file = weights ?? (await openWeights(folder));
   const lora = new Lora(config.settings, config.dora);
   try {
+    const source = { model, config, file };
     const { layers, others } = sortTensors(file);
-    await readLayers(lora, layers, { model, config, file });
-    const hasTable = others.some(({ canonical }) => canonical === SHARED_NAME);
-    for (const tensor of others) await readOwn(lora, tensor, hasTable, { model, config, file });
+    await readTables(lora, layers, source);
+    await readLayers(lora, layers, source);
+    await readReplacements(lora, others, source);
     lora.calibration = await readCalibration(folder);
     if (lora.parameters.length === 0) throw new Florence2Error(`${file.path} contains no LoRA tensors.`);
     return lora;
@@ -82,6 +84,8 @@ interface OwnTensor extends TensorInfo {
   path: string;
   /** Canonical name of the parameter. */
   canonical: string;
+  /** Whether it is the encoder's table, a copy of the shared one. */
+  isCopy: boolean;
   transposed: boolean;
 }
 
@@ -91,16 +95,18 @@ function sortTensors(file: TensorFile): { layers: Map<string, Pair>; others: Own
   for (const tensor of file.tensors.values()) {
     const name = tensor.name.replace(/^base_model\.model\./, '');
     const [, path, matrix, lengths] =
-      name.match(/^(.+)\.(?:lora_([AB])\.weight|lora_(magnitude_vector)(?:\.weight)?)$/) ?? [];
+      name.match(/^(.+)\.(?:lora_(?:embedding_)?([AB])(?:\.weight)?|lora_(magnitude_vector)(?:\.weight)?)$/) ?? [];
     // PEFT wraps adapted layers, so `fc1.bias` becomes `fc1.base_layer.bias`.
     const found = canonicalName(path ?? name.replace('.base_layer.', '.'));
     if (!found || (!path && name.includes('.lora_'))) {
       throw new Florence2Error(`${file.path}: ${tensor.name} is not a tensor of a LoRA adapter for Florence-2.`);
     }
     const canonical = found.name ?? found.copyOf;
+    if (canonical === UNUSED_TABLE) continue;
     if (path === undefined) {
       const parent = name.replace('.base_layer.', '.').replace(/\.?[^.]*$/, '');
-      others.push({ ...tensor, path: parent, canonical, transposed: found.transposed ?? false });
+      const isCopy = found.name === undefined;
+      others.push({ ...tensor, path: parent, canonical, isCopy, transposed: found.transposed ?? false });
       continue;
     }
     const pair = layers.get(canonical) ?? { path };
@@ -114,23 +120,64 @@ function sortTensors(file: TensorFile): { layers: Map<string, Pair>; others: Own
   return { layers, others };
 }
 
+/** Reads the adapters of tables of embeddings, and takes them out of `layers`. */
+async function readTables(lora: Lora, layers: Map<string, Pair>, { model, config, file }: Source): Promise<void> {
+  for (const module of TABLES) {
+    const pair = layers.get(module);
+    if (!pair) continue;
+    layers.delete(module);
+    if (config.dora) throw new Florence2Error(`${file.path}: DoRA of embeddings is not supported (${pair.path}).`);
+    const { a, b } = requirePair(file, pair);
+    const weight = model.parameters.get(`${module}.weight`)!;
+    const table = lora.adaptTable(module, weight, ...rankAndAlpha(config, pair.path));
+    await fill(file, model, [a, table.a], [b, table.b]);
+  }
+}
+
+/** Reads the tensors that replace parameters of the model. */
+async function readReplacements(lora: Lora, tensors: OwnTensor[], source: Source): Promise<void> {
+  const { model, config, file } = source;
+  const isSaved = ({ path }: OwnTensor): boolean => config.modulesToSave.some(module => isWithin(path, module));
+  const hasTable = tensors.some(({ canonical }) => canonical === SHARED_NAME);
+  const tied = tiedWeights(model);
+  for (const tensor of tensors) {
+    const saved = isSaved(tensor);
+    if (saved && tensor.isCopy) continue; // nothing is looked up in it
+    const isTied = tied.some(({ name }) => name === tensor.canonical);
+    // A table that was not trained separately is the shared one, and a tied head if there is no other.
+    const isTable = !saved && isTied && (tensor.canonical === DECODER_TABLE_NAME || !hasTable);
+    const same = await readOwn(lora, tensor, isTable ? SHARED_NAME : tensor.canonical, isTied, source);
+    if (same && saved && isTied) tied.splice(0, tied.length, ...tied.filter(({ name }) => name !== tensor.canonical));
+  }
+  for (const { weight } of lora.embeddings.values()) {
+    if (lora.own.has(weight.name)) throw new Florence2Error(`${file.path} both adapts and replaces ${weight.name}.`);
+  }
+  const isSeparate = tensors.some(tensor => tensor.canonical === SHARED_NAME && !tensor.isCopy && isSaved(tensor));
+  if (!lora.embeddings.has(TABLES[0]) && !(isSeparate && lora.own.has(SHARED_NAME))) return;
+  // PEFT changes the table of prompts alone: what is tied to it keeps its values.
+  const changed = new Set([...lora.own.keys(), ...[...lora.embeddings.values()].map(({ weight }) => weight.name)]);
+  model.compute(() => {
+    for (const parameter of tied) if (!changed.has(parameter.name)) lora.untie(parameter);
+  });
+}
+
+/** Returns the parameters that are the shared table of embeddings: that of the decoder, and the head. */
+const tiedWeights = ({ lmHead, languageModel: { answers, shared } }: Florence2Model): Parameter[] =>
+  [answers.weight, lmHead.weight].filter(({ original }) => original === shared.weight.original);
+
 async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config, file }: Source): Promise<void> {
   const unknown = [...layers].find(([module]) => !model.adaptable.has(module));
   if (unknown) {
-    throw new Florence2Error(
-      `${file.path} adapts ${unknown[1].path}; this model has no Linear or Conv2d of that name.`,
-    );
+    const reason = model.parameters.has(`${unknown[0]}.weight`)
+      ? 'LoRA is supported on Linear, Conv2d and embeddings, not on this layer'
+      : 'this model has no Linear or Conv2d of that name';
+    throw new Florence2Error(`${file.path} adapts ${unknown[1].path}; ${reason}.`);
   }
   for (const [module, { weight }] of model.adaptable) {
     const pair = layers.get(module);
     if (!pair) continue;
-    const { path, a, b } = pair;
-    if (!a || !b)
-      throw new Florence2Error(
-        `${file.path} contains lora_${a ? 'A' : 'B'} of ${path}, but not lora_${a ? 'B' : 'A'}.`,
-      );
-    const r = patternValue(config.rankPattern, path) ?? config.settings.r;
-    const alpha = patternValue(config.alphaPattern, path) ?? config.settings.alpha;
+    const { a, b } = requirePair(file, pair);
+    const [r, alpha] = rankAndAlpha(config, pair.path);
     const layer = lora.adapt(module, weight, r, alpha);
     requireLengths(file, pair, config.dora);
     if (a.shape.length === layer.a.shape.length && a.shape[0] !== r) {
@@ -140,13 +187,32 @@ async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config
       throw new Florence2Error(`${file.path}: DoRA of the output layer is not supported (${pair.lengths!.name}).`);
     }
     const lengths = layer.lengths ? [[pair.lengths!, layer.lengths] as const] : [];
-    for (const [tensor, parameter] of [[a, layer.a] as const, [b, layer.b] as const, ...lengths]) {
-      requireShape(file, tensor, parameter.shape);
-      const values = await file.readFloat32(tensor.name);
-      model.compute(() => parameter.load(values));
-    }
+    await fill(file, model, [a, layer.a], [b, layer.b], ...lengths);
   }
-  model.compute(() => lora.direct());
+  model.compute(() => lora.compute());
+}
+
+function requirePair(file: TensorFile, { path, a, b }: Pair): { a: TensorInfo; b: TensorInfo } {
+  if (a && b) return { a, b };
+  throw new Florence2Error(`${file.path} contains lora_${a ? 'A' : 'B'} of ${path}, but not lora_${a ? 'B' : 'A'}.`);
+}
+
+const rankAndAlpha = ({ settings, rankPattern, alphaPattern }: AdapterConfig, path: string): [number, number] => [
+  patternValue(rankPattern, path) ?? settings.r,
+  patternValue(alphaPattern, path) ?? settings.alpha,
+];
+
+/** Loads tensors of the file into parameters of the adapter. */
+async function fill(
+  file: TensorFile,
+  model: Florence2Model,
+  ...pairs: (readonly [TensorInfo, Parameter])[]
+): Promise<void> {
+  for (const [tensor, parameter] of pairs) {
+    requireShape(file, tensor, parameter.shape);
+    const values = await file.readFloat32(tensor.name);
+    model.compute(() => parameter.load(values));
+  }
 }
 
 function requireLengths(file: TensorFile, { path, lengths }: Pair, dora: boolean): void {
@@ -156,43 +222,38 @@ function requireLengths(file: TensorFile, { path, lengths }: Pair, dora: boolean
   );
 }
 
-/** Reads a tensor that replaces a parameter of the model. Ignores it if its values equal the model's. */
+/**
+ * Reads a tensor that replaces the parameter `name` of the model. Ignores it if its values equal those that the parameter
+ * has anyway, and returns true.
+ *
+ * @param isTied whether the parameter is the shared table, which the adapter may replace too
+ */
 async function readOwn(
   lora: Lora,
   tensor: OwnTensor,
-  hasTable: boolean,
-  { model, config, file }: Source,
-): Promise<void> {
-  const saved = config.modulesToSave.some(module => isWithin(tensor.path, module));
-  if (saved && tensor.canonical === SHARED_NAME) {
-    throw new Florence2Error(
-      `${file.path}: ${tensor.name} is a separate table of embeddings, but all parts of this model share one.`,
-    );
-  }
-  // A tied head that was not trained separately is the embedding table.
-  const isTable = tensor.canonical === HEAD_NAME && !saved && !hasTable && isTied(model);
-  const replaced = model.parameters.get(isTable ? SHARED_NAME : tensor.canonical);
+  name: string,
+  isTied: boolean,
+  { model, file }: Source,
+): Promise<boolean> {
+  const replaced = model.parameters.get(name);
   if (!replaced) throw new Florence2Error(`${file.path} contains ${tensor.name}, which this model does not have.`);
   requireShape(file, tensor, tensor.transposed ? replaced.shape.toReversed() : replaced.shape);
   const own = new Parameter(replaced.name, replaced.shape, replaced.layout);
   const values = await file.readFloat32(tensor.name);
   model.compute(() => (tensor.transposed ? own.replace(tf.tensor(values, tensor.shape)) : own.load(values)));
-
   const before = lora.own.get(own.name);
-  const table = own.name === HEAD_NAME && isTied(model) ? lora.own.get(SHARED_NAME) : undefined;
-  const same = await equal(own.value, (before ?? table)?.value ?? replaced.original);
+  const present = before ?? (isTied ? lora.own.get(SHARED_NAME) : undefined);
+  const same = await equal(own.value, present?.value ?? replaced.original);
   if (!same && !before) {
     lora.own.set(own.name, own);
-    return;
+    return false;
   }
   own.dispose();
   if (!same) {
     throw new Florence2Error(`${file.path}: ${tensor.name} differs from another tensor for ${own.name}.`);
   }
+  return true;
 }
-
-const isTied = ({ lmHead, languageModel }: Florence2Model): boolean =>
-  lmHead.weight.original === languageModel.shared.weight.original;
 
 function requireShape(file: TensorFile, { name, shape }: TensorInfo, expected: number[]): void {
   if (shape.join() === expected.join()) return;

@@ -4,11 +4,22 @@ import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { lowRankDelta } from '../nn/low_rank.ts';
 import type { Adaptation, Parameter } from '../nn/params.ts';
-import { canonicalName, HEAD_NAME, LOGITS_BIAS_NAME, SHARED_NAME, toMicrosoft, toNative } from '../weights/names.ts';
+import {
+  canonicalName,
+  DECODER_TABLE_NAME,
+  HEAD_NAME,
+  LOGITS_BIAS_NAME,
+  SHARED_NAME,
+  toMicrosoft,
+  toNative,
+} from '../weights/names.ts';
 import type { TensorToWrite } from '../weights/safetensors.ts';
 
 /** Tensor names of a checkpoint: Microsoft's code (`trust_remote_code`), or transformers' native Florence-2. */
 export type CheckpointLayout = Florence2Config['dialect'];
+
+/** Tables with a row for each token. */
+const TABLES = new Set([SHARED_NAME, DECODER_TABLE_NAME, HEAD_NAME]);
 
 type FloatDtype = 'F32' | 'F16' | 'BF16';
 
@@ -34,7 +45,8 @@ function transpose(values: Float32Array, [rows, columns]: number[]): Float32Arra
  * tensor at a time, while they are written.
  *
  * @param config of the checkpoint: its layout, and its vocabulary, which may be larger than the model's
- * @throws UsageError for a bias of the logits that is not zero, which the native layout lacks
+ * @throws UsageError for a bias of the logits that is not zero, which the native layout lacks, and for a separate table of
+ *   the decoder, which Microsoft's lacks
  */
 export async function storedTensors(
   model: Florence2Model,
@@ -54,8 +66,14 @@ export async function storedTensors(
   };
   const isLoaded = (parameter: Parameter): boolean =>
     model.compute(() => parameter.loaded, adaptation) || adapters.has(parameter);
+  const { answers } = model.languageModel;
   const bias = model.lmHead.finalLogitsBias;
   if (dialect === 'native' && isLoaded(bias)) requireZero(await valuesOf(bias));
+  if (dialect === 'microsoft' && isLoaded(answers.weight)) {
+    throw new UsageError(
+      "The model has separate embeddings for prompts and answers, and Microsoft's code has one table: save it in layout native.",
+    );
+  }
   const tensors: TensorToWrite[] = [];
   for (const parameter of model.parameters.values()) {
     const { name, shape } = parameter;
@@ -64,8 +82,9 @@ export async function storedTensors(
       tensors.push(storedTensor(name, shape, dialect, dtype, data));
     if (name === LOGITS_BIAS_NAME) {
       if (dialect === 'microsoft') store(shape, () => (isLoaded(bias) ? valuesOf(bias) : new Float32Array(vocabSize)));
-    } else if (isLoaded(parameter)) {
-      if (name !== SHARED_NAME && name !== HEAD_NAME) store(shape, () => valuesOf(parameter));
+    } else if (isLoaded(parameter) || (name === HEAD_NAME && isLoaded(answers.weight))) {
+      // A head that is tied beside a separate table of the decoder would be tied to that when it is read.
+      if (!TABLES.has(name)) store(shape, () => valuesOf(parameter));
       else store([vocabSize, ...row], async () => withRows(await valuesOf(parameter), rows, vocabSize, padTokenId));
     }
   }

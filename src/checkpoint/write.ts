@@ -2,21 +2,21 @@ import { readdir } from 'node:fs/promises';
 import { formatConfig } from '../config/format.ts';
 import type { PreprocessorConfig } from '../config/preprocessor.ts';
 import { Florence2Error } from '../errors.ts';
-import type { Folder } from '../files/folder.ts';
+import { type Folder, readText } from '../files/folder.ts';
 import { writeNewFolder } from '../files/write.ts';
+import { parseJsonObject } from '../json.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import type { Adaptation } from '../nn/params.ts';
 import { checkKind, checkOptions, type OptionTable, oneOf, text } from '../options.ts';
 import { openFolder } from '../platform/node.ts';
 import { CALIBRATION_FILE, type Calibration, formatCalibration } from '../results/calibration.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import { canonicalName, HEAD_NAME } from '../weights/names.ts';
+import { canonicalName, DECODER_TABLE_NAME, HEAD_NAME } from '../weights/names.ts';
 import { safetensorsContent } from '../weights/safetensors.ts';
 
-import { readJson } from './load_config.ts';
 import { type CheckpointLayout, storedTensors } from './stored_tensors.ts';
 import { jsonBytes, saveTokenizer } from './tokenizer_files.ts';
-import { convertConfig, locateCode, processorFiles, updateConfig } from './write_config.ts';
+import { configText, convertConfig, locateCode, processorFiles, updateConfig } from './write_config.ts';
 
 /** The parts of a model that are written to a checkpoint. `Florence2` has them. */
 export interface CheckpointParts {
@@ -78,12 +78,15 @@ export async function writeCheckpoint(
       if (content) await to.write(name, content);
     }
   }
-  const loaded = (await readJson(from, 'config.json'))?.json;
-  if (!loaded) throw new Florence2Error(`${from.pathOf('config.json')} does not exist.`);
+  const original = await readText(from, 'config.json');
+  if (original === undefined) throw new Florence2Error(`${from.pathOf('config.json')} does not exist.`);
+  const loaded = parseJsonObject(original, from.pathOf('config.json'));
   const hasCode = copied.some(name => name.endsWith('.py'));
   const json = isConverted ? formatConfig(config) : hasCode ? loaded : locateCode(loaded, folder);
-  const isTied = !tensors.some(({ name }) => canonicalName(name)?.name === HEAD_NAME);
-  await to.write('config.json', jsonBytes(updateConfig(json, config, DTYPES[dtype].named, isTied)));
+  const stored = tensors.map(({ name }) => canonicalName(name)?.name);
+  const separate = [DECODER_TABLE_NAME, HEAD_NAME].filter(name => stored.includes(name));
+  const updated = updateConfig(json, config, DTYPES[dtype].named, separate);
+  await to.write('config.json', new TextEncoder().encode(configText(updated, original)));
   const weights = 'model.safetensors';
   await to.write(weights, safetensorsContent(to.pathOf(weights), tensors));
 }

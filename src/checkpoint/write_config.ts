@@ -3,6 +3,7 @@ import type { PreprocessorConfig } from '../config/preprocessor.ts';
 import { isRecord } from '../json.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { imageTokenCount } from '../vision/davit.ts';
+import { DECODER_TABLE_NAME } from '../weights/names.ts';
 import { IMAGE_TOKEN } from './tokenizer_files.ts';
 
 /**
@@ -36,23 +37,45 @@ export function processorFiles(config: Florence2Config, image: PreprocessorConfi
 
 type Json = Record<string, unknown>;
 
-/** Returns the config with the vocabulary size, the dtype of the weights, and the tie of the head updated. */
-export function updateConfig(json: Json, { text, dialect }: Florence2Config, dtype: string, isTied: boolean): Json {
+/**
+ * Returns the config with the vocabulary size, the dtype of the weights, and the ties of the tables updated. transformers
+ * ties the head by the field of the whole config, and the tables of encoder and decoder by that of `text_config`: where it
+ * finds false and no table in the file, it makes up a random one. Microsoft's code ties the head by `text_config`.
+ *
+ * @param separate names of the tables that are not the shared one
+ */
+export function updateConfig(
+  json: Json,
+  { text, dialect }: Florence2Config,
+  dtype: string,
+  separate: readonly string[],
+): Json {
   const has = (fields: Json, name: string, value: unknown): Json => (name in fields ? { [name]: value } : {});
   const update = (fields: unknown): Json => {
     if (!isRecord(fields)) return {};
     const types = ['torch_dtype', 'dtype'].map(name => has(fields, name, dtype));
     return Object.assign({ ...fields, ...has(fields, 'vocab_size', text.vocabSize) }, ...types);
   };
-  const untied = isTied ? {} : { tie_word_embeddings: false };
+  const isTied = separate.length === 0;
+  const decoderIsTied = dialect === 'native' && !separate.includes(DECODER_TABLE_NAME);
   return {
     ...(dialect === 'native' && !('torch_dtype' in json) ? { dtype } : {}),
     ...(dialect === 'microsoft' && !('dtype' in json) ? { torch_dtype: dtype } : {}),
     ...update(json),
-    text_config: { ...update(json.text_config), ...untied },
+    text_config: { ...update(json.text_config), ...(isTied ? {} : { tie_word_embeddings: decoderIsTied }) },
     vision_config: update(json.vision_config),
-    ...untied,
+    ...(isTied ? {} : { tie_word_embeddings: false }),
   };
+}
+
+/**
+ * Returns a config as the text of its file. Fields that the original file has as `4.0` are written so: Python tells 4.0
+ * from 4, and transformers refuses a whole number where it expects a float. JavaScript does not.
+ */
+export function configText(json: Json, original: string): string {
+  const floats = new Set(Array.from(original.matchAll(/"(\w+)"\s*:\s*-?\d+\.0+\s*[,}]/g), ([, name]) => name));
+  const asFloat = (line: string, name: string): string => (floats.has(name) ? `${line}.0` : line);
+  return `${JSON.stringify(json, null, 2).replace(/"(\w+)": -?\d+(?=,?$)/gm, asFloat)}\n`;
 }
 
 /**

@@ -30,8 +30,8 @@ export interface ExportOnnxOptions {
  * so that any backend will do.
  *
  * @param florence a `Florence2`
- * @throws UsageError while an adapter is active that is not merged, and for a folder that contains files; Florence2Error
- *   if the folder cannot be written
+ * @throws UsageError while an adapter is active that is not merged, for separate embeddings of prompts and answers, and
+ *   for a folder that contains files; Florence2Error if the folder cannot be written
  */
 export async function exportOnnx(
   florence: CheckpointParts,
@@ -45,6 +45,11 @@ export async function exportOnnx(
   const { model, preprocessor } = florence;
   if (model.adaptation.layers.size > 0) {
     throw new UsageError('An adapter is active that is not merged: call adapters.merge() first.');
+  }
+  if (model.languageModel.answers.weight.loaded) {
+    throw new UsageError(
+      'The model has separate embeddings for prompts and answers, which transformers.js looks up in one table.',
+    );
   }
   await writeNewFolder(folder, async unfinished => {
     await writeSettings(florence, unfinished);

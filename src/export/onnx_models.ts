@@ -56,7 +56,7 @@ export function visionEncoder(model: Florence2Model, weights: OnnxWeights, { hei
 
 /** Ids [B, T] -> embeddings [B, T, D] */
 export function embedTokens(model: Florence2Model, weights: OnnxWeights): OnnxModel {
-  const pass = (ids: tf.Tensor) => [model.languageModel.embed(ids as tf.Tensor2D)];
+  const pass = (ids: tf.Tensor) => [model.languageModel.embedPrompt(ids as tf.Tensor2D)];
   const inputs: Input[] = [{ name: 'input_ids', dims: [B, T], dtype: 'int32' }];
   return new Exporter(weights).model('embed_tokens', pass, inputs, ['inputs_embeds']);
 }

@@ -195,7 +195,7 @@ class ScopedHooks implements Hooks {
 
   in(module: string): ScopedHooks {
     if (module === '') return this;
-    return new ScopedHooks(join(this.path, module), this.entries, this.step, this.runBlock, this.view);
+    return new ScopedHooks(joinPath(this.path, module), this.entries, this.step, this.runBlock, this.view);
   }
 
   seen(view: View): ScopedHooks {
@@ -213,7 +213,7 @@ class ScopedHooks implements Hooks {
   }
 
   at<T extends tf.Tensor>(leaf: string, activation: T): T {
-    const name = join(this.path, leaf);
+    const name = joinPath(this.path, leaf);
     let shown: tf.Tensor | undefined;
     let current: tf.Tensor | undefined;
     for (const entry of this.entries) {
@@ -234,12 +234,12 @@ class ScopedHooks implements Hooks {
   }
 
   sees(leaf: string): boolean {
-    const name = join(this.path, leaf);
+    const name = joinPath(this.path, leaf);
     return this.entries.some(({ matches }) => matches(name));
   }
 
   repeats(leaf: string): boolean {
-    const name = join(this.path, leaf);
+    const name = joinPath(this.path, leaf);
     const seeing = this.entries.filter(({ matches }) => matches(name));
     return seeing.length > 0 && seeing.every(({ repeatable }) => repeatable);
   }
@@ -271,7 +271,7 @@ function call(fn: HookFn, activation: tf.Tensor, point: HookPoint): tf.Tensor | 
   return returned as tf.Tensor | undefined;
 }
 
-const join = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);
+export const joinPath = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);
 
 /** The hooks of a pass for code that computes activations outside of the modules' `forward`, such as a graph. */
 export interface Readers {
@@ -290,45 +290,4 @@ export const noReaders: Readers = { want: () => false, mayReplace: () => false, 
 export function readersOf(h: Hooks): Readers | null {
   if (h === noHooks) return noReaders;
   return h instanceof ScopedHooks ? h.readers : null;
-}
-
-/** Hooks that pass the activations at selected points to `note`, in the layout that hooks receive. */
-export class NotingHooks implements Hooks {
-  constructor(
-    private readonly matches: (name: string) => boolean,
-    private readonly note: (name: string, activation: tf.Tensor) => void,
-    private readonly path = '',
-    private readonly view?: View,
-  ) {}
-
-  at<T extends tf.Tensor>(leaf: string, activation: T): T {
-    const name = join(this.path, leaf);
-    if (this.matches(name)) this.note(name, this.view ? this.view.show(activation) : activation);
-    return activation;
-  }
-
-  sees(leaf: string): boolean {
-    return this.matches(join(this.path, leaf));
-  }
-
-  repeats(): boolean {
-    return false;
-  }
-
-  in(module: string): NotingHooks {
-    if (module === '') return this;
-    return new NotingHooks(this.matches, this.note, join(this.path, module), this.view);
-  }
-
-  seen(view: View): NotingHooks {
-    return new NotingHooks(this.matches, this.note, this.path, view);
-  }
-
-  block<X extends BlockInputs, Y extends tf.Tensor>(
-    module: string,
-    forward: (h: Hooks, ...inputs: X) => Y,
-    ...inputs: X
-  ): Y {
-    return forward(this.in(module), ...inputs);
-  }
 }

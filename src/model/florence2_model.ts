@@ -132,7 +132,7 @@ export class Florence2Model implements Executor {
       try {
         const states = tf.tidy(() => {
           const join = (_: Hooks, features: tf.Tensor3D, ids: tf.Tensor2D) =>
-            tf.concat([features, this.languageModel.embed(ids)], 1) as tf.Tensor3D;
+            tf.concat([features, this.languageModel.embedPrompt(ids)], 1) as tf.Tensor3D;
           const inputsEmbeds = h.block('language_model.shared', join, imageFeatures, promptIds); // [B, S, D]
           return this.executor.encode(inputsEmbeds, mask, h);
         });
@@ -163,7 +163,7 @@ export class Florence2Model implements Executor {
 
   decodeStep(tokens: tf.Tensor2D, memory: Memory, caches: readonly LayerCache[], h: Hooks): tf.Tensor2D {
     return tf.tidy(() => {
-      const embeds = this.languageModel.embed(tokens); // [rows, 1, D]
+      const embeds = this.languageModel.embedAnswer(tokens); // [rows, 1, D]
       const hidden = this.languageModel.decoder.forward(embeds, memory, caches, h.in('language_model.decoder')); // [rows, 1, D]
       return tf.squeeze(this.lmHead.forward(hidden, h), [1]) as tf.Tensor2D; // [rows, V]
     });
@@ -173,7 +173,7 @@ export class Florence2Model implements Executor {
   logits(decoderInputIds: tf.Tensor2D, memory: Memory, h: Hooks): tf.Tensor3D {
     return this.compute(() =>
       tf.tidy(() => {
-        const embed = (_: Hooks, ids: tf.Tensor2D) => this.languageModel.embed(ids);
+        const embed = (_: Hooks, ids: tf.Tensor2D) => this.languageModel.embedAnswer(ids);
         const embeds = h.block('language_model.shared', embed, decoderInputIds); // [B, T, D]
         const hidden = this.languageModel.decoder.forward(embeds, memory, null, h.in('language_model.decoder')); // [B, T, D]
         return h.block('', (h, hidden) => this.lmHead.forward(hidden, h), hidden);
@@ -187,8 +187,8 @@ export class Florence2Model implements Executor {
    * https://nlp.stanford.edu/~johnhew/vocab-expansion.html). The tables grow if they are too short.
    */
   addTokenRows(first: number, count: number): void {
-    const { shared } = this.languageModel;
-    const tables = [shared.weight, ...(this.lmHead.weight.loaded ? [this.lmHead.weight] : [])];
+    const { shared, answers } = this.languageModel;
+    const tables = [shared.weight, ...[answers.weight, this.lmHead.weight].filter(({ loaded }) => loaded)];
     const grown = (table: Parameter) => tf.tidy(() => withMeanRows(table.value as tf.Tensor2D, first, count));
     for (const table of tables) this.compute(() => table.resize(grown(table)));
     const vocabSize = shared.weight.shape[0];

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Hooks, NotingHooks, noHooks, noReaders, type Readers, readersOf } from '../hooks/hooks.ts';
+import { type Hooks, noHooks, noReaders, type Readers, readersOf } from '../hooks/hooks.ts';
+import { NotingHooks } from '../hooks/noting_hooks.ts';
 import { LayerCache, pairs } from '../language/cache.ts';
 import type { Memory } from '../language/decoder.ts';
 import { Graph, type GraphFunction } from '../runtime/graph/graph.ts';
@@ -175,7 +176,7 @@ export class GraphExecutor implements Executor {
     const [cross, sealed, recent] = [0, 1, 2].map(part => pairs(rest.slice(part * count, (part + 1) * count)));
     const caches = cross.map((cross, i) => new LayerCache(cross, recent[i], sealed[i]));
     const mask = (rest[3 * count] ?? null) as tf.Tensor4D | null;
-    const embeds = languageModel.embed(tokens); // [rows, 1, D]
+    const embeds = languageModel.embedAnswer(tokens); // [rows, 1, D]
     const memory = { states: embeds, mask }; // the states are not read: their keys and values are in the caches
     const hidden = decoder.decode(embeds, () => positions, memory, caches, h.in('language_model.decoder'));
     const logits = tf.squeeze(lmHead.forward(hidden, h), [1]); // [rows, V]

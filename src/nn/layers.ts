@@ -119,14 +119,18 @@ export class DepthwiseConv2d {
 export class Embedding {
   readonly weight: Parameter; // [V, D]
 
-  /** @param paddingId id whose row gets no gradient from look-ups, as in `torch.nn.Embedding` */
+  /**
+   * @param paddingId id whose row gets no gradient from look-ups, as in `torch.nn.Embedding`
+   * @param tiedTo table that this one is, unless the checkpoint or an adapter has a separate one
+   */
   constructor(
     p: Params,
     rows: number,
     size: number,
     private readonly paddingId: number | null = null,
+    tiedTo: Parameter | null = null,
   ) {
-    this.weight = p.parameter('weight', [rows, size]);
+    this.weight = tiedTo ? p.optional('weight', [rows, size], tiedTo) : p.parameter('weight', [rows, size]);
   }
 
   /** ids [B, T] int32 -> [B, T, D] */

@@ -88,7 +88,7 @@ async function cachePass(subject: EncodedSubject, _dump: SafetensorsFile, wanted
     for (let step = 0; step < steps; step++) {
       const h = hooks.root(step);
       const logits = tf.tidy(() => {
-        const embeds = model.languageModel.embed(tf.slice(ids, [0, step], [-1, 1]));
+        const embeds = model.languageModel.embedAnswer(tf.slice(ids, [0, step], [-1, 1]));
         const hidden = decoder.forward(embeds, memory, caches, h.in('language_model.decoder')); // [B, 1, D]
         return model.lmHead.forward(hidden, h);
       });

@@ -24,7 +24,12 @@ export function addTokens(
   if (tokens.some(token => token.trim() === '')) throw new UsageError('A new token must contain a visible character.');
   const fresh = [...new Set(tokens)].filter(token => tokenizer.tokenToId(token) === undefined);
   if (fresh.length === 0) return 0;
-  if (lmHead.adapters || lmHead.weight.override || languageModel.shared.weight.override) {
+  if (
+    lmHead.adapters ||
+    lmHead.weight.override ||
+    languageModel.shared.weight.override ||
+    languageModel.answers.weight.override
+  ) {
     throw new UsageError(
       'New tokens cannot be added while an adapter of the embeddings or the head is active: deactivate it first.',
     );

@@ -39,7 +39,8 @@ function nearest(wanted: string, parameters: Parameter[]): string {
 /**
  * Not trainable on wasm, which lacks the gradients of convolutions and of `gather`; the head uses a transposed copy.
  */
-const NOT_ON_WASM = /^(vision_tower|multi_modal_projector)\.|^language_model\.shared\.|^lm_head\.weight$/;
+const NOT_ON_WASM =
+  /^(vision_tower|multi_modal_projector)\.|^language_model\.(shared|decoder\.embed_tokens)\.|^lm_head\.weight$/;
 
 /** Returns the first of these parameters that a backend cannot train, and why, or undefined if it can train all. */
 export function untrainable(

@@ -70,7 +70,9 @@ function newAdapter(
   options: LoraOptions | undefined,
   { seed, newTokens }: TrainerSettings,
 ): Lora {
-  const tables = model.lmHead.weight.loaded ? ['language_model.shared', 'lm_head'] : ['language_model.shared'];
+  const { lmHead, languageModel } = model;
+  const tables = [languageModel.shared.weight, ...[languageModel.answers.weight, lmHead.weight].filter(({ loaded }) => loaded)]
+    .map(({ name }) => name.slice(0, -'.weight'.length)); // biome-ignore format: one line
   const modulesToSave = [...(options?.modulesToSave ?? []), ...(newTokens ? tables : [])];
   return createLora(model, { seed, ...options, modulesToSave });
 }

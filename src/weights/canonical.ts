@@ -2,7 +2,7 @@ import { Florence2Error } from '../errors.ts';
 import type { FilePlace } from '../nn/kernels.ts';
 import type { Parameter } from '../nn/params.ts';
 import { DTYPE_BYTES } from './dtypes.ts';
-import { canonicalName, HEAD_NAME, SHARED_NAME } from './names.ts';
+import { canonicalName, DECODER_TABLE_NAME, HEAD_NAME, SHARED_NAME } from './names.ts';
 import { refuseQuantised } from './quantised.ts';
 import { elementCount, requireTensor, type TensorFile, type TensorInfo } from './tensor_file.ts';
 
@@ -58,10 +58,10 @@ export interface CanonicalTensor extends TensorInfo {
 /**
  * Maps a checkpoint's tensors to their canonical names. A file may contain the token embeddings several times, under
  * the names of the modules that share them. Equal copies are dropped; if the shared table itself is missing, a copy
- * takes its place. An `lm_head` that differs from the table is an untied head and is kept.
+ * takes its place. A table of the decoder or an `lm_head` that differs from the shared table is kept.
  *
  * @throws Florence2Error for a tensor that Florence-2 does not have, for two tensors with one canonical name, and if
- *   the embeddings of encoder or decoder differ from the shared ones
+ *   the embeddings of the encoder, which are not used, differ from the shared ones
  */
 export async function canonicalCheckpoint(file: TensorFile): Promise<CanonicalCheckpoint> {
   refuseQuantised(file);
@@ -79,21 +79,24 @@ export async function canonicalCheckpoint(file: TensorFile): Promise<CanonicalCh
     if (before) throw new Florence2Error(`${file.path}: ${before.fileName} and ${fileName} are both ${name}.`);
     tensors.set(name, { name, fileName, dtype, shape: transposed ? shape.toReversed() : shape, transposed });
   }
-  const head = tensors.get(HEAD_NAME);
-  const shared = tensors.get(SHARED_NAME) ?? copies[0] ?? head;
+  const tied = [DECODER_TABLE_NAME, HEAD_NAME].flatMap(name => tensors.get(name) ?? []);
+  const shared = tensors.get(SHARED_NAME) ?? copies[0] ?? tied[0];
   if (shared) tensors.set(SHARED_NAME, { ...shared, name: SHARED_NAME });
   const dropped = new Map<string, string>();
   for (const copy of copies) {
     if (!(await equalTensors(file, copy.fileName, shared!.fileName))) {
       throw new Florence2Error(
-        `${file.path}: ${copy.fileName} and ${shared!.fileName} differ, but Florence-2 has one table of embeddings.`,
+        `${file.path}: ${copy.fileName} and ${shared!.fileName} differ, but Florence-2 looks its prompts up in one table.`,
       );
     }
     if (copy !== shared) dropped.set(copy.fileName, `equal to ${shared!.fileName}`);
   }
-  if (head && (await equalTensors(file, head.fileName, shared!.fileName))) {
-    tensors.delete(HEAD_NAME);
-    if (head !== shared) dropped.set(head.fileName, `equal to ${shared!.fileName}: the head is tied`);
+  for (const table of tied) {
+    if (!(await equalTensors(file, table.fileName, shared!.fileName))) continue;
+    tensors.delete(table.name);
+    if (table === shared) continue;
+    const why = table.name === HEAD_NAME ? ': the head is tied' : '';
+    dropped.set(table.fileName, `equal to ${shared!.fileName}${why}`);
   }
   return new CanonicalCheckpoint(file, tensors, dropped);
 }

@@ -15,6 +15,8 @@ export type CanonicalName =
 
 /** The token embeddings. They are also the output layer's weight, unless a checkpoint has an untied head. */
 export const SHARED_NAME = 'language_model.shared.weight';
+/** The table of the decoder's tokens, if it is not the shared one. */
+export const DECODER_TABLE_NAME = 'language_model.decoder.embed_tokens.weight';
 export const HEAD_NAME = 'lm_head.weight';
 export const LOGITS_BIAS_NAME = 'final_logits_bias';
 
@@ -101,8 +103,8 @@ export function canonicalName(fileName: string): CanonicalName | undefined {
   if (path === PROJECTION.microsoft) return { name: `${PROJECTION.canonical}.weight`, transposed: true };
   const name = microsoftToCanonical(path) ?? checkCanonical(path.replace(/^model\./, ''));
   if (name === undefined) return undefined;
-  if (/^language_model\.(en|de)coder\.embed_tokens\.weight$/.test(name)) {
-    return { dropped: `a copy of ${SHARED_NAME}, which the stacks share`, copyOf: SHARED_NAME };
+  if (name === 'language_model.encoder.embed_tokens.weight') {
+    return { dropped: `a copy of ${SHARED_NAME}, in which prompts are looked up`, copyOf: SHARED_NAME };
   }
   return { name, transposed: false };
 }

@@ -144,9 +144,20 @@ const refused: [what: string, tensors: Tensors, config: object, problem: RegExp]
     'a layer norm',
     pair('model.language_model.encoder.layernorm_embedding'),
     {},
-    /layernorm_embedding; this model has no/,
+    /layernorm_embedding; LoRA is supported on Linear, Conv2d and embeddings, not on this layer\.$/,
   ],
-  ['the embeddings', pair('model.language_model.shared'), {}, /shared; this model has no Linear or Conv2d/],
+  [
+    'a depthwise convolution',
+    pair('model.vision_tower.blocks.0.0.spatial_block.conv1'),
+    {},
+    /conv1; LoRA is supported on/,
+  ],
+  [
+    'the embeddings as a Linear',
+    pair('model.language_model.shared'),
+    {},
+    /shared\.lora_A\.weight has shape \[2, \d+\], but this model needs \[2, \d+\]/,
+  ],
   [
     'an adapter of a different architecture',
     pair('model.layers.0.self_attn.q_proj'),
@@ -154,7 +165,7 @@ const refused: [what: string, tensors: Tensors, config: object, problem: RegExp]
     /is not a tensor of a LoRA adapter for Florence-2/,
   ],
   ['a DoRA magnitude', { ...good, [`model.${q}.lora_magnitude_vector`]: stored([D]) }, {}, /contains the lora_magnitude_vector of .* use_dora false|is not a tensor of a LoRA/], // biome-ignore format: one line
-  ['an embedding adapter', { ...good, 'model.language_model.shared.lora_embedding_A': stored([2, V]) }, {}, /lora_embedding_A is not a tensor of a LoRA/], // biome-ignore format: one line
+  ['an embedding adapter', { ...good, 'model.language_model.shared.lora_embedding_A': stored([2, V]) }, {}, /contains lora_A of model\.language_model\.shared, but not lora_B/], // biome-ignore format: one line
   [
     "names that contain the adapter's name",
     pair(`model.${q}.lora_A.default`),
@@ -163,7 +174,6 @@ const refused: [what: string, tensors: Tensors, config: object, problem: RegExp]
   ],
   ['one layer in both layouts', { ...good, ...pair('language_model.model.encoder.layers.0.self_attn.q_proj') }, {}, /are the same layer, language_model\.encoder/], // biome-ignore format: one line
   ['a vocabulary of a different size', { ...good, 'lm_head.weight': stored([V + 1, D]) }, {}, /lm_head\.weight has shape \[\d+, \d+\], but this model needs/], // biome-ignore format: one line
-  ['embedding tables that PEFT has untied', { ...good, 'model.language_model.shared.weight': head }, { modules_to_save: ['shared'] }, /shared\.weight is a separate table of embeddings/], // biome-ignore format: one line
   ['two different embedding tables', { 'model.language_model.shared.weight': head, 'model.language_model.decoder.embed_tokens.weight': stored([V, D], 5) }, {}, /embed_tokens\.weight differs from another tensor for language_model\.shared\.weight/], // biome-ignore format: one line
 ];
 for (const [what, tensors, config, problem] of refused) {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import * as tf from '@tensorflow/tfjs';
 import protobuf from 'protobufjs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -128,6 +129,15 @@ test('the settings tell transformers.js how to build prompts and to read answers
     assert.equal(json('config.json')['transformers.js_config'], { use_external_data_format: true });
     const tokens = json('tokenizer.json').added_tokens.map(({ content }: { content: string }) => content);
     assert.ok(tokens.includes('<loc_999>'), "tokenizer.json has Florence-2's tokens");
+  }));
+
+test('separate embeddings of prompts and answers are refused', () =>
+  withLearner(checkpoint, async florence => {
+    const { answers } = florence.model.languageModel;
+    answers.weight.replace(tf.tidy(() => tf.add(answers.weight.value, 1)));
+    const error = await exportOnnx(florence, newFolder()).catch((error: unknown) => error);
+    assert.instance(error, UsageError);
+    assert.match((error as Error).message, /separate embeddings for prompts and answers/);
   }));
 
 test('adapters that are not merged are refused, and nothing is written', () =>

@@ -83,7 +83,7 @@ async function compare(model: Florence2Model, folder: string, pixels: tf.Tensor4
   const vision = await (await open('vision_encoder')).run({ pixel_values: await floats(planes) });
   await equal(vision.image_features, features, 'image features');
 
-  const embeds = model.languageModel.embed(promptIds);
+  const embeds = model.languageModel.embedPrompt(promptIds);
   const embedTokens = await open('embed_tokens');
   await equal((await embedTokens.run({ input_ids: await longs(promptIds) })).inputs_embeds, embeds, 'embeddings');
 
@@ -109,7 +109,7 @@ async function compare(model: Florence2Model, folder: string, pixels: tf.Tensor4
       'int32',
     );
     const made = await decoder.run({
-      ...{ inputs_embeds: await floats(model.languageModel.embed(tokens)), ...past },
+      ...{ inputs_embeds: await floats(model.languageModel.embedPrompt(tokens)), ...past },
       ...{ encoder_hidden_states: states, encoder_attention_mask: mask },
       use_cache_branch: new ort.Tensor('bool', [step > 0], [1]),
     });

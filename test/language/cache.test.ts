@@ -120,7 +120,7 @@ test('the decoder returns the same logits token by token, in pieces and at once'
           tf.tidy(() => {
             const piece = tf.slice(tf.tensor2d(ids, [B, T], 'int32'), [0, from], [B, count]);
             const hidden = model.languageModel.decoder.forward(
-              model.languageModel.embed(piece),
+              model.languageModel.embedAnswer(piece),
               memory,
               caches,
               noHooks,

@@ -14,7 +14,7 @@ for (const dump of languageDumps) {
 
   test(`${dump.name}: decoder.embed equals PyTorch's`, () =>
     dump.compare('decoder.embed', ['decoder_input_ids'], (ids: tf.Tensor2D) => {
-      const embeds = languageModel.embed(ids);
+      const embeds = languageModel.embedAnswer(ids);
       return decoder.layernormEmbedding.forward(tf.add(embeds, decoder.positions(0, embeds.shape[1])));
     }));
 
@@ -55,7 +55,7 @@ for (const dump of languageDumps) {
       ['decoder_input_ids', states, 'text_attention_mask'],
       (ids: tf.Tensor2D, states: tf.Tensor3D, textMask: tf.Tensor2D) => {
         const memory = { states, mask: memoryMask(states, textMask) };
-        return decoder.forward(languageModel.embed(ids), memory, null, noHooks);
+        return decoder.forward(languageModel.embedAnswer(ids), memory, null, noHooks);
       },
     ));
 }

@@ -9,7 +9,7 @@ for (const dump of languageDumps) {
     dump.compare(
       'encoder.inputs_embeds',
       ['projector.image_features', 'text_input_ids'],
-      (features: tf.Tensor3D, ids: tf.Tensor2D) => tf.concat([features, languageModel.embed(ids)], 1),
+      (features: tf.Tensor3D, ids: tf.Tensor2D) => tf.concat([features, languageModel.embedPrompt(ids)], 1),
     ));
 }
 

@@ -53,7 +53,10 @@ export async function findDataset(path: string, split: Split | undefined): Promi
   const found =
     (file && (await fileFormat(file))) ||
     (await splitFile(path, split ?? 'train')) ||
-    (isFolder(join(path, 'Annotations')) && { format: 'voc' as const, path }) ||
+    (['Annotations', 'SegmentationClass'].some(name => isFolder(join(path, name))) && {
+      format: 'voc' as const,
+      path,
+    }) ||
     (await firstFound(folders.toReversed().map(folder => join(path, folder))));
   if (found) return found;
   const entries = readdirSync(path);

@@ -1,9 +1,11 @@
 /** What the files of people and of attackers do. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { datasetSplits, openAnnotations, openDataset } from '../../src/datasets/open.ts';
 import type { DatasetProblem } from '../../src/datasets/reading.ts';
+import { compressCounts } from '../../src/geometry/rle.ts';
 import { bmp, inFolder } from './folder.ts';
 
 const image = bmp(20, 10);
@@ -120,5 +122,99 @@ async function rejects(promise: Promise<unknown>, message: RegExp): Promise<void
   );
   assert.match(error?.message ?? 'no error', message);
 }
+
+// Written by Datumaro 1.13.12 (voc_segmentation) for two dogs and a cat of 20x10 pixels.
+const png = (text: string): Uint8Array => Buffer.from(text, 'base64');
+const classPng = png('iVBORw0KGgoAAAANSUhEUgAAABQAAAAKCAIAAAA7N+mxAAAAPklEQVQoFaXBMRLAMAzDMOrnfHqnXCpvOQNhISyEQyZBipRwyCRIkRIOmQQpUsKPFEGKlLAQ5JInQS55EhY+rbEKC6fw8QIAAAAASUVORK5CYII='); // biome-ignore format: one line
+const objectPng = png('iVBORw0KGgoAAAANSUhEUgAAABQAAAAKCAIAAAA7N+mxAAAAQElEQVQoFaXBsQ3AIBAAMf/mN3qqREAXYY8L48J45RSyyWq8cgrZZDVeOYVsshqLbEI2WY0LUz7llymf8su48ADMwAwLB36PCQAAAABJRU5ErkJggg=='); // biome-ignore format: one line
+const labelmap = '# label:color_rgb:parts:actions\nbackground:::\ndog:::\ncat:::\n';
+const masked = {
+  ...{ 'labelmap.txt': labelmap, 'ImageSets/Segmentation/train.txt': 'a\n', 'JPEGImages/a.bmp': bmp(20, 10) },
+  ...{ 'SegmentationClass/a.png': classPng, 'SegmentationObject/a.png': objectPng },
+};
+// pycocotools 2.0.11 of the same masks
+const MASKS = ['P1371O0000000\\3', 'V3460000000`1', '72800000i4'];
+
+test('masks of Pascal VOC: objects with the labels of their classes', () =>
+  inFolder(masked, async folder => {
+    assert.equal(await datasetSplits(folder), ['train']);
+    const { objects } = await (await openAnnotations(folder)).image(0);
+    assert.equal(objects.map(({ label, mask }) => [label, compressCounts(mask!.counts)]), [['dog', MASKS[0]], ['dog', MASKS[1]], ['cat', MASKS[2]]]); // biome-ignore format: one line
+    assert.equal(objects[0].box, [3, 2, 9, 6]);
+  }));
+
+test('masks of Pascal VOC belong to the objects of the XML file, whose boxes stay', () => {
+  const object = (name: string, box: number[]): string =>
+    `<object><name>${name}</name><bndbox>${['xmin', 'ymin', 'xmax', 'ymax'].map((side, i) => `<${side}>${box[i]}.0</${side}>`).join('')}</bndbox></object>`; // biome-ignore format: one line
+  const text = `<annotation><filename>a.bmp</filename>${object('dog', [10, 2, 15, 7])}${object('cow', [3, 2, 9, 6])}</annotation>`;
+  return inFolder({ ...masked, 'Annotations/a.xml': text }, async folder => {
+    const { objects } = await (await openAnnotations(folder)).image(0);
+    const found = objects.map(({ label, box, mask }) => [label, box, mask && compressCounts(mask.counts)]);
+    assert.equal(found, [
+      ['dog', [10, 2, 15, 7], MASKS[1]],
+      ['cow', [3, 2, 9, 6], undefined],
+      ['dog', [3, 2, 9, 6], MASKS[0]],
+      ['cat', [0, 7, 4, 9], MASKS[2]],
+    ]);
+  });
+});
+
+test('without SegmentationObject each class of an image is one object; colours without a label are errors', () => {
+  const { 'SegmentationObject/a.png': _, ...files } = masked;
+  return inFolder(files, async folder => {
+    const problems: DatasetProblem[] = [];
+    const { objects } = await (await openAnnotations(folder, { onProblem: problem => problems.push(problem) })).image(
+      0,
+    );
+    assert.equal(objects.map(({ label, box }) => [label, box]), [['dog', [3, 2, 15, 6]], ['cat', [0, 7, 4, 9]]]); // biome-ignore format: one line
+    assert.match(problems[0].message, /^1 images have classes of pixels, but no SegmentationObject/);
+    writeFileSync(join(folder, 'labelmap.txt'), 'background:0,0,0::\ndog:128,0,0::\n');
+    const error = await openAnnotations(folder).catch(thrown => thrown as Error);
+    assert.match((error as Error).message, /SegmentationClass.a\.png: The colour 0,128,0 is not that of a label/);
+  });
+});
+
+test('a split that the lists of Pascal VOC do not have is an error', () =>
+  inFolder(masked, async folder => {
+    const error = await openAnnotations(folder, { split: 'valid' }).catch(thrown => thrown as Error);
+    assert.match((error as Error).message, /has no valid split: looked for ImageSets\/Main\/val\.txt/);
+  }));
+
+// The picture is numpy's, written by Pillow as labelme 6.3.1 does it; the run lengths are pycocotools'.
+const labelmeMask = { label: 'dog', shape_type: 'mask', points: [[5, 2], [10, 5]], mask: 'iVBORw0KGgoAAAANSUhEUgAAAAYAAAAECAAAAACIbxGfAAAAGElEQVR4nE3BsQEAAAjDIOL/R3cVBBKcbwB7AAZOi10XAAAAAElFTkSuQmCC' }; // biome-ignore format: one line
+const labelme = (shape: object) => ({
+  'a.json': { version: '6.3.1', shapes: [shape], imagePath: 'a.bmp', imageHeight: 10, imageWidth: 20 },
+  'a.bmp': bmp(20, 10),
+});
+
+test('masks of LabelMe', () =>
+  inFolder(labelme(labelmeMask), async folder => {
+    const [object] = (await (await openAnnotations(folder)).image(0)).objects;
+    assert.equal([object.label, object.box, compressCounts(object.mask!.counts)], ['dog', [5, 2, 11, 5], 'd11:1N0000000g2']); // biome-ignore format: one line
+  }));
+
+const wrongMasks: [shape: object, message: RegExp][] = [
+  [{ ...labelmeMask, mask: 'AAAA' }, /shapes\[0\]: The mask cannot be decoded/],
+  [{ ...labelmeMask, mask: null }, /shapes\[0\]: mask is null, expected a picture/],
+  [{ ...labelmeMask, points: [[16, 2], [21, 5]] }, /does not fit the image/], // biome-ignore format: one line
+];
+
+for (const [shape, message] of wrongMasks) {
+  test(`a wrong mask of LabelMe: ${message}`, () =>
+    inFolder(labelme(shape), async folder => {
+      const error = await openAnnotations(folder).catch(thrown => thrown as Error);
+      assert.match((error as Error).message, message);
+    }));
+}
+
+test('a folder with files of CVAT in several subfolders says what to name', () =>
+  inFolder(
+    { 'a/annotations.xml': '<annotations></annotations>', 'a/images/a.bmp': bmp(2, 2), 'b/x.bmp': bmp(2, 2) },
+    async folder => {
+      const error = await openAnnotations(folder).catch(thrown => thrown as Error);
+      const file = join(folder, 'a', 'annotations.xml');
+      assert.is((error as Error).message, `${file}: It is a file of CVAT: name it instead of its folder.`);
+    },
+  ));
 
 test.run();

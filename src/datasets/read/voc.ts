@@ -16,12 +16,14 @@ import {
   SPLITS,
   type Split,
 } from '../reading.ts';
+import { addMasks } from './voc_masks.ts';
 import { childOf, numberOf, readXml, type XmlElement } from './xml.ts';
 
 /**
  * Reads Pascal VOC: a folder with `Annotations/*.xml` and `JPEGImages`, or XML files beside their images. An image without
- * XML has no objects. With a split, only the images that `ImageSets/Main/<split>.txt` lists are read, or that of
- * `ImageSets/Segmentation`. Without any lists all images are of the split `train`.
+ * XML has no objects. Masks are read from `SegmentationClass` and `SegmentationObject`. With a split, only the images are
+ * read that `<split>.txt` in `ImageSets/Main` or `ImageSets/Segmentation` lists. Without any lists all images are of the
+ * split `train`.
  *
  * Files with whole numbers count pixels from 1, so xmin and ymin are lowered by 1; others count from 0.
  *
@@ -41,6 +43,8 @@ export async function readVoc(folder: string, context: ReadContext): Promise<Rea
     try {
       for await (const element of readXml(file, 0)) {
         const image = reporting(file, onProblem, () => {
+          if (element.name === 'annotations')
+            throw new UsageError('It is a file of CVAT: name it instead of its folder.');
           if (element.name !== 'annotation') throw new UsageError(`The root is <${element.name}>, not <annotation>.`);
           const filename = childOf(element, 'filename')?.text ?? '';
           const beside = join(dirname(name), basename(filename.replaceAll('\\', '/')));
@@ -54,7 +58,7 @@ export async function readVoc(folder: string, context: ReadContext): Promise<Rea
       }
     } catch (error) {
       if (!(error instanceof Florence2Error)) throw error;
-      const [, source = file, message = error.message] = /^(.*?\.xml:\d+): (.*)$/s.exec(error.message) ?? [];
+      const [, source = file, message = error.message] = /^(.*?\.xml(?::\d+)?): (.*)$/s.exec(error.message) ?? [];
       onProblem({ severity: 'error', source, message });
     }
   }
@@ -64,7 +68,9 @@ export async function readVoc(folder: string, context: ReadContext): Promise<Rea
     const own = join(annotations, `${file.replace(/\.[^.]*$/, '')}.xml`);
     if (!seen.has(path) && !existsSync(own) && !named.has(own)) read.images.push(newImage(path, file, path));
   }
-  return context.split ? { ...read, images: await inSplit(read.images, root, context.split) } : read;
+  if (context.split) read.images = await inSplit(read.images, root, context.split);
+  await addMasks(root, read.images, context);
+  return read;
 }
 
 /** Returns the folder of a dataset, given that or its `Annotations`. */

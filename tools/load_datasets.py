@@ -36,8 +36,8 @@ def upright(folder):
     return {os.path.splitext(os.path.basename(p))[0] for p in paths if Image.open(p).getexif().get(274, 1) == 1}
 
 
-def coco_boxes(file, only=None):
-    """Label and corners of each object that is not a crowd, by the stem of the image's file."""
+def coco_boxes(file, only=None, crowds=False):
+    """Label and corners of each object, or of those that are not crowds, by the stem of the image's file."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(file)
     boxes = {}
@@ -46,7 +46,7 @@ def coco_boxes(file, only=None):
         if only is not None and stem not in only:
             continue
         boxes[stem] = []
-        for a in coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]], iscrowd=False)):
+        for a in coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]], iscrowd=None if crowds else False)):
             x, y, w, h = a["bbox"]
             boxes[stem].append((coco.cats[a["category_id"]]["name"], (x, y, x + w, y + h)))
     return boxes
@@ -77,7 +77,8 @@ def compare(name, found, expected, tolerance):
     global failed
     count = wrong = 0
     for stem, boxes in expected.items():
-        left = list(found.get(stem, []))
+        flat = [f for f in found if f == stem or f.endswith("_" + stem)]  # names of folders become a part of file names
+        left = list(found[flat[0]] if flat else [])
         for label, box in boxes:
             count += 1
             match = next((b for b in left if b[0] == label and all(abs(u - v) <= tolerance for u, v in zip(b[1], box))), None)
@@ -97,8 +98,9 @@ def main():
         file = os.path.join(coco, "annotations/instances_train.json")
         images = os.path.join(coco, "images/train")
         expected = coco_boxes(source, upright(images))
+        with_crowds = coco_boxes(source, upright(images), True)  # supervision and Datumaro do not tell crowds from objects
         compare("pycocotools, coco", coco_boxes(file), expected, 0.01)
-        compare("supervision, coco", supervision_boxes(supervision.DetectionDataset.from_coco(images, file)), expected, 0.01)
+        compare("supervision, coco", supervision_boxes(supervision.DetectionDataset.from_coco(images, file)), with_crowds, 0.01)
         annotations = os.path.join(voc, "Annotations")
         dataset = supervision.DetectionDataset.from_pascal_voc(os.path.join(voc, "JPEGImages"), annotations)
         compare("supervision, voc", supervision_boxes(dataset), expected, 1.01)
@@ -106,7 +108,7 @@ def main():
         dataset = supervision.DetectionDataset.from_yolo(*folders, os.path.join(yolo, "data.yaml"))
         compare("supervision, yolo", supervision_boxes(dataset), expected, 0.02)
         compare("datumaro, voc", datumaro_boxes(voc, "voc_detection"), expected, 1.01)
-        compare("datumaro, coco", datumaro_boxes(coco, "coco_instances"), expected, 0.01)
+        compare("datumaro, coco", datumaro_boxes(coco, "coco_instances"), with_crowds, 0.01)
     sys.exit(failed)
 
 

@@ -24,7 +24,7 @@ interface Holds {
   upright: boolean;
   /** Whether the tools find images only inside the dataset. */
   inside: boolean;
-  /** Whether names of images have no folders. */
+  /** Whether names of images have no folders: tools such as supervision do not look into folders of images. */
   flat: boolean;
   images: (split: Split) => string;
 }
@@ -43,10 +43,10 @@ export const HOLDS: Record<DatasetFormat, Holds> = {
     ...NOTHING,
     ...{ outlines: 'masks', captions: Infinity, scores: true, crowds: true, upright: false, inside: false },
   },
-  yolo: NOTHING,
-  'yolo-seg': { ...NOTHING, outlines: 'polygons' },
-  'yolo-obb': { ...NOTHING, quads: true },
-  voc: { ...NOTHING, images: () => 'JPEGImages' },
+  yolo: { ...NOTHING, flat: true },
+  'yolo-seg': { ...NOTHING, flat: true, outlines: 'polygons' },
+  'yolo-obb': { ...NOTHING, flat: true, quads: true },
+  voc: { ...NOTHING, flat: true, images: () => 'JPEGImages' },
   jsonl: {
     ...{ ...NOTHING, captions: Infinity, texts: true, questions: true, upright: false, inside: false },
     images: inSplit,

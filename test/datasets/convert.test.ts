@@ -144,7 +144,7 @@ test('links, names that collide, and what is lost', async () => {
     assert.ok(lstatSync(join(out, 'train/data/a_x.bmp')).isSymbolicLink());
     const voc = await convertDataset(join(folder, 'in/x.json'), join(folder, 'voc'), { to: 'voc', images: 'copy' });
     assert.equal(voc.lost, { scores: 1, outlines: 1 });
-    assert.is(readFileSync(join(folder, 'voc/ImageSets/Main/train.txt'), 'utf8'), 'a/x\nb/x\n');
+    assert.is(readFileSync(join(folder, 'voc/ImageSets/Main/train.txt'), 'utf8'), 'a_x\nb_x\n');
     assert.match(readFileSync(join(folder, 'voc/labelmap.txt'), 'utf8'), /\nbackground:::\nunused:::\ndog:::\n$/);
   });
 });

@@ -40,8 +40,11 @@ export const REFERENCE_GRAMMAR: Grammar = {
   polygons: new RegExp(`${REFERENCE_WORDS}[^<]+${POLYGON_TOKENS}`, 'gu'),
 };
 
-/** Words without `<` that begin outside tags. */
-const WORDS = '(?<=^|[>\\n]|<(?![^<>\\s]*>))[^<]+';
+/**
+ * Words without `<` that begin outside tags. The condition about tags is not within `(?<=…)`, which is matched from right to
+ * left: it would search the rest of the words from each of their characters.
+ */
+const WORDS = '(?:(?<=^|[>\\n])|(?<=<)(?![^<>\\s]*>))[^<]+';
 const OTHER_TAGS = '(?:<(?!loc_)[^<>\\s]*>)*';
 const LINE = `(?<=^|\\n|${LOCATION})((?:(?!${LOCATION})[^\\n])+)`;
 

@@ -28,7 +28,7 @@ process.on('message', (message: Case) => {
 });
 
 async function check({ kind, index, seed, folder }: Case): Promise<Verdict> {
-  const { files, changed, read } = KINDS[kind];
+  const { files, changed, read, named } = KINDS[kind];
   const originals = kinds.get(kind) ?? (await files());
   if (!kinds.has(kind)) {
     kinds.set(kind, originals);
@@ -40,7 +40,7 @@ async function check({ kind, index, seed, folder }: Case): Promise<Verdict> {
   await writeFile(path, mutate(originals[file], /json|txt|yaml/.test(file), seed, kind, index));
   const complaint = await read(folder, file).then(
     () => null,
-    error => judge(error, folder),
+    error => judge(error, folder, named),
   );
   await writeFile(path, originals[file]);
   return { complaint, file, peakBytes: 1024 * process.resourceUsage().maxRSS };

@@ -1,14 +1,24 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readAdapterConfig } from '../../src/adapters/read.ts';
+import { readAdapter, readAdapterConfig } from '../../src/adapters/read.ts';
+import { findCheckpoint } from '../../src/checkpoint/find.ts';
 import { loadConfig } from '../../src/checkpoint/load_config.ts';
 import { loadTokenizer } from '../../src/checkpoint/tokenizer_files.ts';
 import { readConfig } from '../../src/cli/train/config.ts';
 import { checkDataset } from '../../src/datasets/open.ts';
 import { decodeImage, readImageSize } from '../../src/image/decode.ts';
+import type { Florence2Model } from '../../src/model/florence2_model.ts';
+import { loadCheckpoint } from '../../src/parity/subject.ts';
 import { openFolder } from '../../src/platform/node.ts';
 import { readCalibration } from '../../src/results/calibration.ts';
+import { parse } from '../../src/results/parse/parse.ts';
+import { useBackend } from '../../src/runtime/backend.ts';
+import { TASKS } from '../../src/text/tasks.ts';
 import { canonicalCheckpoint } from '../../src/weights/canonical.ts';
 import { openCheckpoint } from '../../src/weights/checkpoint.ts';
 import { stateDict, storage, tensor, torchFile } from '../../test/weights/torch_file.ts';
@@ -19,6 +29,8 @@ export interface Kind {
   readonly files: () => Promise<Record<string, Uint8Array>>;
   readonly changed: number;
   readonly read: (folder: string, file: string) => Promise<unknown>;
+  /** What errors may name in place of the file. */
+  readonly named?: RegExp;
 }
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -56,6 +68,55 @@ const lines = [
   { image: 'a.jpg', task: '<OD>', answer: { boxes: [{ label: 'car', box }] } },
   { image: 'a.jpg', task: '<REFERRING_EXPRESSION_SEGMENTATION>', text: 'car', answer: { instances: [{ label: '', polygons: [[1, 1, 9, 1, 9, 8]] }] } }, // biome-ignore format: one line
 ];
+
+/** Answers of the model, one for each form. */
+const ANSWERS = [
+  'A green car in front of a yellow house.',
+  'car<loc_52><loc_332><loc_932><loc_774>door<loc_10><loc_20><loc_30><loc_40><loc_50><loc_60><loc_70><loc_80>',
+  '<loc_52><loc_332><loc_932><loc_774><loc_10><loc_20><loc_30><loc_40>',
+  'a green car<loc_52><loc_332><loc_932><loc_774><loc_1><loc_2><loc_3><loc_4>in<od>the street<poly><loc_1><loc_2></poly>',
+  'OPEN DAILY<loc_1><loc_2><loc_30><loc_2><loc_30><loc_40><loc_1><loc_40></s>8 pm<loc_1><loc_2>',
+  '<poly><loc_1><loc_2><loc_30><loc_2><loc_30><loc_40><sep><loc_5><loc_6><loc_7><loc_8><loc_9><loc_10></poly>',
+];
+
+const hubFiles: Record<string, Uint8Array> = { 'config.json': json({ model_type: 'florence2' }) };
+const gitHash = (bytes: Uint8Array): string =>
+  createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+let hub: Promise<string> | undefined;
+
+/** Looks for a checkpoint on a hub whose answers are the files of a folder. */
+async function readFromHub(folder: string): Promise<void> {
+  hub ??= serveHub(folder);
+  const cache = await mkdtemp(join(tmpdir(), 'florence2-fuzz-hub-'));
+  Object.assign(process.env, { HF_HOME: cache, HF_ENDPOINT: await hub });
+  try {
+    await findCheckpoint('owner/fuzzed', { retryDelay: 1, timeout: 1000 });
+  } finally {
+    await rm(cache, { recursive: true, force: true });
+  }
+}
+
+async function serveHub(folder: string): Promise<string> {
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url!, 'http://hub');
+    const api = pathname.includes('/tree/') ? 'tree.json' : 'info.json';
+    const name = pathname.startsWith('/api/') ? api : pathname.split('/').at(-1)!;
+    const bytes = await readFile(join(folder, name)).catch(() => undefined);
+    response.writeHead(bytes ? 200 : 404, { 'content-type': 'application/json' }).end(bytes);
+  });
+  server.unref();
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+let tiny: Promise<Florence2Model> | undefined;
+
+/** Returns a tiny model, which is loaded once. */
+function tinyModel(): Promise<Florence2Model> {
+  const folder = join(root, 'test/reference/model/tiny-pad');
+  tiny ??= useBackend('cpu').then(async () => (await loadCheckpoint(folder, { file: 'hf/model.safetensors', dtype: 'float32' })).model); // biome-ignore format: one line
+  return tiny;
+}
 
 /** All kinds by name. */
 export const KINDS: Record<string, Kind> = {
@@ -109,6 +170,44 @@ export const KINDS: Record<string, Kind> = {
     files: async () => ({ 'adapter_config.json': await inRoot('test/adapters/dora/adapter_config.json') }),
     changed: 1,
     read: folder => readAdapterConfig(openFolder(folder)),
+  },
+  'adapter weights': {
+    files: async () => ({
+      'adapter_model.safetensors': await inRoot('test/adapters/embeddings/all/adapter_model.safetensors'),
+      'adapter_config.json': await inRoot('test/adapters/embeddings/all/adapter_config.json'),
+    }),
+    changed: 2,
+    read: async folder => (await readAdapter(await tinyModel(), openFolder(folder))).dispose(),
+  },
+  hub: {
+    files: async () => ({
+      'info.json': json({ sha: 'a'.repeat(40), id: 'owner/fuzzed' }),
+      'tree.json': json(
+        Object.entries(hubFiles).map(([path, bytes]) => ({
+          type: 'file',
+          path,
+          size: bytes.length,
+          oid: gitHash(bytes),
+        })),
+      ),
+      ...hubFiles,
+    }),
+    changed: 3,
+    read: readFromHub,
+    named: /http:\/\/127\.0\.0\.1|owner\/fuzzed/,
+  },
+  answers: {
+    files: async () => ({ 'answers.txt': Buffer.from(ANSWERS.join('\n')) }),
+    changed: 1,
+    read: async (folder, file) => {
+      const text = (await readFile(join(folder, file))).toString('latin1');
+      for (const answer of text.split('\n')) {
+        for (const { task } of TASKS) {
+          const size = { width: 640, height: 480 };
+          for (const keepMalformed of [false, true]) JSON.stringify(parse(answer, task, size, { keepMalformed }));
+        }
+      }
+    },
   },
   settings: {
     files: async () => ({

@@ -7,6 +7,7 @@ import { type ParseOptions, parse } from '../../../src/results/parse/parse.ts';
 import { BANNED_PHRASES } from '../../../src/results/parse/places.ts';
 import { parsePolygons } from '../../../src/results/parse/polygons.ts';
 import type { TaskResult } from '../../../src/results/types.ts';
+import { TASKS } from '../../../src/text/tasks.ts';
 import { Tokenizer } from '../../../src/text/tokenizer.ts';
 import { reference, referenceJson } from '../../reference.ts';
 
@@ -442,6 +443,14 @@ test('fields of all results', () => {
   assert.is(prompt.task, 'prompt');
   assert.ok('prompt' in prompt && prompt.prompt === '<DocVQA> What is the total?' && prompt.text === '12');
   assert.throws(() => parse('a<loc_1><loc_1><loc_1><loc_1>', '<OD>', { width: 0, height: 1 }), /expected at least 1x1/);
+});
+
+test('time grows with the length of an answer, not with its square', () => {
+  const size = { width: 640, height: 480 };
+  const answer = `car<loc_1><loc_2>OPEN<loc_${'x'.repeat(2_000_000)} pm<loc_1>`; // took hours
+  for (const { task } of TASKS) {
+    for (const keepMalformed of [false, true]) assert.is(parse(answer, task, size, { keepMalformed }).task, task);
+  }
 });
 
 test.run();

@@ -80,6 +80,10 @@ export function thresholdCurve(outcomes: readonly Outcome[], missed = 0): Thresh
   });
 }
 
+/** Returns the point of a curve with the highest F1; of equal ones the one with the highest threshold. Undefined for none. */
+export const bestF1 = (curve: readonly ThresholdPoint[]): ThresholdPoint | undefined =>
+  curve.toSorted((a, b) => b.f1 - a.f1 || b.threshold - a.threshold).at(0);
+
 /** Returns the area under a curve of `thresholdCurve` without interpolation, as scikit-learn's `average_precision_score`. */
 export const averagePrecision = (curve: readonly ThresholdPoint[]): number =>
   curve.reduce((sum, { precision, recall }, i) => sum + (recall - (curve[i - 1]?.recall ?? 0)) * precision, 0);

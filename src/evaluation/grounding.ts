@@ -14,12 +14,17 @@ export interface ReferredBox {
 }
 
 /**
- * Returns the accuracy at an IoU of 0.5 (RefCOCO's accuracy@0.5; 0.5 itself is right) and the mean IoU of boxes found for
+ * Returns the accuracy at an IoU (RefCOCO's accuracy@0.5; 0.5 itself is right) and the mean IoU of boxes found for
  * referring expressions, 0 to 1. Yu et al. 2016. NaN without expressions.
+ *
+ * @param threshold the least IoU of a right box
  */
-export function referringBoxes(rows: readonly ReferredBox[]): { accuracy: number; meanIoU: number } {
+export function referringBoxes(
+  rows: readonly ReferredBox[],
+  threshold: number = RIGHT_IOU,
+): { accuracy: number; meanIoU: number } {
   const ious = rows.map(({ truth, found }) => (found ? iouOf({ box: truth }, { box: found }) : 0));
-  return { accuracy: mean(ious.map(iou => Number(iou >= RIGHT_IOU))), meanIoU: mean(ious) };
+  return { accuracy: mean(ious.map(iou => Number(iou >= threshold))), meanIoU: mean(ious) };
 }
 
 /** The mask that an expression names, and the one that was found for it; both of the size of the image. */
@@ -31,9 +36,13 @@ export interface ReferredMask {
 /**
  * Returns two means of masks found for referring expressions, 0 to 1: `meanIoU` (mIoU) of each expression's IoU, and
  * `cumulativeIoU` (cIoU, overall IoU), all intersections divided by all unions, which large objects dominate. Two empty
- * masks have an IoU of 1 and add nothing to the sums (Liu et al. 2023).
+ * masks have an IoU of 1 and add nothing to the sums (Liu et al. 2023). `precision` is the share of expressions with at
+ * least the IoU `threshold` (P@0.5).
  */
-export function referringMasks(rows: readonly ReferredMask[]): { meanIoU: number; cumulativeIoU: number } {
+export function referringMasks(
+  rows: readonly ReferredMask[],
+  threshold: number = RIGHT_IOU,
+): { meanIoU: number; cumulativeIoU: number; precision: number } {
   let [inside, around] = [0, 0];
   const ious = rows.map(({ truth, found }) => {
     const both = truth.data.reduce((sum, value, i) => sum + (value & found.data[i]), 0);
@@ -42,7 +51,11 @@ export function referringMasks(rows: readonly ReferredMask[]): { meanIoU: number
     around += either;
     return either === 0 ? 1 : both / either;
   });
-  return { meanIoU: mean(ious), cumulativeIoU: around === 0 ? Number(rows.length > 0) : inside / around };
+  return {
+    meanIoU: mean(ious),
+    cumulativeIoU: around === 0 ? Number(rows.length > 0) : inside / around,
+    precision: mean(ious.map(iou => Number(iou >= threshold))),
+  };
 }
 
 /** A phrase of a caption: the boxes that it names, and those found for it. */

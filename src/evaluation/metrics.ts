@@ -8,6 +8,7 @@ export { ciderD } from './cider.ts';
 export {
   auroc,
   averagePrecision,
+  bestF1,
   brierScore,
   type ConfidenceBin,
   confidenceBins,
@@ -32,10 +33,12 @@ export { pennTokens } from './penn_tokens.ts';
 export { rougeL } from './rouge.ts';
 export {
   anls,
+  anlsRrc,
   characterErrors,
   editSimilarity,
   errorRate,
   exactMatch,
+  exactMatchPlain,
   type TextErrors,
   wordErrors,
 } from './text.ts';

@@ -49,6 +49,12 @@ export function errorRate(errors: readonly TextErrors[]): number {
   return edits / (length || 1);
 }
 
+/** Returns 1 if the texts are equal without case and punctuation, else 0. As lmms-eval's `exact_match`. */
+export const exactMatchPlain = (truth: string, answer: string): number =>
+  withoutMarks(truth) === withoutMarks(answer) ? 1 : 0;
+
+const withoutMarks = (text: string): string => text.toLowerCase().replace(/[!-/:-@[-`{-~]/g, '');
+
 /** Similarities below this count 0. */
 const LEAST_SIMILARITY = 0.5;
 
@@ -59,15 +65,35 @@ const LEAST_SIMILARITY = 0.5;
  * @param truths at least one
  */
 export function anls(truths: readonly string[], answer: string): number {
-  const found = [...plain(answer.toLowerCase())];
   const similarities = truths.map(truth => {
-    const known = [...plain(truth.toLowerCase())];
-    const longest = Math.max(...[known, found].map(one => [...one.join('').toUpperCase()].length)); // "ß" counts 2
-    const differing = editDistance(known, found) / (longest || 1);
+    const lengths = [truth, answer].map(text => capitalLength(plain(text.toLowerCase())));
+    const differing = difference(truth, answer) / (Math.max(...lengths) || 1);
     return differing < LEAST_SIMILARITY ? 1 - differing : 0;
   });
   return Math.max(...similarities);
 }
+
+/**
+ * Returns the ANLS of one answer as the script of the Robust Reading Competition and lmms-eval compute it, for comparison
+ * with published figures: blanks at the ends count in the lengths, and a text of which half differs counts 0.5.
+ *
+ * @param truths at least one
+ */
+export function anlsRrc(truths: readonly string[], answer: string): number {
+  const similarities = truths.map(truth => {
+    const longest = Math.max(capitalLength(truth), capitalLength(answer));
+    const similarity = 1 - difference(truth, answer) / (longest || 1);
+    return similarity >= LEAST_SIMILARITY ? similarity : 0;
+  });
+  return Math.max(...similarities);
+}
+
+/** Returns the edit distance of two texts without case and further white space. */
+const difference = (truth: string, answer: string): number =>
+  editDistance([...plain(truth.toLowerCase())], [...plain(answer.toLowerCase())]);
+
+/** Returns the number of characters in capitals: "ß" counts 2. */
+const capitalLength = (text: string): number => [...text.toUpperCase()].length;
 
 /** Returns the Levenshtein distance of two sequences. */
 function editDistance(a: readonly string[], b: readonly string[]): number {

@@ -44,10 +44,12 @@ const CONTRACTIONS: ReadonlyMap<string, string> = new Map(
 /**
  * Returns the VQAv2 accuracy of one answer, 0 to 1: the mean over the ten people of min(1, equal answers of the other
  * nine / 3). Antol et al. 2015; equal to `vqaEval.py`, which normalises the texts only if the people disagree.
+ *
+ * @param always normalises the texts also if all people agree, as lmms-eval does. Default false
  */
-export function vqaAccuracy({ prediction, answers }: VqaAnswer): number {
+export function vqaAccuracy({ prediction, answers }: VqaAnswer, always = false): number {
   const raw = [prediction, ...answers].map(oneLine);
-  const agree = new Set(raw.slice(1)).size === 1;
+  const agree = !always && new Set(raw.slice(1)).size === 1;
   const [found, ...known] = agree ? raw : raw.map(normalizeMarks);
   return agreement(found, known);
 }

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import {
   auroc,
   averagePrecision,
+  bestF1,
   brierScore,
   confidenceBins,
   expectedCalibrationError,
@@ -59,6 +60,11 @@ test('precision and recall by threshold equal the reference', () => {
       if (recall === null) assert.ok(Number.isNaN(point.recall));
       else near(point.recall, recall, `${name}: recall at ${threshold}`);
       near(point.f1, f1, `${name}: F1 at ${threshold}`);
+    }
+    if (expected.best_f1) {
+      const best = bestF1(curve)!;
+      assert.is(best.threshold, expected.best_f1.threshold, name);
+      near(best.f1, expected.best_f1.f1, `${name}: best F1`);
     }
     if (expected.average_precision !== undefined)
       near(averagePrecision(curve), expected.average_precision, `${name}: average precision`);

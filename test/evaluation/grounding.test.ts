@@ -32,6 +32,8 @@ if (hasReference(path)) {
     for (const { rows, accuracy, mean_iou } of refcoco_boxes) {
       const found = referringBoxes(rows);
       near(found.accuracy, accuracy['0.5'], 'accuracy');
+      for (const [t, share] of Object.entries(accuracy as Record<string, number>))
+        near(referringBoxes(rows, Number(t)).accuracy, share, `accuracy at ${t}`);
       near(found.meanIoU, mean_iou, 'mean IoU');
       for (const row of rows as (ReferredBox & { iou: number })[]) near(referringBoxes([row]).meanIoU, row.iou, 'IoU');
     }
@@ -39,7 +41,7 @@ if (hasReference(path)) {
 
   test('masks of expressions: mIoU and cIoU', () => {
     assert.ok(refcoco_masks.length > 0);
-    for (const { rows, mean_iou, cumulative_iou } of refcoco_masks) {
+    for (const { rows, mean_iou, cumulative_iou, precision } of refcoco_masks) {
       const masks = rows.map((row: { truth_rle: Rle; found_rle: Rle }) => ({
         truth: maskOf(row.truth_rle),
         found: maskOf(row.found_rle),
@@ -47,6 +49,8 @@ if (hasReference(path)) {
       const found = referringMasks(masks);
       near(found.meanIoU, mean_iou, 'mIoU');
       near(found.cumulativeIoU, cumulative_iou, 'cIoU');
+      for (const [t, share] of Object.entries(precision as Record<string, number>))
+        near(referringMasks(masks, Number(t)).precision, share, `precision at ${t}`);
     }
   });
 

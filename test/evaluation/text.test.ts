@@ -1,6 +1,15 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { anls, characterErrors, editSimilarity, errorRate, exactMatch, wordErrors } from '../../src/evaluation/text.ts';
+import {
+  anls,
+  anlsRrc,
+  characterErrors,
+  editSimilarity,
+  errorRate,
+  exactMatch,
+  exactMatchPlain,
+  wordErrors,
+} from '../../src/evaluation/text.ts';
 import { hasReference, referenceJson } from '../reference.ts';
 
 /** The distances are counted by hand. */
@@ -37,7 +46,8 @@ interface Errors {
 
 if (hasReference(path)) {
   const reference = referenceJson(path);
-  const pairs: { truth: string; found: string; wer: Errors; cer: Errors }[] = reference.errors.pairs;
+  const pairs: { truth: string; found: string; wer: Errors; cer: Errors; exact_lmms_eval: boolean }[] =
+    reference.errors.pairs;
 
   test('word and character errors equal those of jiwer', () => {
     assert.ok(pairs.length > 0);
@@ -63,6 +73,12 @@ if (hasReference(path)) {
     const { rows } = reference.anls;
     assert.ok(rows.length > 0);
     for (const row of rows) near(anls(row.truths, row.found), row.anls, JSON.stringify(row));
+    for (const row of rows) near(anlsRrc(row.truths, row.found), row.anls_rrc, `RRC: ${JSON.stringify(row)}`);
+  });
+
+  test("exact matches equal lmms-eval's", () => {
+    for (const { truth, found, exact_lmms_eval } of pairs)
+      assert.is(exactMatchPlain(truth, found), Number(exact_lmms_eval), JSON.stringify({ truth, found }));
   });
 } else console.log(`Skipped the texts of jiwer and anls: ${path} does not exist.`);
 

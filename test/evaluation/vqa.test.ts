@@ -25,8 +25,10 @@ if (hasReference(path)) {
   });
 
   test('accuracies equal those of the two evaluation codes', () => {
-    type Row = VqaAnswer & { accuracy_official: number; accuracy: number };
+    type Row = VqaAnswer & { accuracy_official: number; accuracy_lmms_eval: number; accuracy: number };
     for (const row of vqav2.questions as Row[]) near(vqaAccuracy(row), row.accuracy_official, JSON.stringify(row));
+    for (const row of vqav2.questions as Row[])
+      near(vqaAccuracy(row, true), row.accuracy_lmms_eval, JSON.stringify(row));
     for (const row of textvqa.questions as Row[]) near(textVqaAccuracy(row), row.accuracy, JSON.stringify(row));
   });
 } else console.log(`Skipped the answers of VQA: ${path} does not exist.`);

@@ -1,11 +1,13 @@
-"""Writes test/adapters/embeddings: what PEFT computes with adapters of the embeddings and the head of the tiny reference model.
+"""Writes test/adapters/embeddings: what PEFT computes with adapters of the embeddings, of the head and of a
+depthwise convolution of the tiny reference model.
 
     pip install torch transformers peft safetensors
     python tools/peft_embeddings.py
 
 Folders of the same names as the cases have LoRA adapters as PEFT saves them. For `modules_to_save`, whose tables are large,
 the test makes the same values: the table times 1 + 0.1 · sin(i + phase), for each element i in the order of the file.
-expected.safetensors has image features, ids of a prompt and of an answer, and the logits of each case.
+expected.safetensors has image features, ids of a prompt and of an answer, and the logits of each case; and an input and the
+output of a depthwise convolution, maps [B, C, H, W].
 """
 
 import os, shutil
@@ -38,8 +40,8 @@ def logits(model):
     return model.lm_head(hidden).detach().contiguous()
 
 
-def lora(name, targets, **options):
-    model = get_peft_model(base(), LoraConfig(r=2, lora_alpha=3, target_modules=targets, **options)).eval()
+def lora(name, targets, r=2):
+    model = get_peft_model(base(), LoraConfig(r=r, lora_alpha=3, target_modules=targets)).eval()
     with torch.no_grad():
         for path, parameter in model.named_parameters():
             if ".lora_" in path or ".lora_embedding_" in path:
@@ -47,6 +49,7 @@ def lora(name, targets, **options):
     model.save_pretrained(out / name, save_embedding_layers=False)
     (out / name / "README.md").unlink(missing_ok=True)
     expected[name] = logits(model.base_model.model)
+    return model.base_model.model
 
 
 def saved(name, modules):
@@ -67,11 +70,16 @@ with torch.no_grad():
     lora("shared", ["shared"])
     lora("embed_tokens", ["embed_tokens"])
     lora("all", ["shared", "embed_tokens", "lm_head", "q_proj"])
+    name = "vision_tower.blocks.0.0.spatial_block.conv1"
+    depthwise = lora("depthwise", [f"model.{name}"], r=24)
+    expected["x"] = torch.randn(2, 12, 7, 6)
+    expected["y"] = depthwise.get_submodule(f"model.{name}")(expected["x"]).contiguous()
+    del expected["depthwise"]
     saved("save shared", ["shared"])
     saved("save embed_tokens and lm_head", ["embed_tokens", "lm_head"])
     saved("save lm_head", ["lm_head"])
     saved("save all", ["shared", "embed_tokens", "lm_head"])
 save_file({name: tensor.contiguous().clone() for name, tensor in expected.items()}, out / "expected.safetensors")
 for name, tensor in expected.items():
-    if tensor.ndim == 3 and name not in ("features", "none"):
+    if tensor.ndim == 3 and name not in ("features", "none", "x", "y"):
         print(name, (tensor - expected["none"]).abs().max().item())

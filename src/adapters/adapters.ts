@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
 import { suggestName } from '../names.ts';
-import { lowRankDelta } from '../nn/low_rank.ts';
+import { lowRankDelta, requireMergeable } from '../nn/low_rank.ts';
 import { type Adaptation, type LowRank, Parameter, unadapted } from '../nn/params.ts';
 import { checkKind, checkOptions, finite, oneOf, text } from '../options.ts';
 import type { Calibration } from '../results/calibration.ts';
@@ -193,7 +193,7 @@ export class Adapters {
    * to the embeddings gets a separate weight. The original weights are kept, which takes as much memory again as the
    * weights of the adapted layers; `unmerge` restores them exactly.
    *
-   * @throws UsageError if adapters are merged already
+   * @throws UsageError if adapters are merged already, and for an adapter of a depthwise convolution
    */
   merge(): void {
     this.requireUnmerged();
@@ -255,6 +255,7 @@ export class Adapters {
     const { model } = this;
     return [...model.adaptation.layers].map(([module, adapters]) => {
       const { weight } = model.adaptable.get(module)!;
+      requireMergeable(weight);
       return [weight, () => model.compute(() => tf.tidy(() => tf.add(weight.value, lowRankDelta(weight, adapters))))];
     });
   }

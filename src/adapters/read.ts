@@ -169,7 +169,7 @@ async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config
   const unknown = [...layers].find(([module]) => !model.adaptable.has(module));
   if (unknown) {
     const reason = model.parameters.has(`${unknown[0]}.weight`)
-      ? 'LoRA is supported on Linear, Conv2d and embeddings, not on this layer'
+      ? 'LoRA is supported on Linear, convolutions and embeddings, not on this layer'
       : 'this model has no Linear or Conv2d of that name';
     throw new Florence2Error(`${file.path} adapts ${unknown[1].path}; ${reason}.`);
   }
@@ -178,6 +178,12 @@ async function readLayers(lora: Lora, layers: Map<string, Pair>, { model, config
     if (!pair) continue;
     const { a, b } = requirePair(file, pair);
     const [r, alpha] = rankAndAlpha(config, pair.path);
+    if (weight.layout === 'depthwise' && (config.dora || r % weight.shape[0] !== 0)) {
+      const what = config.dora ? 'DoRA' : `Rank ${r}`;
+      throw new Florence2Error(
+        `${file.path}: ${what} of the depthwise convolution ${pair.path} is not supported: PEFT allows LoRA whose rank is a multiple of its ${weight.shape[0]} channels.`,
+      );
+    }
     const layer = lora.adapt(module, weight, r, alpha);
     requireLengths(file, pair, config.dora);
     if (a.shape.length === layer.a.shape.length && a.shape[0] !== r) {

@@ -29,7 +29,8 @@ export interface TargetOptions {
  * @throws UsageError if a target or exclusion matches no layer, where each entry of a list must match
  */
 export function matchTargets(model: Florence2Model, { targets = defaultTargets, exclude }: TargetOptions): string[] {
-  const names = [...model.adaptable.keys()];
+  const isOffered = (name: string): boolean => model.adaptable.get(name)!.weight.layout !== 'depthwise';
+  const names = [...model.adaptable.keys()].filter(isOffered);
   const matched = (spec: string | string[]): Set<string> =>
     new Set(
       entries(spec).flatMap(entry => {

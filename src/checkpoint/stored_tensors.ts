@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { Florence2Config } from '../config/model.ts';
 import { UsageError } from '../errors.ts';
 import type { Florence2Model } from '../model/florence2_model.ts';
-import { lowRankDelta } from '../nn/low_rank.ts';
+import { lowRankDelta, requireMergeable } from '../nn/low_rank.ts';
 import type { Adaptation, Parameter } from '../nn/params.ts';
 import {
   canonicalName,
@@ -55,6 +55,7 @@ export async function storedTensors(
   dtype: FloatDtype,
 ): Promise<TensorToWrite[]> {
   const adapters = new Map([...adaptation.layers].map(([name, list]) => [model.adaptable.get(name)!.weight, list]));
+  for (const weight of adapters.keys()) requireMergeable(weight);
   const valuesOf = async (parameter: Parameter): Promise<Float32Array> => {
     const merged = (): tf.Tensor => {
       const added = adapters.get(parameter);

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { noHooks } from '../hooks/hooks.ts';
-import { addLowRank, addLowRankMaps } from './low_rank.ts';
+import { addLowRank, addLowRankChannels, addLowRankMaps } from './low_rank.ts';
 import { asRows, layerNorm, linear, lookUp } from './ops.ts';
 import type { Adaptable, LowRank, Parameter, Params } from './params.ts';
 
@@ -96,21 +96,24 @@ export class Conv2d implements Adaptable {
   }
 }
 
-/** Depthwise convolution: one 3×3 filter per channel. */
-export class DepthwiseConv2d {
+/** Depthwise convolution: one 3×3 filter per channel, plus the output of adapters. */
+export class DepthwiseConv2d implements Adaptable {
   readonly weight: Parameter; // [3, 3, C, 1] in memory
   readonly bias: Parameter; // [C]
+  adapters: readonly LowRank[] | null = null;
 
   constructor(p: Params, channels: number) {
     this.weight = p.parameter('weight', [channels, 1, 3, 3], 'depthwise');
     this.bias = p.parameter('bias', [channels]);
+    p.adaptable(this);
   }
 
   /** x [B, H, W, C] -> same shape */
   forward(x: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => {
-      const y = tf.depthwiseConv2d(x, this.weight.value as tf.Tensor4D, 1, 'same');
-      return tf.add(y, this.bias.value);
+      const plain = tf.depthwiseConv2d(x, this.weight.value as tf.Tensor4D, 1, 'same');
+      const y: tf.Tensor4D = tf.add(plain, this.bias.value);
+      return this.adapters ? addLowRankChannels(y, x, this.adapters) : y;
     });
   }
 }

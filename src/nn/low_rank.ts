@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { UsageError } from '../errors.ts';
 import { asRows, lowRank } from './ops.ts';
 import type { Layout, LowRank, Parameter } from './params.ts';
 
@@ -34,6 +35,31 @@ export function addLowRankMaps(
   );
 }
 
+/**
+ * Adds the output of a depthwise convolution's adapters, as PEFT does: A is a full convolution to r channels, and B makes
+ * each channel of r / C of them, so that the sum is no longer a depthwise convolution.
+ *
+ * @param y the layer's output without adapters [B, H, W, C]
+ * @param x the layer's input [B, H, W, C]
+ */
+export function addLowRankChannels(y: tf.Tensor4D, x: tf.Tensor4D, adapters: readonly LowRank[]): tf.Tensor4D {
+  const [B, H, W, C] = y.shape;
+  return tf.tidy(() =>
+    adapters.reduce((sum, adapter) => {
+      const hidden = tf.conv2d(adapter.drop(x), adapter.a.value as tf.Tensor4D, 1, 'same'); // [B, H, W, r]
+      const groups = tf.reshape(hidden, [B, H, W, C, -1]);
+      const b = tf.transpose(tf.reshape(adapter.b.value, [-1, C])); // [C, r / C]
+      return tf.add(sum, tf.mul(tf.sum(tf.mul(groups, b), 4), adapter.scale));
+    }, y),
+  );
+}
+
+/** @throws UsageError for a depthwise convolution, which it is no longer with an adapter */
+export function requireMergeable({ name, layout }: Parameter): void {
+  if (layout !== 'depthwise') return;
+  throw new UsageError(`The adapter of ${name} cannot be merged: no depthwise convolution computes the sum.`);
+}
+
 /** Returns Σ s · A B, what merging the adapters adds to a layer's weight, in the weight's shape in memory. */
 export function lowRankDelta(weight: Parameter, adapters: readonly LowRank[]): tf.Tensor {
   return tf.tidy(() => {
@@ -49,8 +75,9 @@ export function lowRankDelta(weight: Parameter, adapters: readonly LowRank[]): t
 }
 
 /** Returns the shapes of A and B in files, for a layer with this weight, and their layout in memory. */
-export function lowRankShapes({ shape }: Parameter, r: number): { a: number[]; b: number[]; layout: Layout } {
-  const [out, inner, ...kernel] = shape;
+export function lowRankShapes(weight: Parameter, r: number): { a: number[]; b: number[]; layout: Layout } {
+  const [out, inner, ...kernel] = weight.shape;
+  if (weight.layout === 'depthwise') return { a: [r, out, ...kernel], b: [out, r / out, 1, 1], layout: 'conv' };
   return {
     a: [r, inner, ...kernel],
     b: [out, r, ...kernel.map(() => 1)],

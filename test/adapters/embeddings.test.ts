@@ -137,6 +137,32 @@ for (const [name, write] of cases) {
   });
 }
 
+test('LoRA of a depthwise convolution runs as in PEFT, and is not merged', async () => {
+  const { model, inputs } = await openSubject('tiny-pad');
+  await withoutLeaks(async () => {
+    const adapters = new Adapters(model);
+    await adapters.load(join(folder, 'depthwise'));
+    const conv1 = model.adaptable.get('vision_tower.blocks.0.0.spatial_block.conv1') as unknown as {
+      forward(x: tf.Tensor): tf.Tensor;
+    };
+    const [x, y] = await Promise.all(['x', 'y'].map(name => file.readFloat32(name)));
+    const output = model.compute(() =>
+      tf.tidy(() => {
+        const map = tf.transpose(tf.tensor(x, file.tensors.get('x')!.shape), [0, 2, 3, 1]);
+        return tf.transpose(conv1.forward(map), [0, 3, 1, 2]);
+      }),
+    );
+    const values = await output.data();
+    const largest = Math.max(...values.map((value, i) => Math.abs(value - y[i])));
+    assert.ok(values.length === y.length && largest < 1e-4, `differs by ${largest}`);
+    output.dispose();
+    assert.throws(() => adapters.merge(), /spatial_block\.conv1\.weight cannot be merged/);
+    adapters.dispose();
+  });
+  model.dispose();
+  await inputs.close();
+});
+
 test('DoRA of embeddings, and a table that is adapted and replaced, are refused', async () => {
   const { model, inputs } = await openSubject('tiny-pad');
   const both = mkdtempSync(join(temporary, 'both-'));

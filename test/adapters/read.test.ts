@@ -144,13 +144,13 @@ const refused: [what: string, tensors: Tensors, config: object, problem: RegExp]
     'a layer norm',
     pair('model.language_model.encoder.layernorm_embedding'),
     {},
-    /layernorm_embedding; LoRA is supported on Linear, Conv2d and embeddings, not on this layer\.$/,
+    /layernorm_embedding; LoRA is supported on Linear, convolutions and embeddings, not on this layer\.$/,
   ],
   [
     'a depthwise convolution',
     pair('model.vision_tower.blocks.0.0.spatial_block.conv1'),
     {},
-    /conv1; LoRA is supported on/,
+    /Rank 2 of the depthwise convolution .*conv1 is not supported: .* multiple of its 12 channels/,
   ],
   [
     'the embeddings as a Linear',

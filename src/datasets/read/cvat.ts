@@ -123,7 +123,7 @@ const SHAPES = {
       return pair;
     });
     if (polygon.length < 6) throw new UsageError(`points has ${polygon.length / 2} points, expected at least three.`);
-    return { box: boundsOf(polygon), polygons: [polygon] };
+    return { box: boundsOf(polygon), polygons: [polygon.slice()] }; // a copy has no room for more points
   },
   mask: ({ attributes }: XmlElement, { size }: ReadImage): Shape => {
     const [left, top, width, height] = ['left', 'top', 'width', 'height'].map(name => numberOf(attributes[name], name));

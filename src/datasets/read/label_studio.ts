@@ -156,7 +156,7 @@ const SHAPES: [type: string, read: (value: Record<string, unknown>, size: ImageS
         return [(finite(pair[0], 'points') * width) / 100, (finite(pair[1], 'points') * height) / 100];
       });
       if (polygon.length < 6) throw new UsageError(`points has ${polygon.length / 2} points, expected at least three.`);
-      return { box: boundsOf(polygon), polygons: [polygon] };
+      return { box: boundsOf(polygon), polygons: [polygon.slice()] }; // a copy has no room for more points
     },
   ],
   ['brush', ({ rle }, size) => decodeBrush(rle, size)],

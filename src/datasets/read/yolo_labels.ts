@@ -45,7 +45,8 @@ const TOLERANCE = 0.01;
 /** Returns undefined for a class whose name a problem was reported for. */
 function readLabel(text: string, { names, format }: LabelContext): LabelledObject | undefined {
   const words = text.split(/\s+/);
-  const [number, ...values] = words.map(Number);
+  const number = Number(words[0]);
+  const values = words.slice(1).map(Number);
   if (!names.has(number)) throw new UsageError(`The class of ${show(text)} is not among the ${names.size} names.`);
   const wrong = values.findIndex(value => !Number.isFinite(value));
   if (wrong >= 0) throw new UsageError(`${show(words[wrong + 1])} is not a number.`);

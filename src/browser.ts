@@ -37,6 +37,7 @@ export { answerOutcomes, type CalibrateOptions, calibrate } from './evaluation/c
 export { auroc, expectedCalibrationError, type Outcome } from './evaluation/confidence.ts';
 export { evaluate, type TaskEvaluation } from './evaluation/evaluate.ts';
 export { Evaluator, type EvaluatorOptions } from './evaluation/evaluator.ts';
+export { evaluatePredictions, type PredictionOptions } from './evaluation/predictions.ts';
 export { Florence2 } from './florence2.ts';
 export type { Constrain } from './generation/constraint.ts';
 export type { GeneratedSequence } from './generation/decoding.ts';

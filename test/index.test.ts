@@ -105,6 +105,7 @@ const calls: Record<string, Call> = {
   calibrate: [o => api.calibrate(model, dataset, o), { onProgress: 1 }, 'onProgress must be'],
   answerOutcomes: [o => api.answerOutcomes(model, dataset, o), { numBeams: 0 }, 'numBeams must be'],
   evaluate: [o => api.evaluate(model, dataset, o), { numBeams: 0 }, 'numBeams must be'],
+  evaluatePredictions: [o => api.evaluatePredictions(dataset, dataset, o), { keepUnicode: 1 }, 'keepUnicode must be'],
   evaluateBenchmark: [o => api.evaluateBenchmark(model, 'textvqa', 'nowhere', o), { numBeams: 0 }, 'numBeams must be'],
   Evaluator: [o => new api.Evaluator(o), { keepUnicode: 1 }, 'keepUnicode must be'],
   openAnnotations: [o => api.openAnnotations('nowhere', o), { onProblem: 1 }, 'onProblem must be'],

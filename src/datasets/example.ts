@@ -26,10 +26,12 @@ export interface TrainingExample {
   imageSize?: ImageSize;
   targets: SourcedTarget[];
   /**
-   * The objects that `<OD>` and `<REGION_PROPOSAL>` ask for, with crowds and areas, if any object has these: metrics of
-   * COCO use them. The targets have the boxes of single objects.
+   * The objects that `<OD>` and `<REGION_PROPOSAL>` ask for, with crowds, areas and scores, if any object has these:
+   * metrics of COCO use them. The targets have the boxes of single objects.
    */
-  objects?: readonly { label: string; box: BoxCoordinates; crowd?: boolean; area?: number }[];
+  objects?: readonly { label: string; box: BoxCoordinates; crowd?: boolean; area?: number; score?: number }[];
+  /** Path of the image relative to the folder of the images, with `/`: its name in the dataset. */
+  file?: string;
   /** File and line, for error messages. */
   source: string;
 }

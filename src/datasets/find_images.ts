@@ -82,6 +82,8 @@ export interface ImagePlaces {
   root: string;
   /** A folder of the user's choice, which paths may lead into too, and where images are looked for first. */
   imageRoot?: string;
+  /** Whether images must exist. Default true. */
+  required?: boolean;
 }
 
 /** Finds the images that annotations name. */
@@ -90,7 +92,10 @@ export class ImageFinder {
   private readonly roots: string[];
   private readonly folders: string[];
 
-  constructor({ folders, root, imageRoot }: ImagePlaces) {
+  private readonly required: boolean;
+
+  constructor({ folders, root, imageRoot, required = true }: ImagePlaces) {
+    this.required = required;
     this.roots = [root, ...(imageRoot === undefined ? [] : [imageRoot])].map(folder => resolve(folder));
     this.folders = [...new Set([...(imageRoot === undefined ? [] : [imageRoot]), ...folders])];
   }
@@ -99,14 +104,16 @@ export class ImageFinder {
   within(...folders: string[]): ImageFinder {
     const [root, imageRoot] = this.roots;
     const given = this.folders.slice(imageRoot === undefined ? 0 : 1);
-    return new ImageFinder({ root, ...(imageRoot !== undefined && { imageRoot }), folders: [...folders, ...given] });
+    const { required } = this;
+    const places = { root, folders: [...folders, ...given], required };
+    return new ImageFinder({ ...places, ...(imageRoot !== undefined && { imageRoot }) });
   }
 
   /**
    * Returns the path of an image, or its URL. Backslashes separate folders too. Of an absolute path, or one that leaves
    * the dataset, the longest end that exists in the dataset is taken: it was written on another machine.
    *
-   * @throws Florence2Error if the file does not exist, or lies outside the dataset and the image root
+   * @throws Florence2Error if the file does not exist but must, or lies outside the dataset and the image root
    */
   find(name: string): string {
     if (/^file:/i.test(name)) return this.find(fileURLToPath(name));
@@ -118,6 +125,7 @@ export class ImageFinder {
       const message = `The image ${name} lies outside the dataset's folder ${this.roots[0]}. To allow its folder, name it as the image root (--image-root).`;
       throw new Florence2Error(message, { code: 'FILE_NOT_FOUND' });
     }
+    if (!this.required) return path;
     const places = this.folders.map(folder => join(folder, name));
     const looked = isAbsolute(name) ? [name] : [...new Set(places)];
     throw new Florence2Error(`The image ${name} does not exist: looked for ${looked.join(', ')}.`, {

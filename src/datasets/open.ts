@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
-import { Florence2Error } from '../errors.ts';
+import { Florence2Error, UsageError } from '../errors.ts';
 import {
   anything,
   callback,
@@ -63,7 +63,15 @@ export interface AnnotationOptions extends Pick<ReadOptions, 'onProblem'> {
 }
 
 /** Options of `openDataset`. */
-export interface OpenOptions extends AnnotationOptions, ReadOptions {}
+export interface OpenOptions extends AnnotationOptions, ReadOptions {
+  /**
+   * A file of COCO results, a list of `{ image_id, category_id, bbox, score }`, that replaces the annotations of a COCO file:
+   * images and categories are those of the file.
+   */
+  results?: string;
+  /** Whether images that do not exist are problems: `evaluatePredictions` needs none. Default true. */
+  requireImages?: boolean;
+}
 
 const ANNOTATION_OPTIONS: OptionTable<AnnotationOptions> = {
   ...{
@@ -74,7 +82,12 @@ const ANNOTATION_OPTIONS: OptionTable<AnnotationOptions> = {
     crowds: onOff,
   },
 };
-const OPEN_OPTIONS: OptionTable<OpenOptions> = { ...ANNOTATION_OPTIONS, tasks: listOf(text, 'task names') };
+const OPEN_OPTIONS: OptionTable<OpenOptions> = {
+  ...ANNOTATION_OPTIONS,
+  tasks: listOf(text, 'task names'),
+  results: text,
+  requireImages: onOff,
+};
 
 const READERS: Record<DatasetFormat, (path: string, context: ReadContext) => Promise<ReadSet>> = {
   ...{ coco: readCoco, yolo: readYolo, 'yolo-seg': readYolo, 'yolo-obb': readYolo, voc: readVoc, jsonl: readJsonl },
@@ -120,22 +133,25 @@ export async function openDataset(path: string, options: OpenOptions = {}): Prom
       const read = images[index] ?? noExample(name, index, images.length);
       const turns = set.frame === 'upright' || read.size !== undefined; // else coordinates are as stored
       const stored = await storedImage(asked, index, turns);
-      const { image, size, objects, source } = stored;
-      const isMeasured = objects.some(({ crowd, area }) => crowd || area !== undefined);
+      const { image, file, size, objects, source } = stored;
+      const isMeasured = objects.some(({ crowd, area, score }) => crowd || area !== undefined || score !== undefined);
       return {
         image,
         ...(size && { imageSize: size }),
         targets: targetsOf(stored),
         ...(isMeasured && { objects }),
+        file,
         source,
       };
     },
   };
 }
 
+type SetOptions = AnnotationOptions & Pick<OpenOptions, 'results' | 'requireImages'>;
+
 async function readSet(
   path: string,
-  { onProblem = throwErrors, split, imageRoot, format, crowds }: AnnotationOptions,
+  { onProblem = throwErrors, split, imageRoot, format, crowds, results, requireImages = true }: SetOptions,
   outlines: boolean,
 ): Promise<{ set: ReadSet; found: FoundDataset }> {
   const found = await findDataset(path, split);
@@ -144,7 +160,7 @@ async function readSet(
     throw new Florence2Error(`${found.path} is a ${found.format} dataset, not ${kind}.`);
   }
   const root = rootOf(path);
-  const places = { root, folders: [root], ...(imageRoot !== undefined && { imageRoot }) };
+  const places = { root, folders: [root], required: requireImages, ...(imageRoot !== undefined && { imageRoot }) };
   const images = new ImageFinder(places);
   const context = {
     onProblem,
@@ -153,7 +169,10 @@ async function readSet(
     format: kind,
     ...(split && { split }),
     ...(crowds !== undefined && { crowds }),
+    ...(results !== undefined && { results }),
   };
+  if (results !== undefined && kind !== 'coco')
+    throw new UsageError(`${results} is a list of COCO results, but ${found.path} is a ${kind} dataset.`);
   return { set: await READERS[kind](found.path, context), found };
 }
 
@@ -190,7 +209,9 @@ export async function datasetSplits(path: string): Promise<Split[]> {
 }
 
 /** Options of `checkDataset`. Those of `openDataset` apply if the dataset is a path. */
-export interface CheckOptions extends CheckExamplesOptions, Omit<OpenOptions, 'onProblem'> {}
+export interface CheckOptions
+  extends CheckExamplesOptions,
+    Omit<OpenOptions, 'onProblem' | 'results' | 'requireImages'> {}
 
 const CHECK_OPTIONS: OptionTable<CheckOptions> = {
   ...{ tasks: OPEN_OPTIONS.tasks, split: OPEN_OPTIONS.split, imageRoot: text },

@@ -63,6 +63,8 @@ export interface ReadContext {
   format?: DatasetFormat;
   /** Whether polygons and masks are read and checked. */
   outlines: boolean;
+  /** A file of COCO results that replaces the annotations. */
+  results?: string;
   /** Whether COCO's `iscrowd: 1` marks crowds; default: only if other objects of the file have outlines. */
   crowds?: boolean;
 }

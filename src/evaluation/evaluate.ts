@@ -1,5 +1,5 @@
 import { DATASET } from '../datasets/collect.ts';
-import type { Dataset, Target } from '../datasets/example.ts';
+import type { Dataset, Target, TrainingExample } from '../datasets/example.ts';
 import type { Florence2 } from '../florence2.ts';
 import { checkKind, checkOptions } from '../options.ts';
 import type { QuadsResult, TaskResult, TextResult } from '../results/types.ts';
@@ -45,39 +45,60 @@ export async function evaluate(
 ): Promise<Record<string, TaskEvaluation>> {
   checkOptions('evaluate', options, CALIBRATE);
   checkKind('dataset', dataset, DATASET);
-  const { keepUnicode = false } = options;
-  const evaluator = new Evaluator({ keepUnicode });
-  const tasks = new Map<string, TaskAnswers>();
-  await answerDataset(florence, oncePerQuestion(dataset), options, ({ targets, objects }, results) => {
+  const evaluation = new DatasetEvaluation(options.keepUnicode ?? false);
+  await answerDataset(florence, oncePerQuestion(dataset), options, (example, results) => {
+    evaluation.add(example, results);
+  });
+  return evaluation.metrics();
+}
+
+/** Collects the answers to a dataset, and computes the metrics of each task. */
+export class DatasetEvaluation {
+  private readonly evaluator: Evaluator;
+  private readonly tasks = new Map<string, TaskAnswers>();
+
+  constructor(private readonly keepUnicode: boolean) {
+    this.evaluator = new Evaluator({ keepUnicode });
+  }
+
+  /**
+   * @param example of a dataset that asks each question once
+   * @param results the answers to its targets
+   */
+  add({ targets, objects }: TrainingExample, results: readonly TaskResult[]): void {
     for (const [j, result] of results.entries()) {
       const { others, ...target } = targets[j] as Asked;
       const key = taskKey(target.task);
-      const answers = tasks.get(key) ?? new TaskAnswers();
-      tasks.set(key, answers);
-      for (const one of [target, ...others]) evaluator.add(one, result.imageSize, result, objects);
-      answers.add([target, ...others], result, keepUnicode);
+      const answers = this.tasks.get(key) ?? new TaskAnswers();
+      this.tasks.set(key, answers);
+      for (const one of [target, ...others]) this.evaluator.add(one, result.imageSize, result, objects);
+      answers.add([target, ...others], result, this.keepUnicode);
     }
-  });
-  const [metrics, coco, classes] = [evaluator.metrics(), evaluator.coco(), evaluator.classes()];
-  return Object.fromEntries(
-    [...tasks].map(([key, answers]) => {
-      const all = Object.entries({ ...metrics[key], ...coco[key], ...answers.metrics() });
-      const shared = all.filter(([name, value]) => !name.startsWith('AP/') && !Number.isNaN(value));
-      const evaluation = {
-        metrics: Object.fromEntries(shared),
-        classes: classes[key] ?? [],
-        outcomes: answers.outcomes,
-      };
-      return [key, evaluation];
-    }),
-  );
+  }
+
+  /** Returns the metrics by task token, `prompt` for custom prompts. */
+  metrics(): Record<string, TaskEvaluation> {
+    const [metrics, coco, classes] = [this.evaluator.metrics(), this.evaluator.coco(), this.evaluator.classes()];
+    return Object.fromEntries(
+      [...this.tasks].map(([key, answers]) => {
+        const all = Object.entries({ ...metrics[key], ...coco[key], ...answers.metrics() });
+        const shared = all.filter(([name, value]) => !name.startsWith('AP/') && !Number.isNaN(value));
+        const evaluation = {
+          metrics: Object.fromEntries(shared),
+          classes: classes[key] ?? [],
+          outcomes: answers.outcomes,
+        };
+        return [key, evaluation];
+      }),
+    );
+  }
 }
 
 /** A question with the targets that ask the same. */
 type Asked = Target & { others: Target[] };
 
 /** Returns a dataset that asks each question about an image once. */
-const oncePerQuestion = (dataset: Dataset): Dataset => ({
+export const oncePerQuestion = (dataset: Dataset): Dataset => ({
   name: dataset.name,
   length: dataset.length,
   async example(i) {

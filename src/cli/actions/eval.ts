@@ -1,15 +1,19 @@
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { datasetSplits } from '../../datasets/open.ts';
-import type { Split } from '../../datasets/reading.ts';
+import type { Dataset } from '../../datasets/example.ts';
+import { datasetSplits, type OpenOptions, openDataset } from '../../datasets/open.ts';
+import type { DatasetProblem, Split } from '../../datasets/reading.ts';
 import { UsageError } from '../../errors.ts';
 import { mean } from '../../evaluation/detection.ts';
 import { evaluate, type TaskEvaluation } from '../../evaluation/evaluate.ts';
+import { evaluatePredictions } from '../../evaluation/predictions.ts';
 import type { BenchmarkName } from '../../evaluation/published.ts';
+import { fileError } from '../../files/errors.ts';
 import { csvLine } from '../../files/lines.ts';
 import { writeWhole } from '../../files/write.ts';
 import { type AnswerDataFlags, answerData } from '../answer_data.ts';
 import { finiteNumbers } from '../print/numbers.ts';
-import { print, printNote } from '../print/terminal.ts';
+import { print, printNote, printProblem } from '../print/terminal.ts';
 
 /** Answers a benchmark or a dataset, and prints its figures. */
 export async function runEval(data: string | undefined, flags: EvalFlags): Promise<void> {
@@ -31,21 +35,63 @@ export async function runEval(data: string | undefined, flags: EvalFlags): Promi
 async function evalDataset(data: string, flags: EvalFlags): Promise<void> {
   const splits = await datasetSplits(data);
   const split = flags.split ?? (['test', 'valid'] as const).find(name => splits.includes(name));
-  await answerData(data, { split, tasks: flags.task }, flags, evaluate, async tasks => {
+  const report = async (tasks: Measured['tasks'], of: Pick<Measured, 'model' | 'adapter' | 'predictions'>) => {
     for (const [task, { metrics }] of Object.entries(tasks)) {
       const { count, ...others } = metrics;
       const figures = Object.entries(others).map(([name, value]) => `  ${name.padEnd(18)} ${value.toFixed(4)}`);
       print([`${task}, ${count} answers`, ...figures].join('\n'));
     }
-    if (flags.out !== undefined) {
-      await write(flags.out, { model: flags.model, adapter: flags.adapter, data, split, tasks });
-    }
+    if (flags.out !== undefined) await write(flags.out, { ...of, data, split, tasks });
+  };
+  const { model, adapter, predictions, task: tasks } = flags;
+  if (predictions === undefined) {
+    await answerData(data, { split, tasks }, flags, evaluate, answers => report(answers, { model, adapter }));
+  } else {
+    await report(await comparePredictions(data, predictions, { split, tasks }), { predictions });
+  }
+}
+
+/** Compares predictions with a dataset, and prints what does not fit together. */
+async function comparePredictions(
+  data: string,
+  predictions: string,
+  options: Pick<OpenOptions, 'split' | 'tasks'>,
+): Promise<Measured['tasks']> {
+  const warn = ({ source, message }: DatasetProblem): void => printProblem(`${source}: ${message}`);
+  const opening = { ...options, requireImages: false };
+  const truth = await openDataset(data, opening);
+  const isCocoList = await isResults(predictions);
+  const found = isCocoList
+    ? openDataset(data, { ...opening, results: predictions })
+    : openPredictions(predictions, opening);
+  return evaluatePredictions(truth, await found, { onProblem: warn });
+}
+
+/** Opens predictions: those of the split, or if there are no splits, all. */
+async function openPredictions(path: string, { split, ...options }: OpenOptions): Promise<Dataset> {
+  const splits = await datasetSplits(path);
+  return openDataset(path, { ...options, ...(split !== undefined && splits.includes(split) && { split }) });
+}
+
+/** Whether a file is a list of COCO results. Exports of Label Studio are lists too, whose items have no `image_id`. */
+async function isResults(path: string): Promise<boolean> {
+  if (!/\.json$/i.test(path)) return false;
+  const file = await open(path).catch(error => {
+    throw fileError(path, error);
   });
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4096));
+    const start = buffer.toString('utf8', 0, bytesRead);
+    return /^\s*\[\s*(\]|\{[^{}]*"image_id"\s*:)/.test(start);
+  } finally {
+    await file.close();
+  }
 }
 
 interface Measured {
-  model: string;
+  model?: string;
   adapter?: string;
+  predictions?: string;
   data: string;
   split?: Split;
   tasks: Record<string, TaskEvaluation>;
@@ -73,5 +119,6 @@ export interface EvalFlags extends AnswerDataFlags {
   split?: Split;
   benchmark?: BenchmarkName;
   data?: string;
+  predictions?: string;
   out?: string;
 }

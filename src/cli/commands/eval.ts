@@ -25,6 +25,12 @@ export function evalCommand(): Command {
         .conflicts(['task', 'split']),
     )
     .option('--data <dir>', 'folder with the annotations and images of --benchmark')
+    .addOption(
+      new Option(
+        '--predictions <path>',
+        'answers of any model instead of those of --model: a dataset in a format of "florence2 convert", or a list of COCO results; no model is loaded',
+      ).conflicts(['benchmark', 'model', 'adapter', 'backend', 'precision']),
+    )
     .option('-o, --out <dir>', 'folder for metrics.json and metrics.csv, or benchmark.json');
   addAnswerOptions(addModelOptions(command)).addOption(
     new Option('--on-error <how>', 'stop at the first image that fails, or skip it')
@@ -40,5 +46,6 @@ export function evalCommand(): Command {
 const EXAMPLES = `
 Examples:
   $ florence2 eval data/dents --model runs/dents/best
+  $ florence2 eval data/dents --predictions detections.json
   $ florence2 eval --benchmark refcoco --data data/refer -m microsoft/Florence-2-base
   $ florence2 eval data/dents --adapter runs/dents/best --split test --out runs/dents/test`;

@@ -44,7 +44,7 @@ export async function readCoco(file: string, context: ReadContext): Promise<Read
   const seen: Seen = { categories: new Set(), captions: false, outlines: false };
   const json = await readJsonItems(file, { images: '[', annotations: '[', categories: '[' }, (item, _, field) => {
     if (field === 'categories') categories.push(item);
-    else if (field === 'annotations') look(item, seen);
+    else if (field === 'annotations') context.results === undefined && look(item, seen);
     else if (!isRecord(item)) entries.push(item);
     else {
       const { id, file_name, width, height } = item;
@@ -52,6 +52,7 @@ export async function readCoco(file: string, context: ReadContext): Promise<Read
     }
   });
   if (!isRecord(json)) throw new Florence2Error(`${file} holds ${show(json)}, expected an object.`);
+  if (context.results !== undefined) await readJsonItems(context.results, '[', item => look(item, seen));
   for (const field of seen.captions ? ['annotations', 'images'] : ['annotations', 'images', 'categories']) {
     if (Array.isArray(json[field])) continue;
     const why = 'a COCO file has images, annotations and, for objects, categories';
@@ -146,8 +147,9 @@ async function addAnnotations(coco: CocoFile, seen: Seen): Promise<void> {
   const ids = new Set<unknown>();
   let marked = 0;
   let otherIds = 0;
-  await readJsonItems(file, { annotations: '[' }, (entry, i) => {
-    const source = `${file}: annotations[${i}]`;
+  const { results } = context;
+  await readJsonItems(results ?? file, results === undefined ? { annotations: '[' } : '[', (entry, i) => {
+    const source = results === undefined ? `${file}: annotations[${i}]` : `${results}: [${i}]`;
     const warn = (message: string): void => onProblem({ severity: 'warning', source, message });
     reporting(source, onProblem, () => {
       const annotation = record(entry);

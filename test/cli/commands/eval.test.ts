@@ -38,6 +38,22 @@ test('prints the metrics of the split test, and writes them with those of classe
   assert.ok(rows.includes(`<OD>,"'=car, ""old""",truths,1`), rows.join('\n'));
 });
 
+test('--predictions compares any model with a dataset, without loading one', async () => {
+  const { code, stdout, stderr } = await florence2('eval', data, '--predictions', data);
+  assert.is(code, 0, stderr);
+  assert.not.match(stderr, /Backend/);
+  assert.match(stdout, /^<CAPTION>, 1 answers\n {2}editSimilarity +1\.0000\n {2}exactMatch +1\.0000$/m);
+  assert.match(stdout, /^<OD>, 1 answers\n {2}mAP +1\.0000$/m);
+  const absent = await florence2('eval', data, '--predictions', join(folder, 'none.json'));
+  assert.equal([absent.code, absent.stderr], [1, `florence2: ${join(folder, 'none.json')} does not exist.\n`]);
+  const both = await florence2('eval', data, '--predictions', data, '-m', model);
+  assert.is(both.code, 2, both.stderr);
+  const results = join(folder, 'results.json');
+  writeFileSync(results, '[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]');
+  const other = await florence2('eval', data, '--predictions', results);
+  assert.match(other.stderr, /results\.json is a list of COCO results, but \S+ is a jsonl dataset\.$/m);
+});
+
 test('--split and --task choose what is measured', async () => {
   const train = await run(data, '--split', 'train');
   assert.is(train.code, 0, train.stderr);

@@ -62,6 +62,7 @@ test('objects: boxes become corners, classes are grouped, images without objects
     assert.equal(example, {
       image: join(folder, 'a.bmp'),
       imageSize: { width: 20, height: 10 },
+      file: 'a.bmp',
       source: `${file}: images[0]`,
       targets: [
         {

@@ -32,6 +32,7 @@ test('the rows of an image are one example, each with its line', async () => {
     assert.is(dataset.length, 3);
     assert.equal(await dataset.example(0), {
       image: join(folder, 'set/a.bmp'),
+      file: 'a.bmp',
       source: `${file}:1`,
       targets: [
         { task: '<OD>', answer: dog, source: `${file}:1` },

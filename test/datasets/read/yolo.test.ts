@@ -25,6 +25,7 @@ test('boxes, polygons and images without objects', async () => {
     assert.equal(await dataset.example(0), {
       image: join(folder, 'images/train/a.bmp'),
       imageSize: { width: 20, height: 10 },
+      file: 'a.bmp',
       source: join(folder, 'labels/train/a.txt'),
       targets: [
         {

@@ -13,6 +13,8 @@ import { ProgressBars } from './progress.ts';
 export interface AnswerDataFlags extends ModelFlags, AnswerFlags {
   /** With `skip`, images that fail are printed, counted and left out; else the first one ends the command. */
   onError: 'stop' | 'skip';
+  /** Folder of the images, if it is not within the dataset. */
+  imageRoot?: string;
 }
 
 /**
@@ -37,7 +39,7 @@ export async function answerData<Answers>(
     printError(new Florence2Error(`${source}: ${message}`));
   };
   const onProblem = flags.onError === 'skip' ? skip : undefined;
-  const dataset = await openDataset(data, { ...open, onProblem });
+  const dataset = await openDataset(data, { ...open, imageRoot: flags.imageRoot, onProblem });
   const total = dataset.length + failed;
   const signal = interruptSignal();
   const model = await loadModel(flags);

@@ -55,6 +55,17 @@ export interface AnswerFlags extends Omit<Decoding, 'numBeams'> {
   keepMalformed?: boolean;
 }
 
+/** Adds the flags of the commands that answer a dataset. */
+export function addDatasetOptions(command: Command): Command {
+  return command
+    .option('--image-root <dir>', 'folder of the images, if it is not within the dataset')
+    .addOption(
+      new Option('--on-error <how>', 'stop at the first image that fails, or skip it')
+        .choices(['stop', 'skip'])
+        .default('stop'),
+    );
+}
+
 /** Adds the flags that control how answers are generated and read. Without them the checkpoint's settings apply. */
 export function addAnswerOptions(command: Command): Command {
   for (const [name, { name: flag, help, kind, sampling }] of Object.entries(DECODING)) {

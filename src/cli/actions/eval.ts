@@ -47,7 +47,9 @@ async function evalDataset(data: string, flags: EvalFlags): Promise<void> {
   if (predictions === undefined) {
     await answerData(data, { split, tasks }, flags, evaluate, answers => report(answers, { model, adapter }));
   } else {
-    await report(await comparePredictions(data, predictions, { split, tasks }), { predictions });
+    await report(await comparePredictions(data, predictions, { split, tasks, imageRoot: flags.imageRoot }), {
+      predictions,
+    });
   }
 }
 
@@ -55,7 +57,7 @@ async function evalDataset(data: string, flags: EvalFlags): Promise<void> {
 async function comparePredictions(
   data: string,
   predictions: string,
-  options: Pick<OpenOptions, 'split' | 'tasks'>,
+  options: Pick<OpenOptions, 'split' | 'tasks' | 'imageRoot'>,
 ): Promise<Measured['tasks']> {
   const warn = ({ source, message }: DatasetProblem): void => printProblem(`${source}: ${message}`);
   const opening = { ...options, requireImages: false };

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import type { CalibrateFlags } from '../actions/calibrate.ts';
-import { addAnswerOptions } from '../answer_options.ts';
+import { addAnswerOptions, addDatasetOptions } from '../answer_options.ts';
 import { addModelOptions, addOutOption } from '../options.ts';
 
 /** `florence2 calibrate`: fits confidences to the share of right answers. */
@@ -15,11 +15,7 @@ export function calibrateCommand(): Command {
     .requiredOption('-d, --data <path>', 'dataset in a format of "florence2 train"')
     .addOption(new Option('--split <name>', SPLIT_HELP).choices(['train', 'valid', 'test']));
   addOutOption(command, '<dir>', 'folder for calibration.json; default: that of the adapter, or of the model', false);
-  addAnswerOptions(addModelOptions(command)).addOption(
-    new Option('--on-error <how>', 'stop at the first image that fails, or skip it')
-      .choices(['stop', 'skip'])
-      .default('stop'),
-  );
+  addDatasetOptions(addAnswerOptions(addModelOptions(command)));
   return command.addHelpText('after', EXAMPLES).action(async (flags: CalibrateFlags) => {
     const { runCalibrate } = await import('../actions/calibrate.ts');
     await runCalibrate(flags);

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { BENCHMARK_NAMES } from '../../evaluation/published.ts';
 import type { EvalFlags } from '../actions/eval.ts';
-import { addAnswerOptions } from '../answer_options.ts';
+import { addAnswerOptions, addDatasetOptions } from '../answer_options.ts';
 import { addModelOptions, collect } from '../options.ts';
 
 /** `florence2 eval`: compares the answers of a model with those of a dataset. */
@@ -32,11 +32,7 @@ export function evalCommand(): Command {
       ).conflicts(['benchmark', 'model', 'adapter', 'backend', 'precision']),
     )
     .option('-o, --out <dir>', 'folder for metrics.json and metrics.csv, or benchmark.json');
-  addAnswerOptions(addModelOptions(command)).addOption(
-    new Option('--on-error <how>', 'stop at the first image that fails, or skip it')
-      .choices(['stop', 'skip'])
-      .default('stop'),
-  );
+  addDatasetOptions(addAnswerOptions(addModelOptions(command)));
   return command.addHelpText('after', EXAMPLES).action(async (data: string | undefined, flags: EvalFlags) => {
     const { runEval } = await import('../actions/eval.ts');
     await runEval(data, flags);

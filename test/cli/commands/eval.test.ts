@@ -54,6 +54,15 @@ test('--predictions compares any model with a dataset, without loading one', asy
   assert.match(other.stderr, /results\.json is a list of COCO results, but \S+ is a jsonl dataset\.$/m);
 });
 
+test('--image-root is where the images are', async () => {
+  const apart = join(folder, 'apart.jsonl');
+  writeFileSync(apart, JSON.stringify({ ...line, image: 'street.jpg' }));
+  const without = await run(apart);
+  assert.equal([without.code, /street\.jpg does not exist/.test(without.stderr)], [1, true]);
+  const { code, stderr } = await run(apart, '--image-root', join(data, 'test'));
+  assert.is(code, 0, stderr);
+});
+
 test('--split and --task choose what is measured', async () => {
   const train = await run(data, '--split', 'train');
   assert.is(train.code, 0, train.stderr);

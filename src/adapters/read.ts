@@ -140,6 +140,7 @@ async function readReplacements(lora: Lora, tensors: OwnTensor[], source: Source
   const isSaved = ({ path }: OwnTensor): boolean => config.modulesToSave.some(module => isWithin(path, module));
   const hasTable = tensors.some(({ canonical }) => canonical === SHARED_NAME);
   const tied = tiedWeights(model);
+  const settled = new Set([...lora.embeddings.values()].map(({ weight }) => weight.name)); // have their values already
   for (const tensor of tensors) {
     const saved = isSaved(tensor);
     if (saved && tensor.isCopy) continue; // nothing is looked up in it
@@ -147,7 +148,7 @@ async function readReplacements(lora: Lora, tensors: OwnTensor[], source: Source
     // A table that was not trained separately is the shared one, and a tied head if there is no other.
     const isTable = !saved && isTied && (tensor.canonical === DECODER_TABLE_NAME || !hasTable);
     const same = await readOwn(lora, tensor, isTable ? SHARED_NAME : tensor.canonical, isTied, source);
-    if (same && saved && isTied) tied.splice(0, tied.length, ...tied.filter(({ name }) => name !== tensor.canonical));
+    if (!same || saved) settled.add(tensor.canonical);
   }
   for (const { weight } of lora.embeddings.values()) {
     if (lora.own.has(weight.name)) throw new Florence2Error(`${file.path} both adapts and replaces ${weight.name}.`);
@@ -155,9 +156,8 @@ async function readReplacements(lora: Lora, tensors: OwnTensor[], source: Source
   const isSeparate = tensors.some(tensor => tensor.canonical === SHARED_NAME && !tensor.isCopy && isSaved(tensor));
   if (!lora.embeddings.has(TABLES[0]) && !(isSeparate && lora.own.has(SHARED_NAME))) return;
   // PEFT changes the table of prompts alone: what is tied to it keeps its values.
-  const changed = new Set([...lora.own.keys(), ...[...lora.embeddings.values()].map(({ weight }) => weight.name)]);
   model.compute(() => {
-    for (const parameter of tied) if (!changed.has(parameter.name)) lora.untie(parameter);
+    for (const parameter of tied) if (!settled.has(parameter.name)) lora.untie(parameter);
   });
 }
 

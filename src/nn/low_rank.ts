@@ -36,8 +36,8 @@ export function addLowRankMaps(
 }
 
 /**
- * Adds the output of a depthwise convolution's adapters, as PEFT does: A is a full convolution to r channels, and B makes
- * each channel of r / C of them, so that the sum is no longer a depthwise convolution.
+ * Adds the output of a depthwise convolution's adapters, as PEFT does: A is a full convolution to r channels, and B weighs
+ * r / C of them for each channel. No depthwise convolution computes the sum.
  *
  * @param y the layer's output without adapters [B, H, W, C]
  * @param x the layer's input [B, H, W, C]
@@ -54,7 +54,7 @@ export function addLowRankChannels(y: tf.Tensor4D, x: tf.Tensor4D, adapters: rea
   );
 }
 
-/** @throws UsageError for a depthwise convolution, which it is no longer with an adapter */
+/** @throws UsageError for a depthwise convolution: its sum with an adapter is a full convolution */
 export function requireMergeable({ name, layout }: Parameter): void {
   if (layout !== 'depthwise') return;
   throw new UsageError(`The adapter of ${name} cannot be merged: no depthwise convolution computes the sum.`);

@@ -11,9 +11,12 @@ import { temporaryFolder } from '../weights/temporary.ts';
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const street = fileURLToPath(new URL('../../docs/pictures/street.jpg', import.meta.url));
 const printPeak = 'data:text/javascript,process.on("exit",()=>console.error("peak",process.resourceUsage().maxRSS))';
+/** What running TypeScript takes: the installed command needs that much less. */
+const TSX = 0.15e9;
+
 const onTensorflow = findBuilds().length > 0 ? test : test.skip;
 
-onTensorflow('LoRA on the base shape with the defaults stays under 2 GiB', async () => {
+onTensorflow('LoRA on the base shape with the defaults stays under 2 GB', async () => {
   const folder = temporaryFolder();
   const [model, data] = [join(folder, 'base'), join(folder, 'data')];
   await writeRandomCheckpoint(model, { shape: 'base', dtype: 'F32' });
@@ -31,7 +34,7 @@ onTensorflow('LoRA on the base shape with the defaults stays under 2 GiB', async
   assert.is(status, 0, stderr);
   const peak = Number(/^peak (\d+)$/m.exec(stderr)?.[1]) * 1024;
   assert.ok(peak > 1.2e9, `the weights alone take more than ${peak} bytes`);
-  assert.ok(peak < 2 ** 31, `${peak} bytes`);
+  assert.ok(peak < 2e9 + TSX, `${peak} bytes`);
 });
 
 test.run();

@@ -20,7 +20,7 @@ export interface Job {
 export interface Selection {
   /** Folder with the test files. */
   folder: string;
-  /** Include `*.slow.test.ts`, all files on cpu, and webgpu. */
+  /** Include `*.slow.test.ts`, all files on cpu and tensorflow, and webgpu. */
   slow: boolean;
   /** Include the files of LONG, and all files on webgpu. */
   long: boolean;
@@ -57,6 +57,13 @@ const QUICK_ON_CPU =
   /^nn\/|^(adapters\/(lora|dora)|generation\/(candidates|sampling)|runtime\/backend|training\/(add_tokens|optimizer))\./;
 
 /**
+ * What tensorflow runs only with `--slow`: files, options, drawings and bookkeeping around the network, which depend on no
+ * backend. They run on wasm.
+ */
+const QUICK_ON_WASM =
+  /^(checkpoint|adapters)\/(save|write)\.|^training\/(pictures|map_cache|bad_examples|kept_saves|validation)\.|^hooks\/(on_request|scoped_hooks)\.|^(model\/hook_names|generation\/constraint|tiling\/run_tiled|inspect\/collect|export\/export_onnx|parity\/request|internals\/diff\/compare_runs|requests|index)\./;
+
+/**
  * What webgpu runs without `--long`, because a software GPU takes minutes for a file: kernels and layers, gradients, and
  * a model that is loaded, generates, and is compared with PyTorch (parity/check).
  */
@@ -88,6 +95,7 @@ export function findJobs(selection: Selection, backends: Iterable<BackendName>):
   const runsOn = (name: BackendName, path: string): boolean => {
     if (backend !== undefined || filters.length > 0) return true;
     if (name === 'cpu') return slow || QUICK_ON_CPU.test(path);
+    if (name === 'tensorflow' && !slow && QUICK_ON_WASM.test(path)) return false;
     return name !== 'webgpu' || long || QUICK_ON_WEBGPU.test(path);
   };
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
